@@ -1,0 +1,158 @@
+# sepbench: is a depthwise-separable convolution really faster on this CPU? `make help` lists the targets.
+#
+# One non-recursive makefile. Sources are found by folder; folders in PER_ISA are compiled once per
+# instruction set (ISAS), each copy under its own symbol names (kernels/isa.h).
+
+.DEFAULT_GOAL := build
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-print-directory
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
+# ---- what the user may set ----------------------------------------------------------------------------------
+ifeq ($(origin CC),default)
+CC = gcc
+endif
+ifeq ($(origin CXX),default)
+CXX = $(if $(findstring clang,$(CC)),clang++,g++)
+endif
+PREFIX ?= /usr/local
+SANITIZE ?=
+WERROR ?= $(CI)
+BUILD ?= build$(if $(SANITIZE),-sanitize)
+ARGS ?=
+
+# ---- the two lists --------------------------------------------------------------------------------------------
+MACHINE := $(shell $(CC) -dumpmachine)
+ifneq ($(filter x86_64%,$(MACHINE)),)
+ISAS := base avx2 avx512
+endif
+ISAS ?= base
+
+FLAGS_base   :=
+FLAGS_avx2   := -march=x86-64-v3
+FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
+
+PER_ISA := kernels/im2col kernels/tiled kernels/nn kernels/simd
+ISAS_kernels/simd := $(filter-out base,$(ISAS))
+ONCE := kernels kernels/naive harness harness/train bench
+
+# ---- peers: each optional, each found by its header ----------------------------------------------------------------
+has = $(shell echo '\#include <$(1)>' | $(CC) $(2) -E -x c - >/dev/null 2>&1 && echo yes)
+OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
+OPENBLAS_INC := $(firstword $(wildcard /usr/include/*/openblas-openmp))
+PEERS :=
+ifeq ($(call has,oneapi/dnnl/dnnl.h),yes)
+PEERS += onednn
+LIBS_onednn := -ldnnl
+endif
+ifneq ($(and $(OPENBLAS_DIR),$(OPENBLAS_INC)),)
+PEERS += openblas
+LIBS_openblas := -L$(OPENBLAS_DIR) -Wl,-rpath,$(OPENBLAS_DIR) -lopenblas
+endif
+ifeq ($(call has,xnnpack.h),yes)
+PEERS += xnnpack
+LIBS_xnnpack := -lXNNPACK -lpthreadpool
+endif
+PEER_SOURCES := $(wildcard $(PEERS:%=kernels/peers/%*.c))
+
+# ---- flags --------------------------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror)
+SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+OPT := $(if $(SANITIZE),-O1 -g,-O3 -g)
+# No errno from sqrtf and no trapping semantics: lets loops vectorise without changing any result.
+MATH := -fno-math-errno -fno-trapping-math -ffp-contract=fast
+PACKAGES := hwloc jansson zlib libzip
+CFLAGS ?=
+override CFLAGS += -std=gnu17 $(OPT) $(WARN) $(MATH) $(SAN) -fopenmp -pthread -D_GNU_SOURCE $(DEFINES)
+override CXXFLAGS += -std=gnu++17 $(OPT) $(WARN) $(SAN)
+CPPFLAGS += -MMD -MP $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+$(BUILD)/kernels/peers/%.o: CPPFLAGS += $(OPENBLAS_INC:%=-I%)
+LDLIBS = $(foreach p,$(PEERS),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES) benchmark 2>/dev/null) -lm
+LDFLAGS += -fopenmp -pthread $(SAN)
+
+# ---- objects --------------------------------------------------------------------------------------------------------
+PER_ISA_OBJECTS := $(foreach d,$(PER_ISA),$(foreach i,$(if $(filter undefined,$(origin ISAS_$(d))),$(ISAS),$(ISAS_$(d))),\
+    $(patsubst %.c,$(BUILD)/%.$(i).o,$(wildcard $(d)/*.c))))
+ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(foreach d,$(ONCE),$(wildcard $(d)/*.c)) $(PEER_SOURCES)) $(BUILD)/bench/gbench.o
+OBJECTS := $(ONCE_OBJECTS) $(PER_ISA_OBJECTS)
+MAIN := $(BUILD)/bench/main.o
+TESTS := $(patsubst tests/test_%.c,$(BUILD)/tests/test_%,$(wildcard tests/test_*.c))
+TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)))
+
+# ---- targets -----------------------------------------------------------------------------------------------------------
+.PHONY: setup need build test bench train report regress install format lint clean help list machine
+
+build: $(BUILD)/sepbench ## compile build/sepbench
+
+$(BUILD)/sepbench: $(OBJECTS)
+	$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+# The compiler flags and peers decide every object: a change of either rebuilds.
+STAMP := $(BUILD)/.flags
+$(shell mkdir -p $(BUILD); echo '$(CC) $(CFLAGS) $(PEERS)' | cmp -s - $(STAMP) || echo '$(CC) $(CFLAGS) $(PEERS)' > $(STAMP))
+
+# Where a header is missing, say which packages, not the compiler's first error.
+need:
+	@sh harness/setup.sh check
+
+$(OBJECTS) $(TEST_HELPERS): $(STAMP) | need
+$(ONCE_OBJECTS) $(TEST_HELPERS): $(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+$(BUILD)/bench/gbench.o: bench/gbench.cc
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
+
+define per_isa
+$(BUILD)/%.$(1).o: %.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(CPPFLAGS) $$(CFLAGS) $(FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
+endef
+$(foreach i,$(ISAS),$(eval $(call per_isa,$(i))))
+
+$(BUILD)/tests/test_%: tests/test_%.c $(TEST_HELPERS) $(filter-out $(MAIN),$(OBJECTS)) $(STAMP)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@.o $<
+	$(CXX) $(LDFLAGS) -o $@ $@.o $(filter %.o,$^) $(LDLIBS) -lcmocka
+
+-include $(OBJECTS:.o=.d) $(TEST_HELPERS:.o=.d) $(TESTS:=.d)
+
+SEPBENCH := $(BUILD)/sepbench
+
+setup: ## install what is missing (sudo when not root) and fetch MNIST
+	sh harness/setup.sh install
+
+# Every test program runs even after one failed; the last line counts them.
+test: build $(TESTS) ## all tests; SANITIZE=address,undefined for a checked build
+	@sh tests/run.sh $(SEPBENCH) $(TESTS)
+
+bench: build ## measure and report: SUITE= IMPL= BUDGET=240 QUICK=1
+	$(SEPBENCH) bench --suite $(or $(SUITE),sweep) --budget $(or $(BUDGET),$(if $(QUICK),30,240)) \
+	    $(if $(IMPL),--impl $(IMPL)) $(ARGS)
+	$(SEPBENCH) report
+
+train: build ## train the article's two MNIST networks: IMPL= ARGS=
+	$(SEPBENCH) train --model conv $(if $(IMPL),--impl $(IMPL)) $(ARGS)
+	$(SEPBENCH) train --model separable $(if $(IMPL),--impl $(IMPL)) $(ARGS)
+
+report: build ## remake the report of the newest run, or of RUN=
+	$(SEPBENCH) report $(RUN)
+
+install: build ## into PREFIX (default /usr/local)
+	install -D -m 755 $(SEPBENCH) $(DESTDIR)$(PREFIX)/bin/sepbench
+
+format: ## clang-format every source
+	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cc')
+
+lint: ## clang-format and clang-tidy, changing nothing
+	clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h' '*.cc')
+	clang-tidy --quiet $(shell git ls-files '*.c') -- -std=gnu17 -fopenmp -D_GNU_SOURCE -DISA=avx2 $(FLAGS_avx2) $(CPPFLAGS)
+
+clean: ## remove build folders
+	rm -rf build build-*
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18

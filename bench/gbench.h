@@ -1,0 +1,35 @@
+/* Google Benchmark for C. gbench.cc is the only C++ file of the project.
+ *
+ * The shim registers each sample as a benchmark of a fixed iteration count, clocks the run loop itself after
+ * an untimed warm-up call, and returns the sample at once; all samples reach Google Benchmark's own JSON
+ * reporter at the end, so its tools (compare.py) can read the file. */
+#ifndef SEPBENCH_GBENCH_H
+#define SEPBENCH_GBENCH_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* argv holds what followed `--`: --benchmark_filter, --benchmark_context and other flags of the library.
+ * Returns 0, or -1 when a flag is not Google Benchmark's (bad, of bad_size bytes, then names it). */
+int gbench_init(int argc, char **argv, char *bad, int bad_size);
+
+/* Whether --benchmark_filter lets this case run. */
+int gbench_selected(const char *name);
+
+/* Runs once(ctx) `iterations` times after one untimed call; with evict, evict(ctx) precedes every call and only
+ * the calls are timed. Nanoseconds per iteration, negative when the library reported an error. */
+double gbench_run(const char *name, void (*once)(void *), void (*evict)(void *), void *ctx, int64_t iterations,
+                  int repetition);
+
+/* Writes every sample so far as Google Benchmark's JSON. 0, or -1 with errno. */
+int gbench_write_json(const char *path);
+
+const char *gbench_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

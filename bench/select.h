@@ -1,0 +1,34 @@
+/* From command-line words to the list of cases: problems from strings, suites and shape files, times
+ * variants, implementations, passes, threads, layouts and cache modes. Shared by bench, verify and compare. */
+#ifndef SEPBENCH_SELECT_H
+#define SEPBENCH_SELECT_H
+
+#include <argp.h>
+
+#include "../harness/record.h"
+
+/* Rows of one problem + pass + threads + layout + cache are adjacent: one group of measure_group. Rows whose
+ * implementation refuses or is absent are there too, with status and reason already set. */
+typedef struct {
+    record_row *rows;
+    size_t count, capacity;
+} selection;
+
+typedef struct {
+    char **problems;                       /* PROBLEM arguments */
+    int problem_count;
+    const char *suite, *shapes;            /* --suite NAME, --shapes FILE */
+    const char *variants, *impls, *passes; /* comma lists, NULL = all */
+    const char *channels, *spatial, *batch, *threads, *layouts, *caches; /* 32:2048, lists; NULL = default */
+    bool bias, relu, exact;
+} select_options;
+
+/* The argp children that fill a select_options; input of the child parser is select_options *. */
+extern const struct argp select_argp;
+
+/* EXIT_FINE, or EXIT_USAGE after one line on stderr that names the word at fault and what is allowed. An
+ * empty selection is a usage error. */
+int select_cases(const select_options *options, selection *out);
+void select_free(selection *s);
+
+#endif

@@ -1,0 +1,40 @@
+/* Subcommands, as in git: each parses its own options with argp and returns the program's exit code. */
+#ifndef SEPBENCH_CLI_H
+#define SEPBENCH_CLI_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    EXIT_FINE = 0,
+    EXIT_REGRESSION = 1, /* confirmed regression */
+    EXIT_USAGE = 2,      /* usage error or unreadable input */
+    EXIT_WRONG = 3,      /* a result differs from the oracle */
+    EXIT_INVALID = 4,    /* measurement invalid; zero cases measured */
+    EXIT_BASELINE = 5    /* baseline missing or not comparable */
+};
+
+typedef struct {
+    const char *name, *summary; /* summary: one line of `sepbench --help` */
+    int (*run)(int argc, char **argv); /* argv[0] is "sepbench NAME" */
+} command;
+
+/* Prints "sepbench: MESSAGE" as one line on stderr. Returns EXIT_USAGE, so `return cli_error(...)`. */
+int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same with "warning: "; returns nothing. */
+void cli_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A whole decimal number in [least, most]; false otherwise. No sign, blank or trailing text accepted. */
+bool cli_parse_int(const char *text, int64_t least, int64_t most, int64_t *value);
+/* A finite decimal number in [least, most]. */
+bool cli_parse_real(const char *text, double least, double most, double *value);
+/* mkdir -p. False with errno set. */
+bool cli_make_path(const char *path);
+
+/* True after SIGINT or SIGTERM (cli_catch_signals installs the handlers; a second signal kills). Long loops
+ * poll it, flush what they have and return 128 + the signal. */
+void cli_catch_signals(void);
+bool cli_interrupted(void);
+int cli_signal_exit_code(void);
+
+#endif

@@ -1,0 +1,58 @@
+/* The machine: topology and caches by hwloc, thread binding, memory limits, measured ceilings. */
+#ifndef SEPBENCH_MACHINE_H
+#define SEPBENCH_MACHINE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../kernels/conv.h"
+
+enum { MACHINE_MAX_THREADS = 1024 };
+
+typedef struct {
+    char cpu[64], host[64], kernel_release[128];
+    int packages, cores, pus;  /* allowed to this process: physical cores, hardware threads */
+    size_t l1d, l2, l3;        /* bytes as hwloc reports them, per cache */
+    int l3_sharing;            /* cores sharing one L3 */
+    size_t memory_total, memory_available; /* bytes; available = min(MemAvailable, cgroup's remainder) */
+    double cpu_quota;          /* cgroup CPUs, 0 = unlimited */
+    cpu_isa isa, isa_allowed;
+} machine_info;
+
+/* Reads the machine once; the same pointer ever after. */
+const machine_info *machine_get(void);
+
+/* Physical cores allowed, the default of --threads (never more than the cgroup quota rounded up). */
+int machine_default_threads(void);
+
+/* Bytes that may be allocated now: min(MemAvailable, cgroup limit - usage), read afresh. */
+size_t machine_memory_available(void);
+
+/* A context for plans: threads, and cache figures clamped to sane ranges (a VM may report 480 MB of L3). */
+conv_context machine_context(int threads);
+
+/* Creates the OpenMP pool with `threads` threads and binds each, from inside the worker, to one physical
+ * core (thread i to the i-th core in hwloc's order; with more threads than cores none is bound). Calls
+ * omp_set_num_threads(threads), which peers obey. False when affinity cannot be set or does not stick:
+ * why[] (size bytes) says it; the run goes on with a warning. Call before the first peer plan. */
+bool machine_bind_threads(int threads, char *why, size_t size);
+
+/* Measured ceilings. Measuring takes a second or so per figure; results are remembered in
+ * $XDG_CACHE_HOME/sepbench (per CPU, build and thread count) unless fresh. */
+typedef struct {
+    int threads;
+    double fma_gflops[CPU_ISA_COUNT];      /* 0 where the ISA is not allowed */
+    double bandwidth_gbps[4];              /* L1, L2, L3, DRAM: read + write bytes of a triad; all threads */
+} machine_ceilings;
+machine_ceilings machine_measure_ceilings(int threads, bool fresh);
+
+/* Everything above plus compiler, flags, versions and warnings (governor, turbo, SMT, quota, load) as the
+ * "machine" object of run.json. New reference. */
+json_t *machine_json(int threads, const machine_ceilings *ceilings);
+
+/* Calls sink once per thing that makes measurements noisy here: a short name, what is wrong, how to mend it. */
+void machine_doctor(void (*sink)(void *ctx, const char *name, const char *problem, const char *remedy), void *ctx);
+
+#endif

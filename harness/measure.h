@@ -1,0 +1,48 @@
+/* Timing one group: all implementations of one problem, pass, thread count and cache mode, their repetitions
+ * interleaved in random order, each verified before it is timed. Google Benchmark runs the loops (bench/gbench.h);
+ * this decides iteration counts, owns the tensors, and turns samples into rows. */
+#ifndef SEPBENCH_MEASURE_H
+#define SEPBENCH_MEASURE_H
+
+#include "machine.h"
+#include "record.h"
+#include "verify.h"
+
+typedef struct {
+    int repetitions;      /* wanted, 9 by default */
+    double min_time;      /* seconds per repetition, 0.02 by default: iterations are calibrated to it */
+    double budget;        /* seconds this group may take; repetitions then iterations are reduced to fit; fewer
+                             than 1 affordable repetition: `skipped` with the estimate. 0: unlimited */
+    bool verify;          /* always true for users; false only for the harness's own overhead benchmark */
+    uint64_t seed;
+} measure_options;
+
+/* One call of execute: what a runner repeats. */
+typedef struct {
+    void (*once)(void *ctx);
+    void (*evict)(void *ctx); /* cold mode: before every call, untimed; NULL when warm */
+    void *ctx;
+} measure_loop;
+
+/* Who runs loops: Google Benchmark through bench/gbench.c's adapter; tests pass a fake. Runs `iterations`
+ * calls after one untimed warm-up call and returns nanoseconds per iteration, negative on failure. */
+typedef double measure_runner(void *runner, const char *case_name, const measure_loop *loop, int64_t iterations,
+                              int repetition);
+
+/* rows[count] come in with everything before `status` filled and the same problem, pass, threads, cache; go
+ * out complete. on_sample (may be NULL) sees each repetition as it is measured, on_row each finished row.
+ * Estimated seconds come from measure_estimate. Returns rows that got a time. */
+typedef struct {
+    void (*on_sample)(void *ctx, const record_row *row, int repetition, int64_t iterations, double ns);
+    void (*on_row)(void *ctx, const record_row *row);
+    void *ctx;
+} measure_sink;
+
+int measure_group(record_row *rows, int count, const measure_options *options, const machine_ceilings *ceilings,
+                  measure_runner *run, void *runner, const measure_sink *sink);
+
+/* Seconds that one row will likely take with these options: verification, warm-up, repetitions. From FLOPs and a
+ * speed per implementation, corrected by what this session has measured so far. */
+double measure_estimate(const record_row *row, const measure_options *options);
+
+#endif

@@ -1,0 +1,355 @@
+/* Geometry, counts and argument checks of the contract. The registry is in registry.c, the layout
+ * transpose for implementations that lack one in transpose.c. */
+#include "conv.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "transpose.h"
+
+static const char *const variant_names[] = {"dense", "depthwise", "pointwise", "separable"};
+static const char *const pass_names[] = {"forward", "backward", "backward_data", "backward_weights"};
+static const char *const layout_names[] = {"nhwc", "nchw"};
+static const char *const post_op_names[] = {"none", "relu"};
+
+static bool parse(const char *name, const char *const *names, int count, int *value)
+{
+    for (int i = 0; i < count; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *value = i;
+            return true;
+        }
+    return false;
+}
+
+const char *conv_variant_name(conv_variant v) { return variant_names[v]; }
+const char *conv_pass_name(conv_pass p) { return pass_names[p]; }
+const char *conv_layout_name(conv_layout l) { return layout_names[l]; }
+const char *conv_post_op_name(conv_post_op o) { return post_op_names[o]; }
+
+bool conv_variant_parse(const char *name, conv_variant *v)
+{
+    int i;
+    bool ok = parse(name, variant_names, CONV_VARIANT_COUNT, &i);
+    if (ok) *v = (conv_variant)i;
+    return ok;
+}
+
+bool conv_pass_parse(const char *name, conv_pass *p)
+{
+    int i;
+    bool ok = parse(name, pass_names, CONV_PASS_COUNT, &i);
+    if (ok) *p = (conv_pass)i;
+    return ok;
+}
+
+bool conv_layout_parse(const char *name, conv_layout *l)
+{
+    int i;
+    bool ok = parse(name, layout_names, CONV_LAYOUT_COUNT, &i);
+    if (ok) *l = (conv_layout)i;
+    return ok;
+}
+
+conv_status conv_fail(conv_error *err, conv_status status, const char *format, ...)
+{
+    if (err != NULL) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(err->text, sizeof err->text, format, args);
+        va_end(args);
+    }
+    return status;
+}
+
+/* ---- geometry --------------------------------------------------------------------------------------- */
+
+int64_t conv_effective_kernel(const conv_axis *a)
+{
+    return (a->kernel - 1) * a->dilation + 1;
+}
+
+int64_t conv_out(const conv_axis *a)
+{
+    int64_t room = a->in + a->pad_before + a->pad_after - conv_effective_kernel(a);
+    return room < 0 ? 0 : room / a->stride + 1;
+}
+
+int64_t conv_real_taps(const conv_axis *a)
+{
+    /* Tap k of output o reads o*stride - pad + k*dilation; count the o for which that is inside, per k. */
+    int64_t out = conv_out(a), taps = 0;
+    for (int64_t k = 0; k < a->kernel; k++) {
+        int64_t offset = k * a->dilation - a->pad_before;
+        int64_t first = offset >= 0 ? 0 : (-offset + a->stride - 1) / a->stride;
+        int64_t end = a->in - offset <= 0 ? 0 : (a->in - offset - 1) / a->stride + 1;
+        if (end > out) end = out;
+        if (end > first) taps += end - first;
+    }
+    return taps;
+}
+
+void conv_pad_same(conv_axis *a)
+{
+    int64_t total = ((a->in + a->stride - 1) / a->stride - 1) * a->stride + conv_effective_kernel(a) - a->in;
+    if (total < 0) total = 0;
+    a->pad_before = total / 2;
+    a->pad_after = total - total / 2;
+}
+
+enum { SIZE_LIMIT_BITS = 62 };
+
+/* False when the product does not fit; *value is then undefined. */
+static bool times(int64_t *value, int64_t factor)
+{
+    return !__builtin_mul_overflow(*value, factor, value) && *value < (INT64_C(1) << SIZE_LIMIT_BITS);
+}
+
+static conv_status check_axis(const conv_problem *p, int i, conv_error *err)
+{
+    static const char letters[] = "dhw";
+    static const int64_t most = INT64_C(1) << 31;
+    const conv_axis *a = &p->axis[i];
+    const struct {
+        const char *what;
+        int64_t value, least;
+    } fields[] = {{"input size i", a->in, 1},          {"kernel size k", a->kernel, 1},
+                  {"stride s", a->stride, 1},          {"dilation d", a->dilation, 1},
+                  {"padding before p", a->pad_before, 0}, {"padding after p", a->pad_after, -most}};
+    for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
+        if (fields[f].value < fields[f].least || fields[f].value > most)
+            return conv_fail(err, CONV_INVALID, "%s%c is %lld: must be between %lld and 2^31", fields[f].what,
+                             letters[i], (long long)fields[f].value, (long long)fields[f].least);
+    if (conv_out(a) < 1)
+        return conv_fail(err, CONV_INVALID, "no output along %c: input %lld with padding %lld+%lld is smaller "
+                         "than the kernel's extent %lld", letters[i], (long long)a->in, (long long)a->pad_before,
+                         (long long)a->pad_after, (long long)conv_effective_kernel(a));
+    if (CONV_AXES - i > p->rank && (a->in != 1 || a->kernel != 1 || a->stride != 1 || a->pad_before != 0 ||
+                                    a->pad_after != 0))
+        return conv_fail(err, CONV_INVALID, "axis %c of a rank %d problem must be 1 everywhere", letters[i], p->rank);
+    return CONV_OK;
+}
+
+static conv_status check_channels(const conv_problem *p, conv_error *err)
+{
+    const struct {
+        const char *what;
+        int64_t value;
+    } fields[] = {{"minibatch mb", p->mb}, {"input channels ic", p->ic}, {"output channels oc", p->oc},
+                  {"groups g", p->groups}, {"depth multiplier dm", p->depth_multiplier}};
+    for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
+        if (fields[f].value < 1 || fields[f].value > INT32_MAX)
+            return conv_fail(err, CONV_INVALID, "%s is %lld: must be between 1 and 2^31-1", fields[f].what,
+                             (long long)fields[f].value);
+    switch (p->variant) {
+    case CONV_DENSE:
+        if (p->ic % p->groups != 0 || p->oc % p->groups != 0)
+            return conv_fail(err, CONV_INVALID, "groups g %lld does not divide ic %lld and oc %lld",
+                             (long long)p->groups, (long long)p->ic, (long long)p->oc);
+        break;
+    case CONV_DEPTHWISE:
+        if (p->groups != p->ic || p->oc != p->ic * p->depth_multiplier)
+            return conv_fail(err, CONV_INVALID, "depthwise needs g = ic and oc a multiple of ic: g %lld ic %lld oc %lld",
+                             (long long)p->groups, (long long)p->ic, (long long)p->oc);
+        break;
+    default:
+        if (p->groups != 1)
+            return conv_fail(err, CONV_INVALID, "groups g is %lld: a %s convolution has 1", (long long)p->groups,
+                             variant_names[p->variant]);
+    }
+    if ((p->variant == CONV_DENSE || p->variant == CONV_POINTWISE) && p->depth_multiplier != 1)
+        return conv_fail(err, CONV_INVALID, "depth multiplier dm %lld: only depthwise and separable have one",
+                         (long long)p->depth_multiplier);
+    return CONV_OK;
+}
+
+/* Each tensor, and the FLOPs of the padded problem, must stay below 2^62: then no product of ours overflows. */
+static conv_status check_sizes(const conv_problem *p, conv_error *err)
+{
+    int64_t src = p->mb, dst = p->mb, work = 4 * p->depth_multiplier;
+    bool fits = times(&src, p->ic) && times(&dst, p->oc) && times(&dst, p->depth_multiplier);
+    for (int i = 0; i < CONV_AXES && fits; i++)
+        fits = times(&src, p->axis[i].in) && times(&dst, conv_out(&p->axis[i])) && times(&work, p->axis[i].kernel);
+    int64_t mid = dst;
+    fits = fits && times(&work, p->ic) && times(&work, p->oc) && times(&mid, p->ic);
+    for (int i = 0; i < CONV_AXES && fits; i++) fits = times(&work, conv_out(&p->axis[i]));
+    if (!fits || !times(&work, p->mb) || !times(&src, 4) || !times(&dst, 4) || !times(&mid, 4))
+        return conv_fail(err, CONV_INVALID, "sizes overflow: a tensor or the FLOPs reach 2^62");
+    return CONV_OK;
+}
+
+conv_status conv_problem_check(const conv_problem *p, conv_error *err)
+{
+    if (p->variant < 0 || p->variant >= CONV_VARIANT_COUNT)
+        return conv_fail(err, CONV_INVALID, "variant %d is unknown", (int)p->variant);
+    if (p->layout < 0 || p->layout >= CONV_LAYOUT_COUNT)
+        return conv_fail(err, CONV_INVALID, "layout %d is unknown", (int)p->layout);
+    if (p->post_op < 0 || p->post_op >= CONV_POST_COUNT)
+        return conv_fail(err, CONV_INVALID, "post-op %d is unknown", (int)p->post_op);
+    if (p->rank < 1 || p->rank > CONV_AXES)
+        return conv_fail(err, CONV_INVALID, "rank %d: must be 1, 2 or 3", p->rank);
+    conv_status status = check_channels(p, err);
+    for (int i = 0; i < CONV_AXES && status == CONV_OK; i++) {
+        status = check_axis(p, i, err);
+        if (status == CONV_OK && p->variant == CONV_POINTWISE && p->axis[i].kernel != 1)
+            status = conv_fail(err, CONV_INVALID, "kernel size %lld: a pointwise convolution has 1",
+                               (long long)p->axis[i].kernel);
+    }
+    return status == CONV_OK ? check_sizes(p, err) : status;
+}
+
+/* Product over the axes of what f says of each. */
+static int64_t over_axes(const conv_problem *p, int64_t (*f)(const conv_axis *))
+{
+    return f(&p->axis[CONV_D]) * f(&p->axis[CONV_H]) * f(&p->axis[CONV_W]);
+}
+
+static int64_t axis_in(const conv_axis *a) { return a->in; }
+static int64_t axis_kernel(const conv_axis *a) { return a->kernel; }
+
+conv_sizes conv_problem_sizes(const conv_problem *p)
+{
+    int64_t out = over_axes(p, conv_out), taps = over_axes(p, axis_kernel);
+    conv_sizes s = {.src = p->mb * over_axes(p, axis_in) * p->ic, .dst = p->mb * out * p->oc, .bias = p->oc};
+    switch (p->variant) {
+    case CONV_DENSE: s.weights = taps * (p->ic / p->groups) * p->oc; break;
+    case CONV_DEPTHWISE: s.weights = taps * p->oc; break;
+    case CONV_POINTWISE: s.weights = p->ic * p->oc; break;
+    default:
+        s.weights = taps * p->ic * p->depth_multiplier;
+        s.pointwise = p->ic * p->depth_multiplier * p->oc;
+        s.mid = p->mb * out * p->ic * p->depth_multiplier;
+    }
+    return s;
+}
+
+conv_problem conv_depthwise_stage(const conv_problem *p)
+{
+    conv_problem stage = *p;
+    stage.variant = CONV_DEPTHWISE;
+    stage.groups = p->ic;
+    stage.oc = p->ic * p->depth_multiplier;
+    stage.bias = false;
+    stage.post_op = CONV_POST_NONE;
+    return stage;
+}
+
+conv_problem conv_pointwise_stage(const conv_problem *p)
+{
+    conv_problem stage = *p;
+    stage.variant = CONV_POINTWISE;
+    stage.ic = p->ic * p->depth_multiplier;
+    stage.depth_multiplier = 1;
+    for (int i = 0; i < CONV_AXES; i++)
+        stage.axis[i] = (conv_axis){.in = conv_out(&p->axis[i]), .kernel = 1, .stride = 1, .dilation = 1};
+    return stage;
+}
+
+/* ---- counts ----------------------------------------------------------------------------------------- */
+
+/* Multiply-accumulates of one forward pass, per[axis] being the taps times outputs of that axis. */
+static int64_t macs(const conv_problem *p, int64_t (*per)(const conv_axis *))
+{
+    int64_t taps = p->mb * over_axes(p, per);
+    if (p->variant == CONV_SEPARABLE) {
+        conv_problem depthwise = conv_depthwise_stage(p), pointwise = conv_pointwise_stage(p);
+        return macs(&depthwise, per) + macs(&pointwise, per);
+    }
+    return taps * p->oc * (p->ic / p->groups);
+}
+
+static int64_t all_taps(const conv_axis *a) { return conv_out(a) * a->kernel; }
+
+int64_t conv_flops(const conv_problem *p, conv_pass pass)
+{
+    int64_t one = 2 * macs(p, conv_real_taps);
+    return pass == CONV_BACKWARD ? 2 * one : one;
+}
+
+int64_t conv_multiplications(const conv_problem *p)
+{
+    return macs(p, all_taps);
+}
+
+int64_t conv_parameters(const conv_problem *p)
+{
+    conv_sizes s = conv_problem_sizes(p);
+    return s.weights + s.pointwise + (p->bias ? s.bias : 0);
+}
+
+int64_t conv_bytes_min(const conv_problem *p, conv_pass pass)
+{
+    conv_sizes s = conv_problem_sizes(p);
+    int64_t weights = s.weights + s.pointwise, bias = p->bias ? s.bias : 0;
+    int64_t relu = p->post_op == CONV_POST_RELU ? s.dst : 0; /* backward reads dst */
+    switch (pass) {
+    case CONV_FORWARD: return 4 * (s.src + weights + bias + s.dst);
+    case CONV_BACKWARD_DATA: return 4 * (s.dst + relu + weights + s.src);
+    case CONV_BACKWARD_WEIGHTS: return 4 * (s.src + s.dst + relu + weights + bias);
+    default: return 4 * (2 * s.src + 2 * weights + bias + s.dst + relu);
+    }
+}
+
+/* ---- calls ------------------------------------------------------------------------------------------ */
+
+const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass pass)
+{
+    if (p->variant != impl->variant) return "another variant";
+    if (p->variant == CONV_SEPARABLE && (pass == CONV_BACKWARD_DATA || pass == CONV_BACKWARD_WEIGHTS))
+        return "separable has forward and joint backward only";
+    if (!transpose_needed(impl, p)) return impl->refuse(impl, p, pass);
+    conv_problem native = transpose_problem(p);
+    return impl->refuse(impl, &native, pass);
+}
+
+conv_status conv_plan_create(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                             conv_plan **plan, conv_error *err)
+{
+    *plan = NULL;
+    conv_status status = conv_problem_check(p, err);
+    if (status != CONV_OK) return status;
+    if (ctx->threads < 1) return conv_fail(err, CONV_INVALID, "threads is %d: must be at least 1", ctx->threads);
+    const char *reason = conv_refuse(impl, p, pass);
+    if (reason != NULL) return conv_fail(err, CONV_REFUSED, "%s", reason);
+    if (transpose_needed(impl, p)) return transpose_plan(impl, p, pass, ctx, plan, err);
+    return impl->plan(impl, p, pass, ctx, plan, err);
+}
+
+static bool wrapped(const conv_plan *plan)
+{
+    return transpose_needed(plan->impl, &plan->problem);
+}
+
+conv_status conv_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
+{
+    if (wrapped(plan)) return transpose_pack(plan, weights, pointwise, packed);
+    return plan->packed_bytes == 0 ? CONV_OK : plan->impl->pack(plan, weights, pointwise, packed);
+}
+
+conv_status conv_enter(conv_plan *plan, const conv_args *args)
+{
+    return wrapped(plan) || plan->impl->enter == NULL ? CONV_OK : plan->impl->enter(plan, args);
+}
+
+conv_status conv_execute(const conv_plan *plan, const conv_args *args)
+{
+    return wrapped(plan) ? transpose_execute(plan, args) : plan->impl->execute(plan, args);
+}
+
+conv_status conv_leave(conv_plan *plan, const conv_args *args)
+{
+    return wrapped(plan) || plan->impl->leave == NULL ? CONV_OK : plan->impl->leave(plan, args);
+}
+
+void conv_plan_destroy(conv_plan *plan)
+{
+    if (plan == NULL) return;
+    if (wrapped(plan))
+        transpose_destroy(plan);
+    else if (plan->impl->destroy != NULL)
+        plan->impl->destroy(plan);
+    else
+        free(plan);
+}

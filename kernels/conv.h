@@ -1,0 +1,231 @@
+/* The contract every convolution implementation meets: problem, plan, pack, execute.
+ *
+ * The shape is FFTW's and oneDNN's, the vocabulary oneDNN's: src, weights, bias, dst and their gradients
+ * diff_*. A problem is plain data. A plan chooses blocking for one (implementation, problem, pass, thread
+ * count) and states how many bytes it needs; pack lays weights out as the plan likes them; execute computes
+ * and never allocates. Nothing here prints or exits.
+ *
+ * All tensors are dense arrays of float (IEEE binary32), 64-byte aligned by the caller, without gaps:
+ *
+ *                    NHWC (canonical)                NCHW
+ *   src              [MB][ID][IH][IW][IC]            [MB][IC][ID][IH][IW]
+ *   dst              [MB][OD][OH][OW][OC]            [MB][OC][OD][OH][OW]
+ *   weights, whatever the activations' layout (Keras's shapes, TF's order):
+ *     dense          [KD][KH][KW][IC/G][OC]          output channel o belongs to group o / (OC/G)
+ *     depthwise      [KD][KH][KW][C][M]              output channel c*M + m
+ *     pointwise      [IC][OC]
+ *     separable      weights = depthwise [KH][KW][C][M], pointwise [C*M][OC]
+ *   bias             [OC]                            separable: after the pointwise stage only, as Keras
+ *
+ * Gradients have the shape of what they are the gradient of. Rank 2 has ID = KD = OD = 1, rank 1 also
+ * IH = KH = OH = 1. */
+#ifndef SEPBENCH_CONV_H
+#define SEPBENCH_CONV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu.h"
+
+/* ---- the problem ------------------------------------------------------------------------------------ */
+
+typedef enum { CONV_DENSE, CONV_DEPTHWISE, CONV_POINTWISE, CONV_SEPARABLE, CONV_VARIANT_COUNT } conv_variant;
+
+/* BACKWARD is the joint call: diff_src, diff_weights (and diff_pointwise), diff_bias from src, weights and
+ * diff_dst. Its components exist for the three single-kernel variants; a separable backward shares
+ * d_mid = diff_dst * pointwise^T between them and is judged as one. */
+typedef enum {
+    CONV_FORWARD,
+    CONV_BACKWARD,
+    CONV_BACKWARD_DATA,
+    CONV_BACKWARD_WEIGHTS,
+    CONV_PASS_COUNT
+} conv_pass;
+
+typedef enum { CONV_NHWC, CONV_NCHW, CONV_LAYOUT_COUNT } conv_layout;
+typedef enum { CONV_POST_NONE, CONV_POST_RELU, CONV_POST_COUNT } conv_post_op;
+
+enum { CONV_D, CONV_H, CONV_W, CONV_AXES }; /* index into conv_problem.axis */
+
+typedef struct {
+    int64_t in;         /* source elements along the axis, >= 1 */
+    int64_t kernel;     /* taps, >= 1 */
+    int64_t stride;     /* >= 1 */
+    int64_t dilation;   /* distance between taps, 1 = none (benchdnn's dh0) */
+    int64_t pad_before; /* zeros before the first element, >= 0 */
+    int64_t pad_after;  /* zeros after the last, may be negative: trailing elements no tap reads */
+} conv_axis;
+
+typedef struct {
+    conv_variant variant;
+    int rank;                 /* spatial: 1, 2 or 3 */
+    int64_t mb;               /* minibatch */
+    int64_t ic, oc;           /* depthwise: oc = ic * depth_multiplier */
+    int64_t groups;           /* dense: divides ic and oc; depthwise: ic; pointwise and separable: 1 */
+    int64_t depth_multiplier; /* depthwise and separable; 1 for the others */
+    conv_axis axis[CONV_AXES];
+    conv_layout layout; /* of src, dst, diff_src, diff_dst */
+    bool bias;
+    conv_post_op post_op; /* applied to dst after the bias */
+} conv_problem;
+
+/* Why a call failed, in one line that names the argument. */
+typedef struct {
+    char text[256];
+} conv_error;
+
+typedef enum {
+    CONV_OK = 0,
+    CONV_INVALID,   /* an argument is out of range: the caller's mistake */
+    CONV_REFUSED,   /* the implementation does not do this problem; text says why */
+    CONV_NO_MEMORY, /* an allocation failed */
+    CONV_FAILED     /* a peer library reported an error; text has its words */
+} conv_status;
+
+/* Formats into err (which may be NULL) and returns status: `return conv_fail(err, CONV_INVALID, ...)`. */
+conv_status conv_fail(conv_error *err, conv_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* CONV_OK, or CONV_INVALID with the offending field: sizes below 1, groups that do not divide, no output
+ * element, tensors or FLOPs beyond 2^62. Everything below expects a problem that passed. */
+conv_status conv_problem_check(const conv_problem *p, conv_error *err);
+
+/* Output elements along the axis: (in + pads - effective kernel) / stride + 1. */
+int64_t conv_out(const conv_axis *a);
+/* (kernel - 1) * dilation + 1. */
+int64_t conv_effective_kernel(const conv_axis *a);
+/* Taps that fall on real source elements, summed over all output positions of the axis. */
+int64_t conv_real_taps(const conv_axis *a);
+/* Sets pads as TensorFlow's 'same': total = max((ceil(in/stride)-1)*stride + effective kernel - in, 0), the
+ * odd one after. (https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2) */
+void conv_pad_same(conv_axis *a);
+
+/* Elements of each tensor. mid is the separable's intermediate [MB][OH][OW][IC*M]; 0 for other variants,
+ * as is pointwise; bias is OC whether or not the problem has one. */
+typedef struct {
+    int64_t src, weights, pointwise, bias, dst, mid;
+} conv_sizes;
+conv_sizes conv_problem_sizes(const conv_problem *p);
+
+/* The two stages of a separable problem: depthwise (no bias, no post-op), then pointwise (with both). */
+conv_problem conv_depthwise_stage(const conv_problem *separable);
+conv_problem conv_pointwise_stage(const conv_problem *separable);
+
+/* 2 x multiply-accumulates of the direct algorithm over real taps (padding excluded, as benchdnn), the
+ * same figure for every implementation. joint backward = backward_data + backward_weights. */
+int64_t conv_flops(const conv_problem *p, conv_pass pass);
+/* Multiplications of one forward pass as papers count them, padding included. */
+int64_t conv_multiplications(const conv_problem *p);
+/* Trainable parameters: weights, pointwise, and bias if any. */
+int64_t conv_parameters(const conv_problem *p);
+/* Bytes when each tensor of the pass is moved exactly once. The separable's intermediate is not counted. */
+int64_t conv_bytes_min(const conv_problem *p, conv_pass pass);
+
+/* "dense", "forward", "nhwc", "relu" ...; parsing returns false on an unknown name. */
+const char *conv_variant_name(conv_variant v);
+const char *conv_pass_name(conv_pass p);
+const char *conv_layout_name(conv_layout l);
+const char *conv_post_op_name(conv_post_op o);
+bool conv_variant_parse(const char *name, conv_variant *v);
+bool conv_pass_parse(const char *name, conv_pass *p);
+bool conv_layout_parse(const char *name, conv_layout *l);
+
+/* ---- plan, pack, execute ---------------------------------------------------------------------------- */
+
+/* What a plan may know of the machine. The harness fills it from hwloc, clamped to sane figures. */
+typedef struct {
+    int threads;       /* OpenMP threads execute will use, >= 1 */
+    size_t l1d, l2;    /* bytes per core */
+    size_t l3;         /* bytes available to one core: the cache divided by the cores sharing it */
+    bool keep_workspace; /* forward only: also write what this implementation's backward reads */
+} conv_context;
+
+typedef struct conv_impl conv_impl;
+
+/* The public head of every plan; implementations embed it first in a larger struct of their own. */
+typedef struct {
+    const conv_impl *impl;
+    conv_problem problem;
+    conv_pass pass;
+    conv_context context;
+    size_t scratch_bytes;   /* execute's temporary memory, all threads together */
+    size_t packed_bytes;    /* what pack writes; 0: execute reads weights as they are, no pack needed */
+    size_t workspace_bytes; /* forward with keep_workspace: written; backward passes: must be given, written
+                               by the same implementation's forward with keep_workspace */
+    char note[96];          /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, kc 256" */
+} conv_plan;
+
+/* Tensors of one execute. Those a pass does not use may be NULL. Inputs are never written. */
+typedef struct {
+    const float *src;
+    const float *weights, *pointwise, *bias;
+    const void *packed;    /* from conv_pack with the same plan; packed_bytes long */
+    float *dst;            /* forward: output. backward with ReLU: input, what forward wrote */
+    const float *diff_dst; /* backward passes */
+    float *diff_src;       /* joint backward: NULL skips it (a network's first layer) */
+    float *diff_weights, *diff_pointwise;
+    float *diff_bias;      /* written when the problem has a bias; joint and backward_weights */
+    void *scratch;         /* scratch_bytes, 64-byte aligned, contents undefined before and after */
+    void *workspace;       /* workspace_bytes, 64-byte aligned */
+    bool accumulate;       /* add into diff_weights, diff_pointwise and diff_bias; else all outputs are
+                              overwritten without being read. diff_src is always overwritten. */
+} conv_args;
+
+/* One implementation of one variant: a const object. `self` lets one set of functions serve several. */
+struct conv_impl {
+    const char *name;    /* as users type it: "avx2" */
+    conv_variant variant;
+    const char *summary; /* one line for `sepbench list` */
+    cpu_isa isa;         /* the copy's instruction set; execute runs nothing wider */
+    bool inexact;        /* Winograd, low precision: kept out by --exact, has its own error bound */
+    bool peer;           /* another project's library */
+    bool single_thread;  /* execute uses one thread whatever context.threads says */
+    double error_factor; /* inexact: |err| <= error_factor * u * sqrt(K) * sum|x*w|; 0: the exact bound */
+    unsigned layouts;    /* bit (1u << CONV_NHWC) ...: those run natively; others go through a transpose */
+    const conv_impl *stage[2]; /* separable by composition: its depthwise and pointwise; else NULL */
+
+    /* NULL, or why not, in words ("groups other than 1"). Problem has been checked. */
+    const char *(*refuse)(const conv_impl *self, const conv_problem *p, conv_pass pass);
+    /* Allocates *plan (with its private part) and fills the byte counts. */
+    conv_status (*plan)(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                        conv_plan **plan, conv_error *err);
+    /* Optional. Writes packed_bytes to packed, 64-byte aligned. */
+    conv_status (*pack)(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);
+    /* Optional, both or neither, for libraries with an activation layout of their own: enter converts the
+     * pass's input activations into plan-private memory, leave converts its output activations back.
+     * They are timed apart from execute, which then reads and writes only the private copies. */
+    conv_status (*enter)(conv_plan *plan, const conv_args *args);
+    conv_status (*execute)(const conv_plan *plan, const conv_args *args);
+    conv_status (*leave)(conv_plan *plan, const conv_args *args);
+    void (*destroy)(conv_plan *plan); /* NULL means free(plan) */
+};
+
+/* What the rest of the program calls. They check arguments, apply the layout transpose where the
+ * implementation needs one, and forward to the table above. */
+const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass pass);
+conv_status conv_plan_create(const conv_impl *impl, const conv_problem *p, conv_pass pass,
+                             const conv_context *ctx, conv_plan **plan, conv_error *err);
+conv_status conv_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);
+conv_status conv_enter(conv_plan *plan, const conv_args *args);
+conv_status conv_execute(const conv_plan *plan, const conv_args *args);
+conv_status conv_leave(conv_plan *plan, const conv_args *args);
+void conv_plan_destroy(conv_plan *plan); /* NULL is fine */
+
+/* ---- the registry ----------------------------------------------------------------------------------- */
+
+/* One per line of impl.def and variant, in that order. */
+typedef struct {
+    const char *name;
+    conv_variant variant;
+    const conv_impl *impl; /* NULL when absent */
+    const char *absent;    /* why: "not built: libdnnl-dev was not found", "this CPU has no avx512", or that
+                              SEPBENCH_MAX_ISA forbids it; NULL when present */
+} conv_entry;
+
+/* Every entry, present or not; the array lives for the program. Fixed at the first call. */
+const conv_entry *conv_entries(size_t *count);
+/* The present implementation of that name and variant, or NULL. */
+const conv_impl *conv_find(const char *name, conv_variant variant);
+
+#endif
