@@ -76,8 +76,9 @@ LDFLAGS += -fopenmp -pthread $(SAN)
 # ---- objects --------------------------------------------------------------------------------------------------------
 PER_ISA_OBJECTS := $(foreach d,$(PER_ISA),$(foreach i,$(if $(filter undefined,$(origin ISAS_$(d))),$(ISAS),$(ISAS_$(d))),\
     $(patsubst %.c,$(BUILD)/%.$(i).o,$(wildcard $(d)/*.c))))
-ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(foreach d,$(ONCE),$(wildcard $(d)/*.c)) $(PEER_SOURCES)) $(BUILD)/bench/gbench.o
-OBJECTS := $(ONCE_OBJECTS) $(PER_ISA_OBJECTS)
+ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(foreach d,$(ONCE),$(wildcard $(d)/*.c)) $(PEER_SOURCES))
+CXX_OBJECTS := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard bench/*.cc))
+OBJECTS := $(ONCE_OBJECTS) $(CXX_OBJECTS) $(PER_ISA_OBJECTS)
 MAIN := $(BUILD)/bench/main.o
 TESTS := $(patsubst tests/test_%.c,$(BUILD)/tests/test_%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)))
@@ -102,7 +103,7 @@ $(OBJECTS) $(TEST_HELPERS): $(STAMP) | need
 $(ONCE_OBJECTS) $(TEST_HELPERS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
-$(BUILD)/bench/gbench.o: bench/gbench.cc
+$(CXX_OBJECTS): $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
