@@ -78,7 +78,9 @@ PER_ISA_OBJECTS := $(foreach d,$(PER_ISA),$(foreach i,$(if $(filter undefined,$(
     $(patsubst %.c,$(BUILD)/%.$(i).o,$(wildcard $(d)/*.c))))
 ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(foreach d,$(ONCE),$(wildcard $(d)/*.c)) $(PEER_SOURCES))
 CXX_OBJECTS := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard bench/*.cc))
-OBJECTS := $(ONCE_OBJECTS) $(CXX_OBJECTS) $(PER_ISA_OBJECTS)
+# Data files that travel inside the program (harness/embed.h).
+EMBED := $(sort $(wildcard bench/problems/*.txt bench/models/*.json reports/*.gp reports/*.html reports/*.css))
+OBJECTS := $(ONCE_OBJECTS) $(CXX_OBJECTS) $(PER_ISA_OBJECTS) $(BUILD)/embed.o
 MAIN := $(BUILD)/bench/main.o
 TESTS := $(patsubst tests/test_%.c,$(BUILD)/tests/test_%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)))
@@ -106,6 +108,11 @@ $(ONCE_OBJECTS) $(TEST_HELPERS): $(BUILD)/%.o: %.c
 $(CXX_OBJECTS): $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
+
+$(BUILD)/embed.c: $(EMBED) harness/embed.sh
+	sh harness/embed.sh $(EMBED) > $@
+$(BUILD)/embed.o: $(BUILD)/embed.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) -I. -c -o $@ $<
 
 define per_isa
 $(BUILD)/%.$(1).o: %.c
