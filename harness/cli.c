@@ -1,0 +1,115 @@
+/* What every subcommand shares: one-line diagnostics, numbers from words, folders, and a clean interruption. */
+#include "cli.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* One write per message, so that lines of several processes do not mix; text from users may hold line breaks.
+ */
+static void print_line(const char *prefix, const char *format, va_list args)
+{
+    char line[2048];
+    int used = snprintf(line, sizeof line, "sepbench: %s", prefix);
+    vsnprintf(line + used, sizeof line - (size_t)used, format, args);
+    for (char *c = line; *c != '\0'; c++)
+        if (iscntrl((unsigned char)*c)) *c = ' ';
+    fprintf(stderr, "%s\n", line);
+}
+
+int cli_error(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line("", format, args);
+    va_end(args);
+    return EXIT_USAGE;
+}
+
+void cli_warning(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    print_line("warning: ", format, args);
+    va_end(args);
+}
+
+bool cli_parse_int(const char *text, int64_t least, int64_t most, int64_t *value)
+{
+    int64_t n = 0;
+    if (*text == '\0') return false;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9') return false;
+        if (__builtin_mul_overflow(n, 10, &n) || __builtin_add_overflow(n, *text - '0', &n)) return false;
+    }
+    if (n < least || n > most) return false;
+    *value = n;
+    return true;
+}
+
+bool cli_parse_real(const char *text, double least, double most, double *value)
+{
+    /* strtod also takes blanks, signs, hexadecimal, inf and nan: only decimal digits may start a number here.
+     */
+    if (strspn(text, "+-.0123456789eE") != strlen(text) || *text == '\0' || strchr("eE+", *text)) return false;
+    char *end;
+    double x = strtod(text, &end);
+    if (*end != '\0' || !isfinite(x) || x < least || x > most) return false;
+    *value = x;
+    return true;
+}
+
+bool cli_make_path(const char *path)
+{
+    char partial[4096];
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof partial) {
+        errno = length == 0 ? ENOENT : ENAMETOOLONG;
+        return false;
+    }
+    for (size_t i = 1; i <= length; i++) {
+        if (path[i] != '/' && path[i] != '\0') continue;
+        memcpy(partial, path, i);
+        partial[i] = '\0';
+        if (mkdir(partial, 0777) != 0 && errno != EEXIST) return false;
+    }
+    struct stat status;
+    if (stat(path, &status) != 0) return false;
+    if (!S_ISDIR(status.st_mode)) {
+        errno = ENOTDIR;
+        return false;
+    }
+    return true;
+}
+
+static volatile sig_atomic_t caught;
+
+static void on_signal(int number)
+{
+    caught = number;
+}
+
+void cli_catch_signals(void)
+{
+    /* SA_RESETHAND: the second signal finds the default action, which kills. */
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cli_interrupted(void)
+{
+    return caught != 0;
+}
+
+int cli_signal_exit_code(void)
+{
+    return 128 + caught;
+}
