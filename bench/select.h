@@ -15,10 +15,10 @@ typedef struct {
 } selection;
 
 typedef struct {
-    char **problems;                       /* PROBLEM arguments */
+    char **problems; /* PROBLEM arguments */
     int problem_count;
-    const char *suite, *shapes;            /* --suite NAME, --shapes FILE */
-    const char *variants, *impls, *passes; /* comma lists, NULL = all */
+    const char *suite, *shapes;                                          /* --suite NAME, --shapes FILE */
+    const char *variants, *impls, *passes;                               /* comma lists, NULL = all */
     const char *channels, *spatial, *batch, *threads, *layouts, *caches; /* 32:2048, lists; NULL = default */
     bool bias, relu, exact;
 } select_options;

@@ -15,7 +15,7 @@ enum {
 };
 
 typedef struct {
-    const char *name, *summary; /* summary: one line of `sepbench --help` */
+    const char *name, *summary;        /* summary: one line of `sepbench --help` */
     int (*run)(int argc, char **argv); /* argv[0] is "sepbench NAME" */
 } command;
 

@@ -13,11 +13,11 @@ enum { MACHINE_MAX_THREADS = 1024 };
 
 typedef struct {
     char cpu[64], host[64], kernel_release[128];
-    int packages, cores, pus;  /* allowed to this process: physical cores, hardware threads */
-    size_t l1d, l2, l3;        /* bytes as hwloc reports them, per cache */
-    int l3_sharing;            /* cores sharing one L3 */
+    int packages, cores, pus;              /* allowed to this process: physical cores, hardware threads */
+    size_t l1d, l2, l3;                    /* bytes as hwloc reports them, per cache */
+    int l3_sharing;                        /* cores sharing one L3 */
     size_t memory_total, memory_available; /* bytes; available = min(MemAvailable, cgroup's remainder) */
-    double cpu_quota;          /* cgroup CPUs, 0 = unlimited */
+    double cpu_quota;                      /* cgroup CPUs, 0 = unlimited */
     cpu_isa isa, isa_allowed;
 } machine_info;
 
@@ -43,8 +43,8 @@ bool machine_bind_threads(int threads, char *why, size_t size);
  * $XDG_CACHE_HOME/sepbench (per CPU, build and thread count) unless fresh. */
 typedef struct {
     int threads;
-    double fma_gflops[CPU_ISA_COUNT];      /* 0 where the ISA is not allowed */
-    double bandwidth_gbps[4];              /* L1, L2, L3, DRAM: read + write bytes of a triad; all threads */
+    double fma_gflops[CPU_ISA_COUNT]; /* 0 where the ISA is not allowed */
+    double bandwidth_gbps[4];         /* L1, L2, L3, DRAM: read + write bytes of a triad; all threads */
 } machine_ceilings;
 machine_ceilings machine_measure_ceilings(int threads, bool fresh);
 
@@ -53,6 +53,7 @@ machine_ceilings machine_measure_ceilings(int threads, bool fresh);
 json_t *machine_json(int threads, const machine_ceilings *ceilings);
 
 /* Calls sink once per thing that makes measurements noisy here: a short name, what is wrong, how to mend it. */
-void machine_doctor(void (*sink)(void *ctx, const char *name, const char *problem, const char *remedy), void *ctx);
+void machine_doctor(void (*sink)(void *ctx, const char *name, const char *problem, const char *remedy),
+                    void *ctx);
 
 #endif

@@ -1,6 +1,6 @@
 /* Timing one group: all implementations of one problem, pass, thread count and cache mode, their repetitions
- * interleaved in random order, each verified before it is timed. Google Benchmark runs the loops (bench/gbench.h);
- * this decides iteration counts, owns the tensors, and turns samples into rows. */
+ * interleaved in random order, each verified before it is timed. Google Benchmark runs the loops
+ * (bench/gbench.h); this decides iteration counts, owns the tensors, and turns samples into rows. */
 #ifndef SEPBENCH_MEASURE_H
 #define SEPBENCH_MEASURE_H
 
@@ -9,11 +9,11 @@
 #include "verify.h"
 
 typedef struct {
-    int repetitions;      /* wanted, 9 by default */
-    double min_time;      /* seconds per repetition, 0.02 by default: iterations are calibrated to it */
-    double budget;        /* seconds this group may take; repetitions then iterations are reduced to fit; fewer
-                             than 1 affordable repetition: `skipped` with the estimate. 0: unlimited */
-    bool verify;          /* always true for users; false only for the harness's own overhead benchmark */
+    int repetitions; /* wanted, 9 by default */
+    double min_time; /* seconds per repetition, 0.02 by default: iterations are calibrated to it */
+    double budget;   /* seconds this group may take; repetitions then iterations are reduced to fit; fewer
+                        than 1 affordable repetition: `skipped` with the estimate. 0: unlimited */
+    bool verify;     /* always true for users; false only for the harness's own overhead benchmark */
     uint64_t seed;
 } measure_options;
 
@@ -41,8 +41,8 @@ typedef struct {
 int measure_group(record_row *rows, int count, const measure_options *options, const machine_ceilings *ceilings,
                   measure_runner *run, void *runner, const measure_sink *sink);
 
-/* Seconds that one row will likely take with these options: verification, warm-up, repetitions. From FLOPs and a
- * speed per implementation, corrected by what this session has measured so far. */
+/* Seconds that one row will likely take with these options: verification, warm-up, repetitions. From FLOPs and
+ * a speed per implementation, corrected by what this session has measured so far. */
 double measure_estimate(const record_row *row, const measure_options *options);
 
 #endif

@@ -39,10 +39,10 @@ typedef struct {
     char reason[160]; /* why refused/skipped/wrong/failed; for ok rows a note such as "nchw by transpose" */
     int repetitions;
     double median_ns, ci95_low_ns, ci95_high_ns, min_ns, mad_ns; /* one call of execute */
-    double pack_ns, plan_ns;   /* pack_ns includes enter + leave where an implementation has them */
+    double pack_ns, plan_ns; /* pack_ns includes enter + leave where an implementation has them */
     int64_t scratch_bytes;
-    double percent_peak;       /* gflops / measured FMA peak of that ISA and thread count x 100 */
-    char bound[16];            /* "compute" or "memory": which roof is lower at this flop_per_byte */
+    double percent_peak; /* gflops / measured FMA peak of that ISA and thread count x 100 */
+    char bound[16];      /* "compute" or "memory": which roof is lower at this flop_per_byte */
     double max_abs_error, error_bound;
 } record_row;
 
@@ -69,8 +69,8 @@ const char *record_run_id(const record_store *s);
 bool record_has(const record_store *s, const char *case_name);
 /* Each appends one line and flushes it. False when the disk is full or the folder gone: err says so. */
 bool record_write(record_store *s, const record_row *row, conv_error *err);
-bool record_sample(record_store *s, const char *case_name, int repetition, int64_t iterations, double ns_per_iteration,
-                   conv_error *err);
+bool record_sample(record_store *s, const char *case_name, int repetition, int64_t iterations,
+                   double ns_per_iteration, conv_error *err);
 /* Replaces run.json atomically. */
 bool record_update_run(record_store *s, json_t *run, conv_error *err);
 void record_close(record_store *s);
@@ -78,7 +78,7 @@ void record_close(record_store *s);
 /* ---- reading */
 typedef struct {
     char dir[4096], run_id[64];
-    json_t *run;       /* run.json */
+    json_t *run; /* run.json */
     record_row *rows;
     size_t count;
 } record_run;

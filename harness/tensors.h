@@ -20,8 +20,8 @@ typedef enum {
 void fill(float *data, int64_t count, fill_kind kind, int amplitude, uint64_t seed, uint32_t stream);
 
 typedef struct {
-    float *src, *weights, *pointwise, *bias, *dst, *diff_dst;         /* inputs (dst: backward with ReLU) */
-    float *diff_src, *diff_weights, *diff_pointwise, *diff_bias;      /* outputs of backward passes */
+    float *src, *weights, *pointwise, *bias, *dst, *diff_dst;    /* inputs (dst: backward with ReLU) */
+    float *diff_src, *diff_weights, *diff_pointwise, *diff_bias; /* outputs of backward passes */
 } conv_tensors;
 
 /* Bytes conv_tensors_create will allocate for that pass. */

@@ -14,7 +14,7 @@ typedef struct {
 } verify_result;
 
 typedef struct {
-    fill_kind kind;      /* FILL_INTEGERS: exact implementations must match bit for bit */
+    fill_kind kind; /* FILL_INTEGERS: exact implementations must match bit for bit */
     uint64_t seed;
     double budget_flops; /* oracle work allowed; beyond it outputs are sampled. 0: check every element */
     bool accumulate;     /* check adding into the gradients instead of overwriting */

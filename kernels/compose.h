@@ -9,8 +9,8 @@
 
 #include "conv.h"
 
-#define COMPOSE(depthwise_impl, pointwise_impl)                                                              \
-    .variant = CONV_SEPARABLE, .stage = {(depthwise_impl), (pointwise_impl)}, .refuse = compose_refuse,       \
+#define COMPOSE(depthwise_impl, pointwise_impl)                                                                \
+    .variant = CONV_SEPARABLE, .stage = {(depthwise_impl), (pointwise_impl)}, .refuse = compose_refuse,        \
     .plan = compose_plan, .pack = compose_pack, .execute = compose_execute, .destroy = compose_destroy
 
 const char *compose_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass);

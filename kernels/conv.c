@@ -66,10 +66,7 @@ conv_status conv_fail(conv_error *err, conv_status status, const char *format, .
 
 /* ---- geometry --------------------------------------------------------------------------------------- */
 
-int64_t conv_effective_kernel(const conv_axis *a)
-{
-    return (a->kernel - 1) * a->dilation + 1;
-}
+int64_t conv_effective_kernel(const conv_axis *a) { return (a->kernel - 1) * a->dilation + 1; }
 
 int64_t conv_out(const conv_axis *a)
 {
@@ -115,20 +112,26 @@ static conv_status check_axis(const conv_problem *p, int i, conv_error *err)
     const struct {
         const char *what;
         int64_t value, least;
-    } fields[] = {{"input size i", a->in, 1},          {"kernel size k", a->kernel, 1},
-                  {"stride s", a->stride, 1},          {"dilation d", a->dilation, 1},
-                  {"padding before p", a->pad_before, 0}, {"padding after p", a->pad_after, -most}};
+    } fields[] = {{"input size i", a->in, 1},
+                  {"kernel size k", a->kernel, 1},
+                  {"stride s", a->stride, 1},
+                  {"dilation d", a->dilation, 1},
+                  {"padding before p", a->pad_before, 0},
+                  {"padding after p", a->pad_after, -most}};
     for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
         if (fields[f].value < fields[f].least || fields[f].value > most)
             return conv_fail(err, CONV_INVALID, "%s%c is %lld: must be between %lld and 2^31", fields[f].what,
                              letters[i], (long long)fields[f].value, (long long)fields[f].least);
     if (conv_out(a) < 1)
-        return conv_fail(err, CONV_INVALID, "no output along %c: input %lld with padding %lld+%lld is smaller "
-                         "than the kernel's extent %lld", letters[i], (long long)a->in, (long long)a->pad_before,
-                         (long long)a->pad_after, (long long)conv_effective_kernel(a));
-    if (CONV_AXES - i > p->rank && (a->in != 1 || a->kernel != 1 || a->stride != 1 || a->pad_before != 0 ||
-                                    a->pad_after != 0))
-        return conv_fail(err, CONV_INVALID, "axis %c of a rank %d problem must be 1 everywhere", letters[i], p->rank);
+        return conv_fail(err, CONV_INVALID,
+                         "no output along %c: input %lld with padding %lld+%lld is smaller "
+                         "than the kernel's extent %lld",
+                         letters[i], (long long)a->in, (long long)a->pad_before, (long long)a->pad_after,
+                         (long long)conv_effective_kernel(a));
+    if (CONV_AXES - i > p->rank &&
+        (a->in != 1 || a->kernel != 1 || a->stride != 1 || a->pad_before != 0 || a->pad_after != 0))
+        return conv_fail(err, CONV_INVALID, "axis %c of a rank %d problem must be 1 everywhere", letters[i],
+                         p->rank);
     return CONV_OK;
 }
 
@@ -137,8 +140,11 @@ static conv_status check_channels(const conv_problem *p, conv_error *err)
     const struct {
         const char *what;
         int64_t value;
-    } fields[] = {{"minibatch mb", p->mb}, {"input channels ic", p->ic}, {"output channels oc", p->oc},
-                  {"groups g", p->groups}, {"depth multiplier dm", p->depth_multiplier}};
+    } fields[] = {{"minibatch mb", p->mb},
+                  {"input channels ic", p->ic},
+                  {"output channels oc", p->oc},
+                  {"groups g", p->groups},
+                  {"depth multiplier dm", p->depth_multiplier}};
     for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
         if (fields[f].value < 1 || fields[f].value > INT32_MAX)
             return conv_fail(err, CONV_INVALID, "%s is %lld: must be between 1 and 2^31-1", fields[f].what,
@@ -151,13 +157,14 @@ static conv_status check_channels(const conv_problem *p, conv_error *err)
         break;
     case CONV_DEPTHWISE:
         if (p->groups != p->ic || p->oc != p->ic * p->depth_multiplier)
-            return conv_fail(err, CONV_INVALID, "depthwise needs g = ic and oc a multiple of ic: g %lld ic %lld oc %lld",
+            return conv_fail(err, CONV_INVALID,
+                             "depthwise needs g = ic and oc a multiple of ic: g %lld ic %lld oc %lld",
                              (long long)p->groups, (long long)p->ic, (long long)p->oc);
         break;
     default:
         if (p->groups != 1)
-            return conv_fail(err, CONV_INVALID, "groups g is %lld: a %s convolution has 1", (long long)p->groups,
-                             variant_names[p->variant]);
+            return conv_fail(err, CONV_INVALID, "groups g is %lld: a %s convolution has 1",
+                             (long long)p->groups, variant_names[p->variant]);
     }
     if ((p->variant == CONV_DENSE || p->variant == CONV_POINTWISE) && p->depth_multiplier != 1)
         return conv_fail(err, CONV_INVALID, "depth multiplier dm %lld: only depthwise and separable have one",
@@ -171,7 +178,8 @@ static conv_status check_sizes(const conv_problem *p, conv_error *err)
     int64_t src = p->mb, dst = p->mb, work = 4 * p->depth_multiplier;
     bool fits = times(&src, p->ic) && times(&dst, p->oc) && times(&dst, p->depth_multiplier);
     for (int i = 0; i < CONV_AXES && fits; i++)
-        fits = times(&src, p->axis[i].in) && times(&dst, conv_out(&p->axis[i])) && times(&work, p->axis[i].kernel);
+        fits =
+            times(&src, p->axis[i].in) && times(&dst, conv_out(&p->axis[i])) && times(&work, p->axis[i].kernel);
     int64_t mid = dst;
     fits = fits && times(&work, p->ic) && times(&work, p->oc) && times(&mid, p->ic);
     for (int i = 0; i < CONV_AXES && fits; i++) fits = times(&work, conv_out(&p->axis[i]));
@@ -268,10 +276,7 @@ int64_t conv_flops(const conv_problem *p, conv_pass pass)
     return pass == CONV_BACKWARD ? 2 * one : one;
 }
 
-int64_t conv_multiplications(const conv_problem *p)
-{
-    return macs(p, all_taps);
-}
+int64_t conv_multiplications(const conv_problem *p) { return macs(p, all_taps); }
 
 int64_t conv_parameters(const conv_problem *p)
 {
@@ -304,23 +309,21 @@ const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass 
     return impl->refuse(impl, &native, pass);
 }
 
-conv_status conv_plan_create(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
-                             conv_plan **plan, conv_error *err)
+conv_status conv_plan_create(const conv_impl *impl, const conv_problem *p, conv_pass pass,
+                             const conv_context *ctx, conv_plan **plan, conv_error *err)
 {
     *plan = NULL;
     conv_status status = conv_problem_check(p, err);
     if (status != CONV_OK) return status;
-    if (ctx->threads < 1) return conv_fail(err, CONV_INVALID, "threads is %d: must be at least 1", ctx->threads);
+    if (ctx->threads < 1)
+        return conv_fail(err, CONV_INVALID, "threads is %d: must be at least 1", ctx->threads);
     const char *reason = conv_refuse(impl, p, pass);
     if (reason != NULL) return conv_fail(err, CONV_REFUSED, "%s", reason);
     if (transpose_needed(impl, p)) return transpose_plan(impl, p, pass, ctx, plan, err);
     return impl->plan(impl, p, pass, ctx, plan, err);
 }
 
-static bool wrapped(const conv_plan *plan)
-{
-    return transpose_needed(plan->impl, &plan->problem);
-}
+static bool wrapped(const conv_plan *plan) { return transpose_needed(plan->impl, &plan->problem); }
 
 conv_status conv_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
 {

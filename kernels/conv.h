@@ -135,9 +135,9 @@ bool conv_layout_parse(const char *name, conv_layout *l);
 
 /* What a plan may know of the machine. The harness fills it from hwloc, clamped to sane figures. */
 typedef struct {
-    int threads;       /* OpenMP threads execute will use, >= 1 */
-    size_t l1d, l2;    /* bytes per core */
-    size_t l3;         /* bytes available to one core: the cache divided by the cores sharing it */
+    int threads;         /* OpenMP threads execute will use, >= 1 */
+    size_t l1d, l2;      /* bytes per core */
+    size_t l3;           /* bytes available to one core: the cache divided by the cores sharing it */
     bool keep_workspace; /* forward only: also write what this implementation's backward reads */
 } conv_context;
 
@@ -165,16 +165,16 @@ typedef struct {
     const float *diff_dst; /* backward passes */
     float *diff_src;       /* joint backward: NULL skips it (a network's first layer) */
     float *diff_weights, *diff_pointwise;
-    float *diff_bias;      /* written when the problem has a bias; joint and backward_weights */
-    void *scratch;         /* scratch_bytes, 64-byte aligned, contents undefined before and after */
-    void *workspace;       /* workspace_bytes, 64-byte aligned */
-    bool accumulate;       /* add into diff_weights, diff_pointwise and diff_bias; else all outputs are
-                              overwritten without being read. diff_src is always overwritten. */
+    float *diff_bias; /* written when the problem has a bias; joint and backward_weights */
+    void *scratch;    /* scratch_bytes, 64-byte aligned, contents undefined before and after */
+    void *workspace;  /* workspace_bytes, 64-byte aligned */
+    bool accumulate;  /* add into diff_weights, diff_pointwise and diff_bias; else all outputs are
+                         overwritten without being read. diff_src is always overwritten. */
 } conv_args;
 
 /* One implementation of one variant: a const object. `self` lets one set of functions serve several. */
 struct conv_impl {
-    const char *name;    /* as users type it: "avx2" */
+    const char *name; /* as users type it: "avx2" */
     conv_variant variant;
     const char *summary; /* one line for `sepbench list` */
     cpu_isa isa;         /* the copy's instruction set; execute runs nothing wider */

@@ -15,8 +15,8 @@ cpu_isa cpu_detect(void)
     __builtin_cpu_init();
     /* The copies are compiled for x86-64-v3 and v4: every feature the compiler may use must be there. The
      * builtin also checks that the OS saves the registers (XCR0). */
-    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-              __builtin_cpu_supports("bmi2");
+    bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+              __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
     bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512vl");
@@ -50,10 +50,7 @@ cpu_isa cpu_allowed(void)
     return text != NULL && cpu_isa_parse(text, &cap) && cap < widest ? cap : widest;
 }
 
-const char *cpu_isa_name(cpu_isa isa)
-{
-    return isa_names[isa];
-}
+const char *cpu_isa_name(cpu_isa isa) { return isa_names[isa]; }
 
 const char *cpu_model(void)
 {
@@ -62,7 +59,8 @@ const char *cpu_model(void)
     unsigned max = __get_cpuid_max(0x80000000u, NULL);
     if (max >= 0x80000004u) {
         for (unsigned i = 0; i < 3; i++)
-            __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2], &brand[4 * i + 3]);
+            __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2],
+                        &brand[4 * i + 3]);
         const char *text = (const char *)brand;
         return text + strspn(text, " ");
     }

@@ -15,7 +15,8 @@
 enum { PROBLEM_STRING_MAX = 320, PROBLEM_NAME_MAX = 96 };
 
 /* Parses text into *p (layout nhwc, no bias, no post-op) and, when name is not NULL, the n"..." part into
- * name[PROBLEM_NAME_MAX] ("" if absent). CONV_INVALID with a text naming the offending piece and what is allowed otherwise. */
+ * name[PROBLEM_NAME_MAX] ("" if absent). CONV_INVALID with a text naming the offending piece and what is
+ * allowed otherwise. */
 conv_status problem_parse(const char *text, conv_problem *p, char *name, conv_error *err);
 
 /* The canonical string without prefix or name: shortest form that parses back to the same problem once the

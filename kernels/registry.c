@@ -16,7 +16,7 @@ typedef const conv_impl *const impl_array[CONV_VARIANT_COUNT];
 /* ---- first reading: declare the arrays. Copies that this build lacks resolve to NULL through weak symbols. */
 #define DECLARE(array) extern impl_array array __attribute__((weak));
 #define IMPL(name, symbol, variants) DECLARE(symbol##_impls)
-#define IMPL_WIDEST(name, symbol, variants)                                                                  \
+#define IMPL_WIDEST(name, symbol, variants)                                                                    \
     DECLARE(symbol##_impls_base) DECLARE(symbol##_impls_avx2) DECLARE(symbol##_impls_avx512)
 #define IMPL_AT(name, symbol, isa, variants) DECLARE(symbol##_impls_##isa)
 #define IMPL_PEER(name, symbol, variants, package) DECLARE(symbol##_impls)
@@ -38,9 +38,9 @@ typedef struct {
 enum { ISA_INDEX_base = CPU_BASE, ISA_INDEX_avx2 = CPU_AVX2, ISA_INDEX_avx512 = CPU_AVX512 };
 
 #define IMPL(name, symbol, variants) {name, variants, {&symbol##_impls}, NULL, CPU_BASE},
-#define IMPL_WIDEST(name, symbol, variants)                                                                  \
+#define IMPL_WIDEST(name, symbol, variants)                                                                    \
     {name, variants, {&symbol##_impls_base, &symbol##_impls_avx2, &symbol##_impls_avx512}, NULL, CPU_BASE},
-#define IMPL_AT(name, symbol, isa, variants)                                                                 \
+#define IMPL_AT(name, symbol, isa, variants)                                                                   \
     {name, variants, {[ISA_INDEX_##isa] = &symbol##_impls_##isa}, NULL, (cpu_isa)ISA_INDEX_##isa},
 #define IMPL_PEER(name, symbol, variants, package) {name, variants, {&symbol##_impls}, package, CPU_BASE},
 static const line lines[] = {
@@ -80,8 +80,8 @@ static void read_list(void)
         if (array == NULL) explain(&lines[i], reasons[i], sizeof reasons[i]);
         for (int v = 0; v < CONV_VARIANT_COUNT; v++)
             if (lines[i].variants & (1u << v))
-                entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v, array ? (*array)[v] : NULL,
-                                                      array ? NULL : reasons[i]};
+                entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v,
+                                                      array ? (*array)[v] : NULL, array ? NULL : reasons[i]};
     }
 }
 

@@ -11,8 +11,8 @@ bool transpose_needed(const conv_impl *impl, const conv_problem *p);
 /* p in the layout the implementation has. */
 conv_problem transpose_problem(const conv_problem *p);
 
-conv_status transpose_plan(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
-                           conv_plan **plan, conv_error *err);
+conv_status transpose_plan(const conv_impl *impl, const conv_problem *p, conv_pass pass,
+                           const conv_context *ctx, conv_plan **plan, conv_error *err);
 conv_status transpose_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);
 conv_status transpose_execute(const conv_plan *plan, const conv_args *args);
 void transpose_destroy(conv_plan *plan);
