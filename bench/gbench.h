@@ -12,8 +12,9 @@
 extern "C" {
 #endif
 
-/* argv holds what followed `--`: --benchmark_filter, --benchmark_context and other flags of the library.
- * Returns 0, or -1 when a flag is not Google Benchmark's (bad, of bad_size bytes, then names it). */
+/* argv holds what followed `--`: --benchmark_filter=REGEX, --benchmark_context=KEY=VALUE,... and
+ * --benchmark_out=FILE (one more copy of the JSON). Returns 0, or -1 with one line in bad (bad_size bytes) that
+ * names the argument: not the library's, malformed, or one whose job is done by an option of sepbench's own. */
 int gbench_init(int argc, char **argv, char *bad, int bad_size);
 
 /* Whether --benchmark_filter lets this case run. */

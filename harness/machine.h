@@ -52,8 +52,16 @@ machine_ceilings machine_measure_ceilings(int threads, bool fresh);
  * "machine" object of run.json. New reference. */
 json_t *machine_json(int threads, const machine_ceilings *ceilings);
 
-/* Calls sink once per thing that makes measurements noisy here: a short name, what is wrong, how to mend it. */
-void machine_doctor(void (*sink)(void *ctx, const char *name, const char *problem, const char *remedy),
-                    void *ctx);
+/* One thing that makes measurements noisy here. */
+typedef struct {
+    const char *name;    /* "governor" */
+    const char *problem; /* what is found */
+    const char *effect;  /* what it does to figures */
+    const char *remedy;  /* the command that mends it, or why nothing can */
+    const char *price;   /* what the remedy costs */
+} machine_finding;
+
+/* Calls sink once per finding; the strings live for the call only. Takes about a quarter of a second. */
+void machine_doctor(void (*sink)(void *ctx, const machine_finding *finding), void *ctx);
 
 #endif

@@ -7,10 +7,11 @@
 
 typedef struct {
     bool ok;
-    double max_abs_error; /* over the outputs checked */
-    double error_bound;   /* the bound at the element that came closest to (or passed) its bound */
-    int64_t checked;      /* output elements compared */
-    char where[160];      /* first failure: tensor, index, got, expected; or "guard overwritten: diff_src" */
+    double max_abs_error;   /* over the outputs checked */
+    double error_bound;     /* the bound at the element that came closest to (or passed) its bound */
+    int64_t checked;        /* output elements compared */
+    double execute_seconds; /* the one call verified, by CLOCK_MONOTONIC: a first guess for calibration */
+    char where[160];        /* first failure: tensor, index, got, expected; or "guard overwritten: diff_src" */
 } verify_result;
 
 typedef struct {
