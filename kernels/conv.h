@@ -184,6 +184,7 @@ struct conv_impl {
     double error_factor; /* inexact: |err| <= error_factor * u * sqrt(K) * sum|x*w|; 0: the exact bound */
     unsigned layouts;    /* bit (1u << CONV_NHWC) ...: those run natively; others go through a transpose */
     const conv_impl *stage[2]; /* separable by composition: its depthwise and pointwise; else NULL */
+    const char *(*version)(void); /* peers: the library's name and version for run.json; else NULL */
 
     /* NULL, or why not, in words ("groups other than 1"). Problem has been checked. */
     const char *(*refuse)(const conv_impl *self, const conv_problem *p, conv_pass pass);
@@ -200,6 +201,10 @@ struct conv_impl {
     conv_status (*leave)(conv_plan *plan, const conv_args *args);
     void (*destroy)(conv_plan *plan); /* NULL means free(plan) */
 };
+
+/* The instruction set execute runs. Peers choose by themselves at run time, under the user's cap: for them it
+ * is cpu_allowed(), for all others impl->isa. */
+cpu_isa conv_isa(const conv_impl *impl);
 
 /* What the rest of the program calls. They check arguments, apply the layout transpose where the
  * implementation needs one, and forward to the table above. */
