@@ -39,12 +39,23 @@ conv_context machine_context(int threads);
  * why[] (size bytes) says it; the run goes on with a warning. Call before the first peer plan. */
 bool machine_bind_threads(int threads, char *why, size_t size);
 
-/* Measured ceilings. Measuring takes a second or so per figure; results are remembered in
- * $XDG_CACHE_HOME/sepbench (per CPU, build and thread count) unless fresh. */
+/* Identifies this build of the program: a hash of the executable, 16 hexadecimal digits; "unknown" when the
+ * executable cannot be read. What is remembered of a build (ceilings, the choice of `best`) is keyed by it. */
+const char *machine_build_id(void);
+
+/* $XDG_CACHE_HOME/sepbench or ~/.cache/sepbench, created; false when it cannot be. */
+bool machine_cache_dir(char *path, size_t size);
+
+typedef enum { LEVEL_L1, LEVEL_L2, LEVEL_L3, LEVEL_DRAM, LEVEL_COUNT } memory_level;
+const char *memory_level_name(memory_level level); /* "L1" ... "DRAM" */
+
+/* Measured ceilings, best of several tries, a second or two in all. Remembered in machine_cache_dir per CPU,
+ * build, ISA cap and thread count for a day; fresh measures again. Call machine_bind_threads first. */
 typedef struct {
     int threads;
-    double fma_gflops[CPU_ISA_COUNT]; /* 0 where the ISA is not allowed */
-    double bandwidth_gbps[4];         /* L1, L2, L3, DRAM: read + write bytes of a triad; all threads */
+    double fma_gflops[CPU_ISA_COUNT];   /* 0 where the ISA is not allowed */
+    double bandwidth_gbps[LEVEL_COUNT]; /* read + write bytes of a triad, all threads; 0: not measurable here */
+    double age_seconds;                 /* 0: measured now; else how long ago, and so from the cache file */
 } machine_ceilings;
 machine_ceilings machine_measure_ceilings(int threads, bool fresh);
 
