@@ -40,6 +40,43 @@ void cli_warning(const char *format, ...)
     va_end(args);
 }
 
+/* Passes whole lines on to the real stderr, except the line "Try `sepbench NAME --help' or ..." that argp and
+ * getopt add to theirs. */
+typedef struct {
+    FILE *real;
+    char line[512];
+    size_t used;
+} line_filter;
+
+static ssize_t filter_lines(void *cookie, const char *text, size_t size)
+{
+    line_filter *f = cookie;
+    for (size_t i = 0; i < size; i++) {
+        if (f->used < sizeof f->line) f->line[f->used++] = text[i];
+        if (text[i] != '\n') continue;
+        f->line[f->used - 1] = '\n';
+        if (strncmp(f->line, "Try `", 5) != 0) fwrite(f->line, 1, f->used, f->real);
+        f->used = 0;
+    }
+    return (ssize_t)size;
+}
+
+int cli_parse(const struct argp *argp, int argc, char **argv, void *input)
+{
+    static line_filter filter; /* argp may call exit(), which flushes the stream after this frame is gone */
+    filter = (line_filter){.real = stderr};
+    FILE *filtered = fopencookie(&filter, "w", (cookie_io_functions_t){.write = filter_lines});
+    if (filtered == NULL) return ENOMEM;
+    setvbuf(filtered, NULL, _IONBF, 0);
+    argp_err_exit_status = EXIT_USAGE;
+    stderr =
+        filtered; /* argp and getopt know no other way: stderr is a variable in glibc, as argp is glibc's */
+    int status = argp_parse(argp, argc, argv, 0, NULL, input);
+    stderr = filter.real;
+    fclose(filtered);
+    return status;
+}
+
 bool cli_parse_int(const char *text, int64_t least, int64_t most, int64_t *value)
 {
     int64_t n = 0;

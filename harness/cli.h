@@ -2,6 +2,7 @@
 #ifndef SEPBENCH_CLI_H
 #define SEPBENCH_CLI_H
 
+#include <argp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,6 +24,11 @@ typedef struct {
 int cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same with "warning: "; returns nothing. */
 void cli_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* argp_parse for subcommands: what is wrong with the command line comes out as one line on stderr, with exit
+ * EXIT_USAGE (so does argp_error); --help prints to stdout and exits 0. input goes to argp's parser.
+ * Returns what the parser returned (0, or an errno of ARGP_KEY_*'s handler). */
+int cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 
 /* A whole decimal number in [least, most]; false otherwise. No sign, blank or trailing text accepted. */
 bool cli_parse_int(const char *text, int64_t least, int64_t most, int64_t *value);
