@@ -1,0 +1,31 @@
+/* What every implementation's plan function begins with. */
+#ifndef SEPBENCH_PLAN_H
+#define SEPBENCH_PLAN_H
+
+#include <stdlib.h>
+
+#include "conv.h"
+
+/* Tensors and the parts of scratch, packed and workspace memory start on cache lines. */
+enum { CONV_ALIGN = 64 };
+
+static inline size_t conv_align(size_t bytes)
+{
+    return (bytes + CONV_ALIGN - 1) / CONV_ALIGN * CONV_ALIGN;
+}
+
+/* A zeroed plan of `size` bytes that begins with a conv_plan, its head filled in, its byte counts 0. NULL when
+ * memory is short. Released with free(). */
+static inline void *conv_plan_new(size_t size, const conv_impl *impl, const conv_problem *p, conv_pass pass,
+                                  const conv_context *ctx)
+{
+    conv_plan *plan = calloc(1, size);
+    if (plan == NULL) return NULL;
+    plan->impl = impl;
+    plan->problem = *p;
+    plan->pass = pass;
+    plan->context = *ctx;
+    return plan;
+}
+
+#endif
