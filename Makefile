@@ -97,6 +97,11 @@ $(BUILD)/sepbench: $(OBJECTS)
 STAMP := $(BUILD)/.flags
 $(shell mkdir -p $(BUILD); echo '$(CC) $(CFLAGS) $(PEERS)' | cmp -s - $(STAMP) || echo '$(CC) $(CFLAGS) $(PEERS)' > $(STAMP))
 
+# The commit goes into one small object, so that a commit does not rebuild the rest.
+$(shell sh harness/build_info.sh $(BUILD)/build_info.inc '$(CFLAGS)')
+$(BUILD)/harness/build_info.o: CPPFLAGS += -I$(BUILD)
+$(BUILD)/harness/build_info.o: $(BUILD)/build_info.inc
+
 # Where a header is missing, say which packages, not the compiler's first error.
 need:
 	@sh harness/setup.sh check

@@ -1,0 +1,18 @@
+#include "build_info.h"
+
+#include "build_info.inc" /* build/build_info.inc, by harness/build_info.sh */
+
+const char *build_commit(void) { return BUILD_COMMIT; }
+
+bool build_dirty(void) { return BUILD_DIRTY; }
+
+const char *build_compiler(void)
+{
+#ifdef __clang__
+    return "clang " __clang_version__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}
+
+const char *build_flags(void) { return BUILD_FLAGS; }
