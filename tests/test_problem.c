@@ -1,0 +1,392 @@
+/* Problem strings: benchdnn's rules, the canonical form's round trip, and the words for malformed ones. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../kernels/problem.h"
+
+static conv_problem parsed(const char *text)
+{
+    conv_problem p;
+    conv_error err = {""};
+    if (problem_parse(text, &p, NULL, &err) != CONV_OK) fail_msg("%s: %s", text, err.text);
+    return p;
+}
+
+static void assert_axis(const char *text, const conv_axis *a, const int64_t *want)
+{
+    const int64_t got[] = {a->in, conv_out(a), a->kernel, a->stride, a->dilation, a->pad_before, a->pad_after};
+    static const char *const names[] = {"in", "out", "kernel", "stride", "dilation", "pad before", "pad after"};
+    for (int i = 0; i < 7; i++)
+        if (got[i] != want[i])
+            fail_msg("%s: %s is %lld, expected %lld", text, names[i], (long long)got[i], (long long)want[i]);
+}
+
+/* Expected values follow from str2desc, sanitize_desc and init_pad_r of oneDNN's benchdnn; most strings are
+ * from its own shape files. {in, out, kernel, stride, dilation, pad before, pad after} of h, then of w. */
+static void test_benchdnn_rules(void **state)
+{
+    static const struct {
+        const char *text;
+        conv_variant variant;
+        int rank;
+        int64_t mb, ic, oc, groups, h[7], w[7];
+    } cases[] = {
+        {"mb1ic32ih28oc32kh3ph1",
+         CONV_DENSE,
+         2,
+         1,
+         32,
+         32,
+         1,
+         {28, 28, 3, 1, 1, 1, 1},
+         {28, 28, 3, 1, 1, 1, 1}},
+        {"ic32oc13_ih13oh12kh3ph0_n\"tails_conv:1\"",
+         CONV_DENSE,
+         2,
+         2,
+         32,
+         13,
+         1,
+         {13, 12, 3, 1, 1, 0, 1},
+         {13, 12, 3, 1, 1, 0, 1}},
+        {"g32mb1ic32ih28oc32kh3ph1n\"layer\"",
+         CONV_DEPTHWISE,
+         2,
+         1,
+         32,
+         32,
+         32,
+         {28, 28, 3, 1, 1, 1, 1},
+         {28, 28, 3, 1, 1, 1, 1}},
+        {"ic32oc13_ih13oh13kh1ph0",
+         CONV_POINTWISE,
+         2,
+         2,
+         32,
+         13,
+         1,
+         {13, 13, 1, 1, 1, 0, 0},
+         {13, 13, 1, 1, 1, 0, 0}},
+        {"ic1ih28oc32kh3", CONV_DENSE, 2, 2, 1, 32, 1, {28, 26, 3, 1, 1, 0, 0}, {28, 26, 3, 1, 1, 0, 0}},
+        {"g1ic4ih84oc16oh20kh8sh4ph0",
+         CONV_DENSE,
+         2,
+         2,
+         4,
+         16,
+         1,
+         {84, 20, 8, 4, 1, 0, 0},
+         {84, 20, 8, 4, 1, 0, 0}},
+        {"g4ic20ih5oc20oh5kh3ph1", CONV_DENSE, 2, 2, 20, 20, 4, {5, 5, 3, 1, 1, 1, 1}, {5, 5, 3, 1, 1, 1, 1}},
+        {"mb1_g64ic64oc64_ih201oh202kh1sh1dh0ph0_iw202ow202kw7sw1dw0pw3",
+         CONV_DEPTHWISE,
+         2,
+         1,
+         64,
+         64,
+         64,
+         {201, 202, 1, 1, 1, 0, 1},
+         {202, 202, 7, 1, 1, 3, 3}},
+        {"mb1_g16ic16oc16_ih10oh10kh3_iw15ow8kw1sw2pw0",
+         CONV_DEPTHWISE,
+         2,
+         1,
+         16,
+         16,
+         16,
+         {10, 10, 3, 1, 1, 1, 1},
+         {15, 8, 1, 2, 1, 0, 0}},
+        {"mb1_g16ic16oc16_ih14oh8kh2sh2ph1_iw10ow10kw3",
+         CONV_DEPTHWISE,
+         2,
+         1,
+         16,
+         16,
+         16,
+         {14, 8, 2, 2, 1, 1, 1},
+         {10, 10, 3, 1, 1, 1, 1}},
+        {"mb1ic16oc16_ih10kh5_kh5ph7sh1",
+         CONV_DENSE,
+         2,
+         1,
+         16,
+         16,
+         1,
+         {10, 20, 5, 1, 1, 7, 7},
+         {10, 20, 5, 1, 1, 7, 7}},
+        {"mb1ic3ih224oc32kh3sh2ph1",
+         CONV_DENSE,
+         2,
+         1,
+         3,
+         32,
+         1,
+         {224, 112, 3, 2, 1, 1, 0},
+         {224, 112, 3, 2, 1, 1, 0}},
+        {"mb1ic3ih224oh112oc32kh3sh2",
+         CONV_DENSE,
+         2,
+         1,
+         3,
+         32,
+         1,
+         {224, 112, 3, 2, 1, 0, 1},
+         {224, 112, 3, 2, 1, 0, 1}},
+        {"mb1ic8ih7oc8kh2sh2", CONV_DENSE, 2, 1, 8, 8, 1, {7, 3, 2, 2, 1, 0, -1}, {7, 3, 2, 2, 1, 0, -1}},
+        {"mb1ic8ih14oc8kh3dh1ph2", CONV_DENSE, 2, 1, 8, 8, 1, {14, 14, 3, 1, 2, 2, 2}, {14, 14, 3, 1, 2, 2, 2}},
+        {"g1mb50ic256iw56oc512ow28kw1sw2pw0",
+         CONV_POINTWISE,
+         1,
+         50,
+         256,
+         512,
+         1,
+         {1, 1, 1, 1, 1, 0, 0},
+         {56, 28, 1, 2, 1, 0, -1}},
+        {"g128ic128iw16oc128ow16kw3sw1pw1n\"conv_dw\"",
+         CONV_DEPTHWISE,
+         1,
+         2,
+         128,
+         128,
+         128,
+         {1, 1, 1, 1, 1, 0, 0},
+         {16, 16, 3, 1, 1, 1, 1}},
+        {"ic8oc8_iw5ow2kw3sw1dw2pw3n\"conv1d_gemm:1\"",
+         CONV_DENSE,
+         1,
+         2,
+         8,
+         8,
+         1,
+         {1, 1, 1, 1, 1, 0, 0},
+         {5, 2, 3, 1, 3, 3, 0}},
+        {"g17mb16ic17id5oc17od5kd3pd1",
+         CONV_DEPTHWISE,
+         3,
+         16,
+         17,
+         17,
+         17,
+         {5, 5, 3, 1, 1, 1, 1},
+         {5, 5, 3, 1, 1, 1, 1}},
+        {"ic32oc13_id13od11kd3pd0_ih13oh12kh3ph0_iw13ow12kw3pw0",
+         CONV_DENSE,
+         3,
+         2,
+         32,
+         13,
+         1,
+         {13, 12, 3, 1, 1, 0, 1},
+         {13, 12, 3, 1, 1, 0, 1}},
+        {"separable:mb1ic3ih15oc10kh3",
+         CONV_SEPARABLE,
+         2,
+         1,
+         3,
+         10,
+         1,
+         {15, 13, 3, 1, 1, 0, 0},
+         {15, 13, 3, 1, 1, 0, 0}},
+        {"depthwise:mb1ic3ih15oc6kh3",
+         CONV_DEPTHWISE,
+         2,
+         1,
+         3,
+         6,
+         3,
+         {15, 13, 3, 1, 1, 0, 0},
+         {15, 13, 3, 1, 1, 0, 0}},
+        {"dense:g3mb1ic3ih15oc6kh3",
+         CONV_DENSE,
+         2,
+         1,
+         3,
+         6,
+         3,
+         {15, 13, 3, 1, 1, 0, 0},
+         {15, 13, 3, 1, 1, 0, 0}},
+        {"dense:mb1ic3ih15oc6kh1", CONV_DENSE, 2, 1, 3, 6, 1, {15, 15, 1, 1, 1, 0, 0}, {15, 15, 1, 1, 1, 0, 0}},
+        {"g3mb1ic3ih15oc6kh1", CONV_DEPTHWISE, 2, 1, 3, 6, 3, {15, 15, 1, 1, 1, 0, 0}, {15, 15, 1, 1, 1, 0, 0}},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        conv_problem p = parsed(cases[i].text);
+        if (p.variant != cases[i].variant)
+            fail_msg("%s is %s, expected %s", cases[i].text, conv_variant_name(p.variant),
+                     conv_variant_name(cases[i].variant));
+        if (p.rank != cases[i].rank || p.mb != cases[i].mb || p.ic != cases[i].ic || p.oc != cases[i].oc ||
+            p.groups != cases[i].groups)
+            fail_msg("%s: rank, mb, ic, oc or groups differ", cases[i].text);
+        assert_axis(cases[i].text, &p.axis[CONV_H], cases[i].h);
+        assert_axis(cases[i].text, &p.axis[CONV_W], cases[i].w);
+    }
+}
+
+static void test_multiplier_and_name(void **state)
+{
+    conv_problem p = parsed("separable:mb1ic8ih7oc24kh3ph1dm2");
+    char name[PROBLEM_NAME_MAX];
+    conv_error err;
+    (void)state;
+    assert_int_equal(p.depth_multiplier, 2);
+    assert_int_equal(parsed("depthwise:mb1ic8ih7oc24kh3").depth_multiplier, 3);
+    assert_int_equal(parsed("depthwise:mb1ic8ih7oc24kh3dm3").depth_multiplier, 3);
+    assert_int_equal(problem_parse("ic8ih7oc24kh3_n\"resnet: conv_1 ic9\"", &p, name, &err), CONV_OK);
+    assert_string_equal(name, "resnet: conv_1 ic9");
+    assert_int_equal(problem_parse("ic8ih7oc24kh3nbare", &p, name, &err), CONV_OK);
+    assert_string_equal(name, "bare");
+    assert_int_equal(problem_parse("ic8ih7oc24kh3", &p, name, &err), CONV_OK);
+    assert_string_equal(name, "");
+}
+
+/* Each must be refused with words that hold the given piece. */
+static void test_malformed(void **state)
+{
+    static const struct {
+        const char *text, *piece;
+    } cases[] = {
+        {"", "empty"},
+        {"separable:", "empty"},
+        {"seperable:ic3ih8oc8kh3", "seperable"},
+        {"ic3ih8oc8kh3x4", "x4"},
+        {"banana", "banana"},
+        {"ic", "ic"},
+        {"ic3ih8ockh3", "oc"},
+        {"ic-3ih8oc8kh3", "ic"},
+        {"ic 3ih8oc8kh3", "ic"},
+        {"ic+3ih8oc8kh3", "ic"},
+        {"ic3.5ih8oc8kh3", ".5"},
+        {"ic0ih8oc8kh3", "ic0"},
+        {"mb0ic3ih8oc8kh3", "mb0"},
+        {"ic3ih0oc8kh3", "ih0"},
+        {"ic3ih8oc8kh0", "kh0"},
+        {"ic3ih8oc8oh0kh3", "oh0"},
+        {"ic3ih8oc8kh3sh0", "sh0"},
+        {"g0ic3ih8oc8kh3", "g0"},
+        {"separable:ic3ih8oc8kh3dm0", "dm0"},
+        {"ic99999999999999999999ih8oc8kh3", "ic9999"},
+        {"ic2147483648ih8oc8kh3", "ic2147483648"},
+        {"mb2147483647ic2147483647ih2147483647oc2147483647kh1", "overflow"},
+        {"mb1ic65536ih65536oc65536kh65535", "overflow"},
+        {"ic3oc8", "spatial"},
+        {"ih8kh3oc8", "ic"},
+        {"ih8kh3ic8", "oc"},
+        {"ic3ih8oc8", "kh"},
+        {"ic3oc8kh3", "ih"},
+        {"ic3ih8oc8kh3sw2", "iw"},
+        {"ic3id8kd3ih8kh3oc8", "iw"},
+        {"ic3ih8oc8kh9", "kh9"},
+        {"ic3ih8oc8kh5dh3sh5", "kh5"},
+        {"ic3ih28oc8oh12kh3", "oh12"},
+        {"g5ic16ih8oc16kh3", "g 5"},
+        {"g16ic16ih8oc24kh3", "oc24"},
+        {"depthwise:g4ic16ih8oc16kh3", "g 4"},
+        {"separable:g16ic16ih8oc16kh3", "g is 16"},
+        {"pointwise:ic16ih8oc16kh3", "kernel"},
+        {"ic16ih8oc16kh3dm2", "dm"},
+        {"depthwise:ic16ih8oc16kh3dm2", "dm2"},
+        {"ic3ih8oc8kh3n\"open", "quote"},
+        {"ic3ih8oc8kh3n\"a\"b\"", "quote"},
+        {"ic3ih8oc8kh2147483647dh2147483647", "kh2147483647"},
+        {"ic3ih8oc8kh3sh2147483647oh2147483647ph2147483647", "padding after"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        conv_problem p;
+        conv_error err = {""};
+        char name[PROBLEM_NAME_MAX];
+        if (problem_parse(cases[i].text, &p, name, &err) != CONV_INVALID)
+            fail_msg("'%s' was accepted", cases[i].text);
+        if (strstr(err.text, cases[i].piece) == NULL || strchr(err.text, '\n') != NULL)
+            fail_msg("'%s': the message '%s' does not name '%s'", cases[i].text, err.text, cases[i].piece);
+    }
+    conv_problem p;
+    conv_error err;
+    char long_text[4096];
+    memset(long_text, 'x', sizeof long_text - 1);
+    long_text[sizeof long_text - 1] = '\0';
+    assert_int_equal(problem_parse(long_text, &p, NULL, &err), CONV_INVALID);
+    memcpy(long_text, "ic3ih8oc8kh3n", 13);
+    assert_int_equal(problem_parse(long_text, &p, NULL, &err), CONV_INVALID);
+}
+
+static void test_format(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"mb1ic64_ih28iw28_oc64oh28ow28_kh3kw3_sh1sw1_ph1pw1_dh0dw0_n\"x\"", "mb1ic64ih28oc64kh3ph1"},
+        {"ic8ih7oc8kh1", "mb2ic8ih7oc8kh1"},
+        {"mb1ic3ih224oh112oc32kh3sh2", "mb1ic3ih224oc32oh112kh3sh2"},
+        {"mb1ic3ih224oh112oc32kh3sh2ph1", "mb1ic3ih224oc32kh3sh2ph1"},
+        {"g32mb1ic32ih28oc32kh3ph1", "g32mb1ic32ih28oc32kh3ph1"},
+        {"mb1ic8iw16oc8kw3", "mb1ic8iw16oc8kw3"},
+        {"mb1ic8id16oc8kd3", "mb1ic8id16oc8kd3"},
+        {"mb1ic8ih5iw7oc8kh3kw3pw1", "mb1ic8ih5iw7oc8kh3kw3pw1"},
+        {"separable:mb1ic8ih5oc8kh3dh1ph2dm2", "mb1ic8ih5oc8kh3ph2dh1dm2"},
+    };
+    char text[PROBLEM_STRING_MAX];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        conv_problem p = parsed(cases[i].in);
+        assert_string_equal(problem_format(&p, text), cases[i].out);
+    }
+}
+
+/* Every combination of a small grid of axes, in every rank and variant, must come back the same. */
+static void test_round_trip(void **state)
+{
+    int checked = 0;
+    (void)state;
+    for (uint32_t n = 0; n < 40000; n++) {
+        uint32_t bits = n * 2654435761u;
+        conv_problem p = {.mb = 1 + n % 3, .ic = 6, .oc = 12, .groups = 1, .depth_multiplier = 1};
+        p.variant = (conv_variant)(n % CONV_VARIANT_COUNT);
+        p.rank = 1 + (int)(n / 4 % 3);
+        for (int i = 0; i < CONV_AXES; i++) {
+            conv_axis *a = &p.axis[i];
+            *a = (conv_axis){.in = 1, .kernel = 1, .stride = 1, .dilation = 1};
+            if (i < CONV_AXES - p.rank) continue;
+            uint32_t b = bits >> (8 * (uint32_t)i);
+            *a = (conv_axis){5 + b % 3,      1 + b / 3 % 3, 1 + b / 9 % 2,
+                             1 + b / 18 % 2, b / 36 % 3,    (int64_t)(b / 108 % 4) - 1};
+            if (p.variant == CONV_POINTWISE) a->kernel = 1;
+            if (conv_out(a) > 0) /* as canonical: what the last output reads */
+                a->pad_after = (conv_out(a) - 1) * a->stride + conv_effective_kernel(a) - a->in - a->pad_before;
+        }
+        if (p.variant == CONV_DENSE) p.groups = 1 + n / 16 % 3;
+        if (p.variant == CONV_DEPTHWISE) p.groups = 6, p.depth_multiplier = 2;
+        if (p.variant == CONV_SEPARABLE) p.depth_multiplier = 1 + n / 16 % 2;
+        conv_error err;
+        if (conv_problem_check(&p, &err) != CONV_OK) continue;
+        char text[PROBLEM_STRING_MAX], prefixed[PROBLEM_STRING_MAX + 16], again[PROBLEM_STRING_MAX];
+        snprintf(prefixed, sizeof prefixed, "%s:%s", conv_variant_name(p.variant), problem_format(&p, text));
+        conv_problem q = parsed(prefixed);
+        for (int i = 0; i < CONV_AXES; i++)
+            if (memcmp(&p.axis[i], &q.axis[i], sizeof p.axis[i]) != 0)
+                fail_msg("%s: axis %d differs", prefixed, i);
+        if (p.variant != q.variant || p.rank != q.rank || p.mb != q.mb || p.ic != q.ic || p.oc != q.oc ||
+            p.groups != q.groups || p.depth_multiplier != q.depth_multiplier)
+            fail_msg("%s does not come back", prefixed);
+        assert_string_equal(problem_format(&q, again), text);
+        checked++;
+    }
+    assert_true(checked > 20000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_benchdnn_rules), cmocka_unit_test(test_multiplier_and_name),
+        cmocka_unit_test(test_malformed),      cmocka_unit_test(test_format),
+        cmocka_unit_test(test_round_trip),
+    };
+    return cmocka_run_group_tests_name("problem", tests, NULL, NULL);
+}
