@@ -1,0 +1,80 @@
+/* GEMM micro-kernels and panel packing, the arithmetic of every GEMM-like pass in this folder.
+ *
+ * A register tile is m rows x nv vectors of dst, m <= gemm_rows(nv). Two shapes of product:
+ *   rows     dst[r][n] (+)= sum over taps t, k:  rows[t][r][k] * panel[t][k][n]   (forward, backward_data)
+ *   columns  dst[r][n] (+)= sum over runs, i:    a[i*lda + r] * b[i*ldb + n]      (backward_weights)
+ * Row pointers make convolution an implicit GEMM: no im2col, padding is a pointer to zeros. Each tile's sums
+ * run in the order given, so bits depend on the problem alone. */
+#ifndef SEPBENCH_SIMD_GEMM_H
+#define SEPBENCH_SIMD_GEMM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vec.h"
+
+typedef struct {
+    const float *const *rows; /* [taps][m] pointers to the k values of a row; any may repeat */
+    int64_t row_offset;       /* floats added to each of them (a block of k) */
+    const float *panel;       /* slice s, [k][nv*VL] floats, at panel + s*slice_stride; 64-byte aligned */
+    int64_t slice_stride;
+    const int32_t *slices; /* [taps] the slice of each tap; NULL: 0, 1, 2, ... */
+    int64_t taps, k;
+    float *const *dst; /* [m] rows of n floats */
+    int64_t n;         /* columns, (nv-1)*VL < n <= nv*VL; the panel's columns beyond must be zero */
+    bool accumulate;   /* add to dst (then bias is not added), else overwrite without reading */
+    const float *bias; /* [n] or NULL */
+    bool relu;         /* max(0, .) at the end */
+} gemm_rows_args;
+
+typedef struct {
+    const float *a, *b; /* count steps: a += lda, b += ldb */
+    int64_t count;
+} gemm_run;
+
+typedef struct {
+    const gemm_run *runs;
+    int64_t run_count;
+    int64_t a_offset, b_offset; /* floats added to each run's a and b */
+    int64_t lda, ldb;
+    float *dst;     /* row r at dst + r*ldc, n floats */
+    int64_t ldc, n; /* (nv-1)*VL < n <= nv*VL; of b, n columns are read */
+    bool accumulate;
+} gemm_columns_args;
+
+typedef void gemm_rows_kernel(const gemm_rows_args *args);
+typedef void gemm_columns_kernel(const gemm_columns_args *args);
+
+/* Rows of the tallest tile of nv vectors, 1 <= nv <= TILE_VECTORS. */
+int ISA_NAME(gemm_tile_rows)(int nv);
+/* The kernel of exactly m rows and nv vectors. */
+gemm_rows_kernel *ISA_NAME(gemm_rows)(int m, int nv);
+gemm_columns_kernel *ISA_NAME(gemm_columns)(int m, int nv);
+
+/* Vectors per panel that suit n columns: least waste, then fastest tile. */
+int ISA_NAME(gemm_panel_vectors)(int64_t n);
+
+/* Panels of a [k][n] matrix: panel j holds columns [j*nv*VL, ...) as [k][width_j], width_j = nv*VL, the last
+ * panel's rounded up to VL and zero-filled; panel j starts at j*nv*VL*k. Floats in all: k * round_up(n, VL). */
+ALWAYS_INLINE int64_t gemm_panels_floats(int64_t k, int64_t n) { return k * round_up(n, VL); }
+/* Packs `rows` rows of such a matrix of k rows, those from row first_row on: element (i, j) of them is at
+ * b[i*row_stride + j*column_stride], one of the strides being 1. Only panels [first, last) are written, so
+ * parts may be packed by different threads. */
+typedef struct {
+    const float *b;
+    int64_t row_stride, column_stride;
+    int64_t first_row, rows;
+    int64_t k, n;
+    int nv;
+    float *panels;
+} gemm_pack_args;
+void ISA_NAME(gemm_pack)(const gemm_pack_args *args, int64_t first, int64_t last);
+
+/* Shorter names inside this folder. */
+#define gemm_tile_rows ISA_NAME(gemm_tile_rows)
+#define gemm_rows ISA_NAME(gemm_rows)
+#define gemm_columns ISA_NAME(gemm_columns)
+#define gemm_panel_vectors ISA_NAME(gemm_panel_vectors)
+#define gemm_pack ISA_NAME(gemm_pack)
+
+#endif

@@ -1,0 +1,49 @@
+/* The vector type of kernels/simd: one source for every instruction set, this header the only difference.
+ *
+ * Per ISA a file vec_<isa>.h defines
+ *   vec, VL              the type and its number of floats
+ *   vec_mask             lanes of a tail; vec_mask_first(n): the first n lanes, 0 <= n <= VL
+ *   vec_zero() vec_set1(x) vec_load(p) vec_store(p, v) vec_stream(p, v)   unaligned, but stream: aligned
+ *   vec_load_mask(p, m) vec_store_mask(p, m, v)   touch only lanes in m; lanes outside load as 0
+ *   vec_fma(a, b, c) = a*b + c, vec_add vec_sub vec_mul vec_max
+ *   vec_where_positive(t, v): v where t > 0, else 0 (ReLU's gradient; a NaN in t gives 0)
+ *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm.h) */
+#ifndef SEPBENCH_SIMD_VEC_H
+#define SEPBENCH_SIMD_VEC_H
+
+#include <immintrin.h>
+#include <stdint.h>
+
+#include "../isa.h"
+
+#if defined(__AVX512F__)
+#include "vec_avx512.h"
+#else
+#include "vec_avx2.h"
+#endif
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* Loops over registers must vanish before arrays of vectors can live in registers. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL4 _Pragma("clang loop unroll_count(4)")
+#else
+#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL4 _Pragma("GCC unroll 4")
+#endif
+
+ALWAYS_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+ALWAYS_INLINE int64_t div_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
+ALWAYS_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+ALWAYS_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Share i of n of `total` pieces, contiguous, sizes differing by at most one: [*begin, *end). */
+ALWAYS_INLINE void share(int64_t total, int64_t i, int64_t n, int64_t *begin, int64_t *end)
+{
+    int64_t least = total / n, more = total % n;
+    *begin = i * least + min64(i, more);
+    *end = *begin + least + (i < more);
+}
+
+#endif

@@ -1,0 +1,35 @@
+/* AVX2 + FMA3: 16 registers of 8 floats, masks as vectors of all-ones lanes. Included by vec.h. */
+typedef __m256 vec;
+typedef __m256i vec_mask;
+
+/* 6x16 and 4x24 both use 12 accumulators, the panel's 2 or 3 vectors and one broadcast. */
+enum {
+    VL = 8,
+    TILE_VECTORS = 3,
+    TILE_ROWS = 6,
+    TILE_ROWS_1 = 6,
+    TILE_ROWS_2 = 6,
+    TILE_ROWS_3 = 4,
+    TILE_ROWS_4 = 0
+};
+
+static inline vec_mask vec_mask_first(int64_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+static inline vec vec_zero(void) { return _mm256_setzero_ps(); }
+static inline vec vec_set1(float x) { return _mm256_set1_ps(x); }
+static inline vec vec_load(const float *p) { return _mm256_loadu_ps(p); }
+static inline void vec_store(float *p, vec v) { _mm256_storeu_ps(p, v); }
+static inline void vec_stream(float *p, vec v) { _mm256_stream_ps(p, v); }
+static inline vec vec_load_mask(const float *p, vec_mask m) { return _mm256_maskload_ps(p, m); }
+static inline void vec_store_mask(float *p, vec_mask m, vec v) { _mm256_maskstore_ps(p, m, v); }
+static inline vec vec_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+static inline vec vec_add(vec a, vec b) { return _mm256_add_ps(a, b); }
+static inline vec vec_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
+static inline vec vec_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+static inline vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+static inline vec vec_where_positive(vec t, vec v)
+{
+    return _mm256_and_ps(_mm256_cmp_ps(t, _mm256_setzero_ps(), _CMP_GT_OQ), v);
+}
