@@ -3,7 +3,8 @@
  *   results/<run_id>/run.json      machine, compiler, flags, versions, commit, arguments, warnings
  *   results/<run_id>/results.csv   one row per case (RFC 4180; columns below, documented in results/README.md)
  *   results/<run_id>/samples.csv   one row per repetition: case, repetition, iterations, ns_per_iteration
- *   results/latest                 symlink to the newest run */
+ *   results/latest                 symlink to the newest run that has a row; for runs in a folder named results
+ */
 #ifndef SEPBENCH_RECORD_H
 #define SEPBENCH_RECORD_H
 
@@ -52,22 +53,27 @@ char *record_case_name(const record_row *row, char *buffer);
 /* The command that measures this case again: `sepbench bench 'separable:...' --pass ... --impl ...`. */
 char *record_repro(const record_row *row, char *buffer, size_t size);
 
+/* Empties what is measured: NaN, negative, "", and status skipped. A new row starts so. */
+void record_clear_measured(record_row *row);
+
 /* All of results.csv's columns in order, for the header and the README's check. */
-extern const char *const record_columns[];
 extern const size_t record_column_count;
+const char *record_column_name(size_t i);
 
 /* ---- writing */
 typedef struct record_store record_store;
 
 /* Creates out_dir (default results/<run_id> when NULL; run_id = UTC time + short host) and run.json, or with
- * resume reopens it and loads what is there (a torn last line is dropped). NULL with err: not writable, a
+ * resume reopens it (results/latest when NULL) and loads what is there; a torn last line is dropped. "schema"
+ * and "run_id" of run are set here. One process writes a folder at a time. NULL with err: not writable, a
  * results folder of another schema, a folder that holds something else. */
 record_store *record_open(const char *out_dir, bool resume, json_t *run, conv_error *err);
 const char *record_dir(const record_store *s);
 const char *record_run_id(const record_store *s);
 /* Whether a row of that case name with a final status (ok, refused, wrong) is already there. */
 bool record_has(const record_store *s, const char *case_name);
-/* Each appends one line and flushes it. False when the disk is full or the folder gone: err says so. */
+/* Each appends one line at once. A second row of a case replaces the first (last one wins while the run is
+ * written, record_close tidies the file). False when the disk is full or the folder gone: err says so. */
 bool record_write(record_store *s, const record_row *row, conv_error *err);
 bool record_sample(record_store *s, const char *case_name, int repetition, int64_t iterations,
                    double ns_per_iteration, conv_error *err);

@@ -1,0 +1,296 @@
+/* Reading a run back: run.json, then results.csv by its column names. What does not parse is named by file,
+ * line and value; a torn last line (the writer was killed in the middle of it) is left out. */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kernels/problem.h"
+#include "cli.h"
+#include "csv.h"
+#include "record_internal.h"
+
+char *record_slurp(const char *path, size_t *size, conv_error *err)
+{
+    char *data = NULL;
+    size_t used = 0, room = 1 << 16;
+    FILE *in = fopen(path, "rb");
+    if (in == NULL) goto fail;
+    for (;;) {
+        char *grown = realloc(data, room);
+        if (grown == NULL) goto fail;
+        data = grown;
+        used += fread(data + used, 1, room - used - 1, in);
+        if (used < room - 1) break;
+        room *= 2;
+    }
+    if (ferror(in)) goto fail;
+    fclose(in);
+    data[used] = '\0';
+    *size = used;
+    return data;
+fail:
+    conv_fail(err, CONV_FAILED, "%s: %s", path, strerror(errno));
+    free(data);
+    if (in != NULL) fclose(in);
+    return NULL;
+}
+
+json_t *record_read_run(const char *dir, conv_error *err)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    size_t size;
+    char *text = record_slurp(path, &size, err);
+    if (text == NULL) return NULL;
+    json_error_t where;
+    json_t *run = json_loadb(text, size, 0, &where);
+    free(text);
+    if (run == NULL) {
+        conv_fail(err, CONV_INVALID, "%s:%d: not JSON: %s", path, where.line, where.text);
+        return NULL;
+    }
+    json_t *schema = json_object_get(run, "schema");
+    if (!json_is_integer(schema) || json_integer_value(schema) != RECORD_SCHEMA) {
+        char *value = schema ? json_dumps(schema, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        conv_fail(err, CONV_INVALID, "%s: schema is %s: this program reads schema %d", path,
+                  value ? value : "missing", RECORD_SCHEMA);
+        free(value);
+        json_decref(run);
+        return NULL;
+    }
+    return run;
+}
+
+bool record_read_header(const char *path, char *const *field, size_t count, size_t *index, conv_error *err)
+{
+    for (size_t c = 0; c < record_column_count; c++) {
+        for (index[c] = 0; index[c] < count; index[c]++)
+            if (strcmp(field[index[c]], record_table[c].name) == 0) break;
+        if (index[c] == count) {
+            conv_fail(err, CONV_INVALID, "%s:1: no column '%s': not a results.csv of schema %d", path,
+                      record_table[c].name, RECORD_SCHEMA);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- one field -------------------------------------------------------------------------------------- */
+
+/* Finds text among `count` names. */
+static bool parse_name(const char *text, int count, const char *(*name)(int), int *value)
+{
+    for (*value = 0; *value < count; ++*value)
+        if (strcmp(text, name(*value)) == 0) return true;
+    return false;
+}
+
+static const char *variant_name(int i) { return conv_variant_name((conv_variant)i); }
+static const char *pass_name(int i) { return conv_pass_name((conv_pass)i); }
+static const char *isa_name(int i) { return cpu_isa_name((cpu_isa)i); }
+static const char *layout_name(int i) { return conv_layout_name((conv_layout)i); }
+static const char *post_op_name(int i) { return conv_post_op_name((conv_post_op)i); }
+static const char *cache_name(int i) { return cache_mode_name((cache_mode)i); }
+static const char *status_name(int i) { return case_status_name((case_status)i); }
+
+static const struct {
+    int count;
+    const char *(*name)(int);
+} enums[] = {
+    [COLUMN_VARIANT] = {CONV_VARIANT_COUNT, variant_name},
+    [COLUMN_PASS] = {CONV_PASS_COUNT, pass_name},
+    [COLUMN_ISA] = {CPU_ISA_COUNT, isa_name},
+    [COLUMN_LAYOUT] = {CONV_LAYOUT_COUNT, layout_name},
+    [COLUMN_POST_OP] = {CONV_POST_COUNT, post_op_name},
+    [COLUMN_CACHE] = {CACHE_COUNT, cache_name},
+    [COLUMN_STATUS] = {CASE_STATUS_COUNT, status_name},
+};
+
+static bool parse_signed(const char *text, int64_t *value)
+{
+    bool negative = *text == '-';
+    if (!cli_parse_int(text + negative, 0, INT64_MAX, value)) return false;
+    if (negative) *value = -*value;
+    return true;
+}
+
+/* Reads text into the row. False when it is not what the column holds. */
+static bool parse_field(const record_column *c, const char *text, record_row *row)
+{
+    void *at = (char *)row + c->offset;
+    int64_t whole = -1;
+    int value;
+    char *end;
+    switch (c->kind) {
+    case COLUMN_CASE:
+    case COLUMN_REPRO:
+    case COLUMN_DERIVED: return true;
+    case COLUMN_TEXT:
+        if (strlen(text) >= c->size) return false;
+        strcpy(at, text);
+        return true;
+    case COLUMN_SIZE: return parse_signed(text, at);
+    case COLUMN_COUNT:
+        if (*text != '\0' && !parse_signed(text, &whole)) return false;
+        memcpy(at, &whole, sizeof whole);
+        return true;
+    case COLUMN_INT:
+        if (*text != '\0' && !cli_parse_int(text, 0, INT32_MAX, &whole)) return false;
+        *(int *)at = (int)whole;
+        return true;
+    case COLUMN_REAL:
+        *(double *)at = *text == '\0' ? NAN : strtod(text, &end);
+        return *text == '\0' || (*end == '\0' && isfinite(*(double *)at));
+    case COLUMN_BOOL: *(bool *)at = *text == '1'; return strcmp(text, "0") == 0 || strcmp(text, "1") == 0;
+    default: /* the enums, whose C type is that of an unsigned int or an int: same size */
+        if (!parse_name(text, enums[c->kind].count, enums[c->kind].name, &value)) return false;
+        memcpy(at, &value, sizeof value);
+        return true;
+    }
+}
+
+_Static_assert(sizeof(conv_variant) == sizeof(int) && sizeof(case_status) == sizeof(int), "enums as int");
+
+/* ---- one row ---------------------------------------------------------------------------------------- */
+
+/* The columns have no room for a third axis's stride and padding: the problem is the case name's, and the
+ * columns that exist must agree with it. */
+static bool adopt_problem(const char *name, record_row *row, conv_error *err)
+{
+    const char *start = name;
+    for (int slashes = 0; slashes < 3 && start != NULL; slashes++) {
+        start = strchr(start, '/');
+        if (start != NULL) start++;
+    }
+    const char *end = start ? strchr(start, '/') : NULL;
+    if (end == NULL || end - start >= PROBLEM_STRING_MAX) {
+        conv_fail(err, CONV_INVALID, "case '%s' names no problem", name);
+        return false;
+    }
+    char text[PROBLEM_STRING_MAX + 32];
+    snprintf(text, sizeof text, "%s:%.*s", conv_variant_name(row->problem.variant), (int)(end - start), start);
+    conv_problem p;
+    if (problem_parse(text, &p, NULL, err) != CONV_OK) return false;
+    p.layout = row->problem.layout;
+    p.bias = row->problem.bias;
+    p.post_op = row->problem.post_op;
+    record_row named = *row;
+    named.problem = p;
+    for (size_t c = 0; c < record_column_count; c++) {
+        if (record_table[c].kind != COLUMN_SIZE) continue;
+        const void *in_case = (const char *)&named + record_table[c].offset;
+        const void *in_column = (const char *)row + record_table[c].offset;
+        if (memcmp(in_case, in_column, sizeof(int64_t)) == 0) continue;
+        conv_fail(err, CONV_INVALID, "column %s disagrees with the case name '%s'", record_table[c].name, name);
+        return false;
+    }
+    *row = named;
+    return true;
+}
+
+static bool read_row(const char *path, const csv_reader *csv, const size_t *index, record_row *row,
+                     conv_error *err)
+{
+    *row = (record_row){0};
+    const char *name = NULL;
+    for (size_t c = 0; c < record_column_count; c++) {
+        if (index[c] >= csv->count) {
+            conv_fail(err, CONV_INVALID, "%s:%d: %zu fields: the header has %zu", path, csv->line, csv->count,
+                      record_column_count);
+            return false;
+        }
+        const char *text = csv->field[index[c]];
+        if (record_table[c].kind == COLUMN_CASE) name = text;
+        if (parse_field(&record_table[c], text, row)) continue;
+        conv_fail(err, CONV_INVALID, "%s:%d: column %s: '%.60s' is not allowed there", path, csv->line,
+                  record_table[c].name, text);
+        return false;
+    }
+    conv_error why;
+    if (adopt_problem(name, row, &why)) return true;
+    conv_fail(err, CONV_INVALID, "%s:%d: %.200s", path, csv->line, why.text);
+    return false;
+}
+
+/* ---- the run ---------------------------------------------------------------------------------------- */
+
+/* While a run is written, a case measured again has two rows until the file is tidied: the last one counts. */
+static void keep_row(record_run *run, const record_row *row)
+{
+    char name[CASE_NAME_MAX], other[CASE_NAME_MAX];
+    record_case_name(row, name);
+    for (size_t i = 0; i < run->count; i++) {
+        if (strcmp(run->rows[i].impl, row->impl) != 0 || run->rows[i].pass != row->pass) continue;
+        if (strcmp(record_case_name(&run->rows[i], other), name) != 0) continue;
+        run->rows[i] = *row;
+        return;
+    }
+    run->rows[run->count++] = *row;
+}
+
+static bool load_rows(record_run *run, conv_error *err)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/results.csv", run->dir);
+    size_t size, room = 0;
+    char *text = record_slurp(path, &size, err);
+    if (text == NULL) return false;
+    size_t *index = calloc(record_column_count, sizeof *index);
+    csv_reader csv;
+    csv_open(&csv, text, size);
+    bool ok = index != NULL && csv_next(&csv);
+    if (!ok) conv_fail(err, CONV_INVALID, "%s:1: no header line: not a results.csv", path);
+    ok = ok && record_read_header(path, csv.field, csv.count, index, err);
+    while (ok && csv_next(&csv)) {
+        record_row row;
+        ok = read_row(path, &csv, index, &row, err);
+        if (ok && run->count == room) {
+            room = room ? 2 * room : 256;
+            record_row *grown = realloc(run->rows, room * sizeof *grown);
+            ok = grown != NULL;
+            if (ok)
+                run->rows = grown;
+            else
+                conv_fail(err, CONV_NO_MEMORY, "%s: no memory for its rows", path);
+        }
+        if (ok) keep_row(run, &row);
+    }
+    csv_close(&csv);
+    free(index);
+    free(text);
+    return ok;
+}
+
+bool record_load(const char *dir, record_run *run, conv_error *err)
+{
+    *run = (record_run){0};
+    char *real = realpath(dir ? dir : "results/latest", NULL);
+    if (real == NULL) {
+        conv_fail(err, CONV_INVALID, "%s: %s%s", dir ? dir : "results/latest", strerror(errno),
+                  dir ? "" : ": 'sepbench bench' makes a run");
+        return false;
+    }
+    snprintf(run->dir, sizeof run->dir, "%s", real);
+    free(real);
+    run->run = record_read_run(run->dir, err);
+    if (run->run == NULL) return false;
+    const char *id = json_string_value(json_object_get(run->run, "run_id"));
+    if (id == NULL || strlen(id) >= sizeof run->run_id) {
+        conv_fail(err, CONV_INVALID, "%.200s/run.json: no run_id", run->dir);
+        record_free(run);
+        return false;
+    }
+    strcpy(run->run_id, id);
+    if (load_rows(run, err)) return true;
+    record_free(run);
+    return false;
+}
+
+void record_free(record_run *run)
+{
+    json_decref(run->run);
+    free(run->rows);
+    *run = (record_run){0};
+}

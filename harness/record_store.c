@@ -1,0 +1,442 @@
+/* The run's folder while it is written. results.csv and samples.csv only ever grow, one write(2) a line, so
+ * that a kill loses at most the line being written; whatever replaces a file as a whole goes through a
+ * temporary name and rename(2). A case measured again gets a second row, which wins; tidying drops the first.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <search.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "csv.h"
+#include "record_internal.h"
+
+struct record_store {
+    char dir[4096], run_id[64];
+    int folder, results, samples; /* descriptors: folder holds the lock, the others append */
+    bool made_dir, started, linked, superseded;
+    void *known; /* tree of known_case by name */
+};
+
+typedef struct {
+    bool final;
+    char name[];
+} known_case;
+
+static const char samples_header[] = "case,repetition,iterations,ns_per_iteration\n";
+
+/* ---- files ------------------------------------------------------------------------------------------ */
+
+static void join(char *path, size_t size, const record_store *s, const char *name)
+{
+    snprintf(path, size, "%s/%s", s->dir, name);
+}
+
+static bool fail_errno(conv_error *err, const char *path)
+{
+    conv_fail(err, CONV_FAILED, "%.200s: %s", path, strerror(errno));
+    return false;
+}
+
+static bool write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t n = write(fd, data, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return false;
+        data += n;
+        size -= (size_t)n;
+    }
+    return true;
+}
+
+/* Writes a whole file so that readers see the old one or the new one. */
+static bool replace_file(const record_store *s, const char *name, const char *data, size_t size,
+                         conv_error *err)
+{
+    char path[4200], next[4200];
+    join(path, sizeof path, s, name);
+    snprintf(next, sizeof next, "%s/.%s.new", s->dir, name);
+    int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    bool ok = fd >= 0 && write_all(fd, data, size) && fsync(fd) == 0;
+    int why = errno;
+    if (fd >= 0 && close(fd) != 0 && ok) {
+        ok = false;
+        why = errno;
+    }
+    if (ok && rename(next, path) != 0) {
+        ok = false;
+        why = errno;
+    }
+    if (ok) return true;
+    unlink(next);
+    errno = why;
+    return fail_errno(err, path);
+}
+
+/* One line, whole or not at all. */
+static bool append(const record_store *s, int fd, const char *name, const char *line, size_t size,
+                   conv_error *err)
+{
+    struct stat before;
+    if (fstat(fd, &before) == 0) {
+        if (write_all(fd, line, size)) return true;
+        int why = errno;
+        if (ftruncate(fd, before.st_size) != 0) cli_warning("%s/%s ends in a torn line", s->dir, name);
+        errno = why;
+    }
+    char path[4200];
+    join(path, sizeof path, s, name);
+    return fail_errno(err, path);
+}
+
+static int open_append(const record_store *s, const char *name, conv_error *err)
+{
+    char path[4200];
+    join(path, sizeof path, s, name);
+    int fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
+    if (fd < 0) fail_errno(err, path);
+    return fd;
+}
+
+/* ---- which cases are there -------------------------------------------------------------------------- */
+
+static int compare_cases(const void *a, const void *b)
+{
+    return strcmp(((const known_case *)a)->name, ((const known_case *)b)->name);
+}
+
+static known_case *make_case(const char *name, bool final)
+{
+    known_case *k = malloc(sizeof *k + strlen(name) + 1);
+    if (k != NULL) {
+        k->final = final;
+        strcpy(k->name, name);
+    }
+    return k;
+}
+
+static known_case *find_case(const record_store *s, const char *name)
+{
+    known_case *wanted = make_case(name, false);
+    known_case **found = wanted ? tfind(wanted, &s->known, compare_cases) : NULL;
+    free(wanted);
+    return found ? *found : NULL;
+}
+
+/* Notes the case; true when it was known already. */
+static bool note_case(record_store *s, const char *name, bool final)
+{
+    known_case *k = find_case(s, name);
+    if (k != NULL) {
+        k->final = final;
+        return true;
+    }
+    k = make_case(name, final);
+    if (k != NULL && tsearch(k, &s->known, compare_cases) == NULL) free(k);
+    return false;
+}
+
+static bool is_final(case_status status)
+{
+    return status == CASE_OK || status == CASE_REFUSED || status == CASE_WRONG;
+}
+
+bool record_has(const record_store *s, const char *case_name)
+{
+    const known_case *k = find_case(s, case_name);
+    return k != NULL && k->final;
+}
+
+/* ---- tidying: superseded rows and torn lines go ------------------------------------------------------- */
+
+/* Rewrites results.csv with what record_load makes of it; *run (may be NULL) then holds the rows. */
+static bool tidy_results(const record_store *s, record_run *run, conv_error *err)
+{
+    record_run own;
+    if (!record_load(s->dir, &own, err)) return false;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    if (out != NULL) {
+        record_put_header(out);
+        for (size_t i = 0; i < own.count; i++) record_put_row(out, &own.rows[i]);
+    }
+    bool ok = out != NULL && fclose(out) == 0;
+    if (ok)
+        ok = replace_file(s, "results.csv", text, size, err);
+    else
+        conv_fail(err, CONV_NO_MEMORY, "%.200s/results.csv: no memory to rewrite it", s->dir);
+    free(text);
+    if (ok && run != NULL)
+        *run = own;
+    else
+        record_free(&own);
+    return ok;
+}
+
+/* Drops the samples of cases that will be measured again. */
+static bool tidy_samples(const record_store *s, conv_error *err)
+{
+    char path[4200];
+    join(path, sizeof path, s, "samples.csv");
+    size_t size, kept_size = 0;
+    char *text = record_slurp(path, &size, err), *kept = NULL;
+    if (text == NULL) return false;
+    FILE *out = open_memstream(&kept, &kept_size);
+    if (out != NULL) {
+        csv_reader csv;
+        csv_open(&csv, text, size);
+        fputs(samples_header, out);
+        if (csv_next(&csv)) /* the header */
+            while (csv_next(&csv))
+                if (record_has(s, csv.field[0])) fwrite(csv.start, 1, (size_t)(csv.at - csv.start), out);
+        csv_close(&csv);
+    }
+    bool ok = out != NULL && fclose(out) == 0;
+    if (ok)
+        ok = replace_file(s, "samples.csv", kept, kept_size, err);
+    else
+        conv_fail(err, CONV_NO_MEMORY, "%s: no memory to rewrite it", path);
+    free(text);
+    free(kept);
+    return ok;
+}
+
+/* ---- opening ---------------------------------------------------------------------------------------- */
+
+/* UTC time to the microsecond and the host's short name: unique, and sorted by time. */
+static void make_run_id(char *id, size_t size)
+{
+    struct timespec now;
+    struct tm utc;
+    char host[64] = "host";
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    gethostname(host, sizeof host - 1);
+    host[strcspn(host, ".")] = '\0';
+    size_t used = strftime(id, size, "%Y%m%dT%H%M%S", &utc);
+    snprintf(id + used, size - used, ".%06ldZ-%.24s", now.tv_nsec / 1000, host);
+}
+
+/* Entries of a folder besides . and .. or -1 with errno. */
+static int count_entries(const char *path)
+{
+    DIR *dir = opendir(path);
+    if (dir == NULL) return -1;
+    int count = -2;
+    while (readdir(dir) != NULL) count++;
+    closedir(dir);
+    return count;
+}
+
+/* One writer at a time. */
+static bool lock_folder(record_store *s, conv_error *err)
+{
+    s->folder = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->folder < 0) return fail_errno(err, s->dir);
+    if (flock(s->folder, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno != EWOULDBLOCK) return fail_errno(err, s->dir);
+    conv_fail(err, CONV_INVALID, "%.200s: another sepbench is writing there", s->dir);
+    return false;
+}
+
+/* Finds or makes the folder of a new run. An existing one must be empty. */
+static bool claim_folder(record_store *s, const char *out_dir, conv_error *err)
+{
+    for (int attempt = 0; attempt < 100; attempt++) {
+        make_run_id(s->run_id, sizeof s->run_id);
+        if (out_dir != NULL)
+            snprintf(s->dir, sizeof s->dir, "%s", out_dir);
+        else
+            snprintf(s->dir, sizeof s->dir, "results/%s", s->run_id);
+        char parent[4096];
+        snprintf(parent, sizeof parent, "%s", s->dir);
+        size_t length = strlen(parent);
+        while (length > 1 && parent[length - 1] == '/') parent[--length] = '\0';
+        char *slash = strrchr(parent, '/');
+        if (slash != NULL && slash != parent) {
+            *slash = '\0';
+            if (!cli_make_path(parent)) return fail_errno(err, parent);
+        }
+        s->made_dir = mkdir(s->dir, 0777) == 0;
+        if (s->made_dir) return true;
+        if (errno != EEXIST) return fail_errno(err, s->dir);
+        if (out_dir == NULL) continue; /* somebody had the same microsecond */
+        int entries = count_entries(s->dir);
+        if (entries < 0 || access(s->dir, W_OK | X_OK) != 0) return fail_errno(err, s->dir);
+        if (entries == 0) return true;
+        char path[4200];
+        join(path, sizeof path, s, "run.json");
+        conv_fail(err, CONV_INVALID,
+                  access(path, F_OK) == 0
+                      ? "%.200s: holds a run already: continue it with --resume or name another"
+                      : "%.200s: not an empty folder and not a run: name another",
+                  s->dir);
+        return false;
+    }
+    conv_fail(err, CONV_FAILED, "%s: no free name for the run", s->dir);
+    return false;
+}
+
+static bool start_run(record_store *s, const char *out_dir, json_t *run, conv_error *err)
+{
+    if (!claim_folder(s, out_dir, err) || !lock_folder(s, err)) return false;
+    s->started = true;
+    char *header = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&header, &size);
+    if (out != NULL) record_put_header(out);
+    bool ok = out != NULL && fclose(out) == 0;
+    if (!ok) conv_fail(err, CONV_NO_MEMORY, "no memory for the header of results.csv");
+    ok = ok && replace_file(s, "results.csv", header, size, err) &&
+         replace_file(s, "samples.csv", samples_header, sizeof samples_header - 1, err) &&
+         record_update_run(s, run, err);
+    free(header);
+    return ok;
+}
+
+static bool continue_run(record_store *s, const char *out_dir, json_t *run, conv_error *err)
+{
+    char *real = realpath(out_dir ? out_dir : "results/latest", NULL);
+    if (real == NULL) {
+        conv_fail(err, CONV_INVALID, "%s: %s: no run to resume there", out_dir ? out_dir : "results/latest",
+                  strerror(errno));
+        return false;
+    }
+    snprintf(s->dir, sizeof s->dir, "%s", real);
+    free(real);
+    record_run old;
+    if (!lock_folder(s, err)) return false;
+    if (!tidy_results(s, &old, err)) return false;
+    snprintf(s->run_id, sizeof s->run_id, "%s", old.run_id);
+    for (size_t i = 0; i < old.count; i++) {
+        char name[CASE_NAME_MAX];
+        note_case(s, record_case_name(&old.rows[i], name), is_final(old.rows[i].status));
+    }
+    record_free(&old);
+    return tidy_samples(s, err) && record_update_run(s, run, err);
+}
+
+/* Undoes start_run: an empty run is not left behind as if it were one. */
+static void abandon(record_store *s)
+{
+    static const char *const names[] = {"run.json", "results.csv", "samples.csv"};
+    for (size_t i = 0; s->started && i < sizeof names / sizeof *names; i++) {
+        char path[4200];
+        join(path, sizeof path, s, names[i]);
+        unlink(path);
+    }
+    if (s->made_dir) rmdir(s->dir);
+}
+
+record_store *record_open(const char *out_dir, bool resume, json_t *run, conv_error *err)
+{
+    record_store *s = calloc(1, sizeof *s);
+    if (s == NULL) {
+        conv_fail(err, CONV_NO_MEMORY, "no memory for the results store");
+        return NULL;
+    }
+    s->folder = s->results = s->samples = -1;
+    bool ok = resume ? continue_run(s, out_dir, run, err) : start_run(s, out_dir, run, err);
+    ok = ok && (s->results = open_append(s, "results.csv", err)) >= 0 &&
+         (s->samples = open_append(s, "samples.csv", err)) >= 0;
+    if (ok) return s;
+    if (!resume) abandon(s);
+    s->superseded = false;
+    record_close(s);
+    return NULL;
+}
+
+const char *record_dir(const record_store *s) { return s->dir; }
+
+const char *record_run_id(const record_store *s) { return s->run_id; }
+
+/* Points results/latest at this run, by its first row: a run that never measured is not the latest. A run
+ * outside a folder named results has no such link. */
+static void link_latest(record_store *s)
+{
+    s->linked = true;
+    char *real = realpath(s->dir, NULL);
+    if (real == NULL) return;
+    char *name = strrchr(real, '/');
+    *name++ = '\0';
+    const char *parent = strrchr(real, '/');
+    if (parent != NULL && strcmp(parent, "/results") == 0) {
+        char link[4200], next[4200];
+        snprintf(link, sizeof link, "%s/latest", real);
+        snprintf(next, sizeof next, "%s/.latest.%s", real, s->run_id);
+        unlink(next);
+        if (symlink(name, next) != 0 || rename(next, link) != 0) {
+            cli_warning("%s: not renewed: %s", link, strerror(errno));
+            unlink(next);
+        }
+    }
+    free(real);
+}
+
+/* ---- writing ---------------------------------------------------------------------------------------- */
+
+bool record_write(record_store *s, const record_row *row, conv_error *err)
+{
+    record_row stamped = *row;
+    snprintf(stamped.run_id, sizeof stamped.run_id, "%s", s->run_id);
+    char *line = NULL, name[CASE_NAME_MAX];
+    size_t size = 0;
+    FILE *out = open_memstream(&line, &size);
+    if (out != NULL) record_put_row(out, &stamped);
+    bool ok = out != NULL && fclose(out) == 0;
+    if (ok)
+        ok = append(s, s->results, "results.csv", line, size, err);
+    else
+        conv_fail(err, CONV_NO_MEMORY, "no memory for a row of results.csv");
+    free(line);
+    if (!ok) return false;
+    if (note_case(s, record_case_name(&stamped, name), is_final(row->status))) s->superseded = true;
+    if (!s->linked) link_latest(s);
+    return true;
+}
+
+bool record_sample(record_store *s, const char *case_name, int repetition, int64_t iterations,
+                   double ns_per_iteration, conv_error *err)
+{
+    char line[CASE_NAME_MAX + 128];
+    int size = snprintf(line, sizeof line, "%s,%d,%lld,%.9g\n", case_name, repetition, (long long)iterations,
+                        ns_per_iteration);
+    return append(s, s->samples, "samples.csv", line, (size_t)size, err);
+}
+
+bool record_update_run(record_store *s, json_t *run, conv_error *err)
+{
+    json_object_set_new(run, "schema", json_integer(RECORD_SCHEMA));
+    json_object_set_new(run, "run_id", json_string(s->run_id));
+    char *text = json_dumps(run, JSON_INDENT(2));
+    if (text == NULL) {
+        conv_fail(err, CONV_FAILED, "%.200s/run.json: cannot be written as JSON", s->dir);
+        return false;
+    }
+    char *line_end = text + strlen(text); /* a text file ends in a line feed: it takes the 0 byte's place */
+    *line_end = '\n';
+    bool ok = replace_file(s, "run.json", text, (size_t)(line_end - text) + 1, err);
+    free(text);
+    return ok;
+}
+
+void record_close(record_store *s)
+{
+    if (s == NULL) return;
+    conv_error err;
+    if (s->superseded && !tidy_results(s, NULL, &err)) cli_warning("%s", err.text);
+    if (s->samples >= 0) close(s->samples);
+    if (s->results >= 0) close(s->results);
+    if (s->folder >= 0) close(s->folder); /* last: the lock goes with it */
+    tdestroy(s->known, free);
+    free(s);
+}
