@@ -1,0 +1,27 @@
+/* One copy's functions as a table. */
+#include "internal.h"
+
+extern const nn_kernels ISA_NAME(nn_table);
+const nn_kernels ISA_NAME(nn_table) = {
+    .isa = ISA_ENUM,
+    .activate = ISA_NAME(nn_activate),
+    .activate_backward = ISA_NAME(nn_activate_backward),
+    .max_pool = ISA_NAME(nn_max_pool),
+    .max_pool_backward = ISA_NAME(nn_max_pool_backward),
+    .average_pool = ISA_NAME(nn_average_pool),
+    .average_pool_backward = ISA_NAME(nn_average_pool_backward),
+    .dropout_bits = ISA_NAME(nn_dropout_bits),
+    .dropout = ISA_NAME(nn_apply_dropout),
+    .gemm = ISA_NAME(nn_gemm),
+    .gemm_scratch = ISA_NAME(nn_gemm_scratch),
+    .add_bias = ISA_NAME(nn_add_bias),
+    .sum_rows = ISA_NAME(nn_sum_rows),
+    .scale_pixels = ISA_NAME(nn_scale_pixels),
+    .softmax_cross_entropy = ISA_NAME(nn_softmax_cross_entropy),
+    .cross_entropy = ISA_NAME(nn_cross_entropy),
+    .sum_chunks = ISA_NAME(nn_sum_chunks),
+    .penalty = ISA_NAME(nn_penalty),
+    .adam = ISA_NAME(nn_adam),
+    .sgd = ISA_NAME(nn_sgd),
+    .rmsprop = ISA_NAME(nn_rmsprop),
+};
