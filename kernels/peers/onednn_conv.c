@@ -1,0 +1,397 @@
+/* Which primitives the plan of a problem and pass holds, for every oneDNN name.
+ *
+ *   forward            [enter] convolution (bias inside, ReLU as an eltwise post-op) [leave]
+ *   backward           [enter] ReLU's mask by oneDNN's own eltwise backward over dst, then the data and the
+ *                      weights primitive on the same masked diff_dst [leave]
+ *   separable          the depthwise's primitives, then the pointwise's (backward: the other way round),
+ *                      the intermediate and its gradient in whatever layout suits both, never converted back
+ *
+ * Weights are always in the primitive's own format: pack reorders from Keras's order, which oneDNN sees as its
+ * logical dimensions with strides. Their gradients are reordered to Keras's order inside execute, since that
+ * is where the user needs them; accumulate adds in that same reorder. Activations are NHWC, or with
+ * own_layout what oneDNN prefers, reached through enter and leave.
+ * Refuses trailing padding of less than minus one stride, which oneDNN's argument check does. */
+#include <stdio.h>
+#include <string.h>
+
+#include "onednn.h"
+
+/* A convolution in oneDNN's terms: spatial dimensions last, dilation counted from 0, groups first in weights.
+ */
+typedef struct {
+    int rank;
+    dnnl_dims_t stride, dilation, pad_before, pad_after;
+    dnnl_memory_desc_t src, dst, weights, bias; /* plain: NHWC, Keras's order */
+} shape;
+
+/* A plan under construction. */
+typedef struct {
+    onednn_builder b;
+    const onednn_impl *impl;
+    bool keep; /* forward keeps what backward reads */
+} maker;
+
+/* oneDNN wants the padding that yields dst's size, no trailing rows that no tap reads. */
+static int64_t exact_pad_after(const conv_axis *a)
+{
+    return (conv_out(a) - 1) * a->stride + conv_effective_kernel(a) - a->in - a->pad_before;
+}
+
+/* Keras's [spatial..][IC/G][OC] as strides of ([G,] OC/G, IC/G, spatial..). A depthwise [..][C][M] is the
+ * same array with G = C: output channel c*M + m is group c's m-th. */
+static bool describe_weights(onednn_builder *b, const conv_problem *p, shape *s)
+{
+    dnnl_dims_t dims, strides;
+    int n = 0;
+    int64_t ic = p->ic / p->groups, oc = p->oc / p->groups, stride = ic * p->oc;
+    if (p->groups > 1) dims[n] = p->groups, strides[n++] = oc;
+    dims[n] = oc, strides[n++] = 1;
+    dims[n] = ic, strides[n++] = p->oc;
+    for (int i = p->rank - 1; i >= 0; i--) {
+        int64_t kernel = p->axis[CONV_AXES - p->rank + i].kernel;
+        dims[n + i] = kernel, strides[n + i] = stride;
+        stride *= kernel;
+    }
+    return onednn_ok(b, dnnl_memory_desc_init_by_strides(&s->weights, n + p->rank, dims, dnnl_f32, strides),
+                     "describing weights");
+}
+
+static bool describe(onednn_builder *b, const conv_problem *p, shape *s)
+{
+    static const dnnl_format_tag_t channels_last[] = {dnnl_nwc, dnnl_nhwc, dnnl_ndhwc};
+    dnnl_dims_t src = {p->mb, p->ic}, dst = {p->mb, p->oc}, bias = {p->oc};
+    s->rank = p->rank;
+    for (int i = 0; i < p->rank; i++) {
+        const conv_axis *a = &p->axis[CONV_AXES - p->rank + i];
+        src[2 + i] = a->in;
+        dst[2 + i] = conv_out(a);
+        s->stride[i] = a->stride;
+        s->dilation[i] = a->dilation - 1;
+        s->pad_before[i] = a->pad_before;
+        s->pad_after[i] = exact_pad_after(a);
+    }
+    dnnl_format_tag_t tag = channels_last[p->rank - 1];
+    int n = p->rank + 2;
+    return b->status == CONV_OK && describe_weights(b, p, s) &&
+           onednn_ok(b, dnnl_memory_desc_init_by_tag(&s->src, n, src, dnnl_f32, tag), "describing src") &&
+           onednn_ok(b, dnnl_memory_desc_init_by_tag(&s->dst, n, dst, dnnl_f32, tag), "describing dst") &&
+           onednn_ok(b, dnnl_memory_desc_init_by_tag(&s->bias, 1, bias, dnnl_f32, dnnl_x), "describing bias");
+}
+
+/* The same dimensions in the layout oneDNN chooses. */
+static dnnl_memory_desc_t any(maker *m, const dnnl_memory_desc_t *plain)
+{
+    dnnl_memory_desc_t md = *plain;
+    onednn_ok(&m->b,
+              dnnl_memory_desc_init_by_tag(&md, plain->ndims, plain->dims, dnnl_f32, dnnl_format_tag_any),
+              "describing a tensor");
+    return md;
+}
+
+/* What a primitive is asked to take: the layout of slot if there is one, else by the name's policy. */
+static dnnl_memory_desc_t request(maker *m, int slot, const dnnl_memory_desc_t *plain)
+{
+    if (slot >= 0) return m->b.plan->slot[slot].md;
+    return m->impl->own_layout ? any(m, plain) : *plain;
+}
+
+static dnnl_memory_desc_t query(dnnl_primitive_desc_t pd, dnnl_query_t what)
+{
+    return *dnnl_primitive_desc_query_md(pd, what, 0);
+}
+
+/* ---- primitive descriptors
+ * ----------------------------------------------------------------------------------- */
+
+static dnnl_primitive_desc_t create(maker *m, const void *desc, bool relu, dnnl_primitive_desc_t hint,
+                                    const char *what)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_attr_t attr = onednn_attributes(&m->b, relu);
+    if (attr == NULL) return NULL;
+    bool ok = onednn_ok(&m->b, dnnl_primitive_desc_create(&pd, desc, attr, m->b.engine, hint), what);
+    dnnl_primitive_attr_destroy(attr);
+    return ok ? pd : NULL;
+}
+
+static dnnl_primitive_desc_t forward_pd(maker *m, const conv_problem *p, const shape *s, bool training,
+                                        dnnl_memory_desc_t src, dnnl_memory_desc_t dst)
+{
+    dnnl_convolution_desc_t desc;
+    dnnl_memory_desc_t weights = any(m, &s->weights);
+    if (!onednn_ok(&m->b,
+                   dnnl_dilated_convolution_forward_desc_init(
+                       &desc, training ? dnnl_forward_training : dnnl_forward_inference, m->impl->algorithm,
+                       &src, &weights, p->bias ? &s->bias : NULL, &dst, s->stride, s->dilation, s->pad_before,
+                       s->pad_after),
+                   "describing forward"))
+        return NULL;
+    return create(m, &desc, p->post_op == CONV_POST_RELU, NULL, "forward");
+}
+
+/* A backward primitive wants the forward one it belongs to as a hint. */
+static dnnl_primitive_desc_t backward_data_pd(maker *m, const conv_problem *p, const shape *s,
+                                              dnnl_memory_desc_t diff_src, dnnl_memory_desc_t diff_dst)
+{
+    dnnl_convolution_desc_t desc;
+    dnnl_memory_desc_t weights = any(m, &s->weights);
+    dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, diff_src, diff_dst), pd = NULL;
+    if (hint != NULL && onednn_ok(&m->b,
+                                  dnnl_dilated_convolution_backward_data_desc_init(
+                                      &desc, m->impl->algorithm, &diff_src, &weights, &diff_dst, s->stride,
+                                      s->dilation, s->pad_before, s->pad_after),
+                                  "describing backward_data"))
+        pd = create(m, &desc, false, hint, "backward_data");
+    if (hint != NULL) dnnl_primitive_desc_destroy(hint);
+    return pd;
+}
+
+static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p, const shape *s,
+                                                 dnnl_memory_desc_t src, dnnl_memory_desc_t diff_dst)
+{
+    dnnl_convolution_desc_t desc;
+    dnnl_memory_desc_t weights = any(m, &s->weights);
+    dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, src, diff_dst), pd = NULL;
+    if (hint != NULL && onednn_ok(&m->b,
+                                  dnnl_dilated_convolution_backward_weights_desc_init(
+                                      &desc, m->impl->algorithm, &src, &weights, p->bias ? &s->bias : NULL,
+                                      &diff_dst, s->stride, s->dilation, s->pad_before, s->pad_after),
+                                  "describing backward_weights"))
+        pd = create(m, &desc, false, hint, "backward_weights");
+    if (hint != NULL) dnnl_primitive_desc_destroy(hint);
+    return pd;
+}
+
+/* ---- slots
+ * ------------------------------------------------------------------------------------------------------ */
+
+/* A user's input as the primitive wants it: in place, or through enter into plan-private memory. */
+static int input(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at)
+{
+    int user = onednn_add_slot(&m->b, plain, at);
+    if (onednn_same_bytes(plain, &wanted)) return user;
+    int own = onednn_add_slot(&m->b, &wanted, AT_PRIVATE);
+    onednn_add_reorder(&m->b, ONEDNN_ENTER, ONEDNN_ALWAYS, user, own, false);
+    return own;
+}
+
+static int output(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at,
+                  onednn_when when)
+{
+    int user = onednn_add_slot(&m->b, plain, at);
+    if (onednn_same_bytes(plain, &wanted)) return user;
+    int own = onednn_add_slot(&m->b, &wanted, AT_PRIVATE);
+    onednn_add_reorder(&m->b, ONEDNN_LEAVE, when, own, user, false);
+    return own;
+}
+
+/* Slot in the layout wanted: itself, or converted inside execute, as a network would have to. */
+static int converted(maker *m, int slot, dnnl_memory_desc_t wanted)
+{
+    if (dnnl_memory_desc_equal(&m->b.plan->slot[slot].md, &wanted)) return slot;
+    int copy = onednn_add_slot(&m->b, &wanted, AT_SCRATCH);
+    onednn_add_reorder(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, slot, copy, false);
+    return copy;
+}
+
+/* Weights as the primitive wants them: packed, or as they are where it wants Keras's order. A separable
+ * packs both of its tensors, or neither could be told apart by packed_bytes. */
+static int packed(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at)
+{
+    int user = onednn_add_slot(&m->b, plain, at);
+    if (onednn_same_bytes(plain, &wanted) && m->impl->impl.variant != CONV_SEPARABLE) return user;
+    int own = onednn_add_slot(&m->b, &wanted, AT_PACKED);
+    onednn_add_reorder(&m->b, ONEDNN_PACK, ONEDNN_ALWAYS, user, own, false);
+    return own;
+}
+
+/* Where a gradient is computed: the user's tensor, except in another layout or when accumulating. */
+static int gradient(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at)
+{
+    int slot = onednn_add_slot(&m->b, &wanted, AT_SCRATCH);
+    if (m->b.status == CONV_OK && onednn_same_bytes(plain, &wanted)) m->b.plan->slot[slot].at = at;
+    return slot;
+}
+
+static void deliver_gradient(maker *m, int slot, const dnnl_memory_desc_t *plain, onednn_place at)
+{
+    if (m->b.status != CONV_OK) return;
+    int user = onednn_add_slot(&m->b, plain, at);
+    if (m->b.plan->slot[slot].at != at)
+        onednn_add_reorder(&m->b, ONEDNN_EXECUTE, ONEDNN_IF_OVERWRITE, slot, user, false);
+    onednn_add_reorder(&m->b, ONEDNN_EXECUTE, ONEDNN_IF_ACCUMULATE, slot, user, true);
+}
+
+/* Appends the name of the kernel oneDNN chose, "brgconv:avx512_core", to the plan's note. */
+static void note(maker *m, dnnl_primitive_desc_t pd)
+{
+    const char *name = NULL;
+    char *text = m->b.plan->base.note;
+    size_t size = sizeof m->b.plan->base.note, length = strlen(text);
+    if (dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name != NULL)
+        snprintf(text + length, size - length, "%s%s", length > 0 ? " + " : "", name);
+}
+
+/* ---- stages
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* One forward convolution. src: its slot, or -1 for the user's; dst_at: AT_DST, or memory for a new slot.
+ * Returns dst's slot. */
+static int forward(maker *m, const conv_problem *p, int src, onednn_place weights_at, onednn_place dst_at)
+{
+    shape s;
+    if (!describe(&m->b, p, &s)) return 0;
+    dnnl_primitive_desc_t pd = forward_pd(m, p, &s, m->keep, request(m, src, &s.src), request(m, -1, &s.dst));
+    if (pd == NULL) return 0;
+    note(m, pd);
+    dnnl_memory_desc_t wanted = query(pd, dnnl_query_dst_md);
+    src = src >= 0 ? src : input(m, &s.src, query(pd, dnnl_query_src_md), AT_SRC);
+    int weights = packed(m, &s.weights, query(pd, dnnl_query_weights_md), weights_at);
+    int dst = dst_at == AT_DST ? output(m, &s.dst, wanted, AT_DST, ONEDNN_ALWAYS)
+                               : onednn_add_slot(&m->b, &wanted, dst_at);
+    onednn_use uses[4] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, dst}};
+    int count = 3;
+    if (p->bias) uses[count++] = (onednn_use){DNNL_ARG_BIAS, onednn_add_slot(&m->b, &s.bias, AT_BIAS)};
+    onednn_add_step(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, pd, uses, count);
+    return dst;
+}
+
+/* diff_dst where dst > 0, else 0, into scratch. relu_use_dst_for_bwd is the variant that reads dst, not src. */
+static int masked(maker *m, int diff_dst, int dst)
+{
+    dnnl_eltwise_desc_t desc;
+    dnnl_primitive_desc_t hint = NULL, pd = NULL;
+    const dnnl_alg_kind_t relu = dnnl_eltwise_relu_use_dst_for_bwd;
+    if (m->b.status != CONV_OK) return 0;
+    const dnnl_memory_desc_t md = m->b.plan->slot[diff_dst].md;
+    int result = onednn_add_slot(&m->b, &md, AT_SCRATCH);
+    if (onednn_ok(&m->b, dnnl_eltwise_forward_desc_init(&desc, dnnl_forward_training, relu, &md, 0.0f, 0.0f),
+                  "relu"))
+        hint = create(m, &desc, false, NULL, "relu");
+    if (hint != NULL &&
+        onednn_ok(&m->b, dnnl_eltwise_backward_desc_init(&desc, relu, &md, &md, 0.0f, 0.0f), "relu backward"))
+        pd = create(m, &desc, false, hint, "relu backward");
+    if (pd != NULL) {
+        const onednn_use uses[] = {
+            {DNNL_ARG_DST, dst}, {DNNL_ARG_DIFF_DST, diff_dst}, {DNNL_ARG_DIFF_SRC, result}};
+        onednn_add_step(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, pd, uses, 3);
+    }
+    if (hint != NULL) dnnl_primitive_desc_destroy(hint);
+    return result;
+}
+
+/* The user's diff_dst in the layout wanted, masked where the problem has a ReLU. */
+static int incoming(maker *m, const conv_problem *p, const shape *s, dnnl_memory_desc_t wanted)
+{
+    int diff_dst = input(m, &s->dst, wanted, AT_DIFF_DST);
+    if (p->post_op != CONV_POST_RELU) return diff_dst;
+    return masked(m, diff_dst, input(m, &s->dst, wanted, AT_DST));
+}
+
+/* diff_src of one stage. mid: the slot whose layout diff_src takes (then it goes to scratch), or -1 for the
+ * user's diff_src. *diff_dst: its slot, or -1, then made from the user's. Returns diff_src's slot. */
+static int backward_data(maker *m, const conv_problem *p, int mid, int *diff_dst, onednn_place weights_at)
+{
+    shape s;
+    if (!describe(&m->b, p, &s)) return 0;
+    dnnl_primitive_desc_t pd =
+        backward_data_pd(m, p, &s, request(m, mid, &s.src), request(m, *diff_dst, &s.dst));
+    if (pd == NULL) return 0;
+    note(m, pd);
+    /* The joint backward may be asked to leave diff_src out; a separable's d_mid is needed all the same. */
+    onednn_when when = mid < 0 && m->b.plan->base.pass == CONV_BACKWARD ? ONEDNN_IF_DIFF_SRC : ONEDNN_ALWAYS;
+    dnnl_memory_desc_t wanted = query(pd, dnnl_query_diff_src_md);
+    if (*diff_dst < 0) *diff_dst = incoming(m, p, &s, query(pd, dnnl_query_diff_dst_md));
+    int weights = packed(m, &s.weights, query(pd, dnnl_query_weights_md), weights_at);
+    int diff_src =
+        mid >= 0 ? onednn_add_slot(&m->b, &wanted, AT_SCRATCH) : output(m, &s.src, wanted, AT_DIFF_SRC, when);
+    const onednn_use uses[] = {
+        {DNNL_ARG_DIFF_DST, *diff_dst}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DIFF_SRC, diff_src}};
+    onednn_add_step(&m->b, ONEDNN_EXECUTE, when, pd, uses, 3);
+    return diff_src;
+}
+
+/* Gradients of one stage's weights and bias. src, diff_dst: slots, or -1 for the user's. */
+static void backward_weights(maker *m, const conv_problem *p, int src, int diff_dst, onednn_place at)
+{
+    shape s;
+    if (!describe(&m->b, p, &s)) return;
+    dnnl_primitive_desc_t pd = backward_weights_pd(m, p, &s, request(m, src, &s.src), request(m, -1, &s.dst));
+    if (pd == NULL) return;
+    note(m, pd);
+    dnnl_memory_desc_t wanted = query(pd, dnnl_query_diff_dst_md);
+    src = src >= 0 ? src : input(m, &s.src, query(pd, dnnl_query_src_md), AT_SRC);
+    diff_dst = diff_dst >= 0 ? converted(m, diff_dst, wanted) : incoming(m, p, &s, wanted);
+    int weights = gradient(m, &s.weights, query(pd, dnnl_query_diff_weights_md), at);
+    onednn_use uses[4] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DIFF_DST, diff_dst}, {DNNL_ARG_DIFF_WEIGHTS, weights}};
+    int count = 3, bias = -1;
+    if (p->bias) {
+        bias = gradient(m, &s.bias, s.bias, AT_DIFF_BIAS);
+        uses[count++] = (onednn_use){DNNL_ARG_DIFF_BIAS, bias};
+    }
+    onednn_add_step(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, pd, uses, count);
+    deliver_gradient(m, weights, &s.weights, at);
+    if (bias >= 0) deliver_gradient(m, bias, &s.bias, AT_DIFF_BIAS);
+}
+
+/* ---- plans
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+static void single(maker *m, const conv_problem *p, conv_pass pass)
+{
+    int diff_dst = -1;
+    if (pass == CONV_FORWARD) {
+        forward(m, p, -1, AT_WEIGHTS, AT_DST);
+        return;
+    }
+    if (pass != CONV_BACKWARD_WEIGHTS) backward_data(m, p, -1, &diff_dst, AT_WEIGHTS);
+    if (pass != CONV_BACKWARD_DATA) backward_weights(m, p, -1, diff_dst, AT_DIFF_WEIGHTS);
+}
+
+/* The intermediate's layout is what the depthwise forward chooses; backward, which reads it from the
+ * workspace, asks again and gets the same answer. */
+static int workspace_slot(maker *m, const conv_problem *depthwise)
+{
+    shape s;
+    if (!describe(&m->b, depthwise, &s)) return 0;
+    dnnl_primitive_desc_t pd =
+        forward_pd(m, depthwise, &s, true, request(m, -1, &s.src), request(m, -1, &s.dst));
+    if (pd == NULL) return 0;
+    dnnl_memory_desc_t mid = query(pd, dnnl_query_dst_md);
+    dnnl_primitive_desc_destroy(pd);
+    return onednn_add_slot(&m->b, &mid, AT_WORKSPACE);
+}
+
+static void separable(maker *m, const conv_problem *p, conv_pass pass)
+{
+    const conv_problem depthwise = conv_depthwise_stage(p), pointwise = conv_pointwise_stage(p);
+    if (pass == CONV_FORWARD) {
+        int mid = forward(m, &depthwise, -1, AT_WEIGHTS, m->keep ? AT_WORKSPACE : AT_SCRATCH);
+        forward(m, &pointwise, mid, AT_POINTWISE, AT_DST);
+        return;
+    }
+    int mid = workspace_slot(m, &depthwise), diff_dst = -1;
+    int diff_mid = backward_data(m, &pointwise, mid, &diff_dst, AT_POINTWISE);
+    backward_weights(m, &pointwise, mid, diff_dst, AT_DIFF_POINTWISE);
+    backward_data(m, &depthwise, -1, &diff_mid, AT_WEIGHTS);
+    backward_weights(m, &depthwise, -1, diff_mid, AT_DIFF_WEIGHTS);
+}
+
+const char *onednn_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    (void)self, (void)pass;
+    for (int i = CONV_AXES - p->rank; i < CONV_AXES; i++)
+        if (exact_pad_after(&p->axis[i]) < -p->axis[i].stride) return "padding after below minus one stride";
+    return NULL;
+}
+
+conv_status onednn_create(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                          conv_plan **plan, conv_error *err)
+{
+    maker m = {.b = onednn_begin(self, p, pass, ctx, err),
+               .impl = (const onednn_impl *)self,
+               .keep = pass == CONV_FORWARD && ctx->keep_workspace};
+    if (m.b.status == CONV_OK) (self->variant == CONV_SEPARABLE ? separable : single)(&m, p, pass);
+    return onednn_finish(&m.b, plan);
+}

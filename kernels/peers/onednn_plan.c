@@ -1,0 +1,303 @@
+/* The mechanism of the oneDNN peers: slots, steps and phases (onednn.h), the engine all plans share, the
+ * user's ISA cap, thread counts, and oneDNN's status in words. Which primitives a plan holds is
+ * onednn_conv.c's.
+ *
+ * oneDNN's OpenMP runtime asks omp_get_max_threads() when a primitive is created and again when it runs; both
+ * happen here under context.threads, the caller's setting restored after. */
+#include <omp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../plan.h"
+#include "onednn.h"
+
+/* ---- engine, version, errors --------------------------------------------------------------------------- */
+
+static dnnl_engine_t shared_engine;
+static dnnl_status_t cap_status, engine_status;
+
+/* oneDNN fixes its instruction set at the first primitive, so the cap comes before the engine. Its narrowest
+ * is SSE4.1, one step above our base. The engine lives for the program. */
+static void create_engine(void)
+{
+    static const dnnl_cpu_isa_t cap[CPU_ISA_COUNT] = {dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2, dnnl_cpu_isa_all};
+    cpu_isa isa = cpu_allowed();
+    if (cap[isa] != dnnl_cpu_isa_all) cap_status = dnnl_set_max_cpu_isa(cap[isa]);
+    engine_status = dnnl_engine_create(&shared_engine, dnnl_cpu, 0);
+}
+
+static const char *status_words(dnnl_status_t s)
+{
+    switch (s) {
+    case dnnl_success: return "success";
+    case dnnl_out_of_memory: return "out of memory";
+    case dnnl_invalid_arguments: return "invalid arguments";
+    case dnnl_unimplemented: return "not implemented";
+    case dnnl_runtime_error: return "error at run time";
+    default: return dnnl_status2str(s);
+    }
+}
+
+const char *onednn_version(void)
+{
+    static char text[64]; /* the same bytes whoever writes them */
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, sizeof text, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
+    return text;
+}
+
+bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what)
+{
+    if (b->status == CONV_OK && s != dnnl_success) {
+        conv_status status = s == dnnl_unimplemented   ? CONV_REFUSED
+                             : s == dnnl_out_of_memory ? CONV_NO_MEMORY
+                                                       : CONV_FAILED;
+        b->status = conv_fail(b->err, status, "%s: %s: %s", onednn_version(), what, status_words(s));
+    }
+    return b->status == CONV_OK;
+}
+
+/* ---- building ------------------------------------------------------------------------------------------- */
+
+int onednn_add_slot(onednn_builder *b, const dnnl_memory_desc_t *md, onednn_place at)
+{
+    onednn_plan *plan = b->plan;
+    if (b->status != CONV_OK) return 0;
+    if (plan->slots == ONEDNN_MAX_SLOTS) {
+        b->status = conv_fail(b->err, CONV_FAILED, "onednn plan: more than %d slots", ONEDNN_MAX_SLOTS);
+        return 0;
+    }
+    onednn_slot *slot = &plan->slot[plan->slots];
+    *slot = (onednn_slot){.md = *md, .at = at, .accumulate_at = at};
+    size_t bytes = conv_align(dnnl_memory_desc_get_size(md));
+    if (at == AT_SCRATCHPAD) {
+        if (bytes > plan->used[at]) plan->used[at] = bytes;
+    } else if (at >= AT_PACKED) {
+        slot->offset = plan->used[at];
+        plan->used[at] += bytes;
+    }
+    onednn_ok(b, dnnl_memory_create(&slot->memory, md, b->engine, DNNL_MEMORY_NONE),
+              "creating a memory object");
+    return plan->slots++;
+}
+
+void onednn_add_step(onednn_builder *b, onednn_phase phase, onednn_when when, dnnl_primitive_desc_t pd,
+                     const onednn_use *uses, int count)
+{
+    onednn_plan *plan = b->plan;
+    if (b->status == CONV_OK && plan->steps == ONEDNN_MAX_STEPS)
+        b->status = conv_fail(b->err, CONV_FAILED, "onednn plan: more than %d steps", ONEDNN_MAX_STEPS);
+    if (b->status != CONV_OK) {
+        dnnl_primitive_desc_destroy(pd);
+        return;
+    }
+    onednn_step *step = &plan->step[plan->steps];
+    *step = (onednn_step){.phase = phase, .when = when};
+    for (int i = 0; i < count; i++)
+        step->args[step->count++] = (dnnl_exec_arg_t){uses[i].arg, plan->slot[uses[i].slot].memory};
+
+    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    if (phase == ONEDNN_EXECUTE && pad != NULL && dnnl_memory_desc_get_size(pad) > 0) {
+        int slot = onednn_add_slot(b, pad, AT_SCRATCHPAD);
+        step->args[step->count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, plan->slot[slot].memory};
+    }
+    if (onednn_ok(b, dnnl_primitive_create(&step->primitive, pd), "creating a primitive")) plan->steps++;
+    dnnl_primitive_desc_destroy(pd);
+}
+
+void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when, int from, int to, bool add)
+{
+    if (b->status != CONV_OK) return;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_post_ops_t ops = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    const onednn_slot *slot = b->plan->slot;
+    /* Only execute has scratch; elsewhere the library keeps its own. */
+    dnnl_scratchpad_mode_t mode =
+        phase == ONEDNN_EXECUTE ? dnnl_scratchpad_mode_user : dnnl_scratchpad_mode_library;
+    if (onednn_ok(b, dnnl_primitive_attr_create(&attr), "attributes") &&
+        onednn_ok(b, dnnl_primitive_attr_set_scratchpad_mode(attr, mode), "scratchpad mode") &&
+        onednn_ok(b, dnnl_post_ops_create(&ops), "post-ops") &&
+        (!add || (onednn_ok(b, dnnl_post_ops_append_sum(ops, 1.0f), "sum post-op") &&
+                  onednn_ok(b, dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops"))) &&
+        onednn_ok(
+            b,
+            dnnl_reorder_primitive_desc_create(&pd, &slot[from].md, b->engine, &slot[to].md, b->engine, attr),
+            "describing a reorder")) {
+        const onednn_use uses[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
+        onednn_add_step(b, phase, when, pd, uses, 2);
+    }
+    if (ops != NULL) dnnl_post_ops_destroy(ops);
+    if (attr != NULL) dnnl_primitive_attr_destroy(attr);
+}
+
+dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, bool relu)
+{
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_post_ops_t ops = NULL;
+    if (b->status != CONV_OK || !onednn_ok(b, dnnl_primitive_attr_create(&attr), "attributes")) return NULL;
+    bool ok = onednn_ok(b, dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user),
+                        "scratchpad mode");
+    if (ok && relu) {
+        ok = onednn_ok(b, dnnl_post_ops_create(&ops), "post-ops") &&
+             onednn_ok(b, dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f),
+                       "relu post-op") &&
+             onednn_ok(b, dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops");
+        if (ops != NULL) dnnl_post_ops_destroy(ops);
+    }
+    if (ok) return attr;
+    dnnl_primitive_attr_destroy(attr);
+    return NULL;
+}
+
+bool onednn_same_bytes(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b)
+{
+    if (a->format_kind != dnnl_blocked || b->format_kind != dnnl_blocked || a->ndims != b->ndims ||
+        a->offset0 != b->offset0 || a->format_desc.blocking.inner_nblks != 0 ||
+        b->format_desc.blocking.inner_nblks != 0)
+        return false;
+    for (int d = 0; d < a->ndims; d++)
+        if (a->dims[d] != b->dims[d] || a->padded_dims[d] != a->dims[d] || b->padded_dims[d] != b->dims[d] ||
+            (a->dims[d] > 1 && a->format_desc.blocking.strides[d] != b->format_desc.blocking.strides[d]))
+            return false;
+    return true;
+}
+
+/* ---- a plan's life ----------------------------------------------------------------------------------------
+ */
+
+/* Sets the caller's OpenMP thread count and returns what it was. */
+static int swap_threads(int threads)
+{
+    int before = omp_get_max_threads();
+    if (before != threads) omp_set_num_threads(threads);
+    return before;
+}
+
+onednn_builder onednn_begin(const conv_impl *self, const conv_problem *p, conv_pass pass,
+                            const conv_context *ctx, conv_error *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    onednn_builder b = {.err = err};
+    b.plan = conv_plan_new(sizeof *b.plan, self, p, pass, ctx);
+    if (b.plan == NULL) {
+        b.status = conv_fail(err, CONV_NO_MEMORY, "onednn plan: no memory");
+        return b;
+    }
+    pthread_once(&once, create_engine);
+    b.engine = shared_engine;
+    b.callers_threads = swap_threads(ctx->threads);
+    if (onednn_ok(&b, cap_status, "capping the instruction set, which something else had already fixed") &&
+        onednn_ok(&b, engine_status, "creating the engine"))
+        onednn_ok(&b, dnnl_stream_create(&b.plan->stream, b.engine, dnnl_stream_default_flags),
+                  "creating a stream");
+    return b;
+}
+
+conv_status onednn_finish(onednn_builder *b, conv_plan **result)
+{
+    onednn_plan *plan = b->plan;
+    if (plan == NULL) return b->status;
+    swap_threads(b->callers_threads);
+    if (b->status == CONV_OK && plan->used[AT_PRIVATE] > 0) {
+        plan->private_memory = aligned_alloc(CONV_ALIGN, plan->used[AT_PRIVATE]);
+        if (plan->private_memory == NULL)
+            b->status =
+                conv_fail(b->err, CONV_NO_MEMORY, "onednn plan: no memory for activations in its own layout");
+    }
+    if (b->status != CONV_OK) {
+        onednn_destroy(&plan->base);
+        return b->status;
+    }
+    plan->base.scratch_bytes = plan->used[AT_SCRATCH] + plan->used[AT_SCRATCHPAD];
+    plan->base.packed_bytes = plan->used[AT_PACKED];
+    plan->base.workspace_bytes = plan->used[AT_WORKSPACE];
+    *result = &plan->base;
+    return CONV_OK;
+}
+
+void onednn_destroy(conv_plan *base)
+{
+    onednn_plan *plan = (onednn_plan *)base;
+    for (int i = 0; i < plan->steps; i++) dnnl_primitive_destroy(plan->step[i].primitive);
+    for (int i = 0; i < plan->slots; i++)
+        if (plan->slot[i].memory != NULL) dnnl_memory_destroy(plan->slot[i].memory);
+    if (plan->stream != NULL) dnnl_stream_destroy(plan->stream);
+    free(plan->private_memory);
+    free(plan);
+}
+
+/* ---- running a phase
+ * ------------------------------------------------------------------------------------------ */
+
+static bool wanted(const onednn_step *step, onednn_phase phase, const conv_args *args)
+{
+    if (step->phase != phase) return false;
+    switch (step->when) {
+    case ONEDNN_IF_DIFF_SRC: return args->diff_src != NULL;
+    case ONEDNN_IF_OVERWRITE: return !args->accumulate;
+    case ONEDNN_IF_ACCUMULATE: return args->accumulate;
+    default: return true;
+    }
+}
+
+static conv_status run(const onednn_plan *plan, onednn_phase phase, const conv_args *a)
+{
+    /* oneDNN's handles are not const; it writes only what a primitive has as output. */
+    char *scratch = a->scratch;
+    char *const base[ONEDNN_PLACES] = {[AT_SRC] = (char *)a->src,
+                                       [AT_WEIGHTS] = (char *)a->weights,
+                                       [AT_POINTWISE] = (char *)a->pointwise,
+                                       [AT_BIAS] = (char *)a->bias,
+                                       [AT_DST] = (char *)a->dst,
+                                       [AT_DIFF_DST] = (char *)a->diff_dst,
+                                       [AT_DIFF_SRC] = (char *)a->diff_src,
+                                       [AT_DIFF_WEIGHTS] = (char *)a->diff_weights,
+                                       [AT_DIFF_POINTWISE] = (char *)a->diff_pointwise,
+                                       [AT_DIFF_BIAS] = (char *)a->diff_bias,
+                                       [AT_PACKED] = (char *)a->packed,
+                                       [AT_SCRATCH] = scratch,
+                                       [AT_SCRATCHPAD] =
+                                           scratch == NULL ? NULL : scratch + plan->used[AT_SCRATCH],
+                                       [AT_WORKSPACE] = a->workspace,
+                                       [AT_PRIVATE] = plan->private_memory};
+    dnnl_status_t status = dnnl_success;
+    for (int i = 0; i < plan->slots && status == dnnl_success; i++) {
+        const onednn_slot *slot = &plan->slot[i];
+        onednn_place at = a->accumulate ? slot->accumulate_at : slot->at;
+        char *start = base[at];
+        if (start != NULL && at >= AT_PACKED) start += slot->offset;
+        status = dnnl_memory_set_data_handle(slot->memory, start);
+    }
+    int before = swap_threads(plan->base.context.threads);
+    for (int i = 0; i < plan->steps && status == dnnl_success; i++)
+        if (wanted(&plan->step[i], phase, a))
+            status = dnnl_primitive_execute(plan->step[i].primitive, plan->stream, plan->step[i].count,
+                                            plan->step[i].args);
+    if (status == dnnl_success) status = dnnl_stream_wait(plan->stream);
+    swap_threads(before);
+    return status == dnnl_success ? CONV_OK : status == dnnl_out_of_memory ? CONV_NO_MEMORY : CONV_FAILED;
+}
+
+conv_status onednn_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
+{
+    const conv_args args = {.weights = weights, .pointwise = pointwise, .packed = packed};
+    return run((const onednn_plan *)plan, ONEDNN_PACK, &args);
+}
+
+conv_status onednn_enter(conv_plan *plan, const conv_args *args)
+{
+    return run((const onednn_plan *)plan, ONEDNN_ENTER, args);
+}
+
+conv_status onednn_execute(const conv_plan *plan, const conv_args *args)
+{
+    return run((const onednn_plan *)plan, ONEDNN_EXECUTE, args);
+}
+
+conv_status onednn_leave(conv_plan *plan, const conv_args *args)
+{
+    return run((const onednn_plan *)plan, ONEDNN_LEAVE, args);
+}

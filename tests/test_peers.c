@@ -1,0 +1,352 @@
+/* What is particular to other people's libraries behind our contract: weights packed by their own reorder,
+ * activations through enter and leave, workspaces, accumulation, thread counts, the ISA cap. Results are
+ * compared with naive on whole numbers, which every direct algorithm must get exactly right. */
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "../kernels/conv.h"
+#include "../kernels/plan.h"
+#include "../kernels/problem.h"
+
+enum { AMPLITUDE = 3 };
+
+typedef struct {
+    float *src, *weights, *pointwise, *bias, *dst, *diff_dst;
+    float *diff_src, *diff_weights, *diff_pointwise, *diff_bias;
+} tensors;
+
+static void *allocate(size_t bytes)
+{
+    void *p = aligned_alloc(CONV_ALIGN, conv_align(bytes + 1));
+    assert_non_null(p);
+    memset(p, 0xff, conv_align(bytes + 1)); /* NaN */
+    return p;
+}
+
+static float *integers(int64_t count, unsigned seed)
+{
+    float *data = allocate((size_t)count * sizeof *data);
+    for (int64_t i = 0; i < count; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        data[i] = (float)((int)(seed >> 16) % (2 * AMPLITUDE + 1) - AMPLITUDE);
+    }
+    return data;
+}
+
+static tensors make_inputs(const conv_problem *p)
+{
+    conv_sizes s = conv_problem_sizes(p);
+    return (tensors){.src = integers(s.src, 1),
+                     .weights = integers(s.weights, 2),
+                     .pointwise = integers(s.pointwise, 3),
+                     .bias = integers(s.bias, 4),
+                     .dst = integers(s.dst, 5), /* for ReLU's backward: zeros, positive and negative values */
+                     .diff_dst = integers(s.dst, 6)};
+}
+
+static void free_tensors(tensors *t)
+{
+    float *all[] = {t->src,      t->weights,  t->pointwise,    t->bias,           t->dst,
+                    t->diff_dst, t->diff_src, t->diff_weights, t->diff_pointwise, t->diff_bias};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+/* Outputs NaN, or for accumulate gradients that already hold something. */
+static tensors make_outputs(const conv_problem *p, bool accumulate)
+{
+    conv_sizes s = conv_problem_sizes(p);
+    tensors t = {.dst = allocate((size_t)s.dst * sizeof(float)),
+                 .diff_src = allocate((size_t)s.src * sizeof(float))};
+    t.diff_weights = accumulate ? integers(s.weights, 7) : allocate((size_t)s.weights * sizeof(float));
+    t.diff_pointwise = accumulate ? integers(s.pointwise, 8) : allocate((size_t)s.pointwise * sizeof(float));
+    t.diff_bias = accumulate ? integers(s.bias, 9) : allocate((size_t)s.bias * sizeof(float));
+    return t;
+}
+
+typedef struct {
+    const char *impl, *problem;
+    conv_pass pass;
+    int threads;
+    bool bias, relu, accumulate, skip_diff_src;
+} scenario;
+
+static void describe(const scenario *c, char *text, size_t size)
+{
+    snprintf(text, size, "%s %s %s t%d%s%s%s%s", c->impl, conv_pass_name(c->pass), c->problem, c->threads,
+             c->bias ? " +bias" : "", c->relu ? " +relu" : "", c->accumulate ? " accumulate" : "",
+             c->skip_diff_src ? " without diff_src" : "");
+}
+
+static conv_problem parse(const scenario *c)
+{
+    conv_problem p;
+    conv_error err;
+    if (problem_parse(c->problem, &p, NULL, &err) != CONV_OK) fail_msg("%s: %s", c->problem, err.text);
+    p.bias = c->bias;
+    p.post_op = c->relu ? CONV_POST_RELU : CONV_POST_NONE;
+    return p;
+}
+
+static conv_plan *plan_or_fail(const conv_impl *impl, const conv_problem *p, conv_pass pass, int threads,
+                               bool keep)
+{
+    const conv_context ctx = {
+        .threads = threads, .l1d = 32 << 10, .l2 = 1 << 20, .l3 = 8 << 20, .keep_workspace = keep};
+    conv_plan *plan;
+    conv_error err = {""};
+    if (conv_plan_create(impl, p, pass, &ctx, &plan, &err) != CONV_OK)
+        fail_msg("%s %s: %s", impl->name, conv_pass_name(pass), err.text);
+    return plan;
+}
+
+/* One plan from pack to leave. workspace is written or read, as the pass says. */
+static void run_plan(conv_plan *plan, conv_args args, void *workspace)
+{
+    void *packed = plan->packed_bytes > 0 ? allocate(plan->packed_bytes) : NULL;
+    void *scratch = plan->scratch_bytes > 0 ? allocate(plan->scratch_bytes) : NULL;
+    assert_int_equal(conv_pack(plan, args.weights, args.pointwise, packed), CONV_OK);
+    args.packed = packed;
+    args.scratch = scratch;
+    args.workspace = workspace;
+    if (packed != NULL) args.weights = args.pointwise = NULL; /* packed is all it may need */
+    assert_int_equal(conv_enter(plan, &args), CONV_OK);
+    assert_int_equal(conv_execute(plan, &args), CONV_OK);
+    assert_int_equal(conv_leave(plan, &args), CONV_OK);
+    free(packed);
+    free(scratch);
+}
+
+static void run_impl(const conv_impl *impl, const conv_problem *p, const scenario *c, const tensors *in,
+                     tensors *out)
+{
+    conv_plan *plan = plan_or_fail(impl, p, c->pass, c->threads, false);
+    void *workspace = NULL;
+    if (plan->workspace_bytes > 0) {
+        conv_plan *forward = plan_or_fail(impl, p, CONV_FORWARD, c->threads, true);
+        assert_int_equal(forward->workspace_bytes, plan->workspace_bytes);
+        workspace = allocate(plan->workspace_bytes);
+        run_plan(forward,
+                 (conv_args){.src = in->src,
+                             .weights = in->weights,
+                             .pointwise = in->pointwise,
+                             .bias = in->bias,
+                             .dst = out->dst},
+                 workspace);
+        conv_plan_destroy(forward);
+    }
+    conv_args args = {.src = in->src,
+                      .weights = in->weights,
+                      .pointwise = in->pointwise,
+                      .bias = in->bias,
+                      .dst = c->pass == CONV_FORWARD ? out->dst : in->dst,
+                      .diff_dst = in->diff_dst,
+                      .diff_src = c->skip_diff_src ? NULL : out->diff_src,
+                      .diff_weights = out->diff_weights,
+                      .diff_pointwise = out->diff_pointwise,
+                      .diff_bias = out->diff_bias,
+                      .accumulate = c->accumulate};
+    run_plan(plan, args, workspace);
+    conv_plan_destroy(plan);
+    free(workspace);
+}
+
+static void compare(const char *what, const char *tensor, const float *got, const float *expected,
+                    int64_t count, double tolerance)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs((double)got[i] - expected[i]) <= tolerance))
+            fail_msg("%s: %s[%lld] is %.9g, expected %.9g", what, tensor, (long long)i, got[i], expected[i]);
+}
+
+static int scenarios_run;
+
+static void check(const scenario *c, double tolerance)
+{
+    char what[256];
+    describe(c, what, sizeof what);
+    const conv_problem p = parse(c);
+    const conv_impl *impl = conv_find(c->impl, p.variant), *naive = conv_find("naive", p.variant);
+    if (impl == NULL) return; /* not in this build: `list` says so, main counts what ran */
+    const conv_sizes s = conv_problem_sizes(&p);
+    tensors in = make_inputs(&p), got = make_outputs(&p, c->accumulate),
+            expected = make_outputs(&p, c->accumulate);
+    scenario reference = *c;
+    reference.threads = 1;
+    run_impl(naive, &p, &reference, &in, &expected);
+    omp_set_num_threads(c->threads);
+    run_impl(impl, &p, c, &in, &got);
+    if (c->pass == CONV_FORWARD) compare(what, "dst", got.dst, expected.dst, s.dst, tolerance);
+    if ((c->pass == CONV_BACKWARD && !c->skip_diff_src) || c->pass == CONV_BACKWARD_DATA)
+        compare(what, "diff_src", got.diff_src, expected.diff_src, s.src, tolerance);
+    if (c->pass == CONV_BACKWARD || c->pass == CONV_BACKWARD_WEIGHTS) {
+        compare(what, "diff_weights", got.diff_weights, expected.diff_weights, s.weights, tolerance);
+        if (s.pointwise > 0)
+            compare(what, "diff_pointwise", got.diff_pointwise, expected.diff_pointwise, s.pointwise,
+                    tolerance);
+        if (p.bias) compare(what, "diff_bias", got.diff_bias, expected.diff_bias, s.bias, tolerance);
+    }
+    free_tensors(&in), free_tensors(&got), free_tensors(&expected);
+    scenarios_run++;
+}
+
+/* Shapes at which packing, padding of blocked layouts and multipliers go wrong first. */
+static const char *const shapes[] = {
+    "dense:mb1ic16ih9oc16kh3ph1",
+    "dense:mb2ic3ih11oc17kh3ph1", /* first layer, tail of one channel */
+    "dense:mb1ic1ih8oc8kh3",      /* Conv2D on grey images */
+    "dense:mb1ic33ih7oc40kh3ph1",
+    "dense:g2mb1ic8ih6oc12kh3ph1", /* groups */
+    "dense:g3mb2ic48ih6oc96kh3ph1sh2",
+    "dense:mb1ic16ih13iw9oc24kh3kw5ph2pw1", /* not square, uneven padding */
+    "dense:mb1ic16ih12oc16kh3ph0oh6sh2",    /* padding after only */
+    "dense:mb1ic16ih10oc16kh3oh7",          /* padding after -1: a trailing row that no tap reads */
+    "dense:mb1ic16ih14oc16kh3ph2dh1",       /* dilation */
+    "depthwise:g16mb1ic16ih9oc16kh3ph1",
+    "depthwise:g3mb1ic3ih9oc3kh3ph1",
+    "depthwise:g17mb2ic17ih9oc17kh3ph1sh2",
+    "depthwise:g8mb1ic8ih9oc24kh3ph1", /* multiplier 3 */
+    "depthwise:g1mb1ic1ih9oc4kh3ph1",  /* one channel, multiplier 4 */
+    "depthwise:g32mb1ic32ih15oc32kh7ph3",
+    "depthwise:g16mb1ic16ih12oc16kh5ph4dh1",
+    "pointwise:mb1ic16ih7oc32kh1",
+    "pointwise:mb2ic19ih5oc7kh1",
+    "pointwise:mb1ic32ih8oc16oh4kh1sh2",
+    "separable:mb1ic16ih9oc32kh3ph1",
+    "separable:mb2ic3ih10oc17kh3ph1sh2",
+    "separable:mb1ic20ih9oc24kh3ph1dm2",
+    "separable:mb1ic40ih8oc40kh5ph2",
+};
+
+static const char *const volumes[] = {
+    "dense:mb1ic8id5ih6iw7oc16kd3kh3kw3pd1ph1pw1",
+    "depthwise:g16mb1ic16id5ih6iw7oc16kd3kh3kw3pd1ph1pw1",
+    "dense:mb2ic16iw20oc8ow18kw3", /* rank 1 */
+    "depthwise:g16mb2ic16iw20ow20oc16kw3pw1",
+};
+
+enum { SHAPES = sizeof shapes / sizeof *shapes, VOLUMES = sizeof volumes / sizeof *volumes };
+
+/* Every pass the variant and implementation have, with the post-ops that change the plan. */
+static void check_passes(const char *impl_name, const char *problem, int threads)
+{
+    for (int pass = 0; pass < CONV_PASS_COUNT; pass++)
+        for (int flags = 0; flags < 2; flags++) {
+            scenario c = {impl_name, problem, (conv_pass)pass, threads, .bias = flags, .relu = flags};
+            const conv_problem p = parse(&c);
+            const conv_impl *impl = conv_find(impl_name, p.variant);
+            if (impl != NULL && conv_refuse(impl, &p, c.pass) == NULL) check(&c, 0);
+        }
+}
+
+static void test_onednn(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 2; threads++) {
+        for (size_t i = 0; i < SHAPES; i++) check_passes("onednn", shapes[i], threads);
+        for (size_t i = 0; i < VOLUMES; i++) check_passes("onednn", volumes[i], threads);
+    }
+}
+
+static const char *const backward_names[] = {"onednn"};
+
+static void test_accumulate(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n < sizeof backward_names / sizeof *backward_names; n++)
+        for (size_t i = 0; i < SHAPES; i++)
+            check(&(scenario){backward_names[n], shapes[i], CONV_BACKWARD, 2, .bias = true, .relu = true,
+                              .accumulate = true},
+                  0);
+}
+
+static void test_first_layer_skips_diff_src(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n < sizeof backward_names / sizeof *backward_names; n++)
+        for (size_t i = 0; i < SHAPES; i++)
+            check(&(scenario){backward_names[n], shapes[i], CONV_BACKWARD, 2, .skip_diff_src = true}, 0);
+}
+
+/* The caller's OpenMP setting survives a plan of another thread count. */
+static void test_threads_are_restored(void **state)
+{
+    (void)state;
+    omp_set_num_threads(2);
+    check_passes("onednn", shapes[0], 2);
+    const conv_problem p = parse(&(scenario){.problem = shapes[0]});
+    const conv_impl *impl = conv_find("onednn", p.variant);
+    if (impl == NULL) skip();
+    conv_plan *plan = plan_or_fail(impl, &p, CONV_FORWARD, 1, false);
+    assert_int_equal(omp_get_max_threads(), 2);
+    conv_plan_destroy(plan);
+}
+
+/* ---- the ISA cap: oneDNN fixes its own at the first primitive, so a fresh process is asked
+ * ------------------- */
+
+static int print_kernels(void)
+{
+    for (size_t i = 0; i < SHAPES; i++)
+        for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
+            const conv_problem p = parse(&(scenario){.problem = shapes[i]});
+            const conv_impl *impl = conv_find("onednn", p.variant);
+            if (impl == NULL || conv_refuse(impl, &p, (conv_pass)pass) != NULL) continue;
+            conv_plan *plan = plan_or_fail(impl, &p, (conv_pass)pass, 1, false);
+            printf("%s\n", plan->note);
+            conv_plan_destroy(plan);
+        }
+    return 0;
+}
+
+static void test_isa_cap(void **state)
+{
+    (void)state;
+    if (conv_find("onednn", CONV_DENSE) == NULL) skip();
+    FILE *child = popen("SEPBENCH_MAX_ISA=avx2 /proc/$PPID/exe --kernels", "r");
+    assert_non_null(child);
+    char line[256];
+    int lines = 0, avx2 = 0;
+    while (fgets(line, sizeof line, child) != NULL) {
+        lines++;
+        if (strstr(line, "avx512") != NULL) fail_msg("SEPBENCH_MAX_ISA=avx2, yet oneDNN chose %s", line);
+        if (strstr(line, "avx2") != NULL) avx2++;
+    }
+    assert_int_equal(pclose(child), 0);
+    assert_true(lines > 0);
+    assert_true(avx2 > 0);
+}
+
+static void test_something_ran(void **state)
+{
+    (void)state;
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    bool peer = false;
+    for (size_t i = 0; i < count; i++)
+        peer |= e[i].impl != NULL && e[i].impl->peer && strcmp(e[i].name, "openblas");
+    if (!peer) skip();
+    assert_true(scenarios_run > 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--kernels") == 0) return print_kernels();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_isa_cap),
+        cmocka_unit_test(test_onednn),
+        cmocka_unit_test(test_accumulate),
+        cmocka_unit_test(test_first_layer_skips_diff_src),
+        cmocka_unit_test(test_threads_are_restored),
+        cmocka_unit_test(test_something_ran),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
