@@ -208,7 +208,7 @@ static const char *const shapes[] = {
     "dense:g3mb2ic48ih6oc96kh3ph1sh2",
     "dense:mb1ic16ih13iw9oc24kh3kw5ph2pw1", /* not square, uneven padding */
     "dense:mb1ic16ih12oc16kh3ph0oh6sh2",    /* padding after only */
-    "dense:mb1ic16ih10oc16kh3oh7",          /* padding after -1: a trailing row that no tap reads */
+    "dense:mb1ic16ih12oc16kh3sh2oh5ph0",    /* padding after -1: a trailing row that no tap reads */
     "dense:mb1ic16ih14oc16kh3ph2dh1",       /* dilation */
     "depthwise:g16mb1ic16ih9oc16kh3ph1",
     "depthwise:g3mb1ic3ih9oc3kh3ph1",
@@ -274,6 +274,15 @@ static void test_first_layer_skips_diff_src(void **state)
     for (size_t n = 0; n < sizeof backward_names / sizeof *backward_names; n++)
         for (size_t i = 0; i < SHAPES; i++)
             check(&(scenario){backward_names[n], shapes[i], CONV_BACKWARD, 2, .skip_diff_src = true}, 0);
+}
+
+static void test_refusals_are_words(void **state)
+{
+    (void)state;
+    const conv_problem p = parse(&(scenario){.problem = "dense:mb1ic16ih10oc16kh3oh7"});
+    const conv_impl *impl = conv_find("onednn", p.variant);
+    if (impl == NULL) skip();
+    assert_non_null(strstr(conv_refuse(impl, &p, CONV_FORWARD), "padding after"));
 }
 
 /* The caller's OpenMP setting survives a plan of another thread count. */
@@ -345,6 +354,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_onednn),
         cmocka_unit_test(test_accumulate),
         cmocka_unit_test(test_first_layer_skips_diff_src),
+        cmocka_unit_test(test_refusals_are_words),
         cmocka_unit_test(test_threads_are_restored),
         cmocka_unit_test(test_something_ran),
     };

@@ -10,7 +10,7 @@
  * logical dimensions with strides. Their gradients are reordered to Keras's order inside execute, since that
  * is where the user needs them; accumulate adds in that same reorder. Activations are NHWC, or with
  * own_layout what oneDNN prefers, reached through enter and leave.
- * Refuses trailing padding of less than minus one stride, which oneDNN's argument check does. */
+ * Refuses trailing padding of minus one stride or less, as oneDNN's argument check does. */
 #include <stdio.h>
 #include <string.h>
 
@@ -382,7 +382,8 @@ const char *onednn_refuse(const conv_impl *self, const conv_problem *p, conv_pas
 {
     (void)self, (void)pass;
     for (int i = CONV_AXES - p->rank; i < CONV_AXES; i++)
-        if (exact_pad_after(&p->axis[i]) < -p->axis[i].stride) return "padding after below minus one stride";
+        if (exact_pad_after(&p->axis[i]) <= -p->axis[i].stride)
+            return "padding after of minus one stride or less: oneDNN takes no output smaller than that";
     return NULL;
 }
 
