@@ -1,0 +1,253 @@
+/* The suites: one table. Generated ones are products of axes, the others are shape files (shapes.c). */
+#include "suite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../harness/cli.h"
+
+typedef struct {
+    const char *name, *summary;
+    const char *channels, *spatial, *batch; /* defaults of the axes; NULL channels: the file NAME.txt */
+    const char *variants, *passes;          /* comma lists, NULL = all */
+} suite;
+
+static const suite suites[] = {
+    {"sweep", "channels 32 to 2048 doubling, 28x28, batch 1, 3x3 same; all variants and passes", "32:2048",
+     "28", "1", NULL, NULL},
+    {"sweep32", "the same at batch 32, up to 512 channels", "32:512", "28", "32", NULL, NULL},
+    {"map", "channels x spatial, dense against separable: the break-even map",
+     "32,64,96,128,192,256,512,728,1024", "7,14,28,56", "1", "dense,separable", "forward,backward"},
+    {"networks", "the convolutions of the three networks below", NULL, NULL, NULL, NULL, NULL},
+    {"mobilenet_v1", "MobileNet v1, 224x224", NULL, NULL, NULL, NULL, NULL},
+    {"resnet50", "ResNet-50, 224x224", NULL, NULL, NULL, NULL, NULL},
+    {"xception", "Xception, 299x299", NULL, NULL, NULL, NULL, NULL},
+    {"smoke", "a handful of tiny problems, for CI", NULL, NULL, NULL, NULL, NULL},
+};
+
+enum { SUITES = sizeof suites / sizeof *suites, LARGEST_SIZE = 1 << 20 };
+
+static const suite *find_suite(const char *name)
+{
+    for (size_t i = 0; name != NULL && i < SUITES; i++)
+        if (strcmp(suites[i].name, name) == 0) return &suites[i];
+    return NULL;
+}
+
+const char *suite_default_variants(const char *name)
+{
+    const suite *s = find_suite(name);
+    return s ? s->variants : NULL;
+}
+
+const char *suite_default_passes(const char *name)
+{
+    const suite *s = find_suite(name);
+    return s ? s->passes : NULL;
+}
+
+/* Shape files inside the program that the table does not describe: NAME at *length bytes; NULL when not one. */
+static const char *other_suite(const embedded_file *f, int *length)
+{
+    static const char folder[] = "bench/problems/";
+    if (strncmp(f->path, folder, sizeof folder - 1) != 0) return NULL;
+    const char *name = f->path + sizeof folder - 1, *dot = strstr(name, ".txt");
+    if (dot == NULL) return NULL;
+    *length = (int)(dot - name);
+    for (size_t i = 0; i < SUITES; i++)
+        if ((int)strlen(suites[i].name) == *length && strncmp(suites[i].name, name, (size_t)*length) == 0)
+            return NULL;
+    return name;
+}
+
+void suite_print(FILE *out)
+{
+    int length;
+    for (size_t i = 0; i < SUITES; i++) fprintf(out, "  %-14s%s\n", suites[i].name, suites[i].summary);
+    for (const embedded_file *f = embedded_files; f->path != NULL; f++) {
+        const char *name = other_suite(f, &length);
+        if (name != NULL) fprintf(out, "  %.*s\n", length, name);
+    }
+}
+
+/* ---- numbers ---------------------------------------------------------------------------------------- */
+
+static bool add_number(suite_numbers *n, int64_t value)
+{
+    for (int i = 0; i < n->count; i++)
+        if (n->values[i] == value) return true;
+    if (n->count == sizeof n->values / sizeof *n->values) return false;
+    n->values[n->count++] = value;
+    return true;
+}
+
+static int parse_range(const char *option, const char *word, char *colon, int64_t most, suite_numbers *n)
+{
+    int64_t low, high;
+    *colon = '\0';
+    bool ok = cli_parse_int(word, 1, most, &low) && cli_parse_int(colon + 1, 1, most, &high);
+    *colon = ':';
+    if (!ok)
+        return cli_error("--%s: '%s' is not a range: two whole numbers from 1 to %lld, as in 32:2048", option,
+                         word, (long long)most);
+    if (low > high)
+        return cli_error("--%s: range '%s' is reversed: the smaller number comes first", option, word);
+    if (n->range_count == sizeof n->ranges / sizeof *n->ranges)
+        return cli_error("--%s: more than %d ranges at '%s'", option, n->range_count, word);
+    n->ranges[n->range_count].low = low;
+    n->ranges[n->range_count++].high = high;
+    for (; low <= high; low *= 2)
+        if (!add_number(n, low)) return cli_error("--%s: too many numbers at '%s'", option, word);
+    return EXIT_FINE;
+}
+
+int suite_numbers_parse(const char *option, const char *text, int64_t most, suite_numbers *n)
+{
+    *n = (suite_numbers){0};
+    if (text == NULL) return EXIT_FINE;
+    char *copy = strdup(text), *rest = copy, *word;
+    int code = copy ? EXIT_FINE : cli_error("no memory for --%s", option);
+    while (code == EXIT_FINE && (word = strsep(&rest, ",")) != NULL) {
+        char *colon = strchr(word, ':');
+        int64_t value;
+        if (colon != NULL)
+            code = parse_range(option, word, colon, most, n);
+        else if (!cli_parse_int(word, 1, most, &value))
+            code = cli_error("--%s: '%s' is not a whole number from 1 to %lld", option, word, (long long)most);
+        else if (!add_number(n, value))
+            code = cli_error("--%s: too many numbers at '%s'", option, word);
+    }
+    free(copy);
+    return code;
+}
+
+bool suite_numbers_match(const suite_numbers *n, int64_t value)
+{
+    if (n->count == 0) return true;
+    for (int i = 0; i < n->range_count; i++)
+        if (value >= n->ranges[i].low && value <= n->ranges[i].high) return true;
+    for (int i = 0; i < n->count; i++)
+        if (n->values[i] == value) return true;
+    return false;
+}
+
+/* ---- lists ------------------------------------------------------------------------------------------ */
+
+void suite_free(suite_list *list)
+{
+    free(list->items);
+    *list = (suite_list){0};
+}
+
+static int append(suite_list *list, const conv_problem *p, const char *suite, const char *layer)
+{
+    if (list->count == list->capacity) {
+        size_t capacity = list->capacity ? 2 * list->capacity : 64;
+        suite_problem *grown = realloc(list->items, capacity * sizeof *grown);
+        if (grown == NULL) return cli_error("no memory for %zu problems", capacity);
+        list->items = grown;
+        list->capacity = capacity;
+    }
+    suite_problem *item = &list->items[list->count++];
+    item->problem = *p;
+    snprintf(item->suite, sizeof item->suite, "%s", suite);
+    snprintf(item->layer, sizeof item->layer, "%s", layer);
+    return EXIT_FINE;
+}
+
+int suite_append(suite_list *list, conv_problem p, const char *suite, const char *layer, const suite_axes *axes)
+{
+    if (!suite_numbers_match(&axes->channels, p.ic) || !suite_numbers_match(&axes->spatial, p.axis[CONV_H].in))
+        return EXIT_FINE;
+    if (axes->batch.count == 0) return append(list, &p, suite, layer);
+    for (int b = 0; b < axes->batch.count; b++) {
+        p.mb = axes->batch.values[b];
+        conv_error err;
+        if (conv_problem_check(&p, &err) != CONV_OK)
+            return cli_error("--batch %lld: %s", (long long)p.mb, err.text);
+        int code = append(list, &p, suite, layer);
+        if (code != EXIT_FINE) return code;
+    }
+    return EXIT_FINE;
+}
+
+int suite_add_problem(suite_list *list, const char *text, const suite_axes *axes)
+{
+    conv_problem p;
+    conv_error err;
+    char name[PROBLEM_NAME_MAX];
+    if (problem_parse(text, &p, name, &err) != CONV_OK) return cli_error("problem '%s': %s", text, err.text);
+    return suite_append(list, p, "", name, axes);
+}
+
+/* ---- generated -------------------------------------------------------------------------------------- */
+
+/* One problem of a sweep: C channels in and out, 3x3 same; the pointwise one is 1x1. */
+static conv_problem square_problem(conv_variant variant, int64_t batch, int64_t channels, int64_t size)
+{
+    const conv_axis none = {.in = 1, .kernel = 1, .stride = 1, .dilation = 1};
+    conv_axis side = none;
+    side.in = size;
+    if (variant != CONV_POINTWISE) side.kernel = 3;
+    conv_pad_same(&side);
+    return (conv_problem){.variant = variant,
+                          .rank = 2,
+                          .mb = batch,
+                          .ic = channels,
+                          .oc = channels,
+                          .groups = variant == CONV_DEPTHWISE ? channels : 1,
+                          .depth_multiplier = 1,
+                          .axis = {none, side, side}};
+}
+
+static const suite_numbers *axis_or_default(const suite_numbers *given, const char *text, suite_numbers *room)
+{
+    if (given->count > 0) return given;
+    suite_numbers_parse("axis", text, LARGEST_SIZE, room);
+    return room;
+}
+
+static int add_generated(suite_list *list, const suite *s, const suite_axes *axes)
+{
+    suite_numbers room[3];
+    const suite_numbers *channels = axis_or_default(&axes->channels, s->channels, &room[0]);
+    const suite_numbers *spatial = axis_or_default(&axes->spatial, s->spatial, &room[1]);
+    const suite_numbers *batch = axis_or_default(&axes->batch, s->batch, &room[2]);
+    for (int b = 0; b < batch->count; b++)
+        for (int h = 0; h < spatial->count; h++)
+            for (int c = 0; c < channels->count; c++)
+                for (int v = 0; v < CONV_VARIANT_COUNT; v++) {
+                    conv_problem p = square_problem((conv_variant)v, batch->values[b], channels->values[c],
+                                                    spatial->values[h]);
+                    conv_error err;
+                    if (conv_problem_check(&p, &err) != CONV_OK)
+                        return cli_error("suite %s at batch %lld, channels %lld, spatial %lld: %s", s->name,
+                                         (long long)p.mb, (long long)p.ic, (long long)spatial->values[h],
+                                         err.text);
+                    int code = append(list, &p, s->name, "");
+                    if (code != EXIT_FINE) return code;
+                }
+    return EXIT_FINE;
+}
+
+int suite_add(suite_list *list, const char *name, const suite_axes *axes)
+{
+    const suite *s = find_suite(name);
+    if (s != NULL && s->channels != NULL) return add_generated(list, s, axes);
+    char path[256];
+    snprintf(path, sizeof path, "bench/problems/%.200s.txt", name);
+    const embedded_file *file = embedded_find(path);
+    if (file != NULL) return suite_add_embedded(list, name, file, axes);
+    char known[512] = "";
+    int length;
+    for (size_t i = 0; i < SUITES; i++) {
+        strcat(known, suites[i].name);
+        if (i + 1 < SUITES) strcat(known, ", ");
+    }
+    for (const embedded_file *f = embedded_files; f->path != NULL; f++) {
+        const char *other = other_suite(f, &length);
+        size_t used = strlen(known);
+        if (other != NULL) snprintf(known + used, sizeof known - used, ", %.*s", length, other);
+    }
+    return cli_error("unknown suite '%s': %s; or --shapes FILE", name, known);
+}
