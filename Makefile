@@ -35,7 +35,7 @@ FLAGS_base   :=
 FLAGS_avx2   := -march=x86-64-v3
 FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 
-PER_ISA := kernels/im2col kernels/tiled kernels/nn kernels/simd
+PER_ISA := kernels/im2col kernels/tiled kernels/nn kernels/peak kernels/simd
 ISAS_kernels/simd := $(filter-out base,$(ISAS))
 ONCE := kernels kernels/naive harness harness/train bench
 
@@ -70,6 +70,8 @@ override CFLAGS += -std=gnu17 $(OPT) $(WARN) $(MATH) $(SAN) -fopenmp -pthread -D
 override CXXFLAGS += -std=gnu++17 $(OPT) $(WARN) $(SAN)
 CPPFLAGS += -MMD -MP $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 $(BUILD)/kernels/peers/%.o: CPPFLAGS += $(OPENBLAS_INC:%=-I%)
+$(BUILD)/bench/gbench.o: CPPFLAGS += -DGBENCH_VERSION='"$(shell pkg-config --modversion benchmark 2>/dev/null)"'
+$(BUILD)/harness/machine_json.o: CPPFLAGS += -DISA_FLAGS='"$(strip $(foreach i,$(ISAS),$(i): $(or $(FLAGS_$(i)),none);))"'
 LDLIBS = $(foreach p,$(PEERS),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES) benchmark 2>/dev/null) -lm
 LDFLAGS += -fopenmp -pthread $(SAN)
 

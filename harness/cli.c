@@ -55,7 +55,11 @@ static ssize_t filter_lines(void *cookie, const char *text, size_t size)
         if (f->used < sizeof f->line) f->line[f->used++] = text[i];
         if (text[i] != '\n') continue;
         f->line[f->used - 1] = '\n';
-        if (strncmp(f->line, "Try `", 5) != 0) fwrite(f->line, 1, f->used, f->real);
+        /* argp wraps the hint when the command's name is long. */
+        bool hint = strncmp(f->line, "Try `", 5) == 0 || strncmp(f->line, "information.\n", 13) == 0 ||
+                    strncmp(f->line, "for more information.\n", 22) == 0 ||
+                    strncmp(f->line, "more information.\n", 18) == 0;
+        if (!hint) fwrite(f->line, 1, f->used, f->real);
         f->used = 0;
     }
     return (ssize_t)size;
@@ -127,10 +131,7 @@ bool cli_make_path(const char *path)
 
 static volatile sig_atomic_t caught;
 
-static void on_signal(int number)
-{
-    caught = number;
-}
+static void on_signal(int number) { caught = number; }
 
 void cli_catch_signals(void)
 {
@@ -141,12 +142,6 @@ void cli_catch_signals(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-bool cli_interrupted(void)
-{
-    return caught != 0;
-}
+bool cli_interrupted(void) { return caught != 0; }
 
-int cli_signal_exit_code(void)
-{
-    return 128 + caught;
-}
+int cli_signal_exit_code(void) { return 128 + caught; }

@@ -16,6 +16,7 @@ typedef struct {
     int packages, cores, pus;              /* allowed to this process: physical cores, hardware threads */
     size_t l1d, l2, l3;                    /* bytes as hwloc reports them, per cache */
     int l3_sharing;                        /* cores sharing one L3 */
+    int l2_sharing;                        /* and one L2 */
     size_t memory_total, memory_available; /* bytes; available = min(MemAvailable, cgroup's remainder) */
     double cpu_quota;                      /* cgroup CPUs, 0 = unlimited */
     cpu_isa isa, isa_allowed;
@@ -58,6 +59,9 @@ typedef struct {
     double age_seconds;                 /* 0: measured now; else how long ago, and so from the cache file */
 } machine_ceilings;
 machine_ceilings machine_measure_ceilings(int threads, bool fresh);
+
+/* {"threads", "fma_gflops": {isa: figure}, "bandwidth_gbps": {level: figure}, "age_seconds"}. New reference. */
+json_t *machine_ceilings_json(const machine_ceilings *c);
 
 /* Everything above plus compiler, flags, versions and warnings (governor, turbo, SMT, quota, load) as the
  * "machine" object of run.json. New reference. */

@@ -16,4 +16,8 @@ typedef struct {
 stats_summary stats_summarize(const double *values, size_t n);
 double stats_median(const double *values, size_t n);
 
+/* The 1-based rank r such that the interval from the r-th smallest to the r-th largest of n values covers the
+ * median with at least that probability, as narrow as possible; 0 when none does (95%: n < 6). */
+size_t stats_median_rank(size_t n, double confidence);
+
 #endif

@@ -1,0 +1,145 @@
+/* The harness must cost under 1% of a call. Here the same kernel runs in a bare loop and through gbench_run, in
+ * pairs whose order is random, so that drift of the machine hits both alike. */
+#include "overhead.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../harness/cli.h"
+#include "../harness/machine.h"
+#include "../harness/stats.h"
+#include "../harness/tensors.h"
+#include "../kernels/problem.h"
+#include "gbench.h"
+
+enum { PAIRS = 41 };
+static const double SAMPLE_NS = 20e6;
+
+typedef struct {
+    void (*once)(void *);
+    void *ctx;
+} kernel;
+
+/* A chain of dependent multiplications: touches no memory, so only the loop around it can differ. */
+typedef struct {
+    int64_t steps;
+    volatile double factor, product;
+} chain;
+
+static void chain_once(void *ctx)
+{
+    chain *c = ctx;
+    double x = c->factor, step = x;
+    for (int64_t i = 0; i < c->steps; i++) x *= step;
+    c->product = x;
+}
+
+typedef struct {
+    conv_plan *plan;
+    conv_args args;
+} convolution;
+
+static void convolution_once(void *ctx)
+{
+    convolution *c = ctx;
+    conv_execute(c->plan, &c->args);
+}
+
+static double now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
+}
+
+static double bare(const kernel *k, int64_t iterations)
+{
+    k->once(k->ctx);
+    double start = now_ns();
+    for (int64_t i = 0; i < iterations; i++) k->once(k->ctx);
+    return (now_ns() - start) / (double)iterations;
+}
+
+/* Median of gbench / bare over the pairs, less 1, with its 95% interval. */
+static bool compare(const char *name, const kernel *k)
+{
+    double ratio[PAIRS], direct[PAIRS];
+    int64_t iterations = 1;
+    while (bare(k, iterations) * (double)iterations < SAMPLE_NS) iterations *= 2;
+    for (int i = 0; i < PAIRS; i++) {
+        if (cli_interrupted()) return false;
+        double shim = 0;
+        bool first = random() & 1;
+        if (first) shim = gbench_run(name, k->once, NULL, k->ctx, iterations, i);
+        direct[i] = bare(k, iterations);
+        if (!first) shim = gbench_run(name, k->once, NULL, k->ctx, iterations, i);
+        ratio[i] = shim / direct[i];
+    }
+    stats_summary r = stats_summarize(ratio, PAIRS);
+    printf("  %-30s %10.2f us   %+6.3f%%  [%+6.3f%%, %+6.3f%%]\n", name, 1e-3 * stats_median(direct, PAIRS),
+           100 * (r.median - 1), 100 * (r.ci95_low - 1), 100 * (r.ci95_high - 1));
+    fflush(stdout);
+    return true;
+}
+
+/* The suite's shortest kind of call, by the first implementation that takes it. */
+static bool compare_convolution(int threads)
+{
+    static const char text[] = "depthwise:g32mb1ic32ih28oc32kh3ph1";
+    conv_problem p;
+    conv_context context = machine_context(threads);
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    convolution c = {0};
+    conv_tensors t = {0};
+    conv_error error;
+    bool ok = false;
+    void *packed = NULL, *scratch = NULL;
+    if (problem_parse(text, &p, NULL, &error) != CONV_OK) return false;
+    for (size_t i = 0; i < count && c.plan == NULL; i++)
+        if (e[i].variant == CONV_DEPTHWISE && e[i].impl != NULL && !e[i].impl->single_thread &&
+            !e[i].impl->peer && e[i].impl->enter == NULL)
+            conv_plan_create(e[i].impl, &p, CONV_FORWARD, &context, &c.plan, &error);
+    if (c.plan == NULL) return true; /* nothing in this build does it */
+    packed = buffer_alloc(c.plan->packed_bytes);
+    scratch = buffer_alloc(c.plan->scratch_bytes);
+    if (packed == NULL || scratch == NULL || !conv_tensors_create(&p, CONV_FORWARD, FILL_REALS, 1, &t))
+        goto done;
+    c.args = conv_tensors_args(&t);
+    c.args.packed = packed;
+    c.args.scratch = scratch;
+    if (c.plan->packed_bytes > 0 && conv_pack(c.plan, t.weights, t.pointwise, packed) != CONV_OK) goto done;
+    char name[96];
+    snprintf(name, sizeof name, "depthwise 28x28x32, %s, t%d", c.plan->impl->name, threads);
+    ok = compare(name, &(kernel){convolution_once, &c});
+done:
+    conv_tensors_destroy(&t);
+    buffer_free(packed);
+    buffer_free(scratch);
+    conv_plan_destroy(c.plan);
+    return ok;
+}
+
+int overhead_run(int threads)
+{
+    static const double wanted_us[] = {1, 5, 50, 500};
+    char why[160];
+    if (!machine_bind_threads(threads, why, sizeof why)) cli_warning("%s", why);
+    printf("  %-30s %13s   %7s  %s\n", "kernel", "bare loop", "harness", "95% interval");
+    chain c = {.steps = 1000000, .factor = 1.0 + 1e-9};
+    double ns_per_step = bare(&(kernel){chain_once, &c}, 5) / (double)c.steps;
+    bool ok = true;
+    for (size_t i = 0; ok && i < sizeof wanted_us / sizeof *wanted_us; i++) {
+        char name[96];
+        c.steps = (int64_t)(1e3 * wanted_us[i] / ns_per_step);
+        snprintf(name, sizeof name, "%g us of multiplications", wanted_us[i]);
+        ok = compare(name, &(kernel){chain_once, &c});
+    }
+    ok = ok && compare_convolution(threads);
+    if (cli_interrupted()) return cli_signal_exit_code();
+    if (!ok) return cli_error("the convolution of the overhead benchmark could not be run"), EXIT_INVALID;
+    return EXIT_FINE;
+}
