@@ -21,6 +21,7 @@ typedef struct {
     const char *variants, *impls, *passes;                               /* comma lists, NULL = all */
     const char *channels, *spatial, *batch, *threads, *layouts, *caches; /* 32:2048, lists; NULL = default */
     bool bias, relu, exact;
+    const char *default_suite; /* when neither problems, suite nor shapes are given; NULL = sweep */
 } select_options;
 
 /* The argp children that fill a select_options; input of the child parser is select_options *. */

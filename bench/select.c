@@ -1,0 +1,357 @@
+/* Words to cases. Problems come from suite.c; here they meet passes, implementations, threads, layouts and
+ * cache modes, and are put in the order in which an interrupted run tells the most. */
+#include "select.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "../harness/cli.h"
+#include "../harness/machine.h"
+#include "suite.h"
+
+/* ---- options ---------------------------------------------------------------------------------------- */
+
+enum {
+    KEY_SUITE = 0x100,
+    KEY_SHAPES,
+    KEY_VARIANT,
+    KEY_IMPL,
+    KEY_PASS,
+    KEY_CHANNELS,
+    KEY_SPATIAL,
+    KEY_BATCH,
+    KEY_THREADS,
+    KEY_LAYOUT,
+    KEY_CACHE,
+    KEY_BIAS,
+    KEY_RELU,
+    KEY_EXACT
+};
+
+static const struct argp_option option_table[] = {
+    {NULL, 0, NULL, 0, "What to measure (lists are separated by commas):", 1},
+    {"suite", KEY_SUITE, "NAME", 0,
+     "problems of a suite; 'sepbench list --suites' names them (bench: sweep, verify: smoke)", 0},
+    {"shapes", KEY_SHAPES, "FILE", 0, "problems from a file in benchdnn's syntax", 0},
+    {"variant", KEY_VARIANT, "LIST", 0, "dense, depthwise, pointwise, separable", 0},
+    {"impl", KEY_IMPL, "LIST", 0, "implementations; 'sepbench list' names them", 0},
+    {"pass", KEY_PASS, "LIST", 0, "forward, backward, backward_data, backward_weights", 0},
+    {"channels", KEY_CHANNELS, "LIST", 0,
+     "numbers or 32:2048 (doubling); filters problems that are not of a sweep", 0},
+    {"spatial", KEY_SPATIAL, "LIST", 0, "height and width, as --channels", 0},
+    {"batch", KEY_BATCH, "LIST", 0, "minibatch, also of problems that name another", 0},
+    {"threads", KEY_THREADS, "LIST", 0, "default: one per physical core", 0},
+    {"layout", KEY_LAYOUT, "LIST", 0, "nhwc (default), nchw", 0},
+    {"cache", KEY_CACHE, "LIST", 0, "warm (default), cold", 0},
+    {"bias", KEY_BIAS, NULL, 0, "problems with a bias", 0},
+    {"relu", KEY_RELU, NULL, 0, "problems with ReLU after the bias", 0},
+    {"exact", KEY_EXACT, NULL, 0, "leave out inexact implementations (Winograd, low precision)", 0},
+    {0}};
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    select_options *o = state->input;
+    switch (key) {
+    case KEY_SUITE: o->suite = arg; return 0;
+    case KEY_SHAPES: o->shapes = arg; return 0;
+    case KEY_VARIANT: o->variants = arg; return 0;
+    case KEY_IMPL: o->impls = arg; return 0;
+    case KEY_PASS: o->passes = arg; return 0;
+    case KEY_CHANNELS: o->channels = arg; return 0;
+    case KEY_SPATIAL: o->spatial = arg; return 0;
+    case KEY_BATCH: o->batch = arg; return 0;
+    case KEY_THREADS: o->threads = arg; return 0;
+    case KEY_LAYOUT: o->layouts = arg; return 0;
+    case KEY_CACHE: o->caches = arg; return 0;
+    case KEY_BIAS: o->bias = true; return 0;
+    case KEY_RELU: o->relu = true; return 0;
+    case KEY_EXACT: o->exact = true; return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp select_argp = {option_table, parse_option, NULL, NULL, NULL, NULL, NULL};
+
+/* ---- comma lists of names --------------------------------------------------------------------------- */
+
+static const char *variant_name(int i) { return conv_variant_name((conv_variant)i); }
+static const char *pass_name(int i) { return conv_pass_name((conv_pass)i); }
+static const char *layout_name(int i) { return conv_layout_name((conv_layout)i); }
+static const char *cache_name(int i) { return cache_mode_name((cache_mode)i); }
+
+/* Appends ", name" (or "name" first). */
+static void append_name(char *list, size_t size, const char *name)
+{
+    size_t used = strlen(list);
+    snprintf(list + used, size - used, "%s%s", used ? ", " : "", name);
+}
+
+/* Sets a bit in *set for each name of the list. */
+static int parse_set(const char *option, const char *text, int count, const char *(*name)(int), unsigned *set)
+{
+    char *copy = strdup(text), *rest = copy, *word;
+    int code = copy ? EXIT_FINE : cli_error("no memory for --%s", option);
+    *set = 0;
+    while (code == EXIT_FINE && (word = strsep(&rest, ",")) != NULL) {
+        int i = 0;
+        while (i < count && strcmp(word, name(i)) != 0) i++;
+        *set |= 1u << i;
+        if (i < count) continue;
+        char allowed[256] = "";
+        for (i = 0; i < count; i++) append_name(allowed, sizeof allowed, name(i));
+        code = cli_error("--%s: unknown %s '%s': %s", option, option, word, allowed);
+    }
+    free(copy);
+    return code;
+}
+
+static bool is_listed(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = list; at != NULL; at = strchr(at, ',')) {
+        if (*at == ',') at++;
+        if (strncmp(at, name, length) == 0 && (at[length] == ',' || at[length] == '\0')) return true;
+    }
+    return false;
+}
+
+static int check_impls(const char *list)
+{
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    char *copy = strdup(list), *rest = copy, *word;
+    int code = copy ? EXIT_FINE : cli_error("no memory for --impl");
+    while (code == EXIT_FINE && (word = strsep(&rest, ",")) != NULL) {
+        size_t i = 0;
+        while (i < count && strcmp(e[i].name, word) != 0) i++;
+        if (i < count) continue;
+        char known[512] = "";
+        for (i = 0; i < count; i++)
+            if (!is_listed(known, e[i].name) && (i == 0 || strcmp(e[i].name, e[i - 1].name) != 0))
+                append_name(known, sizeof known, e[i].name);
+        code = strcmp(word, "best") == 0
+                   ? cli_error("--impl: 'best' is a choice among the others, not one to measure: %s", known)
+                   : cli_error("--impl: unknown implementation '%s': %s", word, known);
+    }
+    free(copy);
+    return code;
+}
+
+/* ---- the axes of a selection ------------------------------------------------------------------------ */
+
+typedef struct {
+    const select_options *options;
+    unsigned variants, passes, layouts, caches;
+    suite_numbers threads;
+    suite_axes axes;
+    suite_list problems;
+} plan;
+
+static const char *or_default(const char *given, const char *by_suite, const char *otherwise)
+{
+    return given ? given : by_suite ? by_suite : otherwise;
+}
+
+static int read_axes(plan *p)
+{
+    const select_options *o = p->options;
+    const char *suite = o->suite;
+    const char *variants =
+        or_default(o->variants, suite_default_variants(suite), "dense,depthwise,pointwise,separable");
+    const char *passes =
+        or_default(o->passes, suite_default_passes(suite), "forward,backward,backward_data,backward_weights");
+    int code = parse_set("variant", variants, CONV_VARIANT_COUNT, variant_name, &p->variants);
+    if (code == EXIT_FINE) code = parse_set("pass", passes, CONV_PASS_COUNT, pass_name, &p->passes);
+    if (code == EXIT_FINE)
+        code = parse_set("layout", or_default(o->layouts, NULL, "nhwc"), CONV_LAYOUT_COUNT, layout_name,
+                         &p->layouts);
+    if (code == EXIT_FINE)
+        code = parse_set("cache", or_default(o->caches, NULL, "warm"), CACHE_COUNT, cache_name, &p->caches);
+    if (code == EXIT_FINE && o->impls != NULL) code = check_impls(o->impls);
+    if (code == EXIT_FINE) code = suite_numbers_parse("channels", o->channels, INT32_MAX, &p->axes.channels);
+    if (code == EXIT_FINE) code = suite_numbers_parse("spatial", o->spatial, INT32_MAX, &p->axes.spatial);
+    if (code == EXIT_FINE) code = suite_numbers_parse("batch", o->batch, INT32_MAX, &p->axes.batch);
+    if (code == EXIT_FINE) code = suite_numbers_parse("threads", o->threads, MACHINE_MAX_THREADS, &p->threads);
+    if (code == EXIT_FINE && p->threads.count == 0)
+        p->threads.values[p->threads.count++] = machine_default_threads();
+    return code;
+}
+
+static int read_problems(plan *p)
+{
+    const select_options *o = p->options;
+    const char *suite = o->default_suite ? o->default_suite : "sweep";
+    int code = EXIT_FINE;
+    for (int i = 0; i < o->problem_count && code == EXIT_FINE; i++)
+        code = suite_add_problem(&p->problems, o->problems[i], &p->axes);
+    if (code == EXIT_FINE && o->shapes != NULL) code = suite_add_file(&p->problems, o->shapes, &p->axes);
+    if (code == EXIT_FINE && (o->suite != NULL || (o->problem_count == 0 && o->shapes == NULL)))
+        code = suite_add(&p->problems, o->suite ? o->suite : suite, &p->axes);
+    return code;
+}
+
+/* Case names are unique: a shape that occurs twice is measured once, under both names. */
+static int merge_duplicates(suite_list *list)
+{
+    char(*text)[PROBLEM_STRING_MAX] = malloc((list->count + 1) * sizeof *text);
+    if (text == NULL) return cli_error("no memory for %zu problems", list->count);
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        suite_problem *item = &list->items[i];
+        problem_format(&item->problem, text[kept]);
+        size_t j = 0;
+        while (j < kept &&
+               (list->items[j].problem.variant != item->problem.variant || strcmp(text[j], text[kept]) != 0))
+            j++;
+        if (j == kept) {
+            list->items[kept++] = *item;
+        } else if (item->layer[0] != '\0' && strcmp(list->items[j].layer, item->layer) != 0) {
+            char *layer = list->items[j].layer;
+            size_t used = strlen(layer);
+            snprintf(layer + used, sizeof item->layer - used, "%s%s", used ? "+" : "", item->layer);
+        }
+    }
+    list->count = kept;
+    free(text);
+    return EXIT_FINE;
+}
+
+/* ---- groups and rows -------------------------------------------------------------------------------- */
+
+typedef struct {
+    int rank; /* of how telling it is, 0 first */
+    size_t order;
+    const suite_problem *source;
+    conv_problem problem;
+    conv_pass pass;
+    int threads;
+    cache_mode cache;
+} group;
+
+/* What the title asks comes first: dense against separable, forward, then training; then the separable's two
+ * stages; last the components of backward. */
+static int rank_of(conv_variant variant, conv_pass pass)
+{
+    bool headline = variant == CONV_DENSE || variant == CONV_SEPARABLE;
+    switch (pass) {
+    case CONV_FORWARD: return headline ? 0 : 2;
+    case CONV_BACKWARD: return headline ? 1 : 3;
+    default: return 4;
+    }
+}
+
+static int compare_groups(const void *a, const void *b)
+{
+    const group *x = a, *y = b;
+    if (x->rank != y->rank) return x->rank - y->rank;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* conv_refuse covers a separable's backward_data and backward_weights in words; they are not cases at all. */
+static bool is_case(const plan *p, conv_variant variant, conv_pass pass)
+{
+    if (!(p->variants & (1u << variant)) || !(p->passes & (1u << pass))) return false;
+    return variant != CONV_SEPARABLE || pass == CONV_FORWARD || pass == CONV_BACKWARD;
+}
+
+/* All groups in the order of their ranks; *count of them. */
+static group *list_groups(const plan *p, size_t *count)
+{
+    size_t most =
+        p->problems.count * CONV_PASS_COUNT * CONV_LAYOUT_COUNT * CACHE_COUNT * (size_t)p->threads.count;
+    group *groups = malloc((most + 1) * sizeof *groups);
+    *count = 0;
+    if (groups == NULL) return NULL;
+    for (size_t i = 0; i < p->problems.count; i++)
+        for (unsigned combination = 0; combination < CONV_LAYOUT_COUNT * CONV_PASS_COUNT * CACHE_COUNT;
+             combination++)
+            for (int t = 0; t < p->threads.count; t++) {
+                group g = {
+                    .source = &p->problems.items[i], .problem = p->problems.items[i].problem, .order = *count};
+                g.pass = (conv_pass)(combination % CONV_PASS_COUNT);
+                g.problem.layout = (conv_layout)(combination / CONV_PASS_COUNT % CONV_LAYOUT_COUNT);
+                g.cache = (cache_mode)(combination / (CONV_PASS_COUNT * CONV_LAYOUT_COUNT));
+                g.threads = (int)p->threads.values[t];
+                g.problem.bias = p->options->bias;
+                g.problem.post_op = p->options->relu ? CONV_POST_RELU : CONV_POST_NONE;
+                g.rank = rank_of(g.problem.variant, g.pass);
+                if (is_case(p, g.problem.variant, g.pass) && (p->layouts & (1u << g.problem.layout)) &&
+                    (p->caches & (1u << g.cache)))
+                    groups[(*count)++] = g;
+            }
+    qsort(groups, *count, sizeof *groups, compare_groups);
+    return groups;
+}
+
+static bool add_row(selection *out, const record_row *row)
+{
+    if (out->count == out->capacity) {
+        size_t capacity = out->capacity ? 2 * out->capacity : 256;
+        record_row *grown = realloc(out->rows, capacity * sizeof *grown);
+        if (grown == NULL) return false;
+        out->rows = grown;
+        out->capacity = capacity;
+    }
+    out->rows[out->count++] = *row;
+    return true;
+}
+
+static bool add_group(const plan *p, const group *g, selection *out)
+{
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    for (size_t i = 0; i < count; i++) {
+        if (e[i].variant != g->problem.variant) continue;
+        if (p->options->impls != NULL && !is_listed(p->options->impls, e[i].name)) continue;
+        if (p->options->exact && e[i].impl != NULL && e[i].impl->inexact) continue;
+        record_row row = {.problem = g->problem, .pass = g->pass, .threads = g->threads, .cache = g->cache};
+        record_clear_measured(&row);
+        snprintf(row.suite, sizeof row.suite, "%s", g->source->suite);
+        snprintf(row.layer, sizeof row.layer, "%s", g->source->layer);
+        snprintf(row.impl, sizeof row.impl, "%s", e[i].name);
+        row.isa = e[i].impl ? conv_isa(e[i].impl) : CPU_BASE;
+        const char *why = e[i].impl ? conv_refuse(e[i].impl, &row.problem, row.pass) : e[i].absent;
+        if (why != NULL) {
+            row.status = CASE_REFUSED;
+            snprintf(row.reason, sizeof row.reason, "%s", why);
+        }
+        if (!add_row(out, &row)) return false;
+    }
+    return true;
+}
+
+int select_cases(const select_options *options, selection *out)
+{
+    plan p = {.options = options};
+    group *groups = NULL;
+    *out = (selection){0};
+    int code = read_axes(&p);
+    if (code == EXIT_FINE) code = read_problems(&p);
+    if (code == EXIT_FINE) code = merge_duplicates(&p.problems);
+    if (code != EXIT_FINE) goto done;
+
+    size_t count;
+    groups = list_groups(&p, &count);
+    bool fits = groups != NULL;
+    for (size_t i = 0; fits && i < count; i++) fits = add_group(&p, &groups[i], out);
+    if (!fits)
+        code = cli_error("no memory for the list of cases");
+    else if (p.problems.count == 0)
+        code = cli_error("no case is left: --channels, --spatial match no problem");
+    else if (out->count == 0)
+        code = cli_error(
+            "no case is left of %zu problems: --variant, --pass, --impl, --exact exclude each other's "
+            "(a separable has only the passes forward and backward)",
+            p.problems.count);
+done:
+    if (code != EXIT_FINE) select_free(out);
+    free(groups);
+    suite_free(&p.problems);
+    return code;
+}
+
+void select_free(selection *s)
+{
+    free(s->rows);
+    *s = (selection){0};
+}
