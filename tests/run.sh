@@ -1,0 +1,42 @@
+#!/bin/sh
+# Runs every test program, also after one failed: one line each, the words of the failures, a total as the very
+# last line. usage: tests/run.sh SEPBENCH TEST...   Exit 1 when a test failed or a program ran none.
+set -u
+
+SEPBENCH=$1
+export SEPBENCH
+shift
+if [ $# -eq 0 ]; then
+    echo "tests/run.sh: no test program given" >&2
+    exit 1
+fi
+
+log=$(mktemp) || exit 1
+trap 'rm -f "$log"' EXIT INT TERM
+passed=0 failed=0
+
+for test in "$@"; do
+    name=$(basename "$test")
+    start=$(date +%s%N)
+    "$test" >"$log" 2>&1
+    code=$?
+    ms=$((($(date +%s%N) - start) / 1000000))
+    # cmocka: "[       OK ] test", "[  FAILED  ] test", and "[  ERROR   ]" for a group's own trouble
+    ok=$(grep -c '^\[ *OK \]' "$log")
+    ran=$(grep -c '^\[ RUN ' "$log")
+    skipped=$(grep -c '^\[ *SKIPPED \]' "$log")
+    bad=$((ran - ok - skipped))
+    [ "$bad" -eq 0 ] && { [ $code -ne 0 ] || [ "$ran" -eq 0 ]; } && bad=1
+    passed=$((passed + ok))
+    failed=$((failed + bad))
+    printf '%-28s %3d passed %3d failed %4d.%02d s\n' "$name" "$ok" "$bad" $((ms / 1000)) $((ms % 1000 / 10))
+    grep '^# ' "$log"
+    if [ "$bad" -ne 0 ]; then
+        [ "$ran" -eq 0 ] && echo "    $name: no test ran"
+        echo "    $name: exit code $code; its last words:"
+        grep -v '^\[ *OK \]\|^\[ RUN ' "$log" | tail -n 60 | sed 's/^/    /'
+    fi
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
