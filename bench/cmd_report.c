@@ -1,0 +1,202 @@
+/* sepbench report [RUN] [--versus IMPL]: the page, the pictures, and the verdict on the terminal. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "../harness/cli.h"
+#include "../harness/report.h"
+#include "commands.h"
+
+enum { COLUMNS = 80, TABLES = 2 };
+
+typedef struct {
+    const char *run, *versus, *out;
+} report_options;
+
+static const struct argp_option options[] = {
+    {"versus", 'v', "IMPL", 0,
+     "Compare ours with that peer, case by case (default: onednn where the run has it)", 0},
+    {"out", 'o', "DIR", 0, "Where the report goes (default: reports/<run id>)", 0},
+    {0}};
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    report_options *o = state->input;
+    switch (key) {
+    case 'v': o->versus = arg; return 0;
+    case 'o': o->out = arg; return 0;
+    case ARGP_KEY_ARG:
+        if (o->run != NULL) argp_error(state, "one RUN at a time: '%s' is one too many", arg);
+        o->run = arg;
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- the terminal ---------------------------------------------------------------------------------------- */
+
+/* Characters, not bytes, of a UTF-8 text. */
+static int width_of(const char *text, size_t bytes)
+{
+    int width = 0;
+    for (size_t i = 0; i < bytes; i++) width += ((unsigned char)text[i] & 0xC0) != 0x80;
+    return width;
+}
+
+static void put_wrapped(const char *first, const char *indent, const char *text)
+{
+    int column = printf("%s", first);
+    while (*text != 0) {
+        size_t length = strcspn(text, " ");
+        int width = width_of(text, length);
+        if (column + width + 1 > COLUMNS && column > (int)strlen(indent))
+            column = printf("\n%s", indent) - 1;
+        else if (column > (int)strlen(first))
+            column += printf(" ");
+        printf("%.*s", (int)length, text);
+        column += width;
+        text += length + strspn(text + length, " ");
+    }
+    printf("\n");
+}
+
+static void put_row(const report_point *q, const report_pair *p)
+{
+    char dense[24], separable[24];
+    printf("%8lld ", (long long)q->ic);
+    report_time(p->slow->median_ns, dense);
+    report_time(p->fast->median_ns, separable);
+    printf("%*s%s %-15.15s", 9 - width_of(dense, strlen(dense)), "", dense, p->slow->impl);
+    printf("%*s%s %-15.15s", 9 - width_of(separable, strlen(separable)), "", separable, p->fast->impl);
+    printf("%6.2fx %6.2fx %4.0f%%\n", p->speedup, p->promised, 100 * p->speedup / p->promised);
+}
+
+static bool put_table(const report_data *data, const report_setting *s, conv_pass pass)
+{
+    bool open = false;
+    for (size_t i = 0; i < s->count; i++) {
+        report_pair p;
+        if (s->points[i].pass != pass || !report_speedup(data, &s->points[i], -1, &p)) continue;
+        if (!open) {
+            char name[160];
+            printf("\n%s, %s\n", conv_pass_name(pass), report_setting_name(s, name, sizeof name));
+            printf("channels      dense                 separable                speedup promise  real\n");
+            open = true;
+        }
+        put_row(&s->points[i], &p);
+    }
+    return open;
+}
+
+static void put_terminal(const report_data *data, const verdict *v)
+{
+    put_wrapped("", "", v->headline);
+    for (size_t i = 0; i < v->count; i++) {
+        printf("\n");
+        put_wrapped("", "", v->lines[i]);
+    }
+    if (v->caution_count > 0) printf("\n");
+    for (size_t i = 0; i < v->caution_count; i++) put_wrapped("! ", "  ", v->cautions[i]);
+    int shown = 0, more = 0;
+    for (size_t i = 0; i < data->setting_count; i++) {
+        bool any = false;
+        for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
+            report_pair p;
+            if (shown < TABLES) any = put_table(data, &data->settings[i], (conv_pass)pass) || any;
+            for (size_t k = 0; shown >= TABLES && k < data->settings[i].count; k++)
+                more += data->settings[i].points[k].pass == (conv_pass)pass &&
+                        report_speedup(data, &data->settings[i].points[k], -1, &p);
+        }
+        shown += any;
+    }
+    if (more > 0) printf("\n%d more comparisons are in the report.\n", more);
+}
+
+/* ---- the command -------------------------------------------------------------------------------------------
+ */
+
+/* A folder, or the name of one under results/. */
+static const char *folder_of(const char *run, char *buffer, size_t size)
+{
+    struct stat info;
+    if (run == NULL || strchr(run, '/') != NULL || stat(run, &info) == 0) return run;
+    snprintf(buffer, size, "results/%s", run);
+    return stat(buffer, &info) == 0 ? buffer : run;
+}
+
+/* The peer to compare with: what was asked for, else onednn where it occurs. NULL: no table. */
+static int choose_versus(const report_data *data, const char **versus)
+{
+    const char *wanted = *versus != NULL ? *versus : "onednn";
+    char peers[256] = "";
+    for (int i = 0; i < data->impl_count; i++) {
+        if (!data->impls[i].peer) continue;
+        if (strncmp(data->impls[i].name, wanted, strlen(wanted)) == 0) {
+            *versus = wanted;
+            return EXIT_FINE;
+        }
+        size_t used = strlen(peers);
+        snprintf(peers + used, sizeof peers - used, "%s%s", used ? ", " : "", data->impls[i].name);
+    }
+    if (*versus == NULL) return EXIT_FINE;
+    return cli_error("--versus %s: no peer of this run begins so; it has %s", wanted, *peers ? peers : "none");
+}
+
+static int write_report(const report_data *data, const char *versus, const char *out)
+{
+    conv_error err;
+    verdict v;
+    report_plots plots;
+    char *absolute = NULL;
+    if (!cli_make_path(out)) return cli_error("cannot make the folder %s: %s", out, strerror(errno));
+    if (!report_plots_create(data, out, &plots, &err)) return cli_error("%s", err.text);
+    verdict_create(data, &v);
+    int code = EXIT_FINE;
+    if (report_html_write(data, &v, &plots, versus, out, &err)) {
+        put_terminal(data, &v);
+        absolute = realpath(out, NULL);
+        printf("\nreport: %s/index.html\n", absolute != NULL ? absolute : out);
+    } else {
+        code = cli_error("%s", err.text);
+    }
+    free(absolute);
+    verdict_destroy(&v);
+    report_plots_destroy(&plots);
+    return code;
+}
+
+int cmd_report(int argc, char **argv)
+{
+    static const struct argp argp = {options,
+                                     parse_option,
+                                     "[RUN]",
+                                     "Makes the report of a run: verdict, tables and pictures in one page.\v"
+                                     "RUN is a folder or the name of one in results/; without it, the newest.",
+                                     NULL,
+                                     NULL,
+                                     NULL};
+    report_options o = {0};
+    if (cli_parse(&argp, argc, argv, &o) != 0) return EXIT_USAGE;
+    record_run run;
+    report_data data;
+    conv_error err;
+    char folder[PATH_MAX], out[PATH_MAX];
+    if (!record_load(folder_of(o.run, folder, sizeof folder), &run, &err)) return cli_error("%s", err.text);
+    if (!report_data_create(&run, &data, &err)) {
+        record_free(&run);
+        return cli_error("%s", err.text);
+    }
+    snprintf(out, sizeof out, "reports/%s", run.run_id);
+    int code = run.count == 0 ? EXIT_INVALID : choose_versus(&data, &o.versus);
+    if (code == EXIT_FINE) code = write_report(&data, o.versus, o.out != NULL ? o.out : out);
+    if (run.count == 0) cli_error("%s: no case was measured, there is nothing to report", run.dir);
+    if (code == EXIT_FINE && data.by_status[CASE_OK] == 0) {
+        cli_error("%s: none of its %zu cases has a time", run.dir, run.count);
+        code = EXIT_INVALID;
+    }
+    report_data_destroy(&data);
+    record_free(&run);
+    return code;
+}

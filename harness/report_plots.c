@@ -1,0 +1,313 @@
+/* Which pictures a run gives, their lines and points; then gnuplot draws them all in one go. */
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "report_chart.h"
+
+static const char *const pass_words[] = {"forward", "backward", "backward, data", "backward, weights"};
+static const char *const variant_words[] = {"Dense", "Depthwise", "Pointwise", "Separable"};
+
+/* ---- collecting ---------------------------------------------------------------------------------------- */
+
+static bool keep(report_plots *plots, const report_plot *plot)
+{
+    if (plots->count == plots->capacity) {
+        size_t wanted = plots->capacity ? 2 * plots->capacity : 32;
+        report_plot *more = realloc(plots->plots, wanted * sizeof *more);
+        if (more == NULL) return false;
+        plots->plots = more;
+        plots->capacity = wanted;
+    }
+    plots->plots[plots->count++] = *plot;
+    return true;
+}
+
+static bool finish(chart *c, FILE *script, report_plots *plots)
+{
+    report_plot plot = c->plot;
+    return !chart_end(c, script) || keep(plots, &plot);
+}
+
+/* "time-dense-forward-1": file names stay short and safe. */
+static bool begin(chart *c, const char *group, const report_setting *s, size_t index, conv_pass pass,
+                  const char *variant)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s-%s-%zu", group, *variant ? "-" : "", variant, conv_pass_name(pass),
+             index + 1);
+    if (!chart_begin(c, name, group, "lines")) {
+        chart_drop(c);
+        return false;
+    }
+    report_setting_name(s, c->subtitle, sizeof c->subtitle);
+    return true;
+}
+
+static void channel_axis(chart *c)
+{
+    c->x.ticks = TICKS_CHANNELS;
+    c->x.log = true;
+    c->x.label = "channels, in = out";
+}
+
+static bool on_axis(const report_point *q, conv_pass pass)
+{
+    return q->pass == pass && q->ic == q->oc && q->depth_multiplier == 1;
+}
+
+static double line_width(const report_impl *impl) { return impl->peer ? 1.4 : 1.8; }
+
+/* ---- time against channels, percent of peak -------------------------------------------------------------- */
+
+typedef struct {
+    const char *group, *title;
+    chart_axis y;
+    bool bars;
+    double (*value)(const record_row *row);
+} row_plot;
+
+static double median_of(const record_row *row) { return row->median_ns; }
+static double percent_of(const record_row *row) { return row->percent_peak; }
+
+static const row_plot row_plots[] = {
+    {"time", "%s %s: time", {.ticks = TICKS_TIME, .log = true, .label = ""}, true, median_of},
+    {"peak", "%s %s: percent of the FMA peak", {.ticks = TICKS_PERCENT, .label = ""}, false, percent_of},
+};
+
+static bool plot_rows(const row_plot *kind, const report_data *data, size_t index, conv_variant variant,
+                      conv_pass pass, FILE *script, report_plots *plots)
+{
+    const report_setting *s = &data->settings[index];
+    chart c;
+    if (!begin(&c, kind->group, s, index, pass, conv_variant_name(variant))) return false;
+    snprintf(c.plot.title, sizeof c.plot.title, kind->title, variant_words[variant], pass_words[pass]);
+    channel_axis(&c);
+    chart_axis empty = c.y;
+    c.y = kind->y;
+    c.y.least = kind->y.log ? empty.least : 0;
+    c.y.most = kind->y.ticks == TICKS_PERCENT ? 100 : empty.most;
+    for (int i = 0; i < data->impl_count; i++) {
+        const report_impl *impl = &data->impls[i];
+        chart_add_line(&c, impl->name, impl->light, impl->dash, line_width(impl), true);
+        for (size_t k = 0; k < s->count; k++) {
+            const record_row *row = on_axis(&s->points[k], pass) ? report_row(&s->points[k], variant, i) : NULL;
+            if (row != NULL)
+                chart_add_point(&c, (double)s->points[k].ic, kind->value(row),
+                                kind->bars ? row->ci95_low_ns : NAN, kind->bars ? row->ci95_high_ns : NAN);
+        }
+    }
+    return finish(&c, script, plots);
+}
+
+/* ---- speedup of separable over dense ------------------------------------------------------------------------
+ */
+
+static void add_promise(chart *c, const report_data *data, const report_setting *s, conv_pass pass)
+{
+    chart_add_line(c, "promised", CHART_MUTED, 3, 1.6, false);
+    for (size_t k = 0; k < s->count; k++) {
+        report_pair pair;
+        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], -1, &pair))
+            chart_add_point(c, (double)s->points[k].ic, pair.promised, NAN, NAN);
+    }
+}
+
+static void add_speedup(chart *c, const report_data *data, const report_setting *s, conv_pass pass, int impl)
+{
+    for (size_t k = 0; k < s->count; k++) {
+        report_pair pair;
+        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], impl, &pair))
+            chart_add_point(c, (double)s->points[k].ic, pair.speedup, pair.low, pair.high);
+    }
+}
+
+static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, FILE *script,
+                         report_plots *plots)
+{
+    const report_setting *s = &data->settings[index];
+    chart c;
+    if (!begin(&c, "speedup", s, index, pass, "")) return false;
+    snprintf(c.plot.title, sizeof c.plot.title, "Separable over dense, %s: times as fast", pass_words[pass]);
+    channel_axis(&c);
+    c.y.least = 0;
+    add_promise(&c, data, s, pass);
+    bool any = c.x_count > 0;
+    for (int i = 0; any && i < data->impl_count; i++) {
+        const report_impl *impl = &data->impls[i];
+        if (impl->inexact) continue;
+        chart_add_line(&c, impl->name, impl->light, impl->dash, 1.3, true);
+        add_speedup(&c, data, s, pass, i);
+    }
+    chart_add_line(&c, "best exact", CHART_INK, 1, 3, true);
+    add_speedup(&c, data, s, pass, -1);
+    if (!any) {
+        chart_drop(&c);
+        return true;
+    }
+    fprintf(c.extra, "set arrow from graph 0, first 1 to graph 1, first 1 nohead lw 1.2 lc rgb \"%s\"\n",
+            CHART_AXIS);
+    fprintf(c.extra,
+            "set label \"break-even\" at graph 0.02, first 1 left offset 0,0.5 tc rgb \"%s\" font \",11\"\n",
+            CHART_MUTED);
+    return finish(&c, script, plots);
+}
+
+/* ---- roofline ----------------------------------------------------------------------------------------------
+ */
+
+static void add_roofs(chart *c, const report_data *data, const report_ceilings *roof, double from, double to)
+{
+    static const char *const levels[] = {"L1", "L2", "L3", "DRAM"};
+    double top = 0;
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++)
+        if (roof->fma_gflops[isa] > top) top = roof->fma_gflops[isa];
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
+        if (isnan(roof->fma_gflops[isa])) continue;
+        char label[48];
+        snprintf(label, sizeof label, "%s peak", cpu_isa_name((cpu_isa)isa));
+        chart_add_line(c, label, CHART_MUTED, 1, 1.2, false);
+        chart_add_point(c, from, roof->fma_gflops[isa], NAN, NAN);
+        chart_add_point(c, to, roof->fma_gflops[isa], NAN, NAN);
+    }
+    for (int level = 0; level < 4 && top > 0; level++) {
+        double gbps = roof->bandwidth_gbps[level];
+        if (isnan(gbps)) continue;
+        double knee = fmin(to, fmax(top / gbps, from));
+        chart_add_line(c, "", CHART_MUTED, 2, 1, false);
+        chart_add_point(c, from, from * gbps, NAN, NAN);
+        chart_add_point(c, knee, knee * gbps, NAN, NAN);
+        char text[48], number[16];
+        snprintf(text, sizeof text, "%s %s GB/s", levels[level], report_number(gbps, number));
+        chart_add_text(c, from * 1.05, from * gbps, text, CHART_MUTED, "left offset 0,0.7 font \",10\"");
+    }
+    (void)data;
+}
+
+static double intensity(const record_row *row)
+{
+    return (double)conv_flops(&row->problem, row->pass) / (double)conv_bytes_min(&row->problem, row->pass);
+}
+
+static bool plot_roofline(const report_data *data, size_t index, conv_pass pass, FILE *script,
+                          report_plots *plots)
+{
+    static const char *const colors[] = {CHART_INK, "#2a8a4a", "#0b4fa0", "#c1301f"};
+    const report_setting *s = &data->settings[index];
+    const report_ceilings *roof = report_ceilings_of(data, s->threads);
+    chart c;
+    if (roof == NULL) return true;
+    if (!begin(&c, "roofline", s, index, pass, "")) return false;
+    snprintf(c.plot.title, sizeof c.plot.title, "Roofline, %s: GFLOP/s of the best exact", pass_words[pass]);
+    c.x = (chart_axis){
+        .log = true, .least = INFINITY, .most = -INFINITY, .label = "FLOP per byte, each tensor moved once"};
+    c.y.log = true;
+    double from = INFINITY, to = 0;
+    for (int v = 0; v < CONV_VARIANT_COUNT; v++) {
+        chart_add_line(&c, variant_words[v], colors[v], 1, 1.6, true);
+        for (size_t k = 0; k < s->count; k++) {
+            const record_row *row = on_axis(&s->points[k], pass)
+                                        ? report_best(data, &s->points[k], (conv_variant)v, BEST_EXACT)
+                                        : NULL;
+            if (row == NULL) continue;
+            chart_add_point(&c, intensity(row), (double)conv_flops(&row->problem, pass) / row->median_ns, NAN,
+                            NAN);
+            from = fmin(from, intensity(row));
+            to = fmax(to, intensity(row));
+        }
+    }
+    if (to > 0) add_roofs(&c, data, roof, from / 2, to * 1.3);
+    return finish(&c, script, plots);
+}
+
+/* ---- all ----------------------------------------------------------------------------------------------------
+ */
+
+static bool compose(const report_data *data, FILE *script, report_plots *plots)
+{
+    bool fine = true;
+    for (size_t i = 0; i < data->setting_count; i++) {
+        if (!report_is_sweep(&data->settings[i])) continue;
+        for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
+            for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+                for (size_t k = 0; k < sizeof row_plots / sizeof *row_plots; k++)
+                    if (report_has(&data->settings[i], (conv_variant)v, (conv_pass)pass))
+                        fine = fine && plot_rows(&row_plots[k], data, i, (conv_variant)v, (conv_pass)pass,
+                                                 script, plots);
+            if (pass > CONV_BACKWARD) continue;
+            fine = fine && plot_speedup(data, i, (conv_pass)pass, script, plots);
+            fine = fine && plot_roofline(data, i, (conv_pass)pass, script, plots);
+        }
+    }
+    return fine;
+}
+
+/* Runs gnuplot in dir on the script; its messages go to plots.log, removed when all went well. */
+static bool run_gnuplot(const char *dir, conv_error *err)
+{
+    extern char **environ;
+    char *argv[] = {"gnuplot", "plots.gp", NULL};
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addchdir_np(&actions, dir);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "plots.log", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    pid_t child;
+    int status = 0, failed = posix_spawnp(&child, "gnuplot", &actions, NULL, argv, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    if (failed != 0) {
+        conv_fail(err, CONV_FAILED,
+                  failed == ENOENT ? "gnuplot was not found: install the package gnuplot-nox"
+                                   : "gnuplot cannot run: %s",
+                  strerror(failed));
+        return false;
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        conv_fail(err, CONV_FAILED, "gnuplot failed on %s/plots.gp: plots.log beside it says why", dir);
+        return false;
+    }
+    return true;
+}
+
+bool report_plots_create(const report_data *data, const char *dir, report_plots *plots, conv_error *err)
+{
+    *plots = (report_plots){0};
+    char path[4352];
+    snprintf(path, sizeof path, "%s/plots.gp", dir);
+    FILE *script = fopen(path, "w");
+    if (script == NULL) {
+        conv_fail(err, CONV_FAILED, "cannot write %s: %s", path, strerror(errno));
+        return false;
+    }
+    fprintf(script, "# Draws every picture of this report anew: gnuplot plots.gp\n");
+    bool fine = compose(data, script, plots);
+    if (!fine) conv_fail(err, CONV_NO_MEMORY, "out of memory");
+    if (fclose(script) != 0 && fine) {
+        conv_fail(err, CONV_FAILED, "cannot write %s: %s", path, strerror(errno));
+        fine = false;
+    }
+    fine = fine && run_gnuplot(dir, err);
+    for (size_t i = 0; fine && i < plots->count; i++) {
+        snprintf(path, sizeof path, "%s/%s.svg", dir, plots->plots[i].name);
+        fine = svg_finish(path, plots->plots[i].name, plots->plots[i].title, data, err);
+    }
+    snprintf(path, sizeof path, "%s/plots.log", dir);
+    if (fine)
+        unlink(path);
+    else
+        report_plots_destroy(plots);
+    return fine;
+}
+
+void report_plots_destroy(report_plots *plots)
+{
+    free(plots->plots);
+    *plots = (report_plots){0};
+}

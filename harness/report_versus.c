@@ -1,0 +1,172 @@
+/* Ours against one peer: the best of ours over the best of the peer's names, case by case and in the mean. */
+#include <math.h>
+#include <string.h>
+
+#include "report_page.h"
+
+typedef struct {
+    const char *title;
+    bool inexact;
+} contest;
+
+static const contest contests[] = {{"exact against exact", false}, {"anything, Winograd included", true}};
+
+enum { CONTESTS = sizeof contests / sizeof *contests };
+
+static bool compare(const report_data *data, const report_point *q, conv_variant v, const char *peer,
+                    bool inexact, report_pair *pair)
+{
+    return report_compare(
+        report_best(data, q, v, (best_filter){.inexact = inexact, .peers = true, .prefix = peer}),
+        report_best(data, q, v, (best_filter){.inexact = inexact, .ours = true}), pair);
+}
+
+static bool is_inexact(const report_data *data, const record_row *row)
+{
+    for (int i = 0; i < data->impl_count; i++)
+        if (strcmp(data->impls[i].name, row->impl) == 0) return data->impls[i].inexact;
+    return false;
+}
+
+/* ---- means -------------------------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    int count, ahead, behind;
+    double log_sum, least, most;
+} mean;
+
+static mean mean_of(const report_page *page, const report_setting *s, conv_variant v, conv_pass pass,
+                    bool inexact)
+{
+    mean m = {.least = INFINITY};
+    for (size_t i = 0; i < s->count; i++) {
+        report_pair p;
+        if (s->points[i].pass != pass || !compare(page->data, &s->points[i], v, page->versus, inexact, &p))
+            continue;
+        m.count++;
+        m.ahead += p.outcome == PAIR_FASTER;
+        m.behind += p.outcome == PAIR_SLOWER;
+        m.log_sum += log(p.speedup);
+        m.least = fmin(m.least, p.speedup);
+        m.most = fmax(m.most, p.speedup);
+    }
+    return m;
+}
+
+static void put_mean(FILE *out, const mean *m)
+{
+    if (m->count == 0) {
+        fputs("<td>&ndash;</td>", out);
+        return;
+    }
+    double geometric = exp(m->log_sum / m->count);
+    fprintf(out, "<td class=\"main %s\">%.2f&times;<small>%.2f to %.2f</small></td>",
+            geometric >= 1 ? "good" : "bad", geometric, m->least, m->most);
+}
+
+static void put_means(FILE *out, const report_page *page, const report_setting *s)
+{
+    char name[160];
+    bool open = false;
+    for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+        for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
+            mean exact = mean_of(page, s, (conv_variant)v, (conv_pass)pass, false);
+            mean any = mean_of(page, s, (conv_variant)v, (conv_pass)pass, true);
+            if (any.count == 0) continue;
+            if (!open) {
+                fputs("<h3>Geometric means <small>", out);
+                report_escape(out, report_setting_name(s, name, sizeof name));
+                fputs("</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Variant and "
+                      "pass</th><th>Exact against "
+                      "exact</th><th>Any, Winograd "
+                      "too</th><th>Cases</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n",
+                      out);
+                open = true;
+            }
+            fprintf(out, "<tr><td>%s %s</td>", conv_variant_name((conv_variant)v),
+                    conv_pass_name((conv_pass)pass));
+            put_mean(out, &exact);
+            put_mean(out, &any);
+            const mean *shown = exact.count > 0 ? &exact : &any;
+            fprintf(out, "<td>%d</td><td>%d</td><td>%d</td></tr>\n", shown->count, shown->ahead, shown->behind);
+        }
+    if (open) fputs("</tbody></table></div>\n", out);
+}
+
+/* ---- cases
+ * --------------------------------------------------------------------------------------------------- */
+
+static void put_case(FILE *out, const report_data *data, const report_point *q, conv_variant v,
+                     const report_pair *p, const contest *c)
+{
+    fprintf(out, "<tr><td>%s %s, %lld", conv_variant_name(v), conv_pass_name(q->pass), (long long)q->ic);
+    if (q->ic != q->oc) fprintf(out, " &rarr; %lld", (long long)q->oc);
+    fputs("</td>", out);
+    page_time_cell(out, p->fast);
+    page_time_cell(out, p->slow);
+    page_ratio_cell(out, p);
+    bool ours = is_inexact(data, p->fast), theirs = is_inexact(data, p->slow);
+    fprintf(out, "<td class=\"text\">%s</td></tr>\n",
+            !c->inexact      ? "exact"
+            : ours && theirs ? "both inexact"
+            : ours           ? "ours inexact"
+                             : "theirs inexact");
+}
+
+static void put_cases(FILE *out, const report_page *page, const report_setting *s)
+{
+    char name[160];
+    fputs("<details><summary>Every case: ", out);
+    report_escape(out, report_setting_name(s, name, sizeof name));
+    fputs("</summary>\n<div class=\"scroll\"><table><thead><tr><th>Case</th><th>Ours</th><th>", out);
+    report_escape(out, page->versus);
+    fputs("</th><th>Ours is</th><th class=\"text\">Kind</th></tr></thead><tbody>\n", out);
+    for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+        for (size_t i = 0; i < s->count; i++)
+            for (int c = 0; c < CONTESTS; c++) {
+                report_pair exact, p;
+                const report_point *q = &s->points[i];
+                if (!compare(page->data, q, (conv_variant)v, page->versus, contests[c].inexact, &p)) continue;
+                /* the second contest only where it differs from the first */
+                if (c == 1 && compare(page->data, q, (conv_variant)v, page->versus, false, &exact) &&
+                    exact.fast == p.fast && exact.slow == p.slow)
+                    continue;
+                put_case(out, page->data, q, (conv_variant)v, &p, &contests[c]);
+            }
+    fputs("</tbody></table></div></details>\n", out);
+}
+
+static bool applies(const report_page *page, const report_setting *s)
+{
+    report_pair p;
+    for (size_t i = 0; i < s->count; i++)
+        for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+            if (compare(page->data, &s->points[i], (conv_variant)v, page->versus, true, &p)) return true;
+    return false;
+}
+
+void page_versus(FILE *out, const report_page *page)
+{
+    if (page->versus == NULL) return;
+    bool any = false;
+    fputs("<section id=\"versus\">\n<h2>Ours against ", out);
+    report_escape(out, page->versus);
+    fputs("</h2>\n<p class=\"note\">The best of this project's implementations against the best whose name "
+          "begins with ",
+          out);
+    report_escape(out, page->versus);
+    fputs(", by upper confidence bound. Above 1&times;, ours is faster; &ldquo;faster&rdquo; and "
+          "&ldquo;slower&rdquo; count "
+          "cases whose intervals do not overlap. Only <code>execute</code>: packing and reorders are timed "
+          "apart.</p>\n",
+          out);
+    for (size_t i = 0; i < page->data->setting_count; i++) {
+        if (!applies(page, &page->data->settings[i])) continue;
+        any = true;
+        put_means(out, page, &page->data->settings[i]);
+        put_cases(out, page, &page->data->settings[i]);
+    }
+    if (!any) fputs("<p>This run has no case that both ran.</p>\n", out);
+    fputs("</section>\n", out);
+}

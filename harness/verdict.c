@@ -1,0 +1,415 @@
+/* The answer in words. Every sentence is made from compared rows; where intervals overlap it says so. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report.h"
+
+/* Dense against separable over the channel counts of one setting and pass. */
+typedef struct {
+    int count, ahead, by_outcome[4], unproven_ahead;
+    double least, most, log_sum;
+    double least_promised, most_promised, least_share, most_share;
+    int64_t first, last; /* channels */
+    int64_t from;        /* ahead at this channel count and at every larger one; 0: not at the largest */
+    int dense[REPORT_MAX_IMPLS], separable[REPORT_MAX_IMPLS]; /* how often whose was the best */
+} tally;
+
+static const char *pass_word(conv_pass pass) { return pass == CONV_FORWARD ? "Forward" : "Backward"; }
+
+/* "0.94", "3.4", "12": times as fast. */
+static char *times(double value, char *buffer)
+{
+    snprintf(buffer, 16, "%.*f", value < 1.995 ? 2 : value < 99.5 ? 1 : 0, value);
+    return buffer;
+}
+
+static int index_of(const report_data *data, const record_row *row)
+{
+    for (int i = 0; i < data->impl_count; i++)
+        if (strcmp(data->impls[i].name, row->impl) == 0) return i;
+    return 0;
+}
+
+static bool is_ahead(const report_pair *p)
+{
+    return p->outcome == PAIR_FASTER || (p->outcome == PAIR_UNPROVEN && p->speedup > 1);
+}
+
+static void tally_pair(const report_data *data, const report_point *q, const report_pair *p, tally *t)
+{
+    double share = p->speedup / p->promised;
+    if (t->count++ == 0) {
+        t->least = t->most = p->speedup;
+        t->least_promised = t->most_promised = p->promised;
+        t->least_share = t->most_share = share;
+        t->first = t->last = q->ic;
+    }
+    t->least = fmin(t->least, p->speedup);
+    t->most = fmax(t->most, p->speedup);
+    t->least_promised = fmin(t->least_promised, p->promised);
+    t->most_promised = fmax(t->most_promised, p->promised);
+    t->least_share = fmin(t->least_share, share);
+    t->most_share = fmax(t->most_share, share);
+    t->first = q->ic < t->first ? q->ic : t->first;
+    t->last = q->ic > t->last ? q->ic : t->last;
+    t->log_sum += log(p->speedup);
+    t->by_outcome[p->outcome]++;
+    t->dense[index_of(data, p->slow)]++;
+    t->separable[index_of(data, p->fast)]++;
+    if (is_ahead(p)) {
+        t->ahead++;
+        t->unproven_ahead += p->outcome == PAIR_UNPROVEN;
+        if (t->from == 0) t->from = q->ic;
+    } else {
+        t->from = 0;
+    }
+}
+
+/* impl < 0: each by its best exact implementation. Points are in order of channels. */
+static tally tally_setting(const report_data *data, const report_setting *s, conv_pass pass, int impl)
+{
+    tally t = {0};
+    for (size_t i = 0; i < s->count; i++) {
+        report_pair p;
+        if (s->points[i].pass == pass && report_speedup(data, &s->points[i], impl, &p))
+            tally_pair(data, &s->points[i], &p, &t);
+    }
+    return t;
+}
+
+/* "3.4 to 8.0", or "3.4" when both read the same. */
+static void put_range(FILE *out, double least, double most)
+{
+    char a[16], b[16];
+    times(least, a);
+    times(most, b);
+    if (strcmp(a, b) == 0)
+        fputs(a, out);
+    else
+        fprintf(out, "%s to %s", a, b);
+}
+
+static void put_percent_range(FILE *out, double least, double most)
+{
+    if (lround(100 * least) == lround(100 * most))
+        fprintf(out, "%ld%%", lround(100 * least));
+    else
+        fprintf(out, "%ld%% to %ld%%", lround(100 * least), lround(100 * most));
+}
+
+static void put_channels(FILE *out, const tally *t)
+{
+    if (t->count == 1)
+        fprintf(out, "at %lld channels", (long long)t->first);
+    else
+        fprintf(out, "at %s %d channel counts from %lld to %lld", t->count == 2 ? "both" : "all", t->count,
+                (long long)t->first, (long long)t->last);
+}
+
+/* "64, 128 and 512": the channel counts of one outcome. */
+static void put_channels_of(FILE *out, const report_data *data, const report_setting *s, conv_pass pass,
+                            int impl, pair_outcome outcome, int count)
+{
+    int done = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        report_pair p;
+        if (s->points[i].pass != pass || !report_speedup(data, &s->points[i], impl, &p) || p.outcome != outcome)
+            continue;
+        fprintf(out, "%s%lld", done == 0 ? "" : done == count - 1 ? " and " : ", ", (long long)s->points[i].ic);
+        done++;
+    }
+}
+
+/* Where the separable one wins, in words: "faster from 128 channels on; slower at 32; ..." */
+static void put_where(FILE *out, const report_data *data, const report_setting *s, conv_pass pass,
+                      const tally *t)
+{
+    static const char *const behind[] = {[PAIR_SLOWER] = "slower",
+                                         [PAIR_SAME] = "no measurable difference",
+                                         [PAIR_UNPROVEN] = "too few repetitions to tell"};
+    if (t->ahead == t->count) {
+        fputs("faster ", out);
+        put_channels(out, t);
+    } else if (t->ahead == 0) {
+        fputs("faster at no channel count measured", out);
+    } else if (t->from != 0) {
+        fprintf(out, "faster from %lld channels on", (long long)t->from);
+    } else {
+        fputs("faster only at ", out);
+        put_channels_of(out, data, s, pass, -1, PAIR_FASTER, t->by_outcome[PAIR_FASTER]);
+        if (t->by_outcome[PAIR_FASTER] == 0) fprintf(out, "%d of %d channel counts", t->ahead, t->count);
+    }
+    for (int o = PAIR_SLOWER; o <= PAIR_SAME; o++)
+        if (t->by_outcome[o] > 0) {
+            fprintf(out, "; %s at ", behind[o]);
+            put_channels_of(out, data, s, pass, -1, (pair_outcome)o, t->by_outcome[o]);
+        }
+}
+
+static void put_owners(FILE *out, const report_data *data, const char *what, const int *owners, int count)
+{
+    int left = 0, done = 0;
+    for (int i = 0; i < data->impl_count; i++) left += owners[i] > 0;
+    fprintf(out, "%s by ", what);
+    for (int i = 0; i < data->impl_count; i++) {
+        if (owners[i] == 0) continue;
+        fprintf(out, "%s%s", done == 0 ? "" : done == left - 1 ? " and " : ", ", data->impls[i].name);
+        if (left > 1) fprintf(out, done == 0 ? " (%d of %d)" : " (%d)", owners[i], count);
+        done++;
+    }
+}
+
+static char *paragraph(const report_data *data, const report_setting *s, conv_pass pass, const tally *t)
+{
+    char *text = NULL, name[160];
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) return NULL;
+    fprintf(out, "%s (%s): separable is ", pass_word(pass), report_setting_name(s, name, sizeof name));
+    put_where(out, data, s, pass, t);
+    fputs(". It is ", out);
+    put_range(out, t->least, t->most);
+    fputs(" times as fast as dense", out);
+    char mean[16];
+    if (t->count > 1) fprintf(out, " (geometric mean %s)", times(exp(t->log_sum / t->count), mean));
+    fputs(", each by its best exact implementation: ", out);
+    put_owners(out, data, "separable", t->separable, t->count);
+    put_owners(out, data, ", dense", t->dense, t->count);
+    fputs(". The multiplication count promises ", out);
+    put_range(out, t->least_promised, t->most_promised);
+    fputs(" times; ", out);
+    put_percent_range(out, t->least_share, t->most_share);
+    fputs(" of that is realised.", out);
+    fclose(out);
+    return text;
+}
+
+/* The same implementation on both sides, for each that has both. */
+static char *by_implementation(const report_data *data, const report_setting *s, conv_pass pass)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) return NULL;
+    int named = 0;
+    for (int impl = 0; impl < data->impl_count; impl++) {
+        tally t = tally_setting(data, s, pass, impl);
+        if (t.count == 0 || data->impls[impl].inexact) continue;
+        if (named++ == 0)
+            fprintf(out, "%s, the same implementation on both sides: ", pass_word(pass));
+        else
+            fputs(", ", out);
+        fprintf(out, "%s ", data->impls[impl].name);
+        put_range(out, t.least, t.most);
+        if (t.by_outcome[PAIR_SLOWER] > 0) {
+            fputs(" (slower at ", out);
+            put_channels_of(out, data, s, pass, impl, PAIR_SLOWER, t.by_outcome[PAIR_SLOWER]);
+            fputc(')', out);
+        }
+    }
+    fputs(" times as fast.", out);
+    fclose(out);
+    if (named > 0) return text;
+    free(text);
+    return NULL;
+}
+
+/* ---- the headline --------------------------------------------------------------------------------------- */
+
+static void add_tally(tally *sum, const tally *t)
+{
+    if (t->count == 0) return;
+    if (sum->count == 0) {
+        *sum = *t;
+        return;
+    }
+    sum->count += t->count;
+    sum->ahead += t->ahead;
+    sum->unproven_ahead += t->unproven_ahead;
+    for (int o = 0; o < 4; o++) sum->by_outcome[o] += t->by_outcome[o];
+    sum->least = fmin(sum->least, t->least);
+    sum->most = fmax(sum->most, t->most);
+    sum->first = t->first < sum->first ? t->first : sum->first;
+    sum->last = t->last > sum->last ? t->last : sum->last;
+}
+
+static void put_answer(FILE *out, const tally *all)
+{
+    bool guess = all->by_outcome[PAIR_UNPROVEN] > 0;
+    if (all->ahead == all->count)
+        fputs(guess ? "Probably yes: " : "Yes: ", out);
+    else if (all->ahead == 0)
+        fputs(all->by_outcome[PAIR_SLOWER] == 0 ? "Not measurably: " : guess ? "Probably no: " : "No: ", out);
+    else
+        fputs(2 * all->ahead > all->count ? "Mostly: " : "Only sometimes: ", out);
+}
+
+/* One setting: which channel counts. Several: how many comparisons. */
+static void put_pass(FILE *out, const tally *t, int settings)
+{
+    if (settings > 1) {
+        if (t->ahead == t->count)
+            fprintf(out, "faster in all %d comparisons", t->count);
+        else
+            fprintf(out, "faster in %d of %d comparisons", t->ahead, t->count);
+    } else if (t->ahead == t->count) {
+        if (t->count == 1)
+            fprintf(out, "faster at %lld channels", (long long)t->first);
+        else
+            fprintf(out, "faster at every channel count from %lld to %lld", (long long)t->first,
+                    (long long)t->last);
+    } else if (t->ahead == 0) {
+        fputs("faster at no channel count", out);
+    } else if (t->from != 0) {
+        fprintf(out, "faster from %lld channels on", (long long)t->from);
+    } else {
+        fprintf(out, "faster at %d of %d channel counts", t->ahead, t->count);
+    }
+}
+
+static char *headline(const tally *forward, const tally *backward, int settings)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) return NULL;
+    tally all = {0};
+    add_tally(&all, forward);
+    add_tally(&all, backward);
+    put_answer(out, &all);
+    fputs("the separable convolution is ", out);
+    bool both = forward->count > 0 && backward->count > 0;
+    if (both && forward->ahead == forward->count && backward->ahead == backward->count &&
+        (settings > 1 || (forward->first == backward->first && forward->last == backward->last))) {
+        put_pass(out, settings > 1 ? &all : forward, settings);
+        fputs(", forward and backward: ", out);
+    } else {
+        if (forward->count > 0) put_pass(out, forward, settings);
+        if (forward->count > 0) fputs(" forward", out);
+        if (both) fputs(" and ", out);
+        if (backward->count > 0) put_pass(out, backward, settings);
+        if (backward->count > 0) fputs(" backward", out);
+        fputs(": ", out);
+    }
+    put_range(out, all.least, all.most);
+    fputs(" times as fast as the ordinary one.", out);
+    fclose(out);
+    return text;
+}
+
+/* ---- what to keep in mind ----------------------------------------------------------------------------------
+ */
+
+static void add(char ***list, size_t *count, char *text)
+{
+    if (text == NULL) return;
+    char **more = realloc(*list, (*count + 1) * sizeof **list);
+    if (more == NULL) {
+        free(text);
+        return;
+    }
+    *list = more;
+    more[(*count)++] = text;
+}
+
+__attribute__((format(printf, 2, 3))) static void caution(verdict *v, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    if (vasprintf(&text, format, args) < 0) text = NULL;
+    va_end(args);
+    add(&v->cautions, &v->caution_count, text);
+}
+
+/* Warnings are strings, or objects with a "text", "problem" or "message". */
+static void warnings_of(verdict *v, const json_t *list)
+{
+    size_t i;
+    const json_t *entry;
+    json_array_foreach(list, i, entry)
+    {
+        const char *text = json_string_value(entry);
+        if (text == NULL) text = json_string_value(json_object_get(entry, "text"));
+        if (text == NULL) text = json_string_value(json_object_get(entry, "problem"));
+        if (text == NULL) text = json_string_value(json_object_get(entry, "message"));
+        if (text != NULL) caution(v, "The machine: %s.", text);
+    }
+}
+
+static void find_cautions(const report_data *data, verdict *v)
+{
+    const size_t *n = data->by_status;
+    if (n[CASE_WRONG] > 0)
+        caution(v, "%zu case%s computed a WRONG result and %s no time: see the list of cases without a time.",
+                n[CASE_WRONG], n[CASE_WRONG] == 1 ? "" : "s", n[CASE_WRONG] == 1 ? "has" : "have");
+    if (n[CASE_FAILED] > 0)
+        caution(v, "%zu case%s failed to run.", n[CASE_FAILED], n[CASE_FAILED] == 1 ? "" : "s");
+    if (n[CASE_SKIPPED] > 0)
+        caution(v, "%zu of %zu cases were skipped (budget or memory); the best is the best of those measured.",
+                n[CASE_SKIPPED], data->run->count);
+    if (data->without_interval > 0)
+        caution(v, "%zu case%s had fewer than 6 repetitions: a median without an interval.",
+                data->without_interval, data->without_interval == 1 ? "" : "s");
+    const json_t *complete = json_object_get(data->run->run, "complete");
+    if (json_is_false(complete)) caution(v, "The run was interrupted: 'sepbench bench --resume' finishes it.");
+    warnings_of(v, json_object_get(data->run->run, "warnings"));
+    warnings_of(v, json_object_get(json_object_get(data->run->run, "machine"), "warnings"));
+}
+
+/* Why there is no comparison at all. */
+static char *no_answer(const report_data *data)
+{
+    bool has[CONV_VARIANT_COUNT] = {false};
+    for (size_t i = 0; i < data->run->count; i++)
+        if (data->run->rows[i].status == CASE_OK) has[data->run->rows[i].problem.variant] = true;
+    const char *text =
+        "This run does not say: no dense and separable case share channels, size, pass and threads.";
+    if (!has[CONV_DENSE] && !has[CONV_SEPARABLE])
+        text = "This run does not say: it has no time for a dense nor for a separable convolution.";
+    else if (!has[CONV_DENSE])
+        text = "This run does not say: it has no time for a dense convolution.";
+    else if (!has[CONV_SEPARABLE])
+        text = "This run does not say: it has no time for a separable convolution.";
+    return strdup(text);
+}
+
+void verdict_create(const report_data *data, verdict *v)
+{
+    *v = (verdict){0};
+    tally sums[2] = {{0}, {0}};
+    int settings = 0;
+    for (size_t i = 0; i < data->setting_count; i++) {
+        bool counts = false;
+        for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
+            tally t = tally_setting(data, &data->settings[i], (conv_pass)pass, -1);
+            add_tally(&sums[pass], &t);
+            counts = counts || t.count > 0;
+        }
+        settings += counts;
+    }
+    for (size_t i = 0; i < data->setting_count; i++)
+        for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
+            const report_setting *s = &data->settings[i];
+            tally t = tally_setting(data, s, (conv_pass)pass, -1);
+            if (t.count == 0 || settings > 8) continue;
+            add(&v->lines, &v->count, paragraph(data, s, (conv_pass)pass, &t));
+            if (settings == 1) add(&v->lines, &v->count, by_implementation(data, s, (conv_pass)pass));
+        }
+    v->headline = settings > 0 ? headline(&sums[0], &sums[1], settings) : no_answer(data);
+    for (int pass = CONV_FORWARD; settings > 0 && pass <= CONV_BACKWARD; pass++)
+        if (sums[pass].count == 0) caution(v, "%s: this run has no comparison.", pass_word((conv_pass)pass));
+    find_cautions(data, v);
+}
+
+void verdict_destroy(verdict *v)
+{
+    free(v->headline);
+    for (size_t i = 0; i < v->count; i++) free(v->lines[i]);
+    for (size_t i = 0; i < v->caution_count; i++) free(v->cautions[i]);
+    free(v->lines);
+    free(v->cautions);
+    *v = (verdict){0};
+}

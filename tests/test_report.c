@@ -1,0 +1,384 @@
+/* The report of made-up runs: what it chooses, what it says, and that the page stands on its own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../bench/commands.h"
+#include "../harness/cli.h"
+#include "../harness/report.h"
+#include "../harness/report_chart.h"
+#include "../kernels/problem.h"
+
+static char folder[] = "/tmp/sepbench-report-XXXXXX";
+
+/* ---- made-up runs --------------------------------------------------------------------------------------- */
+
+typedef struct {
+    record_row *rows;
+    size_t count;
+} made;
+
+static record_row *add_case(made *m, const char *problem, conv_pass pass, const char *impl, double ns,
+                            int repetitions)
+{
+    m->rows = realloc(m->rows, (m->count + 1) * sizeof *m->rows);
+    assert_non_null(m->rows);
+    record_row *row = &m->rows[m->count++];
+    *row = (record_row){.pass = pass,
+                        .threads = 2,
+                        .status = ns > 0 ? CASE_OK : CASE_SKIPPED,
+                        .repetitions = repetitions,
+                        .median_ns = ns,
+                        .ci95_low_ns = NAN,
+                        .ci95_high_ns = NAN,
+                        .min_ns = ns * 0.98,
+                        .mad_ns = ns * 0.01,
+                        .pack_ns = NAN,
+                        .plan_ns = 1000,
+                        .scratch_bytes = 0,
+                        .percent_peak = NAN,
+                        .max_abs_error = 0,
+                        .error_bound = 0};
+    conv_error err;
+    if (problem_parse(problem, &row->problem, row->layer, &err) != CONV_OK)
+        fail_msg("%s: %s", problem, err.text);
+    snprintf(row->impl, sizeof row->impl, "%s", impl);
+    strcpy(row->suite, "sweep");
+    if (repetitions >= 6) row->ci95_low_ns = ns * 0.985, row->ci95_high_ns = ns * 1.02;
+    if (ns > 0) row->percent_peak = 100 * (double)conv_flops(&row->problem, pass) / ns / 400;
+    if (ns <= 0)
+        snprintf(row->reason, sizeof row->reason, "needs about 41 s, the budget has 12 s <left> & no more");
+    return row;
+}
+
+/* GFLOP/s that an implementation reaches: dense, depthwise, pointwise, separable; 0: it has no such variant. */
+static const struct {
+    const char *name;
+    double speed[CONV_VARIANT_COUNT];
+} speeds[] = {{"naive", {1.5, 1.1, 1.4, 1.3}},     {"im2col", {240, 4, 250, 120}},
+              {"tiled", {120, 14, 130, 80}},       {"avx2", {190, 30, 195, 130}},
+              {"avx512", {350, 42, 355, 210}},     {"fused-avx512", {0, 0, 0, 270}},
+              {"winograd-avx512", {520, 0, 0, 0}}, {"onednn", {345, 40, 340, 200}},
+              {"onednn-winograd", {450, 0, 0, 0}}, {"openblas", {230, 0, 240, 0}}};
+
+static void problem_of(int variant, int channels, int spatial, int mb, char *text, size_t size)
+{
+    const char *formats[] = {"dense:mb%dic%dih%doc%dkh3ph1", "depthwise:mb%dic%dih%doc%dkh3ph1g%d",
+                             "pointwise:mb%dic%dih%doc%dkh1", "separable:mb%dic%dih%doc%dkh3ph1"};
+    snprintf(text, size, formats[variant], mb, channels, spatial, channels, channels);
+}
+
+/* A whole sweep; factor slows the separable ones down. */
+static made sweep(double factor, int repetitions)
+{
+    made m = {0};
+    for (int variant = 0; variant < CONV_VARIANT_COUNT; variant++)
+        for (int pass = 0; pass < (variant == CONV_SEPARABLE ? 2 : CONV_PASS_COUNT); pass++)
+            for (int channels = 32; channels <= 2048; channels *= 2)
+                for (size_t i = 0; i < sizeof speeds / sizeof *speeds; i++) {
+                    char text[128];
+                    if (speeds[i].speed[variant] == 0) continue;
+                    problem_of(variant, channels, 28, 1, text, sizeof text);
+                    record_row *row = add_case(&m, text, (conv_pass)pass, speeds[i].name, 1, repetitions);
+                    double speed = speeds[i].speed[variant] * (1 - 8.0 / (channels + 16.0)) * (pass ? 0.9 : 1);
+                    double ns = (double)conv_flops(&row->problem, (conv_pass)pass) / speed *
+                                (variant == CONV_SEPARABLE ? factor : 1);
+                    if (strcmp(speeds[i].name, "naive") == 0 && ns > 2e9) ns = 0;
+                    conv_problem problem = row->problem;
+                    m.count--;
+                    row = add_case(&m, text, (conv_pass)pass, speeds[i].name, ns, repetitions);
+                    assert_memory_equal(&row->problem, &problem, sizeof problem);
+                }
+    return m;
+}
+
+static json_t *made_context(void)
+{
+    return json_pack("{s:{s:s, s:i}, s:[{s:i, s:{s:f, s:f}, s:{s:f, s:f, s:f, s:f}}], s:[s]}", "machine", "cpu",
+                     "Example CPU <2 cores>", "cores", 2, "ceilings", "threads", 2, "fma_gflops", "avx2", 220.0,
+                     "avx512", 415.0, "bandwidth_gbps", "l1", 900.0, "l2", 300.0, "l3", 90.0, "dram", 18.0,
+                     "warnings", "the load is 1.4 on 2 cores");
+}
+
+static record_run as_run(made *m)
+{
+    record_run run = {.rows = m->rows, .count = m->count, .run = made_context()};
+    strcpy(run.run_id, "20260101T000000Z-test");
+    strcpy(run.dir, "results/20260101T000000Z-test");
+    return run;
+}
+
+static void end_run(record_run *run, made *m)
+{
+    json_decref(run->run);
+    free(m->rows);
+}
+
+/* Writes the rows as the program would. Returns the folder, in a static buffer. */
+static const char *store(made *m, const char *name)
+{
+    static char dir[256];
+    conv_error err = {""};
+    snprintf(dir, sizeof dir, "%s/%s", folder, name);
+    json_t *context = made_context();
+    record_store *s = record_open(dir, false, context, &err);
+    if (s == NULL) fail_msg("%s", err.text);
+    for (size_t i = 0; i < m->count; i++) assert_true(record_write(s, &m->rows[i], &err));
+    record_close(s);
+    json_decref(context);
+    free(m->rows);
+    return dir;
+}
+
+static int report(const char *run, const char *more, const char *out)
+{
+    char *argv[6] = {(char *)"sepbench report", (char *)run, (char *)"--out", (char *)out, (char *)more, NULL};
+    return cmd_report(more ? 5 : 4, argv);
+}
+
+static char *slurp(const char *dir, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *in = fopen(path, "r");
+    assert_non_null(in);
+    char *text = NULL;
+    size_t size = 0;
+    if (getdelim(&text, &size, 0, in) < 0) fail_msg("%s is empty", path);
+    fclose(in);
+    return text;
+}
+
+/* ---- choosing ---------------------------------------------------------------------------------------------
+ */
+
+static void test_best(void **state)
+{
+    (void)state;
+    made m = {0};
+    const char *dense = "dense:mb1ic64ih28oc64kh3ph1";
+    add_case(&m, dense, CONV_FORWARD, "avx2", 100, 9);
+    add_case(&m, dense, CONV_FORWARD, "avx512", 99, 9)->ci95_high_ns = 110; /* faster median, wider interval */
+    add_case(&m, dense, CONV_FORWARD, "winograd-avx512", 50, 9);
+    add_case(&m, dense, CONV_FORWARD, "onednn", 90, 9);
+    add_case(&m, dense, CONV_FORWARD, "tiled", 10, 9)->status = CASE_WRONG;
+    record_run run = as_run(&m);
+    report_data data;
+    conv_error err;
+    assert_true(report_data_create(&run, &data, &err));
+    assert_int_equal(data.setting_count, 1);
+    assert_int_equal(data.settings[0].count, 1);
+    const report_point *q = &data.settings[0].points[0];
+    assert_string_equal(report_best(&data, q, CONV_DENSE, BEST_EXACT)->impl, "onednn");
+    assert_string_equal(report_best(&data, q, CONV_DENSE, (best_filter){.ours = true})->impl, "avx2");
+    assert_string_equal(report_best(&data, q, CONV_DENSE, (best_filter){.ours = true, .inexact = true})->impl,
+                        "winograd-avx512");
+    assert_string_equal(
+        report_best(&data, q, CONV_DENSE, (best_filter){.peers = true, .prefix = "onednn"})->impl, "onednn");
+    assert_null(report_best(&data, q, CONV_SEPARABLE, BEST_EXACT));
+    report_data_destroy(&data);
+    end_run(&run, &m);
+}
+
+static void test_overlap_is_no_difference(void **state)
+{
+    (void)state;
+    record_row slow = {.median_ns = 102, .ci95_low_ns = 99, .ci95_high_ns = 104};
+    record_row fast = {.median_ns = 100, .ci95_low_ns = 98, .ci95_high_ns = 101};
+    conv_error err;
+    assert_int_equal(problem_parse("mb1ic8ih8oc8kh3ph1", &slow.problem, NULL, &err), CONV_OK);
+    fast.problem = slow.problem;
+    report_pair p;
+    assert_true(report_compare(&slow, &fast, &p));
+    assert_int_equal(p.outcome, PAIR_SAME);
+    slow.ci95_low_ns = 101.5;
+    assert_true(report_compare(&slow, &fast, &p));
+    assert_int_equal(p.outcome, PAIR_FASTER);
+    assert_true(report_compare(&fast, &slow, &p));
+    assert_int_equal(p.outcome, PAIR_SLOWER);
+    fast.ci95_high_ns = NAN;
+    assert_true(report_compare(&slow, &fast, &p));
+    assert_int_equal(p.outcome, PAIR_UNPROVEN);
+    assert_false(report_compare(&slow, NULL, &p));
+}
+
+static void test_labels_apart(void **state)
+{
+    (void)state;
+    double at[] = {0.5, 0.51, 0.1, 0.5, 0.99, 1.0};
+    chart_spread(at, 6, 0.06);
+    for (int i = 0; i < 6; i++) {
+        assert_true(at[i] > -1e-9 && at[i] < 1 + 1e-9);
+        for (int j = 0; j < i; j++) assert_true(fabs(at[i] - at[j]) > 0.06 - 1e-9);
+    }
+    assert_true(fabs(at[2] - 0.1) < 1e-9);
+}
+
+/* ---- words --------------------------------------------------------------------------------------------------
+ */
+
+static void expect_verdict(made *m, const char *headline, const char *caution)
+{
+    record_run run = as_run(m);
+    report_data data;
+    verdict v;
+    conv_error err;
+    assert_true(report_data_create(&run, &data, &err));
+    verdict_create(&data, &v);
+    if (strstr(v.headline, headline) == NULL) fail_msg("'%s' is not in '%s'", headline, v.headline);
+    bool found = caution == NULL;
+    for (size_t i = 0; i < v.caution_count; i++) found = found || strstr(v.cautions[i], caution) != NULL;
+    if (!found) fail_msg("no caution '%s'", caution);
+    verdict_destroy(&v);
+    report_data_destroy(&data);
+    end_run(&run, m);
+}
+
+static void test_verdict_yes(void **state)
+{
+    (void)state;
+    made m = sweep(1, 9);
+    expect_verdict(
+        &m,
+        "Yes: the separable convolution is faster at every channel count from 32 to 2048, forward and backward",
+        "the load is 1.4");
+}
+
+static void test_verdict_no(void **state)
+{
+    (void)state;
+    made m = sweep(20, 9);
+    expect_verdict(&m, "No: the separable convolution is faster at no channel count forward", NULL);
+}
+
+static void test_verdict_without_intervals(void **state)
+{
+    (void)state;
+    made m = sweep(1, 3);
+    expect_verdict(&m, "Probably yes", "fewer than 6 repetitions");
+}
+
+static void test_verdict_from_some_channels_on(void **state)
+{
+    (void)state;
+    made m = {0};
+    for (int channels = 32; channels <= 128; channels *= 2) {
+        char text[128];
+        problem_of(CONV_DENSE, channels, 28, 1, text, sizeof text);
+        add_case(&m, text, CONV_FORWARD, "avx2", 100, 9);
+        problem_of(CONV_SEPARABLE, channels, 28, 1, text, sizeof text);
+        add_case(&m, text, CONV_FORWARD, "avx2", channels == 32 ? 101 : 50, 9);
+    }
+    expect_verdict(&m, "Mostly: the separable convolution is faster from 64 channels on forward",
+                   "Backward: this run has no");
+}
+
+static void test_verdict_one_variant(void **state)
+{
+    (void)state;
+    made m = {0};
+    add_case(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx2", 100, 9);
+    expect_verdict(&m, "This run does not say: it has no time for a separable convolution", NULL);
+}
+
+/* ---- the page
+ * ------------------------------------------------------------------------------------------------- */
+
+static void test_page(void **state)
+{
+    (void)state;
+    made m = sweep(1, 9);
+    add_case(&m, "dense:mb1ic96ih28oc96kh3ph1", CONV_FORWARD, "tiled", 1, 9)->status = CASE_WRONG;
+    char out[256];
+    snprintf(out, sizeof out, "%s/page", folder);
+    assert_int_equal(report(store(&m, "whole"), NULL, out), EXIT_FINE);
+    char *page = slurp(out, "index.html");
+    assert_non_null(strstr(page, "<h1>Is a depthwise-separable convolution faster on this CPU?</h1>"));
+    assert_non_null(strstr(page, "Yes: the separable"));
+    assert_non_null(strstr(page, "&lt;left&gt; &amp; no more")); /* reasons are escaped */
+    assert_non_null(strstr(page, "WRONG"));
+    assert_non_null(strstr(page, "Ours against onednn"));
+    assert_non_null(strstr(page, "prefers-color-scheme:dark"));
+    assert_null(strstr(page, "{{"));
+    assert_null(strstr(page, "<script"));
+    assert_null(strstr(page, "src=\"http"));
+    assert_null(strstr(page, "url(http"));
+    int pictures = 0;
+    for (const char *at = page; (at = strstr(at, "<svg ")) != NULL; at++) pictures++;
+    assert_int_equal(pictures, 2 * 14 + 2 + 2);
+    free(page);
+    free(slurp(out, "speedup-forward-1.svg"));
+    free(slurp(out, "speedup-forward-1.png"));
+}
+
+static void test_partial_runs(void **state)
+{
+    (void)state;
+    char out[256];
+    snprintf(out, sizeof out, "%s/partial", folder);
+    made one = {0};
+    add_case(&one, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx2", 100, 9);
+    assert_int_equal(report(store(&one, "one"), NULL, out), EXIT_FINE);
+    made none = {0};
+    add_case(&none, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx2", 0, 0);
+    assert_int_equal(report(store(&none, "none"), NULL, out), EXIT_INVALID);
+    made empty = {0};
+    assert_int_equal(report(store(&empty, "empty"), NULL, out), EXIT_INVALID);
+    assert_int_equal(report("/tmp/no/such/run", NULL, out), EXIT_USAGE);
+    made m = {0};
+    add_case(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx2", 100, 9);
+    assert_int_equal(report(store(&m, "nopeer"), "--versus=onednn", out), EXIT_USAGE);
+}
+
+static void test_without_gnuplot(void **state)
+{
+    (void)state;
+    made m = {0};
+    add_case(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx2", 100, 9);
+    const char *dir = store(&m, "nogp");
+    char out[256], *path = strdup(getenv("PATH"));
+    snprintf(out, sizeof out, "%s/nogp-out", folder);
+    setenv("PATH", "/nowhere", 1);
+    assert_int_equal(report(dir, NULL, out), EXIT_USAGE);
+    setenv("PATH", path, 1);
+    free(path);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    return mkdtemp(folder) == NULL;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    char command[64];
+    if (getenv("KEEP") != NULL) return printf("kept: %s\n", folder) < 0;
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_best),
+        cmocka_unit_test(test_overlap_is_no_difference),
+        cmocka_unit_test(test_labels_apart),
+        cmocka_unit_test(test_verdict_yes),
+        cmocka_unit_test(test_verdict_no),
+        cmocka_unit_test(test_verdict_without_intervals),
+        cmocka_unit_test(test_verdict_from_some_channels_on),
+        cmocka_unit_test(test_verdict_one_variant),
+        cmocka_unit_test(test_page),
+        cmocka_unit_test(test_partial_runs),
+        cmocka_unit_test(test_without_gnuplot),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
