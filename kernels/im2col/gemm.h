@@ -53,14 +53,14 @@ typedef struct {
     int threads;
 } gemm_call;
 
-#define gemm_rows ISA_NAME(gemm_rows)
-#define gemm_transposed ISA_NAME(gemm_transposed)
-#define gemm_block ISA_NAME(gemm_block)
-#define gemm_pack_a ISA_NAME(gemm_pack_a)
-#define gemm_pack_b ISA_NAME(gemm_pack_b)
-#define gemm_run ISA_NAME(gemm_run)
-#define gemm_tile ISA_NAME(gemm_tile)
-#define gemm_tile_sizes ISA_NAME(gemm_tile_sizes)
+#define gemm_rows ISA_NAME(im2col_gemm_rows)
+#define gemm_transposed ISA_NAME(im2col_gemm_transposed)
+#define gemm_block ISA_NAME(im2col_gemm_block)
+#define gemm_pack_a ISA_NAME(im2col_gemm_pack_a)
+#define gemm_pack_b ISA_NAME(im2col_gemm_pack_b)
+#define gemm_run ISA_NAME(im2col_gemm_run)
+#define gemm_tile ISA_NAME(im2col_gemm_tile)
+#define gemm_tile_sizes ISA_NAME(im2col_gemm_tile_sizes)
 
 gemm_fill gemm_rows, gemm_transposed; /* matrix: const gemm_matrix * */
 

@@ -26,11 +26,11 @@ typedef struct {
     int64_t column, columns;
 } lowered_block;
 
-#define lower_describe ISA_NAME(lower_describe)
-#define lower_nhwc ISA_NAME(lower_nhwc)
-#define lower_nchw ISA_NAME(lower_nchw)
-#define lower_nhwc_add ISA_NAME(lower_nhwc_add)
-#define lower_nchw_add ISA_NAME(lower_nchw_add)
+#define lower_describe ISA_NAME(im2col_lower_describe)
+#define lower_nhwc ISA_NAME(im2col_lower_nhwc)
+#define lower_nchw ISA_NAME(im2col_lower_nchw)
+#define lower_nhwc_add ISA_NAME(im2col_lower_nhwc_add)
+#define lower_nchw_add ISA_NAME(im2col_lower_nchw_add)
 
 /* Everything but src, for group g of p. */
 lowering lower_describe(const conv_problem *p, int64_t g);
