@@ -26,11 +26,11 @@ typedef struct {
 
 static int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
-/* The outputs within `outputs` whose tap reads a source element in [in, in_end). */
+/* The outputs within `outputs` whose tap reads a source element in [in, in_end); empty ones lie within, too. */
 static interval meeting(const conv_axis *a, int64_t tap, int64_t in, int64_t in_end, interval outputs)
 {
     int64_t offset = tap * a->dilation - a->pad_before;
-    interval i = {most(outputs.from, ceil_div(in - offset, a->stride)),
+    interval i = {least(outputs.end, most(outputs.from, ceil_div(in - offset, a->stride))),
                   least(outputs.end, ceil_div(in_end - offset, a->stride))};
     if (i.end < i.from) i.end = i.from;
     return i;

@@ -1,0 +1,240 @@
+/* Lowering + cblas_sgemm of OpenBLAS, its OpenMP build: what a framework without kernels of its own does.
+ *
+ * A block of output pixels is lowered in parallel (im2col/lower.h, the same code as ours), multiplied by one
+ * sgemm, and finished; the block is large enough that sgemm's packing of the weights is amortised, and no
+ * larger, so that scratch does not grow with the batch. A 1x1 convolution of stride 1 multiplies src where it
+ * lies. NHWC. Refuses rank 3, other builds of OpenBLAS (their threads would not be ours), and a core type
+ * beyond SEPBENCH_MAX_ISA (OpenBLAS fixes it when it is loaded). No depthwise: it is not a matrix product. */
+#define ISA base /* of the lowering: it copies, through libc's memcpy, which picks its own instructions */
+
+#include <cblas.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../conv.h"
+#include "../im2col/lower.h"
+#include "../im2col/reduce.h"
+#include "../plan.h"
+
+typedef struct {
+    conv_plan head;
+    bool direct;           /* the lowered matrix is src */
+    int64_t pixels, block; /* of the batch, and per sgemm */
+    int64_t columns, oc;   /* of the lowered matrix, of weights: per group */
+    size_t gradient;       /* offset in scratch of a block of masked diff_dst, behind the lowered block */
+} openblas_plan;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
+
+/* ---- the passes ---------------------------------------------------------------------------------------------
+ */
+
+enum { STRIP = 16 }; /* pixels per task around sgemm */
+
+static void lower_block(const lowering *l, int64_t pixel, int64_t pixels, int64_t columns, float *to,
+                        int threads)
+{
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < pixels; i += STRIP)
+        lower_nhwc(l, pixel + i, least(STRIP, pixels - i), 0, columns, to + i * columns, columns);
+}
+
+/* Bias and ReLU on dst[pixels][oc], rows ld apart. */
+static void finish(const openblas_plan *m, const float *bias, float *dst, int64_t pixels)
+{
+    bool relu = m->head.problem.post_op == CONV_POST_RELU;
+    int64_t ld = m->head.problem.oc;
+    if (bias == NULL && !relu) return;
+#pragma omp parallel for schedule(static) num_threads(m->head.context.threads)
+    for (int64_t i = 0; i < pixels; i++)
+#pragma omp simd
+        for (int64_t o = 0; o < m->oc; o++) {
+            float value = dst[i * ld + o] + (bias ? bias[o] : 0);
+            dst[i * ld + o] = relu && !(value > 0) ? 0 : value;
+        }
+}
+
+static void forward(const openblas_plan *m, const conv_args *args)
+{
+    const conv_problem *p = &m->head.problem;
+    for (int64_t g = 0; g < p->groups; g++) {
+        lowering l = lower_describe(p, g);
+        l.src = args->src;
+        for (int64_t i = 0; i < m->pixels; i += m->block) {
+            int64_t pixels = least(m->block, m->pixels - i);
+            const float *col = m->direct ? args->src + i * p->ic + l.first : args->scratch;
+            float *dst = args->dst + i * p->oc + g * m->oc;
+            if (!m->direct) lower_block(&l, i, pixels, m->columns, args->scratch, m->head.context.threads);
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)pixels, (blasint)m->oc,
+                        (blasint)m->columns, 1, col, (blasint)(m->direct ? p->ic : m->columns),
+                        args->weights + g * m->oc, (blasint)p->oc, 0, dst, (blasint)p->oc);
+            finish(m, p->bias ? args->bias + g * m->oc : NULL, dst, pixels);
+        }
+    }
+}
+
+/* diff_dst of a block: as it lies, or masked by ReLU into scratch. *ld is the distance of its rows. */
+static const float *gradient(const openblas_plan *m, const conv_args *args, int64_t g, int64_t pixel,
+                             int64_t pixels, int64_t *ld)
+{
+    const conv_problem *p = &m->head.problem;
+    const float *from = args->diff_dst + pixel * p->oc + g * m->oc;
+    *ld = p->oc;
+    if (p->post_op != CONV_POST_RELU) return from;
+    const float *dst = args->dst + pixel * p->oc + g * m->oc;
+    float *to = (float *)((char *)args->scratch + m->gradient);
+    *ld = m->oc;
+#pragma omp parallel for schedule(static) num_threads(m->head.context.threads)
+    for (int64_t i = 0; i < pixels; i++)
+#pragma omp simd
+        for (int64_t o = 0; o < m->oc; o++)
+            to[i * m->oc + o] = dst[i * p->oc + o] > 0 ? from[i * p->oc + o] : 0;
+    return to;
+}
+
+static void set_zero(float *to, int64_t count, int threads)
+{
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < count; i++) to[i] = 0;
+}
+
+static void backward_data(const openblas_plan *m, const conv_args *args)
+{
+    const conv_problem *p = &m->head.problem;
+    int threads = m->head.context.threads;
+    if (!m->direct) set_zero(args->diff_src, conv_problem_sizes(p).src, threads);
+    for (int64_t g = 0; g < p->groups; g++) {
+        lowering l = lower_describe(p, g);
+        for (int64_t i = 0; i < m->pixels; i += m->block) {
+            lowered_block b = {i, least(m->block, m->pixels - i), 0, m->columns};
+            int64_t ld;
+            const float *diff = gradient(m, args, g, i, b.pixels, &ld);
+            float *col = m->direct ? args->diff_src + i * p->ic + l.first : args->scratch;
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)b.pixels, (blasint)m->columns,
+                        (blasint)m->oc, 1, diff, (blasint)ld, args->weights + g * m->oc, (blasint)p->oc, 0, col,
+                        (blasint)(m->direct ? p->ic : m->columns));
+            if (!m->direct) lower_nhwc_add(&l, b, col, m->columns, args->diff_src, threads);
+        }
+    }
+}
+
+static void backward_weights(const openblas_plan *m, const conv_args *args)
+{
+    const conv_problem *p = &m->head.problem;
+    int threads = m->head.context.threads;
+    for (int64_t g = 0; g < p->groups; g++) {
+        lowering l = lower_describe(p, g);
+        l.src = args->src;
+        for (int64_t i = 0; i < m->pixels; i += m->block) {
+            int64_t pixels = least(m->block, m->pixels - i), ld;
+            const float *diff = gradient(m, args, g, i, pixels, &ld);
+            const float *col = m->direct ? args->src + i * p->ic + l.first : args->scratch;
+            if (!m->direct) lower_block(&l, i, pixels, m->columns, args->scratch, threads);
+            cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)m->columns, (blasint)m->oc,
+                        (blasint)pixels, 1, col, (blasint)(m->direct ? p->ic : m->columns), diff, (blasint)ld,
+                        args->accumulate || i > 0 ? 1 : 0, args->diff_weights + g * m->oc, (blasint)p->oc);
+        }
+    }
+    if (p->bias) reduce_bias(p, args, args->scratch, threads);
+}
+
+static conv_status execute(const conv_plan *plan, const conv_args *args)
+{
+    const openblas_plan *m = (const openblas_plan *)plan;
+    int threads = plan->context.threads, before = omp_get_max_threads();
+    /* The OpenMP build asks omp_get_max_threads() at every call, unless it was last told to use one thread. */
+    if (before != threads) omp_set_num_threads(threads);
+    if (openblas_get_num_threads() != threads) openblas_set_num_threads(threads);
+    if (plan->pass == CONV_FORWARD) forward(m, args);
+    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
+        backward_data(m, args);
+    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD) backward_weights(m, args);
+    if (before != threads) omp_set_num_threads(before);
+    return CONV_OK;
+}
+
+/* ---- plan ---------------------------------------------------------------------------------------------------
+ */
+
+/* The widest instruction set of each of OpenBLAS's x86 core types; those not listed need no more than base. */
+static cpu_isa core_isa(const char *core)
+{
+    static const struct {
+        const char *core;
+        cpu_isa isa;
+    } cores[] = {{"SkylakeX", CPU_AVX512},  {"Cooperlake", CPU_AVX512}, {"SapphireRapids", CPU_AVX512},
+                 {"Haswell", CPU_AVX2},     {"Zen", CPU_AVX2},          {"Excavator", CPU_AVX2},
+                 {"Sandybridge", CPU_AVX2}, {"Bulldozer", CPU_AVX2},    {"Piledriver", CPU_AVX2},
+                 {"Steamroller", CPU_AVX2}};
+    for (size_t i = 0; i < sizeof cores / sizeof *cores; i++)
+        if (strcasecmp(core, cores[i].core) == 0) return cores[i].isa;
+    return CPU_BASE;
+}
+
+static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    (void)self, (void)pass;
+    if (openblas_get_parallel() != OPENBLAS_OPENMP) return "this OpenBLAS is not the OpenMP build";
+    if (core_isa(openblas_get_corename()) > cpu_allowed())
+        return "OpenBLAS runs wider instructions than SEPBENCH_MAX_ISA allows: set OPENBLAS_CORETYPE "
+               "(Haswell for avx2, Nehalem for base)";
+    return p->rank == 3 ? "rank 3" : NULL;
+}
+
+static bool is_direct(const conv_problem *p)
+{
+    for (int i = 0; i < CONV_AXES; i++) {
+        const conv_axis *a = &p->axis[i];
+        if (a->kernel != 1 || a->stride != 1 || a->pad_before != 0 || conv_out(a) != a->in) return false;
+    }
+    return true;
+}
+
+static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                        conv_plan **out, conv_error *err)
+{
+    enum { LEAST_PIXELS = 1024 }; /* per sgemm, or it would spend its time packing weights */
+    openblas_plan *m = conv_plan_new(sizeof *m, self, p, pass, ctx);
+    if (m == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    m->direct = is_direct(p);
+    m->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    m->columns = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * (p->ic / p->groups);
+    m->oc = p->oc / p->groups;
+    int64_t fits = (int64_t)(ctx->l2 / sizeof(float)) / m->columns;
+    m->block =
+        m->direct ? m->pixels : parts(m->pixels, parts(m->pixels, fits > LEAST_PIXELS ? fits : LEAST_PIXELS));
+    m->gradient = m->direct ? 0 : conv_align((size_t)(m->block * m->columns) * sizeof(float));
+    bool masked = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
+    size_t bias = pass != CONV_FORWARD && p->bias ? reduce_bias_bytes(p) : 0;
+    m->head.scratch_bytes = m->gradient + (masked ? (size_t)(m->block * m->oc) * sizeof(float) : 0);
+    if (bias > m->head.scratch_bytes) m->head.scratch_bytes = bias;
+    int64_t most = m->columns > m->block ? m->columns : m->block;
+    if (p->ic > INT32_MAX || most > INT32_MAX) {
+        free(m);
+        return conv_fail(err, CONV_REFUSED, "a matrix has %lld rows: OpenBLAS counts to 2^31-1",
+                         (long long)most);
+    }
+    snprintf(m->head.note, sizeof m->head.note, "%s, %lld pixels per sgemm", openblas_get_corename(),
+             (long long)m->block);
+    *out = &m->head;
+    return CONV_OK;
+}
+
+static const char *version(void)
+{
+    static char text[96]; /* the same bytes whoever writes them */
+    snprintf(text, sizeof text, "%.90s", openblas_get_config());
+    return text;
+}
+
+#define COMMON                                                                                                 \
+    .name = "openblas", .isa = CPU_BASE, .peer = true, .layouts = 1u << CONV_NHWC, .version = version,         \
+    .refuse = refuse, .plan = plan, .execute = execute
+
+static const conv_impl dense = {COMMON, .variant = CONV_DENSE, .summary = "lowering + OpenBLAS's sgemm"};
+static const conv_impl pointwise = {COMMON, .variant = CONV_POINTWISE, .summary = "OpenBLAS's sgemm"};
+
+extern const conv_impl *const openblas_impls[CONV_VARIANT_COUNT];
+const conv_impl *const openblas_impls[CONV_VARIANT_COUNT] = {&dense, NULL, &pointwise, NULL};
