@@ -296,7 +296,7 @@ static bool add_row(selection *out, const record_row *row)
     return true;
 }
 
-static bool add_group(const plan *p, const group *g, selection *out)
+static bool add_group(const plan *p, const group *g, int index, selection *out)
 {
     size_t count;
     const conv_entry *e = conv_entries(&count);
@@ -305,6 +305,7 @@ static bool add_group(const plan *p, const group *g, selection *out)
         if (p->options->impls != NULL && !is_listed(p->options->impls, e[i].name)) continue;
         if (p->options->exact && e[i].impl != NULL && e[i].impl->inexact) continue;
         record_row row = {.problem = g->problem, .pass = g->pass, .threads = g->threads, .cache = g->cache};
+        row.group = index;
         record_clear_measured(&row);
         snprintf(row.suite, sizeof row.suite, "%s", g->source->suite);
         snprintf(row.layer, sizeof row.layer, "%s", g->source->layer);
@@ -333,7 +334,7 @@ int select_cases(const select_options *options, selection *out)
     size_t count;
     groups = list_groups(&p, &count);
     bool fits = groups != NULL;
-    for (size_t i = 0; fits && i < count; i++) fits = add_group(&p, &groups[i], out);
+    for (size_t i = 0; fits && i < count; i++) fits = add_group(&p, &groups[i], (int)i, out);
     if (!fits)
         code = cli_error("no memory for the list of cases");
     else if (p.problems.count == 0)
@@ -348,6 +349,13 @@ done:
     free(groups);
     suite_free(&p.problems);
     return code;
+}
+
+size_t select_group_end(const selection *s, size_t first)
+{
+    size_t end = first + 1;
+    while (end < s->count && s->rows[end].group == s->rows[first].group) end++;
+    return end;
 }
 
 void select_free(selection *s)

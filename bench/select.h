@@ -31,5 +31,7 @@ extern const struct argp select_argp;
  * empty selection is a usage error. */
 int select_cases(const select_options *options, selection *out);
 void select_free(selection *s);
+/* The row after the last one of the group that row `first` begins. */
+size_t select_group_end(const selection *s, size_t first);
 
 #endif

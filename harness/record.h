@@ -35,6 +35,7 @@ typedef struct {
     cpu_isa isa;
     int threads;
     cache_mode cache;
+    int group; /* rows of one problem, pass, threads and cache mode share a number; not stored */
 
     case_status status;
     char reason[160]; /* why refused/skipped/wrong/failed; for ok rows a note such as "nchw by transpose" */

@@ -1,0 +1,214 @@
+/* sepbench verify: the cases that bench would time, each against the oracle, one line per case. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../harness/cli.h"
+#include "../harness/machine.h"
+#include "../harness/verify.h"
+#include "commands.h"
+#include "select.h"
+
+enum { KEY_ORACLE = 0x200, KEY_SEED, KEY_QUIET };
+
+typedef struct {
+    select_options select;
+    double oracle_flops;
+    uint64_t seed;
+    bool quiet;
+    int code; /* of a bad value */
+} verify_arguments;
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    verify_arguments *a = state->input;
+    double gflop;
+    int64_t seed;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &a->select; return 0;
+    case KEY_ORACLE:
+        if (!cli_parse_real(arg, 0, 1e9, &gflop))
+            a->code = cli_error("--oracle: '%s' is not a number of GFLOP from 0 to 1e9", arg);
+        else
+            a->oracle_flops = gflop * 1e9;
+        return 0;
+    case KEY_SEED:
+        if (!cli_parse_int(arg, 0, INT64_MAX, &seed))
+            a->code = cli_error("--seed: '%s' is not a whole number", arg);
+        else
+            a->seed = (uint64_t)seed;
+        return 0;
+    case KEY_QUIET: a->quiet = true; return 0;
+    case ARGP_KEY_ARG:
+        state->next--; /* all the rest at once */
+        a->select.problems = state->argv + state->next;
+        a->select.problem_count = state->argc - state->next;
+        state->next = state->argc;
+        return 0;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* ---- one group -------------------------------------------------------------------------------------- */
+
+/* What is checked of a case: whole numbers must come out exactly, real ones within their bound, and gradients
+ * also when they are added to what is there. */
+static const struct {
+    const char *name;
+    fill_kind kind;
+    bool accumulate;
+} checks[] = {{"integers", FILL_INTEGERS, false},
+              {"reals", FILL_REALS, false},
+              {"integers, accumulated", FILL_INTEGERS, true}};
+
+enum { CHECKS = sizeof checks / sizeof *checks };
+
+typedef struct {
+    case_status status;
+    const char *check; /* that failed */
+    char text[256];    /* why not ok */
+    int64_t values;    /* compared, in all checks */
+    double error;      /* largest of the real ones */
+} outcome;
+
+typedef struct {
+    const verify_arguments *arguments;
+    outcome *outcomes; /* room for the rows of the largest group */
+    int of_status[CASE_STATUS_COUNT];
+    int bound_threads;
+} session;
+
+static void set_outcome(outcome *o, case_status status, const char *check, const char *text)
+{
+    o->status = status;
+    o->check = check;
+    snprintf(o->text, sizeof o->text, "%s", text);
+}
+
+static case_status status_of(conv_status s)
+{
+    return s == CONV_REFUSED ? CASE_REFUSED : s == CONV_NO_MEMORY ? CASE_SKIPPED : CASE_FAILED;
+}
+
+static void check_row(verify_reference *reference, int check, const record_row *row, outcome *o)
+{
+    conv_context context = machine_context(row->threads);
+    verify_result result = {0};
+    conv_error err = {""};
+    conv_status status =
+        verify_against(reference, conv_find(row->impl, row->problem.variant), &context, &result, &err);
+    if (status != CONV_OK) {
+        set_outcome(o, status_of(status), checks[check].name, err.text);
+    } else if (!result.ok) {
+        set_outcome(o, CASE_WRONG, checks[check].name, result.where);
+    } else {
+        o->values += result.checked;
+        if (checks[check].kind == FILL_REALS) o->error = result.max_abs_error;
+    }
+}
+
+static void print_outcome(const record_row *row, const outcome *o, const verify_arguments *a)
+{
+    static const char bench[] = "sepbench bench";
+    char name[CASE_NAME_MAX], repro[CASE_NAME_MAX + 128];
+    record_case_name(row, name);
+    if (o->status == CASE_OK) {
+        if (!a->quiet)
+            printf("ok       %s: %lld values, error at most %.2g\n", name, (long long)o->values, o->error);
+    } else if (o->status == CASE_WRONG) {
+        record_repro(row, repro, sizeof repro);
+        printf("WRONG    %s: %s: %s\n         repro: sepbench verify%s --seed %llu\n", name, o->check, o->text,
+               repro + sizeof bench - 1, (unsigned long long)a->seed);
+    } else if (o->status != CASE_REFUSED || !a->quiet) {
+        printf("%-9s%s: %s\n", case_status_name(o->status), name, o->text);
+    }
+}
+
+/* One reference at a time: the oracle's work is shared by the group's implementations, its memory is not. */
+static void verify_group(const record_row *rows, size_t count, session *s)
+{
+    const verify_arguments *a = s->arguments;
+    for (size_t i = 0; i < count; i++) {
+        s->outcomes[i] = (outcome){.status = CASE_OK};
+        if (rows[i].status == CASE_REFUSED) set_outcome(&s->outcomes[i], CASE_REFUSED, NULL, rows[i].reason);
+    }
+    for (int c = 0; c < CHECKS && !cli_interrupted(); c++) {
+        bool gradients = rows->pass == CONV_BACKWARD || rows->pass == CONV_BACKWARD_WEIGHTS;
+        if (checks[c].accumulate && !gradients) continue;
+        verify_options options = {checks[c].kind, a->seed, a->oracle_flops, checks[c].accumulate};
+        verify_reference *reference = NULL;
+        conv_error err = {""};
+        conv_status status = verify_prepare(&rows->problem, rows->pass, &options, &reference, &err);
+        for (size_t i = 0; i < count && !cli_interrupted(); i++) {
+            if (s->outcomes[i].status != CASE_OK) continue;
+            if (status == CONV_OK)
+                check_row(reference, c, &rows[i], &s->outcomes[i]);
+            else
+                set_outcome(&s->outcomes[i], status_of(status), checks[c].name, err.text);
+        }
+        verify_release(reference);
+    }
+    if (cli_interrupted()) return; /* half a case is none */
+    for (size_t i = 0; i < count; i++) {
+        print_outcome(&rows[i], &s->outcomes[i], a);
+        s->of_status[s->outcomes[i].status]++;
+    }
+    fflush(stdout);
+}
+
+static void verify_cases(const selection *cases, session *s)
+{
+    for (size_t first = 0, end; first < cases->count && !cli_interrupted(); first = end) {
+        const record_row *row = &cases->rows[first];
+        char why[256];
+        if (row->threads != s->bound_threads && !machine_bind_threads(row->threads, why, sizeof why))
+            cli_warning("%s", why);
+        s->bound_threads = row->threads;
+        end = select_group_end(cases, first);
+        verify_group(row, end - first, s);
+    }
+}
+
+int cmd_verify(int argc, char **argv)
+{
+    static const struct argp_option options[] = {
+        {"oracle", KEY_ORACLE, "GFLOP", 0,
+         "work of the oracle per check; beyond it a sample of outputs is compared "
+         "(default 0.2; 0: every output)",
+         0},
+        {"seed", KEY_SEED, "N", 0, "of the data (default 1)", 0},
+        {"quiet", KEY_QUIET, NULL, 0, "only what is wrong, and the last line", 0},
+        {0}};
+    static const struct argp_child children[] = {{&select_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {
+        options,
+        parse_option,
+        "[PROBLEM...]",
+        "Checks every implementation against a double-precision oracle: on whole numbers bit "
+        "for bit, on real ones within a bound. Without a selection, the suite smoke."
+        "\vExit: 0 all right, 3 something wrong, 4 nothing could be checked.",
+        children,
+        NULL,
+        NULL};
+    verify_arguments a = {.oracle_flops = 2e8, .seed = 1, .select.default_suite = "smoke"};
+    if (cli_parse(&argp, argc, argv, &a) != 0 || a.code != EXIT_FINE) return EXIT_USAGE;
+    selection cases;
+    int code = select_cases(&a.select, &cases);
+    if (code != EXIT_FINE) return code;
+
+    session s = {.arguments = &a, .outcomes = calloc(cases.count, sizeof(outcome))};
+    if (s.outcomes == NULL) {
+        select_free(&cases);
+        return cli_error("no memory for %zu cases", cases.count);
+    }
+    cli_catch_signals();
+    verify_cases(&cases, &s);
+    printf("%zu cases: %d ok, %d wrong, %d failed, %d refused, %d skipped for lack of memory%s\n", cases.count,
+           s.of_status[CASE_OK], s.of_status[CASE_WRONG], s.of_status[CASE_FAILED], s.of_status[CASE_REFUSED],
+           s.of_status[CASE_SKIPPED], cli_interrupted() ? "; interrupted" : "");
+    free(s.outcomes);
+    select_free(&cases);
+    if (cli_interrupted()) return cli_signal_exit_code();
+    if (s.of_status[CASE_WRONG] + s.of_status[CASE_FAILED] > 0) return EXIT_WRONG;
+    return s.of_status[CASE_OK] > 0 ? EXIT_FINE : EXIT_INVALID;
+}
