@@ -247,16 +247,89 @@ static void check_passes(const char *impl_name, const char *problem, int threads
         }
 }
 
-static void test_onednn(void **state)
+static void check_all(const char *impl)
 {
-    (void)state;
     for (int threads = 1; threads <= 2; threads++) {
-        for (size_t i = 0; i < SHAPES; i++) check_passes("onednn", shapes[i], threads);
-        for (size_t i = 0; i < VOLUMES; i++) check_passes("onednn", volumes[i], threads);
+        for (size_t i = 0; i < SHAPES; i++) check_passes(impl, shapes[i], threads);
+        for (size_t i = 0; i < VOLUMES; i++) check_passes(impl, volumes[i], threads);
     }
 }
 
-static const char *const backward_names[] = {"onednn"};
+static void test_onednn(void **state)
+{
+    (void)state;
+    check_all("onednn");
+}
+
+static void test_onednn_any(void **state)
+{
+    (void)state;
+    check_all("onednn-any");
+}
+
+static const char *const backward_names[] = {"onednn", "onednn-any"};
+
+/* Whole numbers again, but rounded on the way: a wrong index still errs by 1 or more. */
+static void test_onednn_winograd(void **state)
+{
+    (void)state;
+    static const char *const squares[] = {"dense:mb1ic16ih9oc16kh3ph1", "dense:mb2ic40ih7oc24kh3ph1",
+                                          "dense:mb1ic32ih14iw6oc64kh3kw3ph1pw1",
+                                          "dense:mb1ic128ih28oc32kh3ph1"};
+    static const conv_pass passes[] = {CONV_FORWARD, CONV_BACKWARD_DATA, CONV_BACKWARD_WEIGHTS, CONV_BACKWARD};
+    for (size_t i = 0; i < sizeof squares / sizeof *squares; i++)
+        for (size_t j = 0; j < sizeof passes / sizeof *passes; j++) {
+            scenario c = {"onednn-winograd", squares[i], passes[j], 2, .bias = true, .relu = true};
+            const conv_problem p = parse(&c);
+            const conv_impl *impl = conv_find(c.impl, CONV_DENSE);
+            if (impl == NULL) skip();
+            if (conv_refuse(impl, &p, c.pass) != NULL) skip(); /* needs AVX-512 */
+            check(&c, 0.25);
+        }
+}
+
+static void test_winograd_refuses(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *problem, *word;
+    } refused[] = {{"dense:mb1ic16ih9oc16kh5ph2", "3x3"},         {"dense:mb1ic16ih9oc16kh3ph1sh2", "stride"},
+                   {"dense:mb1ic16ih9oc16kh3ph2dh1", "dilation"}, {"dense:g2mb1ic32ih9oc32kh3ph1", "groups"},
+                   {"dense:mb1ic8ih9oc16kh3ph1", "channels"},     {"dense:mb1ic16ih4oc16kh3ph1", "5x5"}};
+    const conv_impl *impl = conv_find("onednn-winograd", CONV_DENSE);
+    if (impl == NULL) skip();
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const conv_problem p = parse(&(scenario){.problem = refused[i].problem});
+        const char *reason = conv_refuse(impl, &p, CONV_FORWARD);
+        assert_non_null(reason);
+        assert_non_null(strstr(reason, refused[i].word));
+    }
+}
+
+/* In an own layout dst is written by leave, and execute does not look at src again. */
+static void test_execute_keeps_to_private_copies(void **state)
+{
+    (void)state;
+    const conv_problem p = parse(&(scenario){.problem = "dense:mb1ic16ih9oc16kh3ph1"});
+    const conv_impl *impl = conv_find("onednn-winograd", p.variant);
+    if (impl == NULL || conv_refuse(impl, &p, CONV_FORWARD) != NULL) skip();
+    conv_plan *plan = plan_or_fail(impl, &p, CONV_FORWARD, 1, false);
+    conv_sizes s = conv_problem_sizes(&p);
+    tensors in = make_inputs(&p), out = make_outputs(&p, false);
+    void *packed = allocate(plan->packed_bytes), *scratch = allocate(plan->scratch_bytes);
+    conv_args args = {
+        .src = in.src, .weights = in.weights, .packed = packed, .scratch = scratch, .dst = out.dst};
+    assert_int_equal(conv_pack(plan, in.weights, NULL, packed), CONV_OK);
+    assert_int_equal(conv_enter(plan, &args), CONV_OK);
+    memset(in.src, 0xff, (size_t)s.src * sizeof *in.src);
+    assert_int_equal(conv_execute(plan, &args), CONV_OK);
+    for (int64_t i = 0; i < s.dst; i++) assert_true(isnan(out.dst[i]));
+    assert_int_equal(conv_leave(plan, &args), CONV_OK);
+    for (int64_t i = 0; i < s.dst; i++) assert_false(isnan(out.dst[i]));
+    conv_plan_destroy(plan);
+    free_tensors(&in), free_tensors(&out);
+    free(packed), free(scratch);
+}
 
 static void test_accumulate(void **state)
 {
@@ -299,8 +372,7 @@ static void test_threads_are_restored(void **state)
     conv_plan_destroy(plan);
 }
 
-/* ---- the ISA cap: oneDNN fixes its own at the first primitive, so a fresh process is asked
- * ------------------- */
+/* ---- the ISA cap: oneDNN fixes its own at the first primitive, so a fresh process is asked ---------- */
 
 static int print_kernels(void)
 {
@@ -352,6 +424,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_isa_cap),
         cmocka_unit_test(test_onednn),
+        cmocka_unit_test(test_onednn_any),
+        cmocka_unit_test(test_onednn_winograd),
+        cmocka_unit_test(test_winograd_refuses),
+        cmocka_unit_test(test_execute_keeps_to_private_copies),
         cmocka_unit_test(test_accumulate),
         cmocka_unit_test(test_first_layer_skips_diff_src),
         cmocka_unit_test(test_refusals_are_words),

@@ -122,6 +122,8 @@ const char *onednn_version(void);
 
 /* onednn_conv.c: what all names refuse, and the plan function of all of them. */
 const char *onednn_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass);
+/* Also what its Winograd refuses. */
+const char *onednn_winograd_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass);
 conv_status onednn_create(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                           conv_plan **plan, conv_error *err);
 

@@ -11,6 +11,7 @@
  * is where the user needs them; accumulate adds in that same reorder. Activations are NHWC, or with
  * own_layout what oneDNN prefers, reached through enter and leave.
  * Refuses trailing padding of minus one stride or less, as oneDNN's argument check does. */
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -100,8 +101,7 @@ static dnnl_memory_desc_t query(dnnl_primitive_desc_t pd, dnnl_query_t what)
     return *dnnl_primitive_desc_query_md(pd, what, 0);
 }
 
-/* ---- primitive descriptors
- * ----------------------------------------------------------------------------------- */
+/* ---- primitive descriptors -------------------------------------------------------------------------- */
 
 static dnnl_primitive_desc_t create(maker *m, const void *desc, bool relu, dnnl_primitive_desc_t hint,
                                     const char *what)
@@ -162,8 +162,7 @@ static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p
     return pd;
 }
 
-/* ---- slots
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- slots ------------------------------------------------------------------------------------------ */
 
 /* A user's input as the primitive wants it: in place, or through enter into plan-private memory. */
 static int input(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at)
@@ -232,8 +231,17 @@ static void note(maker *m, dnnl_primitive_desc_t pd)
         snprintf(text + length, size - length, "%s%s", length > 0 ? " + " : "", name);
 }
 
-/* ---- stages
- * -------------------------------------------------------------------------------------------------------- */
+/* "blocked: jit:avx512_core", or nhwc where oneDNN preferred that and nothing is reordered. */
+static void note_layout(onednn_plan *plan)
+{
+    char kernels[sizeof plan->base.note];
+    memcpy(kernels, plan->base.note, sizeof kernels);
+    const char *layout = plan->used[AT_PRIVATE] > 0 ? "blocked" : "nhwc";
+    int length = (int)(sizeof plan->base.note - strlen(layout) - sizeof ": ");
+    snprintf(plan->base.note, sizeof plan->base.note, "%s: %.*s", layout, length, kernels);
+}
+
+/* ---- stages ----------------------------------------------------------------------------------------- */
 
 /* One forward convolution. src: its slot, or -1 for the user's; dst_at: AT_DST, or memory for a new slot.
  * Returns dst's slot. */
@@ -334,9 +342,7 @@ static void backward_weights(maker *m, const conv_problem *p, int src, int diff_
     if (bias >= 0) deliver_gradient(m, bias, &s.bias, AT_DIFF_BIAS);
 }
 
-/* ---- plans
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- plans ------------------------------------------------------------------------------------------ */
 
 static void single(maker *m, const conv_problem *p, conv_pass pass)
 {
@@ -394,5 +400,43 @@ conv_status onednn_create(const conv_impl *self, const conv_problem *p, conv_pas
                .impl = (const onednn_impl *)self,
                .keep = pass == CONV_FORWARD && ctx->keep_workspace};
     if (m.b.status == CONV_OK) (self->variant == CONV_SEPARABLE ? separable : single)(&m, p, pass);
+    if (m.b.status == CONV_OK && m.impl->own_layout) note_layout(m.b.plan);
     return onednn_finish(&m.b, plan);
+}
+
+/* Whether oneDNN has primitives for it can only be asked; describing one compiles nothing. */
+static bool described(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    const conv_context ctx = {.threads = omp_get_max_threads()};
+    maker m = {.b = onednn_begin(self, p, pass, &ctx, NULL), .impl = (const onednn_impl *)self};
+    shape s;
+    dnnl_primitive_desc_t pd = NULL;
+    if (describe(&m.b, p, &s)) {
+        dnnl_memory_desc_t src = request(&m, -1, &s.src), dst = request(&m, -1, &s.dst);
+        if (pass == CONV_FORWARD) pd = forward_pd(&m, p, &s, false, src, dst);
+        if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA) pd = backward_data_pd(&m, p, &s, src, dst);
+        if (pd != NULL) dnnl_primitive_desc_destroy(pd);
+        if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
+            pd = backward_weights_pd(&m, p, &s, src, dst);
+            if (pd != NULL) dnnl_primitive_desc_destroy(pd);
+        }
+    }
+    conv_plan *plan = NULL;
+    bool yes = onednn_finish(&m.b, &plan) == CONV_OK;
+    if (yes) onednn_destroy(plan);
+    return yes;
+}
+
+const char *onednn_winograd_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
+    if (p->rank != 2 || h->kernel != 3 || w->kernel != 3) return "kernels other than 3x3";
+    if (h->stride != 1 || w->stride != 1) return "strides other than 1";
+    if (h->dilation != 1 || w->dilation != 1) return "dilation";
+    if (p->groups != 1) return "groups other than 1";
+    if (p->ic < 16 || p->oc < 16) return "fewer than 16 channels: its error bound starts there";
+    if (conv_out(h) < 5 || conv_out(w) < 5) return "outputs below 5x5: its error bound starts there";
+    const char *reason = onednn_refuse(self, p, pass);
+    if (reason != NULL) return reason;
+    return described(self, p, pass) ? NULL : "oneDNN has no Winograd for these sizes, pass and instruction set";
 }

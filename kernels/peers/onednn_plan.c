@@ -13,7 +13,7 @@
 #include "../plan.h"
 #include "onednn.h"
 
-/* ---- engine, version, errors --------------------------------------------------------------------------- */
+/* ---- engine, version, errors ------------------------------------------------------------------------ */
 
 static dnnl_engine_t shared_engine;
 static dnnl_status_t cap_status, engine_status;
@@ -59,7 +59,7 @@ bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what)
     return b->status == CONV_OK;
 }
 
-/* ---- building ------------------------------------------------------------------------------------------- */
+/* ---- building --------------------------------------------------------------------------------------- */
 
 int onednn_add_slot(onednn_builder *b, const dnnl_memory_desc_t *md, onednn_place at)
 {
@@ -165,8 +165,7 @@ bool onednn_same_bytes(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b)
     return true;
 }
 
-/* ---- a plan's life ----------------------------------------------------------------------------------------
- */
+/* ---- a plan's life ---------------------------------------------------------------------------------- */
 
 /* Sets the caller's OpenMP thread count and returns what it was. */
 static int swap_threads(int threads)
@@ -229,8 +228,7 @@ void onednn_destroy(conv_plan *base)
     free(plan);
 }
 
-/* ---- running a phase
- * ------------------------------------------------------------------------------------------ */
+/* ---- running a phase -------------------------------------------------------------------------------- */
 
 static bool wanted(const onednn_step *step, onednn_phase phase, const conv_args *args)
 {
