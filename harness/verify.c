@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "job.h"
 #include "oracle.h"
 
 /* Consecutive columns of one row of one output tensor; at: its first element in value[] and magnitude[]. */
@@ -227,102 +228,6 @@ void verify_release(verify_reference *r)
     free(r);
 }
 
-/* ---- running ---------------------------------------------------------------------------------------- */
-
-/* A plan with its buffers. */
-typedef struct {
-    conv_plan *plan;
-    void *packed, *scratch, *workspace;
-} job;
-
-static void finish_job(job *j)
-{
-    conv_plan_destroy(j->plan);
-    buffer_free(j->packed);
-    buffer_free(j->scratch);
-    buffer_free(j->workspace);
-}
-
-static bool job_intact(const job *j, const char **which)
-{
-    const struct {
-        const void *buffer;
-        const char *name;
-    } all[] = {{j->packed, "packed weights"}, {j->scratch, "scratch"}, {j->workspace, "workspace"}};
-    for (int i = 0; i < 3; i++)
-        if (all[i].buffer != NULL && !buffer_intact(all[i].buffer)) {
-            *which = all[i].name;
-            return false;
-        }
-    return true;
-}
-
-/* A buffer of NaNs; NULL for no bytes. */
-static bool poisoned(size_t bytes, void **buffer)
-{
-    *buffer = bytes == 0 ? NULL : buffer_alloc(bytes);
-    if (*buffer != NULL) memset(*buffer, 0xFF, bytes);
-    return bytes == 0 || *buffer != NULL;
-}
-
-static conv_status start_job(job *j, const conv_impl *impl, const conv_problem *p, conv_pass pass,
-                             const conv_context *ctx, const conv_args *args, conv_error *err)
-{
-    conv_status status = conv_plan_create(impl, p, pass, ctx, &j->plan, err);
-    if (status != CONV_OK) return status;
-    if (!poisoned(j->plan->packed_bytes, &j->packed) || !poisoned(j->plan->scratch_bytes, &j->scratch) ||
-        (j->workspace == NULL && !poisoned(j->plan->workspace_bytes, &j->workspace)))
-        return conv_fail(err, CONV_NO_MEMORY, "no memory for scratch (%zu MB) or packed weights (%zu MB)",
-                         j->plan->scratch_bytes >> 20, j->plan->packed_bytes >> 20);
-    status = conv_pack(j->plan, args->weights, args->pointwise, j->packed);
-    return status == CONV_OK ? status : conv_fail(err, status, "packing the weights failed");
-}
-
-static conv_status run_job(job *j, conv_args args, conv_error *err)
-{
-    args.packed = j->packed;
-    args.scratch = j->scratch;
-    args.workspace = j->workspace;
-    conv_status status = conv_enter(j->plan, &args);
-    if (status == CONV_OK) status = conv_execute(j->plan, &args);
-    if (status == CONV_OK) status = conv_leave(j->plan, &args);
-    return status == CONV_OK ? status : conv_fail(err, status, "execute failed");
-}
-
-/* The forward that fills the workspace a backward plan asks for, on the same tensors. */
-static conv_status run_forward(const verify_reference *r, const conv_impl *impl, conv_context ctx, size_t bytes,
-                               void **workspace, conv_error *err)
-{
-    job forward = {0};
-    conv_args args = conv_tensors_args(&r->tensors);
-    float *dst = buffer_alloc((size_t)conv_problem_sizes(&r->p).dst * sizeof *dst);
-    float *bias = buffer_alloc((size_t)r->p.oc * sizeof *bias);
-    conv_status status =
-        dst == NULL || bias == NULL ? conv_fail(err, CONV_NO_MEMORY, "no memory for dst") : CONV_OK;
-    if (status == CONV_OK && (args.src == NULL || args.weights == NULL))
-        status = conv_fail(err, CONV_FAILED, "a workspace needs a forward, which %s has no tensors for",
-                           conv_pass_name(r->pass));
-    if (status == CONV_OK) {
-        memset(bias, 0, (size_t)r->p.oc * sizeof *bias);
-        args.dst = dst;
-        args.bias = r->p.bias ? bias : NULL;
-        ctx.keep_workspace = true;
-        status = start_job(&forward, impl, &r->p, CONV_FORWARD, &ctx, &args, err);
-    }
-    if (status == CONV_OK && forward.plan->workspace_bytes != bytes)
-        status = conv_fail(err, CONV_FAILED, "forward writes a workspace of %zu bytes, %s reads %zu",
-                           forward.plan->workspace_bytes, conv_pass_name(r->pass), bytes);
-    if (status == CONV_OK) status = run_job(&forward, args, err);
-    if (status == CONV_OK) {
-        *workspace = forward.workspace;
-        forward.workspace = NULL;
-    }
-    finish_job(&forward);
-    buffer_free(dst);
-    buffer_free(bias);
-    return status;
-}
-
 /* ---- comparing -------------------------------------------------------------------------------------- */
 
 /* The element's place in words: "dst[n 0][h 3][w 4][c 12]". */
@@ -404,7 +309,8 @@ __attribute__((format(printf, 2, 3))) static void fault(verify_result *result, c
     result->ok = false;
 }
 
-static void compare(const verify_reference *r, const conv_impl *impl, const job *j, verify_result *result)
+static void compare(const verify_reference *r, const conv_impl *impl, const conv_job *job,
+                    verify_result *result)
 {
     double closest = 0;
     const char *which;
@@ -419,7 +325,7 @@ static void compare(const verify_reference *r, const conv_impl *impl, const job 
         if (!buffer_intact(data)) fault(result, "guard overwritten: %s", tensor_names[t]);
     }
     if (!conv_tensors_intact(&r->tensors)) fault(result, "guard overwritten: an input tensor");
-    if (!job_intact(j, &which)) fault(result, "guard overwritten: %s", which);
+    if (!job_intact(job, &which)) fault(result, "guard overwritten: %s", which);
     if (input_fingerprint(r) != r->inputs) fault(result, "an input tensor was written");
 }
 
@@ -435,20 +341,16 @@ static void reset_outputs(verify_reference *r)
 conv_status verify_against(verify_reference *r, const conv_impl *impl, const conv_context *ctx,
                            verify_result *result, conv_error *err)
 {
-    job j = {0};
+    conv_job job = {0};
     conv_args args = conv_tensors_args(&r->tensors);
     args.accumulate = r->options.accumulate;
     *result = (verify_result){0};
     reset_outputs(r);
-    conv_status status = start_job(&j, impl, &r->p, r->pass, ctx, &args, err);
-    if (status == CONV_OK && r->pass != CONV_FORWARD && j.workspace != NULL) {
-        buffer_free(j.workspace);
-        j.workspace = NULL;
-        status = run_forward(r, impl, *ctx, j.plan->workspace_bytes, &j.workspace, err);
-    }
-    if (status == CONV_OK) status = run_job(&j, args, err);
-    if (status == CONV_OK) compare(r, impl, &j, result);
-    finish_job(&j);
+    conv_status status = job_start(&job, impl, &r->p, r->pass, ctx, &args, err);
+    if (status == CONV_OK) status = job_prepare(&job, &args, err);
+    if (status == CONV_OK) status = job_run(&job, args, err);
+    if (status == CONV_OK) compare(r, impl, &job, result);
+    job_finish(&job);
     return status;
 }
 
