@@ -96,6 +96,35 @@ bool report_has(const report_setting *setting, conv_variant variant, conv_pass p
 char *report_setting_name(const report_setting *setting, char *buffer, size_t size);
 const report_ceilings *report_ceilings_of(const report_data *data, int threads); /* or NULL */
 
+/* ---- report_networks.c: layers named "network:layer*N" (benchdnn's way), N times in the network */
+typedef struct {
+    const record_row *row;                       /* its problem and name */
+    const record_row *best;                      /* exact, or NULL */
+    const record_row *by_impl[REPORT_MAX_IMPLS]; /* ok rows */
+    int times;
+} network_layer;
+
+typedef struct {
+    char name[96];
+    int threads;
+    cache_mode cache;
+    int64_t mb;
+    conv_pass pass;
+    network_layer *layers;
+    size_t count, capacity;
+} report_network;
+
+typedef struct {
+    report_network *items; /* in the order of the run */
+    size_t count, capacity;
+} report_networks;
+
+bool report_networks_create(const report_data *data, report_networks *networks);
+void report_networks_destroy(report_networks *networks);
+/* Nanoseconds of all layers with their multiplicity, by impl or (impl < 0) by the best exact one of each;
+ * layers counts those that have a time, flops theirs. */
+double report_network_sum(const report_network *network, int impl, size_t *layers, double *flops);
+
 /* ---- report_style.c */
 report_impl report_style(const char *name);
 /* "0.84", "12.5", "310": three significant digits, no exponent. Returns buffer[16]. */

@@ -66,6 +66,9 @@ void chart_drop(chart *c);
 /* Moves positions (fractions of the height, in any order) apart to at least `gap`, inside [0, 1]. */
 void chart_spread(double *positions, int count, double gap);
 
+/* ---- report_map.c: begins the break-even map of that setting and its likes; false when there is none */
+bool chart_map(chart *c, const report_data *data, size_t setting, conv_pass pass);
+
 /* ---- report_svg.c */
 /* The CSS custom properties of all colours for the light, then the dark page. */
 void svg_write_variables(FILE *out, const report_data *data, bool dark);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "machine.h"
 #include "report.h"
 
 const best_filter BEST_EXACT = {.inexact = false, .peers = true, .ours = true, .prefix = NULL};
@@ -133,7 +134,6 @@ static double number_in(const json_t *object, const char *key)
 
 static void read_ceilings(report_data *data, const json_t *entry)
 {
-    static const char *const levels[] = {"l1", "l2", "l3", "dram"};
     if (!json_is_object(entry) || data->ceiling_count == REPORT_MAX_CEILINGS) return;
     report_ceilings *c = &data->ceilings[data->ceiling_count++];
     c->threads = (int)json_integer_value(json_object_get(entry, "threads"));
@@ -143,8 +143,8 @@ static void read_ceilings(report_data *data, const json_t *entry)
         c->fma_gflops[isa] = number_in(fma, cpu_isa_name((cpu_isa)isa));
         if (!(c->fma_gflops[isa] > 0)) c->fma_gflops[isa] = NAN;
     }
-    for (int level = 0; level < 4; level++) {
-        c->bandwidth_gbps[level] = number_in(bandwidth, levels[level]);
+    for (int level = 0; level < LEVEL_COUNT; level++) {
+        c->bandwidth_gbps[level] = number_in(bandwidth, memory_level_name((memory_level)level));
         if (!(c->bandwidth_gbps[level] > 0)) c->bandwidth_gbps[level] = NAN;
     }
 }

@@ -95,24 +95,36 @@ static void put_svg(FILE *out, const report_page *page, const report_plot *plot)
     fclose(in);
 }
 
+static void put_figure(FILE *out, const report_page *page, const report_plot *plot)
+{
+    fputs("<figure>", out);
+    put_svg(out, page, plot);
+    fprintf(out, "<figcaption><a href=\"%s.svg\">SVG</a> <a href=\"%s.png\">PNG</a></figcaption></figure>\n",
+            plot->name, plot->name);
+}
+
+/* The pictures of a group: first those of whole passes, then, folded away, those of a backward's parts. */
 static void put_plots(FILE *out, const report_page *page, const char *group)
 {
-    size_t g = 0, shown = 0;
+    size_t g = 0, shown = 0, parts = 0;
     while (g < sizeof groups / sizeof *groups && strcmp(groups[g].group, group) != 0) g++;
     if (g == sizeof groups / sizeof *groups) return;
-    for (size_t i = 0; i < page->plots->count; i++) {
-        const report_plot *plot = &page->plots->plots[i];
-        if (strcmp(plot->group, group) != 0) continue;
-        if (shown++ == 0)
-            fprintf(out, "<section id=\"%s\">\n<h2>%s</h2>\n<p class=\"note\">%s</p>\n<div class=\"plots\">\n",
-                    group, groups[g].title, groups[g].note);
-        fputs("<figure>", out);
-        put_svg(out, page, plot);
-        fprintf(out,
-                "<figcaption><a href=\"%s.svg\">SVG</a> <a href=\"%s.png\">PNG</a></figcaption></figure>\n",
-                plot->name, plot->name);
-    }
-    if (shown > 0) fputs("</div>\n</section>\n", out);
+    for (int folded = 0; folded < 2; folded++)
+        for (size_t i = 0; i < page->plots->count; i++) {
+            const report_plot *plot = &page->plots->plots[i];
+            if (strcmp(plot->group, group) != 0 || (strstr(plot->name, "backward_") != NULL) != folded)
+                continue;
+            if (shown++ == 0)
+                fprintf(out,
+                        "<section id=\"%s\">\n<h2>%s</h2>\n<p class=\"note\">%s</p>\n<div class=\"plots\">\n",
+                        group, groups[g].title, groups[g].note);
+            if (folded && parts++ == 0)
+                fputs("</div>\n<details><summary>Backward in its parts: data and weights</summary>\n<div "
+                      "class=\"plots\">\n",
+                      out);
+            put_figure(out, page, plot);
+        }
+    if (shown > 0) fputs(parts > 0 ? "</div>\n</details>\n</section>\n" : "</div>\n</section>\n", out);
 }
 
 /* ---- the template ---------------------------------------------------------------------------------------- */

@@ -18,8 +18,9 @@ void page_unmeasured(FILE *out, const report_page *page); /* rows without a time
 void page_machine(FILE *out, const report_page *page);    /* run.json as a table */
 /* report_versus.c */
 void page_versus(FILE *out, const report_page *page);
-/* report_sections.c */
+/* report_networks.c */
 void page_networks(FILE *out, const report_page *page);
+/* report_sections.c */
 void page_scaling(FILE *out, const report_page *page);
 void page_cold(FILE *out, const report_page *page);
 /* report_training.c */

@@ -161,7 +161,7 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
 /* ---- roofline ----------------------------------------------------------------------------------------------
  */
 
-static void add_roofs(chart *c, const report_data *data, const report_ceilings *roof, double from, double to)
+static void add_roofs(chart *c, const report_ceilings *roof, double from, double to)
 {
     static const char *const levels[] = {"L1", "L2", "L3", "DRAM"};
     double top = 0;
@@ -177,16 +177,15 @@ static void add_roofs(chart *c, const report_data *data, const report_ceilings *
     }
     for (int level = 0; level < 4 && top > 0; level++) {
         double gbps = roof->bandwidth_gbps[level];
-        if (isnan(gbps)) continue;
+        if (isnan(gbps) || from * gbps > top) continue; /* not measured, or nowhere the limit */
         double knee = fmin(to, fmax(top / gbps, from));
         chart_add_line(c, "", CHART_MUTED, 2, 1, false);
         chart_add_point(c, from, from * gbps, NAN, NAN);
         chart_add_point(c, knee, knee * gbps, NAN, NAN);
         char text[48], number[16];
         snprintf(text, sizeof text, "%s %s GB/s", levels[level], report_number(gbps, number));
-        chart_add_text(c, from * 1.05, from * gbps, text, CHART_MUTED, "left offset 0,0.7 font \",10\"");
+        chart_add_text(c, from, from * gbps, text, CHART_MUTED, "left offset 1.2,0.1 font \",10\"");
     }
-    (void)data;
 }
 
 static double intensity(const record_row *row)
@@ -201,7 +200,7 @@ static bool plot_roofline(const report_data *data, size_t index, conv_pass pass,
     const report_setting *s = &data->settings[index];
     const report_ceilings *roof = report_ceilings_of(data, s->threads);
     chart c;
-    if (roof == NULL) return true;
+    if (roof == NULL) return true; /* not measured */
     if (!begin(&c, "roofline", s, index, pass, "")) return false;
     snprintf(c.plot.title, sizeof c.plot.title, "Roofline, %s: GFLOP/s of the best exact", pass_words[pass]);
     c.x = (chart_axis){
@@ -221,27 +220,41 @@ static bool plot_roofline(const report_data *data, size_t index, conv_pass pass,
             to = fmax(to, intensity(row));
         }
     }
-    if (to > 0) add_roofs(&c, data, roof, from / 2, to * 1.3);
+    if (to > 0) add_roofs(&c, roof, from / 2, to * 1.3);
     return finish(&c, script, plots);
 }
 
 /* ---- all ----------------------------------------------------------------------------------------------------
  */
 
+/* A map's purpose is its map: its lines would be dozens of pictures, its times stand in the tables. */
+static bool wants_lines(const report_setting *s) { return strcmp(s->suite, "map") != 0; }
+
+static bool compose_setting(const report_data *data, size_t i, FILE *script, report_plots *plots)
+{
+    bool fine = true;
+    for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
+        for (int v = 0; v < CONV_VARIANT_COUNT && wants_lines(&data->settings[i]); v++)
+            for (size_t k = 0; k < sizeof row_plots / sizeof *row_plots; k++)
+                if (report_has(&data->settings[i], (conv_variant)v, (conv_pass)pass))
+                    fine = fine &&
+                           plot_rows(&row_plots[k], data, i, (conv_variant)v, (conv_pass)pass, script, plots);
+        if (pass > CONV_BACKWARD) continue;
+        fine = fine && plot_speedup(data, i, (conv_pass)pass, script, plots);
+        if (wants_lines(&data->settings[i]))
+            fine = fine && plot_roofline(data, i, (conv_pass)pass, script, plots);
+    }
+    return fine;
+}
+
 static bool compose(const report_data *data, FILE *script, report_plots *plots)
 {
     bool fine = true;
     for (size_t i = 0; i < data->setting_count; i++) {
-        if (!report_is_sweep(&data->settings[i])) continue;
-        for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
-            for (int v = 0; v < CONV_VARIANT_COUNT; v++)
-                for (size_t k = 0; k < sizeof row_plots / sizeof *row_plots; k++)
-                    if (report_has(&data->settings[i], (conv_variant)v, (conv_pass)pass))
-                        fine = fine && plot_rows(&row_plots[k], data, i, (conv_variant)v, (conv_pass)pass,
-                                                 script, plots);
-            if (pass > CONV_BACKWARD) continue;
-            fine = fine && plot_speedup(data, i, (conv_pass)pass, script, plots);
-            fine = fine && plot_roofline(data, i, (conv_pass)pass, script, plots);
+        if (report_is_sweep(&data->settings[i])) fine = fine && compose_setting(data, i, script, plots);
+        for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
+            chart c;
+            if (fine && chart_map(&c, data, i, (conv_pass)pass)) fine = finish(&c, script, plots);
         }
     }
     return fine;

@@ -1,14 +1,8 @@
-/* Sections that only some runs have: networks, thread scaling, cold caches. */
+/* The same problem in two settings: thread scaling, cold against warm caches. */
 #include <math.h>
 #include <string.h>
 
 #include "report_page.h"
-
-void page_networks(FILE *out, const report_page *page)
-{
-    (void)out;
-    (void)page;
-}
 
 /* ---- the same problem in two settings ------------------------------------------------------------------- */
 

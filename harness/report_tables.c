@@ -5,6 +5,8 @@
 
 #include "report_page.h"
 
+enum { OPEN_TABLES = 1 }; /* settings whose tables are unfolded */
+
 const char *page_class(pair_outcome outcome)
 {
     static const char *const classes[] = {
@@ -78,9 +80,9 @@ static void put_counts(FILE *out, double dense, double separable)
 static void put_pair_row(FILE *out, const report_point *q, const report_pair *p)
 {
     put_channels(out, q);
+    page_ratio_cell(out, p);
     page_time_cell(out, p->slow);
     page_time_cell(out, p->fast);
-    page_ratio_cell(out, p);
     fprintf(out, "<td>%.2f&times;</td><td>%.0f%%</td>", p->promised, 100 * p->speedup / p->promised);
     put_counts(out, (double)conv_parameters(&p->slow->problem), (double)conv_parameters(&p->fast->problem));
     put_counts(out, (double)conv_multiplications(&p->slow->problem),
@@ -95,11 +97,10 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
         report_pair p;
         if (s->points[i].pass != pass || !report_speedup(page->data, &s->points[i], -1, &p)) continue;
         if (!open) {
-            char name[160];
-            fprintf(out, "<h3>%s <small>", pass == CONV_FORWARD ? "Forward" : "Backward");
-            report_escape(out, report_setting_name(s, name, sizeof name));
-            fputs("</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Channels</th><th>Dense</th>"
-                  "<th>Separable</th><th>Speedup</th><th>Promised</th><th>Realised</th>"
+            fprintf(out, "<h3>%s</h3>\n", pass == CONV_FORWARD ? "Forward" : "Backward");
+            fputs("<div "
+                  "class=\"scroll\"><table><thead><tr><th>Channels</th><th>Speedup</th><th>Dense</th>"
+                  "<th>Separable</th><th>Promised</th><th>Realised</th>"
                   "<th>Parameters<br>dense<br>separable</th><th>Multiplications<br>dense<br>separable</th></"
                   "tr></thead>"
                   "<tbody>\n",
@@ -111,15 +112,20 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
     if (open) fputs("</tbody></table></div>\n", out);
 }
 
+static bool has_pairs(const report_page *page, const report_setting *s)
+{
+    report_pair p;
+    for (size_t i = 0; i < s->count; i++)
+        if (report_speedup(page->data, &s->points[i], -1, &p)) return true;
+    return false;
+}
+
 void page_comparison(FILE *out, const report_page *page)
 {
     fputs("<section id=\"comparison\">\n<h2>Dense against separable</h2>\n", out);
     bool any = false;
     for (size_t i = 0; i < page->data->setting_count; i++)
-        for (size_t k = 0; k < page->data->settings[i].count; k++) {
-            report_pair p;
-            any = any || report_speedup(page->data, &page->data->settings[i].points[k], -1, &p);
-        }
+        any = any || has_pairs(page, &page->data->settings[i]);
     if (any) {
         fputs("<p class=\"note\">Each by its best exact implementation, named under its time with the 95% "
               "interval. "
@@ -131,9 +137,18 @@ void page_comparison(FILE *out, const report_page *page)
               "both at every channel count from 32 to 2048.</p>\n",
               out);
     }
-    for (size_t i = 0; i < page->data->setting_count; i++)
+    int shown = 0;
+    for (size_t i = 0; i < page->data->setting_count; i++) {
+        const report_setting *s = &page->data->settings[i];
+        if (!has_pairs(page, s)) continue;
+        char name[160];
+        fprintf(out, "<details%s><summary>", shown++ < OPEN_TABLES ? " open" : "");
+        report_escape(out, report_setting_name(s, name, sizeof name));
+        fputs("</summary>\n", out);
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
-            put_pair_table(out, page, &page->data->settings[i], (conv_pass)pass);
+            put_pair_table(out, page, s, (conv_pass)pass);
+        fputs("</details>\n", out);
+    }
     fputs("</section>\n", out);
 }
 

@@ -1,10 +1,9 @@
 /* The answer in words. Every sentence is made from compared rows; where intervals overlap it says so. */
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "report.h"
+#include "verdict_internal.h"
 
 /* Dense against separable over the channel counts of one setting and pass. */
 typedef struct {
@@ -161,27 +160,36 @@ static void put_owners(FILE *out, const report_data *data, const char *what, con
     }
 }
 
-static char *paragraph(const report_data *data, const report_setting *s, conv_pass pass, const tally *t)
+static char *paragraph(const report_data *data, const report_setting *s, conv_pass pass, const tally *t,
+                       bool brief)
 {
     char *text = NULL, name[160];
     size_t size;
     FILE *out = open_memstream(&text, &size);
     if (out == NULL) return NULL;
-    fprintf(out, "%s (%s): separable is ", pass_word(pass), report_setting_name(s, name, sizeof name));
-    put_where(out, data, s, pass, t);
-    fputs(". It is ", out);
-    put_range(out, t->least, t->most);
-    fputs(" times as fast as dense", out);
     char mean[16];
-    if (t->count > 1) fprintf(out, " (geometric mean %s)", times(exp(t->log_sum / t->count), mean));
-    fputs(", each by its best exact implementation: ", out);
-    put_owners(out, data, "separable", t->separable, t->count);
-    put_owners(out, data, ", dense", t->dense, t->count);
-    fputs(". The multiplication count promises ", out);
-    put_range(out, t->least_promised, t->most_promised);
-    fputs(" times; ", out);
-    put_percent_range(out, t->least_share, t->most_share);
-    fputs(" of that is realised.", out);
+    fprintf(out, "%s (%s): ", pass_word(pass), report_setting_name(s, name, sizeof name));
+    if (brief) {
+        put_range(out, t->least, t->most);
+        fputs(" times as fast; ", out);
+        put_where(out, data, s, pass, t);
+        fputc('.', out);
+    } else {
+        fputs("separable is ", out);
+        put_where(out, data, s, pass, t);
+        fputs(". It is ", out);
+        put_range(out, t->least, t->most);
+        fputs(" times as fast as dense", out);
+        if (t->count > 1) fprintf(out, " (geometric mean %s)", times(exp(t->log_sum / t->count), mean));
+        fputs(", each by its best exact implementation: ", out);
+        put_owners(out, data, "separable", t->separable, t->count);
+        put_owners(out, data, ", dense", t->dense, t->count);
+        fputs(". The multiplication count promises ", out);
+        put_range(out, t->least_promised, t->most_promised);
+        fputs(" times; ", out);
+        put_percent_range(out, t->least_share, t->most_share);
+        fputs(" of that is realised.", out);
+    }
     fclose(out);
     return text;
 }
@@ -203,11 +211,12 @@ static char *by_implementation(const report_data *data, const report_setting *s,
             fputs(", ", out);
         fprintf(out, "%s ", data->impls[impl].name);
         put_range(out, t.least, t.most);
-        if (t.by_outcome[PAIR_SLOWER] > 0) {
-            fputs(" (slower at ", out);
-            put_channels_of(out, data, s, pass, impl, PAIR_SLOWER, t.by_outcome[PAIR_SLOWER]);
-            fputc(')', out);
-        }
+        for (int o = PAIR_SLOWER; o <= PAIR_SAME; o++)
+            if (t.by_outcome[o] > 0) {
+                fprintf(out, " (%s at ", o == PAIR_SLOWER ? "slower" : "no measurable difference");
+                put_channels_of(out, data, s, pass, impl, (pair_outcome)o, t.by_outcome[o]);
+                fputc(')', out);
+            }
     }
     fputs(" times as fast.", out);
     fclose(out);
@@ -299,65 +308,7 @@ static char *headline(const tally *forward, const tally *backward, int settings)
     return text;
 }
 
-/* ---- what to keep in mind ----------------------------------------------------------------------------------
- */
-
-static void add(char ***list, size_t *count, char *text)
-{
-    if (text == NULL) return;
-    char **more = realloc(*list, (*count + 1) * sizeof **list);
-    if (more == NULL) {
-        free(text);
-        return;
-    }
-    *list = more;
-    more[(*count)++] = text;
-}
-
-__attribute__((format(printf, 2, 3))) static void caution(verdict *v, const char *format, ...)
-{
-    char *text = NULL;
-    va_list args;
-    va_start(args, format);
-    if (vasprintf(&text, format, args) < 0) text = NULL;
-    va_end(args);
-    add(&v->cautions, &v->caution_count, text);
-}
-
-/* Warnings are strings, or objects with a "text", "problem" or "message". */
-static void warnings_of(verdict *v, const json_t *list)
-{
-    size_t i;
-    const json_t *entry;
-    json_array_foreach(list, i, entry)
-    {
-        const char *text = json_string_value(entry);
-        if (text == NULL) text = json_string_value(json_object_get(entry, "text"));
-        if (text == NULL) text = json_string_value(json_object_get(entry, "problem"));
-        if (text == NULL) text = json_string_value(json_object_get(entry, "message"));
-        if (text != NULL) caution(v, "The machine: %s.", text);
-    }
-}
-
-static void find_cautions(const report_data *data, verdict *v)
-{
-    const size_t *n = data->by_status;
-    if (n[CASE_WRONG] > 0)
-        caution(v, "%zu case%s computed a WRONG result and %s no time: see the list of cases without a time.",
-                n[CASE_WRONG], n[CASE_WRONG] == 1 ? "" : "s", n[CASE_WRONG] == 1 ? "has" : "have");
-    if (n[CASE_FAILED] > 0)
-        caution(v, "%zu case%s failed to run.", n[CASE_FAILED], n[CASE_FAILED] == 1 ? "" : "s");
-    if (n[CASE_SKIPPED] > 0)
-        caution(v, "%zu of %zu cases were skipped (budget or memory); the best is the best of those measured.",
-                n[CASE_SKIPPED], data->run->count);
-    if (data->without_interval > 0)
-        caution(v, "%zu case%s had fewer than 6 repetitions: a median without an interval.",
-                data->without_interval, data->without_interval == 1 ? "" : "s");
-    const json_t *complete = json_object_get(data->run->run, "complete");
-    if (json_is_false(complete)) caution(v, "The run was interrupted: 'sepbench bench --resume' finishes it.");
-    warnings_of(v, json_object_get(data->run->run, "warnings"));
-    warnings_of(v, json_object_get(json_object_get(data->run->run, "machine"), "warnings"));
-}
+/* ---- the whole ---------------------------------------------------------------------------------------- */
 
 /* Why there is no comparison at all. */
 static char *no_answer(const report_data *data)
@@ -374,6 +325,31 @@ static char *no_answer(const report_data *data)
     else if (!has[CONV_SEPARABLE])
         text = "This run does not say: it has no time for a separable convolution.";
     return strdup(text);
+}
+
+/* "mobilenet_v1 forward, batch 1, 2 threads: 11.2 ms, each layer by its best exact implementation." */
+static void network_lines(const report_data *data, verdict *v)
+{
+    report_networks all;
+    if (!report_networks_create(data, &all)) return;
+    for (size_t i = 0; i < all.count; i++) {
+        const report_network *n = &all.items[i];
+        size_t layers;
+        double flops, ns = report_network_sum(n, -1, &layers, &flops);
+        char time[24], speed[16];
+        if (layers == n->count)
+            verdict_line(v,
+                         "%s %s, batch %lld, %d thread%s%s: its convolutions take %s, each by its best exact "
+                         "implementation "
+                         "(%s GFLOP/s).",
+                         n->name, conv_pass_name(n->pass), (long long)n->mb, n->threads,
+                         n->threads == 1 ? "" : "s", n->cache == CACHE_COLD ? ", cold cache" : "",
+                         report_time(ns, time), report_number(flops / ns, speed));
+        else
+            verdict_line(v, "%s %s, batch %lld: only %zu of %zu layers have a time, so there is no sum.",
+                         n->name, conv_pass_name(n->pass), (long long)n->mb, layers, n->count);
+    }
+    report_networks_destroy(&all);
 }
 
 void verdict_create(const report_data *data, verdict *v)
@@ -395,13 +371,15 @@ void verdict_create(const report_data *data, verdict *v)
             const report_setting *s = &data->settings[i];
             tally t = tally_setting(data, s, (conv_pass)pass, -1);
             if (t.count == 0 || settings > 8) continue;
-            add(&v->lines, &v->count, paragraph(data, s, (conv_pass)pass, &t));
-            if (settings == 1) add(&v->lines, &v->count, by_implementation(data, s, (conv_pass)pass));
+            verdict_add(&v->lines, &v->count, paragraph(data, s, (conv_pass)pass, &t, settings > 2));
+            if (settings == 1) verdict_add(&v->lines, &v->count, by_implementation(data, s, (conv_pass)pass));
         }
     v->headline = settings > 0 ? headline(&sums[0], &sums[1], settings) : no_answer(data);
     for (int pass = CONV_FORWARD; settings > 0 && pass <= CONV_BACKWARD; pass++)
-        if (sums[pass].count == 0) caution(v, "%s: this run has no comparison.", pass_word((conv_pass)pass));
-    find_cautions(data, v);
+        if (sums[pass].count == 0)
+            verdict_caution(v, "%s: this run has no comparison.", pass_word((conv_pass)pass));
+    network_lines(data, v);
+    verdict_find_cautions(data, v);
 }
 
 void verdict_destroy(verdict *v)

@@ -11,6 +11,7 @@ set rmargin at screen 0.735
 set tmargin at screen 0.845
 set bmargin at screen 0.145
 set errorbars 0
+set pointintervalbox 0
 # PNG twice the size: sharp on any screen. Builds of gnuplot without Cairo have the plainer terminal.
 png = (strstrt(GPVAL_TERMINALS, "pngcairo") > 0) \
     ? "pngcairo noenhanced font \"sans-serif,13\" fontscale 1.55 linewidth 2 pointscale 2 background \"#ffffff\"" \

@@ -102,7 +102,7 @@ static json_t *made_context(void)
 {
     return json_pack("{s:{s:s, s:i}, s:[{s:i, s:{s:f, s:f}, s:{s:f, s:f, s:f, s:f}}], s:[s]}", "machine", "cpu",
                      "Example CPU <2 cores>", "cores", 2, "ceilings", "threads", 2, "fma_gflops", "avx2", 220.0,
-                     "avx512", 415.0, "bandwidth_gbps", "l1", 900.0, "l2", 300.0, "l3", 90.0, "dram", 18.0,
+                     "avx512", 415.0, "bandwidth_gbps", "L1", 900.0, "L2", 300.0, "L3", 90.0, "DRAM", 18.0,
                      "warnings", "the load is 1.4 on 2 cores");
 }
 
@@ -317,6 +317,34 @@ static void test_page(void **state)
     free(slurp(out, "speedup-forward-1.png"));
 }
 
+static void test_map_and_networks(void **state)
+{
+    (void)state;
+    made m = {0};
+    const int channels[] = {32, 64, 96, 128, 192, 256, 512, 728, 1024}, spatial[] = {7, 14, 28, 56};
+    for (int s = 0; s < 4; s++)
+        for (int c = 0; c < 9; c++)
+            for (int pass = 0; pass < 2; pass++)
+                for (int variant = 0; variant <= CONV_SEPARABLE; variant += CONV_SEPARABLE) {
+                    char text[128];
+                    problem_of(variant, channels[c], spatial[s], 1, text, sizeof text);
+                    double ns = 1000.0 * channels[c] * spatial[s] *
+                                (variant == CONV_DENSE ? c * 0.9 + s * 0.35 + 0.45 : 1);
+                    strcpy(add_case(&m, text, (conv_pass)pass, "avx512", ns, 9)->suite, "map");
+                }
+    add_case(&m, "mb2ic256ih14oc256oh14kh3ph1n\"resnet50:res4_3x3*6\"", CONV_FORWARD, "avx512", 1e6, 9);
+    add_case(&m, "mb2ic256ih14oc256oh14kh3ph1n\"resnet50:res4_3x3*6\"", CONV_FORWARD, "tiled", 2e6, 9);
+    add_case(&m, "mb2ic256ih14oc1024oh14kh1n\"resnet50:res4_up\"", CONV_FORWARD, "avx512", 5e5, 9);
+    char out[256];
+    snprintf(out, sizeof out, "%s/map-page", folder);
+    assert_int_equal(report(store(&m, "map"), NULL, out), EXIT_FINE);
+    char *page = slurp(out, "index.html");
+    assert_non_null(strstr(page, "Where it breaks even"));
+    assert_non_null(strstr(page, "resnet50 forward, batch 2, 2 threads: its convolutions take 6.50 ms"));
+    assert_non_null(strstr(page, "only 1 of 2 layers"));
+    free(page);
+}
+
 static void test_partial_runs(void **state)
 {
     (void)state;
@@ -377,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_verdict_from_some_channels_on),
         cmocka_unit_test(test_verdict_one_variant),
         cmocka_unit_test(test_page),
+        cmocka_unit_test(test_map_and_networks),
         cmocka_unit_test(test_partial_runs),
         cmocka_unit_test(test_without_gnuplot),
     };
