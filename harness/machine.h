@@ -63,6 +63,9 @@ machine_ceilings machine_measure_ceilings(int threads, bool fresh);
 /* {"threads", "fma_gflops": {isa: figure}, "bandwidth_gbps": {level: figure}, "age_seconds"}. New reference. */
 json_t *machine_ceilings_json(const machine_ceilings *c);
 
+/* Seconds of CLOCK_MONOTONIC: the clock of every figure in this program. */
+double machine_now(void);
+
 /* Everything above plus compiler, flags, versions and warnings (governor, turbo, SMT, quota, load) as the
  * "machine" object of run.json. New reference. */
 json_t *machine_json(int threads, const machine_ceilings *ceilings);

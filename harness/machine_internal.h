@@ -36,7 +36,4 @@ conv_context machine_clamp(int threads, size_t l1d, size_t l2, size_t l3);
  */
 void machine_doctor_at(const char *root, void (*sink)(void *ctx, const machine_finding *finding), void *ctx);
 
-/* Seconds of CLOCK_MONOTONIC. */
-double machine_now(void);
-
 #endif

@@ -1,0 +1,69 @@
+/* Shared by the measure*.c files only. */
+#ifndef SEPBENCH_MEASURE_INTERNAL_H
+#define SEPBENCH_MEASURE_INTERNAL_H
+
+#include "measure.h"
+
+/* ---- cold mode: what a call reads and writes leaves every cache */
+
+enum { EVICT_MAX = 16 };
+typedef struct {
+    struct {
+        const void *data;
+        size_t bytes;
+    } part[EVICT_MAX];
+    int parts;
+    char *sweep; /* read through instead of, or besides, flushing lines; NULL: lines are enough */
+    size_t sweep_bytes;
+} evict_list;
+
+void evict_add(evict_list *list, const void *data, size_t bytes); /* NULL or 0 bytes: nothing */
+/* Lines can be flushed by address only where the CPU has an instruction for it, and only those whose address
+ * is known: with private_copies (a library's own layout), or without the instruction, a buffer larger than
+ * the caches is read as well. False when there is no memory for it. */
+bool evict_prepare(evict_list *list, int threads, bool private_copies);
+void evict_now(const evict_list *list, int threads);
+void evict_release(evict_list *list);
+
+/* ---- one row being measured */
+
+typedef struct {
+    record_row *row;
+    const conv_impl *impl;
+    conv_plan *plan;
+    void *packed, *workspace;
+    conv_args args;
+    evict_list evict;
+    conv_status status;  /* of the last execute that failed */
+    bool skip_call;      /* the runner's warm-up call is to do nothing */
+    bool open;           /* still to be measured */
+    double call_seconds; /* one call, in cold mode with its eviction */
+    int64_t iterations;  /* calls of one repetition */
+    int repetitions;     /* planned */
+    int samples;         /* done */
+    double *sample;      /* [repetitions] nanoseconds per call */
+} measure_job;
+
+/* ---- time: what a row costs, and how to fit a group into its budget */
+
+/* Seconds one call will likely take: from what this session has measured of that implementation, variant, pass
+ * and thread count, scaled by FLOPs from the nearest problem; before that from a cautious general speed. */
+double budget_call_seconds(const record_row *row);
+void budget_learn(const record_row *row, double seconds);
+
+/* Whether the runner's warm-up call is left out: what it warms takes a fraction of a millisecond. */
+bool budget_skips_warmup(double call_seconds);
+
+/* Sets repetitions and iterations of the open jobs so that they take at most `seconds` (0: unlimited): first
+ * by shorter repetitions, then by fewer of them, the costliest rows first. Where even one each does not fit,
+ * closes the costliest rows as skipped, with their estimate. */
+void budget_fit(measure_job *jobs, int count, const measure_options *options, double seconds);
+
+/* Closes the costliest open rows until the rest fits, each costing calls x call_seconds. */
+void budget_drop(measure_job *jobs, int count, double calls, double seconds);
+
+/* Ends a row that gets no time. */
+void measure_close(measure_job *job, case_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
