@@ -5,8 +5,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 #include "../harness/cli.h"
 #include "../harness/machine.h"
@@ -48,19 +46,12 @@ static void convolution_once(void *ctx)
     conv_execute(c->plan, &c->args);
 }
 
-static double now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
-}
-
 static double bare(const kernel *k, int64_t iterations)
 {
     k->once(k->ctx);
-    double start = now_ns();
+    double start = machine_now();
     for (int64_t i = 0; i < iterations; i++) k->once(k->ctx);
-    return (now_ns() - start) / (double)iterations;
+    return 1e9 * (machine_now() - start) / (double)iterations;
 }
 
 /* Median of gbench / bare over the pairs, less 1, with its 95% interval. */

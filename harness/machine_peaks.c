@@ -29,8 +29,7 @@ const char *memory_level_name(memory_level level) { return level_names[level]; }
 enum { TRIES = 20, DRAM_TRIES = 5, MIB = 1 << 20 };
 static const double TRY_SECONDS = 0.002, DAY = 86400;
 
-/* ---- measuring --------------------------------------------------------------------------------------------
- */
+/* ---- measuring */
 
 static double fma_peak(const peak_kernels *k, int threads)
 {
@@ -139,8 +138,7 @@ static machine_ceilings measure_now(int threads)
     return c;
 }
 
-/* ---- remembering -------------------------------------------------------------------------------------------
- */
+/* ---- remembering */
 
 const char *machine_build_id(void)
 {

@@ -29,9 +29,11 @@ typedef struct {
 typedef double measure_runner(void *runner, const char *case_name, const measure_loop *loop, int64_t iterations,
                               int repetition);
 
-/* rows[count] come in with everything before `status` filled and the same problem, pass, threads, cache; go
- * out complete. on_sample (may be NULL) sees each repetition as it is measured, on_row each finished row.
- * Estimated seconds come from measure_estimate. Returns rows that got a time. */
+/* rows[count] share problem, pass, threads and cache; they come in cleared (record_clear_measured) with the
+ * case filled in, and go out complete. A row that already has another status, or a reason, is passed on as it
+ * is. machine_bind_threads has made the pool. on_sample (may be NULL) sees each repetition as it is measured,
+ * on_row (may be NULL) each finished row; rows cut short by an interruption (cli_interrupted) are not finished
+ * and not shown. ceilings may be NULL. Returns the number of rows that got a time. */
 typedef struct {
     void (*on_sample)(void *ctx, const record_row *row, int repetition, int64_t iterations, double ns);
     void (*on_row)(void *ctx, const record_row *row);

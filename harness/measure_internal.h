@@ -44,6 +44,37 @@ typedef struct {
     double *sample;      /* [repetitions] nanoseconds per call */
 } measure_job;
 
+/* ---- the rows of one problem, pass, thread count and cache mode */
+
+typedef struct {
+    measure_job *jobs;
+    int count;
+    const measure_options *options;
+    const machine_ceilings *ceilings;
+    measure_runner *run;
+    void *runner;
+    const measure_sink *sink;
+    conv_problem problem;
+    conv_pass pass;
+    int threads;
+    bool cold;
+    conv_context context;
+    conv_tensors tensors;
+    void *scratch; /* one for all: its contents mean nothing between calls */
+    double started;
+} group;
+
+/* Ends a row that gets no time. */
+void measure_close(measure_job *job, case_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* Plans, memory checks and verification: nothing of the timed calls is allocated yet. */
+void measure_prepare(group *g);
+/* Buffers, packed weights, and for a backward pass what its forward leaves behind. */
+void measure_ready(group *g, measure_job *j);
+bool measure_any_open(const group *g);
+/* Seconds left of the group's budget, above 0; 0 means there is none. */
+double measure_budget_left(const group *g);
+
 /* ---- time: what a row costs, and how to fit a group into its budget */
 
 /* Seconds one call will likely take: from what this session has measured of that implementation, variant, pass
@@ -61,9 +92,5 @@ void budget_fit(measure_job *jobs, int count, const measure_options *options, do
 
 /* Closes the costliest open rows until the rest fits, each costing calls x call_seconds. */
 void budget_drop(measure_job *jobs, int count, double calls, double seconds);
-
-/* Ends a row that gets no time. */
-void measure_close(measure_job *job, case_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 
 #endif

@@ -1,0 +1,341 @@
+/* measure_group with a runner that only counts, and the budget's arithmetic on made-up rows. */
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../harness/cli.h"
+#include "../harness/measure_internal.h"
+#include "../kernels/problem.h"
+
+enum { ROWS_MAX = 32, LOG_MAX = 1024 };
+
+/* A runner that calls as Google Benchmark's shim does and logs whom. */
+typedef struct {
+    char log[LOG_MAX][32];
+    int logged;
+    bool fail, evicts;
+    int64_t calls;
+    double ns; /* what it claims each call took; 0: the truth */
+} fake;
+
+static double fake_run(void *runner, const char *name, const measure_loop *loop, int64_t iterations,
+                       int repetition)
+{
+    fake *f = runner;
+    (void)repetition;
+    if (f->logged < LOG_MAX) {
+        const char *impl = strchr(strchr(name, '/') + 1, '/') + 1;
+        snprintf(f->log[f->logged++], sizeof f->log[0], "%.*s", (int)strcspn(impl, "/"), impl);
+    }
+    if (f->fail) return -1;
+    f->evicts = loop->evict != NULL;
+    loop->once(loop->ctx);
+    double start = machine_now();
+    for (int64_t i = 0; i < iterations; i++) {
+        if (loop->evict != NULL) loop->evict(loop->ctx);
+        loop->once(loop->ctx);
+    }
+    f->calls += iterations;
+    return f->ns > 0 ? f->ns : 1e9 * (machine_now() - start) / (double)iterations;
+}
+
+typedef struct {
+    int rows, samples;
+} seen;
+
+static void see_row(void *ctx, const record_row *row)
+{
+    (void)row;
+    ((seen *)ctx)->rows++;
+}
+
+static void see_sample(void *ctx, const record_row *row, int repetition, int64_t iterations, double ns)
+{
+    (void)row;
+    assert_true(repetition >= 0 && iterations >= 1 && ns > 0);
+    ((seen *)ctx)->samples++;
+}
+
+static const machine_ceilings ceilings = {
+    .threads = 2, .fma_gflops = {50, 100, 200}, .bandwidth_gbps = {400, 200, 60, 20}};
+
+static record_row row_of(const char *text, conv_pass pass, const char *impl)
+{
+    record_row row = {.pass = pass, .threads = 2};
+    conv_error error;
+    assert_int_equal(problem_parse(text, &row.problem, NULL, &error), CONV_OK);
+    snprintf(row.impl, sizeof row.impl, "%s", impl);
+    record_clear_measured(&row);
+    const conv_impl *i = conv_find(impl, row.problem.variant);
+    row.isa = i != NULL ? conv_isa(i) : CPU_BASE;
+    return row;
+}
+
+/* Every implementation of this build that takes the problem. */
+static int all_rows(record_row *rows, const char *text, conv_pass pass)
+{
+    record_row first = row_of(text, pass, "naive");
+    size_t entries;
+    int count = 0;
+    const conv_entry *e = conv_entries(&entries);
+    for (size_t i = 0; i < entries && count < ROWS_MAX; i++)
+        if (e[i].variant == first.problem.variant && e[i].impl != NULL &&
+            conv_refuse(e[i].impl, &first.problem, pass) == NULL)
+            rows[count++] = row_of(text, pass, e[i].name);
+    return count;
+}
+
+static measure_options options_of(int repetitions, double budget)
+{
+    return (measure_options){
+        .repetitions = repetitions, .min_time = 0.0005, .budget = budget, .verify = true, .seed = 1};
+}
+
+static int bind_pool(void **state)
+{
+    (void)state;
+    char why[160];
+    machine_bind_threads(2, why, sizeof why); /* warning only: a one-core machine runs the tests unbound */
+    return 0;
+}
+
+static void test_every_variant_and_pass(void **state)
+{
+    (void)state;
+    static const char *const problems[] = {"dense:mb2ic5ih9oc7kh3ph1", "depthwise:g6mb2ic6ih9oc6kh3ph1",
+                                           "pointwise:mb2ic5ih9oc7kh1", "separable:mb2ic6ih9oc7kh3ph1"};
+    for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+        for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
+            record_row rows[ROWS_MAX];
+            if (v == CONV_SEPARABLE && pass > CONV_BACKWARD) continue;
+            int count = all_rows(rows, problems[v], (conv_pass)pass);
+            assert_true(count >= 1);
+            fake f = {0};
+            seen s = {0};
+            measure_options o = options_of(6, 0);
+            measure_sink sink = {see_sample, see_row, &s};
+            assert_int_equal(measure_group(rows, count, &o, &ceilings, fake_run, &f, &sink), count);
+            assert_int_equal(s.rows, count);
+            assert_int_equal(s.samples, 6 * count);
+            for (int i = 0; i < count; i++) {
+                const record_row *r = &rows[i];
+                if (r->status != CASE_OK) fail_msg("%s: %s", r->impl, r->reason);
+                assert_int_equal(r->repetitions, 6);
+                assert_true(r->min_ns > 0 && r->min_ns <= r->median_ns);
+                assert_true(r->ci95_low_ns <= r->median_ns && r->median_ns <= r->ci95_high_ns);
+                assert_true(r->plan_ns > 0 && r->pack_ns >= 0 && r->scratch_bytes >= 0);
+                assert_true(r->percent_peak > 0);
+                assert_true(strcmp(r->bound, "compute") == 0 || strcmp(r->bound, "memory") == 0);
+                assert_true(r->max_abs_error >= 0 && r->error_bound >= 0);
+            }
+        }
+}
+
+/* Each round has every row once, and rounds differ in order. */
+static void test_interleaving(void **state)
+{
+    (void)state;
+    record_row rows[3];
+    for (int i = 0; i < 3; i++) rows[i] = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
+    /* One implementation under three layers of the same name would do too; what counts is the position. */
+    fake f = {.ns = 1000};
+    measure_options o = options_of(9, 0);
+    assert_int_equal(measure_group(rows, 3, &o, NULL, fake_run, &f, &(measure_sink){0}), 3);
+    assert_int_equal(f.logged, 27);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(rows[i].repetitions, 9);
+        assert_true(rows[i].median_ns == 1000 && rows[i].mad_ns == 0);
+        assert_true(isnan(rows[i].percent_peak) && rows[i].bound[0] == '\0'); /* no ceilings were given */
+    }
+}
+
+static void test_rows_that_are_not_measured(void **state)
+{
+    (void)state;
+    record_row rows[3];
+    for (int i = 0; i < 3; i++) rows[i] = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
+    rows[0].status = CASE_REFUSED;
+    snprintf(rows[0].reason, sizeof rows[0].reason, "as it came");
+    snprintf(rows[1].impl, sizeof rows[1].impl, "nobody");
+    fake f = {0};
+    seen s = {0};
+    measure_options o = options_of(1, 0);
+    assert_int_equal(measure_group(rows, 3, &o, &ceilings, fake_run, &f, &(measure_sink){NULL, see_row, &s}),
+                     1);
+    assert_int_equal(s.rows, 3);
+    assert_string_equal(rows[0].reason, "as it came");
+    assert_int_equal(rows[1].status, CASE_REFUSED);
+    assert_int_equal(rows[2].status, CASE_OK);
+    assert_true(isnan(rows[2].ci95_low_ns)); /* one repetition has no interval */
+}
+
+static void test_runner_failure(void **state)
+{
+    (void)state;
+    record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
+    fake f = {.fail = true};
+    measure_options o = options_of(3, 0);
+    assert_int_equal(measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){0}), 0);
+    assert_int_equal(row.status, CASE_FAILED);
+    assert_int_equal(f.logged, 1);
+}
+
+static void test_too_little_memory(void **state)
+{
+    (void)state;
+    record_row row = row_of("dense:mb1000000ic64ih1000oc64kh3ph1", CONV_FORWARD, "naive");
+    fake f = {0};
+    measure_options o = options_of(3, 0);
+    assert_int_equal(measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){0}), 0);
+    assert_int_equal(row.status, CASE_SKIPPED);
+    assert_non_null(strstr(row.reason, "GB of memory"));
+    assert_int_equal(f.logged, 0);
+}
+
+static void test_budget_skips_with_an_estimate(void **state)
+{
+    (void)state;
+    record_row row = row_of("dense:mb64ic512ih56oc512kh3ph1", CONV_FORWARD, "naive");
+    fake f = {0};
+    measure_options o = options_of(9, 0.5);
+    assert_int_equal(measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){0}), 0);
+    assert_int_equal(row.status, CASE_SKIPPED);
+    assert_non_null(strstr(row.reason, "needs about"));
+    assert_true(measure_estimate(&row, &o) > 10);
+}
+
+static void test_cold(void **state)
+{
+    (void)state;
+    record_row row = row_of("separable:mb1ic16ih14oc16kh3ph1", CONV_BACKWARD, "naive");
+    row.cache = CACHE_COLD;
+    fake f = {0};
+    measure_options o = options_of(3, 0);
+    assert_int_equal(measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){0}), 1);
+    assert_true(f.evicts);
+}
+
+/* A load after an eviction misses: it takes several times as long as one that hits. */
+static void test_eviction_reaches_the_caches(void **state)
+{
+    (void)state;
+    enum { LINES = 256, LINE_FLOATS = 16 };
+    float *data = buffer_alloc(LINES * LINE_FLOATS * sizeof *data);
+    double best[2] = {INFINITY, INFINITY};
+    assert_non_null(data);
+    memset(data, 0, LINES * LINE_FLOATS * sizeof *data);
+    evict_list list = {0};
+    evict_add(&list, data, LINES * LINE_FLOATS * sizeof *data);
+    evict_add(&list, NULL, 64);
+    assert_int_equal(list.parts, 1);
+    assert_true(evict_prepare(&list, 1, false));
+    for (int t = 0; t < 50; t++)
+        for (int cold = 0; cold < 2; cold++) {
+            volatile float *v = data;
+            for (int i = 0; i < LINES; i++) (void)v[i * LINE_FLOATS];
+            if (cold) evict_now(&list, 1);
+            double start = machine_now();
+            for (int i = 0; i < LINES; i++) (void)v[(i * 37 % LINES) * LINE_FLOATS]; /* no prefetcher's order */
+            best[cold] = fmin(best[cold], machine_now() - start);
+        }
+    evict_release(&list);
+    buffer_free(data);
+    assert_true(best[1] > 2 * best[0]);
+}
+
+static measure_job made_up(record_row *row, double call_seconds)
+{
+    record_clear_measured(row);
+    return (measure_job){.row = row, .open = true, .call_seconds = call_seconds};
+}
+
+static void test_budget_arithmetic(void **state)
+{
+    (void)state;
+    record_row rows[3] = {0};
+    measure_options o = {.repetitions = 9, .min_time = 0.02};
+    measure_job jobs[3] = {made_up(&rows[0], 1e-5), made_up(&rows[1], 0.01), made_up(&rows[2], 10)};
+    budget_fit(jobs, 3, &o, 0); /* unlimited */
+    assert_int_equal(jobs[0].iterations, 2000);
+    assert_int_equal(jobs[1].iterations, 2);
+    assert_int_equal(jobs[2].iterations, 1);
+    for (int i = 0; i < 3; i++) assert_int_equal(jobs[i].repetitions, 9);
+
+    budget_fit(jobs, 3, &o,
+               25); /* the long one gives way, the others lose repetition time but none of the nine */
+    assert_true(jobs[2].open);
+    assert_int_equal(jobs[2].repetitions, 2);
+    assert_int_equal(jobs[0].repetitions, 9);
+    assert_true(jobs[0].iterations >= 100);
+
+    budget_fit(jobs, 3, &o, 1); /* it does not fit at all */
+    assert_false(jobs[2].open);
+    assert_int_equal(rows[2].status, CASE_SKIPPED);
+    assert_non_null(strstr(rows[2].reason, "needs about 10 s"));
+    assert_int_equal(jobs[0].repetitions, 9);
+    assert_int_equal(jobs[1].repetitions, 9);
+    assert_int_equal(jobs[0].iterations, 2000);
+}
+
+/* Estimates follow what was measured of the nearest problem. */
+static void test_learning(void **state)
+{
+    (void)state;
+    record_row small = row_of("dense:mb1ic32ih28oc32kh3ph1", CONV_FORWARD, "naive");
+    record_row large = row_of("dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "naive");
+    snprintf(small.impl, sizeof small.impl, "learner");
+    snprintf(large.impl, sizeof large.impl, "learner");
+    double before = budget_call_seconds(&small);
+    assert_true(before > 0 && before < 1);
+    budget_learn(&small, 0.25);
+    assert_true(fabs(budget_call_seconds(&small) - 0.25) < 1e-12);
+    assert_true(fabs(budget_call_seconds(&large) - 1.0) < 1e-9); /* four times the FLOPs */
+    measure_options o = {.repetitions = 9, .min_time = 0.02, .verify = true};
+    double seconds = measure_estimate(&small, &o);
+    assert_true(seconds > 10 * 0.25 && seconds < 11 * 0.25);
+    large.pass = CONV_BACKWARD; /* another pass is another speed */
+    assert_true(budget_call_seconds(&large) < 1);
+}
+
+/* Last: the program stays interrupted. */
+static void test_interruption(void **state)
+{
+    (void)state;
+    record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
+    fake f = {0};
+    seen s = {0};
+    measure_options o = options_of(3, 0);
+    cli_catch_signals();
+    raise(SIGINT);
+    assert_true(cli_interrupted());
+    assert_int_equal(
+        measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){see_sample, see_row, &s}), 0);
+    assert_int_equal(s.rows, 0);
+    assert_int_equal(s.samples, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_variant_and_pass),
+        cmocka_unit_test(test_interleaving),
+        cmocka_unit_test(test_rows_that_are_not_measured),
+        cmocka_unit_test(test_runner_failure),
+        cmocka_unit_test(test_too_little_memory),
+        cmocka_unit_test(test_budget_skips_with_an_estimate),
+        cmocka_unit_test(test_cold),
+        cmocka_unit_test(test_eviction_reaches_the_caches),
+        cmocka_unit_test(test_budget_arithmetic),
+        cmocka_unit_test(test_learning),
+        cmocka_unit_test(test_interruption),
+    };
+    return cmocka_run_group_tests(tests, bind_pool, NULL);
+}
