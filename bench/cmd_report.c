@@ -114,6 +114,33 @@ static void put_terminal(const report_data *data, const verdict *v)
     if (more > 0) printf("\n%d more comparisons are in the report.\n", more);
 }
 
+/* Ours against the peer: geometric means, with the range. */
+static void put_versus(const report_data *data, const char *peer)
+{
+    char name[160];
+    for (size_t i = 0; i < data->setting_count; i++) {
+        bool open = false;
+        for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+            for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
+                const report_setting *s = &data->settings[i];
+                versus_mean exact = report_versus_mean(data, s, (conv_variant)v, (conv_pass)pass, peer, false);
+                versus_mean any = report_versus_mean(data, s, (conv_variant)v, (conv_pass)pass, peer, true);
+                if (any.count == 0) continue;
+                if (!open)
+                    printf("\nours against %s, times as fast, %s\n%-28s%-24s%-24scases\n", peer,
+                           report_setting_name(s, name, sizeof name), "", "exact", "any (Winograd too)");
+                open = true;
+                char left[32] = "-", right[32];
+                snprintf(name, sizeof name, "%s %s", conv_variant_name((conv_variant)v),
+                         conv_pass_name((conv_pass)pass));
+                if (exact.count > 0)
+                    snprintf(left, sizeof left, "%.2f (%.2f to %.2f)", exact.mean, exact.least, exact.most);
+                snprintf(right, sizeof right, "%.2f (%.2f to %.2f)", any.mean, any.least, any.most);
+                printf("%-28s%-24s%-24s%d\n", name, left, right, any.count);
+            }
+    }
+}
+
 /* ---- the command -------------------------------------------------------------------------------------------
  */
 
@@ -144,7 +171,8 @@ static int choose_versus(const report_data *data, const char **versus)
     return cli_error("--versus %s: no peer of this run begins so; it has %s", wanted, *peers ? peers : "none");
 }
 
-static int write_report(const report_data *data, const char *versus, const char *out)
+/* told: the user named the peer, so the terminal has its table too */
+static int write_report(const report_data *data, const char *versus, bool told, const char *out)
 {
     conv_error err;
     verdict v;
@@ -156,6 +184,7 @@ static int write_report(const report_data *data, const char *versus, const char 
     int code = EXIT_FINE;
     if (report_html_write(data, &v, &plots, versus, out, &err)) {
         put_terminal(data, &v);
+        if (told) put_versus(data, versus);
         absolute = realpath(out, NULL);
         printf("\nreport: %s/index.html\n", absolute != NULL ? absolute : out);
     } else {
@@ -189,8 +218,9 @@ int cmd_report(int argc, char **argv)
         return cli_error("%s", err.text);
     }
     snprintf(out, sizeof out, "reports/%s", run.run_id);
+    bool told = o.versus != NULL;
     int code = run.count == 0 ? EXIT_INVALID : choose_versus(&data, &o.versus);
-    if (code == EXIT_FINE) code = write_report(&data, o.versus, o.out != NULL ? o.out : out);
+    if (code == EXIT_FINE) code = write_report(&data, o.versus, told, o.out != NULL ? o.out : out);
     if (run.count == 0) cli_error("%s: no case was measured, there is nothing to report", run.dir);
     if (code == EXIT_FINE && data.by_status[CASE_OK] == 0) {
         cli_error("%s: none of its %zu cases has a time", run.dir, run.count);

@@ -96,6 +96,19 @@ bool report_has(const report_setting *setting, conv_variant variant, conv_pass p
 char *report_setting_name(const report_setting *setting, char *buffer, size_t size);
 const report_ceilings *report_ceilings_of(const report_data *data, int threads); /* or NULL */
 
+/* ---- report_versus.c: ours against a peer, each by its best, over the points of a setting */
+typedef struct {
+    int count, ahead, behind; /* cases; those whose intervals do not overlap */
+    double mean, least, most; /* geometric mean and range of theirs / ours: above 1, ours is faster */
+    report_pair worst;        /* the case of the least ratio */
+} versus_mean;
+
+/* Best of ours against the best whose name begins with peer; inexact: Winograd too. False: no case both ran. */
+bool report_versus(const report_data *data, const report_point *point, conv_variant variant, const char *peer,
+                   bool inexact, report_pair *pair);
+versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant variant,
+                               conv_pass pass, const char *peer, bool inexact);
+
 /* ---- report_networks.c: layers named "network:layer*N" (benchdnn's way), N times in the network */
 typedef struct {
     const record_row *row;                       /* its problem and name */

@@ -112,6 +112,41 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
     if (open) fputs("</tbody></table></div>\n", out);
 }
 
+/* One row per channel count, one column per implementation that has both variants. */
+static void put_impl_table(FILE *out, const report_page *page, const report_setting *s, conv_pass pass)
+{
+    const report_data *data = page->data;
+    report_pair p;
+    bool has[REPORT_MAX_IMPLS] = {false}, any = false;
+    for (int impl = 0; impl < data->impl_count; impl++)
+        for (size_t i = 0; i < s->count; i++)
+            if (s->points[i].pass == pass && !data->impls[impl].inexact &&
+                report_speedup(data, &s->points[i], impl, &p))
+                has[impl] = any = true;
+    if (!any) return;
+    fprintf(out,
+            "<details><summary>%s, the same implementation on both sides</summary>\n<div "
+            "class=\"scroll\"><table><thead>"
+            "<tr><th>Channels</th>",
+            pass == CONV_FORWARD ? "Forward" : "Backward");
+    for (int impl = 0; impl < data->impl_count; impl++)
+        if (has[impl]) fprintf(out, "<th>%s</th>", data->impls[impl].name);
+    fputs("</tr></thead><tbody>\n", out);
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->points[i].pass != pass || !report_speedup(data, &s->points[i], -1, &p)) continue;
+        put_channels(out, &s->points[i]);
+        for (int impl = 0; impl < data->impl_count; impl++) {
+            if (!has[impl]) continue;
+            if (report_speedup(data, &s->points[i], impl, &p))
+                page_ratio_cell(out, &p);
+            else
+                fputs("<td>&ndash;</td>", out);
+        }
+        fputs("</tr>\n", out);
+    }
+    fputs("</tbody></table></div></details>\n", out);
+}
+
 static bool has_pairs(const report_page *page, const report_setting *s)
 {
     report_pair p;
@@ -147,6 +182,8 @@ void page_comparison(FILE *out, const report_page *page)
         fputs("</summary>\n", out);
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
             put_pair_table(out, page, s, (conv_pass)pass);
+        for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
+            put_impl_table(out, page, s, (conv_pass)pass);
         fputs("</details>\n", out);
     }
     fputs("</section>\n", out);

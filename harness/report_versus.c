@@ -13,8 +13,8 @@ static const contest contests[] = {{"exact against exact", false}, {"anything, W
 
 enum { CONTESTS = sizeof contests / sizeof *contests };
 
-static bool compare(const report_data *data, const report_point *q, conv_variant v, const char *peer,
-                    bool inexact, report_pair *pair)
+bool report_versus(const report_data *data, const report_point *q, conv_variant v, const char *peer,
+                   bool inexact, report_pair *pair)
 {
     return report_compare(
         report_best(data, q, v, (best_filter){.inexact = inexact, .peers = true, .prefix = peer}),
@@ -31,38 +31,37 @@ static bool is_inexact(const report_data *data, const record_row *row)
 /* ---- means -------------------------------------------------------------------------------------------------
  */
 
-typedef struct {
-    int count, ahead, behind;
-    double log_sum, least, most;
-} mean;
-
-static mean mean_of(const report_page *page, const report_setting *s, conv_variant v, conv_pass pass,
-                    bool inexact)
+versus_mean report_versus_mean(const report_data *data, const report_setting *s, conv_variant v, conv_pass pass,
+                               const char *peer, bool inexact)
 {
-    mean m = {.least = INFINITY};
+    versus_mean m = {.least = INFINITY};
+    double log_sum = 0;
     for (size_t i = 0; i < s->count; i++) {
         report_pair p;
-        if (s->points[i].pass != pass || !compare(page->data, &s->points[i], v, page->versus, inexact, &p))
-            continue;
+        if (s->points[i].pass != pass || !report_versus(data, &s->points[i], v, peer, inexact, &p)) continue;
         m.count++;
         m.ahead += p.outcome == PAIR_FASTER;
         m.behind += p.outcome == PAIR_SLOWER;
-        m.log_sum += log(p.speedup);
+        log_sum += log(p.speedup);
+        if (p.speedup < m.least) m.worst = p;
         m.least = fmin(m.least, p.speedup);
         m.most = fmax(m.most, p.speedup);
     }
+    m.mean = m.count > 0 ? exp(log_sum / m.count) : NAN;
     return m;
 }
 
-static void put_mean(FILE *out, const mean *m)
+static void put_mean(FILE *out, const versus_mean *m)
 {
     if (m->count == 0) {
         fputs("<td>&ndash;</td>", out);
         return;
     }
-    double geometric = exp(m->log_sum / m->count);
     fprintf(out, "<td class=\"main %s\">%.2f&times;<small>%.2f to %.2f</small></td>",
-            geometric >= 1 ? "good" : "bad", geometric, m->least, m->most);
+            m->mean > 1 && m->ahead > 0    ? "good"
+            : m->mean < 1 && m->behind > 0 ? "bad"
+                                           : "even",
+            m->mean, m->least, m->most);
 }
 
 static void put_means(FILE *out, const report_page *page, const report_setting *s)
@@ -71,8 +70,10 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
     bool open = false;
     for (int v = 0; v < CONV_VARIANT_COUNT; v++)
         for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
-            mean exact = mean_of(page, s, (conv_variant)v, (conv_pass)pass, false);
-            mean any = mean_of(page, s, (conv_variant)v, (conv_pass)pass, true);
+            versus_mean exact =
+                report_versus_mean(page->data, s, (conv_variant)v, (conv_pass)pass, page->versus, false);
+            versus_mean any =
+                report_versus_mean(page->data, s, (conv_variant)v, (conv_pass)pass, page->versus, true);
             if (any.count == 0) continue;
             if (!open) {
                 fputs("<h3>Geometric means <small>", out);
@@ -80,7 +81,8 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
                 fputs("</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Variant and "
                       "pass</th><th>Exact against "
                       "exact</th><th>Any, Winograd "
-                      "too</th><th>Cases</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n",
+                      "too</th><th>Worst "
+                      "case</th><th>Cases</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n",
                       out);
                 open = true;
             }
@@ -88,7 +90,8 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
                     conv_pass_name((conv_pass)pass));
             put_mean(out, &exact);
             put_mean(out, &any);
-            const mean *shown = exact.count > 0 ? &exact : &any;
+            const versus_mean *shown = exact.count > 0 ? &exact : &any;
+            page_ratio_cell(out, &shown->worst);
             fprintf(out, "<td>%d</td><td>%d</td><td>%d</td></tr>\n", shown->count, shown->ahead, shown->behind);
         }
     if (open) fputs("</tbody></table></div>\n", out);
@@ -127,9 +130,10 @@ static void put_cases(FILE *out, const report_page *page, const report_setting *
             for (int c = 0; c < CONTESTS; c++) {
                 report_pair exact, p;
                 const report_point *q = &s->points[i];
-                if (!compare(page->data, q, (conv_variant)v, page->versus, contests[c].inexact, &p)) continue;
+                if (!report_versus(page->data, q, (conv_variant)v, page->versus, contests[c].inexact, &p))
+                    continue;
                 /* the second contest only where it differs from the first */
-                if (c == 1 && compare(page->data, q, (conv_variant)v, page->versus, false, &exact) &&
+                if (c == 1 && report_versus(page->data, q, (conv_variant)v, page->versus, false, &exact) &&
                     exact.fast == p.fast && exact.slow == p.slow)
                     continue;
                 put_case(out, page->data, q, (conv_variant)v, &p, &contests[c]);
@@ -142,7 +146,7 @@ static bool applies(const report_page *page, const report_setting *s)
     report_pair p;
     for (size_t i = 0; i < s->count; i++)
         for (int v = 0; v < CONV_VARIANT_COUNT; v++)
-            if (compare(page->data, &s->points[i], (conv_variant)v, page->versus, true, &p)) return true;
+            if (report_versus(page->data, &s->points[i], (conv_variant)v, page->versus, true, &p)) return true;
     return false;
 }
 

@@ -74,9 +74,10 @@ void verdict_find_cautions(const report_data *data, verdict *v)
     if (data->without_interval > 0)
         verdict_caution(v, "%zu case%s had fewer than 6 repetitions: a median without an interval.",
                         data->without_interval, data->without_interval == 1 ? "" : "s");
-    const json_t *complete = json_object_get(data->run->run, "complete");
-    if (json_is_false(complete))
-        verdict_caution(v, "The run was interrupted: 'sepbench bench --resume' finishes it.");
+    const char *status = json_string_value(json_object_get(data->run->run, "status"));
+    if (status != NULL && strcmp(status, "complete") != 0)
+        verdict_caution(v, "The run is not complete (%s): 'sepbench bench --resume --out %s' finishes it.",
+                        status, data->run->dir);
     warnings_of(v, json_object_get(data->run->run, "warnings"));
     warnings_of(v, json_object_get(json_object_get(data->run->run, "machine"), "warnings"));
 }
