@@ -35,7 +35,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* ---- the terminal ---------------------------------------------------------------------------------------- */
+/* ---- the terminal ------------------------------------------------------------------------------------ */
 
 /* Characters, not bytes, of a UTF-8 text. */
 static int width_of(const char *text, size_t bytes)

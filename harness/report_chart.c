@@ -167,7 +167,7 @@ static void pad_axis(chart_axis *axis, double below, double above)
     }
 }
 
-/* ---- labels -------------------------------------------------------------------------------------------- */
+/* ---- labels ------------------------------------------------------------------------------------------ */
 
 /* Labels that would overlap form blocks, each centred on the mean of what its labels wish. */
 void chart_spread(double *positions, int count, double gap)
@@ -223,7 +223,7 @@ static void put_line_labels(const chart *c, FILE *out)
     }
 }
 
-/* ---- the text -------------------------------------------------------------------------------------------- */
+/* ---- the text ---------------------------------------------------------------------------------------- */
 
 static void put_words(FILE *out, const chart *c, const char *name, char what)
 {

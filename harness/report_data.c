@@ -8,7 +8,7 @@
 
 const best_filter BEST_EXACT = {.inexact = false, .peers = true, .ours = true, .prefix = NULL};
 
-/* ---- grouping --------------------------------------------------------------------------------------- */
+/* ---- grouping ---------------------------------------------------------------------------------------- */
 
 static bool same_axis(const conv_axis *a, const conv_axis *b)
 {
@@ -124,7 +124,7 @@ static void share_dense(report_setting *s)
         }
 }
 
-/* ---- ceilings: tolerant of what a run of another version wrote ----------------------------------------- */
+/* ---- ceilings: tolerant of what a run of another version wrote --------------------------------------- */
 
 static double number_in(const json_t *object, const char *key)
 {
@@ -169,7 +169,7 @@ const report_ceilings *report_ceilings_of(const report_data *data, int threads)
     return NULL;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------- */
 
 bool report_data_create(const record_run *run, report_data *data, conv_error *err)
 {
@@ -205,7 +205,7 @@ void report_data_destroy(report_data *data)
     *data = (report_data){0};
 }
 
-/* ---- choosing and comparing --------------------------------------------------------------------------- */
+/* ---- choosing and comparing -------------------------------------------------------------------------- */
 
 const record_row *report_row(const report_point *point, conv_variant variant, int impl)
 {

@@ -59,7 +59,7 @@ static void put_css(FILE *out, const report_page *page)
     if (css != NULL) fwrite(css->data, 1, css->size, out);
 }
 
-/* ---- pictures ------------------------------------------------------------------------------------------ */
+/* ---- pictures ---------------------------------------------------------------------------------------- */
 
 static const struct {
     const char *group, *title, *note;
@@ -127,7 +127,7 @@ static void put_plots(FILE *out, const report_page *page, const char *group)
     if (shown > 0) fputs(parts > 0 ? "</div>\n</details>\n</section>\n" : "</div>\n</section>\n", out);
 }
 
-/* ---- the template ---------------------------------------------------------------------------------------- */
+/* ---- the template ------------------------------------------------------------------------------------ */
 
 static const struct {
     const char *mark;

@@ -5,7 +5,7 @@
 #include "../kernels/problem.h"
 #include "report_page.h"
 
-/* ---- collecting ----------------------------------------------------------------------------------------- */
+/* ---- collecting -------------------------------------------------------------------------------------- */
 
 static bool grow(void **items, size_t count, size_t *capacity, size_t size)
 {

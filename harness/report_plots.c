@@ -13,7 +13,7 @@
 static const char *const pass_words[] = {"forward", "backward", "backward, data", "backward, weights"};
 static const char *const variant_words[] = {"Dense", "Depthwise", "Pointwise", "Separable"};
 
-/* ---- collecting ---------------------------------------------------------------------------------------- */
+/* ---- collecting -------------------------------------------------------------------------------------- */
 
 static bool keep(report_plots *plots, const report_plot *plot)
 {
@@ -63,7 +63,7 @@ static bool on_axis(const report_point *q, conv_pass pass)
 
 static double line_width(const report_impl *impl) { return impl->peer ? 1.4 : 1.8; }
 
-/* ---- time against channels, percent of peak -------------------------------------------------------------- */
+/* ---- time against channels, percent of peak ---------------------------------------------------------- */
 
 typedef struct {
     const char *group, *title;

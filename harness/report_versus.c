@@ -97,8 +97,7 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
     if (open) fputs("</tbody></table></div>\n", out);
 }
 
-/* ---- cases
- * --------------------------------------------------------------------------------------------------- */
+/* ---- cases ------------------------------------------------------------------------------------------- */
 
 static void put_case(FILE *out, const report_data *data, const report_point *q, conv_variant v,
                      const report_pair *p, const contest *c)

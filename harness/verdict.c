@@ -225,7 +225,7 @@ static char *by_implementation(const report_data *data, const report_setting *s,
     return NULL;
 }
 
-/* ---- the headline --------------------------------------------------------------------------------------- */
+/* ---- the headline ------------------------------------------------------------------------------------ */
 
 static void add_tally(tally *sum, const tally *t)
 {
@@ -308,7 +308,7 @@ static char *headline(const tally *forward, const tally *backward, int settings)
     return text;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------- */
+/* ---- the whole --------------------------------------------------------------------------------------- */
 
 /* Why there is no comparison at all. */
 static char *no_answer(const report_data *data)

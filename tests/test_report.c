@@ -17,7 +17,7 @@
 
 static char folder[] = "/tmp/sepbench-report-XXXXXX";
 
-/* ---- made-up runs --------------------------------------------------------------------------------------- */
+/* ---- made-up runs ------------------------------------------------------------------------------------ */
 
 typedef struct {
     record_row *rows;
@@ -287,8 +287,7 @@ static void test_verdict_one_variant(void **state)
     expect_verdict(&m, "This run does not say: it has no time for a separable convolution", NULL);
 }
 
-/* ---- the page
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the page ---------------------------------------------------------------------------------------- */
 
 static void test_page(void **state)
 {
