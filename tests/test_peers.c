@@ -269,6 +269,20 @@ static void test_onednn_any(void **state)
 
 static const char *const backward_names[] = {"onednn", "onednn-any"};
 
+static void test_xnnpack(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 2; threads++)
+        for (size_t i = 0; i < SHAPES; i++)
+            for (int relu = 0; relu < 2; relu++) {
+                scenario c = {"xnnpack", shapes[i], CONV_FORWARD, threads, .relu = relu};
+                const conv_problem p = parse(&c);
+                const conv_impl *impl = conv_find("xnnpack", p.variant);
+                if (impl == NULL || conv_refuse(impl, &p, c.pass) != NULL) continue;
+                check(&c, 0);
+            }
+}
+
 /* Whole numbers again, but rounded on the way: a wrong index still errs by 1 or more. */
 static void test_onednn_winograd(void **state)
 {
@@ -425,6 +439,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_isa_cap),
         cmocka_unit_test(test_onednn),
         cmocka_unit_test(test_onednn_any),
+        cmocka_unit_test(test_xnnpack),
         cmocka_unit_test(test_onednn_winograd),
         cmocka_unit_test(test_winograd_refuses),
         cmocka_unit_test(test_execute_keeps_to_private_copies),
