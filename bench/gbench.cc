@@ -8,6 +8,7 @@
 #include "gbench.h"
 
 #include <benchmark/benchmark.h>
+#include <regex.h>
 #include <time.h>
 
 #include <cerrno>
@@ -15,7 +16,6 @@
 #include <cstring>
 #include <fstream>
 #include <map>
-#include <regex>
 #include <string>
 #include <vector>
 
@@ -83,7 +83,7 @@ std::map<std::string, int64_t> family_index; // by case name, in order of appear
 std::map<std::string, size_t> repetitions;
 std::string out_file;      // --benchmark_out
 bool filtered, filter_out; // --benchmark_filter; a leading '-' selects what does not match
-std::regex filter;
+regex_t filter;
 
 // What the library would do by itself, against the harness: who does it here.
 const struct {
@@ -116,12 +116,19 @@ int refuse(char *bad, int bad_size, const std::string &argument, const std::stri
     return -1;
 }
 
-void set_filter(std::string text)
+// POSIX extended, the library's dialect. Empty when fine, else what is wrong.
+std::string set_filter(std::string text)
 {
+    if (filtered) regfree(&filter);
     filtered = !text.empty() && text != "all";
+    if (!filtered) return "";
     filter_out = text[0] == '-';
-    if (filter_out) text.erase(0, 1);
-    filter = std::regex(text, std::regex::extended); // the library's dialect
+    int status = regcomp(&filter, text.c_str() + filter_out, REG_EXTENDED | REG_NOSUB);
+    if (status == 0) return "";
+    char why[128];
+    regerror(status, &filter, why, sizeof why);
+    filtered = false;
+    return std::string("not a regular expression: ") + why;
 }
 
 // JSON for the library's tools wants one name per case and its repetitions numbered.
@@ -172,11 +179,8 @@ extern "C" int gbench_init(int argc, char **argv, char *bad, int bad_size)
         for (const auto &r : replaced)
             if (has_flag(argument, r.flag, &value)) return refuse(bad, bad_size, argument, r.instead);
         if (has_flag(argument, "--benchmark_filter", &value)) {
-            try {
-                set_filter(value);
-            } catch (const std::regex_error &e) {
-                return refuse(bad, bad_size, argument, std::string("not a regular expression: ") + e.what());
-            }
+            std::string wrong = set_filter(value);
+            if (!wrong.empty()) return refuse(bad, bad_size, argument, wrong);
         } else if (has_flag(argument, "--benchmark_out", &value) && !value.empty()) {
             out_file = value;
         } else if (has_flag(argument, "--benchmark_context", &value) && value.find('=') != std::string::npos) {
@@ -198,7 +202,7 @@ extern "C" int gbench_init(int argc, char **argv, char *bad, int bad_size)
 
 extern "C" int gbench_selected(const char *name)
 {
-    return !filtered || std::regex_search(name, filter) != filter_out;
+    return !filtered || (regexec(&filter, name, 0, nullptr, 0) == 0) != filter_out;
 }
 
 extern "C" double gbench_run(const char *name, void (*once)(void *), void (*evict)(void *), void *ctx,

@@ -63,7 +63,7 @@ static void call_evict(void *ctx)
 static void calibrate(group *g, measure_job *j)
 {
     if (budget_skips_warmup(j->call_seconds) && !g->cold) return;
-    const double enough = fmin(0.001, 0.1 * g->options->min_time);
+    const double enough = fmin(0.001, fmax(1e-4, 0.1 * g->options->min_time));
     double seconds = 0;
     call_once(j);
     for (int64_t calls = 1; seconds < enough; calls *= 2) {
