@@ -344,6 +344,35 @@ static void test_map_and_networks(void **state)
     free(page);
 }
 
+static void test_threads_and_cold(void **state)
+{
+    (void)state;
+    made m = {0};
+    for (int channels = 64; channels <= 256; channels *= 2)
+        for (int variant = 0; variant <= CONV_SEPARABLE; variant += CONV_SEPARABLE)
+            for (int mode = 0; mode < 3; mode++) {
+                char text[128];
+                problem_of(variant, channels, 28, 1, text, sizeof text);
+                double ns = 100.0 * channels * (variant == CONV_DENSE ? channels / 32.0 : 1);
+                record_row *row = add_case(&m, text, CONV_FORWARD, "avx512",
+                                           mode == 1   ? ns * 1.9
+                                           : mode == 2 ? ns * 1.3
+                                                       : ns,
+                                           9);
+                row->threads = mode == 1 ? 1 : 2;
+                row->cache = mode == 2 ? CACHE_COLD : CACHE_WARM;
+            }
+    char out[256];
+    snprintf(out, sizeof out, "%s/threads-page", folder);
+    assert_int_equal(report(store(&m, "threads"), NULL, out), EXIT_FINE);
+    char *page = slurp(out, "index.html");
+    assert_non_null(strstr(page, "<h2>More threads</h2>"));
+    assert_non_null(strstr(page, "1.90&times;"));
+    assert_non_null(strstr(page, "<h2>Cold and warm caches</h2>"));
+    assert_non_null(strstr(page, "1.30&times;"));
+    free(page);
+}
+
 static void test_partial_runs(void **state)
 {
     (void)state;
@@ -405,6 +434,7 @@ int main(void)
         cmocka_unit_test(test_verdict_one_variant),
         cmocka_unit_test(test_page),
         cmocka_unit_test(test_map_and_networks),
+        cmocka_unit_test(test_threads_and_cold),
         cmocka_unit_test(test_partial_runs),
         cmocka_unit_test(test_without_gnuplot),
     };
