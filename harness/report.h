@@ -109,9 +109,11 @@ bool report_versus(const report_data *data, const report_point *point, conv_vari
 versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant variant,
                                conv_pass pass, const char *peer, bool inexact);
 
-/* ---- report_networks.c: layers named "network:layer*N" (benchdnn's way), N times in the network */
+/* ---- report_networks.c: layers named "network:layer*N" (benchdnn's way), N times in the network; layers of
+ * the same shape share a row, their names joined by "+" */
 typedef struct {
-    const record_row *row;                       /* its problem and name */
+    char name[96];                               /* "network:layer*N" */
+    const record_row *row;                       /* its problem */
     const record_row *best;                      /* exact, or NULL */
     const record_row *by_impl[REPORT_MAX_IMPLS]; /* ok rows */
     int times;

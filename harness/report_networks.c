@@ -18,12 +18,12 @@ static bool grow(void **items, size_t count, size_t *capacity, size_t size)
     return true;
 }
 
-static report_network *network_of(report_networks *networks, const record_row *row)
+static report_network *network_of(report_networks *networks, const record_row *row, const char *layer)
 {
-    size_t length = strcspn(row->layer, ":");
+    size_t length = strcspn(layer, ":");
     for (size_t i = 0; i < networks->count; i++) {
         report_network *n = &networks->items[i];
-        if (strlen(n->name) == length && strncmp(n->name, row->layer, length) == 0 && n->pass == row->pass &&
+        if (strlen(n->name) == length && strncmp(n->name, layer, length) == 0 && n->pass == row->pass &&
             n->threads == row->threads && n->cache == row->cache && n->mb == row->problem.mb)
             return n;
     }
@@ -32,7 +32,7 @@ static report_network *network_of(report_networks *networks, const record_row *r
     report_network *n = &networks->items[networks->count++];
     *n = (report_network){
         .threads = row->threads, .cache = row->cache, .mb = row->problem.mb, .pass = row->pass};
-    memcpy(n->name, row->layer, length);
+    memcpy(n->name, layer, length);
     return n;
 }
 
@@ -43,15 +43,16 @@ static int multiplicity(const char *layer)
     return times > 0 && times < 100000 ? (int)times : 1;
 }
 
-static network_layer *layer_of(report_network *n, const record_row *row)
+static network_layer *layer_of(report_network *n, const record_row *row, const char *name)
 {
     for (size_t i = 0; i < n->count; i++)
-        if (strcmp(n->layers[i].row->layer, row->layer) == 0 &&
-            n->layers[i].row->problem.variant == row->problem.variant)
+        if (strcmp(n->layers[i].name, name) == 0 && n->layers[i].row->problem.variant == row->problem.variant)
             return &n->layers[i];
     if (!grow((void **)&n->layers, n->count, &n->capacity, sizeof *n->layers)) return NULL;
-    n->layers[n->count] = (network_layer){.row = row, .times = multiplicity(row->layer)};
-    return &n->layers[n->count++];
+    network_layer *layer = &n->layers[n->count++];
+    *layer = (network_layer){.row = row, .times = multiplicity(name)};
+    snprintf(layer->name, sizeof layer->name, "%s", name);
+    return layer;
 }
 
 static int index_of(const report_data *data, const char *impl)
@@ -61,24 +62,32 @@ static int index_of(const report_data *data, const char *impl)
     return i;
 }
 
+static bool add_layer(report_networks *networks, const report_data *data, const record_row *row,
+                      const char *name)
+{
+    if (strchr(name, ':') == NULL) return true; /* a name, but of no network */
+    report_network *n = network_of(networks, row, name);
+    network_layer *layer = n != NULL ? layer_of(n, row, name) : NULL;
+    if (layer == NULL) return false;
+    if (row->status != CASE_OK) return true;
+    int impl = index_of(data, row->impl);
+    layer->by_impl[impl] = row;
+    if (!data->impls[impl].inexact && (layer->best == NULL || report_upper(row) < report_upper(layer->best)))
+        layer->best = row;
+    return true;
+}
+
 bool report_networks_create(const report_data *data, report_networks *networks)
 {
     *networks = (report_networks){0};
     for (size_t i = 0; i < data->run->count; i++) {
-        const record_row *row = &data->run->rows[i];
-        if (strchr(row->layer, ':') == NULL) continue;
-        report_network *n = network_of(networks, row);
-        network_layer *layer = n != NULL ? layer_of(n, row) : NULL;
-        if (layer == NULL) {
-            report_networks_destroy(networks);
-            return false;
-        }
-        if (row->status != CASE_OK) continue;
-        int impl = index_of(data, row->impl);
-        layer->by_impl[impl] = row;
-        if (!data->impls[impl].inexact &&
-            (layer->best == NULL || report_upper(row) < report_upper(layer->best)))
-            layer->best = row;
+        char names[sizeof data->run->rows->layer], *rest = names, *name;
+        memcpy(names, data->run->rows[i].layer, sizeof names);
+        while ((name = strsep(&rest, "+")) != NULL)
+            if (!add_layer(networks, data, &data->run->rows[i], name)) {
+                report_networks_destroy(networks);
+                return false;
+            }
     }
     return true;
 }
@@ -141,7 +150,7 @@ static void put_layers(FILE *out, const report_network *n)
     for (size_t i = 0; i < n->count; i++) {
         const network_layer *l = &n->layers[i];
         fputs("<tr><td>", out);
-        report_escape(out, strchr(l->row->layer, ':') + 1);
+        report_escape(out, strchr(l->name, ':') + 1);
         fprintf(out, "</td><td class=\"text\">%s<small><code>", conv_variant_name(l->row->problem.variant));
         report_escape(out, problem_format(&l->row->problem, text));
         fprintf(out, "</code></small></td><td>%d</td>", l->times);

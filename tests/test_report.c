@@ -331,8 +331,10 @@ static void test_map_and_networks(void **state)
                                 (variant == CONV_DENSE ? c * 0.9 + s * 0.35 + 0.45 : 1);
                     strcpy(add_case(&m, text, (conv_pass)pass, "avx512", ns, 9)->suite, "map");
                 }
-    add_case(&m, "mb2ic256ih14oc256oh14kh3ph1n\"resnet50:res4_3x3*6\"", CONV_FORWARD, "avx512", 1e6, 9);
-    add_case(&m, "mb2ic256ih14oc256oh14kh3ph1n\"resnet50:res4_3x3*6\"", CONV_FORWARD, "tiled", 2e6, 9);
+    add_case(&m, "mb2ic256ih14oc256oh14kh3ph1n\"resnet50:res4_3x3*6+other:x*2\"", CONV_FORWARD, "avx512", 1e6,
+             9);
+    add_case(&m, "mb2ic256ih14oc256oh14kh3ph1n\"resnet50:res4_3x3*6+other:x*2\"", CONV_FORWARD, "tiled", 2e6,
+             9);
     add_case(&m, "mb2ic256ih14oc1024oh14kh1n\"resnet50:res4_up\"", CONV_FORWARD, "avx512", 5e5, 9);
     char out[256];
     snprintf(out, sizeof out, "%s/map-page", folder);
@@ -340,6 +342,7 @@ static void test_map_and_networks(void **state)
     char *page = slurp(out, "index.html");
     assert_non_null(strstr(page, "Where it breaks even"));
     assert_non_null(strstr(page, "resnet50 forward, batch 2, 2 threads: its convolutions take 6.50 ms"));
+    assert_non_null(strstr(page, "other forward, batch 2, 2 threads: its convolutions take 2.00 ms"));
     assert_non_null(strstr(page, "only 1 of 2 layers"));
     free(page);
 }
