@@ -34,8 +34,7 @@ static void say(const patient *p, const char *name, const char *effect, const ch
 
 static bool read_number(const patient *p, const char *path, double *value)
 {
-    char line[256];
-    return machine_read_line(line, sizeof line, p->root, "%s", path) && sscanf(line, "%lf", value) == 1;
+    return machine_read_numbers(value, 1, p->root, path);
 }
 
 static void check_frequency(const patient *p)
@@ -123,15 +122,18 @@ static void check_memory(const patient *p)
 /* Steal and total time of all CPUs in ticks. */
 static bool read_steal(double *steal, double *total)
 {
-    char line[512];
-    double t[8] = {0};
-    if (!machine_read_line(line, sizeof line, "", "/proc/stat") ||
-        sscanf(line, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6],
-               &t[7]) != 8)
-        return false;
-    *steal = t[7];
+    enum { FIELDS = 8, STEAL = 7 }; /* user nice system idle iowait irq softirq steal */
+    char line[512], *next = line + 3;
     *total = 0;
-    for (int i = 0; i < 8; i++) *total += t[i];
+    if (!machine_read_line(line, sizeof line, "", "/proc/stat") || strncmp(line, "cpu", 3) != 0) return false;
+    for (int i = 0; i < FIELDS; i++) {
+        char *end;
+        double ticks = strtod(next, &end);
+        if (end == next) return false;
+        next = end;
+        *total += ticks;
+        if (i == STEAL) *steal = ticks;
+    }
     return *total > 0;
 }
 

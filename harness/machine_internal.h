@@ -29,6 +29,9 @@ bool machine_meminfo(const char *root, uint64_t *total, uint64_t *available);
 bool machine_read_line(char *line, size_t size, const char *root, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
+/* The first `count` numbers of that line; false when they are not there. */
+bool machine_read_numbers(double *value, int count, const char *root, const char *path);
+
 /* One plan-side cache figure from what hwloc says: see machine_context. */
 conv_context machine_clamp(int threads, size_t l1d, size_t l2, size_t l3);
 

@@ -1,5 +1,4 @@
 /* Limits: memory that may still be taken and CPU time the cgroups grant, version 1 and 2 alike. */
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,14 +24,31 @@ bool machine_read_line(char *line, size_t size, const char *root, const char *fo
     return ok;
 }
 
+bool machine_read_numbers(double *value, int count, const char *root, const char *path)
+{
+    char line[256], *next = line;
+    if (!machine_read_line(line, sizeof line, root, "%s", path)) return false;
+    for (int i = 0; i < count; i++) {
+        char *end;
+        value[i] = strtod(next, &end);
+        if (end == next) return false;
+        next = end;
+    }
+    return true;
+}
+
 /* The number after `key` at the start of a line; false when there is none. */
-static bool read_field(const char *path, const char *key, uint64_t *value)
+static bool read_field(const char *path, const char *key, double *value)
 {
     char line[LINE_BYTES];
+    size_t length = strlen(key);
     FILE *f = fopen(path, "r");
     bool found = false;
-    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL)
-        found = strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), "%" SCNu64, value) == 1;
+    while (f != NULL && !found && fgets(line, sizeof line, f) != NULL) {
+        char *end = line;
+        if (strncmp(line, key, length) == 0) *value = strtod(line + length, &end);
+        found = end > line + length;
+    }
     if (f != NULL) fclose(f);
     return found;
 }
@@ -40,10 +56,11 @@ static bool read_field(const char *path, const char *key, uint64_t *value)
 bool machine_meminfo(const char *root, uint64_t *total, uint64_t *available)
 {
     char path[PATH_BYTES];
+    double kib[2];
     snprintf(path, sizeof path, "%s/proc/meminfo", root);
-    if (!read_field(path, "MemTotal:", total) || !read_field(path, "MemAvailable:", available)) return false;
-    *total *= 1024;
-    *available *= 1024;
+    if (!read_field(path, "MemTotal:", &kib[0]) || !read_field(path, "MemAvailable:", &kib[1])) return false;
+    *total = (uint64_t)(1024 * kib[0]);
+    *available = (uint64_t)(1024 * kib[1]);
     return true;
 }
 
@@ -102,35 +119,26 @@ static bool find_cgroup(const char *root, const char *controller, char *name)
 /* Memory left in one cgroup: limit - usage + file pages the kernel would give back. */
 static uint64_t memory_left(const char *folder, bool v2)
 {
-    char text[64], path[2 * PATH_BYTES + 16];
-    uint64_t limit, usage, cache = 0;
-    if (!machine_read_line(text, sizeof text, folder, v2 ? "/memory.max" : "/memory.limit_in_bytes") ||
-        sscanf(text, "%" SCNu64, &limit) != 1) /* absent or "max" */
-        return UINT64_MAX;
-    if (!machine_read_line(text, sizeof text, folder, v2 ? "/memory.current" : "/memory.usage_in_bytes") ||
-        sscanf(text, "%" SCNu64, &usage) != 1)
-        return UINT64_MAX;
-    if (limit > UINT64_MAX / 4) return UINT64_MAX; /* version 1's way to say none */
+    char path[2 * PATH_BYTES + 16];
+    double limit, usage, cache = 0;
+    if (!machine_read_numbers(&limit, 1, folder, v2 ? "/memory.max" : "/memory.limit_in_bytes") ||
+        !machine_read_numbers(&usage, 1, folder, v2 ? "/memory.current" : "/memory.usage_in_bytes"))
+        return UINT64_MAX;                 /* absent, or "max" */
+    if (limit > 0x1p62) return UINT64_MAX; /* version 1's way to say none */
     snprintf(path, sizeof path, "%s/memory.stat", folder);
     read_field(path, v2 ? "inactive_file " : "total_inactive_file ", &cache);
-    usage = usage > cache ? usage - cache : 0;
-    return limit > usage ? limit - usage : 0;
+    double used = usage > cache ? usage - cache : 0;
+    return limit > used ? (uint64_t)(limit - used) : 0;
 }
 
+/* CPUs per period; 0 when unlimited: absent, "max 100000", or -1 in version 1. */
 static double cpus_granted(const char *folder, bool v2)
 {
-    char text[64];
-    double quota = 0, period = 0;
-    if (v2) {
-        if (!machine_read_line(text, sizeof text, folder, "/cpu.max") ||
-            sscanf(text, "%lf %lf", &quota, &period) != 2)
-            return 0; /* absent, or "max 100000" */
-    } else if (!machine_read_line(text, sizeof text, folder, "/cpu.cfs_quota_us") ||
-               sscanf(text, "%lf", &quota) != 1 ||
-               !machine_read_line(text, sizeof text, folder, "/cpu.cfs_period_us") ||
-               sscanf(text, "%lf", &period) != 1)
-        return 0;
-    return quota > 0 && period > 0 ? quota / period : 0;
+    double quota[2];
+    bool known = v2 ? machine_read_numbers(quota, 2, folder, "/cpu.max")
+                    : machine_read_numbers(&quota[0], 1, folder, "/cpu.cfs_quota_us") &&
+                          machine_read_numbers(&quota[1], 1, folder, "/cpu.cfs_period_us");
+    return known && quota[0] > 0 && quota[1] > 0 ? quota[0] / quota[1] : 0;
 }
 
 /* The tightest limit from this process's cgroup up to the mount point: a parent's limit binds as well. */

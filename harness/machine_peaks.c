@@ -128,7 +128,7 @@ static machine_ceilings measure_now(int threads)
 {
     machine_ceilings c = {.threads = threads};
     const peak_kernels *widest = NULL;
-    for (int isa = 0; isa <= (int)machine_get()->isa_allowed; isa++)
+    for (int isa = 0; isa < CPU_ISA_COUNT && isa <= (int)machine_get()->isa_allowed; isa++)
         if (kernels[isa] != NULL) {
             widest = kernels[isa];
             c.fma_gflops[isa] = fma_peak(widest, threads);

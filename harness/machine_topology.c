@@ -56,7 +56,7 @@ static void read_cores(void)
     hwloc_obj_type_t type =
         hwloc_get_nbobjs_by_type(map.topology, HWLOC_OBJ_CORE) > 0 ? HWLOC_OBJ_CORE : HWLOC_OBJ_PU;
     int total = hwloc_get_nbobjs_by_type(map.topology, type);
-    map.core = calloc((size_t)(total > 0 ? total : 1), sizeof *map.core);
+    map.core = calloc((size_t)(total > 0 ? total : 1), sizeof(hwloc_cpuset_t));
     if (map.core == NULL) return;
     hwloc_obj_t first = NULL;
     for (hwloc_obj_t c = NULL; (c = hwloc_get_next_obj_by_type(map.topology, type, c)) != NULL;) {

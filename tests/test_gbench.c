@@ -45,8 +45,8 @@ static void slow_eviction(void *ctx)
 
 static void spin(void *ctx)
 {
-    volatile double x = *(double *)ctx;
-    for (int i = 0; i < 20000; i++) x *= 1.0000001;
+    volatile double *x = ctx;
+    for (int i = 0; i < 20000; i++) *x *= 1.0000001;
 }
 
 static const char odd_name[] = "separable/forward/avx2/mb1ic64ih28oc64kh3ph1/nhwc+bias+relu/t2/warm [a-z](.*)$";
