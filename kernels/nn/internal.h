@@ -18,13 +18,6 @@ void ISA_NAME(nn_dropout_bits)(const nn_dropout *d, int64_t first_row, int64_t r
                                uint64_t *bits);
 void ISA_NAME(nn_apply_dropout)(int64_t rows, int64_t columns, const uint64_t *bits, float scale,
                                 const float *x, float *y);
-void ISA_NAME(nn_gemm)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a,
-                       int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc, bool accumulate,
-                       int threads, void *scratch);
-size_t ISA_NAME(nn_gemm_scratch)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k,
-                                 int threads);
-void ISA_NAME(nn_add_bias)(int64_t rows, int64_t columns, const float *bias, bool relu, float *y);
-void ISA_NAME(nn_sum_rows)(int64_t rows, int64_t columns, const float *x, float *sum);
 void ISA_NAME(nn_scale_pixels)(int64_t count, const uint8_t *x, float *y);
 void ISA_NAME(nn_softmax_cross_entropy)(int64_t rows, int64_t classes, const float *x, const uint8_t *labels,
                                         float scale, float *loss, uint8_t *correct, float *p, float *dx);

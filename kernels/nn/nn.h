@@ -1,11 +1,11 @@
-/* The other layers training needs: activation, pooling, dropout, dense, loss, optimizer.
+/* The other layers training needs: activation, pooling, dropout, loss, optimizer. (A dense layer is a pointwise
+ * convolution of one pixel an image, and runs on kernels/conv.h.)
  *
  * Every function works on what it is given with the calling thread: the executor (harness/train/net.h) hands
- * out slices of the batch or ranges of the parameters, so that no result depends on the number of threads. The
- * sole exceptions are the matrix products, which take `threads`. Compiled once per instruction set;
- * nn_kernels_get() returns the widest copy allowed. Tensors are dense fp32, NHWC, without alignment demands; a
- * "row" is one image's worth of a tensor, or for softmax the last axis. Nothing here fails, allocates or
- * prints. */
+ * out slices of the batch or ranges of the parameters, so that no result depends on the number of threads.
+ * Compiled once per instruction set; nn_kernels_get() returns the widest copy allowed. Tensors are dense fp32,
+ * NHWC, without alignment demands; a "row" is one image's worth of a tensor, or for softmax the last axis.
+ * Nothing here fails, allocates or prints. */
 #ifndef SEPBENCH_NN_H
 #define SEPBENCH_NN_H
 
@@ -85,18 +85,6 @@ typedef struct {
     void (*dropout_bits)(const nn_dropout *d, int64_t first_row, int64_t rows, int64_t columns, uint64_t *bits);
     /* y = bit ? x * scale : 0. Forward and backward are the same; y may be x. */
     void (*dropout)(int64_t rows, int64_t columns, const uint64_t *bits, float scale, const float *x, float *y);
-
-    /* C[m][n] = op(A) op(B), op(A) being m x k, op(B) k x n, transposed where said; leading dimensions in
-     * elements. accumulate adds to C instead of overwriting it unread. Bits depend on the shape only, not on
-     * threads. scratch: gemm_scratch(...) bytes, 64-byte aligned. */
-    void (*gemm)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, const float *a,
-                 int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc, bool accumulate, int threads,
-                 void *scratch);
-    size_t (*gemm_scratch)(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, int threads);
-    /* y[rows][columns] += bias[columns]; then ReLU when asked. */
-    void (*add_bias)(int64_t rows, int64_t columns, const float *bias, bool relu, float *y);
-    /* sum[columns] = sum over rows of x[rows][columns], rows in order. */
-    void (*sum_rows)(int64_t rows, int64_t columns, const float *x, float *sum);
 
     /* x[count] bytes to [0,1]: x / 255. */
     void (*scale_pixels)(int64_t count, const uint8_t *x, float *y);

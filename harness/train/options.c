@@ -1,0 +1,345 @@
+/* One table: every key a layer's config may have, how it is read, where it goes and which classes have it. A
+ * key that is in no row for the class is an error, so nothing is ever ignored. Keys and defaults: Keras 2 and
+ * tf.keras 2.x, keras/layers get_config(). */
+#include "options.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    layer_class value;
+} classes[] = {
+    {"InputLayer", CLASS_INPUT},
+    {"Conv1D", CLASS_CONV1D},
+    {"Convolution1D", CLASS_CONV1D},
+    {"Conv2D", CLASS_CONV2D},
+    {"Convolution2D", CLASS_CONV2D},
+    {"DepthwiseConv2D", CLASS_DEPTHWISE2D},
+    {"SeparableConv1D", CLASS_SEPARABLE1D},
+    {"SeparableConvolution1D", CLASS_SEPARABLE1D},
+    {"SeparableConv2D", CLASS_SEPARABLE2D},
+    {"SeparableConvolution2D", CLASS_SEPARABLE2D},
+    {"MaxPooling1D", CLASS_MAX_POOL1D},
+    {"MaxPool1D", CLASS_MAX_POOL1D},
+    {"MaxPooling2D", CLASS_MAX_POOL2D},
+    {"MaxPool2D", CLASS_MAX_POOL2D},
+    {"AveragePooling1D", CLASS_AVERAGE_POOL1D},
+    {"AvgPool1D", CLASS_AVERAGE_POOL1D},
+    {"AveragePooling2D", CLASS_AVERAGE_POOL2D},
+    {"AvgPool2D", CLASS_AVERAGE_POOL2D},
+    {"Dropout", CLASS_DROPOUT},
+    {"Flatten", CLASS_FLATTEN},
+    {"Dense", CLASS_DENSE},
+    {"Activation", CLASS_ACTIVATION},
+};
+
+layer_class layer_class_parse(const char *name)
+{
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
+        if (strcmp(classes[i].name, name) == 0) return classes[i].value;
+    return CLASS_COUNT;
+}
+
+#define ONE(c) (1u << (c))
+enum {
+    PLAIN_CONV = ONE(CLASS_CONV1D) | ONE(CLASS_CONV2D),
+    SEPARABLE = ONE(CLASS_SEPARABLE1D) | ONE(CLASS_SEPARABLE2D),
+    CONV = PLAIN_CONV | SEPARABLE | ONE(CLASS_DEPTHWISE2D),
+    POOL =
+        ONE(CLASS_MAX_POOL1D) | ONE(CLASS_MAX_POOL2D) | ONE(CLASS_AVERAGE_POOL1D) | ONE(CLASS_AVERAGE_POOL2D),
+    WEIGHTED = CONV | ONE(CLASS_DENSE),
+    ALL = (1u << CLASS_COUNT) - 1
+};
+
+bool layer_class_is_1d(layer_class c)
+{
+    return ONE(c) &
+           (ONE(CLASS_CONV1D) | ONE(CLASS_SEPARABLE1D) | ONE(CLASS_MAX_POOL1D) | ONE(CLASS_AVERAGE_POOL1D));
+}
+
+/* ---- how values are read: each returns NULL, or what the value must be ------------------------------- */
+
+typedef const char *reader(layer_class c, json_t *value, void *to, conv_error *err);
+
+static const char *read_count(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)err;
+    if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > INT32_MAX)
+        return "a positive integer";
+    *(int64_t *)to = json_integer_value(value);
+    return NULL;
+}
+
+/* An integer, or a list of one (1-D) or two of them. */
+static const char *read_pair(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    int64_t *pair = to;
+    bool flat = layer_class_is_1d(c);
+    if (json_is_array(value)) {
+        if (json_array_size(value) != (flat ? 1 : 2)) return flat ? "one integer" : "an integer or two";
+        if (flat) {
+            pair[0] = 1;
+            return read_count(c, json_array_get(value, 0), &pair[1], err);
+        }
+        const char *wrong = read_count(c, json_array_get(value, 0), &pair[0], err);
+        return wrong != NULL ? wrong : read_count(c, json_array_get(value, 1), &pair[1], err);
+    }
+    const char *wrong = read_count(c, value, &pair[1], err);
+    pair[0] = flat ? 1 : pair[1];
+    return wrong;
+}
+
+/* A pooling layer's strides may be null: the pool size. 0 stands for that. */
+static const char *read_strides(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    if ((ONE(c) & POOL) && json_is_null(value)) return NULL;
+    return read_pair(c, value, to, err);
+}
+
+static const char *read_bool(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)err;
+    if (!json_is_boolean(value)) return "true or false";
+    *(bool *)to = json_is_true(value);
+    return NULL;
+}
+
+static const char *read_name(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)err;
+    const char *text = json_string_value(value);
+    if (text == NULL || *text == 0 || strlen(text) >= MODEL_NAME_MAX) return "a name of 1 to 63 characters";
+    strcpy(to, text);
+    return NULL;
+}
+
+static const char *read_word(json_t *value, const char *const *words, int *at)
+{
+    const char *text = json_string_value(value);
+    for (int i = 0; words[i] != NULL; i++)
+        if (text != NULL && strcmp(words[i], text) == 0) {
+            *at = i;
+            return NULL;
+        }
+    return "";
+}
+
+static const char *read_padding(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)err;
+    static const char *const words[] = {"valid", "same", "causal", NULL};
+    int at;
+    bool causal = c == CLASS_CONV1D || c == CLASS_SEPARABLE1D; /* Keras: only 1-D convolutions have it */
+    if (read_word(value, words, &at) != NULL || (at == PADDING_CAUSAL && !causal))
+        return causal ? "valid, same or causal" : "valid or same";
+    *(padding_kind *)to = (padding_kind)at;
+    return NULL;
+}
+
+static const char *read_format(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)err;
+    static const char *const words[] = {"channels_last", "channels_first", NULL};
+    int at = 0;
+    if (!json_is_null(value) && read_word(value, words, &at) != NULL) return "channels_last or channels_first";
+    *(bool *)to = at == 1;
+    return NULL;
+}
+
+static const char *read_activation(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)err;
+    static const char *const words[] = {"linear", "relu",     "sigmoid", "tanh", "elu",
+                                        "selu",   "softplus", "softmax", NULL};
+    int at = 0;
+    if (!json_is_null(value) && read_word(value, words, &at) != NULL)
+        return "linear, relu, sigmoid, tanh, elu, selu, softplus or softmax";
+    *(nn_activation *)to = (nn_activation)at;
+    return NULL;
+}
+
+static const char *read_rate(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)err;
+    double rate = json_number_value(value);
+    if (!json_is_number(value) || !(rate >= 0 && rate < 1)) return "a number in [0, 1)";
+    *(double *)to = rate;
+    return NULL;
+}
+
+static const char *read_seed(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)err;
+    if (json_is_null(value)) return NULL;
+    if (!json_is_integer(value)) return "null or an integer";
+    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, seed));
+    o->seeded = true;
+    o->seed = json_integer_value(value);
+    return NULL;
+}
+
+static const char *read_null(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)to, (void)err;
+    return json_is_null(value) ? NULL : "null: anything else is not supported";
+}
+
+static const char *read_false(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)to, (void)err;
+    return json_is_null(value) || json_is_false(value) ? NULL : "false: anything else is not supported";
+}
+
+static const char *read_one(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)to, (void)err;
+    return json_is_integer(value) && json_integer_value(value) == 1 ? NULL : "1";
+}
+
+/* "float32", or Keras 2.15's policy object around it. */
+static const char *read_dtype(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)to, (void)err;
+    if (json_is_object(value)) value = json_object_get(json_object_get(value, "config"), "name");
+    if (json_is_string(value) && strcmp(json_string_value(value), "float32") == 0) return NULL;
+    return "float32";
+}
+
+static const char *read_shape(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, shape));
+    size_t rank = json_array_size(value);
+    if (rank < 2 || rank > 4) return "a list such as [null, 28, 28, 1]";
+    o->shape.rank = (int)rank - 1;
+    o->has_shape = true;
+    for (size_t i = 1; i < rank; i++)
+        if (read_count(c, json_array_get(value, i), &o->shape.dim[i - 1], err) != NULL)
+            return "fully known after the batch, such as [null, 28, 28, 1]";
+    return NULL;
+}
+
+/* These three explain themselves in err. */
+static const char *read_initializer(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c;
+    return initializer_parse(value, to, err) == CONV_OK ? NULL : "";
+}
+
+static const char *read_regularizer(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c;
+    return regularizer_parse(value, to, err) == CONV_OK ? NULL : "";
+}
+
+static const char *read_constraint(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c;
+    return constraint_parse(value, to, err) == CONV_OK ? NULL : "";
+}
+
+/* ---- the table --------------------------------------------------------------------------------------- */
+
+#define AT(field) offsetof(layer_options, field)
+static const struct {
+    const char *key;
+    reader *read;
+    size_t field;
+    unsigned classes;
+} keys[] = {
+    {"name", read_name, AT(name), ALL},
+    {"trainable", read_bool, AT(trainable), ALL},
+    {"dtype", read_dtype, 0, ALL},
+    {"batch_input_shape", read_shape, AT(shape), ALL},
+    {"batch_shape", read_shape, AT(shape), ONE(CLASS_INPUT)},
+    {"sparse", read_false, 0, ONE(CLASS_INPUT)},
+    {"ragged", read_false, 0, ONE(CLASS_INPUT)},
+    {"optional", read_false, 0, ONE(CLASS_INPUT)},
+    {"filters", read_count, AT(filters), PLAIN_CONV | SEPARABLE},
+    {"kernel_size", read_pair, AT(kernel_size), CONV},
+    {"strides", read_strides, AT(strides), CONV | POOL},
+    {"padding", read_padding, AT(padding), CONV | POOL},
+    {"data_format", read_format, AT(channels_first), CONV | POOL | ONE(CLASS_FLATTEN)},
+    {"dilation_rate", read_pair, AT(dilation_rate), CONV},
+    {"groups", read_count, AT(groups), PLAIN_CONV},
+    {"groups", read_one, 0, SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"depth_multiplier", read_count, AT(depth_multiplier), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"pool_size", read_pair, AT(pool_size), POOL},
+    {"units", read_count, AT(units), ONE(CLASS_DENSE)},
+    {"activation", read_activation, AT(activation), WEIGHTED | ONE(CLASS_ACTIVATION)},
+    {"use_bias", read_bool, AT(use_bias), WEIGHTED},
+    /* tf.keras writes the kernel_* of the base class for separable layers too, where they have no effect: the
+     * initializer is harmless, the others would be lost. */
+    {"kernel_initializer", read_initializer, AT(kernel_init), PLAIN_CONV | SEPARABLE | ONE(CLASS_DENSE)},
+    {"kernel_regularizer", read_regularizer, AT(kernel_reg), PLAIN_CONV | ONE(CLASS_DENSE)},
+    {"kernel_constraint", read_constraint, AT(kernel_limit), PLAIN_CONV | ONE(CLASS_DENSE)},
+    {"kernel_regularizer", read_null, 0, SEPARABLE},
+    {"kernel_constraint", read_null, 0, SEPARABLE},
+    {"depthwise_initializer", read_initializer, AT(depthwise_init), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"depthwise_regularizer", read_regularizer, AT(depthwise_reg), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"depthwise_constraint", read_constraint, AT(depthwise_limit), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"pointwise_initializer", read_initializer, AT(pointwise_init), SEPARABLE},
+    {"pointwise_regularizer", read_regularizer, AT(pointwise_reg), SEPARABLE},
+    {"pointwise_constraint", read_constraint, AT(pointwise_limit), SEPARABLE},
+    {"bias_initializer", read_initializer, AT(bias_init), WEIGHTED},
+    {"bias_regularizer", read_regularizer, AT(bias_reg), WEIGHTED},
+    {"bias_constraint", read_constraint, AT(bias_limit), WEIGHTED},
+    {"activity_regularizer", read_regularizer, AT(activity_reg), WEIGHTED},
+    {"rate", read_rate, AT(rate), ONE(CLASS_DROPOUT)},
+    {"noise_shape", read_null, 0, ONE(CLASS_DROPOUT)},
+    {"seed", read_seed, AT(seed), ONE(CLASS_DROPOUT)},
+};
+
+static conv_status read_key(layer_class c, const char *key, json_t *value, layer_options *out, conv_error *err)
+{
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (strcmp(keys[i].key, key) != 0 || !(keys[i].classes & ONE(c))) continue;
+        conv_error inner = {""};
+        const char *wrong = keys[i].read(c, value, (char *)out + keys[i].field, &inner);
+        if (wrong == NULL) return CONV_OK;
+        if (*wrong == 0) return conv_fail(err, CONV_INVALID, "%s: %.180s", key, inner.text);
+        char text[64] = "";
+        size_t length = json_dumpb(value, text, sizeof text - 1, JSON_ENCODE_ANY);
+        text[length < sizeof text ? length : sizeof text - 1] = 0;
+        return conv_fail(err, CONV_INVALID, "%s is %s%s: must be %s", key, text,
+                         length < sizeof text ? "" : "...", wrong);
+    }
+    return conv_fail(err, CONV_INVALID, "unknown option '%s'", key);
+}
+
+conv_status layer_options_parse(layer_class c, json_t *config, layer_options *out, conv_error *err)
+{
+    static const struct {
+        const char *key;
+        unsigned classes;
+    } required[] = {{"filters", PLAIN_CONV | SEPARABLE},
+                    {"kernel_size", CONV},
+                    {"units", ONE(CLASS_DENSE)},
+                    {"rate", ONE(CLASS_DROPOUT)},
+                    {"activation", ONE(CLASS_ACTIVATION)}};
+    const initializer glorot = {.kind = INIT_VARIANCE_SCALING, .a = 1, .mode = FAN_AVG};
+    *out = (layer_options){.trainable = true,
+                           .use_bias = true,
+                           .groups = 1,
+                           .depth_multiplier = 1,
+                           .strides = {1, 1},
+                           .dilation_rate = {1, 1},
+                           .pool_size = {layer_class_is_1d(c) ? 1 : 2, 2},
+                           .kernel_init = glorot,
+                           .depthwise_init = glorot,
+                           .pointwise_init = glorot};
+    if (ONE(c) & POOL) out->strides[0] = out->strides[1] = 0;
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+        if ((required[i].classes & ONE(c)) && json_object_get(config, required[i].key) == NULL)
+            return conv_fail(err, CONV_INVALID, "option '%s' is missing", required[i].key);
+    const char *key;
+    json_t *value;
+    json_object_foreach(config, key, value)
+    {
+        conv_status status = read_key(c, key, value, out, err);
+        if (status != CONV_OK) return status;
+    }
+    if ((ONE(c) & POOL) && out->strides[1] == 0) memcpy(out->strides, out->pool_size, sizeof out->strides);
+    return CONV_OK;
+}

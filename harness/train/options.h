@@ -1,0 +1,52 @@
+/* A layer's "config" object as a struct, each key checked against what the layer's class has. */
+#ifndef SEPBENCH_TRAIN_OPTIONS_H
+#define SEPBENCH_TRAIN_OPTIONS_H
+
+#include "model.h"
+
+typedef enum {
+    CLASS_INPUT,
+    CLASS_CONV1D,
+    CLASS_CONV2D,
+    CLASS_DEPTHWISE2D,
+    CLASS_SEPARABLE1D,
+    CLASS_SEPARABLE2D,
+    CLASS_MAX_POOL1D,
+    CLASS_MAX_POOL2D,
+    CLASS_AVERAGE_POOL1D,
+    CLASS_AVERAGE_POOL2D,
+    CLASS_DROPOUT,
+    CLASS_FLATTEN,
+    CLASS_DENSE,
+    CLASS_ACTIVATION,
+    CLASS_COUNT
+} layer_class;
+
+typedef enum { PADDING_VALID, PADDING_SAME, PADDING_CAUSAL } padding_kind;
+
+/* Spatial pairs are (height, width); of a 1-D layer (1, length). */
+typedef struct {
+    char name[MODEL_NAME_MAX];
+    bool trainable, use_bias, channels_first;
+    bool has_shape; /* batch_input_shape given */
+    tensor_shape shape;
+    int64_t filters, units, groups, depth_multiplier;
+    int64_t kernel_size[2], strides[2], dilation_rate[2], pool_size[2];
+    padding_kind padding;
+    nn_activation activation;
+    initializer kernel_init, depthwise_init, pointwise_init, bias_init;
+    regularizer kernel_reg, depthwise_reg, pointwise_reg, bias_reg, activity_reg;
+    constraint kernel_limit, depthwise_limit, pointwise_limit, bias_limit;
+    double rate;
+    bool seeded;
+    int64_t seed;
+} layer_options;
+
+/* "Conv2D", and its alias "Convolution2D"; CLASS_COUNT for none of ours. */
+layer_class layer_class_parse(const char *name);
+bool layer_class_is_1d(layer_class c);
+
+/* Defaults are Keras's. CONV_INVALID says which key or value, without saying in which layer. */
+conv_status layer_options_parse(layer_class c, json_t *config, layer_options *out, conv_error *err);
+
+#endif
