@@ -1,0 +1,145 @@
+/* The executor's operations: what the layers became. Tensor i is operation i's input, tensor i + 1 its output.
+ */
+#ifndef SEPBENCH_TRAIN_NET_INTERNAL_H
+#define SEPBENCH_TRAIN_NET_INTERNAL_H
+
+#include "net.h"
+
+enum { NET_MAX_OPS = 3 * MODEL_MAX_LAYERS + 2, NET_MAX_PREPARED = 16 };
+
+typedef enum {
+    OP_CONV,
+    OP_ACTIVATION,
+    OP_MAX_POOL,
+    OP_AVERAGE_POOL,
+    OP_DROPOUT,
+    OP_TRANSPOSE,
+    OP_PENALTY
+} op_kind;
+
+/* One plan of a convolution for one minibatch size, and on a sliced operation one thread. */
+typedef struct {
+    conv_plan *plan;
+    void *packed;
+    uint64_t packed_at; /* value of net.version when packed */
+} conv_exec;
+
+typedef enum { USE_TRAIN, USE_BACKWARD, USE_INFER, USE_COUNT } conv_use;
+
+typedef struct {
+    op_kind kind;
+    int layer; /* index in model.layers */
+    char what[64];
+    int64_t in, out;                /* floats of one image */
+    bool batched;                   /* dense: the whole batch at once on all threads */
+    bool needs_input, needs_output; /* in backward */
+    bool diff_wanted;               /* some operation before this one has weights */
+
+    /* conv */
+    conv_problem problem; /* of one image */
+    const conv_impl *impl[USE_COUNT];
+    bool keep_workspace;
+    conv_exec *exec[USE_COUNT]; /* [threads or 1][exec_count], by minibatch */
+    int exec_count;
+    int weights, pointwise, bias; /* parameter indices or -1 */
+    void *workspace;              /* [slices][workspace_stride] */
+    size_t workspace_stride;
+
+    nn_activation activation;
+    int64_t columns; /* activation: last axis */
+    nn_pool pool;
+    int64_t pool_images;
+    nn_dropout dropout;  /* rate 0: none */
+    uint8_t *argmax;     /* max pooling: [batch][out] */
+    uint64_t *bits;      /* dropout on its own: [batch][words] */
+    int64_t rows_hwc[2]; /* transpose: channels, positions */
+    regularizer penalty;
+} op;
+
+/* A run of operations that slices go through together, or one batched operation. */
+typedef struct {
+    int first, last; /* operations [first, last) */
+    bool batched;
+} phase;
+
+typedef struct {
+    int thread;
+    int64_t index, first, rows;
+    bool training;
+    bool accumulate; /* not the first slice of its chunk */
+    float *parts;    /* the chunk's weight gradients */
+    uint32_t step;
+} slice;
+
+struct net {
+    const model *model;
+    net_options options;
+    const nn_kernels *nn;
+    op ops[NET_MAX_OPS];
+    int op_count;
+    phase phases[2 * NET_MAX_OPS];
+    int phase_count;
+    char fusion[MODEL_MAX_LAYERS][96];
+    bool softmax_loss;
+    int64_t classes, slice_rows;
+
+    float *value[NET_MAX_OPS + 1]; /* [batch][count] where kept, else NULL */
+    float *diff[NET_MAX_OPS + 1];
+    float **buffer[2]; /* [threads]: a slice's transient tensors, by parity of their index */
+    uint64_t **bits;   /* [threads]: dropout bits of one slice */
+    void **scratch;    /* [threads] */
+    size_t *scratch_bytes;
+    void *batch_scratch;
+    size_t batch_scratch_bytes;
+
+    float *weights, *gradient;
+    float *parts;         /* [chunks][parts_stride]: weight gradients of the sliced operations */
+    int64_t parts_stride; /* floats */
+    int64_t part_offset[MODEL_MAX_PARAMETERS]; /* -1: the operation writes the gradient itself */
+    int64_t chunks_allocated, chunks;          /* of the last net_train */
+    uint64_t version;
+
+    float *loss;         /* [batch] */
+    uint8_t *correct;    /* [batch] */
+    double *penalty;     /* [slices][op_count] */
+    float penalty_scale; /* 1 / images of the batch */
+    uint8_t *labels;     /* [batch], gathered */
+
+    struct {
+        int64_t rows;
+        bool training;
+    } prepared[NET_MAX_PREPARED];
+    int prepared_count;
+
+    double *seconds; /* [threads][op_count + PROFILE_EXTRA][2] */
+    double wall;
+};
+
+enum { PROFILE_INPUT, PROFILE_LOSS, PROFILE_OPTIMIZER, PROFILE_EXTRA };
+
+/* How a batch of `rows` is cut. */
+int64_t net_slices(const net *n, int64_t rows);
+static inline int64_t net_slice_first(int64_t rows, int64_t slices, int64_t i) { return rows * i / slices; }
+static inline int64_t net_chunks(const net *n, int64_t slices)
+{
+    return slices < n->chunks_allocated ? slices : n->chunks_allocated;
+}
+
+/* fuse.c: layers to operations and phases. */
+conv_status net_build(net *n, conv_error *err);
+
+/* conv_op.c */
+conv_status conv_op_choose(net *n, op *o, conv_error *err);
+conv_status conv_op_prepare(net *n, op *o, int64_t rows, bool training, conv_error *err);
+conv_status conv_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
+conv_status conv_op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy,
+                             float *dx);
+void conv_op_free(net *n, op *o);
+
+/* ops.c: the others. x, y: the slice's tensors. */
+void op_forward(net *n, op *o, const slice *s, const float *x, float *y);
+void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy, float *dx);
+
+double net_clock(void); /* seconds */
+
+#endif

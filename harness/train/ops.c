@@ -1,0 +1,78 @@
+/* Operations without weights, on one slice. */
+#include <string.h>
+
+#include "net_internal.h"
+
+static const uint64_t *slice_bits(net *n, op *o, const slice *s)
+{
+    if (o->dropout.rate == 0 || !s->training) return NULL;
+    uint64_t *bits = o->bits != NULL ? o->bits + s->first * nn_dropout_words(o->out) : n->bits[s->thread];
+    nn_dropout d = o->dropout;
+    d.step = s->step;
+    n->nn->dropout_bits(&d, s->first, s->rows, o->out, bits);
+    return bits;
+}
+
+void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
+{
+    const nn_kernels *nn = n->nn;
+    int64_t count = s->rows * o->out;
+    const uint64_t *bits;
+    switch (o->kind) {
+    case OP_ACTIVATION: nn->activate(o->activation, count / o->columns, o->columns, x, y); break;
+    case OP_MAX_POOL:
+        nn->max_pool(&o->pool, s->rows * o->pool_images, x, slice_bits(n, o, s), nn_dropout_scale(&o->dropout),
+                     y, s->training ? o->argmax + s->first * o->out : NULL);
+        break;
+    case OP_AVERAGE_POOL: nn->average_pool(&o->pool, s->rows * o->pool_images, x, y); break;
+    case OP_DROPOUT:
+        bits = slice_bits(n, o, s);
+        if (bits != NULL)
+            nn->dropout(s->rows, o->out, bits, nn_dropout_scale(&o->dropout), x, y);
+        else
+            memcpy(y, x, (size_t)count * sizeof *y);
+        break;
+    case OP_TRANSPOSE:
+        for (int64_t r = 0; r < s->rows; r++, x += o->in, y += o->out)
+            for (int64_t c = 0; c < o->rows_hwc[0]; c++)
+                for (int64_t p = 0; p < o->rows_hwc[1]; p++)
+                    y[p * o->rows_hwc[0] + c] = x[c * o->rows_hwc[1] + p];
+        break;
+    case OP_PENALTY:
+        memcpy(y, x, (size_t)count * sizeof *y);
+        n->penalty[s->index * n->op_count + (o - n->ops)] =
+            nn->penalty(count, o->penalty.l1, o->penalty.l2, 1, x, NULL);
+        break;
+    case OP_CONV: break;
+    }
+}
+
+void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy, float *dx)
+{
+    const nn_kernels *nn = n->nn;
+    int64_t count = s->rows * o->out;
+    (void)x;
+    switch (o->kind) {
+    case OP_ACTIVATION: nn->activate_backward(o->activation, count / o->columns, o->columns, y, dy, dx); break;
+    case OP_MAX_POOL:
+        nn->max_pool_backward(&o->pool, s->rows * o->pool_images, dy, o->argmax + s->first * o->out,
+                              nn_dropout_scale(&o->dropout), dx);
+        break;
+    case OP_AVERAGE_POOL: nn->average_pool_backward(&o->pool, s->rows * o->pool_images, dy, dx); break;
+    case OP_DROPOUT:
+        nn->dropout(s->rows, o->out, o->bits + s->first * nn_dropout_words(o->out),
+                    nn_dropout_scale(&o->dropout), dy, dx);
+        break;
+    case OP_TRANSPOSE:
+        for (int64_t r = 0; r < s->rows; r++, dy += o->out, dx += o->in)
+            for (int64_t c = 0; c < o->rows_hwc[0]; c++)
+                for (int64_t p = 0; p < o->rows_hwc[1]; p++)
+                    dx[c * o->rows_hwc[1] + p] = dy[p * o->rows_hwc[0] + c];
+        break;
+    case OP_PENALTY:
+        memcpy(dx, dy, (size_t)count * sizeof *dx);
+        nn->penalty(count, o->penalty.l1, o->penalty.l2, n->penalty_scale, y, dx);
+        break;
+    case OP_CONV: break;
+    }
+}
