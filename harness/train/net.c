@@ -469,6 +469,7 @@ int net_profile(const net *n, net_profile_row *rows, int most, double *wall_s)
         snprintf(r->layer, sizeof r->layer, "%s", o != NULL ? l->name : extra[i - n->op_count]);
         snprintf(r->operation, sizeof r->operation, "%s", o != NULL ? o->what : extra[i - n->op_count]);
         r->flops = o != NULL && o->kind == OP_CONV ? layer_flops(l) : 0;
+        r->first_weights = o != NULL && !o->diff_wanted;
         for (int t = 0; t < n->options.threads; t++) {
             const double *s = n->seconds + ((int64_t)t * (n->op_count + PROFILE_EXTRA) + i) * 2;
             r->forward_s += s[0] / n->options.threads;

@@ -88,7 +88,8 @@ typedef struct {
     char layer[MODEL_NAME_MAX]; /* or "input", "loss", "optimizer" */
     char operation[64];         /* "conv avx512", "max pooling + relu + dropout" */
     double forward_s, backward_s;
-    int64_t flops; /* one image, forward */
+    int64_t flops;      /* one image, forward */
+    bool first_weights; /* backward computes no diff_src: as many FLOPs as forward, else twice */
 } net_profile_row;
 void net_profile_reset(net *n);
 /* Fills rows[most]; returns their number. *wall_s: time inside net_train and net_update; what the rows do not

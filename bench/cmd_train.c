@@ -1,0 +1,162 @@
+/* sepbench train: the article's two networks, or a user's own, trained as Keras trains them. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../harness/cli.h"
+#include "../harness/machine.h"
+#include "../harness/train/experiment.h"
+#include "commands.h"
+
+enum {
+    KEY_EPOCHS = 0x300,
+    KEY_BATCH,
+    KEY_SPLIT,
+    KEY_RUNS,
+    KEY_SEED,
+    KEY_DATA,
+    KEY_WEIGHTS_IN,
+    KEY_WEIGHTS_OUT,
+    KEY_CHECKPOINT,
+    KEY_RESUME,
+    KEY_OUT,
+    KEY_IMPL,
+    KEY_OPTIMIZER,
+    KEY_THREADS,
+    KEY_SLICE,
+    KEY_NO_SHUFFLE,
+    KEY_QUIET
+};
+
+static const struct argp_option options[] = {
+    {"model", 'm', "NAME,...", 0,
+     "conv, separable, or a Keras Sequential JSON file (model.to_json()); default conv", 1},
+    {"impl", KEY_IMPL, "NAME,...", 0,
+     "implementations in order of preference, or best (default): chosen per layer by timing", 1},
+    {"epochs", KEY_EPOCHS, "N", 0, "default 25", 2},
+    {"batch-size", KEY_BATCH, "N", 0, "default 250", 2},
+    {"validation-split", KEY_SPLIT, "F", 0, "last fraction of the training images, default 0.2", 2},
+    {"optimizer", KEY_OPTIMIZER, "NAME[:K=V,...]", 0,
+     "adam, sgd or rmsprop with Keras's options, such as sgd:learning_rate=0.1,momentum=0.9,nesterov=true", 2},
+    {"seed", KEY_SEED, "N", 0, "of weights, shuffling and dropout, default 1; run k uses seed + k - 1", 2},
+    {"no-shuffle", KEY_NO_SHUFFLE, NULL, 0, "take the images in the file's order", 2},
+    {"runs", KEY_RUNS, "N", 0, "train each model N times: mean, standard deviation, interval of the difference",
+     2},
+    {"data", KEY_DATA, "DIR", 0, "IDX files, plain or .gz (default $SEPBENCH_DATA or data/mnist)", 3},
+    {"weights-in", KEY_WEIGHTS_IN, "FILE", 0, ".npz with Keras's names and shapes to start from", 3},
+    {"weights-out", KEY_WEIGHTS_OUT, "FILE", 0, ".npz to write at the end", 3},
+    {"checkpoint", KEY_CHECKPOINT, "FILE", 0, "where to keep the state (default in --out)", 3},
+    {"resume", KEY_RESUME, NULL, 0, "continue what --out (or --checkpoint) holds", 3},
+    {"out", KEY_OUT, "DIR", 0, "folder for the results (default results/training-TIME)", 3},
+    {"threads", KEY_THREADS, "N", 0, "default: the physical cores", 4},
+    {"slice", KEY_SLICE, "N", 0, "images of a slice; default from the caches", 4},
+    {"quiet", KEY_QUIET, NULL, 0, "no table, no progress", 4},
+    {0}};
+
+typedef struct {
+    experiment_options o;
+    char *models;
+    int code;
+} train_arguments;
+
+static void count(train_arguments *a, const char *name, const char *arg, int64_t least, int64_t most,
+                  int64_t *to)
+{
+    if (!cli_parse_int(arg, least, most, to))
+        a->code = cli_error("%s: '%s' is not a whole number from %lld to %lld", name, arg, (long long)least,
+                            (long long)most);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    train_arguments *a = state->input;
+    experiment_options *o = &a->o;
+    int64_t n = 0;
+    conv_error err;
+    switch (key) {
+    case 'm': a->models = arg; break;
+    case KEY_IMPL: o->impls = arg; break;
+    case KEY_EPOCHS: count(a, "--epochs", arg, 1, 1000000, &o->fit.epochs); break;
+    case KEY_BATCH: count(a, "--batch-size", arg, 1, 1000000, &o->fit.batch_size); break;
+    case KEY_SPLIT:
+        if (!cli_parse_real(arg, 0, 0.999, &o->fit.validation_split))
+            a->code = cli_error("--validation-split: '%s' is not a number from 0 to 0.999", arg);
+        break;
+    case KEY_OPTIMIZER:
+        if (optimizer_parse(arg, &o->fit.opt, &err) != CONV_OK)
+            a->code = cli_error("--optimizer: %s", err.text);
+        break;
+    case KEY_SEED:
+        count(a, "--seed", arg, 0, INT64_MAX, &n);
+        o->fit.seed = (uint64_t)n;
+        break;
+    case KEY_NO_SHUFFLE: o->fit.shuffle = false; break;
+    case KEY_RUNS:
+        count(a, "--runs", arg, 1, EXPERIMENT_MAX_RUNS, &n);
+        o->runs = (int)n;
+        break;
+    case KEY_DATA: o->data_dir = arg; break;
+    case KEY_WEIGHTS_IN: o->weights_in = arg; break;
+    case KEY_WEIGHTS_OUT: o->weights_out = arg; break;
+    case KEY_CHECKPOINT: o->checkpoint = arg; break;
+    case KEY_RESUME: o->resume = true; break;
+    case KEY_OUT: o->out_dir = arg; break;
+    case KEY_THREADS:
+        count(a, "--threads", arg, 1, MACHINE_MAX_THREADS, &n);
+        o->threads = (int)n;
+        break;
+    case KEY_SLICE: count(a, "--slice", arg, 1, 1000000, &o->slice); break;
+    case KEY_QUIET: o->quiet = true; break;
+    case ARGP_KEY_ARG: a->code = cli_error("train takes no argument '%s'", arg); break;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+static int split_models(train_arguments *a)
+{
+    for (char *name; (name = strsep(&a->models, ",")) != NULL;) {
+        if (a->o.model_count == EXPERIMENT_MAX_MODELS)
+            return cli_error("--model: more than %d models", EXPERIMENT_MAX_MODELS);
+        a->o.models[a->o.model_count++] = name;
+    }
+    bool single = a->o.model_count == 1 && a->o.runs == 1;
+    if (!single && (a->o.weights_in || a->o.weights_out || a->o.checkpoint))
+        return cli_error("--weights-in, --weights-out and --checkpoint are for one model and one run");
+    if (a->o.resume && a->o.out_dir == NULL && a->o.checkpoint == NULL)
+        return cli_error("--resume needs --out DIR or --checkpoint FILE");
+    return EXIT_FINE;
+}
+
+int cmd_train(int argc, char **argv)
+{
+    static const struct argp argp = {
+        options, parse_option,
+        NULL,    "Trains the article's two MNIST networks, or your own, with Keras's semantics.",
+        NULL,    NULL,
+        NULL};
+    char default_models[] = "conv", out[64];
+    const char *data = getenv("SEPBENCH_DATA");
+    train_arguments a = {
+        .models = default_models,
+        .o = {.runs = 1,
+              .impls = "best",
+              .data_dir = data != NULL ? data : "data/mnist",
+              .fit = {.epochs = 25, .batch_size = 250, .validation_split = 0.2, .seed = 1, .shuffle = true}}};
+    optimizer_parse("adam", &a.o.fit.opt, NULL);
+    if (cli_parse(&argp, argc, argv, &a) != 0) return EXIT_USAGE;
+    if (a.code == EXIT_FINE) a.code = split_models(&a);
+    if (a.code != EXIT_FINE) return a.code;
+    if (a.o.threads == 0) a.o.threads = machine_default_threads();
+    if (a.o.out_dir == NULL) {
+        time_t now = time(NULL);
+        strftime(out, sizeof out, "results/training-%Y%m%dT%H%M%SZ", gmtime(&now));
+        a.o.out_dir = out;
+    }
+    a.o.command = json_array();
+    for (int i = 0; i < argc; i++) json_array_append_new(a.o.command, json_string(argv[i]));
+    cli_catch_signals();
+    int code = experiment_run(&a.o);
+    json_decref(a.o.command);
+    return code;
+}

@@ -1,0 +1,26 @@
+/* The whole experiment: one or more models, each trained `runs` times, their test results compared. */
+#ifndef SEPBENCH_TRAIN_EXPERIMENT_H
+#define SEPBENCH_TRAIN_EXPERIMENT_H
+
+#include "history.h"
+
+enum { EXPERIMENT_MAX_MODELS = 16, EXPERIMENT_MAX_RUNS = 1000 };
+
+typedef struct {
+    const char *models[EXPERIMENT_MAX_MODELS]; /* names or paths, as model_load takes them */
+    int model_count;
+    int runs, threads;
+    const char *impls;
+    int64_t slice;
+    fit_options fit; /* run k has seed fit.seed + k - 1 */
+    const char *data_dir, *out_dir;
+    const char *weights_in, *weights_out,
+        *checkpoint; /* NULL: none, none, in out_dir; one model, one run only */
+    bool resume, quiet;
+    json_t *command; /* the command line, for run.json */
+} experiment_options;
+
+/* Returns an exit code; what went wrong has been said on stderr. */
+int experiment_run(const experiment_options *o);
+
+#endif

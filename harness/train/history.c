@@ -1,0 +1,212 @@
+/* Files of a training run, and the statistics over runs. */
+#include "history.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../csv.h"
+#include "../stats.h"
+
+static conv_status finish(FILE *file, const char *path, conv_error *err)
+{
+    bool bad = ferror(file) != 0 || fflush(file) != 0;
+    int code = errno;
+    if (fclose(file) != 0) {
+        bad = true;
+        code = errno;
+    }
+    return bad ? conv_fail(err, CONV_FAILED, "%s: cannot be written: %s", path, strerror(code)) : CONV_OK;
+}
+
+static FILE *open_file(const char *path, const char *mode, conv_error *err)
+{
+    FILE *file = fopen(path, mode);
+    if (file == NULL) conv_fail(err, CONV_FAILED, "%s: cannot be written: %s", path, strerror(errno));
+    return file;
+}
+
+/* ",VALUE", empty when it is no number. */
+static void put(FILE *file, const char *format, double value)
+{
+    fputc(',', file);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    if (isfinite(value)) fprintf(file, format, value);
+#pragma GCC diagnostic pop
+}
+
+conv_status history_write(const char *path, const fit_state *s, conv_error *err)
+{
+    char temporary[4096];
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    FILE *file = open_file(temporary, "w", err);
+    if (file == NULL) return CONV_FAILED;
+    fputs(HISTORY_COLUMNS_TEXT "\n", file);
+    for (int64_t i = 0; i < s->epochs_done; i++) {
+        const fit_epoch *e = &s->history[i];
+        fprintf(file, "%lld", (long long)e->epoch);
+        put(file, "%.9g", e->loss);
+        put(file, "%.9g", e->accuracy);
+        put(file, "%.9g", e->val_loss);
+        put(file, "%.9g", e->val_accuracy);
+        put(file, "%.6f", e->seconds);
+        put(file, "%.1f", e->images_per_s);
+        put(file, "%.9g", e->learning_rate);
+        fputc('\n', file);
+    }
+    conv_status status = finish(file, path, err);
+    if (status != CONV_OK) {
+        unlink(temporary);
+        return status;
+    }
+    if (rename(temporary, path) != 0)
+        return conv_fail(err, CONV_FAILED, "%s: cannot be written: %s", path, strerror(errno));
+    return CONV_OK;
+}
+
+double history_time_to(const fit_state *s, double level)
+{
+    double seconds = 0;
+    for (int64_t i = 0; i < s->epochs_done; i++) {
+        seconds += s->history[i].seconds;
+        if (s->history[i].val_accuracy >= level) return seconds;
+    }
+    return NAN;
+}
+
+double history_median_epoch(const fit_state *s)
+{
+    if (s->epochs_done == 0) return NAN;
+    double *seconds = malloc((size_t)s->epochs_done * sizeof *seconds), median = NAN;
+    if (seconds == NULL) return NAN;
+    for (int64_t i = 0; i < s->epochs_done; i++) seconds[i] = s->history[i].seconds;
+    median = stats_median(seconds, (size_t)s->epochs_done);
+    free(seconds);
+    return median;
+}
+
+conv_status runs_append(const char *path, const run_label *label, const fit_state *s, conv_error *err)
+{
+    static const double levels[] = {0.97, 0.98, 0.985, 0.99};
+    FILE *file = open_file(path, "a", err);
+    if (file == NULL) return CONV_FAILED;
+    if (ftell(file) == 0) fputs(RUNS_COLUMNS_TEXT "\n", file);
+    csv_put(file, label->model);
+    fprintf(file, ",%d,%llu,", label->run, (unsigned long long)label->seed);
+    csv_put(file, label->impl);
+    fprintf(file, ",%d,%lld,%s,%lld", label->threads, (long long)label->batch_size, label->status,
+            (long long)s->epochs_done);
+    put(file, "%.9g", s->test_loss);
+    put(file, "%.9g", s->test_accuracy);
+    put(file, "%.0f", s->best_epoch > 0 ? (double)s->best_epoch : NAN);
+    put(file, "%.9g", s->best);
+    double median = history_median_epoch(s);
+    put(file, "%.6f", median);
+    put(file, "%.1f", s->epochs_done > 0 ? s->history[0].images_per_s * s->history[0].seconds / median : NAN);
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        put(file, "%.6f", history_time_to(s, levels[i]));
+    fputc('\n', file);
+    return finish(file, path, err);
+}
+
+static void profile_line(FILE *file, const char *layer_name, const char *operation, const char *pass,
+                         double seconds, double step, double flops)
+{
+    csv_put(file, layer_name);
+    fputc(',', file);
+    csv_put(file, operation);
+    fprintf(file, ",%s", pass);
+    put(file, "%.0f", seconds * 1e9);
+    put(file, "%.2f", 100 * seconds / step);
+    put(file, "%.0f", flops > 0 ? flops : NAN);
+    put(file, "%.2f", flops > 0 ? flops / seconds / 1e9 : NAN);
+    fputc('\n', file);
+}
+
+conv_status profile_write(const char *path, const net *n, int64_t steps, int64_t batch, conv_error *err)
+{
+    enum { MOST = 512 };
+    double wall, explained = 0, share = 1.0 / (double)(steps > 0 ? steps : 1);
+    net_profile_row *rows = malloc(MOST * sizeof *rows);
+    FILE *file = rows == NULL ? NULL : open_file(path, "w", err);
+    if (file == NULL) {
+        free(rows);
+        return CONV_FAILED;
+    }
+    int count = net_profile(n, rows, MOST, &wall);
+    double step = wall * share;
+    fputs(PROFILE_COLUMNS_TEXT "\n", file);
+    for (int i = 0; i < count; i++) {
+        const net_profile_row *r = &rows[i];
+        double flops = (double)(r->flops * batch);
+        if (r->forward_s > 0)
+            profile_line(file, r->layer, r->operation, "forward", r->forward_s * share, step, flops);
+        if (r->backward_s > 0)
+            profile_line(file, r->layer, r->operation, "backward", r->backward_s * share, step,
+                         r->first_weights ? flops : 2 * flops);
+        explained += r->forward_s + r->backward_s;
+    }
+    profile_line(file, "residual", "waiting and bookkeeping", "", (wall - explained) * share, step, 0);
+    profile_line(file, "step", "whole", "", step, step, 0);
+    free(rows);
+    return finish(file, path, err);
+}
+
+/* ---- statistics over runs ---------------------------------------------------------------------------------
+ */
+
+sample_mean mean_of(const double *values, int n)
+{
+    sample_mean m = {.n = n, .mean = NAN, .std = NAN};
+    if (n < 1) return m;
+    double sum = 0, square = 0;
+    for (int i = 0; i < n; i++) sum += values[i];
+    m.mean = sum / n;
+    for (int i = 0; i < n; i++) square += (values[i] - m.mean) * (values[i] - m.mean);
+    if (n > 1) m.std = sqrt(square / (n - 1));
+    return m;
+}
+
+/* P(|T| <= t) of Student's distribution with nu degrees of freedom: Simpson's rule over its density. */
+static double student_within(double t, double nu)
+{
+    enum { STEPS = 2000 };
+    double scale = exp(lgamma((nu + 1) / 2) - lgamma(nu / 2)) / sqrt(nu * M_PI), h = t / STEPS, sum = 0;
+    for (int i = 0; i <= STEPS; i++) {
+        double x = i * h, density = scale * pow(1 + x * x / nu, -(nu + 1) / 2);
+        sum += density * (i == 0 || i == STEPS ? 1 : i % 2 ? 4 : 2);
+    }
+    return 2 * sum * h / 3;
+}
+
+/* The t with P(|T| <= t) = 0.95, by bisection. */
+static double student_95(double nu)
+{
+    double low = 1.9, high = 13; /* nu from infinity down to 1 */
+    for (int i = 0; i < 60; i++) {
+        double middle = (low + high) / 2;
+        if (student_within(middle, nu) < 0.95)
+            low = middle;
+        else
+            high = middle;
+    }
+    return (low + high) / 2;
+}
+
+/* Welch 1947; degrees of freedom after Satterthwaite 1946. */
+bool welch_interval(sample_mean a, sample_mean b, double *difference, double *low, double *high)
+{
+    if (a.n < 2 || b.n < 2) return false;
+    double va = a.std * a.std / a.n, vb = b.std * b.std / b.n, error = sqrt(va + vb);
+    double nu = va + vb > 0 ? (va + vb) * (va + vb) / (va * va / (a.n - 1) + vb * vb / (b.n - 1)) : 1;
+    double half = student_95(nu) * error;
+    *difference = a.mean - b.mean;
+    *low = *difference - half;
+    *high = *difference + half;
+    return true;
+}

@@ -1,0 +1,167 @@
+/* The training loop. Everything random is a counter of (seed, epoch or step), so a run can be taken up at any
+ * epoch and goes on as if it had never stopped. */
+#include "loop.h"
+
+#include <Random123/philox.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../tensors.h"
+#include "net_internal.h"
+
+bool fit_state_create(const model *m, const fit_options *o, fit_state *s)
+{
+    *s = (fit_state){.best = INFINITY, .test_loss = NAN, .test_accuracy = NAN};
+    s->history = calloc((size_t)o->epochs + 1, sizeof *s->history);
+    bool ok = s->history != NULL;
+    for (int i = 0; i < optimizer_slots(&o->opt); i++) {
+        s->slots[i] = buffer_alloc((size_t)m->total * sizeof *s->slots[i]);
+        if (s->slots[i] == NULL)
+            ok = false;
+        else
+            memset(s->slots[i], 0, (size_t)m->total * sizeof *s->slots[i]);
+    }
+    if (!ok) fit_state_destroy(s);
+    return ok;
+}
+
+void fit_state_destroy(fit_state *s)
+{
+    buffer_free(s->slots[0]);
+    buffer_free(s->slots[1]);
+    free(s->history);
+    *s = (fit_state){0};
+}
+
+void fit_initialize(const model *m, uint64_t seed, net *n)
+{
+    for (int i = 0; i < m->parameter_count; i++) {
+        const parameter *p = &m->parameter[i];
+        initializer_fill(&p->init, p->rank, p->shape, seed, (uint32_t)i + 1, net_weights(n) + p->offset);
+    }
+    net_weights_changed(n);
+}
+
+/* Uniform in [0, bound), exactly: the high word of a product, redrawn in its biased corner (Lemire 2019). */
+static uint32_t below(uint32_t bound, uint64_t seed, uint64_t epoch, uint32_t index)
+{
+    const uint32_t purpose = 0x5f0f0e1e; /* apart from dropout's and the initializers' counters */
+    philox4x32_key_t key = {{(uint32_t)seed, (uint32_t)(seed >> 32)}};
+    for (uint32_t attempt = 0;; attempt++) {
+        philox4x32_ctr_t counter = {{index, (uint32_t)epoch, attempt, purpose}};
+        uint64_t product = (uint64_t)philox4x32_R(10, counter, key).v[0] * bound;
+        if ((uint32_t)product >= -bound % bound) return (uint32_t)(product >> 32);
+    }
+}
+
+void fit_permutation(uint64_t seed, int64_t epoch, int64_t count, int64_t *order)
+{
+    for (int64_t i = 0; i < count; i++) order[i] = i;
+    for (int64_t i = count - 1; i > 0; i--) {
+        int64_t j = below((uint32_t)i + 1, seed, (uint64_t)epoch, (uint32_t)i), swap = order[i];
+        order[i] = order[j];
+        order[j] = swap;
+    }
+}
+
+conv_status fit_evaluate(net *n, const data_set *set, int64_t first, int64_t count, int64_t batch, double *loss,
+                         double *accuracy, conv_error *err)
+{
+    int64_t pixels = set->rows * set->columns, correct = 0;
+    double sum = 0;
+    for (int64_t i = 0; i < count; i += batch) {
+        net_batch b = {.bytes = set->images + (first + i) * pixels,
+                       .labels = set->labels + first + i,
+                       .count = count - i < batch ? count - i : batch};
+        net_result r;
+        conv_status status = net_evaluate(n, &b, NULL, &r, err);
+        if (status != CONV_OK) return status;
+        sum += r.loss * (double)b.count;
+        correct += r.correct;
+    }
+    *loss = sum / (double)count;
+    *accuracy = (double)correct / (double)count;
+    return CONV_OK;
+}
+
+static bool wants_stop(const fit_watch *w) { return w->interrupted != NULL && w->interrupted(); }
+
+/* One pass over the training images. */
+static fit_result train_epoch(net *n, const data_pair *data, const fit_options *o, int64_t images,
+                              int64_t *order, fit_state *s, fit_epoch *row, const fit_watch *watch,
+                              conv_error *err)
+{
+    int64_t steps = (images + o->batch_size - 1) / o->batch_size, correct = 0, seen = 0;
+    double sum = 0, start = net_clock();
+    if (o->shuffle) fit_permutation(o->seed, row->epoch, images, order);
+    for (int64_t i = 0; i < steps; i++) {
+        int64_t first = i * o->batch_size;
+        net_batch b = {.bytes = data->train.images,
+                       .labels = data->train.labels,
+                       .rows = order + first,
+                       .count = images - first < o->batch_size ? images - first : o->batch_size};
+        net_result r;
+        if (net_train(n, &b, (uint32_t)s->steps, &r, err) != CONV_OK) return FIT_FAILED;
+        if (!isfinite(r.loss)) {
+            conv_fail(err, CONV_FAILED, "loss is %g at step %lld (epoch %lld, batch %lld)", r.loss,
+                      (long long)s->steps + 1, (long long)row->epoch, (long long)i + 1);
+            return FIT_DIVERGED;
+        }
+        s->steps++;
+        net_update(n, &o->opt, s->steps, s->slots);
+        sum += r.loss * (double)b.count;
+        correct += r.correct;
+        seen += b.count;
+        row->loss = sum / (double)seen;
+        row->accuracy = (double)correct / (double)seen;
+        if (watch->on_step != NULL)
+            watch->on_step(watch->ctx, row->epoch, i + 1, steps, row->loss, row->accuracy, net_clock() - start);
+        if (wants_stop(watch)) return FIT_STOPPED;
+    }
+    row->seconds = net_clock() - start;
+    row->images_per_s = (double)images / row->seconds;
+    row->learning_rate = o->opt.learning_rate;
+    return FIT_DONE;
+}
+
+fit_result fit_run(net *n, const model *m, const data_pair *data, const fit_options *o, fit_state *s,
+                   const fit_watch *watch, conv_error *err)
+{
+    (void)m;
+    int64_t images = (int64_t)((double)data->train.count * (1 - o->validation_split)),
+            held = data->train.count - images;
+    int64_t *order = malloc((size_t)data->train.count * sizeof *order);
+    fit_result result = FIT_DONE;
+    if (order == NULL || images < 1) {
+        conv_fail(err, CONV_INVALID, "no images to train on");
+        result = FIT_FAILED;
+    }
+    for (int64_t i = 0; i < images && result == FIT_DONE; i++) order[i] = i;
+    while (result == FIT_DONE && s->epochs_done < o->epochs) {
+        fit_epoch row = {.epoch = s->epochs_done + 1, .val_loss = NAN, .val_accuracy = NAN};
+        result = train_epoch(n, data, o, images, order, s, &row, watch, err);
+        if (result == FIT_DONE && held > 0 &&
+            fit_evaluate(n, &data->train, images, held, o->batch_size, &row.val_loss, &row.val_accuracy, err) !=
+                CONV_OK)
+            result = FIT_FAILED;
+        if (result != FIT_DONE) break;
+        double watched = held > 0 ? row.val_loss : row.loss;
+        bool best = watched < s->best;
+        if (best) {
+            s->best = watched;
+            s->best_epoch = row.epoch;
+        }
+        s->history[s->epochs_done++] = row;
+        int64_t steps = (images + o->batch_size - 1) / o->batch_size;
+        if (watch->on_epoch != NULL && !watch->on_epoch(watch->ctx, &row, best, steps)) result = FIT_STOPPED;
+    }
+    if (result == FIT_DONE && !s->finished) {
+        if (fit_evaluate(n, &data->test, 0, data->test.count, o->batch_size, &s->test_loss, &s->test_accuracy,
+                         err) != CONV_OK)
+            result = FIT_FAILED;
+        s->finished = result == FIT_DONE;
+    }
+    free(order);
+    return result;
+}

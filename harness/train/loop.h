@@ -1,0 +1,69 @@
+/* Training as Keras's fit and evaluate do it: epochs over shuffled batches, validation on the tail of the
+ * training set, then the test set; a checkpoint after every epoch. */
+#ifndef SEPBENCH_TRAIN_LOOP_H
+#define SEPBENCH_TRAIN_LOOP_H
+
+#include "data.h"
+#include "net.h"
+
+typedef struct {
+    int64_t epochs, batch_size;
+    double validation_split; /* [0, 1): the last images of the training set, taken before shuffling */
+    uint64_t seed;           /* of initial weights, shuffling and dropout */
+    bool shuffle;
+    optimizer opt;
+} fit_options;
+
+/* One line of a history. Quantities are means over the images of the epoch, as Keras shows them. */
+typedef struct {
+    int64_t epoch; /* 1, 2, ... */
+    double loss, accuracy;
+    double val_loss, val_accuracy; /* NaN without validation */
+    double seconds;                /* training alone, without validation and checkpoint */
+    double images_per_s;
+    double learning_rate;
+} fit_epoch;
+
+/* Everything a training run is between two epochs: what a checkpoint holds. */
+typedef struct {
+    int64_t epochs_done, steps;
+    float *slots[2];    /* optimizer state, [model.total] each; the second may be NULL */
+    fit_epoch *history; /* [epochs_done] */
+    double best;        /* least val_loss (loss without validation) so far; infinity at first */
+    int64_t best_epoch; /* 0: none */
+    bool finished;      /* tested */
+    double test_loss, test_accuracy;
+} fit_state;
+
+bool fit_state_create(const model *m, const fit_options *o, fit_state *s);
+void fit_state_destroy(fit_state *s);
+
+/* Fills the network's weights from the model's initializers. */
+void fit_initialize(const model *m, uint64_t seed, net *n);
+
+/* What the caller wants to see or do. Each may be NULL. Returning false stops the run. */
+typedef struct {
+    void (*on_step)(void *ctx, int64_t epoch, int64_t step, int64_t steps, double loss, double accuracy,
+                    double seconds);
+    bool (*on_epoch)(void *ctx, const fit_epoch *row, bool best, int64_t steps);
+    bool (*interrupted)(void);
+    void *ctx;
+} fit_watch;
+
+typedef enum { FIT_DONE, FIT_STOPPED, FIT_DIVERGED, FIT_FAILED } fit_result;
+
+/* Trains from s->epochs_done to o->epochs and tests. FIT_DIVERGED: a loss that is no number; err names the
+ * step; s is as the last epoch left it. FIT_STOPPED: interrupted or on_epoch said so; the epoch under way is
+ * lost. */
+fit_result fit_run(net *n, const model *m, const data_pair *data, const fit_options *o, fit_state *s,
+                   const fit_watch *watch, conv_error *err);
+
+/* Image numbers [0, count) in the order of that epoch: a Fisher-Yates shuffle whose draws are counters of
+ * (seed, epoch). */
+void fit_permutation(uint64_t seed, int64_t epoch, int64_t count, int64_t *order);
+
+/* Mean loss and accuracy over a set's images [first, first + count), in batches of at most `batch`. */
+conv_status fit_evaluate(net *n, const data_set *set, int64_t first, int64_t count, int64_t batch, double *loss,
+                         double *accuracy, conv_error *err);
+
+#endif
