@@ -1,0 +1,35 @@
+/* The parts of `sepbench bench`: arguments (cmd_bench.c), the run itself (bench_run.c), the table it ends with
+ * (bench_summary.c). */
+#ifndef SEPBENCH_BENCH_H
+#define SEPBENCH_BENCH_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "../harness/measure.h"
+#include "select.h"
+
+typedef struct {
+    select_options select;
+    measure_options measure; /* its budget is set per group */
+    double budget;           /* seconds for the whole command; 0: unlimited */
+    const char *out;         /* NULL: results/<run_id> */
+    bool resume, fresh;
+    int word_count; /* the command line, for run.json */
+    char **words;
+    int gbench_count; /* what followed -- */
+    char **gbench;
+    double started;          /* CLOCK_MONOTONIC */
+    const json_t *continued; /* run.json of the run that --resume continues; else NULL */
+} bench_arguments;
+
+double bench_now(void); /* seconds, CLOCK_MONOTONIC */
+
+/* Measures the cases and writes the run. Returns the exit code. */
+int bench_run(const bench_arguments *a, selection *cases);
+
+/* At most some thirty lines of 80 columns: what is fastest in each group, or, of many groups, how often each
+ * implementation is. */
+void bench_summary(FILE *out, const record_row *rows, size_t count);
+
+#endif

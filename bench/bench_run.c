@@ -1,0 +1,282 @@
+/* The run of `sepbench bench`: ceilings, then group after group, each written as soon as it is measured. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../harness/build_info.h"
+#include "../harness/cli.h"
+#include "../harness/progress.h"
+#include "bench.h"
+#include "budget.h"
+#include "gbench.h"
+
+enum { MOST_THREAD_COUNTS = 64 };
+
+typedef struct {
+    const bench_arguments *a;
+    selection *cases;
+    record_store *store;
+    json_t *run; /* run.json */
+    machine_ceilings ceilings[MOST_THREAD_COUNTS];
+    int ceiling_count, bound_threads, most_threads;
+    budget budget;
+    progress progress;
+    double seconds_left;
+    size_t done, timed, wrong;
+    conv_error write_error; /* the first; empty when all is well */
+} bench;
+
+/* ---- context ---------------------------------------------------------------------------------------- */
+
+static char *utc_time(char *buffer, size_t size)
+{
+    time_t now = time(NULL);
+    struct tm utc;
+    strftime(buffer, size, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    return buffer;
+}
+
+static void warn(bench *b, const char *text)
+{
+    json_array_append_new(json_object_get(b->run, "warnings"), json_string(text));
+    cli_warning("%s", text);
+}
+
+static void bind_pool(bench *b, int threads)
+{
+    char why[256], text[320];
+    if (threads == b->bound_threads) return;
+    if (!machine_bind_threads(threads, why, sizeof why)) {
+        snprintf(text, sizeof text, "%d threads are not bound: %s", threads, why);
+        warn(b, text);
+    }
+    b->bound_threads = threads;
+}
+
+static const machine_ceilings *ceilings_of(const bench *b, int threads)
+{
+    for (int i = 0; i < b->ceiling_count; i++)
+        if (b->ceilings[i].threads == threads) return &b->ceilings[i];
+    return NULL;
+}
+
+/* Ceilings for every thread count of the selection: measured in this run where the time is there, so that
+ * percentages do not suffer from the machine's drift. */
+static void measure_ceilings(bench *b)
+{
+    json_t *all = json_array();
+    bool fresh = b->a->fresh || b->a->budget == 0 || b->a->budget >= 60;
+    for (size_t i = 0; i < b->cases->count && !cli_interrupted(); i++) {
+        int threads = b->cases->rows[i].threads;
+        if (ceilings_of(b, threads) != NULL || b->ceiling_count == MOST_THREAD_COUNTS) continue;
+        progress_update(&b->progress, 0, -1, "measuring the machine's ceilings");
+        bind_pool(b, threads);
+        machine_ceilings *c = &b->ceilings[b->ceiling_count++];
+        *c = machine_measure_ceilings(threads, fresh);
+        c->threads = threads;
+        json_array_append_new(all, machine_ceilings_json(c));
+    }
+    json_object_set_new(b->run, "ceilings", all);
+    if (b->ceiling_count > 0) /* of the most threads, where readers look for the machine */
+        json_object_set_new(json_object_get(b->run, "machine"), "ceilings",
+                            machine_ceilings_json(ceilings_of(b, b->most_threads)));
+}
+
+static json_t *describe(const bench_arguments *a)
+{
+    char started[32];
+    json_t *words = json_array();
+    for (int i = 1; i < a->word_count; i++) json_array_append_new(words, json_string(a->words[i]));
+    json_t *run =
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:I}, s:s, s:[]}", "kind", "bench",
+                  "status", "running", "started", utc_time(started, sizeof started), "commit", build_commit(),
+                  "dirty", (int)build_dirty(), "arguments", words, "measure", "repetitions",
+                  a->measure.repetitions, "min_time_seconds", a->measure.min_time, "budget_seconds", a->budget,
+                  "seed", (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
+    if (a->continued != NULL) { /* what the earlier sessions said stays */
+        json_object_set(run, "started", json_object_get(a->continued, "started"));
+        json_array_extend(json_object_get(run, "warnings"), json_object_get(a->continued, "warnings"));
+    }
+    return run;
+}
+
+/* ---- a group ---------------------------------------------------------------------------------------- */
+
+static double run_loop(void *runner, const char *name, const measure_loop *loop, int64_t iterations,
+                       int repetition)
+{
+    (void)runner;
+    return gbench_run(name, loop->once, loop->evict, loop->ctx, iterations, repetition);
+}
+
+static void on_sample(void *ctx, const record_row *row, int repetition, int64_t iterations, double ns)
+{
+    bench *b = ctx;
+    char name[CASE_NAME_MAX];
+    record_case_name(row, name);
+    progress_update(&b->progress, b->done, b->seconds_left, name);
+    if (b->write_error.text[0] == '\0')
+        record_sample(b->store, name, repetition, iterations, ns, &b->write_error);
+}
+
+static void on_row(void *ctx, const record_row *row)
+{
+    bench *b = ctx;
+    char name[CASE_NAME_MAX];
+    b->done++;
+    if (row->status == CASE_WRONG) {
+        b->wrong++;
+        progress_clear(&b->progress);
+        cli_warning("wrong result: %s: %s", record_case_name(row, name), row->reason);
+    }
+    if (b->write_error.text[0] == '\0') record_write(b->store, row, &b->write_error);
+}
+
+/* "dense/backward mb1ic64ih28oc64kh3ph1 t2: onednn 0.156 ms, avx2 0.301 ms" */
+static void describe_group(const record_row *rows, size_t count, char *text, size_t size)
+{
+    char name[CASE_NAME_MAX];
+    record_row plain = rows[0];
+    snprintf(plain.impl, sizeof plain.impl, "*");
+    record_case_name(&plain, name);
+    const record_row *best = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].status == CASE_OK && (best == NULL || rows[i].median_ns < best->median_ns)) best = &rows[i];
+    if (best != NULL)
+        snprintf(text, size, "%s: %s %.4g ms", name, best->impl, 1e-6 * best->median_ns);
+    else
+        snprintf(text, size, "%s: no time", name);
+}
+
+/* Leaves out the cases that the run already has. */
+static void drop_known(bench *b)
+{
+    size_t left = 0;
+    char name[CASE_NAME_MAX];
+    record_row *rows = b->cases->rows;
+    for (size_t i = 0; i < b->cases->count; i++)
+        if (!record_has(b->store, record_case_name(&rows[i], name))) rows[left++] = rows[i];
+    b->cases->count = left;
+}
+
+static bool run_group(bench *b, size_t first, size_t count)
+{
+    record_row *rows = &b->cases->rows[first];
+    measure_options options = b->a->measure;
+    bool *skip = calloc(count, sizeof *skip);
+    if (skip == NULL) return false;
+    double left = b->a->budget > 0 ? b->a->started + 0.98 * b->a->budget - bench_now() : 0;
+    if (b->a->budget > 0 && left < 0.001) left = 0.001;
+    double granted = budget_group(&b->budget, first, count, left, skip, &b->seconds_left);
+    for (size_t i = 0; i < count; i++)
+        if (skip[i])
+            snprintf(rows[i].reason, sizeof rows[i].reason,
+                     "needs about %.3g s, beyond its share of the budget of %g s",
+                     b->budget.cost[first + i].least, b->a->budget);
+    free(skip);
+    options.budget = b->a->budget > 0 ? (granted > 0.001 ? granted : 0.001) : 0;
+    const measure_sink sink = {on_sample, on_row, b};
+    bind_pool(b, rows[0].threads);
+    b->timed += (size_t)measure_group(rows, (int)count, &options, ceilings_of(b, rows[0].threads), run_loop,
+                                      NULL, &sink);
+    return true;
+}
+
+static void run_groups(bench *b)
+{
+    for (size_t first = 0, end; first < b->cases->count; first = end) {
+        if (cli_interrupted() || b->write_error.text[0] != '\0') return;
+        end = select_group_end(b->cases, first);
+        double started = bench_now();
+        if (!run_group(b, first, end - first)) {
+            conv_fail(&b->write_error, CONV_NO_MEMORY, "no memory for a group of %zu cases", end - first);
+            return;
+        }
+        b->seconds_left -= bench_now() - started;
+        char text[CASE_NAME_MAX + 64];
+        describe_group(&b->cases->rows[first], end - first, text, sizeof text);
+        progress_step(&b->progress, b->done, b->seconds_left > 0 ? b->seconds_left : 0, text);
+    }
+}
+
+/* ---- the end ---------------------------------------------------------------------------------------- */
+
+static int finish(bench *b)
+{
+    char path[4200], time[32];
+    conv_error *err = &b->write_error;
+    bool stopped = err->text[0] != '\0';
+    progress_clear(&b->progress);
+    json_object_set_new(b->run, "status",
+                        json_string(stopped             ? "failed"
+                                    : cli_interrupted() ? "interrupted"
+                                                        : "complete"));
+    json_object_set_new(b->run, "finished", json_string(utc_time(time, sizeof time)));
+    if (!stopped) {
+        snprintf(path, sizeof path, "%s/benchmark.json", record_dir(b->store));
+        if (gbench_write_json(path) != 0) cli_warning("%s: not written", path);
+        record_update_run(b->store, b->run, err);
+    }
+    if (err->text[0] != '\0') return cli_error("%s; what was measured before is kept", err->text);
+    if (cli_interrupted()) {
+        fprintf(stderr,
+                "sepbench: interrupted after %zu of %zu cases; resume with: sepbench bench --resume --out %s\n",
+                b->done, b->cases->count, record_dir(b->store));
+        return cli_signal_exit_code();
+    }
+    return EXIT_FINE;
+}
+
+/* The table, and the exit code that the whole run deserves, with the rows of earlier sessions. */
+static int conclude(const bench *b)
+{
+    conv_error err;
+    record_run whole;
+    if (!record_load(record_dir(b->store), &whole, &err)) return cli_error("%s", err.text);
+    size_t of_status[CASE_STATUS_COUNT] = {0};
+    for (size_t i = 0; i < whole.count; i++) of_status[whole.rows[i].status]++;
+    bench_summary(stdout, whole.rows, whole.count);
+    printf("%s: %zu cases: %zu ok, %zu refused, %zu skipped, %zu wrong, %zu failed\n", record_dir(b->store),
+           whole.count, of_status[CASE_OK], of_status[CASE_REFUSED], of_status[CASE_SKIPPED],
+           of_status[CASE_WRONG], of_status[CASE_FAILED]);
+    record_free(&whole);
+    if (of_status[CASE_WRONG] > 0) return EXIT_WRONG;
+    if (of_status[CASE_OK] > 0) return EXIT_FINE;
+    cli_error("nothing was measured: column 'reason' of %s/results.csv says why", record_dir(b->store));
+    return EXIT_INVALID;
+}
+
+static bool open_store(bench *b)
+{
+    conv_error err = {""};
+    json_object_set_new(b->run, "machine", machine_json(b->most_threads, NULL));
+    b->store = record_open(b->a->out, b->a->resume, b->run, &err);
+    if (b->store == NULL) cli_error("%s", err.text);
+    return b->store != NULL;
+}
+
+int bench_run(const bench_arguments *a, selection *cases)
+{
+    bench b = {.a = a, .cases = cases, .run = describe(a), .most_threads = 1};
+    int code = EXIT_USAGE;
+    for (size_t i = 0; i < cases->count; i++)
+        if (cases->rows[i].threads > b.most_threads) b.most_threads = cases->rows[i].threads;
+    bind_pool(&b, b.most_threads);
+    if (!open_store(&b)) goto done;
+
+    cli_catch_signals();
+    drop_known(&b);
+    progress_start(&b.progress, cases->count);
+    measure_ceilings(&b);
+    if (!budget_open(&b.budget, cases, &a->measure, a->budget))
+        conv_fail(&b.write_error, CONV_NO_MEMORY, "no memory for %zu cases", cases->count);
+    else if (record_update_run(b.store, b.run, &b.write_error))
+        run_groups(&b);
+    code = finish(&b);
+    if (code == EXIT_FINE) code = conclude(&b);
+done:
+    record_close(b.store);
+    budget_close(&b.budget);
+    json_decref(b.run);
+    return code;
+}

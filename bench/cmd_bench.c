@@ -1,0 +1,202 @@
+/* sepbench bench: the command line, and what --resume takes from the run it continues. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "../harness/cli.h"
+#include "bench.h"
+#include "commands.h"
+#include "gbench.h"
+
+enum { KEY_REPETITIONS = 0x200, KEY_MIN_TIME, KEY_BUDGET, KEY_OUT, KEY_RESUME, KEY_SEED, KEY_FRESH };
+
+static const struct argp_option options[] = {
+    {NULL, 0, NULL, 0, "How to measure:", 2},
+    {"repetitions", KEY_REPETITIONS, "N", 0,
+     "per case, interleaved with the other implementations' (default 9)", 0},
+    {"min-time", KEY_MIN_TIME, "SECONDS", 0, "of one repetition (default 0.02)", 0},
+    {"budget", KEY_BUDGET, "SECONDS", 0,
+     "for everything; shared out, and what does not fit is a row 'skipped' (default: unlimited)", 0},
+    {"out", KEY_OUT, "DIR", 0, "of the run (default: results/TIME-HOST)", 0},
+    {"resume", KEY_RESUME, NULL, 0,
+     "continue the run in --out DIR (default: results/latest) with its arguments", 0},
+    {"seed", KEY_SEED, "N", 0, "of data and order (default 1)", 0},
+    {"fresh", KEY_FRESH, NULL, 0, "measure the machine's ceilings again (remembered for a day)", 0},
+    {0}};
+
+typedef struct {
+    bench_arguments *a;
+    int code; /* of a bad value */
+} parse_state;
+
+static int parse_number(const char *option, const char *arg, double least, double most, double *value)
+{
+    if (cli_parse_real(arg, least, most, value)) return EXIT_FINE;
+    return cli_error("--%s: '%s' is not a number from %g to %g", option, arg, least, most);
+}
+
+static int parse_whole(const char *option, const char *arg, int64_t least, int64_t most, int64_t *value)
+{
+    if (cli_parse_int(arg, least, most, value)) return EXIT_FINE;
+    return cli_error("--%s: '%s' is not a whole number from %lld to %lld", option, arg, (long long)least,
+                     (long long)most);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    parse_state *p = state->input;
+    bench_arguments *a = p->a;
+    int64_t whole = 0;
+    int code = EXIT_FINE;
+    switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &a->select; return 0;
+    case KEY_REPETITIONS:
+        code = parse_whole("repetitions", arg, 1, 1000, &whole);
+        a->measure.repetitions = (int)whole;
+        break;
+    case KEY_MIN_TIME: code = parse_number("min-time", arg, 0, 3600, &a->measure.min_time); break;
+    case KEY_BUDGET: code = parse_number("budget", arg, 1, 1e7, &a->budget); break;
+    case KEY_OUT:
+        if (*arg == '\0') code = cli_error("--out: the name of a folder is missing");
+        a->out = arg;
+        break;
+    case KEY_RESUME: a->resume = true; break;
+    case KEY_SEED:
+        code = parse_whole("seed", arg, 0, INT64_MAX, &whole);
+        a->measure.seed = (uint64_t)whole;
+        break;
+    case KEY_FRESH: a->fresh = true; break;
+    case ARGP_KEY_ARG: /* all the rest at once */
+        a->select.problems = state->argv + state->next - 1;
+        a->select.problem_count = state->argc - state->next + 1;
+        state->next = state->argc;
+        break;
+    default: return ARGP_ERR_UNKNOWN;
+    }
+    if (p->code == EXIT_FINE) p->code = code;
+    return 0;
+}
+
+static int parse(int argc, char **argv, bench_arguments *a)
+{
+    static const struct argp_child children[] = {{&select_argp, 0, NULL, 0}, {0}};
+    static const struct argp argp = {
+        options,
+        parse_option,
+        "[PROBLEM...] [-- --benchmark_FLAGS]",
+        "Times implementations against each other, each verified first. PROBLEM is in benchdnn's syntax, such "
+        "as "
+        "mb1ic64ih28oc64kh3ph1, with a prefix separable: or depthwise: to force the variant."
+        "\vExit: 0 measured, 2 usage, 3 something computed wrongly (its row says so), 4 nothing was measured.",
+        children,
+        NULL,
+        NULL};
+    parse_state state = {a, EXIT_FINE};
+    int end = 0; /* what follows -- is Google Benchmark's */
+    while (end < argc && strcmp(argv[end], "--") != 0) end++;
+    if (end < argc) {
+        a->gbench = argv + end + 1;
+        a->gbench_count = argc - end - 1;
+    }
+    if (cli_parse(&argp, end, argv, &state) != 0) return EXIT_USAGE;
+    return state.code;
+}
+
+/* ---- resuming --------------------------------------------------------------------------------------- */
+
+static const char *text_at(const json_t *object, const char *name)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text ? text : "unknown";
+}
+
+/* Rows of two machines or two builds do not belong in one table. */
+static int check_same(const record_run *old)
+{
+    const json_t *machine = json_object_get(old->run, "machine");
+    const char *build = text_at(json_object_get(machine, "build"), "id"), *cpu = text_at(machine, "cpu");
+    if (strcmp(text_at(old->run, "kind"), "bench") != 0)
+        return cli_error("%s/run.json: kind is '%s': only a run of 'sepbench bench' can be resumed here",
+                         old->dir, text_at(old->run, "kind"));
+    if (strcmp(cpu, machine_get()->cpu) != 0)
+        return cli_error("%s: measured on %s, this is %s: start a new run", old->dir, cpu, machine_get()->cpu);
+    if (strcmp(build, machine_build_id()) != 0)
+        return cli_error("%s: measured by another build (%s, this is %s): start a new run", old->dir, build,
+                         machine_build_id());
+    return EXIT_FINE;
+}
+
+/* The words of the run that is continued, then those of this command line, which win. *old keeps the strings.
+ */
+static int parse_resumed(int argc, char **argv, bench_arguments *a, record_run *old, char ***words)
+{
+    conv_error err;
+    if (!record_load(a->out, old, &err)) return cli_error("%s", err.text);
+    int code = check_same(old);
+    json_t *stored = json_object_get(old->run, "arguments");
+    size_t count = json_array_size(stored);
+    if (code != EXIT_FINE) return code;
+    *words = calloc(count + 2, sizeof **words);
+    if (*words == NULL) return cli_error("no memory for the arguments");
+    (*words)[0] = argv[0];
+    for (size_t i = 0; i < count; i++) (*words)[i + 1] = (char *)json_string_value(json_array_get(stored, i));
+    for (size_t i = 1; i <= count; i++)
+        if ((*words)[i] == NULL)
+            return cli_error("%s/run.json: arguments: element %zu is not text", old->dir, i - 1);
+    code = parse((int)count + 1, *words, a);
+    a->word_count = (int)count + 1;
+    a->words = *words;
+    a->out = NULL;
+    a->resume = false;
+    a->continued = old->run;
+    return code == EXIT_FINE ? parse(argc, argv, a) : code;
+}
+
+double bench_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Cases that --benchmark_filter leaves out are not cases of this run. */
+static int apply_filter(const bench_arguments *a, selection *cases)
+{
+    char bad[256], name[CASE_NAME_MAX];
+    if (gbench_init(a->gbench_count, a->gbench, bad, sizeof bad) != 0) return cli_error("%s", bad);
+    size_t kept = 0;
+    for (size_t i = 0; i < cases->count; i++)
+        if (gbench_selected(record_case_name(&cases->rows[i], name))) cases->rows[kept++] = cases->rows[i];
+    cases->count = kept;
+    return kept > 0 ? EXIT_FINE : cli_error("--benchmark_filter leaves no case");
+}
+
+static const bench_arguments defaults = {
+    .measure = {.repetitions = 9, .min_time = 0.02, .verify = true, .seed = 1}};
+
+int cmd_bench(int argc, char **argv)
+{
+    bench_arguments a = defaults;
+    record_run old = {0};
+    selection cases = {0};
+    char **words = NULL;
+    a.started = bench_now();
+    a.words = argv;
+    a.word_count = argc;
+    int code = parse(argc, argv, &a);
+    if (code == EXIT_FINE && a.resume) {
+        const char *out = a.out;
+        double started = a.started;
+        a = defaults;
+        a.out = out;
+        a.started = started;
+        code = parse_resumed(argc, argv, &a, &old, &words);
+    }
+    if (code == EXIT_FINE) code = select_cases(&a.select, &cases);
+    if (code == EXIT_FINE) code = apply_filter(&a, &cases);
+    if (code == EXIT_FINE) code = bench_run(&a, &cases);
+    select_free(&cases);
+    record_free(&old);
+    free(words);
+    return code;
+}
