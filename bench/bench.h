@@ -28,6 +28,12 @@ double bench_now(void); /* seconds, CLOCK_MONOTONIC */
 /* Measures the cases and writes the run. Returns the exit code. */
 int bench_run(const bench_arguments *a, selection *cases);
 
+/* What a group has in common, without what is the usual: "dense/forward/mb1ic64ih28oc64kh3ph1/t2". Returns
+ * buffer[CASE_NAME_MAX]. */
+char *bench_group_name(const record_row *row, char *buffer);
+/* "12.3 us", "4.56 ms", "7.89 s". Returns buffer[16]. */
+char *bench_time(double ns, char *buffer);
+
 /* At most some thirty lines of 80 columns: what is fastest in each group, or, of many groups, how often each
  * implementation is. */
 void bench_summary(FILE *out, const record_row *rows, size_t count);

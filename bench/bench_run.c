@@ -132,20 +132,15 @@ static void on_row(void *ctx, const record_row *row)
     if (b->write_error.text[0] == '\0') record_write(b->store, row, &b->write_error);
 }
 
-/* "dense/backward mb1ic64ih28oc64kh3ph1 t2: onednn 0.156 ms, avx2 0.301 ms" */
+/* "dense/backward/mb1ic64ih28oc64kh3ph1/t2: onednn 156 us" */
 static void describe_group(const record_row *rows, size_t count, char *text, size_t size)
 {
-    char name[CASE_NAME_MAX];
-    record_row plain = rows[0];
-    snprintf(plain.impl, sizeof plain.impl, "*");
-    record_case_name(&plain, name);
+    char name[CASE_NAME_MAX], time[16];
     const record_row *best = NULL;
     for (size_t i = 0; i < count; i++)
         if (rows[i].status == CASE_OK && (best == NULL || rows[i].median_ns < best->median_ns)) best = &rows[i];
-    if (best != NULL)
-        snprintf(text, size, "%s: %s %.4g ms", name, best->impl, 1e-6 * best->median_ns);
-    else
-        snprintf(text, size, "%s: no time", name);
+    snprintf(text, size, "%s: %s%s%s", bench_group_name(rows, name), best ? best->impl : "no time",
+             best ? " " : "", best ? bench_time(best->median_ns, time) : "");
 }
 
 /* Leaves out the cases that the run already has. */

@@ -7,11 +7,40 @@
 
 enum { FEW_GROUPS = 24, MOST_IMPLS = 64 };
 
+/* ---- words ------------------------------------------------------------------------------------------ */
+
+char *bench_group_name(const record_row *row, char *buffer)
+{
+    record_row any = *row;
+    strcpy(any.impl, "*");
+    record_case_name(&any, buffer);
+    const struct {
+        const char *text;
+        size_t kept;
+    } usual[] = {{"/*/", 1}, {"/nhwc/", 1}, {"/warm", 0}};
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+        char *at = strstr(buffer, usual[i].text);
+        if (at == NULL) continue;
+        char *rest = at + strlen(usual[i].text);
+        memmove(at + usual[i].kept, rest, strlen(rest) + 1);
+    }
+    return buffer;
+}
+
+char *bench_time(double ns, char *buffer)
+{
+    static const char *const units[] = {"ns", "us", "ms", "s"};
+    int unit = 0;
+    for (; ns >= 999.5 && unit < 3; unit++) ns /= 1000;
+    snprintf(buffer, 16, "%.3g %s", ns, units[unit]);
+    return buffer;
+}
+
 /* ---- groups: rows that differ in the implementation only --------------------------------------------- */
 
 typedef struct {
-    char key[CASE_NAME_MAX];   /* the case name with * for the implementation */
-    const record_row *fastest; /* NULL: none got a time */
+    char name[CASE_NAME_MAX];
+    const record_row *first, *fastest; /* fastest NULL: none got a time */
     int timed;
 } group;
 
@@ -19,15 +48,13 @@ static size_t list_groups(const record_row *rows, size_t count, group *groups)
 {
     size_t found = 0;
     for (size_t i = 0; i < count; i++) {
-        record_row any = rows[i];
-        char key[CASE_NAME_MAX];
-        snprintf(any.impl, sizeof any.impl, "*");
-        record_case_name(&any, key);
+        char name[CASE_NAME_MAX];
+        bench_group_name(&rows[i], name);
         size_t g = 0;
-        while (g < found && strcmp(groups[g].key, key) != 0) g++;
+        while (g < found && strcmp(groups[g].name, name) != 0) g++;
         if (g == found) {
-            groups[found] = (group){.timed = 0};
-            strcpy(groups[found++].key, key);
+            groups[found] = (group){.first = &rows[i]};
+            strcpy(groups[found++].name, name);
         }
         if (rows[i].status != CASE_OK) continue;
         groups[g].timed++;
@@ -37,11 +64,6 @@ static size_t list_groups(const record_row *rows, size_t count, group *groups)
     return found;
 }
 
-static double gflops(const record_row *row)
-{
-    return (double)conv_flops(&row->problem, row->pass) / row->median_ns;
-}
-
 static void print_number(FILE *out, int width, const char *format, double value)
 {
     char text[32] = "";
@@ -49,23 +71,15 @@ static void print_number(FILE *out, int width, const char *format, double value)
     fprintf(out, " %*s", width, text);
 }
 
-/* Below 80 columns: dense/backward/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm loses what is the same everywhere. */
 static void print_groups(FILE *out, const group *groups, size_t count)
 {
-    fprintf(out, "%-40s %-16s %7s %8s %6s\n", "case", "fastest", "ms", "GFLOP/s", "% peak");
+    fprintf(out, "%-46s %-16s %8s %6s\n", "case", "fastest", "time", "% peak");
     for (size_t g = 0; g < count; g++) {
         const record_row *row = groups[g].fastest;
-        char name[CASE_NAME_MAX];
-        snprintf(name, sizeof name, "%s", groups[g].key);
-        char *star = strstr(name, "/*/");
-        if (star != NULL) memmove(star, star + 2, strlen(star + 2) + 1);
-        char *tail = strstr(name, "/nhwc/");
-        if (tail != NULL) memmove(tail, tail + 5, strlen(tail + 5) + 1);
-        tail = strstr(name, "/warm");
-        if (tail != NULL) *tail = '\0';
-        fprintf(out, "%-40.40s %-16s", name, row ? row->impl : "-");
-        print_number(out, 7, "%.4g", row ? 1e-6 * row->median_ns : NAN);
-        print_number(out, 8, "%.1f", row ? gflops(row) : NAN);
+        char name[CASE_NAME_MAX], time[16];
+        bench_group_name(groups[g].first, name);
+        fprintf(out, "%-46.46s %-16s %8s", name, row ? row->impl : "-",
+                row ? bench_time(row->median_ns, time) : "");
         print_number(out, 6, "%.1f", row ? row->percent_peak : NAN);
         putc('\n', out);
     }
