@@ -19,11 +19,9 @@ typedef struct {
     char **words;
     int gbench_count; /* what followed -- */
     char **gbench;
-    double started;          /* CLOCK_MONOTONIC */
+    double started;          /* machine_now() */
     const json_t *continued; /* run.json of the run that --resume continues; else NULL */
 } bench_arguments;
-
-double bench_now(void); /* seconds, CLOCK_MONOTONIC */
 
 /* Measures the cases and writes the run. Returns the exit code. */
 int bench_run(const bench_arguments *a, selection *cases);

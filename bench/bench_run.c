@@ -1,4 +1,5 @@
 /* The run of `sepbench bench`: ceilings, then group after group, each written as soon as it is measured. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -160,7 +161,7 @@ static bool run_group(bench *b, size_t first, size_t count)
     measure_options options = b->a->measure;
     bool *skip = calloc(count, sizeof *skip);
     if (skip == NULL) return false;
-    double left = b->a->budget > 0 ? b->a->started + 0.98 * b->a->budget - bench_now() : 0;
+    double left = b->a->budget > 0 ? b->a->started + 0.98 * b->a->budget - machine_now() : 0;
     if (b->a->budget > 0 && left < 0.001) left = 0.001;
     double granted = budget_group(&b->budget, first, count, left, skip, &b->seconds_left);
     for (size_t i = 0; i < count; i++)
@@ -169,7 +170,8 @@ static bool run_group(bench *b, size_t first, size_t count)
                      "needs about %.3g s, beyond its share of the budget of %g s",
                      b->budget.cost[first + i].least, b->a->budget);
     free(skip);
-    options.budget = b->a->budget > 0 ? (granted > 0.001 ? granted : 0.001) : 0;
+    /* A little more than granted: a stall of the machine must not cost a cheap group its figures. */
+    options.budget = b->a->budget > 0 ? granted + fmin(0.2, 0.02 * left) : 0;
     const measure_sink sink = {on_sample, on_row, b};
     bind_pool(b, rows[0].threads);
     b->timed += (size_t)measure_group(rows, (int)count, &options, ceilings_of(b, rows[0].threads), run_loop,
@@ -182,12 +184,12 @@ static void run_groups(bench *b)
     for (size_t first = 0, end; first < b->cases->count; first = end) {
         if (cli_interrupted() || b->write_error.text[0] != '\0') return;
         end = select_group_end(b->cases, first);
-        double started = bench_now();
+        double started = machine_now();
         if (!run_group(b, first, end - first)) {
             conv_fail(&b->write_error, CONV_NO_MEMORY, "no memory for a group of %zu cases", end - first);
             return;
         }
-        b->seconds_left -= bench_now() - started;
+        b->seconds_left -= machine_now() - started;
         char text[CASE_NAME_MAX + 64];
         describe_group(&b->cases->rows[first], end - first, text, sizeof text);
         progress_step(&b->progress, b->done, b->seconds_left > 0 ? b->seconds_left : 0, text);

@@ -4,20 +4,12 @@
 #include "budget.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 /* A row far slower than its neighbours (naive at large sizes) may take this part of the budget at most. */
 static const double slow_part = 0.03, slow_ratio = 8;
 /* One repetition of everything may take this part of the time left; the rest is for repetitions and for
  * estimates that were too low. */
 static const double least_part = 0.8;
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 bool budget_open(budget *b, const selection *cases, const measure_options *options, double total)
 {
@@ -49,7 +41,7 @@ static void mark_slow(budget *b, size_t first, size_t end)
 /* Estimates improve as rows are measured; looking at all of them again is not free. */
 static void estimate(budget *b, size_t first)
 {
-    if (b->estimated > 0 && now() - b->estimated < 1.0) return;
+    if (b->estimated > 0 && machine_now() - b->estimated < 1.0) return;
     measure_options one = *b->options;
     one.repetitions = 1;
     one.min_time = 0;
@@ -65,7 +57,7 @@ static void estimate(budget *b, size_t first)
         end = select_group_end(b->cases, i);
         mark_slow(b, i, end);
     }
-    b->estimated = now();
+    b->estimated = machine_now();
 }
 
 static int compare(const void *a, const void *b)

@@ -16,7 +16,7 @@ typedef struct {
     double total;     /* seconds of the whole budget; 0: unlimited */
     row_cost *cost;   /* one per row */
     double *order;    /* room for sorting */
-    double estimated; /* CLOCK_MONOTONIC of the last look at the estimates; 0: never */
+    double estimated; /* machine_now() of the last look at the estimates; 0: never */
 } budget;
 
 bool budget_open(budget *b, const selection *cases, const measure_options *options, double total);

@@ -1,7 +1,6 @@
 /* sepbench bench: the command line, and what --resume takes from the run it continues. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../harness/cli.h"
 #include "bench.h"
@@ -152,13 +151,6 @@ static int parse_resumed(int argc, char **argv, bench_arguments *a, record_run *
     return code == EXIT_FINE ? parse(argc, argv, a) : code;
 }
 
-double bench_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Cases that --benchmark_filter leaves out are not cases of this run. */
 static int apply_filter(const bench_arguments *a, selection *cases)
 {
@@ -180,7 +172,7 @@ int cmd_bench(int argc, char **argv)
     record_run old = {0};
     selection cases = {0};
     char **words = NULL;
-    a.started = bench_now();
+    a.started = machine_now();
     a.words = argv;
     a.word_count = argc;
     int code = parse(argc, argv, &a);
