@@ -89,8 +89,8 @@ ALWAYS_INLINE void columns_sum(const int m, const int nv, const bool whole, vec_
                                vec acc[TILE_ROWS][TILE_VECTORS], const gemm_columns_args *g)
 {
     for (int64_t i = 0; i < g->run_count; i++) {
-        const float *a = g->runs[i].a + g->a_offset, *b = g->runs[i].b + g->b_offset;
-        UNROLL4 for (int64_t k = g->runs[i].count; k > 0; k--, a += g->lda, b += g->ldb)
+        const float *a = g->a + g->runs[i].a * g->a_pixel, *b = g->b + g->runs[i].b * g->b_pixel;
+        UNROLL4 for (int64_t k = g->runs[i].count; k > 0; k--, a += g->a_step, b += g->b_pixel)
         {
             vec panel[TILE_VECTORS];
             UNROLL for (int v = 0; v < nv - 1; v++) panel[v] = vec_load(b + v * VL);

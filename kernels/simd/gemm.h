@@ -2,7 +2,7 @@
  *
  * A register tile is m rows x nv vectors of dst, m <= gemm_rows(nv). Two shapes of product:
  *   rows     dst[r][n] (+)= sum over taps t, k:  rows[t][r][k] * panel[t][k][n]   (forward, backward_data)
- *   columns  dst[r][n] (+)= sum over runs, i:    a[i*lda + r] * b[i*ldb + n]      (backward_weights)
+ *   columns  dst[r][n] (+)= sum over pixels i of runs:  a[i][r] * b[i][n]          (backward_weights)
  * Row pointers make convolution an implicit GEMM: no im2col, padding is a pointer to zeros. Each tile's sums
  * run in the order given, so bits depend on the problem alone. */
 #ifndef SEPBENCH_SIMD_GEMM_H
@@ -27,16 +27,18 @@ typedef struct {
     bool relu;         /* max(0, .) at the end */
 } gemm_rows_args;
 
+/* A run of pixels that advance together, counted from the first pixel of a and b. */
 typedef struct {
-    const float *a, *b; /* count steps: a += lda, b += ldb */
-    int64_t count;
+    int64_t a, b, count;
 } gemm_run;
 
 typedef struct {
     const gemm_run *runs;
     int64_t run_count;
-    int64_t a_offset, b_offset; /* floats added to each run's a and b */
-    int64_t lda, ldb;
+    const float *a;          /* pixel i's m values at a + i*a_pixel */
+    int64_t a_pixel, a_step; /* floats from one pixel to the next; from one step of a run to the next */
+    const float *b;          /* pixel i's n values at b + i*b_pixel; one step of a run is one pixel of b */
+    int64_t b_pixel;
     float *dst;     /* row r at dst + r*ldc, n floats */
     int64_t ldc, n; /* (nv-1)*VL < n <= nv*VL; of b, n columns are read */
     bool accumulate;

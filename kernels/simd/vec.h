@@ -7,7 +7,9 @@
  *   vec_load_mask(p, m) vec_store_mask(p, m, v)   touch only lanes in m; lanes outside load as 0
  *   vec_fma(a, b, c) = a*b + c, vec_add vec_sub vec_mul vec_max
  *   vec_where_positive(t, v): v where t > 0, else 0 (ReLU's gradient; a NaN in t gives 0)
- *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm.h) */
+ *   VEC_REGISTERS        how many there are
+ *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm.h)
+ *   DEPTHWISE_OUTPUTS    and of depthwise rows */
 #ifndef SEPBENCH_SIMD_VEC_H
 #define SEPBENCH_SIMD_VEC_H
 

@@ -1,4 +1,5 @@
 /* AVX2 + FMA3: 16 registers of 8 floats, masks as vectors of all-ones lanes. Included by vec.h. */
+#define VEC_REGISTERS 16 /* a macro: tiles.def asks */
 typedef __m256 vec;
 typedef __m256i vec_mask;
 
@@ -10,7 +11,8 @@ enum {
     TILE_ROWS_1 = 6,
     TILE_ROWS_2 = 6,
     TILE_ROWS_3 = 4,
-    TILE_ROWS_4 = 0
+    TILE_ROWS_4 = 0,
+    DEPTHWISE_OUTPUTS = 6 /* of a row at once: accumulators, one row of up to 7 weights, one source vector */
 };
 
 static inline vec_mask vec_mask_first(int64_t n)

@@ -1,4 +1,5 @@
 /* AVX-512: 32 registers of 16 floats, masks in their own registers. Included by vec.h. */
+#define VEC_REGISTERS 32 /* a macro: tiles.def asks */
 typedef __m512 vec;
 typedef __mmask16 vec_mask;
 
@@ -11,7 +12,8 @@ enum {
     TILE_ROWS_1 = 14,
     TILE_ROWS_2 = 14,
     TILE_ROWS_3 = 8,
-    TILE_ROWS_4 = 6
+    TILE_ROWS_4 = 6,
+    DEPTHWISE_OUTPUTS = 8 /* of a row at once: accumulators, one row of up to 7 weights, one source vector */
 };
 
 static inline vec_mask vec_mask_first(int64_t n) { return (vec_mask)((1u << n) - 1u); }

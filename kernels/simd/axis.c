@@ -1,0 +1,72 @@
+/* Segments of an axis, found by walking each phase and comparing neighbours' taps. Runs once per plan. */
+#include <stdlib.h>
+
+#include "axis.h"
+
+/* The taps that output o has, ascending by input; returns how many. */
+static int64_t taps_of(const conv_axis *a, bool backward, int64_t o, segment_tap *taps)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < a->kernel; i++) {
+        int64_t tap = backward ? a->kernel - 1 - i : i, in = axis_input(a, backward, o, tap);
+        if (in >= 0) taps[count++] = (segment_tap){tap, in};
+    }
+    return count;
+}
+
+/* Whether output `i` steps into s has the same taps, each that many steps further. */
+static bool continues(const axis_segment *s, const segment_tap *taps, int64_t count)
+{
+    if (count != s->tap_count) return false;
+    for (int64_t k = 0; k < count; k++)
+        if (taps[k].tap != s->taps[k].tap) return false;
+    return true;
+}
+
+static bool neighbours(const axis_segment *s)
+{
+    for (int64_t k = 1; k < s->tap_count; k++)
+        if (s->taps[k].in != s->taps[k - 1].in + 1 ||
+            (k > 1 && s->taps[k].tap - s->taps[k - 1].tap != s->taps[1].tap - s->taps[0].tap))
+            return false;
+    return true;
+}
+
+bool axis_segments_build(const conv_axis *a, bool backward, axis_segments *out)
+{
+    int64_t outputs = axis_outputs(a, backward), step = backward ? a->stride : 1, used = 0;
+    *out = (axis_segments){.segments = malloc((size_t)outputs * sizeof *out->segments),
+                           .taps = malloc((size_t)((outputs + 1) * a->kernel) * sizeof *out->taps)};
+    if (out->segments == NULL || out->taps == NULL) {
+        axis_segments_free(out);
+        return false;
+    }
+    for (int64_t phase = 0; phase < step && phase < outputs; phase++) {
+        axis_segment *s = NULL;
+        for (int64_t o = phase; o < outputs; o += step) {
+            segment_tap *taps = out->taps + used;
+            int64_t count = taps_of(a, backward, o, taps);
+            if (s != NULL && continues(s, taps, count)) {
+                s->count++;
+                continue;
+            }
+            s = &out->segments[out->count++];
+            *s = (axis_segment){.first = o,
+                                .out_step = step,
+                                .count = 1,
+                                .in_step = backward ? 1 : a->stride,
+                                .taps = taps,
+                                .tap_count = count};
+            s->dense = neighbours(s);
+            used += count;
+        }
+    }
+    return true;
+}
+
+void axis_segments_free(axis_segments *s)
+{
+    free(s->segments);
+    free(s->taps);
+    *s = (axis_segments){0};
+}

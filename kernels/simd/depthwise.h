@@ -1,0 +1,38 @@
+/* Depthwise kernels on one row of pixels and a block of neighbouring channels. */
+#ifndef SEPBENCH_SIMD_DEPTHWISE_H
+#define SEPBENCH_SIMD_DEPTHWISE_H
+
+#include "axis.h"
+#include "vec.h"
+
+/* dst[x][c] = bias[c] + sum over rows, taps of src[row][x of tap][c] * weights[row][tap][c]: forward, or
+ * backward_data with diff_dst as src and segments of the backward axis. Pointers are at the block's first
+ * channel. */
+typedef struct {
+    const float *const *src;             /* [rows] source rows, at x = 0 */
+    const float *const *weights;         /* [rows] the kernel row that each meets, at tap 0 */
+    int64_t rows;                        /* may be 0 */
+    int64_t src_pixel, w_tap, dst_pixel; /* floats from one to the next */
+    float *dst;                          /* at x = 0 */
+    int64_t channels;
+    const float *bias; /* NULL: none */
+    bool relu;
+} depthwise_row;
+void ISA_NAME(depthwise_row_run)(const axis_segments *x, const depthwise_row *row);
+
+/* sums[row][tap][c] += sum over x of src[row][x of tap][c] * diff_dst[x][c]: x by segments of the forward axis.
+ */
+typedef struct {
+    const float *const *src; /* [rows] source rows, at x = 0 */
+    float *const *sums;      /* [rows] the kernel row that each meets, at tap 0 */
+    int64_t rows;
+    const float *diff_dst; /* at x = 0 */
+    int64_t src_pixel, w_tap, dst_pixel;
+    int64_t channels;
+} depthwise_sums;
+void ISA_NAME(depthwise_sums_run)(const axis_segments *x, const depthwise_sums *row);
+
+#define depthwise_row_run ISA_NAME(depthwise_row_run)
+#define depthwise_sums_run ISA_NAME(depthwise_sums_run)
+
+#endif

@@ -1,0 +1,341 @@
+/* Implicit GEMM of forward and backward_data over row tables.
+ *
+ * Loop order of a thread: group of images, block of output pixels, channel group, block of k, weight panel,
+ * tile. A panel's block of k (at most a quarter of L2) is read from memory once per block of pixels and then
+ * from L2; the block's rows (at most half of L2) stay while the panels pass. Units (panel, tile) are dealt out
+ * as equal contiguous shares, so any number of threads balances and none reduces: dst tiles have one owner.
+ * Rows are copied first where k needs blocking (only then is the block compact in the cache), where they lie a
+ * multiple of 4 KiB apart (they would share one cache set), and where k is so short that taps are put in line.
+ */
+#include "product.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    SHORT_K = 8,  /* below it the taps are put in line: a first layer */
+    MOST_K = 512, /* of a block when there is one tap: its panel stays in L1 or near it */
+    LEAST_K = 64,
+    SAME_SET_BYTES = 4096,
+    ROW_GAP = VL /* floats between copied rows, so that they spread over cache sets */
+};
+
+/* Floats from one copied row to the next. */
+static int64_t row_gap(const product *p) { return p->k_block + ROW_GAP; }
+
+/* The room of a tile's row pointers in scratch. */
+static int64_t pointer_floats(const product *p)
+{
+    int64_t bytes = p->taps * TILE_ROWS * (int64_t)sizeof(const float *);
+    return round_up(bytes / (int64_t)sizeof(float), VL);
+}
+
+/* ---- blocks of tiles */
+
+typedef struct {
+    int64_t begin, end; /* tiles */
+} tile_range;
+
+static int64_t block_count(const product *p, const row_table *t) { return div_up(t->pixels, p->block_pixels); }
+
+static tile_range block_tiles(const product *p, const row_table *t, int64_t block)
+{
+    tile_range r;
+    share(t->tiles, block, min64(block_count(p, t), t->tiles), &r.begin, &r.end);
+    return r;
+}
+
+/* Input pixels [lo, hi) that the tiles read. */
+static void tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int64_t *hi)
+{
+    int32_t least = INT32_MAX, most = -1;
+    for (int64_t i = tiles.begin; i < tiles.end; i++) {
+        const row_tile *tile = &t->tile[i];
+        const int32_t *in = t->index + tile->index;
+        for (int64_t j = 0; j < (int64_t)tile->m * tile->taps; j++) {
+            if (in[j] < 0) continue;
+            if (in[j] < least) least = in[j];
+            if (in[j] > most) most = in[j];
+        }
+    }
+    *lo = most < 0 ? 0 : least;
+    *hi = most + 1;
+}
+
+/* ---- plan */
+
+static void choose_blocks(const conv_problem *p, const conv_context *ctx, product *out)
+{
+    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), width = (int64_t)out->nv * VL;
+    int64_t row_bytes = out->groups * out->k * (int64_t)sizeof(float);
+    if (out->taps > 1 && out->k < SHORT_K) {
+        out->mode = PRODUCT_GATHER;
+        out->k_block = out->k * out->taps;
+        out->k_blocks = 1;
+    } else {
+        int64_t most = min64(MOST_K, max64(LEAST_K, l2 / 4 / (out->taps * width)));
+        out->k_block = min64(out->k, round_up(div_up(out->k, div_up(out->k, most)), 16));
+        out->k_blocks = div_up(out->k, out->k_block);
+        bool copy = out->k_blocks > 1 || row_bytes % SAME_SET_BYTES == 0;
+        out->mode = !copy ? PRODUCT_DIRECT : out->taps == 1 ? PRODUCT_GATHER : PRODUCT_COPY;
+    }
+    out->block_pixels = max64(4 * gemm_tile_rows(out->nv), l2 / 2 / out->k_block);
+    (void)p;
+}
+
+/* Small images go together until there are enough pixels to fill tiles and panels' reuse. */
+static int64_t images_together(const conv_problem *p, int64_t out_image)
+{
+    enum { ENOUGH_PIXELS = 512 };
+    return min64(p->mb, div_up(ENOUGH_PIXELS, out_image));
+}
+
+static size_t thread_floats(const product *p)
+{
+    int64_t rows = 0;
+    for (int i = 0; i < 2; i++) {
+        const row_table *t = &p->table[i];
+        for (int64_t b = 0; t->tiles > 0 && b < min64(block_count(p, t), t->tiles); b++) {
+            tile_range r = block_tiles(p, t, b);
+            int64_t lo = 0, hi = 0;
+            if (p->mode == PRODUCT_COPY) tile_inputs(t, r, &lo, &hi);
+            if (p->mode == PRODUCT_GATHER)
+                hi = (r.end == t->tiles ? t->pixels : t->tile[r.end].first) - t->tile[r.begin].first;
+            rows = max64(rows, hi - lo);
+        }
+    }
+    return (size_t)(round_up(rows * row_gap(p), VL) + pointer_floats(p));
+}
+
+conv_status product_plan(const conv_problem *p, bool backward, const conv_context *ctx, product *out,
+                         conv_error *err)
+{
+    int64_t inputs = p->ic / p->groups, outputs = p->oc / p->groups;
+    *out = (product){.backward = backward, .groups = p->groups};
+    out->k = backward ? outputs : inputs;
+    out->n = backward ? inputs : outputs;
+    out->taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
+    out->nv = gemm_panel_vectors(out->n);
+    out->panels = div_up(out->n, (int64_t)out->nv * VL);
+    out->panel_floats = gemm_panels_floats(out->taps * out->k, out->n);
+    choose_blocks(p, ctx, out);
+
+    int64_t out_image = backward ? p->axis[CONV_H].in * p->axis[CONV_W].in
+                                 : conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    out->images = images_together(p, out_image);
+    out->full = p->mb / out->images;
+    int64_t rest = p->mb % out->images, images[2] = {out->images, rest};
+    bool every_tap = out->mode == PRODUCT_GATHER;
+    for (int i = 0; i < (rest > 0 ? 2 : 1); i++) {
+        conv_status status =
+            row_table_build(p, backward, images[i], gemm_tile_rows(out->nv), every_tap, &out->table[i], err);
+        if (status != CONV_OK) return status;
+        out->units[i] = out->table[i].tiles * out->panels * out->groups;
+    }
+    out->zeros = aligned_alloc(64, (size_t)round_up(out->k, VL) * sizeof(float));
+    if (out->zeros == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a row of zeros");
+    memset(out->zeros, 0, (size_t)round_up(out->k, VL) * sizeof(float));
+    out->thread_floats = thread_floats(out);
+    return CONV_OK;
+}
+
+void product_free(product *p)
+{
+    for (int i = 0; i < 2; i++) row_table_free(&p->table[i]);
+    free(p->zeros);
+    p->zeros = NULL;
+}
+
+/* ---- pack */
+
+int64_t product_packed_floats(const product *p) { return p->groups * p->panel_floats; }
+
+void product_pack(const product *p, const float *weights, float *packed, int threads)
+{
+    int64_t inputs = p->backward ? p->n : p->k, outputs = p->backward ? p->k : p->n, oc = p->groups * outputs;
+#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+    for (int64_t g = 0; g < p->groups; g++)
+        for (int64_t panel = 0; panel < p->panels; panel++) {
+            gemm_pack_args pack = {.b = weights + g * outputs,
+                                   .row_stride = oc,
+                                   .column_stride = 1,
+                                   .rows = p->taps * p->k,
+                                   .k = p->taps * p->k,
+                                   .n = p->n,
+                                   .nv = p->nv,
+                                   .panels = packed + g * p->panel_floats};
+            if (!p->backward) {
+                gemm_pack(&pack, panel, panel + 1);
+                continue;
+            }
+            pack.row_stride = 1;
+            pack.column_stride = oc;
+            pack.rows = p->k;
+            for (int64_t tap = 0; tap < p->taps; tap++, pack.b += inputs * oc, pack.first_row += p->k)
+                gemm_pack(&pack, panel, panel + 1);
+        }
+}
+
+/* ---- run */
+
+/* What the tiles of one group of images have in common. */
+typedef struct {
+    const product *p;
+    const row_table *table;
+    const float *in, *packed, *bias; /* in: first image of the group */
+    float *out;
+    bool relu;
+    const float **rows; /* [taps][TILE_ROWS] */
+    float *copied;
+} job;
+
+/* The present block: channel group, k, and where copied rows begin. */
+typedef struct {
+    int64_t group, k0, k;
+    int64_t first; /* position (gather) or input pixel (copy) at job.copied */
+} block;
+
+static void copy_floats(float *to, const float *from, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vec_store(to + i, vec_load(from + i));
+    if (i < n) vec_store_mask(to + i, vec_mask_first(n - i), vec_load_mask(from + i, vec_mask_first(n - i)));
+}
+
+static void copy_inputs(const job *j, const block *b, int64_t count)
+{
+    const product *p = j->p;
+    int64_t channels = p->groups * p->k, gap = row_gap(p);
+    const float *from = j->in + b->first * channels + b->group * p->k + b->k0;
+    for (int64_t i = 0; i < count; i++) copy_floats(j->copied + i * gap, from + i * channels, b->k);
+}
+
+/* All taps of each position in line; with one tap, its block of k. */
+static void gather_rows(const job *j, const block *b, tile_range tiles)
+{
+    const product *p = j->p;
+    int64_t channels = p->groups * p->k, gap = row_gap(p), each = p->taps == 1 ? b->k : p->k;
+    const float *from = j->in + b->group * p->k + (p->taps == 1 ? b->k0 : 0);
+    for (int64_t i = tiles.begin; i < tiles.end; i++) {
+        const row_tile *tile = &j->table->tile[i];
+        const int32_t *in = j->table->index + tile->index;
+        for (int64_t r = 0; r < tile->m; r++) {
+            float *to = j->copied + (tile->first - b->first + r) * gap;
+            for (int64_t t = 0; t < p->taps; t++, to += each) {
+                int64_t pixel = in[t * tile->m + r];
+                copy_floats(to, pixel < 0 ? p->zeros : from + pixel * channels, each);
+            }
+        }
+    }
+}
+
+static void point_rows(const job *j, const block *b, const row_tile *tile)
+{
+    const product *p = j->p;
+    const int32_t *in = j->table->index + tile->index;
+    if (p->mode == PRODUCT_GATHER) {
+        const float *base = j->copied + (tile->first - b->first) * row_gap(p);
+        for (int64_t r = 0; r < tile->m; r++) j->rows[r] = base + r * row_gap(p);
+        return;
+    }
+    bool copy = p->mode == PRODUCT_COPY;
+    int64_t channels = p->groups * p->k, stride = copy ? row_gap(p) : channels;
+    int64_t first = copy ? b->first : 0;
+    const float *base = copy ? j->copied : j->in + b->group * p->k;
+    for (int64_t i = 0; i < (int64_t)tile->m * tile->taps; i++)
+        j->rows[i] = in[i] < 0 ? p->zeros : base + (in[i] - first) * stride;
+}
+
+static void run_tile(const job *j, const block *b, const row_tile *tile, int64_t panel)
+{
+    const product *p = j->p;
+    int64_t full = (int64_t)p->nv * VL, column = panel * full, n = min64(full, p->n - column);
+    int64_t width = round_up(n, VL), all_k = p->taps * p->k;
+    bool last = b->k0 + b->k == p->k || p->k_blocks == 1, gather = p->mode == PRODUCT_GATHER;
+    float *dst[TILE_ROWS];
+    const int32_t *out = j->table->out + tile->first;
+    for (int64_t r = 0; r < tile->m; r++)
+        dst[r] = j->out + out[r] * (p->groups * p->n) + b->group * p->n + column;
+    point_rows(j, b, tile);
+    gemm_rows_args args = {
+        .rows = j->rows,
+        .panel = j->packed + b->group * p->panel_floats + column * all_k + b->k0 * width,
+        .slice_stride = p->k * width,
+        .slices = gather ? NULL : j->table->slices + tile->slices,
+        .taps = gather ? 1 : tile->taps,
+        .k = gather && p->taps > 1 ? all_k : b->k,
+        .dst = dst,
+        .n = n,
+        .accumulate = b->k0 > 0,
+        .bias = j->bias == NULL ? NULL : j->bias + b->group * p->n + column,
+        .relu = last && j->relu,
+    };
+    gemm_rows(tile->m, (int)(width / VL))(&args);
+}
+
+/* Units [begin, end) of (panel, tile), panel slowest, for one block of tiles and one channel group. */
+static void run_units(const job *j, int64_t group, tile_range tiles, int64_t begin, int64_t end)
+{
+    const product *p = j->p;
+    int64_t count = tiles.end - tiles.begin;
+    /* Of a share within one panel only its own tiles' rows are wanted. */
+    tile_range read = tiles;
+    if (begin / count == (end - 1) / count)
+        read = (tile_range){tiles.begin + begin % count, tiles.begin + (end - 1) % count + 1};
+    block b = {.group = group};
+    for (int64_t kb = 0; kb < p->k_blocks; kb++) {
+        b.k0 = kb * p->k_block;
+        b.k = min64(p->k_block, p->k - b.k0);
+        if (p->mode == PRODUCT_COPY) {
+            int64_t last;
+            tile_inputs(j->table, read, &b.first, &last);
+            copy_inputs(j, &b, last - b.first);
+        } else if (p->mode == PRODUCT_GATHER) {
+            b.first = j->table->tile[read.begin].first;
+            gather_rows(j, &b, read);
+        }
+        for (int64_t u = begin; u < end; u++)
+            run_tile(j, &b, &j->table->tile[tiles.begin + u % count], u / count);
+    }
+}
+
+/* Units [begin, end) of one group of images: block of tiles slowest, then channel group, panel, tile. */
+static void run_images(const job *j, int64_t begin, int64_t end)
+{
+    const product *p = j->p;
+    int64_t per_tile = p->groups * p->panels, blocks = min64(block_count(p, j->table), j->table->tiles);
+    for (int64_t i = 0; i < blocks; i++) {
+        tile_range tiles = block_tiles(p, j->table, i);
+        int64_t count = (tiles.end - tiles.begin) * p->panels;
+        for (int64_t g = 0; g < p->groups; g++) {
+            int64_t first = tiles.begin * per_tile + g * count;
+            int64_t from = max64(begin, first), to = min64(end, first + count);
+            if (from < to) run_units(j, g, tiles, from - first, to - first);
+        }
+    }
+}
+
+void product_run(const product *p, const float *in, const float *packed, const float *bias, bool relu,
+                 float *out, float *scratch, int thread, int threads)
+{
+    int64_t begin, end, at = 0;
+    share(p->full * p->units[0] + p->units[1], thread, threads, &begin, &end);
+    for (int64_t i = 0; i < p->full + (p->units[1] > 0); i++) {
+        int which = i == p->full;
+        const row_table *t = &p->table[which];
+        int64_t from = max64(begin, at), to = min64(end, at + p->units[which]);
+        if (from < to) {
+            job j = {.p = p,
+                     .table = t,
+                     .in = in + i * p->images * t->in_image * p->groups * p->k,
+                     .packed = packed,
+                     .bias = bias,
+                     .out = out + i * p->images * t->out_image * p->groups * p->n,
+                     .relu = relu,
+                     .rows = (const float **)scratch,
+                     .copied = scratch + pointer_floats(p)};
+            run_images(&j, from - at, to - at);
+        }
+        at += p->units[which];
+    }
+}

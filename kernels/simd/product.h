@@ -1,0 +1,50 @@
+/* The rows product of a whole pass: forward, or backward_data with the roles of src and dst exchanged.
+ * out[pixel][g*N + n] = sum over taps, k of in[pixel of tap][g*K + k] * B[tap][k][n], per group g. */
+#ifndef SEPBENCH_SIMD_PRODUCT_H
+#define SEPBENCH_SIMD_PRODUCT_H
+
+#include "gemm.h"
+#include "rows.h"
+
+typedef enum {
+    PRODUCT_DIRECT, /* rows read where they lie */
+    PRODUCT_COPY,   /* a block of k of the input pixels copied side by side first */
+    PRODUCT_GATHER  /* each output pixel's whole row (one tap, or all taps in line) copied first */
+} product_mode;
+
+typedef struct {
+    row_table table[2];   /* of `images` images each, and of the remaining ones */
+    int64_t full, images; /* groups of images with table[0] */
+    bool backward;
+    product_mode mode;
+    int64_t groups, taps, k, n; /* per group of channels */
+    int nv;
+    int64_t panels, panel_floats; /* per group of channels; floats of one group's panels */
+    int64_t k_block, k_blocks;
+    int64_t block_pixels; /* output pixels whose rows stay in L2 */
+    int64_t units[2];     /* tiles * panels * groups of one table */
+    float *zeros;         /* [k]: what padding reads */
+    size_t thread_floats; /* scratch of one thread */
+} product;
+
+/* CONV_OK, or why not; product_free also after a failure. */
+conv_status ISA_NAME(product_plan)(const conv_problem *p, bool backward, const conv_context *ctx, product *out,
+                                   conv_error *err);
+void ISA_NAME(product_free)(product *p);
+
+int64_t ISA_NAME(product_packed_floats)(const product *p);
+/* weights [taps][IC/G][OC] into the panels of all groups. */
+void ISA_NAME(product_pack)(const product *p, const float *weights, float *packed, int threads);
+
+/* Thread `thread` of `threads` does its share: no two write the same element, none waits. scratch:
+ * thread_floats of its own. in, out, bias as the problem has them; bias may be NULL. */
+void ISA_NAME(product_run)(const product *p, const float *in, const float *packed, const float *bias, bool relu,
+                           float *out, float *scratch, int thread, int threads);
+
+#define product_plan ISA_NAME(product_plan)
+#define product_free ISA_NAME(product_free)
+#define product_packed_floats ISA_NAME(product_packed_floats)
+#define product_pack ISA_NAME(product_pack)
+#define product_run ISA_NAME(product_run)
+
+#endif

@@ -1,0 +1,65 @@
+/* Reductions and the ReLU mask of backward passes: streaming loops over vectors, every thread a contiguous
+ * share. */
+#include "reduce.h"
+
+/* Vectors [begin, end) of `count` floats that are thread's share. */
+static void vector_share(int64_t count, int thread, int threads, int64_t *begin, int64_t *end)
+{
+    share(div_up(count, VL), thread, threads, begin, end);
+    *begin *= VL;
+    *end = min64(*end * VL, count);
+}
+
+void reduce_chunks(float *partials, int64_t chunks, int64_t stride, int64_t count, bool accumulate, float *out,
+                   int thread, int threads)
+{
+    int64_t begin, end;
+    vector_share(count, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i += VL) {
+        vec_mask lanes = vec_mask_first(min64(VL, end - i));
+        float *p = partials + i;
+        for (int64_t step = 1; step < chunks; step *= 2)
+            for (int64_t c = 0; c + step < chunks; c += 2 * step)
+                vec_store_mask(p + c * stride, lanes,
+                               vec_add(vec_load_mask(p + c * stride, lanes),
+                                       vec_load_mask(p + (c + step) * stride, lanes)));
+        vec sum = vec_load_mask(p, lanes);
+        if (accumulate) sum = vec_add(sum, vec_load_mask(out + i, lanes));
+        vec_store_mask(out + i, lanes, sum);
+    }
+}
+
+int64_t bias_chunks(int64_t pixels)
+{
+    enum { PIXELS = 64, MOST = 64 };
+    return min64(MOST, div_up(pixels, PIXELS));
+}
+
+void bias_sums(const float *diff_dst, int64_t pixels, int64_t channels, float *partials, int thread,
+               int threads)
+{
+    int64_t chunks = bias_chunks(pixels), first, last;
+    share(chunks, thread, threads, &first, &last);
+    for (int64_t c = first; c < last; c++) {
+        int64_t begin, end;
+        share(pixels, c, chunks, &begin, &end);
+        for (int64_t j = 0; j < channels; j += VL) {
+            vec_mask lanes = vec_mask_first(min64(VL, channels - j));
+            vec sum = vec_zero();
+            for (int64_t i = begin; i < end; i++)
+                sum = vec_add(sum, vec_load_mask(diff_dst + i * channels + j, lanes));
+            vec_store_mask(partials + c * channels + j, lanes, sum);
+        }
+    }
+}
+
+void relu_mask(const float *dst, const float *diff_dst, int64_t count, float *out, int thread, int threads)
+{
+    int64_t begin, end;
+    vector_share(count, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i += VL) {
+        vec_mask lanes = vec_mask_first(min64(VL, end - i));
+        vec_store_mask(out + i, lanes,
+                       vec_where_positive(vec_load_mask(dst + i, lanes), vec_load_mask(diff_dst + i, lanes)));
+    }
+}
