@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "cli.h"
 #include "measure_internal.h"
@@ -59,12 +60,33 @@ static void call_evict(void *ctx)
     if (!j->skip_call) evict_now(&j->evict, j->plan->context.threads);
 }
 
+/* After its last work a pool's workers spin for a while (libgomp's 4 ms, pthreadpool's 12 ms), on the very
+ * cores to which the other pool's workers are bound, and would take half of them from whoever is timed next. So
+ * between pools this waits until nothing in the process uses a CPU. */
+void measure_settle(group *g, const measure_job *j)
+{
+    enum { LOOKS = 100 };
+    const struct timespec pause = {.tv_nsec = 500000};
+    struct timespec cpu;
+    if (g->own_threads == j->impl->own_threads) return;
+    g->own_threads = j->impl->own_threads;
+    for (int i = 0; i < LOOKS; i++) {
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+        double used = (double)cpu.tv_sec + 1e-9 * (double)cpu.tv_nsec, start = machine_now();
+        nanosleep(&pause, NULL);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+        used = (double)cpu.tv_sec + 1e-9 * (double)cpu.tv_nsec - used;
+        if (used < 0.1 * (machine_now() - start)) return;
+    }
+}
+
 /* Seconds of one call, to choose iterations by: verification's single call when that was long, else a few. */
 static void calibrate(group *g, measure_job *j)
 {
     if (budget_skips_warmup(j->call_seconds) && !g->cold) return;
     const double enough = fmin(0.001, fmax(1e-4, 0.1 * g->options->min_time));
     double seconds = 0;
+    measure_settle(g, j);
     call_once(j);
     for (int64_t calls = 1; seconds < enough; calls *= 2) {
         double start = machine_now();
@@ -84,6 +106,7 @@ static void take_sample(group *g, measure_job *j)
     record_case_name(j->row, name);
     const measure_loop loop = {call_once, g->cold ? call_evict : NULL, j};
     j->skip_call = budget_skips_warmup(j->call_seconds);
+    measure_settle(g, j);
     double ns = g->run(g->runner, name, &loop, j->iterations, j->samples);
     if (!(ns > 0) || j->status != CONV_OK) {
         measure_close(j, CASE_FAILED, "%s",

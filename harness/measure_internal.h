@@ -60,7 +60,8 @@ typedef struct {
     bool cold;
     conv_context context;
     conv_tensors tensors;
-    void *scratch; /* one for all: its contents mean nothing between calls */
+    void *scratch;    /* one for all: its contents mean nothing between calls */
+    bool own_threads; /* the last call ran on a library's own pool, not on OpenMP's */
     double started;
 } group;
 
@@ -71,6 +72,8 @@ void measure_close(measure_job *job, case_status status, const char *format, ...
 void measure_prepare(group *g);
 /* Buffers, packed weights, and for a backward pass what its forward leaves behind. */
 void measure_ready(group *g, measure_job *j);
+/* Call before a job's calls are timed: see measure.c. */
+void measure_settle(group *g, const measure_job *j);
 bool measure_any_open(const group *g);
 /* Seconds left of the group's budget, above 0; 0 means there is none. */
 double measure_budget_left(const group *g);

@@ -250,6 +250,7 @@ void measure_ready(group *g, measure_job *j)
         measure_close(j, CASE_FAILED, "%s", error.text);
         return;
     }
+    measure_settle(g, j);
     if (!time_packing(j)) {
         measure_close(j, CASE_FAILED, "packing failed");
         return;

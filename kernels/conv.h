@@ -181,9 +181,10 @@ struct conv_impl {
     bool inexact;        /* Winograd, low precision: kept out by --exact, has its own error bound */
     bool peer;           /* another project's library */
     bool single_thread;  /* execute uses one thread whatever context.threads says */
+    bool own_threads;    /* runs a thread pool of its own, not OpenMP's; bound to the same cores */
     double error_factor; /* inexact: |err| <= error_factor * u * sqrt(K) * sum|x*w|; 0: the exact bound */
     unsigned layouts;    /* bit (1u << CONV_NHWC) ...: those run natively; others go through a transpose */
-    const conv_impl *stage[2]; /* separable by composition: its depthwise and pointwise; else NULL */
+    const conv_impl *stage[2];    /* separable by composition: its depthwise and pointwise; else NULL */
     const char *(*version)(void); /* peers: the library's name and version for run.json; else NULL */
 
     /* NULL, or why not, in words ("groups other than 1"). Problem has been checked. */

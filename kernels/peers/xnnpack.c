@@ -248,7 +248,7 @@ static conv_status execute(const conv_plan *base, const conv_args *args)
 #define XNNPACK(variant_)                                                                                      \
     {                                                                                                          \
         .name = "xnnpack", .variant = variant_, .summary = "XNNPACK, forward only", .isa = CPU_BASE,           \
-        .peer = true, .layouts = 1u << CONV_NHWC, .version = version, .refuse = refuse, .plan = plan_create,   \
+        .peer = true, .own_threads = true, .layouts = 1u << CONV_NHWC, .version = version, .refuse = refuse, .plan = plan_create,   \
         .pack = pack, .execute = execute, .destroy = destroy                                                   \
     }
 
