@@ -85,8 +85,8 @@ static conv_status choose_best(net *n, op *o, conv_error *err)
 {
     candidate list[MAX_CANDIDATES];
     int count = list_candidates(o->problem.variant, list);
-    trial t = {.problem = o->problem, .threads = o->batched ? n->options.threads : 1};
-    t.problem.mb = o->batched ? n->options.batch : n->slice_rows;
+    trial t = {.problem = op_problem(o, o->batched ? n->options.batch : n->slice_rows),
+               .threads = o->batched ? n->options.threads : 1};
     if (!conv_tensors_create(&t.problem, CONV_FORWARD, FILL_REALS, 1, &t.forward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory to time implementations");
     if (!conv_tensors_create(&t.problem, CONV_BACKWARD, FILL_REALS, 1, &t.backward)) {

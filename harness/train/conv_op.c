@@ -13,11 +13,21 @@ static int lanes(const net *n, const op *o) { return o->batched ? 1 : n->options
 
 static conv_pass pass_of(conv_use use) { return use == USE_BACKWARD ? CONV_BACKWARD : CONV_FORWARD; }
 
+conv_problem op_problem(const op *o, int64_t rows)
+{
+    conv_problem p = o->problem;
+    if (o->batched)
+        p.axis[CONV_W].in *= rows;
+    else
+        p.mb = rows;
+    return p;
+}
+
 static conv_exec *find_exec(const op *o, conv_use use, int lane, int64_t rows)
 {
     for (int i = 0; i < o->exec_count; i++) {
         conv_exec *e = &o->exec[use][lane * o->exec_count + i];
-        if (e->plan != NULL && e->plan->problem.mb == rows) return e;
+        if (e->plan != NULL && e->rows == rows) return e;
     }
     return NULL;
 }
@@ -33,8 +43,8 @@ static bool grow(void **memory, size_t *have, size_t want)
 
 static conv_status make_exec(net *n, op *o, conv_use use, int lane, int64_t rows, conv_exec *e, conv_error *err)
 {
-    conv_problem p = o->problem;
-    p.mb = rows;
+    conv_problem p = op_problem(o, rows);
+    e->rows = rows;
     conv_context context = machine_context(o->batched ? n->options.threads : 1);
     context.keep_workspace = use == USE_TRAIN && o->keep_workspace;
     conv_error inner;

@@ -20,6 +20,7 @@ typedef enum {
 /* One plan of a convolution for one minibatch size, and on a sliced operation one thread. */
 typedef struct {
     conv_plan *plan;
+    int64_t rows; /* images */
     void *packed;
     uint64_t packed_at; /* value of net.version when packed */
 } conv_exec;
@@ -36,7 +37,7 @@ typedef struct {
     bool diff_wanted;               /* some operation before this one has weights */
 
     /* conv */
-    conv_problem problem; /* of one image */
+    conv_problem problem; /* of one image; op_problem makes it one of many */
     const conv_impl *impl[USE_COUNT];
     bool keep_workspace;
     conv_exec *exec[USE_COUNT]; /* [threads or 1][exec_count], by minibatch */
@@ -129,6 +130,9 @@ static inline int64_t net_chunks(const net *n, int64_t slices)
 conv_status net_build(net *n, conv_error *err);
 
 /* conv_op.c */
+/* The problem of `rows` images. A dense layer's are the columns of one image: implementations that divide work
+ * by images would otherwise run matrix times vector. */
+conv_problem op_problem(const op *o, int64_t rows);
 conv_status conv_op_choose(net *n, op *o, conv_error *err);
 conv_status conv_op_prepare(net *n, op *o, int64_t rows, bool training, conv_error *err);
 conv_status conv_op_forward(net *n, op *o, const slice *s, const float *x, float *y);

@@ -1,9 +1,8 @@
-/* Max and average pooling, NHWC. Loops: image, output row, output column, tap, channel; the channel loop is the
- * vector. Max pooling keeps the winning tap as a byte, in which ReLU's and dropout's zeros are also noted, so
- * that its backward reads bytes instead of the input. Where windows do not overlap, backward writes each input
- * element once; else it clears and adds. Serial: the caller slices the batch. */
-#include <float.h>
-#include <math.h>
+/* Max and average pooling, NHWC. Loops: image, output row, output column, block of channels, tap; the block
+ * is the vector and stays in registers over the taps. Max pooling keeps the winning tap as a byte, in which
+ * ReLU's and dropout's zeros are also noted, so that its backward reads bytes instead of the input. Where
+ * windows do not overlap, backward writes each input element once; else it clears and adds. Serial: the caller
+ * slices the batch. */
 #include <string.h>
 
 #include "internal.h"
@@ -17,69 +16,120 @@ static void taps(int64_t o, int64_t stride, int64_t pad, int64_t pool, int64_t i
     *last = start + pool > in ? in - start : pool;
 }
 
-/* One output position: y[c], and which[c] unless NULL. x is the window's origin, perhaps outside the image. */
-static void window_max(const nn_pool *p, const float *x, int64_t kh0, int64_t kh1, int64_t kw0, int64_t kw1,
-                       float *restrict y, uint8_t *restrict which)
+/* One vector register of channels. */
+#if defined(__AVX512F__)
+enum { LANES = 16 };
+#elif defined(__AVX2__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t indices __attribute__((vector_size(4 * LANES)));
+typedef uint8_t bytes __attribute__((vector_size(LANES)));
+
+static inline lanes load(const float *x)
 {
-    int64_t channels = p->channels;
-    const float *first = x + (kh0 * p->in_w + kw0) * channels;
-    memcpy(y, first, (size_t)channels * sizeof *y);
-    if (which != NULL) memset(which, (int)(kh0 * p->pool_w + kw0), (size_t)channels);
-    for (int64_t kh = kh0; kh < kh1; kh++)
-        for (int64_t kw = kw0; kw < kw1; kw++) {
-            const float *tap = x + (kh * p->in_w + kw) * channels;
-            uint8_t index = (uint8_t)(kh * p->pool_w + kw);
-            if (tap == first) continue;
-            if (which == NULL) {
-#pragma omp simd
-                for (int64_t c = 0; c < channels; c++) y[c] = tap[c] > y[c] ? tap[c] : y[c];
-            } else {
-#pragma omp simd
-                for (int64_t c = 0; c < channels; c++) {
-                    bool larger = tap[c] > y[c];
-                    y[c] = larger ? tap[c] : y[c];
-                    which[c] = larger ? index : which[c];
-                }
-            }
+    lanes v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static inline void store(float *y, lanes v) { memcpy(y, &v, sizeof v); }
+
+/* where mask (all ones or zeros) a, else b */
+static inline lanes pick(indices mask, lanes a, lanes b)
+{
+    return (lanes)((mask & (indices)a) | (~mask & (indices)b));
+}
+static inline indices pick_index(indices mask, indices a, indices b) { return (mask & a) | (~mask & b); }
+
+static inline indices bits_to_mask(uint32_t bits)
+{
+    static const int32_t each[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+    indices bit;
+    memcpy(&bit, each, sizeof bit);
+    return (bit & (int32_t)bits) != 0;
+}
+
+/* The taps of one window that fall on the image. */
+typedef struct {
+    const float *origin; /* of tap (0, 0), perhaps outside the image */
+    int64_t kh0, kh1, kw0, kw1;
+    const uint64_t *bits; /* of this image's outputs, or NULL */
+    int64_t at;           /* index of the window's first output in them */
+    float scale;
+} window;
+
+/* The bits of channels c, c + 1, ...; those beyond LANES are anything. */
+static inline uint32_t keep_bits(const window *w, int64_t c)
+{
+    int64_t i = w->at + c;
+    uint64_t word = w->bits[i / 64] >> (i % 64);
+    if (i % 64 > 64 - LANES) word |= w->bits[i / 64 + 1] << (64 - i % 64);
+    return (uint32_t)word;
+}
+
+static void max_block(const nn_pool *p, const window *w, int64_t c, float *y, uint8_t *which)
+{
+    const float *x = w->origin + c;
+    lanes best = load(x + (w->kh0 * p->in_w + w->kw0) * p->channels);
+    indices index = (indices){0} + (int32_t)(w->kh0 * p->pool_w + w->kw0);
+    for (int64_t kh = w->kh0; kh < w->kh1; kh++)
+        for (int64_t kw = w->kw0; kw < w->kw1; kw++) {
+            lanes tap = load(x + (kh * p->in_w + kw) * p->channels);
+            indices larger = tap > best;
+            best = pick(larger, tap, best);
+            index = pick_index(larger, (indices){0} + (int32_t)(kh * p->pool_w + kw), index);
         }
-    if (p->relu) {
-        if (which != NULL)
-            for (int64_t c = 0; c < channels; c++) which[c] = y[c] > 0 ? which[c] : NN_POOL_NONE;
-        for (int64_t c = 0; c < channels; c++) y[c] = y[c] > 0 ? y[c] : 0;
+    indices keep = (indices){0} == 0;
+    if (p->relu) keep = best > (lanes){0};
+    if (w->bits != NULL) keep &= bits_to_mask(keep_bits(w, c));
+    if (p->relu || w->bits != NULL) best = (lanes)(keep & (indices)(best * w->scale));
+    store(y + c, best);
+    if (which != NULL) {
+        bytes b = __builtin_convertvector(pick_index(keep, index, (indices){0} + NN_POOL_NONE), bytes);
+        memcpy(which + c, &b, sizeof b);
     }
 }
 
-static void drop(int64_t count, const uint64_t *bits, float scale, float *restrict y, uint8_t *restrict which)
+static void max_one(const nn_pool *p, const window *w, int64_t c, float *y, uint8_t *which)
 {
-    for (int64_t i = 0; i < count; i += 64) {
-        uint64_t word = bits[i / 64];
-        int64_t n = count - i < 64 ? count - i : 64;
-#pragma omp simd
-        for (int64_t j = 0; j < n; j++) y[i + j] = (word >> j & 1) ? y[i + j] * scale : 0;
-        if (which != NULL)
-#pragma omp simd
-            for (int64_t j = 0; j < n; j++) which[i + j] = (word >> j & 1) ? which[i + j] : NN_POOL_NONE;
-    }
+    float best = w->origin[(w->kh0 * p->in_w + w->kw0) * p->channels + c];
+    int64_t index = w->kh0 * p->pool_w + w->kw0, i = w->at + c;
+    for (int64_t kh = w->kh0; kh < w->kh1; kh++)
+        for (int64_t kw = w->kw0; kw < w->kw1; kw++) {
+            float tap = w->origin[(kh * p->in_w + kw) * p->channels + c];
+            if (tap > best) {
+                best = tap;
+                index = kh * p->pool_w + kw;
+            }
+        }
+    bool keep = !(p->relu && !(best > 0)) && (w->bits == NULL || w->bits[i / 64] >> (i % 64) & 1);
+    y[c] = keep ? best * w->scale : 0;
+    if (which != NULL) which[c] = (uint8_t)(keep ? index : NN_POOL_NONE);
 }
 
 void ISA_NAME(nn_max_pool)(const nn_pool *p, int64_t images, const float *x, const uint64_t *bits, float scale,
                            float *y, uint8_t *argmax)
 {
-    int64_t in = p->in_h * p->in_w * p->channels, out = p->out_h * p->out_w * p->channels;
-    for (int64_t n = 0; n < images; n++) {
-        float *to = y + n * out;
-        uint8_t *which = argmax == NULL ? NULL : argmax + n * out;
+    int64_t channels = p->channels, in = p->in_h * p->in_w * channels, out = p->out_h * p->out_w * channels;
+    window w = {.scale = bits != NULL ? scale : 1};
+    for (int64_t n = 0; n < images; n++)
         for (int64_t oh = 0; oh < p->out_h; oh++)
             for (int64_t ow = 0; ow < p->out_w; ow++) {
-                int64_t kh0, kh1, kw0, kw1, at = (oh * p->out_w + ow) * p->channels;
-                taps(oh, p->stride_h, p->pad_top, p->pool_h, p->in_h, &kh0, &kh1);
-                taps(ow, p->stride_w, p->pad_left, p->pool_w, p->in_w, &kw0, &kw1);
-                int64_t origin = (oh * p->stride_h - p->pad_top) * p->in_w + ow * p->stride_w - p->pad_left;
-                window_max(p, x + n * in + origin * p->channels, kh0, kh1, kw0, kw1, to + at,
-                           which == NULL ? NULL : which + at);
+                taps(oh, p->stride_h, p->pad_top, p->pool_h, p->in_h, &w.kh0, &w.kh1);
+                taps(ow, p->stride_w, p->pad_left, p->pool_w, p->in_w, &w.kw0, &w.kw1);
+                int64_t origin = (oh * p->stride_h - p->pad_top) * p->in_w + ow * p->stride_w - p->pad_left,
+                        c = 0;
+                w.origin = x + n * in + origin * channels;
+                w.bits = bits == NULL ? NULL : bits + n * nn_dropout_words(out);
+                w.at = (oh * p->out_w + ow) * channels;
+                float *to = y + n * out + w.at;
+                uint8_t *which = argmax == NULL ? NULL : argmax + n * out + w.at;
+                for (; c + LANES <= channels; c += LANES) max_block(p, &w, c, to, which);
+                for (; c < channels; c++) max_one(p, &w, c, to, which);
             }
-        if (bits != NULL) drop(out, bits + n * nn_dropout_words(out), scale, to, which);
-    }
 }
 
 /* Whether every input element belongs to at most one window. */
@@ -115,31 +165,45 @@ static bool prepare(const nn_pool *p, float *dx)
     return disjoint(p);
 }
 
+/* The gradient of one window: dy where the tap won, else nothing. */
+static void spread(const nn_pool *p, const window *w, const float *dy, const uint8_t *argmax, bool overwrite,
+                   float *dx)
+{
+    int64_t c = 0;
+    for (; c + LANES <= p->channels; c += LANES) {
+        bytes b;
+        memcpy(&b, argmax + c, sizeof b);
+        indices index = __builtin_convertvector(b, indices);
+        lanes d = load(dy + c) * w->scale;
+        for (int64_t kh = w->kh0; kh < w->kh1; kh++)
+            for (int64_t kw = w->kw0; kw < w->kw1; kw++) {
+                float *to = dx + (kh * p->in_w + kw) * p->channels + c;
+                lanes share = (lanes)((index == (int32_t)(kh * p->pool_w + kw)) & (indices)d);
+                store(to, overwrite ? share : load(to) + share);
+            }
+    }
+    for (; c < p->channels; c++)
+        for (int64_t kh = w->kh0; kh < w->kh1; kh++)
+            for (int64_t kw = w->kw0; kw < w->kw1; kw++) {
+                float *to = dx + (kh * p->in_w + kw) * p->channels + c;
+                float share = argmax[c] == kh * p->pool_w + kw ? dy[c] * w->scale : 0;
+                *to = overwrite ? share : *to + share;
+            }
+}
+
 void ISA_NAME(nn_max_pool_backward)(const nn_pool *p, int64_t images, const float *dy, const uint8_t *argmax,
                                     float scale, float *dx)
 {
     int64_t channels = p->channels, in = p->in_h * p->in_w * channels;
+    window w = {.scale = scale};
     for (int64_t n = 0; n < images; n++, dx += in) {
         bool overwrite = prepare(p, dx);
         for (int64_t oh = 0; oh < p->out_h; oh++)
             for (int64_t ow = 0; ow < p->out_w; ow++, dy += channels, argmax += channels) {
-                int64_t kh0, kh1, kw0, kw1;
-                taps(oh, p->stride_h, p->pad_top, p->pool_h, p->in_h, &kh0, &kh1);
-                taps(ow, p->stride_w, p->pad_left, p->pool_w, p->in_w, &kw0, &kw1);
+                taps(oh, p->stride_h, p->pad_top, p->pool_h, p->in_h, &w.kh0, &w.kh1);
+                taps(ow, p->stride_w, p->pad_left, p->pool_w, p->in_w, &w.kw0, &w.kw1);
                 int64_t origin = (oh * p->stride_h - p->pad_top) * p->in_w + ow * p->stride_w - p->pad_left;
-                for (int64_t kh = kh0; kh < kh1; kh++)
-                    for (int64_t kw = kw0; kw < kw1; kw++) {
-                        float *to = dx + (origin + kh * p->in_w + kw) * channels;
-                        uint8_t index = (uint8_t)(kh * p->pool_w + kw);
-                        if (overwrite)
-#pragma omp simd
-                            for (int64_t c = 0; c < channels; c++)
-                                to[c] = argmax[c] == index ? dy[c] * scale : 0;
-                        else
-#pragma omp simd
-                            for (int64_t c = 0; c < channels; c++)
-                                to[c] += argmax[c] == index ? dy[c] * scale : 0;
-                    }
+                spread(p, &w, dy, argmax, overwrite, dx + origin * channels);
             }
     }
 }
