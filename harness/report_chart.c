@@ -114,9 +114,10 @@ static void put_tick(FILE *out, const chart_axis *axis, double value, bool first
 static void put_log_ticks(FILE *out, const chart_axis *axis)
 {
     bool dense = log10(axis->most / axis->least) < 2.2, first = true;
-    for (double decade = pow(10, floor(log10(axis->least))); decade <= axis->most; decade *= 10)
+    int last = (int)floor(log10(axis->most));
+    for (int decade = (int)floor(log10(axis->least)); decade <= last; decade++)
         for (int step = 0; step < (dense ? 3 : 1); step++) {
-            double value = decade * (step == 0 ? 1 : step == 1 ? 2 : 5);
+            double value = pow(10, decade) * (step == 0 ? 1 : step == 1 ? 2 : 5);
             if (value < axis->least || value > axis->most) continue;
             put_tick(out, axis, value, first);
             first = false;

@@ -94,7 +94,7 @@ char *report_time(double ns, char *buffer)
 {
     static const char *const units[] = {"ns", "µs", "ms", "s"};
     static const double scales[] = {1, 1e3, 1e6, 1e9};
-    if (isnan(ns)) return strcpy(buffer, "-");
+    if (isnan(ns)) return report_number(ns, buffer);
     return scaled(ns, units, scales, 4, buffer);
 }
 

@@ -38,14 +38,16 @@ static const char *variable_of(const report_data *data, int r, int g, int b)
 /* One piece of text to recognise at p: returns how many bytes were consumed, after writing what replaces it. */
 static size_t replace_at(FILE *out, const char *p, const report_data *data)
 {
-    int r, g, b, used = 0;
-    if (strncmp(p, "rgb(", 4) == 0 && sscanf(p, "rgb(%d,%d,%d)%n", &r, &g, &b, &used) == 3 && used > 0) {
-        const char *variable = variable_of(data, r, g, b);
+    if (strncmp(p, "rgb(", 4) == 0) { /* "rgb( 11,  97, 164)" */
+        int rgb[3];
+        char *end = (char *)p + 3;
+        for (int i = 0; i < 3; i++) rgb[i] = (int)strtol(end + 1, &end, 10) & 255;
+        const char *variable = variable_of(data, rgb[0], rgb[1], rgb[2]);
         if (variable != NULL)
             fprintf(out, "var(%s)", variable);
         else
-            fprintf(out, "#%02x%02x%02x", r & 255, g & 255, b & 255);
-        return (size_t)used;
+            fprintf(out, "#%02x%02x%02x", rgb[0], rgb[1], rgb[2]);
+        return (size_t)(end + (*end == ')') - p);
     }
     static const struct {
         const char *from, *to;
@@ -123,7 +125,7 @@ static void rewrite(FILE *in, FILE *out, const char *name, const report_data *da
         bool skip = !body || definitions || line[0] == '\n' || strncmp(line, "<rect x=\"0\" y=\"0\"", 17) == 0;
         if (strstr(line, "</defs>") != NULL) definitions = false;
         char *title = strstr(line, "<title>");
-        if (title != NULL && strstr(title, "</title>") != NULL) strcpy(title, "\n");
+        if (title != NULL && strstr(title, "</title>") != NULL) memcpy(title, "\n", 2);
         if (skip) continue;
         if (held != NULL && strcmp(line, "</g>\n") == 0) {
             free(held);
