@@ -1,18 +1,18 @@
-/* sepbench report [RUN] [--versus IMPL]: the page, the pictures, and the verdict on the terminal. */
+/* sepbench report [RUN...] [--versus IMPL]: the page, the pictures, and the verdict on the terminal. */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "../harness/cli.h"
-#include "../harness/report.h"
+#include "../harness/report_training.h"
 #include "commands.h"
 
-enum { COLUMNS = 80, TABLES = 2 };
+enum { COLUMNS = 80, TABLES = 2, MOST_RUNS = 32 };
 
 typedef struct {
-    const char *run, *versus, *out;
+    const char *runs[MOST_RUNS], *versus, *out;
+    int run_count;
 } report_options;
 
 static const struct argp_option options[] = {
@@ -28,8 +28,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case 'v': o->versus = arg; return 0;
     case 'o': o->out = arg; return 0;
     case ARGP_KEY_ARG:
-        if (o->run != NULL) argp_error(state, "one RUN at a time: '%s' is one too many", arg);
-        o->run = arg;
+        if (o->run_count == MOST_RUNS)
+            argp_error(state, "at most %d RUNs: '%s' is one too many", (int)MOST_RUNS, arg);
+        o->runs[o->run_count++] = arg;
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -144,15 +145,6 @@ static void put_versus(const report_data *data, const char *peer)
 /* ---- the command -------------------------------------------------------------------------------------------
  */
 
-/* A folder, or the name of one under results/. */
-static const char *folder_of(const char *run, char *buffer, size_t size)
-{
-    struct stat info;
-    if (run == NULL || strchr(run, '/') != NULL || stat(run, &info) == 0) return run;
-    snprintf(buffer, size, "results/%s", run);
-    return stat(buffer, &info) == 0 ? buffer : run;
-}
-
 /* The peer to compare with: what was asked for, else onednn where it occurs. NULL: no table. */
 static int choose_versus(const report_data *data, const char **versus)
 {
@@ -198,35 +190,45 @@ static int write_report(const report_data *data, const char *versus, bool told, 
 
 int cmd_report(int argc, char **argv)
 {
-    static const struct argp argp = {options,
-                                     parse_option,
-                                     "[RUN]",
-                                     "Makes the report of a run: verdict, tables and pictures in one page.\v"
-                                     "RUN is a folder or the name of one in results/; without it, the newest.",
-                                     NULL,
-                                     NULL,
-                                     NULL};
+    static const struct argp argp = {
+        options,
+        parse_option,
+        "[RUN...]",
+        "Makes the report of a run: verdict, tables and pictures in one page.\v"
+        "RUN is a folder or the name of one in results/; without it, the newest. Folders of "
+        "'sepbench train' may follow, or stand alone.",
+        NULL,
+        NULL,
+        NULL};
     report_options o = {0};
     if (cli_parse(&argp, argc, argv, &o) != 0) return EXIT_USAGE;
     record_run run;
+    report_training training = {0};
     report_data data;
     conv_error err;
-    char folder[PATH_MAX], out[PATH_MAX];
-    if (!record_load(folder_of(o.run, folder, sizeof folder), &run, &err)) return cli_error("%s", err.text);
-    if (!report_data_create(&run, &data, &err)) {
-        record_free(&run);
-        return cli_error("%s", err.text);
-    }
-    snprintf(out, sizeof out, "reports/%s", run.run_id);
+    char out[PATH_MAX];
+    if (!report_load(o.runs, o.run_count, &run, &training, &err)) return cli_error("%s", err.text);
+    int code = EXIT_FINE;
     bool told = o.versus != NULL;
-    int code = run.count == 0 ? EXIT_INVALID : choose_versus(&data, &o.versus);
+    if (!report_data_create(&run, &data, &err)) {
+        code = cli_error("%s", err.text);
+        goto done;
+    }
+    data.training = &training;
+    snprintf(out, sizeof out, "reports/%s", run.run_id);
+    if (run.count == 0 && training.count == 0) {
+        cli_error("%s: no case was measured, there is nothing to report", run.dir);
+        code = EXIT_INVALID;
+    }
+    if (code == EXIT_FINE) code = choose_versus(&data, &o.versus);
     if (code == EXIT_FINE) code = write_report(&data, o.versus, told, o.out != NULL ? o.out : out);
-    if (run.count == 0) cli_error("%s: no case was measured, there is nothing to report", run.dir);
-    if (code == EXIT_FINE && data.by_status[CASE_OK] == 0) {
+    if (code == EXIT_FINE && data.by_status[CASE_OK] == 0 && training.count == 0) {
         cli_error("%s: none of its %zu cases has a time", run.dir, run.count);
         code = EXIT_INVALID;
     }
     report_data_destroy(&data);
+done:
+    training_free(&training);
     record_free(&run);
     return code;
 }

@@ -53,8 +53,11 @@ typedef struct {
     double bandwidth_gbps[4];         /* L1, L2, L3, DRAM; NaN where not measured */
 } report_ceilings;
 
+typedef struct report_training report_training; /* report_training.h */
+
 typedef struct {
     const record_run *run;
+    const report_training *training;     /* NULL: none; the caller's */
     report_impl impls[REPORT_MAX_IMPLS]; /* in the registry's order, then by name */
     int impl_count;
     report_setting *settings; /* in the order of the run */

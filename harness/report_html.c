@@ -41,6 +41,7 @@ static void put_meta(FILE *out, const report_page *page)
     report_escape(out, text_at(machine, "cpu", "unknown CPU"));
     fputs(" &middot; run ", out);
     report_escape(out, run->run_id);
+    if (run->count == 0) return;
     fprintf(out, " &middot; %zu cases: %zu with a time", run->count, page->data->by_status[CASE_OK]);
     for (int s = CASE_REFUSED; s < CASE_STATUS_COUNT; s++)
         if (page->data->by_status[s] > 0)
@@ -79,6 +80,7 @@ static const struct {
      "runs through "
      "the channel counts."},
     {"map", "Where it breaks even", "Times as fast as dense, each by its best exact implementation."},
+    {"training", "", ""}, /* part of a section */
 };
 
 /* The SVG without what the page itself has: its style sheet. */
@@ -104,7 +106,7 @@ static void put_figure(FILE *out, const report_page *page, const report_plot *pl
 }
 
 /* The pictures of a group: first those of whole passes, then, folded away, those of a backward's parts. */
-static void put_plots(FILE *out, const report_page *page, const char *group)
+void page_plots(FILE *out, const report_page *page, const char *group)
 {
     size_t g = 0, shown = 0, parts = 0;
     while (g < sizeof groups / sizeof *groups && strcmp(groups[g].group, group) != 0) g++;
@@ -114,17 +116,19 @@ static void put_plots(FILE *out, const report_page *page, const char *group)
             const report_plot *plot = &page->plots->plots[i];
             if (strcmp(plot->group, group) != 0 || (strstr(plot->name, "backward_") != NULL) != folded)
                 continue;
-            if (shown++ == 0)
-                fprintf(out,
-                        "<section id=\"%s\">\n<h2>%s</h2>\n<p class=\"note\">%s</p>\n<div class=\"plots\">\n",
-                        group, groups[g].title, groups[g].note);
+            bool first = shown++ == 0;
+            if (first && *groups[g].title != 0)
+                fprintf(out, "<section id=\"%s\">\n<h2>%s</h2>\n<p class=\"note\">%s</p>\n", group,
+                        groups[g].title, groups[g].note);
+            if (first) fputs("<div class=\"plots\">\n", out);
             if (folded && parts++ == 0)
                 fputs("</div>\n<details><summary>Backward in its parts: data and weights</summary>\n<div "
                       "class=\"plots\">\n",
                       out);
             put_figure(out, page, plot);
         }
-    if (shown > 0) fputs(parts > 0 ? "</div>\n</details>\n</section>\n" : "</div>\n</section>\n", out);
+    if (shown > 0) fputs(parts > 0 ? "</div>\n</details>\n" : "</div>\n", out);
+    if (shown > 0 && *groups[g].title != 0) fputs("</section>\n", out);
 }
 
 /* ---- the template ------------------------------------------------------------------------------------ */
@@ -150,7 +154,7 @@ static const struct {
 
 static void put_mark(FILE *out, const report_page *page, const char *mark)
 {
-    if (strncmp(mark, "plots:", 6) == 0) put_plots(out, page, mark + 6);
+    if (strncmp(mark, "plots:", 6) == 0) page_plots(out, page, mark + 6);
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (strcmp(marks[i].mark, mark) == 0) marks[i].put(out, page);
 }

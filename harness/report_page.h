@@ -26,6 +26,9 @@ void page_cold(FILE *out, const report_page *page);
 /* report_training.c */
 void page_training(FILE *out, const report_page *page);
 
+/* The pictures of a group, without a section of their own when the group has no title. */
+void page_plots(FILE *out, const report_page *page, const char *group);
+
 /* "faster" -> class "good" and so on, for a cell. */
 const char *page_class(pair_outcome outcome);
 /* A <td>: median, below it the interval and the implementation; "-" when row is NULL. */

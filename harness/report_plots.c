@@ -8,7 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "report_chart.h"
+#include "report_training.h"
 
 static const char *const pass_words[] = {"forward", "backward", "backward, data", "backward, weights"};
 static const char *const variant_words[] = {"Dense", "Depthwise", "Pointwise", "Separable"};
@@ -28,8 +28,9 @@ static bool keep(report_plots *plots, const report_plot *plot)
     return true;
 }
 
-static bool finish(chart *c, FILE *script, report_plots *plots)
+static bool finish(chart *c, FILE *script, void *list)
 {
+    report_plots *plots = list;
     report_plot plot = c->plot;
     return !chart_end(c, script) || keep(plots, &plot);
 }
@@ -257,7 +258,7 @@ static bool compose(const report_data *data, FILE *script, report_plots *plots)
             if (fine && chart_map(&c, data, i, (conv_pass)pass)) fine = finish(&c, script, plots);
         }
     }
-    return fine;
+    return fine && training_plots(data, script, finish, plots);
 }
 
 /* Runs gnuplot in dir on the script; its messages go to plots.log, removed when all went well. */

@@ -157,6 +157,7 @@ static bool has_pairs(const report_page *page, const report_setting *s)
 
 void page_comparison(FILE *out, const report_page *page)
 {
+    if (page->data->run->count == 0) return; /* a training alone */
     fputs("<section id=\"comparison\">\n<h2>Dense against separable</h2>\n", out);
     bool any = false;
     for (size_t i = 0; i < page->data->setting_count; i++)

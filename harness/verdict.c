@@ -313,6 +313,7 @@ static char *headline(const tally *forward, const tally *backward, int settings)
 /* Why there is no comparison at all. */
 static char *no_answer(const report_data *data)
 {
+    if (data->run->count == 0) return strdup("This run does not say: it trained no two networks alike.");
     bool has[CONV_VARIANT_COUNT] = {false};
     for (size_t i = 0; i < data->run->count; i++)
         if (data->run->rows[i].status == CASE_OK) has[data->run->rows[i].problem.variant] = true;
@@ -374,11 +375,13 @@ void verdict_create(const report_data *data, verdict *v)
             verdict_add(&v->lines, &v->count, paragraph(data, s, (conv_pass)pass, &t, settings > 2));
             if (settings == 1) verdict_add(&v->lines, &v->count, by_implementation(data, s, (conv_pass)pass));
         }
-    v->headline = settings > 0 ? headline(&sums[0], &sums[1], settings) : no_answer(data);
+    if (settings > 0) v->headline = headline(&sums[0], &sums[1], settings);
     for (int pass = CONV_FORWARD; settings > 0 && pass <= CONV_BACKWARD; pass++)
         if (sums[pass].count == 0)
             verdict_caution(v, "%s: this run has no comparison.", pass_word((conv_pass)pass));
     network_lines(data, v);
+    verdict_training(data, v);
+    if (v->headline == NULL) v->headline = no_answer(data);
     verdict_find_cautions(data, v);
 }
 

@@ -8,6 +8,8 @@
 void verdict_add(char ***list, size_t *count, char *text);
 void verdict_line(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void verdict_caution(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* verdict_training.c: "Training: an epoch of separable takes ..." */
+void verdict_training(const report_data *data, verdict *v);
 void verdict_find_cautions(const report_data *data, verdict *v);
 
 #endif

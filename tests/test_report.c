@@ -13,6 +13,7 @@
 #include "../harness/cli.h"
 #include "../harness/report.h"
 #include "../harness/report_chart.h"
+#include "../harness/train/history.h"
 #include "../kernels/problem.h"
 
 static char folder[] = "/tmp/sepbench-report-XXXXXX";
@@ -376,6 +377,87 @@ static void test_threads_and_cold(void **state)
     free(page);
 }
 
+static void put_file(const char *dir, const char *name, const char *text)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    char *slash = strrchr(path, '/');
+    *slash = 0;
+    assert_true(cli_make_path(path));
+    *slash = '/';
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* Two models, 8 epochs each; the separable one's epochs take `seconds`. */
+static void put_training(const char *dir, double seconds)
+{
+    char text[4096], path[64];
+    put_file(dir, "run.json", "{\"schema\": 1, \"kind\": \"training\", \"machine\": {\"cpu\": \"Example\"}}");
+    put_file(dir, "runs.csv",
+             RUNS_COLUMNS_TEXT "\nconv,1,1,best,2,250,ok,8,0.03,0.992,8,0.03,5,9600,5,10,20,\n"
+                               "conv,2,2,best,2,250,ok,8,0.03,0.991,8,0.03,5,9600,5,10,20,\n"
+                               "separable,1,1,best,2,250,ok,8,0.04,0.985,8,0.04,3,9600,6,12,,\n"
+                               "separable,2,2,best,2,250,ok,8,0.04,0.984,8,0.04,3,9600,6,12,,\n");
+    for (int model = 0; model < 2; model++)
+        for (int run = 1; run <= 2; run++) {
+            int used = snprintf(text, sizeof text, HISTORY_COLUMNS_TEXT "\n");
+            for (int e = 1; e <= 8; e++)
+                used += snprintf(text + used, sizeof text - (size_t)used, "%d,%g,0.9,%g,%g,%g,9600,0.001\n", e,
+                                 0.3 / e, 0.2 / e, 0.99 - 0.03 / e, (model ? seconds : 5) * (1 + 0.001 * e));
+            snprintf(path, sizeof path, "%s/run-%d/history.csv", model ? "separable" : "conv", run);
+            put_file(dir, path, text);
+        }
+    put_file(dir, "conv/profile.csv",
+             PROFILE_COLUMNS_TEXT
+             "\nconv2d,dense avx512,forward,6000000,60,2075000000,345\n"
+             "residual,waiting and bookkeeping,,4000000,40,,\nstep,whole,,10000000,100,,\n");
+}
+
+static void test_training(void **state)
+{
+    (void)state;
+    char dir[256], out[256];
+    snprintf(dir, sizeof dir, "%s/training", folder);
+    snprintf(out, sizeof out, "%s/training-page", folder);
+    put_training(dir, 3);
+    assert_int_equal(report(dir, NULL, out), EXIT_FINE);
+    char *page = slurp(out, "index.html");
+    assert_non_null(strstr(page, "In training, yes: an epoch of the separable network takes 3.0"));
+    assert_non_null(strstr(page, "99.15%"));
+    assert_non_null(strstr(page, "the second is less accurate"));
+    assert_non_null(strstr(page, "its operations add up to 6.00 ms (60%)"));
+    assert_null(strstr(page, "Dense against separable"));
+    free(page);
+    free(slurp(out, "training-accuracy.svg"));
+    put_training(dir, 5.001);
+    assert_int_equal(report(dir, NULL, out), EXIT_FINE);
+    page = slurp(out, "index.html");
+    assert_non_null(strstr(page, "In training, no measurable difference"));
+    free(page);
+    put_file(dir, "conv/run-2/history.csv", HISTORY_COLUMNS_TEXT "\n1,much,,,,,,\n");
+    assert_int_equal(report(dir, NULL, out), EXIT_USAGE);
+}
+
+/* A training inside a run's folder joins its page; the roof comes from the run. */
+static void test_training_beside_cases(void **state)
+{
+    (void)state;
+    made m = sweep(1, 9);
+    char dir[512], out[256];
+    const char *run = store(&m, "with-training");
+    snprintf(dir, sizeof dir, "%s/training", run);
+    snprintf(out, sizeof out, "%s/with-training-page", folder);
+    put_training(dir, 3);
+    assert_int_equal(report(run, NULL, out), EXIT_FINE);
+    char *page = slurp(out, "index.html");
+    assert_non_null(strstr(page, "Yes: the separable convolution"));
+    assert_non_null(strstr(page, "at the measured peak of 415 GFLOP/s: the step takes 2.00 times that"));
+    free(page);
+}
+
 static void test_partial_runs(void **state)
 {
     (void)state;
@@ -438,6 +520,8 @@ int main(void)
         cmocka_unit_test(test_page),
         cmocka_unit_test(test_map_and_networks),
         cmocka_unit_test(test_threads_and_cold),
+        cmocka_unit_test(test_training),
+        cmocka_unit_test(test_training_beside_cases),
         cmocka_unit_test(test_partial_runs),
         cmocka_unit_test(test_without_gnuplot),
     };
