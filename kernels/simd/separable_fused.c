@@ -1,0 +1,229 @@
+/* Separable convolution, forward, without the intermediate ever leaving the cache.
+ *
+ * for tile of output rows, part of the output channels:          parallel
+ *   for block of channels (about 256, the GEMM's k):
+ *     depthwise of those rows and channels -> buffer in L2
+ *     for panel of pointwise [k][64], for 6 pixels: micro-kernel, dst += buffer * panel
+ *
+ * The depthwise stage is the GEMM's k, so tiles overlap in nothing but the source rows they read. Where rows
+ * are few and weights large (7x7, 2048 channels) threads take parts of the panels instead and repeat the
+ * depthwise, a hundredth of the work. The sum over k of one output has one order whatever the tiles, hence the
+ * same bits. Refuses multipliers other than 1 and rank 3. */
+#include "separable_fused.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { K_BLOCK = 256 };
+
+/* ---- plan: a small cost model, in cycles of one thread */
+
+typedef struct {
+    int64_t rows, parts;
+} tiling;
+
+static double tiling_cost(const fused_plan *f, tiling t)
+{
+    const conv_problem *p = &f->head.problem;
+    int64_t row_tiles = div_up(conv_out(&p->axis[CONV_H]), t.rows);
+    int64_t pixels = t.rows * conv_out(&p->axis[CONV_W]);
+    int64_t tile_rows = gemm_tile_rows((int)(f->panels.width / VL));
+    double panels = (double)div_up(f->panels.count, t.parts), c = (double)p->ic;
+    double vectors = panels * (double)f->panels.width / VL;
+    /* Two FMAs a cycle at nine tenths; a depthwise tap costs 1.3 cycles a vector; weights beyond L2 stream at 8
+     * bytes a cycle; a task's start and the panels' first touch about 500 cycles. */
+    double gemm = (double)round_up(pixels, tile_rows) * c * vectors / 1.8;
+    double depthwise =
+        1.3 * (double)pixels * c / VL * (double)(p->axis[CONV_H].kernel * p->axis[CONV_W].kernel);
+    double weight_bytes = 4 * c * vectors * VL;
+    double streaming = weight_bytes > (double)f->head.context.l2 / 2 ? weight_bytes / 8 : weight_bytes / 64;
+    double buffer_bytes = 4 * (double)(pixels * (f->block + FUSED_ROW_GAP));
+    double spill = buffer_bytes > (double)f->head.context.l2 / 2 ? buffer_bytes * panels / 16 : 0;
+    int64_t tasks = p->mb * row_tiles * t.parts;
+    return (double)div_up(tasks, f->head.context.threads) * (gemm + depthwise + streaming + spill + 500);
+}
+
+conv_status fused_forward_plan(fused_plan *f, conv_error *err)
+{
+    const conv_problem *p = &f->head.problem;
+    int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
+    f->panels = fused_panels_of(p->oc);
+    f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, K_BLOCK + K_BLOCK / 2)), VL));
+    tiling best = {1, 1};
+    double least = INFINITY;
+    for (tiling t = {.parts = 1}; t.parts <= f->panels.count; t.parts *= 2)
+        for (t.rows = 1; t.rows <= oh; t.rows++) {
+            double cost = tiling_cost(f, t);
+            if (cost < least) least = cost, best = t;
+        }
+    f->rows = best.rows;
+    f->parts = best.parts;
+    f->row_tiles = div_up(oh, best.rows);
+    f->thread_floats = (size_t)round_up(best.rows * ow * (f->block + FUSED_ROW_GAP), VL);
+    f->head.scratch_bytes = f->thread_floats * sizeof(float) * (size_t)f->head.context.threads;
+    f->head.packed_bytes = (size_t)gemm_panels_floats(p->ic, p->oc) * sizeof(float);
+    snprintf(f->head.note, sizeof f->head.note, "fused: %lld rows x %lld channels in cache, %lld parts",
+             (long long)f->rows, (long long)f->block, (long long)f->parts);
+    if (!block_plan_build(p, false, &f->forward))
+        return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
+    return CONV_OK;
+}
+
+/* ---- execute */
+
+typedef struct {
+    int64_t image, row_begin, row_end, panel_begin, panel_end;
+} forward_task;
+
+static forward_task nth_task(const fused_plan *f, int64_t i)
+{
+    forward_task t;
+    int64_t tile = i / f->parts % f->row_tiles;
+    t.image = i / f->parts / f->row_tiles;
+    share(conv_out(&f->head.problem.axis[CONV_H]), tile, f->row_tiles, &t.row_begin, &t.row_end);
+    share(f->panels.count, i % f->parts, f->parts, &t.panel_begin, &t.panel_end);
+    return t;
+}
+
+/* dst[pixels][OC] (+)= mid[pixels][k] * panels, rows [k0, k0 + k) of pointwise. */
+static void multiply(const fused_plan *f, const conv_args *args, const forward_task *t, const float *mid,
+                     int64_t mid_pixel, int64_t k0, int64_t k)
+{
+    const conv_problem *p = &f->head.problem;
+    int64_t ow = conv_out(&p->axis[CONV_W]), pixels = (t->row_end - t->row_begin) * ow;
+    float *dst = args->dst + (t->image * f->pixels + t->row_begin * ow) * p->oc;
+    for (int64_t j = t->panel_begin; j < t->panel_end; j++) {
+        int64_t n = fused_panel_columns(&f->panels, j), column = j * f->panels.width;
+        int nv = (int)div_up(n, VL);
+        gemm_rows_args g = {.panel = (const float *)args->packed + column * p->ic + k0 * nv * VL,
+                            .taps = 1,
+                            .k = k,
+                            .n = n,
+                            .accumulate = k0 > 0,
+                            .bias = p->bias ? args->bias + column : NULL,
+                            .relu = p->post_op == CONV_POST_RELU && k0 + k == p->ic};
+        int64_t tiles = div_up(pixels, gemm_tile_rows(nv));
+        for (int64_t i = 0; i < tiles; i++) {
+            const float *rows[TILE_ROWS];
+            float *out[TILE_ROWS];
+            int64_t begin, end;
+            share(pixels, i, tiles, &begin, &end);
+            for (int64_t r = begin; r < end; r++) {
+                rows[r - begin] = mid + r * mid_pixel;
+                out[r - begin] = dst + r * p->oc + column;
+            }
+            g.rows = rows;
+            g.dst = out;
+            gemm_rows((int)(end - begin), nv)(&g);
+        }
+    }
+}
+
+static void forward_one(const fused_plan *f, const conv_args *args, const forward_task *t, float *mid)
+{
+    const conv_problem *p = &f->head.problem;
+    int64_t image = p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic;
+    int64_t mid_pixel = f->block + FUSED_ROW_GAP;
+    for (int64_t k0 = 0; k0 < p->ic; k0 += f->block) {
+        block_tensors depthwise = {.in = args->src + t->image * image + k0,
+                                   .in_pixel = p->ic,
+                                   .out = mid,
+                                   .out_pixel = mid_pixel,
+                                   .channels = min64(f->block, p->ic - k0),
+                                   .row_begin = t->row_begin,
+                                   .row_end = t->row_end};
+        block_convolve(&f->forward, &depthwise, args->weights + k0, p->ic);
+        multiply(f, args, t, mid, mid_pixel, k0, depthwise.channels);
+    }
+}
+
+conv_status fused_forward(const fused_plan *f, const conv_args *args)
+{
+    int64_t tasks = f->head.problem.mb * f->row_tiles * f->parts;
+#pragma omp parallel num_threads(f->head.context.threads)
+    {
+        float *mid = (float *)args->scratch + f->thread_floats * (size_t)omp_get_thread_num();
+        int64_t begin, end;
+        share(tasks, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
+        for (int64_t i = begin; i < end; i++) {
+            forward_task t = nth_task(f, i);
+            forward_one(f, args, &t, mid);
+        }
+    }
+    return CONV_OK;
+}
+
+/* ---- the implementation's table */
+
+static void destroy(conv_plan *plan)
+{
+    fused_plan *f = (fused_plan *)plan;
+    block_plan_free(&f->forward);
+    block_plan_free(&f->backward);
+    free(f);
+}
+
+static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    (void)self, (void)pass;
+    if (p->rank > 2) return "rank 3";
+    if (p->axis[CONV_H].kernel > BLOCK_KERNEL_ROWS) return "kernel taller than 16";
+    if (p->depth_multiplier != 1) return "depth multiplier other than 1";
+    return NULL;
+}
+
+static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                        conv_plan **out, conv_error *err)
+{
+    fused_plan *f = conv_plan_new(sizeof *f, self, p, pass, ctx);
+    if (f == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    f->pixels = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    conv_status status = pass == CONV_FORWARD ? fused_forward_plan(f, err) : fused_backward_plan(f, err);
+    if (status != CONV_OK) {
+        destroy(&f->head);
+        return status;
+    }
+    *out = &f->head;
+    return CONV_OK;
+}
+
+static conv_status pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
+{
+    (void)weights;
+    const fused_plan *f = (const fused_plan *)plan;
+    const conv_problem *p = &plan->problem;
+    bool forward = plan->pass == CONV_FORWARD;
+    gemm_pack_args args = {.b = pointwise,
+                           .row_stride = forward ? p->oc : 1,
+                           .column_stride = forward ? 1 : p->oc,
+                           .rows = forward ? p->ic : p->oc,
+                           .k = forward ? p->ic : p->oc,
+                           .n = forward ? p->oc : p->ic,
+                           .nv = (int)(f->panels.width / VL),
+                           .panels = packed};
+#pragma omp parallel for schedule(static) num_threads(plan->context.threads)
+    for (int64_t j = 0; j < f->panels.count; j++) gemm_pack(&args, j, j + 1);
+    return CONV_OK;
+}
+
+static conv_status execute(const conv_plan *plan, const conv_args *args)
+{
+    const fused_plan *f = (const fused_plan *)plan;
+    return plan->pass == CONV_FORWARD ? fused_forward(f, args) : fused_backward(f, args);
+}
+
+static const conv_impl separable = {.name = "fused-" ISA_STRING,
+                                    .variant = CONV_SEPARABLE,
+                                    .summary = "depthwise and pointwise in one pass, the intermediate in cache",
+                                    .isa = ISA_ENUM,
+                                    .layouts = 1u << CONV_NHWC,
+                                    .refuse = refuse,
+                                    .plan = plan,
+                                    .pack = pack,
+                                    .execute = execute,
+                                    .destroy = destroy};
+
+extern const conv_impl *const ISA_NAME(fused_impls)[CONV_VARIANT_COUNT];
+const conv_impl *const ISA_NAME(fused_impls)[CONV_VARIANT_COUNT] = {[CONV_SEPARABLE] = &separable};

@@ -1,0 +1,57 @@
+/* The fused separable convolution: what its forward and backward files share. */
+#ifndef SEPBENCH_SIMD_SEPARABLE_FUSED_H
+#define SEPBENCH_SIMD_SEPARABLE_FUSED_H
+
+#include "../plan.h"
+#include "depthwise_block.h"
+#include "gemm.h"
+
+/* Buffers of a block of channels keep pixels this much further apart than the block is wide: at powers of two
+ * the rows of a register tile would all fall into one L1 set. */
+enum { FUSED_ROW_GAP = 16 };
+
+/* A matrix operand's columns in panels of nv vectors, the last one narrower. */
+typedef struct {
+    int64_t columns, width, count;
+} fused_panels;
+
+ALWAYS_INLINE fused_panels fused_panels_of(int64_t columns)
+{
+    int64_t width = (int64_t)gemm_panel_vectors(columns) * VL;
+    return (fused_panels){columns, width, div_up(columns, width)};
+}
+
+/* Real columns of panel j; its vectors. */
+ALWAYS_INLINE int64_t fused_panel_columns(const fused_panels *p, int64_t j)
+{
+    return min64(p->width, p->columns - j * p->width);
+}
+
+typedef struct {
+    conv_plan head;
+    int64_t pixels;       /* output pixels of one image */
+    fused_panels panels;  /* forward: of pointwise [C][OC]; backward: of its transpose [OC][C] */
+    block_plan forward;   /* src -> intermediate */
+    int64_t block;        /* channels of the intermediate in cache at once */
+    size_t thread_floats; /* scratch of one thread */
+
+    /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
+    int64_t rows, row_tiles, parts;
+
+    /* backward: images in `chunks` with gradients of their own, summed in the end */
+    block_plan backward; /* d_mid -> diff_src */
+    fused_panels diff;    /* diff_dst, packed [panel][pixel][width] */
+    int64_t chunks, chunk_floats;
+    bool by_chunk; /* threads share out chunks; else the channel blocks of each image */
+} fused_plan;
+
+conv_status ISA_NAME(fused_forward_plan)(fused_plan *f, conv_error *err);
+conv_status ISA_NAME(fused_forward)(const fused_plan *f, const conv_args *args);
+conv_status ISA_NAME(fused_backward_plan)(fused_plan *f, conv_error *err);
+conv_status ISA_NAME(fused_backward)(const fused_plan *f, const conv_args *args);
+#define fused_forward_plan ISA_NAME(fused_forward_plan)
+#define fused_forward ISA_NAME(fused_forward)
+#define fused_backward_plan ISA_NAME(fused_backward_plan)
+#define fused_backward ISA_NAME(fused_backward)
+
+#endif
