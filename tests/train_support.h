@@ -1,0 +1,31 @@
+/* What the tests of training share: models from text, numbers by hash, networks ready to run. */
+#ifndef SEPBENCH_TESTS_TRAIN_SUPPORT_H
+#define SEPBENCH_TESTS_TRAIN_SUPPORT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "../harness/train/loop.h"
+#include "../harness/train/net.h"
+
+/* Number i of a stream in [-0.5, 0.5): the integer hash of tests/golden/train's scripts. */
+double noise(uint32_t stream, uint32_t i);
+/* The scripts' weights: glorot uniform by the hash, biases within +-0.05. */
+void noise_weights(const model *m, float *weights);
+
+/* tests/PATH wherever the test runs from: beside the sources this was compiled from. Returns text. */
+char *test_path(const char *path, char *text, size_t size);
+json_t *test_json(const char *path);
+/* model_parse; fails the test with its words. */
+model *test_model(const char *text);
+/* A built-in model without its dropout layers. */
+model *test_model_undropped(const char *name);
+net *test_net(const model *m, const char *impls, int64_t batch, int threads);
+net *test_net_with(const model *m, const net_options *options);
+
+#endif
