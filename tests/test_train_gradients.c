@@ -1,0 +1,330 @@
+/* Finite differences through every layer and option: the gradient of each weight tensor, along itself and along
+ * a random direction, against the difference of two losses. A layer in front of the one under test shows that
+ * its gradient by the input is right, too. Also: fused and unfused networks agree, and slices of any size do.
+ */
+#include "train_support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../harness/cli.h"
+
+enum { IMAGES = 7, CLASSES = 3, TEXT = 4096 };
+
+static const char FRONT[] = "{\"class_name\":\"Conv2D\",\"config\":{\"name\":\"front\",\"filters\":4,\"kernel_"
+                            "size\":[1,1],\"activation\":\"tanh\"}},";
+static const char FRONT_FIRST[] =
+    "{\"class_name\":\"Conv2D\",\"config\":{\"name\":\"front\",\"filters\":4,\"kernel_size\":1,"
+    "\"data_format\":\"channels_first\",\"activation\":\"tanh\"}},";
+static const char FRONT1[] = "{\"class_name\":\"Conv1D\",\"config\":{\"name\":\"front\",\"filters\":4,\"kernel_"
+                             "size\":[1],\"activation\":\"tanh\"}},";
+static const char HEAD[] =
+    "{\"class_name\":\"Flatten\",\"config\":{\"name\":\"flatten\"}},"
+    "{\"class_name\":\"Dense\",\"config\":{\"name\":\"head\",\"units\":3,\"activation\":\"softmax\"}}";
+
+typedef struct {
+    const char *class_name, *options; /* options with ' for " */
+    const char *shape;                /* default 8,7,2 */
+    const char *front, *head;
+} test_case;
+
+#define C1 .shape = "9,4", .front = FRONT1
+#define CF .shape = "2,8,7", .front = FRONT_FIRST, .head = "channels_first"
+static const test_case cases[] = {
+    {.class_name = "Conv2D", .options = "'filters':5,'kernel_size':[3,2]"},
+    {.class_name = "Conv2D",
+     .options = "'filters':5,'kernel_size':3,'strides':[2,1],'padding':'same','activation':'relu'"},
+    {.class_name = "Conv2D",
+     .options = "'filters':5,'kernel_size':3,'dilation_rate':2,'use_bias':false,'activation':'elu'"},
+    {.class_name = "Conv2D",
+     .options = "'filters':6,'kernel_size':3,'groups':2,'padding':'same','activation':'selu'"},
+    {.class_name = "Conv2D",
+     .options = "'filters':5,'kernel_size':3,'data_format':'channels_first','activation':'relu'",
+     CF},
+    {.class_name = "Conv2D", .options = "'filters':5,'kernel_size':3,'activation':'softmax'"},
+    {.class_name = "Conv2D",
+     .options = "'filters':5,'kernel_size':3,'activation':'softplus','kernel_regularizer':'l2','bias_"
+                "regularizer':'l1'"},
+    {.class_name = "Conv2D",
+     .options = "'filters':5,'kernel_size':3,'kernel_regularizer':{'class_name':'L1L2','config':{'l1':0.02,'l2'"
+                ":0.03}}"},
+    {.class_name = "Conv2D",
+     .options = "'filters':5,'kernel_size':3,'activation':'relu','activity_regularizer':{'class_name':'L2','"
+                "config':{'l2':0.01}}"},
+    {.class_name = "Conv2D",
+     .options = "'filters':5,'kernel_size':3,'activation':'sigmoid','activity_regularizer':'l1'"},
+    {.class_name = "SeparableConv2D", .options = "'filters':5,'kernel_size':3"},
+    {.class_name = "SeparableConv2D",
+     .options = "'filters':5,'kernel_size':[3,2],'strides':2,'padding':'same','depth_multiplier':2,'activation'"
+                ":'relu'"},
+    {.class_name = "SeparableConv2D",
+     .options = "'filters':5,'kernel_size':3,'dilation_rate':[2,1],'activation':'tanh','use_bias':false"},
+    {.class_name = "SeparableConv2D",
+     .options = "'filters':5,'kernel_size':3,'data_format':'channels_first','depth_multiplier':3",
+     CF},
+    {.class_name = "SeparableConv2D",
+     .options = "'filters':5,'kernel_size':3,'depthwise_regularizer':'l2','pointwise_regularizer':'l1_l2',"
+                "'bias_regularizer':'l2','activity_regularizer':'l1_l2','activation':'sigmoid'"},
+    {.class_name = "DepthwiseConv2D", .options = "'kernel_size':3,'padding':'same','activation':'relu'"},
+    {.class_name = "DepthwiseConv2D",
+     .options = "'kernel_size':[2,3],'depth_multiplier':2,'strides':2,'depthwise_regularizer':'l2'"},
+    {.class_name = "DepthwiseConv2D",
+     .options = "'kernel_size':3,'dilation_rate':2,'use_bias':false,'data_format':'channels_first'",
+     CF},
+    {.class_name = "Conv1D", .options = "'filters':5,'kernel_size':3,'activation':'relu'", C1},
+    {.class_name = "Conv1D",
+     .options = "'filters':5,'kernel_size':[3],'dilation_rate':[2],'padding':'causal'",
+     C1},
+    {.class_name = "Conv1D",
+     .options = "'filters':5,'kernel_size':4,'strides':2,'padding':'same','activation':'tanh'",
+     C1},
+    {.class_name = "SeparableConv1D",
+     .options = "'filters':5,'kernel_size':3,'depth_multiplier':2,'strides':2,'padding':'same'",
+     C1},
+    {.class_name = "SeparableConv1D",
+     .options = "'filters':5,'kernel_size':3,'dilation_rate':2,'activation':'relu','padding':'causal'",
+     C1},
+    {.class_name = "MaxPooling2D", .options = "'pool_size':2"},
+    {.class_name = "MaxPooling2D", .options = "'pool_size':[3,2],'strides':[1,2],'padding':'same'"},
+    {.class_name = "MaxPooling2D", .options = "'pool_size':2,'strides':3"},
+    {.class_name = "MaxPooling2D", .options = "'pool_size':2,'data_format':'channels_first'", CF},
+    {.class_name = "MaxPooling1D", .options = "'pool_size':3,'strides':2,'padding':'same'", C1},
+    {.class_name = "AveragePooling2D", .options = "'pool_size':2"},
+    {.class_name = "AveragePooling2D", .options = "'pool_size':3,'strides':2,'padding':'same'"},
+    {.class_name = "AveragePooling2D",
+     .options = "'pool_size':[2,3],'strides':1,'data_format':'channels_first'",
+     CF},
+    {.class_name = "AveragePooling1D", .options = "'pool_size':[2],'strides':null", C1},
+    {.class_name = "Dropout", .options = "'rate':0.25"},
+    {.class_name = "Dropout", .options = "'rate':0.37,'seed':5,'noise_shape':null"},
+    {.class_name = "Activation", .options = "'activation':'relu'"},
+    {.class_name = "Activation", .options = "'activation':'sigmoid'"},
+    {.class_name = "Activation", .options = "'activation':'tanh'"},
+    {.class_name = "Activation", .options = "'activation':'elu'"},
+    {.class_name = "Activation", .options = "'activation':'selu'"},
+    {.class_name = "Activation", .options = "'activation':'softplus'"},
+    {.class_name = "Activation", .options = "'activation':'softmax'"},
+    {.class_name = "Activation", .options = "'activation':'linear'"},
+    {.class_name = "Dense", .options = "'units':5,'activation':'relu'"},
+    {.class_name = "Dense",
+     .options = "'units':5,'activation':'softplus','use_bias':false,'kernel_regularizer':'l2'"},
+    {.class_name = "Dense",
+     .options = "'units':3,'activation':'tanh','bias_regularizer':'l2','activity_regularizer':'l2'"},
+};
+
+static void append(char *text, const char *part)
+{
+    size_t used = strlen(text);
+    for (; *part != 0 && used + 1 < TEXT; part++) text[used++] = *part == '\'' ? '"' : *part;
+    text[used] = 0;
+}
+
+static model *build(const test_case *c)
+{
+    char text[TEXT] = "";
+    append(text,
+           "{'class_name':'Sequential','config':{'name':'t','layers':[{'class_name':'InputLayer','config':{"
+           "'batch_input_shape':[null,");
+    append(text, c->shape != NULL ? c->shape : "8,7,2");
+    append(text, "]}},");
+    append(text, c->front != NULL ? c->front : FRONT);
+    append(text, "{'class_name':'");
+    append(text, c->class_name);
+    append(text, "','config':{'name':'it',");
+    append(text, c->options);
+    append(text, "}},");
+    if (c->head != NULL)
+        append(text, "{'class_name':'Flatten','config':{'name':'flatten','data_format':'channels_first'}},"
+                     "{'class_name':'Dense','config':{'name':'head','units':3,'activation':'softmax'}}");
+    else
+        append(text, HEAD);
+    append(text, "]}}");
+    return test_model(text);
+}
+
+typedef struct {
+    net *n;
+    net_batch batch;
+    float *values;
+    uint8_t labels[IMAGES];
+} rig;
+
+static void rig_start(rig *r, const model *m, net_options options)
+{
+    int64_t count = shape_count(&m->in) * IMAGES;
+    options.batch = IMAGES;
+    if (options.threads == 0) options.threads = 2;
+    if (options.impls == NULL) options.impls = "naive";
+    r->n = test_net_with(m, &options);
+    r->values = malloc((size_t)count * sizeof *r->values);
+    for (int64_t i = 0; i < count; i++) r->values[i] = (float)(2 * noise(77, (uint32_t)i));
+    for (int i = 0; i < IMAGES; i++) r->labels[i] = (uint8_t)(i % CLASSES);
+    r->batch = (net_batch){.values = r->values, .labels = r->labels, .count = IMAGES};
+    noise_weights(m, net_weights(r->n));
+    net_weights_changed(r->n);
+}
+
+static void rig_stop(rig *r)
+{
+    net_destroy(r->n);
+    free(r->values);
+}
+
+static double loss_of(rig *r)
+{
+    net_result result;
+    conv_error err;
+    net_weights_changed(r->n);
+    if (net_train(r->n, &r->batch, 3, &result, &err) != CONV_OK) fail_msg("%s", err.text);
+    return result.loss;
+}
+
+/* (L(w + h d) - L(w - h d)) / 2h of parameter p along d. */
+static double difference(rig *r, const parameter *p, const double *d, double h)
+{
+    float *w = net_weights(r->n) + p->offset, *saved = malloc((size_t)p->count * sizeof *saved);
+    double side[2];
+    memcpy(saved, w, (size_t)p->count * sizeof *w);
+    for (int s = 0; s < 2; s++) {
+        for (int64_t i = 0; i < p->count; i++) w[i] = (float)(saved[i] + (s ? -h : h) * d[i]);
+        side[s] = loss_of(r);
+    }
+    memcpy(w, saved, (size_t)p->count * sizeof *w);
+    free(saved);
+    return (side[0] - side[1]) / (2 * h);
+}
+
+/* Kinks (ReLU, max pooling, l1) spoil a difference that straddles one: the best of several steps counts. */
+static void check_direction(rig *r, const char *what, const parameter *p, const double *d, double slope,
+                            double length)
+{
+    double best = INFINITY, got = 0;
+    for (double h = 1e-2; h > 1e-4; h /= 3) {
+        double fd = difference(r, p, d, h), error = fabs(fd - slope) / (fabs(slope) + 0.02 * length);
+        if (error < best) {
+            best = error;
+            got = fd;
+        }
+    }
+    if (!(best < 0.01)) fail_msg("%s: %s: gradient says %.7g, difference %.7g", what, p->name, slope, got);
+}
+
+static void check_model(const char *what, const model *m, rig *r)
+{
+    loss_of(r);
+    net_reduce(r->n);
+    float *g = malloc((size_t)m->total * sizeof *g);
+    memcpy(g, net_gradient(r->n), (size_t)m->total * sizeof *g);
+    for (int k = 0; k < m->parameter_count; k++) {
+        const parameter *p = &m->parameter[k];
+        double *d = malloc((size_t)p->count * sizeof *d), square = 0, dot = 0;
+        for (int64_t i = 0; i < p->count; i++) square += (double)g[p->offset + i] * g[p->offset + i];
+        double length = sqrt(square);
+        if (!(length > 1e-7)) fail_msg("%s: %s has no gradient", what, p->name);
+        for (int64_t i = 0; i < p->count; i++) d[i] = g[p->offset + i] / length;
+        check_direction(r, what, p, d, length, length);
+        for (int64_t i = 0; i < p->count; i++) {
+            d[i] = 2 * noise(99, (uint32_t)i) / sqrt((double)p->count);
+            dot += d[i] * g[p->offset + i];
+        }
+        check_direction(r, what, p, d, dot, length);
+        free(d);
+    }
+    free(g);
+}
+
+static void differences(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char what[512];
+        snprintf(what, sizeof what, "%s {%s}", cases[i].class_name, cases[i].options);
+        model *m = build(&cases[i]);
+        rig r;
+        rig_start(&r, m, (net_options){0});
+        check_model(what, m, &r);
+        rig_stop(&r);
+        free(m);
+    }
+    print_message("# %zu layers and options differentiated\n", sizeof cases / sizeof *cases);
+}
+
+/* Losses of outputs that are no softmax's. */
+static void other_outputs(void **state)
+{
+    (void)state;
+    static const char *const heads[] = {"sigmoid", "softplus"};
+    for (int i = 0; i < 2; i++) {
+        char text[TEXT] = "";
+        append(text,
+               "{'class_name':'Sequential','config':[{'class_name':'Dense','config':{'name':'a','units':6,"
+               "'batch_input_shape':[null,10],'activation':'tanh'}},{'class_name':'Dense','config':{'name':'b',"
+               "'units':3,"
+               "'activation':'");
+        append(text, heads[i]);
+        append(text, "'}}]}");
+        model *m = test_model(text);
+        rig r;
+        rig_start(&r, m, (net_options){0});
+        check_model(heads[i], m, &r);
+        rig_stop(&r);
+        free(m);
+    }
+}
+
+/* Both gradients to rounding. */
+static void compare_nets(const char *what, const model *m, net_options a, net_options b)
+{
+    rig x, y;
+    rig_start(&x, m, a);
+    rig_start(&y, m, b);
+    double lx = loss_of(&x), ly = loss_of(&y);
+    if (fabs(lx - ly) > 1e-6 * (1 + fabs(lx))) fail_msg("%s: losses %.9g and %.9g", what, lx, ly);
+    net_reduce(x.n);
+    net_reduce(y.n);
+    const float *gx = net_gradient(x.n), *gy = net_gradient(y.n);
+    for (int k = 0; k < m->parameter_count; k++) {
+        const parameter *p = &m->parameter[k];
+        double largest = 0;
+        for (int64_t i = 0; i < p->count; i++) largest = fmax(largest, fabsf(gx[p->offset + i]));
+        for (int64_t i = 0; i < p->count; i++)
+            if (!(fabsf(gx[p->offset + i] - gy[p->offset + i]) <= 2e-6 * (largest + 0.1)))
+                fail_msg("%s: %s[%lld]: %.9g and %.9g", what, p->name, (long long)i, (double)gx[p->offset + i],
+                         (double)gy[p->offset + i]);
+    }
+    rig_stop(&x);
+    rig_stop(&y);
+}
+
+static const char FUSIBLE[] =
+    "{'class_name':'Sequential','config':[{'class_name':'SeparableConv2D','config':{'filters':20,'kernel_size':"
+    "3,"
+    "'activation':'relu','batch_input_shape':[null,13,12,1]}},{'class_name':'MaxPooling2D','config':{}},"
+    "{'class_name':'Dropout','config':{'rate':0.25}},{'class_name':'Conv2D','config':{'filters':17,'kernel_"
+    "size':2,"
+    "'activation':'relu'}},{'class_name':'MaxPooling2D','config':{'pool_size':[2,2],'strides':[1,2],'padding':'"
+    "same'}},"
+    "{'class_name':'Dropout','config':{'rate':0.6}},{'class_name':'Flatten','config':{}},{'class_name':'Dense',"
+    "'config':"
+    "{'units':12,'activation':'relu'}},{'class_name':'Dense','config':{'units':3,'activation':'softmax'}}]}";
+
+static void fusions_agree(void **state)
+{
+    (void)state;
+    char text[TEXT] = "";
+    append(text, FUSIBLE);
+    model *m = test_model(text);
+    compare_nets("unfused", m, (net_options){0}, (net_options){.unfused = true});
+    compare_nets("slices of 2", m, (net_options){.slice = 7}, (net_options){.slice = 2});
+    compare_nets("best", m, (net_options){0}, (net_options){.impls = "best"});
+    free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(differences), cmocka_unit_test(other_outputs),
+                                       cmocka_unit_test(fusions_agree)};
+    return cmocka_run_group_tests_name("train_gradients", tests, NULL, NULL);
+}
