@@ -59,14 +59,20 @@ static void widen(chart_axis *axis, double value)
     axis->most = fmax(axis->most, value);
 }
 
+void chart_show_x(chart *c, double x)
+{
+    widen(&c->x, x);
+    note_x(c, x);
+}
+
 void chart_add_point(chart *c, double x, double y, double low, double high)
 {
     if (!isfinite(x) || !isfinite(y) || (c->y.log && y <= 0) || c->line_count == 0) return;
     bool bar = isfinite(low) && isfinite(high);
     fprintf(c->out, "%.9g %.9g %.9g %.9g\n", x, y, bar ? low : y, bar ? high : y);
     widen(&c->x, x);
-    widen(&c->y, bar ? low : y);
-    widen(&c->y, bar ? high : y);
+    widen(&c->y, bar && !c->clip ? low : y);
+    widen(&c->y, bar && !c->clip ? high : y);
     note_x(c, x);
     c->lines[c->line_count - 1].end_x = x;
     c->lines[c->line_count - 1].end_y = y;

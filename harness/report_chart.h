@@ -40,6 +40,7 @@ typedef struct {
     chart_axis x, y;
     double xs[CHART_MAX_X]; /* distinct x values in order */
     int x_count;
+    bool clip; /* bars do not widen the range */
     chart_line lines[CHART_MAX_LINES];
     int line_count;
     char *data; /* gnuplot's data block */
@@ -54,6 +55,8 @@ typedef struct {
 bool chart_begin(chart *c, const char *name, const char *group, const char *script);
 /* label "" draws no label. */
 void chart_add_line(chart *c, const char *label, const char *color, int dash, double width, bool dots);
+/* A value that the x axis shows whether or not a point has it. */
+void chart_show_x(chart *c, double x);
 /* low and high: the interval's bar, NaN for none. */
 void chart_add_point(chart *c, double x, double y, double low, double high);
 void chart_add_text(chart *c, double x, double y, const char *text, const char *color, const char *where);

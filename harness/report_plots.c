@@ -50,11 +50,14 @@ static bool begin(chart *c, const char *group, const report_setting *s, size_t i
     return true;
 }
 
-static void channel_axis(chart *c)
+/* All pictures of a setting have the same channel axis, so that they can be compared. */
+static void channel_axis(chart *c, const report_setting *s)
 {
     c->x.ticks = TICKS_CHANNELS;
     c->x.log = true;
     c->x.label = "channels, in = out";
+    for (size_t k = 0; k < s->count; k++)
+        if (s->points[k].ic == s->points[k].oc) chart_show_x(c, (double)s->points[k].ic);
 }
 
 static bool on_axis(const report_point *q, conv_pass pass)
@@ -88,7 +91,7 @@ static bool plot_rows(const row_plot *kind, const report_data *data, size_t inde
     chart c;
     if (!begin(&c, kind->group, s, index, pass, conv_variant_name(variant))) return false;
     snprintf(c.plot.title, sizeof c.plot.title, kind->title, variant_words[variant], pass_words[pass]);
-    channel_axis(&c);
+    channel_axis(&c, s);
     chart_axis empty = c.y;
     c.y = kind->y;
     c.y.least = kind->y.log ? empty.least : 0;
@@ -119,12 +122,13 @@ static void add_promise(chart *c, const report_data *data, const report_setting 
     }
 }
 
+/* Interval bars for the best alone: those of all would hide the lines. */
 static void add_speedup(chart *c, const report_data *data, const report_setting *s, conv_pass pass, int impl)
 {
     for (size_t k = 0; k < s->count; k++) {
         report_pair pair;
         if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], impl, &pair))
-            chart_add_point(c, (double)s->points[k].ic, pair.speedup, pair.low, pair.high);
+            chart_add_point(c, (double)s->points[k].ic, pair.speedup, impl < 0 ? pair.low : NAN, pair.high);
     }
 }
 
@@ -135,10 +139,14 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
     chart c;
     if (!begin(&c, "speedup", s, index, pass, "")) return false;
     snprintf(c.plot.title, sizeof c.plot.title, "Separable over dense, %s: times as fast", pass_words[pass]);
-    channel_axis(&c);
+    channel_axis(&c, s);
     c.y.least = 0;
+    c.clip = true;
+    chart_add_line(&c, "break-even", CHART_AXIS, 1, 1.4, false);
+    chart_add_point(&c, c.xs[0], 1, NAN, NAN);
+    chart_add_point(&c, c.xs[c.x_count - 1], 1, NAN, NAN);
     add_promise(&c, data, s, pass);
-    bool any = c.x_count > 0;
+    bool any = isfinite(c.lines[1].end_y);
     for (int i = 0; any && i < data->impl_count; i++) {
         const report_impl *impl = &data->impls[i];
         if (impl->inexact) continue;
@@ -151,11 +159,6 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
         chart_drop(&c);
         return true;
     }
-    fprintf(c.extra, "set arrow from graph 0, first 1 to graph 1, first 1 nohead lw 1.2 lc rgb \"%s\"\n",
-            CHART_AXIS);
-    fprintf(c.extra,
-            "set label \"break-even\" at graph 0.02, first 1 left offset 0,0.5 tc rgb \"%s\" font \",11\"\n",
-            CHART_MUTED);
     return finish(&c, script, plots);
 }
 

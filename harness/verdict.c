@@ -5,24 +5,7 @@
 
 #include "verdict_internal.h"
 
-/* Dense against separable over the channel counts of one setting and pass. */
-typedef struct {
-    int count, ahead, by_outcome[4], unproven_ahead;
-    double least, most, log_sum;
-    double least_promised, most_promised, least_share, most_share;
-    int64_t first, last; /* channels */
-    int64_t from;        /* ahead at this channel count and at every larger one; 0: not at the largest */
-    int dense[REPORT_MAX_IMPLS], separable[REPORT_MAX_IMPLS]; /* how often whose was the best */
-} tally;
-
 static const char *pass_word(conv_pass pass) { return pass == CONV_FORWARD ? "Forward" : "Backward"; }
-
-/* "0.94", "3.4", "12": times as fast. */
-static char *times(double value, char *buffer)
-{
-    snprintf(buffer, 16, "%.*f", value < 1.995 ? 2 : value < 99.5 ? 1 : 0, value);
-    return buffer;
-}
 
 static int index_of(const report_data *data, const record_row *row)
 {
@@ -36,7 +19,7 @@ static bool is_ahead(const report_pair *p)
     return p->outcome == PAIR_FASTER || (p->outcome == PAIR_UNPROVEN && p->speedup > 1);
 }
 
-static void tally_pair(const report_data *data, const report_point *q, const report_pair *p, tally *t)
+static void tally_pair(const report_data *data, const report_point *q, const report_pair *p, verdict_tally *t)
 {
     double share = p->speedup / p->promised;
     if (t->count++ == 0) {
@@ -67,27 +50,15 @@ static void tally_pair(const report_data *data, const report_point *q, const rep
 }
 
 /* impl < 0: each by its best exact implementation. Points are in order of channels. */
-static tally tally_setting(const report_data *data, const report_setting *s, conv_pass pass, int impl)
+static verdict_tally tally_setting(const report_data *data, const report_setting *s, conv_pass pass, int impl)
 {
-    tally t = {0};
+    verdict_tally t = {0};
     for (size_t i = 0; i < s->count; i++) {
         report_pair p;
         if (s->points[i].pass == pass && report_speedup(data, &s->points[i], impl, &p))
             tally_pair(data, &s->points[i], &p, &t);
     }
     return t;
-}
-
-/* "3.4 to 8.0", or "3.4" when both read the same. */
-static void put_range(FILE *out, double least, double most)
-{
-    char a[16], b[16];
-    times(least, a);
-    times(most, b);
-    if (strcmp(a, b) == 0)
-        fputs(a, out);
-    else
-        fprintf(out, "%s to %s", a, b);
 }
 
 static void put_percent_range(FILE *out, double least, double most)
@@ -98,7 +69,7 @@ static void put_percent_range(FILE *out, double least, double most)
         fprintf(out, "%ld%% to %ld%%", lround(100 * least), lround(100 * most));
 }
 
-static void put_channels(FILE *out, const tally *t)
+static void put_channels(FILE *out, const verdict_tally *t)
 {
     if (t->count == 1)
         fprintf(out, "at %lld channels", (long long)t->first);
@@ -123,7 +94,7 @@ static void put_channels_of(FILE *out, const report_data *data, const report_set
 
 /* Where the separable one wins, in words: "faster from 128 channels on; slower at 32; ..." */
 static void put_where(FILE *out, const report_data *data, const report_setting *s, conv_pass pass,
-                      const tally *t)
+                      const verdict_tally *t)
 {
     static const char *const behind[] = {[PAIR_SLOWER] = "slower",
                                          [PAIR_SAME] = "no measurable difference",
@@ -160,7 +131,27 @@ static void put_owners(FILE *out, const report_data *data, const char *what, con
     }
 }
 
-static char *paragraph(const report_data *data, const report_setting *s, conv_pass pass, const tally *t,
+/* " 512 and 1024 channels have no comparison: ..." where the run has the problem but not both times. */
+static void put_missing(FILE *out, const report_data *data, const report_setting *s, conv_pass pass)
+{
+    const report_point *missing[64];
+    int count = 0;
+    for (size_t i = 0; i < s->count && count < 64; i++) {
+        const report_point *q = &s->points[i];
+        report_pair p;
+        bool there = false;
+        for (int impl = 0; impl < data->impl_count; impl++)
+            there = there || q->rows[CONV_DENSE][impl] != NULL || q->rows[CONV_SEPARABLE][impl] != NULL;
+        if (q->pass == pass && there && !report_speedup(data, q, -1, &p)) missing[count++] = q;
+    }
+    if (count == 0) return;
+    fputs(" No comparison at ", out);
+    for (int i = 0; i < count; i++)
+        fprintf(out, "%s%lld", i == 0 ? "" : i == count - 1 ? " and " : ", ", (long long)missing[i]->ic);
+    fputs(" channels: one side has no time.", out);
+}
+
+static char *paragraph(const report_data *data, const report_setting *s, conv_pass pass, const verdict_tally *t,
                        bool brief)
 {
     char *text = NULL, name[160];
@@ -170,7 +161,7 @@ static char *paragraph(const report_data *data, const report_setting *s, conv_pa
     char mean[16];
     fprintf(out, "%s (%s): ", pass_word(pass), report_setting_name(s, name, sizeof name));
     if (brief) {
-        put_range(out, t->least, t->most);
+        verdict_range(out, t->least, t->most);
         fputs(" times as fast; ", out);
         put_where(out, data, s, pass, t);
         fputc('.', out);
@@ -178,18 +169,19 @@ static char *paragraph(const report_data *data, const report_setting *s, conv_pa
         fputs("separable is ", out);
         put_where(out, data, s, pass, t);
         fputs(". It is ", out);
-        put_range(out, t->least, t->most);
+        verdict_range(out, t->least, t->most);
         fputs(" times as fast as dense", out);
-        if (t->count > 1) fprintf(out, " (geometric mean %s)", times(exp(t->log_sum / t->count), mean));
+        if (t->count > 1) fprintf(out, " (geometric mean %s)", verdict_times(exp(t->log_sum / t->count), mean));
         fputs(", each by its best exact implementation: ", out);
         put_owners(out, data, "separable", t->separable, t->count);
         put_owners(out, data, ", dense", t->dense, t->count);
         fputs(". The multiplication count promises ", out);
-        put_range(out, t->least_promised, t->most_promised);
+        verdict_range(out, t->least_promised, t->most_promised);
         fputs(" times; ", out);
         put_percent_range(out, t->least_share, t->most_share);
         fputs(" of that is realised.", out);
     }
+    put_missing(out, data, s, pass);
     fclose(out);
     return text;
 }
@@ -203,14 +195,14 @@ static char *by_implementation(const report_data *data, const report_setting *s,
     if (out == NULL) return NULL;
     int named = 0;
     for (int impl = 0; impl < data->impl_count; impl++) {
-        tally t = tally_setting(data, s, pass, impl);
+        verdict_tally t = tally_setting(data, s, pass, impl);
         if (t.count == 0 || data->impls[impl].inexact) continue;
         if (named++ == 0)
             fprintf(out, "%s, the same implementation on both sides: ", pass_word(pass));
         else
             fputs(", ", out);
         fprintf(out, "%s ", data->impls[impl].name);
-        put_range(out, t.least, t.most);
+        verdict_range(out, t.least, t.most);
         for (int o = PAIR_SLOWER; o <= PAIR_SAME; o++)
             if (t.by_outcome[o] > 0) {
                 fprintf(out, " (%s at ", o == PAIR_SLOWER ? "slower" : "no measurable difference");
@@ -223,89 +215,6 @@ static char *by_implementation(const report_data *data, const report_setting *s,
     if (named > 0) return text;
     free(text);
     return NULL;
-}
-
-/* ---- the headline ------------------------------------------------------------------------------------ */
-
-static void add_tally(tally *sum, const tally *t)
-{
-    if (t->count == 0) return;
-    if (sum->count == 0) {
-        *sum = *t;
-        return;
-    }
-    sum->count += t->count;
-    sum->ahead += t->ahead;
-    sum->unproven_ahead += t->unproven_ahead;
-    for (int o = 0; o < 4; o++) sum->by_outcome[o] += t->by_outcome[o];
-    sum->least = fmin(sum->least, t->least);
-    sum->most = fmax(sum->most, t->most);
-    sum->first = t->first < sum->first ? t->first : sum->first;
-    sum->last = t->last > sum->last ? t->last : sum->last;
-}
-
-static void put_answer(FILE *out, const tally *all)
-{
-    bool guess = all->by_outcome[PAIR_UNPROVEN] > 0;
-    if (all->ahead == all->count)
-        fputs(guess ? "Probably yes: " : "Yes: ", out);
-    else if (all->ahead == 0)
-        fputs(all->by_outcome[PAIR_SLOWER] == 0 ? "Not measurably: " : guess ? "Probably no: " : "No: ", out);
-    else
-        fputs(2 * all->ahead > all->count ? "Mostly: " : "Only sometimes: ", out);
-}
-
-/* One setting: which channel counts. Several: how many comparisons. */
-static void put_pass(FILE *out, const tally *t, int settings)
-{
-    if (settings > 1) {
-        if (t->ahead == t->count)
-            fprintf(out, "faster in all %d comparisons", t->count);
-        else
-            fprintf(out, "faster in %d of %d comparisons", t->ahead, t->count);
-    } else if (t->ahead == t->count) {
-        if (t->count == 1)
-            fprintf(out, "faster at %lld channels", (long long)t->first);
-        else
-            fprintf(out, "faster at every channel count from %lld to %lld", (long long)t->first,
-                    (long long)t->last);
-    } else if (t->ahead == 0) {
-        fputs("faster at no channel count", out);
-    } else if (t->from != 0) {
-        fprintf(out, "faster from %lld channels on", (long long)t->from);
-    } else {
-        fprintf(out, "faster at %d of %d channel counts", t->ahead, t->count);
-    }
-}
-
-static char *headline(const tally *forward, const tally *backward, int settings)
-{
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (out == NULL) return NULL;
-    tally all = {0};
-    add_tally(&all, forward);
-    add_tally(&all, backward);
-    put_answer(out, &all);
-    fputs("the separable convolution is ", out);
-    bool both = forward->count > 0 && backward->count > 0;
-    if (both && forward->ahead == forward->count && backward->ahead == backward->count &&
-        (settings > 1 || (forward->first == backward->first && forward->last == backward->last))) {
-        put_pass(out, settings > 1 ? &all : forward, settings);
-        fputs(", forward and backward: ", out);
-    } else {
-        if (forward->count > 0) put_pass(out, forward, settings);
-        if (forward->count > 0) fputs(" forward", out);
-        if (both) fputs(" and ", out);
-        if (backward->count > 0) put_pass(out, backward, settings);
-        if (backward->count > 0) fputs(" backward", out);
-        fputs(": ", out);
-    }
-    put_range(out, all.least, all.most);
-    fputs(" times as fast as the ordinary one.", out);
-    fclose(out);
-    return text;
 }
 
 /* ---- the whole --------------------------------------------------------------------------------------- */
@@ -356,13 +265,13 @@ static void network_lines(const report_data *data, verdict *v)
 void verdict_create(const report_data *data, verdict *v)
 {
     *v = (verdict){0};
-    tally sums[2] = {{0}, {0}};
+    verdict_tally sums[2] = {{0}, {0}};
     int settings = 0;
     for (size_t i = 0; i < data->setting_count; i++) {
         bool counts = false;
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
-            tally t = tally_setting(data, &data->settings[i], (conv_pass)pass, -1);
-            add_tally(&sums[pass], &t);
+            verdict_tally t = tally_setting(data, &data->settings[i], (conv_pass)pass, -1);
+            verdict_add_tally(&sums[pass], &t);
             counts = counts || t.count > 0;
         }
         settings += counts;
@@ -370,12 +279,12 @@ void verdict_create(const report_data *data, verdict *v)
     for (size_t i = 0; i < data->setting_count; i++)
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
             const report_setting *s = &data->settings[i];
-            tally t = tally_setting(data, s, (conv_pass)pass, -1);
+            verdict_tally t = tally_setting(data, s, (conv_pass)pass, -1);
             if (t.count == 0 || settings > 8) continue;
             verdict_add(&v->lines, &v->count, paragraph(data, s, (conv_pass)pass, &t, settings > 2));
             if (settings == 1) verdict_add(&v->lines, &v->count, by_implementation(data, s, (conv_pass)pass));
         }
-    if (settings > 0) v->headline = headline(&sums[0], &sums[1], settings);
+    if (settings > 0) v->headline = verdict_headline(&sums[0], &sums[1], settings);
     for (int pass = CONV_FORWARD; settings > 0 && pass <= CONV_BACKWARD; pass++)
         if (sums[pass].count == 0)
             verdict_caution(v, "%s: this run has no comparison.", pass_word((conv_pass)pass));

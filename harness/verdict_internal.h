@@ -4,6 +4,24 @@
 
 #include "report.h"
 
+/* Dense against separable over the channel counts of one setting and pass. */
+typedef struct {
+    int count, ahead, by_outcome[4], unproven_ahead;
+    double least, most, log_sum;
+    double least_promised, most_promised, least_share, most_share;
+    int64_t first, last; /* channels */
+    int64_t from;        /* ahead at this channel count and at every larger one; 0: not at the largest */
+    int dense[REPORT_MAX_IMPLS], separable[REPORT_MAX_IMPLS]; /* how often whose was the best */
+} verdict_tally;
+
+/* "0.94", "3.4", "12": times as fast. Returns buffer[16]. */
+char *verdict_times(double value, char *buffer);
+/* "3.4 to 8.0", or "3.4" when both read the same. */
+void verdict_range(FILE *out, double least, double most);
+void verdict_add_tally(verdict_tally *sum, const verdict_tally *t);
+/* Sums of all settings; settings: how many have a comparison. Malloced; NULL without memory. */
+char *verdict_headline(const verdict_tally *forward, const verdict_tally *backward, int settings);
+
 /* Appends text (malloced, or NULL for nothing) to a list that then owns it. */
 void verdict_add(char ***list, size_t *count, char *text);
 void verdict_line(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
