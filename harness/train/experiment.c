@@ -132,6 +132,8 @@ static int start_run(experiment *e, int run)
     const experiment_options *o = e->o;
     conv_error err;
     bool resuming = o->resume && exists(e->checkpoint);
+    if (o->resume && o->checkpoint != NULL && !resuming)
+        return cli_error("%s: no such checkpoint", o->checkpoint);
     json_t *choices = NULL;
     if (resuming && (choices = checkpoint_choices(e->checkpoint, &err)) == NULL) return complain(&err);
     net_options options = {.threads = o->threads,
@@ -200,10 +202,13 @@ static int finish_run(experiment *e, int run, fit_result result, const conv_erro
                                     "median_epoch_s", number(history_median_epoch(&e->state))));
     if (!save_run_json(e)) return EXIT_USAGE;
     if (status != CONV_OK) return complain(&problem);
-    if (result == FIT_DIVERGED)
-        return cli_error("%s run %d: %s: stopped; %s is of the epoch before", t->label, run, err->text,
-                         e->checkpoint),
-               EXIT_INVALID;
+    if (result == FIT_DIVERGED) {
+        char kept[4500] = "no epoch was complete";
+        if (e->state.epochs_done > 0)
+            snprintf(kept, sizeof kept, "%s is of epoch %lld", e->checkpoint, (long long)e->state.epochs_done);
+        cli_error("%s run %d: %s: stopped; %s", t->label, run, err->text, kept);
+        return EXIT_INVALID;
+    }
     if (result == FIT_STOPPED && cli_interrupted()) return cli_signal_exit_code();
     if (result == FIT_STOPPED) return complain(&e->problem);
     return result == FIT_FAILED ? (complain(err), EXIT_INVALID) : EXIT_FINE;
