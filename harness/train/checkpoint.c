@@ -93,20 +93,6 @@ static json_t *read_facts(const char *path, const npz_file *file, conv_error *er
     return facts;
 }
 
-json_t *checkpoint_choices(const char *path, conv_error *err)
-{
-    npz_file file;
-    if (npz_read(path, &file, err) != CONV_OK) return NULL;
-    json_t *facts = read_facts(path, &file, err), *choices = NULL;
-    if (facts != NULL) {
-        choices = json_incref(json_object_get(facts, "implementations"));
-        if (choices == NULL) conv_fail(err, CONV_INVALID, "%s: no implementations recorded", path);
-    }
-    json_decref(facts);
-    npz_free(&file);
-    return choices;
-}
-
 /* The first key of `want` that `have` does not agree with. */
 static conv_status compare_identity(const char *path, json_t *want, json_t *have, conv_error *err)
 {
@@ -130,6 +116,22 @@ static conv_status compare_identity(const char *path, json_t *want, json_t *have
         return CONV_INVALID;
     }
     return CONV_OK;
+}
+
+json_t *checkpoint_choices(const char *path, const model *m, const data_pair *data, const fit_options *o,
+                           conv_error *err)
+{
+    npz_file file;
+    if (npz_read(path, &file, err) != CONV_OK) return NULL;
+    json_t *facts = read_facts(path, &file, err), *want = identity(m, data, o), *choices = NULL;
+    if (facts != NULL && compare_identity(path, want, facts, err) == CONV_OK) {
+        choices = json_incref(json_object_get(facts, "implementations"));
+        if (choices == NULL) conv_fail(err, CONV_INVALID, "%s: no implementations recorded", path);
+    }
+    json_decref(want);
+    json_decref(facts);
+    npz_free(&file);
+    return choices;
 }
 
 conv_status checkpoint_load(const char *path, const model *m, const data_pair *data, const fit_options *o,

@@ -11,11 +11,13 @@
 conv_status checkpoint_save(const char *path, const model *m, const data_pair *data, const fit_options *o,
                             const fit_state *s, net *n, conv_error *err);
 
-/* The implementations a checkpoint was trained with, for net_options.choices. New reference, NULL with err. */
-json_t *checkpoint_choices(const char *path, conv_error *err);
+/* The implementations a checkpoint was trained with, for net_options.choices. New reference, or NULL with err
+ * naming the file and what differs: not a checkpoint, another model, data set, batch size, split, seed or
+ * optimizer. */
+json_t *checkpoint_choices(const char *path, const model *m, const data_pair *data, const fit_options *o,
+                           conv_error *err);
 
-/* Into s and the network's weights. CONV_INVALID names the file and what differs: not a checkpoint, another
- * model, data set, batch size, split, seed or optimizer; more epochs done than asked for. */
+/* Into s and the network's weights. CONV_INVALID as above, or: damaged, more epochs done than asked for. */
 conv_status checkpoint_load(const char *path, const model *m, const data_pair *data, const fit_options *o,
                             fit_state *s, net *n, conv_error *err);
 

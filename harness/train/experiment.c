@@ -135,7 +135,8 @@ static int start_run(experiment *e, int run)
     if (o->resume && o->checkpoint != NULL && !resuming)
         return cli_error("%s: no such checkpoint", o->checkpoint);
     json_t *choices = NULL;
-    if (resuming && (choices = checkpoint_choices(e->checkpoint, &err)) == NULL) return complain(&err);
+    if (resuming && (choices = checkpoint_choices(e->checkpoint, e->now->m, &e->data, &e->fit, &err)) == NULL)
+        return complain(&err);
     net_options options = {.threads = o->threads,
                            .batch = o->fit.batch_size,
                            .slice = o->slice,

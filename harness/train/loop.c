@@ -125,10 +125,22 @@ static fit_result train_epoch(net *n, const data_pair *data, const fit_options *
     return FIT_DONE;
 }
 
+/* A network whose weights are no numbers may still have a loss that is one: ReLU turns NaN into 0. */
+static fit_result check_weights(net *n, const model *m, const fit_state *s, conv_error *err)
+{
+    for (int i = 0; i < m->parameter_count; i++)
+        for (int64_t k = 0; k < m->parameter[i].count; k++)
+            if (!isfinite(net_weights(n)[m->parameter[i].offset + k])) {
+                conv_fail(err, CONV_FAILED, "%s[%lld] is no finite number after step %lld",
+                          m->parameter[i].name, (long long)k, (long long)s->steps);
+                return FIT_DIVERGED;
+            }
+    return FIT_DONE;
+}
+
 fit_result fit_run(net *n, const model *m, const data_pair *data, const fit_options *o, fit_state *s,
                    const fit_watch *watch, conv_error *err)
 {
-    (void)m;
     int64_t images = (int64_t)((double)data->train.count * (1 - o->validation_split)),
             held = data->train.count - images;
     int64_t *order = malloc((size_t)data->train.count * sizeof *order);
@@ -141,6 +153,7 @@ fit_result fit_run(net *n, const model *m, const data_pair *data, const fit_opti
     while (result == FIT_DONE && s->epochs_done < o->epochs) {
         fit_epoch row = {.epoch = s->epochs_done + 1, .val_loss = NAN, .val_accuracy = NAN};
         result = train_epoch(n, data, o, images, order, s, &row, watch, err);
+        if (result == FIT_DONE) result = check_weights(n, m, s, err);
         if (result == FIT_DONE && held > 0 &&
             fit_evaluate(n, &data->train, images, held, o->batch_size, &row.val_loss, &row.val_accuracy, err) !=
                 CONV_OK)
