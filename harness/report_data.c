@@ -272,12 +272,17 @@ bool report_has(const report_setting *s, conv_variant variant, conv_pass pass)
 
 bool report_is_sweep(const report_setting *s)
 {
-    int64_t first = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        if (s->points[i].ic != s->points[i].oc) continue;
-        if (first == 0) first = s->points[i].ic;
-        if (s->points[i].ic != first) return true;
-    }
+    int64_t first[CONV_VARIANT_COUNT] = {0};
+    for (size_t i = 0; i < s->count; i++)
+        for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+            for (int impl = 0; impl < REPORT_MAX_IMPLS; impl++) {
+                const report_point *q = &s->points[i];
+                const record_row *row = q->ic == q->oc ? report_row(q, (conv_variant)v, impl) : NULL;
+                if (row == NULL || strchr(row->layer, ':') != NULL)
+                    continue; /* layers of a network are no sweep */
+                if (first[v] != 0 && first[v] != q->ic) return true;
+                first[v] = q->ic;
+            }
     return false;
 }
 

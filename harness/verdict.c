@@ -247,6 +247,7 @@ static void network_lines(const report_data *data, verdict *v)
         size_t layers;
         double flops, ns = report_network_sum(n, -1, &layers, &flops);
         char time[24], speed[16];
+        if (n->pass > CONV_BACKWARD || layers == 0) continue; /* the page has the parts */
         if (layers == n->count)
             verdict_line(v,
                          "%s %s, batch %lld, %d thread%s%s: its convolutions take %s, each by its best exact "
