@@ -115,31 +115,35 @@ static void put_terminal(const report_data *data, const verdict *v)
     if (more > 0) printf("\n%d more comparisons are in the report.\n", more);
 }
 
-/* Ours against the peer: geometric means, with the range. */
-static void put_versus(const report_data *data, const char *peer)
+/* Ours against the peer: geometric means, with the range, of a sweep or (NULL) of the rest. */
+static void put_versus(const report_data *data, const report_setting *s, const char *peer)
 {
-    char name[160];
-    for (size_t i = 0; i < data->setting_count; i++) {
-        bool open = false;
-        for (int v = 0; v < CONV_VARIANT_COUNT; v++)
-            for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
-                const report_setting *s = &data->settings[i];
-                versus_mean exact = report_versus_mean(data, s, (conv_variant)v, (conv_pass)pass, peer, false);
-                versus_mean any = report_versus_mean(data, s, (conv_variant)v, (conv_pass)pass, peer, true);
-                if (any.count == 0) continue;
-                if (!open)
-                    printf("\nours against %s, times as fast, %s\n%-28s%-24s%-24scases\n", peer,
-                           report_setting_name(s, name, sizeof name), "", "exact", "any (Winograd too)");
-                open = true;
-                char left[32] = "-", right[32];
-                snprintf(name, sizeof name, "%s %s", conv_variant_name((conv_variant)v),
-                         conv_pass_name((conv_pass)pass));
-                if (exact.count > 0)
-                    snprintf(left, sizeof left, "%.2f (%.2f to %.2f)", exact.mean, exact.least, exact.most);
-                snprintf(right, sizeof right, "%.2f (%.2f to %.2f)", any.mean, any.least, any.most);
-                printf("%-28s%-24s%-24s%d\n", name, left, right, any.count);
-            }
-    }
+    char name[160], left[32], right[32];
+    bool open = false;
+    for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+        for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
+            versus_mean exact = report_versus_mean(data, s, (conv_variant)v, (conv_pass)pass, peer, false);
+            versus_mean any = report_versus_mean(data, s, (conv_variant)v, (conv_pass)pass, peer, true);
+            if (any.count == 0) continue;
+            if (!open)
+                printf("\nours against %s, times as fast, %s\n%-28s%-24s%-24scases\n", peer,
+                       report_versus_name(data, s, name, sizeof name), "", "exact", "any (Winograd too)");
+            open = true;
+            snprintf(name, sizeof name, "%s %s", conv_variant_name((conv_variant)v),
+                     conv_pass_name((conv_pass)pass));
+            snprintf(left, sizeof left, "-");
+            if (exact.count > 0)
+                snprintf(left, sizeof left, "%.2f (%.2f to %.2f)", exact.mean, exact.least, exact.most);
+            snprintf(right, sizeof right, "%.2f (%.2f to %.2f)", any.mean, any.least, any.most);
+            printf("%-28s%-24s%-24s%d\n", name, left, right, any.count);
+        }
+}
+
+static void put_all_versus(const report_data *data, const char *peer)
+{
+    for (size_t i = 0; i < data->setting_count; i++)
+        if (report_is_sweep(&data->settings[i])) put_versus(data, &data->settings[i], peer);
+    put_versus(data, NULL, peer);
 }
 
 /* ---- the command -------------------------------------------------------------------------------------------
@@ -176,7 +180,7 @@ static int write_report(const report_data *data, const char *versus, bool told, 
     int code = EXIT_FINE;
     if (report_html_write(data, &v, &plots, versus, out, &err)) {
         put_terminal(data, &v);
-        if (told) put_versus(data, versus);
+        if (told) put_all_versus(data, versus);
         absolute = realpath(out, NULL);
         printf("\nreport: %s/index.html\n", absolute != NULL ? absolute : out);
     } else {

@@ -109,8 +109,10 @@ typedef struct {
 /* Best of ours against the best whose name begins with peer; inexact: Winograd too. False: no case both ran. */
 bool report_versus(const report_data *data, const report_point *point, conv_variant variant, const char *peer,
                    bool inexact, report_pair *pair);
+/* setting NULL: all that are no sweeps together. */
 versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant variant,
                                conv_pass pass, const char *peer, bool inexact);
+char *report_versus_name(const report_data *data, const report_setting *setting, char *buffer, size_t size);
 
 /* ---- report_networks.c: layers named "network:layer*N" (benchdnn's way), N times in the network; layers of
  * the same shape share a row, their names joined by "+" */

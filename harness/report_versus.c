@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../kernels/problem.h"
 #include "report_page.h"
 
 typedef struct {
@@ -28,27 +29,48 @@ static bool is_inexact(const report_data *data, const record_row *row)
     return false;
 }
 
-/* ---- means -------------------------------------------------------------------------------------------------
- */
+/* ---- means ------------------------------------------------------------------------------------------- */
 
-versus_mean report_versus_mean(const report_data *data, const report_setting *s, conv_variant v, conv_pass pass,
-                               const char *peer, bool inexact)
+/* setting NULL: the rest, all that are no sweeps (layers of networks, single problems) together. */
+static bool belongs(const report_setting *s, const report_setting *wanted)
+{
+    return wanted == NULL ? !report_is_sweep(s) : s == wanted;
+}
+
+static void add_pair(versus_mean *m, double *log_sum, const report_pair *p)
+{
+    m->count++;
+    m->ahead += p->outcome == PAIR_FASTER;
+    m->behind += p->outcome == PAIR_SLOWER;
+    *log_sum += log(p->speedup);
+    if (p->speedup < m->least) m->worst = *p;
+    m->least = fmin(m->least, p->speedup);
+    m->most = fmax(m->most, p->speedup);
+}
+
+versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant v,
+                               conv_pass pass, const char *peer, bool inexact)
 {
     versus_mean m = {.least = INFINITY};
     double log_sum = 0;
-    for (size_t i = 0; i < s->count; i++) {
+    for (size_t k = 0; k < data->setting_count; k++) {
+        const report_setting *s = &data->settings[k];
         report_pair p;
-        if (s->points[i].pass != pass || !report_versus(data, &s->points[i], v, peer, inexact, &p)) continue;
-        m.count++;
-        m.ahead += p.outcome == PAIR_FASTER;
-        m.behind += p.outcome == PAIR_SLOWER;
-        log_sum += log(p.speedup);
-        if (p.speedup < m.least) m.worst = p;
-        m.least = fmin(m.least, p.speedup);
-        m.most = fmax(m.most, p.speedup);
+        for (size_t i = 0; belongs(s, setting) && i < s->count; i++)
+            if (s->points[i].pass == pass && report_versus(data, &s->points[i], v, peer, inexact, &p))
+                add_pair(&m, &log_sum, &p);
     }
     m.mean = m.count > 0 ? exp(log_sum / m.count) : NAN;
     return m;
+}
+
+char *report_versus_name(const report_data *data, const report_setting *setting, char *buffer, size_t size)
+{
+    bool sweeps = false;
+    for (size_t i = 0; i < data->setting_count; i++) sweeps = sweeps || report_is_sweep(&data->settings[i]);
+    if (setting != NULL) return report_setting_name(setting, buffer, size);
+    snprintf(buffer, size, "%s", sweeps ? "all other problems" : "all problems");
+    return buffer;
 }
 
 static void put_mean(FILE *out, const versus_mean *m)
@@ -77,7 +99,7 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
             if (any.count == 0) continue;
             if (!open) {
                 fputs("<h3>Geometric means <small>", out);
-                report_escape(out, report_setting_name(s, name, sizeof name));
+                report_escape(out, report_versus_name(page->data, s, name, sizeof name));
                 fputs("</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Variant and "
                       "pass</th><th>Exact against "
                       "exact</th><th>Any, Winograd "
@@ -99,11 +121,14 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
 
 /* ---- cases ------------------------------------------------------------------------------------------- */
 
-static void put_case(FILE *out, const report_data *data, const report_point *q, conv_variant v,
-                     const report_pair *p, const contest *c)
+static void put_case(FILE *out, const report_data *data, const report_point *q, const report_pair *p,
+                     const contest *c, bool whole)
 {
-    fprintf(out, "<tr><td>%s %s, %lld", conv_variant_name(v), conv_pass_name(q->pass), (long long)q->ic);
+    char text[PROBLEM_STRING_MAX];
+    fprintf(out, "<tr><td>%s %s, %lld", conv_variant_name(p->fast->problem.variant), conv_pass_name(q->pass),
+            (long long)q->ic);
     if (q->ic != q->oc) fprintf(out, " &rarr; %lld", (long long)q->oc);
+    if (whole) fprintf(out, "<small>%s</small>", problem_format(&p->fast->problem, text));
     fputs("</td>", out);
     page_time_cell(out, p->fast);
     page_time_cell(out, p->slow);
@@ -116,37 +141,47 @@ static void put_case(FILE *out, const report_data *data, const report_point *q, 
                              : "theirs inexact");
 }
 
+/* whole: the problem is not plain from the table's title. */
+static void put_point(FILE *out, const report_page *page, const report_point *q, conv_variant v, bool whole)
+{
+    for (int c = 0; c < CONTESTS; c++) {
+        report_pair exact, p;
+        if (!report_versus(page->data, q, v, page->versus, contests[c].inexact, &p)) continue;
+        /* the second contest only where it differs from the first */
+        if (c == 1 && report_versus(page->data, q, v, page->versus, false, &exact) && exact.fast == p.fast &&
+            exact.slow == p.slow)
+            continue;
+        put_case(out, page->data, q, &p, &contests[c], whole);
+    }
+}
+
 static void put_cases(FILE *out, const report_page *page, const report_setting *s)
 {
     char name[160];
     fputs("<details><summary>Every case: ", out);
-    report_escape(out, report_setting_name(s, name, sizeof name));
+    report_escape(out, report_versus_name(page->data, s, name, sizeof name));
     fputs("</summary>\n<div class=\"scroll\"><table><thead><tr><th>Case</th><th>Ours</th><th>", out);
     report_escape(out, page->versus);
     fputs("</th><th>Ours is</th><th class=\"text\">Kind</th></tr></thead><tbody>\n", out);
     for (int v = 0; v < CONV_VARIANT_COUNT; v++)
-        for (size_t i = 0; i < s->count; i++)
-            for (int c = 0; c < CONTESTS; c++) {
-                report_pair exact, p;
-                const report_point *q = &s->points[i];
-                if (!report_versus(page->data, q, (conv_variant)v, page->versus, contests[c].inexact, &p))
-                    continue;
-                /* the second contest only where it differs from the first */
-                if (c == 1 && report_versus(page->data, q, (conv_variant)v, page->versus, false, &exact) &&
-                    exact.fast == p.fast && exact.slow == p.slow)
-                    continue;
-                put_case(out, page->data, q, (conv_variant)v, &p, &contests[c]);
-            }
+        for (size_t k = 0; k < page->data->setting_count; k++)
+            for (size_t i = 0; belongs(&page->data->settings[k], s) && i < page->data->settings[k].count; i++)
+                put_point(out, page, &page->data->settings[k].points[i], (conv_variant)v, s == NULL);
     fputs("</tbody></table></div></details>\n", out);
 }
 
-static bool applies(const report_page *page, const report_setting *s)
+/* The tables of one sweep, or (NULL) of the rest; false when no case applies. */
+static bool put_group(FILE *out, const report_page *page, const report_setting *s)
 {
-    report_pair p;
-    for (size_t i = 0; i < s->count; i++)
-        for (int v = 0; v < CONV_VARIANT_COUNT; v++)
-            if (report_versus(page->data, &s->points[i], (conv_variant)v, page->versus, true, &p)) return true;
-    return false;
+    int count = 0;
+    for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+        for (int pass = 0; pass < CONV_PASS_COUNT; pass++)
+            count +=
+                report_versus_mean(page->data, s, (conv_variant)v, (conv_pass)pass, page->versus, true).count;
+    if (count == 0) return false;
+    put_means(out, page, s);
+    put_cases(out, page, s);
+    return true;
 }
 
 void page_versus(FILE *out, const report_page *page)
@@ -164,12 +199,10 @@ void page_versus(FILE *out, const report_page *page)
           "cases whose intervals do not overlap. Only <code>execute</code>: packing and reorders are timed "
           "apart.</p>\n",
           out);
-    for (size_t i = 0; i < page->data->setting_count; i++) {
-        if (!applies(page, &page->data->settings[i])) continue;
-        any = true;
-        put_means(out, page, &page->data->settings[i]);
-        put_cases(out, page, &page->data->settings[i]);
-    }
+    for (size_t i = 0; i < page->data->setting_count; i++)
+        if (report_is_sweep(&page->data->settings[i]))
+            any = put_group(out, page, &page->data->settings[i]) || any;
+    any = put_group(out, page, NULL) || any;
     if (!any) fputs("<p>This run has no case that both ran.</p>\n", out);
     fputs("</section>\n", out);
 }
