@@ -1,6 +1,6 @@
 /* Loop order (BLIS's, its two outer loops exchanged because C here outgrows the caches sooner than B does):
  *
- *   mc rows of A    kc of k    pack A and B slices    tasks: tile_m x tile_n register tiles    k
+ *   mc rows of A    kc of k    pack A and B slices    tasks: tile_m rows of register tiles, a panel of B    k
  *
  * The register tile MR x NR lives in vector registers; a panel of B, [kc][NR], in L1; the slice of A, mc x kc,
  * in L2. Packing and tasks are parallel, with a barrier between; slices of k follow one another in order, so
@@ -172,14 +172,10 @@ gemm_blocking gemm_block(int64_t m, int64_t n, int64_t k, size_t l1d, size_t l2,
     gemm_blocking g = {.m = m, .n = n, .k = k};
     int64_t fits_l1 = (int64_t)(l1d * 2 / 3 / (NR * sizeof(float)));
     g.kc = even(k, fits_l1 < KC_MAX ? fits_l1 : KC_MAX, 8);
-    g.mc = even(m, (int64_t)(l2 / 2 / (A_LD * sizeof(float))), MR);
+    g.mc = even(m, (int64_t)(l2 * 3 / 4 / (A_LD * sizeof(float))), MR);
     int64_t down = g.mc / MR, across = parts(n, NR);
-    g.tile_m = least(8, down);
-    g.tile_n = least(8, across);
-    while (parts(down, g.tile_m) * parts(across, g.tile_n) < TASKS && g.tile_m * g.tile_n > 1) {
-        int64_t *larger = g.tile_n > g.tile_m ? &g.tile_n : &g.tile_m;
-        *larger = parts(*larger, 2);
-    }
+    for (g.tile_m = parts(down, 2); g.tile_m > 1 && parts(down, g.tile_m) * across < TASKS;)
+        g.tile_m = parts(g.tile_m, 2);
     int64_t slices = parts(k, g.kc),
             panel = a_panel(true, g.kc) > a_panel(false, g.kc) ? a_panel(true, g.kc) : a_panel(false, g.kc);
     g.packed_a_bytes = (size_t)(slices * parts(m, MR) * panel) * sizeof(float);
@@ -209,20 +205,18 @@ static void finish(const gemm_call *call, int64_t row, int64_t rows, int64_t col
     }
 }
 
-/* The task: register tiles [i0, i1) down and [j0, j1) across. A panel of B stays in L1 down the tiles. */
-static void task(const gemm_blocking *g, const gemm_call *call, const slice *s, int64_t i0, int64_t i1,
-                 int64_t j0, int64_t j1)
+/* The task: register tiles [i, i_end) down panel j of B, which stays in L1. */
+static void task(const gemm_blocking *g, const gemm_call *call, const slice *s, int64_t i, int64_t i_end,
+                 int64_t j)
 {
     bool finishing = s->last && (call->relu || call->row_bias != NULL || call->col_bias != NULL);
-    int64_t panel = a_panel(call->a.transposed, g->kc);
-    for (int64_t j = j0; j < j1; j++)
-        for (int64_t i = i0; i < i1; i++) {
-            int64_t row = s->row + i * MR, rows = least(MR, s->rows - i * MR),
-                    cols = least(NR, call->cols - j * NR);
-            gemm_tile(s->depth, s->a + i * panel, call->a.transposed, s->b + j * g->kc * NR,
-                      call->c + row * call->ldc + j * NR, call->ldc, (int)rows, (int)cols, s->add);
-            if (finishing) finish(call, row, rows, j * NR, cols);
-        }
+    int64_t panel = a_panel(call->a.transposed, g->kc), cols = least(NR, call->cols - j * NR);
+    for (; i < i_end; i++) {
+        int64_t row = s->row + i * MR, rows = least(MR, s->rows - i * MR);
+        gemm_tile(s->depth, s->a + i * panel, call->a.transposed, s->b + j * g->kc * NR,
+                  call->c + row * call->ldc + j * NR, call->ldc, (int)rows, (int)cols, s->add);
+        if (finishing) finish(call, row, rows, j * NR, cols);
+    }
 }
 
 /* Packs what is not packed ahead and says where the slice's panels are. Called by every thread of the team. */
@@ -264,7 +258,6 @@ void gemm_run(const gemm_blocking *g, const gemm_call *call)
 #pragma omp barrier
 #pragma omp for collapse(2) schedule(static)
             for (int64_t i = 0; i < down; i += g->tile_m)
-                for (int64_t j = 0; j < across; j += g->tile_n)
-                    task(g, call, &s, i, least(i + g->tile_m, down), j, least(j + g->tile_n, across));
+                for (int64_t j = 0; j < across; j++) task(g, call, &s, i, least(i + g->tile_m, down), j);
         }
 }

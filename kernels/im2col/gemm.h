@@ -33,7 +33,7 @@ typedef struct {
 typedef struct {
     int64_t m, n, k;
     int64_t kc;                            /* k per packed slice, a panel of B fits half of L1 */
-    int64_t mc;                            /* rows of A packed at a time, a slice fits half of L2 */
+    int64_t mc;                            /* rows of A packed at a time, a slice fits L2 */
     int64_t tile_m, tile_n;                /* register tiles per task, down and across */
     size_t packed_a_bytes, packed_b_bytes; /* of a whole operand packed ahead of time */
     size_t scratch_bytes;                  /* one slice of each operand that is not packed ahead */

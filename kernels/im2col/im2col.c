@@ -15,6 +15,7 @@
 
 #include "../compose.h"
 #include "../plan.h"
+#include "depthwise.h"
 #include "gemm.h"
 #include "lower.h"
 #include "reduce.h"
@@ -338,20 +339,17 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
 
 #define COMMON .name = "im2col", .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC | 1u << CONV_NCHW
 
-static const conv_impl dense = {COMMON,
-                                .variant = CONV_DENSE,
-                                .summary = "lowering + the project's blocked GEMM",
-                                .refuse = refuse,
-                                .plan = plan,
-                                .pack = pack,
-                                .execute = execute};
-static const conv_impl pointwise = {COMMON,
-                                    .variant = CONV_POINTWISE,
-                                    .summary = "the project's blocked GEMM",
-                                    .refuse = refuse,
-                                    .plan = plan,
-                                    .pack = pack,
-                                    .execute = execute};
+#define PRODUCT(which, what)                                                                                   \
+    {                                                                                                          \
+        COMMON, .variant = (which), .summary = (what), .refuse = refuse, .plan = plan, .pack = pack,           \
+                .execute = execute                                                                             \
+    }
+
+static const conv_impl dense = PRODUCT(CONV_DENSE, "lowering + the project's blocked GEMM");
+static const conv_impl pointwise = PRODUCT(CONV_POINTWISE, "the project's blocked GEMM");
+static const conv_impl separable = {COMPOSE(&im2col_depthwise, &pointwise), COMMON,
+                                    .summary = "im2col depthwise, then im2col pointwise"};
 
 extern const conv_impl *const ISA_NAME(im2col_impls)[CONV_VARIANT_COUNT];
-const conv_impl *const ISA_NAME(im2col_impls)[CONV_VARIANT_COUNT] = {&dense, NULL, &pointwise, NULL};
+const conv_impl *const ISA_NAME(im2col_impls)[CONV_VARIANT_COUNT] = {&dense, &im2col_depthwise, &pointwise,
+                                                                     &separable};

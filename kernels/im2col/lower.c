@@ -41,13 +41,12 @@ static int64_t source(const conv_axis *a, int64_t out, int64_t tap)
     return out * a->stride - a->pad_before + tap * a->dilation;
 }
 
-/* memcpy costs a call: not for the few channels of a first layer. */
+/* Rows of channels: whole vectors in line, because a call of memcpy would cost more than most of them. */
 static inline void copy(float *restrict to, const float *restrict from, int64_t count)
 {
-    if (count >= 16)
-        memcpy(to, from, (size_t)count * sizeof *to);
-    else
-        for (int64_t i = 0; i < count; i++) to[i] = from[i];
+    enum { LINE = 16 };
+    for (; count >= LINE; count -= LINE, to += LINE, from += LINE) memcpy(to, from, LINE * sizeof *to);
+    for (int64_t i = 0; i < count; i++) to[i] = from[i];
 }
 
 static inline void zero(float *to, int64_t count)
@@ -131,10 +130,16 @@ static void gather_nhwc(const lowering *l, const lowered_block *b, const float *
 void lower_nhwc_add(const lowering *l, lowered_block block, const float *col, int64_t ld, float *diff_src,
                     int threads)
 {
-    int64_t image = l->oh * l->ow, n_end = (block.pixel + block.pixels - 1) / image + 1;
+    int64_t image = l->oh * l->ow, last = block.pixel + block.pixels - 1;
+    int64_t n_from = block.pixel / image, n_end = last / image + 1;
+    interval rows = {0, l->h.in};
+    if (n_end == n_from + 1) { /* within one image only the rows that its taps reach */
+        rows.from = most(0, source(&l->h, block.pixel % image / l->ow, 0));
+        rows.end = least(l->h.in, source(&l->h, last % image / l->ow, l->h.kernel - 1) + 1);
+    }
 #pragma omp parallel for collapse(3) schedule(static) num_threads(threads)
-    for (int64_t n = block.pixel / image; n < n_end; n++)
-        for (int64_t iy = 0; iy < l->h.in; iy++)
+    for (int64_t n = n_from; n < n_end; n++)
+        for (int64_t iy = rows.from; iy < rows.end; iy++)
             for (int64_t ix = 0; ix < l->w.in; ix += STRETCH)
                 gather_nhwc(l, &block, col, ld, n, iy, ix, least(ix + STRETCH, l->w.in), diff_src);
 }

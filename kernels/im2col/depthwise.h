@@ -1,0 +1,12 @@
+/* The depthwise member of the im2col implementation. */
+#ifndef SEPBENCH_IM2COL_DEPTHWISE_H
+#define SEPBENCH_IM2COL_DEPTHWISE_H
+
+#include "../conv.h"
+#include "../isa.h"
+
+#define im2col_depthwise ISA_NAME(im2col_depthwise)
+
+extern const conv_impl im2col_depthwise;
+
+#endif
