@@ -43,20 +43,20 @@ ONCE := kernels kernels/naive harness harness/train bench
 has = $(shell echo '\#include <$(1)>' | $(CC) $(2) -E -x c - >/dev/null 2>&1 && echo yes)
 OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
 OPENBLAS_INC := $(firstword $(wildcard /usr/include/*/openblas-openmp))
-PEERS :=
+FOUND :=
 ifeq ($(call has,oneapi/dnnl/dnnl.h),yes)
-PEERS += onednn
+FOUND += onednn
 LIBS_onednn := -ldnnl
 endif
 ifneq ($(and $(OPENBLAS_DIR),$(OPENBLAS_INC)),)
-PEERS += openblas
+FOUND += openblas
 LIBS_openblas := -L$(OPENBLAS_DIR) -Wl,-rpath,$(OPENBLAS_DIR) -lopenblas
 endif
 ifeq ($(call has,xnnpack.h),yes)
-PEERS += xnnpack
+FOUND += xnnpack
 LIBS_xnnpack := -lXNNPACK -lpthreadpool
 endif
-PEER_SOURCES := $(wildcard $(PEERS:%=kernels/peers/%*.c))
+PEER_SOURCES := $(wildcard $(FOUND:%=kernels/peers/%*.c))
 
 # ---- flags --------------------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror)
@@ -72,7 +72,7 @@ CPPFLAGS += -MMD -MP $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 $(BUILD)/kernels/peers/%.o: CPPFLAGS += $(OPENBLAS_INC:%=-I%)
 $(BUILD)/bench/gbench.o: CPPFLAGS += -DGBENCH_VERSION='"$(shell pkg-config --modversion benchmark 2>/dev/null)"'
 $(BUILD)/harness/machine_json.o: CPPFLAGS += -DISA_FLAGS='"$(strip $(foreach i,$(ISAS),$(i): $(or $(FLAGS_$(i)),none);))"'
-LDLIBS = $(foreach p,$(PEERS),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES) benchmark 2>/dev/null) -lm
+LDLIBS = $(foreach p,$(FOUND),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES) benchmark 2>/dev/null) -lm
 LDFLAGS += -fopenmp -pthread $(SAN)
 
 # ---- objects --------------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ $(BUILD)/sepbench: $(OBJECTS)
 
 # The compiler flags and peers decide every object: a change of either rebuilds.
 STAMP := $(BUILD)/.flags
-$(shell mkdir -p $(BUILD); echo '$(CC) $(CFLAGS) $(PEERS)' | cmp -s - $(STAMP) || echo '$(CC) $(CFLAGS) $(PEERS)' > $(STAMP))
+$(shell mkdir -p $(BUILD); echo '$(CC) $(CFLAGS) $(FOUND)' | cmp -s - $(STAMP) || echo '$(CC) $(CFLAGS) $(FOUND)' > $(STAMP))
 
 # The commit goes into one small object, so that a commit does not rebuild the rest.
 $(shell sh harness/build_info.sh $(BUILD)/build_info.inc '$(CFLAGS)')
@@ -156,12 +156,19 @@ bench: build ## measure, train two epochs, report: SUITE= IMPL= BUDGET=220 QUICK
 	@status=0; $(SEPBENCH) bench $(BENCH_ARGS) || status=$$?; \
 	[ $$status = 0 ] || [ $$status = 3 ] || exit $$status; \
 	if [ $(TRAIN_EPOCHS) = 0 ]; then :; \
-	elif [ -e $(MNIST) ]; then $(SEPBENCH) train --model conv,separable --epochs $(TRAIN_EPOCHS) --out results/latest/training; \
+	elif [ -e $(MNIST) ]; then $(SEPBENCH) train --model conv,separable --epochs $(TRAIN_EPOCHS) --resume --out results/latest/training; \
 	else echo "sepbench: no MNIST in data/mnist ('make setup' fetches it): training not measured"; fi && \
 	$(SEPBENCH) report && exit $$status
 
-train: build ## train the article's two MNIST networks, 25 epochs: IMPL= ARGS=
-	$(SEPBENCH) train --model conv,separable $(if $(IMPL),--impl $(IMPL)) $(ARGS)
+# The folder of a whole experiment; naming one that exists continues it.
+TRAIN_OUT ?= results/training-$(shell date -u +%Y%m%dT%H%M%SZ)
+
+train: TRAIN_OUT := $(TRAIN_OUT)
+train: build ## the article's experiment, both networks 5 times: RUNS= IMPL= PEERS=1 (PyTorch too) ARGS=
+	$(SEPBENCH) train --model conv,separable --runs $(or $(RUNS),5) $(if $(IMPL),--impl $(IMPL)) --resume \
+	    --out $(TRAIN_OUT) $(ARGS)
+	$(if $(PEERS),/usr/bin/python3 bench/peers/train_torch.py --out $(TRAIN_OUT)/torch.csv)
+	$(SEPBENCH) report $(TRAIN_OUT)
 
 report: build ## remake the report of the newest run, or of RUN=
 	$(SEPBENCH) report $(RUN)
