@@ -31,7 +31,8 @@ for test in "$@"; do
     [ "$bad" -eq 0 ] && { [ $code -ne 0 ] || [ "$ran" -eq 0 ]; } && bad=1
     passed=$((passed + ok))
     failed=$((failed + bad))
-    printf '%-28s %3d passed %3d failed %4d.%02d s\n' "$name" "$ok" "$bad" $((ms / 1000)) $((ms % 1000 / 10))
+    note=; [ "$skipped" -gt 0 ] && note=", $skipped skipped"
+    printf "%-24s %3d passed, %d failed%s, %d.%02d s\n" "$name" "$ok" "$bad" "$note" $((ms / 1000)) $((ms % 1000 / 10))
     grep '^# ' "$log"
     if [ "$bad" -ne 0 ]; then
         [ "$ran" -eq 0 ] && echo "    $name: no test ran"

@@ -106,18 +106,38 @@ void outcomes_check(outcome *outcomes, size_t count, const conv_problem *p, conv
 static void test_outcome(void **state)
 {
     const outcome *o = *state;
-    if (o->entry->impl == NULL) {
-        print_message("# absent: %s\n", o->entry->absent);
+    if (o->failed > 0) fail_msg("%lld of %lld checks failed", (long long)o->failed, (long long)o->ran);
+    if (o->ran == 0) {
+        print_message("%s: nothing ran: %s\n", o->entry->name,
+                      o->entry->impl == NULL ? o->entry->absent : "refused");
+        if (o->entry->impl != NULL && o->must_run) fail_msg("every problem was refused");
         skip();
     }
-    for (int i = 0; i < OUTCOME_REASONS && o->reasons[i].text != NULL; i++)
-        print_message("# %s %s: refused %lld: %s\n", o->entry->name, conv_variant_name(o->entry->variant),
-                      (long long)o->reasons[i].count, o->reasons[i].text);
-    if (o->failed > 0) fail_msg("%lld of %lld checks failed", (long long)o->failed, (long long)o->ran);
-    if (o->ran == 0) fail_msg("nothing ran: every problem was refused");
 }
 
-int outcomes_report(const char *group, outcome *outcomes, size_t count)
+/* One line per reason: how often, and whose it is. */
+static void print_refusals(const outcome *o, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        for (int r = 0; r < OUTCOME_REASONS && o[i].reasons[r].text != NULL; r++) {
+            char names[256] = "";
+            const char *text = o[i].reasons[r].text, *last = "";
+            int64_t times = 0;
+            bool told = false;
+            for (size_t j = 0; j < count; j++)
+                for (int q = 0; q < OUTCOME_REASONS && o[j].reasons[q].text != NULL; q++) {
+                    if (strcmp(o[j].reasons[q].text, text) != 0) continue;
+                    told = told || j < i;
+                    times += o[j].reasons[q].count;
+                    if (strcmp(last, o[j].entry->name) != 0)
+                        snprintf(names + strlen(names), sizeof names - strlen(names), " %s", o[j].entry->name);
+                    last = o[j].entry->name;
+                }
+            if (!told) print_message("# refused %lld times: %s (%s)\n", (long long)times, text, names + 1);
+        }
+}
+
+int outcomes_report(const char *group, outcome *outcomes, size_t count, bool must_run)
 {
     struct CMUnitTest *tests = calloc(count, sizeof *tests);
     char(*names)[64] = calloc(count, sizeof *names);
@@ -127,10 +147,12 @@ int outcomes_report(const char *group, outcome *outcomes, size_t count)
         snprintf(names[i], sizeof names[i], "%s %s", outcomes[i].entry->name,
                  conv_variant_name(outcomes[i].entry->variant));
         tests[i] = (struct CMUnitTest){names[i], test_outcome, NULL, NULL, &outcomes[i]};
+        outcomes[i].must_run = must_run;
         ran += outcomes[i].ran;
         checked += outcomes[i].checked;
     }
     int failed = _cmocka_run_group_tests(group, tests, count, NULL, NULL);
+    print_refusals(outcomes, count);
     print_message("# %s: %lld runs, %lld elements compared\n", group, (long long)ran, (long long)checked);
     for (size_t i = 0; i < count; i++)
         for (int j = 0; j < OUTCOME_REASONS; j++) free((char *)(uintptr_t)outcomes[i].reasons[j].text);

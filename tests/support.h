@@ -39,6 +39,7 @@ typedef struct {
         const char *text;
         int64_t count;
     } reasons[OUTCOME_REASONS]; /* of refusals */
+    bool must_run;
 } outcome;
 
 /* One per entry; *count of them. Freed by the caller. */
@@ -49,8 +50,9 @@ outcome *outcomes_create(size_t *count);
 void outcomes_check(outcome *outcomes, size_t count, const conv_problem *p, conv_pass pass,
                     const verify_options *options, const conv_context *ctx);
 
-/* Runs a cmocka group with one test per entry: it fails when a check failed or none ran; absent entries are
- * told. Returns what main returns. */
-int outcomes_report(const char *group, outcome *outcomes, size_t count);
+/* Runs a cmocka group with one test per entry, which fails when a check failed or, with must_run, when a
+ * present implementation refused everything; then lists the refusals by reason. Frees outcomes. Returns what
+ * main returns. */
+int outcomes_report(const char *group, outcome *outcomes, size_t count, bool must_run);
 
 #endif

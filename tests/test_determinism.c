@@ -87,7 +87,7 @@ static void test_entry(void **state)
     const conv_entry *entry = *state;
     int ran = 0, differ = 0;
     if (entry->impl == NULL || entry->impl->peer) {
-        print_message("# %s %s: %s\n", entry->name, conv_variant_name(entry->variant),
+        print_message("%s %s: %s\n", entry->name, conv_variant_name(entry->variant),
                       entry->impl == NULL ? entry->absent : "another project's: makes no such promise");
         skip();
     }

@@ -165,5 +165,5 @@ int main(void)
                 outcomes_check(outcomes, count, &p, (conv_pass)pass, &options, &ctx);
             }
         }
-    return outcomes_report("kernels", outcomes, count);
+    return outcomes_report("kernels", outcomes, count, true);
 }

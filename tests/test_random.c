@@ -44,6 +44,18 @@ static conv_axis draw_axis(dice *d, int64_t kernel)
     return a;
 }
 
+/* An ordinary layer: square, odd kernel, same padding. Some algorithms do nothing else. */
+static void make_ordinary(dice *d, conv_problem *p)
+{
+    int64_t kernel = p->variant == CONV_POINTWISE ? 1 : 3, size = draw(d, 4, 15);
+    p->rank = 2;
+    p->axis[CONV_D] = (conv_axis){.in = 1, .kernel = 1, .stride = 1, .dilation = 1};
+    for (int i = CONV_H; i <= CONV_W; i++) {
+        p->axis[i] = (conv_axis){.in = size, .kernel = kernel, .stride = chance(d, 20) ? 2 : 1, .dilation = 1};
+        conv_pad_same(&p->axis[i]);
+    }
+}
+
 static conv_problem draw_problem(dice *d)
 {
     conv_problem p = {.mb = draw(d, 1, 3), .groups = 1, .depth_multiplier = 1};
@@ -58,6 +70,7 @@ static conv_problem draw_problem(dice *d)
         p.axis[i] = (conv_axis){.in = 1, .kernel = 1, .stride = 1, .dilation = 1};
         if (i >= CONV_AXES - p.rank) p.axis[i] = draw_axis(d, kernel);
     }
+    if (chance(d, 30)) make_ordinary(d, &p);
     p.ic = draw_channels(d);
     p.oc = draw_channels(d);
     if (p.variant == CONV_DENSE && chance(d, 20)) {
@@ -101,5 +114,5 @@ int main(void)
         outcomes_check(outcomes, count, &p, pass, &options, &ctx);
         checked++;
     }
-    return outcomes_report("random", outcomes, count);
+    return outcomes_report("random", outcomes, count, false);
 }
