@@ -41,7 +41,7 @@ static void add_row(map *m, const report_setting *s)
     int at = 0;
     if (m->row_count == MAP_MAX_SIDE) return;
     while (at < m->row_count && size_of(m->rows[at]) < size_of(s)) at++;
-    memmove(&m->rows[at + 1], &m->rows[at], (size_t)(m->row_count - at) * sizeof *m->rows);
+    for (int i = m->row_count; i > at; i--) m->rows[i] = m->rows[i - 1];
     m->rows[at] = s;
     m->row_count++;
 }

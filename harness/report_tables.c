@@ -192,9 +192,11 @@ void page_comparison(FILE *out, const report_page *page)
 
 /* ---- rows without a time ----------------------------------------------------------------------------- */
 
-static int by_reason(const void *a, const void *b)
+/* Two indices into a run's rows. */
+static int by_reason(const void *a, const void *b, void *rows)
 {
-    const record_row *x = *(const record_row *const *)a, *y = *(const record_row *const *)b;
+    const record_row *x = (const record_row *)rows + *(const size_t *)a;
+    const record_row *y = (const record_row *)rows + *(const size_t *)b;
     if (x->status != y->status) return x->status > y->status ? -1 : 1; /* failed, wrong, skipped, refused */
     int reason = strcmp(x->reason, y->reason);
     return reason != 0 ? reason : (x > y) - (x < y);
@@ -205,11 +207,11 @@ void page_unmeasured(FILE *out, const report_page *page)
     const record_run *run = page->data->run;
     size_t count = run->count - page->data->by_status[CASE_OK], n = 0;
     if (count == 0) return;
-    const record_row **rows = malloc(count * sizeof *rows);
+    size_t *rows = malloc(count * sizeof *rows);
     if (rows == NULL) return;
     for (size_t i = 0; i < run->count; i++)
-        if (run->rows[i].status != CASE_OK) rows[n++] = &run->rows[i];
-    qsort(rows, n, sizeof *rows, by_reason);
+        if (run->rows[i].status != CASE_OK) rows[n++] = i;
+    qsort_r(rows, n, sizeof *rows, by_reason, run->rows);
     fprintf(out,
             "<section id=\"unmeasured\">\n<h2>Cases without a time</h2>\n<details%s><summary>%zu of %zu cases, "
             "each "
@@ -218,12 +220,13 @@ void page_unmeasured(FILE *out, const report_page *page)
             "</th><th class=\"text\">Reason</th></tr></thead><tbody>\n",
             page->data->by_status[CASE_WRONG] > 0 ? " open" : "", n, run->count);
     for (size_t i = 0; i < n; i++) {
+        const record_row *row = &run->rows[rows[i]];
         char name[CASE_NAME_MAX];
         fputs("<tr><td><code>", out);
-        report_escape(out, record_case_name(rows[i], name));
+        report_escape(out, record_case_name(row, name));
         fprintf(out, "</code></td><td class=\"text%s\">%s</td><td class=\"text wrap\">",
-                rows[i]->status >= CASE_WRONG ? " bad" : "", case_status_name(rows[i]->status));
-        report_escape(out, rows[i]->reason);
+                row->status >= CASE_WRONG ? " bad" : "", case_status_name(row->status));
+        report_escape(out, row->reason);
         fputs("</td></tr>\n", out);
     }
     fputs("</tbody></table></div></details>\n</section>\n", out);

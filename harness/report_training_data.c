@@ -14,13 +14,13 @@ const char *const training_levels[TRAINING_LEVELS] = {"0.97", "0.98", "0.985", "
 
 /* ---- a table by column names ---------------------------------------------------------------------------- */
 
-enum { MOST_COLUMNS = 32 };
+enum { MOST_COLUMNS = 32, COLUMN_ROOM = 32 };
 
 typedef struct {
     const char *path;
     char *text;
     csv_reader reader;
-    char *name[MOST_COLUMNS];
+    char name[MOST_COLUMNS][COLUMN_ROOM];
     size_t columns;
 } table;
 
@@ -36,13 +36,13 @@ static bool table_open(table *t, const char *path, conv_error *err)
         free(t->text);
         return false;
     }
-    for (size_t i = 0; i < t->reader.count; i++) t->name[t->columns++] = strdup(t->reader.field[i]);
+    for (size_t i = 0; i < t->reader.count; i++)
+        snprintf(t->name[t->columns++], COLUMN_ROOM, "%s", t->reader.field[i]);
     return true;
 }
 
 static void table_close(table *t)
 {
-    for (size_t i = 0; i < t->columns; i++) free(t->name[i]);
     csv_close(&t->reader);
     free(t->text);
 }
@@ -51,7 +51,7 @@ static void table_close(table *t)
 static const char *text_of(const table *t, const char *column)
 {
     for (size_t i = 0; i < t->columns && i < t->reader.count; i++)
-        if (t->name[i] != NULL && strcmp(t->name[i], column) == 0) return t->reader.field[i];
+        if (strcmp(t->name[i], column) == 0) return t->reader.field[i];
     return "";
 }
 

@@ -483,7 +483,7 @@ static void test_without_gnuplot(void **state)
     made m = {0};
     add_case(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx2", 100, 9);
     const char *dir = store(&m, "nogp");
-    char out[256], *path = strdup(getenv("PATH"));
+    char out[256], *path = strdup(getenv("PATH") != NULL ? getenv("PATH") : "/usr/bin:/bin");
     snprintf(out, sizeof out, "%s/nogp-out", folder);
     setenv("PATH", "/nowhere", 1);
     assert_int_equal(report(dir, NULL, out), EXIT_USAGE);
