@@ -22,8 +22,8 @@ typedef struct {
     int ceiling_count, bound_threads, most_threads;
     budget budget;
     progress progress;
-    double seconds_left;
-    size_t done, timed, wrong;
+    double seconds_left, timed_seconds; /* of the run; of this group's timed loops */
+    size_t done;
     conv_error write_error; /* the first; empty when all is well */
 } bench;
 
@@ -115,6 +115,7 @@ static void on_sample(void *ctx, const record_row *row, int repetition, int64_t 
     bench *b = ctx;
     char name[CASE_NAME_MAX];
     record_case_name(row, name);
+    b->timed_seconds += 1e-9 * ns * (double)iterations;
     progress_update(&b->progress, b->done, b->seconds_left, name);
     if (b->write_error.text[0] == '\0')
         record_sample(b->store, name, repetition, iterations, ns, &b->write_error);
@@ -126,7 +127,6 @@ static void on_row(void *ctx, const record_row *row)
     char name[CASE_NAME_MAX];
     b->done++;
     if (row->status == CASE_WRONG) {
-        b->wrong++;
         progress_clear(&b->progress);
         cli_warning("wrong result: %s: %s", record_case_name(row, name), row->reason);
     }
@@ -169,13 +169,17 @@ static bool run_group(bench *b, size_t first, size_t count)
             snprintf(rows[i].reason, sizeof rows[i].reason,
                      "needs about %.3g s, beyond its share of the budget of %g s",
                      b->budget.cost[first + i].least, b->a->budget);
-    free(skip);
     /* A little more than granted: a stall of the machine must not cost a cheap group its figures. */
     options.budget = b->a->budget > 0 ? granted + fmin(0.2, 0.02 * left) : 0;
     const measure_sink sink = {on_sample, on_row, b};
     bind_pool(b, rows[0].threads);
-    b->timed += (size_t)measure_group(rows, (int)count, &options, ceilings_of(b, rows[0].threads), run_loop,
-                                      NULL, &sink);
+    double started = machine_now();
+    b->timed_seconds = 0;
+    measure_group(rows, (int)count, &options, ceilings_of(b, rows[0].threads), run_loop, NULL, &sink);
+    double seconds = machine_now() - started;
+    budget_learn_overhead(&b->budget, first, count, skip, seconds, b->timed_seconds);
+    b->seconds_left -= seconds;
+    free(skip);
     return true;
 }
 
@@ -184,12 +188,10 @@ static void run_groups(bench *b)
     for (size_t first = 0, end; first < b->cases->count; first = end) {
         if (cli_interrupted() || b->write_error.text[0] != '\0') return;
         end = select_group_end(b->cases, first);
-        double started = machine_now();
         if (!run_group(b, first, end - first)) {
             conv_fail(&b->write_error, CONV_NO_MEMORY, "no memory for a group of %zu cases", end - first);
             return;
         }
-        b->seconds_left -= machine_now() - started;
         char text[CASE_NAME_MAX + 64];
         describe_group(&b->cases->rows[first], end - first, text, sizeof text);
         progress_step(&b->progress, b->done, b->seconds_left > 0 ? b->seconds_left : 0, text);

@@ -13,7 +13,7 @@ static const double least_part = 0.8;
 
 bool budget_open(budget *b, const selection *cases, const measure_options *options, double total)
 {
-    *b = (budget){.cases = cases, .options = options, .total = total};
+    *b = (budget){.cases = cases, .options = options, .total = total, .per_byte = 4e-9};
     b->cost = calloc(cases->count, sizeof *b->cost);
     b->order = calloc(cases->count, sizeof *b->order);
     return b->cost != NULL && b->order != NULL;
@@ -42,16 +42,22 @@ static void mark_slow(budget *b, size_t first, size_t end)
 static void estimate(budget *b, size_t first)
 {
     if (b->estimated > 0 && machine_now() - b->estimated < 1.0) return;
-    measure_options one = *b->options;
+    measure_options one = *b->options, two;
     one.repetitions = 1;
     one.min_time = 0;
+    two = one;
+    two.repetitions = 2;
     for (size_t i = first; i < b->cases->count; i++) {
         const record_row *row = &b->cases->rows[i];
         b->cost[i] = (row_cost){0};
         if (!is_pending(row)) continue;
-        b->cost[i].least = measure_estimate(row, &one);
-        b->cost[i].full = measure_estimate(row, b->options);
-        if (b->cost[i].full < b->cost[i].least) b->cost[i].full = b->cost[i].least;
+        row_cost *c = &b->cost[i];
+        double least = measure_estimate(row, &one), full = measure_estimate(row, b->options);
+        c->bytes = (double)conv_bytes_min(&row->problem, row->pass);
+        c->fixed = 2 * least - measure_estimate(row, &two);
+        c->least = least + b->per_byte * c->bytes;
+        c->price = c->least * (1 + select_rank(row->problem.variant, row->pass));
+        c->full = (full > least ? full : least) + b->per_byte * c->bytes;
     }
     for (size_t i = first, end; i < b->cases->count; i = end) {
         end = select_group_end(b->cases, i);
@@ -62,29 +68,29 @@ static void estimate(budget *b, size_t first)
 
 static int compare(const void *a, const void *b)
 {
-    double x = *(const double *)a, y = *(const double *)b;
+    double x = ((const row_cost *)a)->price, y = ((const row_cost *)b)->price;
     return x < y ? -1 : x > y;
 }
 
-/* The most one repetition of a row may cost so that all cheaper ones fit as well. */
+/* The highest price of a row so that one repetition of it and of all cheaper ones fits. */
 static double affordable(budget *b, size_t first, double left)
 {
     size_t n = 0;
     double sum = 0;
     for (size_t i = first; i < b->cases->count; i++)
-        if (b->cost[i].full > 0 && !b->cost[i].slow) b->order[n++] = b->cost[i].least;
+        if (b->cost[i].full > 0 && !b->cost[i].slow) b->order[n++] = b->cost[i];
     qsort(b->order, n, sizeof *b->order, compare);
     for (size_t i = 0; i < n; i++) {
-        sum += b->order[i];
-        if (sum > least_part * left) return i > 0 ? b->order[i - 1] : 0;
+        sum += b->order[i].least;
+        if (sum > least_part * left) return i > 0 ? b->order[i - 1].price : 0;
     }
-    return n > 0 ? b->order[n - 1] : 0;
+    return n > 0 ? b->order[n - 1].price : 0;
 }
 
-/* What a row gets when each may have `share` seconds; 0 when it costs more than `most`. */
+/* What a row gets when each may have `share` seconds; 0 when its price is above `most`. */
 static double granted(const row_cost *c, double share, double most)
 {
-    if (c->full <= 0 || c->slow || c->least > most) return 0;
+    if (c->full <= 0 || c->slow || c->price > most) return 0;
     return share < c->least ? c->least : share > c->full ? c->full : share;
 }
 
@@ -117,9 +123,25 @@ double budget_group(budget *b, size_t first, size_t count, double left, bool *sk
     }
     for (size_t i = 0; i < count; i++) {
         const row_cost *c = &b->cost[first + i];
-        skip[i] = c->full > 0 && (c->slow || c->least > most);
+        skip[i] = c->full > 0 && (c->slow || c->price > most);
         seconds += granted(c, share, most);
     }
     *remaining = sum_granted(b, first, share, most);
     return seconds;
+}
+
+void budget_learn_overhead(budget *b, size_t first, size_t count, const bool *skip, double seconds,
+                           double timed)
+{
+    static const double enough_bytes = 1e7; /* below, the fixed costs hide it */
+    double bytes = 0, expected = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (skip[i] || b->cost[first + i].full <= 0) continue;
+        bytes += b->cost[first + i].bytes;
+        expected += b->cost[first + i].fixed;
+    }
+    double beyond = seconds - timed - expected;
+    if (bytes < enough_bytes) return;
+    b->per_byte = 0.5 * b->per_byte + 0.5 * (beyond > 0 ? beyond / bytes : 0);
+    b->estimated = 0;
 }

@@ -7,6 +7,9 @@
 
 typedef struct {
     double least, full; /* seconds: one short repetition; all that was asked for. 0: nothing to measure */
+    double fixed;       /* part of both: all but the repetitions, as measure_estimate has it */
+    double bytes;       /* of the row's tensors */
+    double price;       /* least, weighted by how telling the row is: rows are given up from the dearest */
     bool slow;          /* far slower than the others of its group, and too dear: left out */
 } row_cost;
 
@@ -14,8 +17,9 @@ typedef struct {
     const selection *cases;
     const measure_options *options;
     double total;     /* seconds of the whole budget; 0: unlimited */
+    double per_byte;  /* seconds a row takes beyond its estimate, per byte: packing, filling, first touch */
     row_cost *cost;   /* one per row */
-    double *order;    /* room for sorting */
+    row_cost *order;  /* room for sorting */
     double estimated; /* machine_now() of the last look at the estimates; 0: never */
 } budget;
 
@@ -27,5 +31,10 @@ void budget_close(budget *b);
  * seconds this and all later groups will likely take. Called before each group, so that errors of the estimates
  * even out. */
 double budget_group(budget *b, size_t first, size_t count, double left, bool *skip, double *remaining);
+
+/* Tells how long that group took in all, and in its timed loops: what is in neither the loops nor the estimates
+ * will be added to the estimates of those to come. */
+void budget_learn_overhead(budget *b, size_t first, size_t count, const bool *skip, double seconds,
+                           double timed);
 
 #endif

@@ -230,7 +230,7 @@ typedef struct {
 
 /* What the title asks comes first: dense against separable, forward, then training; then the separable's two
  * stages; last the components of backward. */
-static int rank_of(conv_variant variant, conv_pass pass)
+int select_rank(conv_variant variant, conv_pass pass)
 {
     bool headline = variant == CONV_DENSE || variant == CONV_SEPARABLE;
     switch (pass) {
@@ -274,7 +274,7 @@ static group *list_groups(const plan *p, size_t *count)
                 g.threads = (int)p->threads.values[t];
                 g.problem.bias = p->options->bias;
                 g.problem.post_op = p->options->relu ? CONV_POST_RELU : CONV_POST_NONE;
-                g.rank = rank_of(g.problem.variant, g.pass);
+                g.rank = select_rank(g.problem.variant, g.pass);
                 if (is_case(p, g.problem.variant, g.pass) && (p->layouts & (1u << g.problem.layout)) &&
                     (p->caches & (1u << g.cache)))
                     groups[(*count)++] = g;

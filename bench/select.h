@@ -31,6 +31,8 @@ extern const struct argp select_argp;
  * empty selection is a usage error. */
 int select_cases(const select_options *options, selection *out);
 void select_free(selection *s);
+/* How much a case tells about the program's question, 0 most: the order of the groups. */
+int select_rank(conv_variant variant, conv_pass pass);
 /* The row after the last one of the group that row `first` begins. */
 size_t select_group_end(const selection *s, size_t first);
 
