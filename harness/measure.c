@@ -1,11 +1,14 @@
 /* One group: prepare, calibrate, repeat in random order, summarise. */
 #include "measure.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "measure_internal.h"
@@ -60,24 +63,36 @@ static void call_evict(void *ctx)
     if (!j->skip_call) evict_now(&j->evict, j->plan->context.threads);
 }
 
+/* Whether a thread of this process other than the caller is running. By state, not by CPU time: the kernel adds
+ * up the time of a running thread only at its ticks. */
+static bool others_run(void)
+{
+    char path[64], stat[512];
+    bool running = false;
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *d; tasks != NULL && !running && (d = readdir(tasks)) != NULL;) {
+        if (d->d_name[0] == '.' || strtol(d->d_name, NULL, 10) == gettid()) continue;
+        snprintf(path, sizeof path, "/proc/self/task/%.16s/stat", d->d_name);
+        FILE *f = fopen(path, "r");
+        const char *name_end = f != NULL && fgets(stat, sizeof stat, f) != NULL ? strrchr(stat, ')') : NULL;
+        running =
+            name_end != NULL && name_end[1] == ' ' && name_end[2] == 'R'; /* proc(5): "pid (name) state" */
+        if (f != NULL) fclose(f);
+    }
+    if (tasks != NULL) closedir(tasks);
+    return running;
+}
+
 /* After its last work a pool's workers spin for a while (libgomp's 4 ms, pthreadpool's 12 ms), on the very
  * cores to which the other pool's workers are bound, and would take half of them from whoever is timed next. So
- * between pools this waits until nothing in the process uses a CPU. */
+ * between pools this waits until they sleep. */
 void measure_settle(group *g, const measure_job *j)
 {
-    enum { LOOKS = 100 };
-    const struct timespec pause = {.tv_nsec = 500000};
-    struct timespec cpu;
+    enum { LOOKS = 200 };
+    const struct timespec pause = {.tv_nsec = 250000};
     if (g->own_threads == j->impl->own_threads) return;
     g->own_threads = j->impl->own_threads;
-    for (int i = 0; i < LOOKS; i++) {
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-        double used = (double)cpu.tv_sec + 1e-9 * (double)cpu.tv_nsec, start = machine_now();
-        nanosleep(&pause, NULL);
-        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-        used = (double)cpu.tv_sec + 1e-9 * (double)cpu.tv_nsec - used;
-        if (used < 0.1 * (machine_now() - start)) return;
-    }
+    for (int i = 0; i < LOOKS && others_run(); i++) nanosleep(&pause, NULL);
 }
 
 /* Seconds of one call, to choose iterations by: verification's single call when that was long, else a few. */
