@@ -1,0 +1,289 @@
+/* Loop order of a task (an image, a band of output rows, a chunk of output channels):
+ *
+ *   table of input pointers, tap by tap | input channel tiles | blocks of LANES outputs | register tiles | taps
+ *
+ * The weights of a channel tile and a block stay in L2 while the register tiles of the band pass over them;
+ * sums go through memory once per channel tile. Padding is a pointer to a row of zeros, so the inner loops test
+ * nothing. Where backward_data divides by the stride, outputs of one phase are tiled together: they share their
+ * taps. Tasks run in parallel; each owns its outputs. */
+#include "gather.h"
+
+#include <omp.h>
+#include <string.h>
+
+#include "../plan.h"
+#include "tile.h"
+
+static gather_axis axis_of(const conv_axis *a, bool data)
+{
+    if (data) return (gather_axis){a->in, conv_out(a), a->kernel, 1, -a->dilation, a->pad_before, a->stride};
+    return (gather_axis){conv_out(a), a->in, a->kernel, a->stride, a->dilation, -a->pad_before, 1};
+}
+
+static bool meet(const gather_axis *a, int64_t out, int64_t tap, int64_t *in)
+{
+    *in = out * a->by_out + tap * a->by_tap + a->offset;
+    if (a->divisor > 1) {
+        if (*in % a->divisor != 0) return false;
+        *in /= a->divisor;
+    }
+    return *in >= 0 && *in < a->in;
+}
+
+/* ---- weights: blocks of LANES outputs, padded with zeros ----------------------------------------------------
+ */
+
+/* [block][channel tile][tap][channel][LANES], from [taps][IC/G][OC]. */
+static float *pack_block(const gather_shape *g, const conv_problem *p, const float *weights, int64_t block,
+                         float *to)
+{
+    int64_t rows = p->ic / p->groups;
+    for (int64_t from = 0; from < g->in; from += g->depth)
+        for (int64_t t = 0; t < g->taps; t++)
+            for (int64_t c = from; c < least(from + g->depth, g->in); c++)
+                for (int64_t l = 0; l < LANES; l++) {
+                    int64_t o = block * LANES + l;
+                    int64_t at = g->transposed ? (t * rows + o) * p->oc + c : (t * rows + c) * p->oc + o;
+                    *to++ = o < g->out ? weights[at] : 0;
+                }
+    return to;
+}
+
+/* [M][block][tap][LANES], from [taps][C][M]. */
+static void pack_depthwise(const gather_shape *g, const conv_problem *p, const float *weights, float *to)
+{
+    for (int64_t m = 0; m < p->depth_multiplier; m++)
+        for (int64_t b = 0; b < g->blocks; b++)
+            for (int64_t t = 0; t < g->taps; t++)
+                for (int64_t c = b * LANES; c < (b + 1) * LANES; c++)
+                    *to++ = c < p->ic ? weights[(t * p->ic + c) * p->depth_multiplier + m] : 0;
+}
+
+void gather_pack(const gather_shape *g, const conv_problem *p, const float *weights, float *packed)
+{
+    if (p->variant == CONV_DEPTHWISE) {
+        pack_depthwise(g, p, weights, packed);
+        return;
+    }
+    for (int64_t group = 0; group < g->groups; group++) {
+        float *to = packed + (size_t)group * g->packed_group;
+        for (int64_t b = 0; b < g->blocks; b++)
+            to = pack_block(g, p, weights + group * p->oc / p->groups, b, to);
+    }
+}
+
+/* ---- tasks
+ * ---------------------------------------------------------------------------------------------------- */
+
+/* ROWS output positions of one phase and the taps that reach input from any of them. */
+typedef struct {
+    int64_t pixel[ROWS]; /* within the output image; the first `count` are real */
+    int64_t count, taps;
+    tile_tap *tap;
+} positions;
+
+typedef struct {
+    int64_t image, group;
+    int64_t block, block_end;
+    int64_t tiles;
+    positions *tile;
+} task;
+
+/* Scratch: the row of zeros that all threads read, then per thread the positions and their taps. */
+static size_t zeros_bytes(const gather_shape *g) { return conv_align((size_t)g->in_all * sizeof(float)); }
+
+static size_t thread_bytes(const gather_shape *g)
+{
+    return conv_align((size_t)g->tiles * sizeof(positions)) +
+           conv_align((size_t)(g->tiles * g->taps) * sizeof(tile_tap));
+}
+
+gather_shape gather_plan(const conv_problem *p, conv_pass pass, const conv_context *ctx)
+{
+    enum { BAND_PIXELS = 112, TASKS = 32 };
+    bool data = pass == CONV_BACKWARD_DATA, depthwise = p->variant == CONV_DEPTHWISE;
+    gather_shape g = {.h = axis_of(&p->axis[CONV_H], data),
+                      .w = axis_of(&p->axis[CONV_W], data),
+                      .images = p->mb,
+                      .groups = depthwise ? 1 : p->groups,
+                      .in_all = data ? p->oc : p->ic,
+                      .out_all = data ? p->ic : p->oc,
+                      .transposed = data};
+    g.taps = g.h.taps * g.w.taps;
+    g.in = g.in_all / g.groups;
+    g.out = depthwise ? p->ic : g.out_all / g.groups;
+    g.blocks = parts(g.out, LANES);
+    int64_t fits = (int64_t)(ctx->l2 / 4 / sizeof(float)) / (g.taps * LANES);
+    g.depth = parts(g.in, parts(g.in, most(fits, 16)));
+    int64_t rows = parts(g.h.out, g.h.divisor); /* of one phase */
+    g.band = least(rows, parts(BAND_PIXELS, parts(g.w.out, g.w.divisor)));
+    int64_t tasks = g.images * g.groups * g.h.divisor * parts(rows, g.band);
+    g.chunk = parts(g.blocks, least(g.blocks, parts(TASKS, tasks)));
+    g.tiles = g.w.divisor * parts(g.band * parts(g.w.out, g.w.divisor), ROWS);
+    g.packed_group = (size_t)(g.taps * LANES * g.blocks * (depthwise ? p->depth_multiplier : g.in));
+    g.scratch_bytes = zeros_bytes(&g) + (size_t)ctx->threads * thread_bytes(&g);
+    return g;
+}
+
+/* in: the image, at the group's first channel. */
+static void find_taps(const gather_shape *g, const float *in, const float *zeros, positions *tile)
+{
+    tile->taps = 0;
+    for (int64_t t = 0; t < g->taps; t++) {
+        tile_tap *tap = &tile->tap[tile->taps];
+        bool any = false;
+        for (int r = 0; r < ROWS; r++) {
+            int64_t y, x;
+            bool real = r < tile->count && meet(&g->h, tile->pixel[r] / g->w.out, t / g->w.taps, &y) &&
+                        meet(&g->w, tile->pixel[r] % g->w.out, t % g->w.taps, &x);
+            tap->x[r] = real ? in + (y * g->w.in + x) * g->in_all : zeros;
+            any |= real;
+        }
+        tap->tap = t;
+        tile->taps += any;
+    }
+}
+
+/* Tiles the positions of rows [row, row_end) of a phase, one phase of columns after the other. */
+static void find_tiles(const gather_shape *g, task *t, int64_t row_phase, int64_t row, int64_t row_end,
+                       const float *in, const float *zeros)
+{
+    tile_tap *taps = (tile_tap *)((char *)t->tile + conv_align((size_t)g->tiles * sizeof(positions)));
+    for (int64_t phase = 0; phase < g->w.divisor; phase++) {
+        int64_t columns = parts(g->w.out - phase, g->w.divisor), end = (row_end - row) * columns;
+        for (int64_t first = 0; first < end; first += ROWS, t->tiles++) {
+            positions *tile = &t->tile[t->tiles];
+            tile->count = least(ROWS, end - first);
+            tile->tap = taps + t->tiles * g->taps;
+            for (int64_t r = 0; r < tile->count; r++)
+                tile->pixel[r] = ((row + (first + r) / columns) * g->h.divisor + row_phase) * g->w.out +
+                                 (first + r) % columns * g->w.divisor + phase;
+            find_taps(g, in, zeros, tile);
+        }
+    }
+}
+
+static int64_t bands(const gather_shape *g) { return parts(parts(g->h.out, g->h.divisor), g->band); }
+static int64_t chunks(const gather_shape *g) { return parts(g->blocks, g->chunk); }
+static int64_t tasks(const gather_shape *g)
+{
+    return g->images * g->h.divisor * bands(g) * g->groups * chunks(g);
+}
+
+/* Task number i, its tables in this thread's scratch. */
+static task find_task(const gather_shape *g, int64_t i, const float *in, void *scratch)
+{
+    task t = {.block = i % chunks(g) * g->chunk};
+    t.block_end = least(t.block + g->chunk, g->blocks);
+    i /= chunks(g);
+    t.group = i % g->groups;
+    i /= g->groups;
+    int64_t row = i % bands(g) * g->band;
+    i /= bands(g);
+    int64_t phase = i % g->h.divisor;
+    t.image = i / g->h.divisor;
+    t.tile = (positions *)((char *)scratch + zeros_bytes(g) + (size_t)omp_get_thread_num() * thread_bytes(g));
+    int64_t row_end = least(row + g->band, parts(g->h.out - phase, g->h.divisor));
+    in += t.image * g->h.in * g->w.in * g->in_all + t.group * g->in;
+    if (row < row_end) find_tiles(g, &t, phase, row, row_end, in, scratch);
+    return t;
+}
+
+/* ---- dense
+ * ---------------------------------------------------------------------------------------------------- */
+
+/* What happens to sums on their way to memory. */
+typedef struct {
+    bool add, relu; /* add: to what earlier channel tiles left there */
+    const float *bias;
+    int64_t lanes, step; /* real ones, and their distance in out */
+} ending;
+
+/* out: the image, at the lanes' first channel. */
+static void store(const gather_shape *g, const positions *tile, tile_sums sums, ending e, float *out)
+{
+    for (int64_t r = 0; r < tile->count; r++)
+        for (int64_t l = 0; l < e.lanes; l++) {
+            float *to = out + tile->pixel[r] * g->out_all + l * e.step;
+            float value = sums[r][l] + (e.add ? *to : 0) + (e.bias ? e.bias[l * e.step] : 0);
+            *to = e.relu && !(value > 0) ? 0 : value;
+        }
+}
+
+static void dense_task(const gather_shape *g, const task *t, const float *packed, const float *bias, bool relu,
+                       float *out)
+{
+    int64_t first = t->group * g->out, block_size = g->taps * g->in * LANES;
+    out += t->image * g->h.out * g->w.out * g->out_all;
+    packed += (size_t)t->group * g->packed_group;
+    for (int64_t c = 0; c < g->in; c += g->depth)
+        for (int64_t b = t->block; b < t->block_end; b++) {
+            int64_t depth = least(g->depth, g->in - c), o = first + b * LANES;
+            bool last = c + depth == g->in;
+            const float *w = packed + b * block_size + c * g->taps * LANES;
+            ending e = {c > 0, last && relu, last && bias ? bias + o : NULL, least(LANES, g->out - b * LANES),
+                        1};
+            for (int64_t i = 0; i < t->tiles; i++) {
+                const positions *tile = &t->tile[i];
+                tile_sums sums = {{0}};
+                for (int64_t k = 0; k < tile->taps; k++)
+                    tile_add_product(sums, tile->tap[k].x, c, depth, w + tile->tap[k].tap * depth * LANES);
+                store(g, tile, sums, e, out + o);
+            }
+        }
+}
+
+void gather_dense(const gather_shape *g, const float *in, const float *packed, const float *bias, bool relu,
+                  float *out, void *scratch, int threads)
+{
+    memset(scratch, 0, zeros_bytes(g));
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < tasks(g); i++) {
+        task t = find_task(g, i, in, scratch);
+        dense_task(g, &t, packed, bias, relu, out);
+    }
+}
+
+/* ---- depthwise
+ * ------------------------------------------------------------------------------------------------ */
+
+static void depthwise_sums(const positions *tile, const float *w, int64_t from, int64_t lanes, tile_sums sums)
+{
+    if (lanes == LANES)
+        tile_add_taps(sums, tile->tap, tile->taps, from, LANES, w);
+    else
+        tile_add_taps(sums, tile->tap, tile->taps, from, (int)lanes, w);
+}
+
+/* Forward writes each multiple of a channel on its own; backward_data sums over them. */
+static void depthwise_task(const gather_shape *g, const task *t, int64_t multiples, const float *packed,
+                           const float *bias, bool relu, float *out)
+{
+    out += t->image * g->h.out * g->w.out * g->out_all;
+    for (int64_t i = 0; i < t->tiles; i++)
+        for (int64_t b = t->block; b < t->block_end; b++) {
+            const positions *tile = &t->tile[i];
+            int64_t c = b * LANES, lanes = least(LANES, g->out - c);
+            tile_sums sums = {{0}};
+            for (int64_t m = 0; m < multiples; m++) {
+                const float *w = packed + (m * g->blocks + b) * g->taps * LANES;
+                depthwise_sums(tile, w, g->transposed ? m * g->out + c : c, lanes, sums);
+                if (g->transposed) continue;
+                ending e = {false, relu, bias ? bias + c * multiples + m : NULL, lanes, multiples};
+                store(g, tile, sums, e, out + c * multiples + m);
+                memset(sums, 0, sizeof(tile_sums));
+            }
+            if (g->transposed) store(g, tile, sums, (ending){false, false, NULL, lanes, 1}, out + c);
+        }
+}
+
+void gather_depthwise(const gather_shape *g, int64_t multiples, const float *in, const float *packed,
+                      const float *bias, bool relu, float *out, void *scratch, int threads)
+{
+    memset(scratch, 0, zeros_bytes(g));
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < tasks(g); i++) {
+        task t = find_task(g, i, in, scratch);
+        depthwise_task(g, &t, multiples, packed, bias, relu, out);
+    }
+}

@@ -1,0 +1,124 @@
+/* What a good C programmer gets from the compiler: plain loops over arrays, cut so that each level's operands
+ * stay in its cache, with `omp simd` on the innermost and OpenMP on the outermost. No intrinsics, no vector
+ * types.
+ *
+ *   gather.c    forward and backward_data, dense and depthwise    tile.h    the loops over a register tile
+ *   weights.c   backward_weights
+ *
+ * NHWC. Weights are packed. Refuses rank 3. */
+#include <string.h>
+
+#include "../compose.h"
+#include "../plan.h"
+#include "gather.h"
+#include "weights.h"
+
+typedef struct {
+    conv_plan head;
+    gather_shape gather;
+    weights_shape weights;
+    size_t gradient_bytes; /* backward_data: a copy of diff_dst, masked or with its multiples apart */
+} tiled_plan;
+
+/* to[pixels][M][C] from diff_dst[pixels][C][M], masked by ReLU; M is 1 but for depthwise. */
+static void copy_gradient(const conv_problem *p, const conv_args *args, float *to, int threads)
+{
+    int64_t m_all = p->depth_multiplier, c_all = p->oc / m_all, pixels = conv_problem_sizes(p).dst / p->oc;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t i = 0; i < pixels; i++)
+        for (int64_t m = 0; m < m_all; m++)
+            for (int64_t c = 0; c < c_all; c++) {
+                int64_t y = i * p->oc + c * m_all + m;
+                to[i * p->oc + m * c_all + c] =
+                    p->post_op == CONV_POST_RELU && !(args->dst[y] > 0) ? 0 : args->diff_dst[y];
+            }
+}
+
+static void forward(const tiled_plan *t, const conv_args *args)
+{
+    const conv_problem *p = &t->head.problem;
+    const float *bias = p->bias ? args->bias : NULL;
+    bool relu = p->post_op == CONV_POST_RELU;
+    if (p->variant == CONV_DEPTHWISE)
+        gather_depthwise(&t->gather, p->depth_multiplier, args->src, args->packed, bias, relu, args->dst,
+                         args->scratch, t->head.context.threads);
+    else
+        gather_dense(&t->gather, args->src, args->packed, bias, relu, args->dst, args->scratch,
+                     t->head.context.threads);
+}
+
+static void backward_data(const tiled_plan *t, const conv_args *args)
+{
+    const conv_problem *p = &t->head.problem;
+    int threads = t->head.context.threads;
+    const float *diff_dst = args->diff_dst;
+    if (t->gradient_bytes > 0) {
+        copy_gradient(p, args, args->scratch, threads);
+        diff_dst = args->scratch;
+    }
+    void *scratch = (char *)args->scratch + t->gradient_bytes;
+    if (p->variant == CONV_DEPTHWISE)
+        gather_depthwise(&t->gather, p->depth_multiplier, diff_dst, args->packed, NULL, false, args->diff_src,
+                         scratch, threads);
+    else
+        gather_dense(&t->gather, diff_dst, args->packed, NULL, false, args->diff_src, scratch, threads);
+}
+
+static conv_status execute(const conv_plan *plan, const conv_args *args)
+{
+    const tiled_plan *t = (const tiled_plan *)plan;
+    if (plan->pass == CONV_FORWARD) forward(t, args);
+    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
+        backward_data(t, args);
+    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD)
+        weights_run(&t->weights, &plan->problem, args, args->scratch, plan->context.threads);
+    return CONV_OK;
+}
+
+static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                        conv_plan **out, conv_error *err)
+{
+    tiled_plan *t = conv_plan_new(sizeof *t, self, p, pass, ctx);
+    if (t == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    if (pass != CONV_BACKWARD_WEIGHTS) {
+        t->gather = gather_plan(p, pass == CONV_FORWARD ? CONV_FORWARD : CONV_BACKWARD_DATA, ctx);
+        t->head.packed_bytes = (size_t)t->gather.groups * t->gather.packed_group * sizeof(float);
+        bool copied = pass != CONV_FORWARD && (p->post_op == CONV_POST_RELU || p->depth_multiplier > 1);
+        if (copied) t->gradient_bytes = conv_align((size_t)conv_problem_sizes(p).dst * sizeof(float));
+        t->head.scratch_bytes = t->gradient_bytes + t->gather.scratch_bytes;
+    }
+    if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
+        t->weights = weights_plan(p, ctx);
+        if (t->weights.scratch_bytes > t->head.scratch_bytes) t->head.scratch_bytes = t->weights.scratch_bytes;
+    }
+    *out = &t->head;
+    return CONV_OK;
+}
+
+static conv_status pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
+{
+    (void)pointwise;
+    gather_pack(&((const tiled_plan *)plan)->gather, &plan->problem, weights, packed);
+    return CONV_OK;
+}
+
+static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    (void)self, (void)pass;
+    return p->rank == 3 ? "rank 3" : NULL;
+}
+
+#define COMMON .name = "tiled", .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC
+#define LOOPS(which)                                                                                           \
+    {                                                                                                          \
+        COMMON, .variant = (which), .summary = "plain C in cache tiles, vectorised by the compiler",           \
+                .refuse = refuse, .plan = plan, .pack = pack, .execute = execute                               \
+    }
+
+static const conv_impl dense = LOOPS(CONV_DENSE), depthwise = LOOPS(CONV_DEPTHWISE),
+                       pointwise = LOOPS(CONV_POINTWISE);
+static const conv_impl separable = {COMPOSE(&depthwise, &pointwise), COMMON,
+                                    .summary = "tiled depthwise, then tiled pointwise"};
+
+extern const conv_impl *const ISA_NAME(tiled_impls)[CONV_VARIANT_COUNT];
+const conv_impl *const ISA_NAME(tiled_impls)[CONV_VARIANT_COUNT] = {&dense, &depthwise, &pointwise, &separable};
