@@ -157,7 +157,8 @@ net *net_create(const model *m, const net_options *options, conv_error *err)
     conv_status status = net_build(n, err);
     if (status == CONV_OK) {
         n->slice_rows = options->slice > 0 ? options->slice : images_per_slice(n);
-        if (n->slice_rows > options->batch) n->slice_rows = options->batch;
+        int64_t slices = net_slices(n, options->batch);
+        n->slice_rows = (options->batch + slices - 1) / slices; /* of the largest, after rounding */
         if (!allocate(n))
             status = conv_fail(err, CONV_NO_MEMORY, "no memory for a batch of %lld", (long long)options->batch);
     }

@@ -134,6 +134,11 @@ conv_status net_build(net *n, conv_error *err);
  * by images would otherwise run matrix times vector. */
 conv_problem op_problem(const op *o, int64_t rows);
 conv_status conv_op_choose(net *n, op *o, conv_error *err);
+/* best.c: the fastest correct ones by timing, or what an earlier run of this build on this machine found. */
+conv_status best_choose(net *n, op *o, conv_error *err);
+/* choose.c: an operation's implementations as JSON; reading is false unless all are there and present. */
+json_t *choice_json(const op *o);
+bool choice_read(op *o, json_t *entry);
 conv_status conv_op_prepare(net *n, op *o, int64_t rows, bool training, conv_error *err);
 conv_status conv_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
 conv_status conv_op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy,
