@@ -1,0 +1,333 @@
+/* Small Keras models against TensorFlow.js (golden/train/make_layers.mjs): outputs, losses, gradients and
+ * constrained updates. Then what the model's JSON may hold: every form Keras writes, and one clear line for all
+ * else. Then the initializers' distributions. */
+#include "train_support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_IMAGES = 16 };
+
+static void compare(const char *what, const float *got, json_t *want, int64_t count, double tolerance)
+{
+    assert_int_equal(json_array_size(want), count);
+    double largest = 0;
+    for (int64_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs(json_number_value(json_array_get(want, (size_t)i))));
+    for (int64_t i = 0; i < count; i++) {
+        double expected = json_number_value(json_array_get(want, (size_t)i));
+        if (!(fabs(got[i] - expected) <= tolerance * (largest + 0.01)))
+            fail_msg("%s: element %lld is %.9g, expected %.9g", what, (long long)i, (double)got[i], expected);
+    }
+}
+
+static void check_case(json_t *item, const char *impls)
+{
+    int64_t images = json_integer_value(json_object_get(item, "images"));
+    char *text = json_dumps(json_object_get(item, "model"), 0);
+    model *m = test_model(text);
+    net *n = test_net(m, impls, images, 2);
+    int64_t count = shape_count(&m->in) * images;
+    float *x = malloc((size_t)count * sizeof *x), outputs[MAX_IMAGES * 3];
+    uint8_t labels[MAX_IMAGES];
+    for (int64_t i = 0; i < count; i++) x[i] = (float)(2 * noise(77, (uint32_t)i));
+    for (int i = 0; i < images; i++) labels[i] = (uint8_t)(i % 3);
+    noise_weights(m, net_weights(n));
+    net_weights_changed(n);
+
+    conv_error err = {""};
+    net_batch b = {.values = x, .labels = labels, .count = images};
+    net_result r;
+    assert_int_equal(net_evaluate(n, &b, outputs, &r, &err), CONV_OK);
+    compare(text, outputs, json_object_get(item, "outputs"), images * 3, 1e-5);
+    assert_int_equal(net_train(n, &b, 0, &r, &err), CONV_OK);
+    double loss = json_number_value(json_object_get(item, "loss"));
+    if (fabs(r.loss - loss) > 1e-5 * (1 + loss)) fail_msg("%s: loss %.9g, expected %.9g", text, r.loss, loss);
+    net_reduce(n);
+    for (int p = 0; p < m->parameter_count && json_object_get(item, "gradients") != NULL; p++)
+        compare(text, net_gradient(n) + m->parameter[p].offset,
+                json_array_get(json_object_get(item, "gradients"), (size_t)p), m->parameter[p].count, 1e-4);
+
+    json_t *after = json_object_get(item, "after");
+    if (after != NULL) {
+        optimizer sgd;
+        fit_state state;
+        assert_int_equal(optimizer_parse("sgd:learning_rate=0.5", &sgd, &err), CONV_OK);
+        assert_true(fit_state_create(m, &(fit_options){.opt = sgd}, &state));
+        net_update(n, &sgd, 1, state.slots);
+        for (int p = 0; p < m->parameter_count; p++)
+            compare(text, net_weights(n) + m->parameter[p].offset, json_array_get(after, (size_t)p),
+                    m->parameter[p].count, 1e-5);
+        fit_state_destroy(&state);
+    }
+    free(x);
+    free(text);
+    net_destroy(n);
+    free(m);
+}
+
+static void agrees_with_tfjs(void **state)
+{
+    (void)state;
+    json_t *golden = test_json("golden/train/layers.json"), *item;
+    size_t at;
+    json_array_foreach(json_object_get(golden, "cases"), at, item)
+    {
+        json_object_set(item, "images", json_object_get(golden, "images"));
+        check_case(item, "naive");
+        check_case(item, "best");
+    }
+    assert_true(json_array_size(json_object_get(golden, "cases")) > 20);
+    json_decref(golden);
+}
+
+/* ---- the JSON -----------------------------------------------------------------------------------------------
+ */
+
+static char *quoted(const char *text, char *to)
+{
+    char *at = to;
+    for (; *text != 0; text++) *at++ = *text == '\'' ? '"' : *text;
+    *at = 0;
+    return to;
+}
+
+/* A model of one layer with that class and those options, then Flatten and Dense. */
+static model *one_layer(const char *class_name, const char *options, conv_error *err)
+{
+    char text[4096], json[4096];
+    snprintf(text, sizeof text,
+             "{'class_name':'Sequential','config':{'layers':[{'class_name':'InputLayer','config':{'batch_input_"
+             "shape':"
+             "[null,8,8,2],'dtype':'float32','sparse':false,'ragged':false,'name':'in'}},{'class_name':'%s','"
+             "config':{%s}},"
+             "{'class_name':'Flatten','config':{}},{'class_name':'Dense','config':{'units':3}}]}}",
+             class_name, options);
+    return model_parse(quoted(text, json), "m.json", err);
+}
+
+static void accepted_forms(void **state)
+{
+    (void)state;
+    static const char *const forms[][2] = {
+        {"Convolution2D", "'filters':4,'kernel_size':3,'activation':null"},
+        {"Conv2D",
+         "'filters':4,'kernel_size':[3,3],'strides':[1,1],'padding':'valid','data_format':'channels_last',"
+         "'dilation_rate':[1,1],'groups':1,'activation':'linear','use_bias':true,'trainable':true,'dtype':'"
+         "float32',"
+         "'kernel_initializer':{'class_name':'GlorotUniform','config':{'seed':null}},'bias_initializer':{"
+         "'class_name':'Zeros','config':{}},'kernel_regularizer':null,'bias_regularizer':null,"
+         "'activity_regularizer':null,'kernel_constraint':null,'bias_constraint':null"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'kernel_initializer':{'class_name':'VarianceScaling','config':{"
+                   "'scale':1.0,"
+                   "'mode':'fan_avg','distribution':'uniform','seed':7}},'bias_initializer':'ones'"},
+        {"Conv2D",
+         "'filters':4,'kernel_size':3,'kernel_initializer':{'module':'keras.initializers','class_name':'"
+         "HeNormal',"
+         "'config':{'seed':null},'registered_name':null},'kernel_constraint':{'class_name':'MaxNorm','config':{"
+         "'max_value':2,'axis':[0,1,2]}}"},
+        {"SeparableConv2D",
+         "'filters':4,'kernel_size':3,'groups':1,'kernel_initializer':'glorot_uniform',"
+         "'kernel_regularizer':null,'kernel_constraint':null,'depthwise_constraint':{'class_name':"
+         "'MinMaxNorm','config':{'min_value':0.1,'max_value':1,'rate':0.5,'axis':0}},"
+         "'pointwise_constraint':{'class_name':'UnitNorm','config':{'axis':2}},'bias_constraint':'non_neg'"},
+        {"MaxPool2D", "'pool_size':2,'strides':null"},
+        {"AvgPool2D", "'pool_size':[2,2]"},
+        {"Dropout", "'rate':0.5,'noise_shape':null,'seed':null"},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        conv_error err = {""};
+        model *m = one_layer(forms[i][0], forms[i][1], &err);
+        if (m == NULL) fail_msg("%s {%s}: %s", forms[i][0], forms[i][1], err.text);
+        free(m);
+    }
+}
+
+static void refused_forms(void **state)
+{
+    (void)state;
+    static const char *const forms[][3] = {
+        {"Conv3D", "'filters':4,'kernel_size':3", "unknown layer 'Conv3D'"},
+        {"LSTM", "'units':4", "unknown layer 'LSTM'"},
+        {"Conv2D", "'kernel_size':3", "option 'filters' is missing"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'kernel_size_x':1", "unknown option 'kernel_size_x'"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'depth_multiplier':2", "unknown option 'depth_multiplier'"},
+        {"Conv2D", "'filters':0,'kernel_size':3", "filters is 0: must be a positive integer"},
+        {"Conv2D", "'filters':4,'kernel_size':[3,3,3]", "kernel_size is [3, 3, 3]: must be an integer or two"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'padding':'causal'",
+         "padding is \"causal\": must be valid or same"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'padding':'full'", "must be valid or same"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'activation':'swish'", "activation is \"swish\""},
+        {"Conv2D", "'filters':4,'kernel_size':3,'data_format':'last'",
+         "must be channels_last or channels_first"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'use_bias':1", "use_bias is 1: must be true or false"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'dtype':'float16'", "must be float32"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'kernel_initializer':'orthogonal'",
+         "unknown initializer 'orthogonal'"},
+        {"Conv2D",
+         "'filters':4,'kernel_size':3,'kernel_initializer':{'class_name':'Constant','config':{'valu':1}}",
+         "unknown option 'valu'"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'kernel_regularizer':'l3'", "unknown regularizer 'l3'"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'kernel_constraint':'tight'", "unknown constraint 'tight'"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'bias_constraint':{'class_name':'MaxNorm','config':{'axis':1}}",
+         "beyond the weights' rank"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'strides':2,'dilation_rate':2",
+         "`strides > 1` not supported in conjunction with `dilation_rate > 1`"},
+        {"SeparableConv2D", "'filters':4,'kernel_size':3,'strides':2,'dilation_rate':2",
+         "`strides > 1` not supported in conjunction with `dilation_rate > 1`"},
+        {"SeparableConv2D", "'filters':4,'kernel_size':3,'strides':[1,2]",
+         "only supports equal length strides in the row and column dimensions"},
+        {"DepthwiseConv2D", "'kernel_size':3,'strides':[1,2]", "only supports equal length strides"},
+        {"SeparableConv2D", "'filters':4,'kernel_size':3,'kernel_regularizer':'l2'", "must be null"},
+        {"SeparableConv2D", "'filters':4,'kernel_size':3,'groups':2", "groups is 2: must be 1"},
+        {"Conv2D", "'filters':5,'kernel_size':3,'groups':2",
+         "The number of filters must be evenly divisible by the number of groups"},
+        {"Conv2D", "'filters':6,'kernel_size':3,'groups':3",
+         "The number of input channels must be evenly divisible by the number of groups"},
+        {"Conv2D", "'filters':4,'kernel_size':9", "Negative dimension size caused by subtracting 9 from 8"},
+        {"Conv1D", "'filters':4,'kernel_size':3", "expected ndim=3, found ndim=4"},
+        {"Dropout", "'rate':1", "rate is 1: must be a number in [0, 1)"},
+        {"Dropout", "'rate':0.5,'noise_shape':[1]", "must be null"},
+        {"MaxPooling2D", "'pool_size':8,'strides':[0,1]", "must be"},
+        {"Activation", "'name':'a'", "option 'activation' is missing"},
+        {"Conv2D", "'filters':4,'kernel_size':3,'batch_input_shape':[null,9,9,2]",
+         "differs from what the layer before"},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        conv_error err = {""};
+        model *m = one_layer(forms[i][0], forms[i][1], &err);
+        if (m != NULL) fail_msg("%s {%s}: accepted", forms[i][0], forms[i][1]);
+        if (strstr(err.text, forms[i][2]) == NULL || strstr(err.text, "m.json: layer 2") != err.text)
+            fail_msg("%s {%s}: no \"%s\" in: %s", forms[i][0], forms[i][1], forms[i][2], err.text);
+    }
+    static const char *const files[][2] = {
+        {"{", "m.json:1: "},
+        {"[]", "class_name is 'absent'"},
+        {"{'class_name':'Functional','config':{}}", "class_name is 'Functional': must be Sequential"},
+        {"{'class_name':'Sequential','config':{'layers':[]}}", "no layers"},
+        {"{'class_name':'Sequential','config':{'layers':[],'extra':1}}", "unknown key 'extra'"},
+        {"{'class_name':'Sequential','config':[{'class_name':'Dense','config':{'units':2}}]}",
+         "no batch_input_shape"},
+        {"{'class_name':'Sequential','config':[{'class_name':'Dense','config':{'units':2,'name':'a','batch_"
+         "input_shape':"
+         "[null,3]}},{'class_name':'Dense','config':{'units':2,'name':'a'}}]}",
+         "All layer names should be unique"},
+        {"{'class_name':'Sequential','config':[{'class_name':'Dense','config':{'units':2,'batch_input_shape':["
+         "null,4,3]}}]}",
+         "not a vector of class scores"},
+    };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        conv_error err = {""};
+        char text[2048];
+        assert_null(model_parse(quoted(files[i][0], text), "m.json", &err));
+        if (strstr(err.text, files[i][1]) == NULL)
+            fail_msg("%s: no \"%s\" in: %s", text, files[i][1], err.text);
+    }
+}
+
+static void the_two_networks(void **state)
+{
+    (void)state;
+    conv_error err = {""};
+    model *conv = model_load("conv", &err), *separable = model_load("separable", &err);
+    assert_non_null(conv);
+    assert_non_null(separable);
+    assert_int_equal(conv->parameters, 431242);
+    assert_int_equal(separable->parameters, 414899);
+    assert_string_equal(conv->parameter[2].name, "conv2d_1/kernel:0");
+    assert_string_equal(separable->parameter[1].name, "separable_conv2d/pointwise_kernel:0");
+    free(conv);
+    free(separable);
+}
+
+/* ---- initializers -------------------------------------------------------------------------------------------
+ */
+
+static void initial_distributions(void **state)
+{
+    (void)state;
+    /* a [3][3][32][64] kernel: fan_in 288, fan_out 576 */
+    static const int64_t shape[] = {3, 3, 32, 64};
+    const double cut = 0.87962566103423978;
+    const struct {
+        const char *json;
+        double mean, variance, low, high; /* bounds; 0, 0: none */
+    } kinds[] = {
+        {"'zeros'", 0, 0, 0, 0},
+        {"'ones'", 1, 0, 1, 1},
+        {"{'class_name':'Constant','config':{'value':0.3}}", 0.3, 0, 0.3, 0.3},
+        {"'random_normal'", 0, 0.0025, 0, 0},
+        {"{'class_name':'RandomNormal','config':{'mean':1,'stddev':2,'seed':3}}", 1, 4, 0, 0},
+        {"'truncated_normal'", 0, 0.0025 * cut * cut, -0.1, 0.1},
+        {"'random_uniform'", 0, 0.01 / 12, -0.05, 0.05},
+        {"{'class_name':'RandomUniform','config':{'minval':1,'maxval':3}}", 2, 4.0 / 12, 1, 3},
+        {"'glorot_uniform'", 0, 1.0 / 432, -sqrt(3.0 / 432), sqrt(3.0 / 432)},
+        {"'glorot_normal'", 0, 1.0 / 432, -2 * sqrt(1.0 / 432) / cut, 2 * sqrt(1.0 / 432) / cut},
+        {"'he_uniform'", 0, 2.0 / 288, -sqrt(6.0 / 288), sqrt(6.0 / 288)},
+        {"'he_normal'", 0, 2.0 / 288, -2 * sqrt(2.0 / 288) / cut, 2 * sqrt(2.0 / 288) / cut},
+        {"'lecun_uniform'", 0, 1.0 / 288, -sqrt(3.0 / 288), sqrt(3.0 / 288)},
+        {"'lecun_normal'", 0, 1.0 / 288, -2 * sqrt(1.0 / 288) / cut, 2 * sqrt(1.0 / 288) / cut},
+        {"{'class_name':'VarianceScaling','config':{'scale':3,'mode':'fan_out','distribution':'untruncated_"
+         "normal'}}",
+         0, 3.0 / 576, 0, 0},
+    };
+    enum { COUNT = 3 * 3 * 32 * 64 };
+    static float w[COUNT], again[COUNT];
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        char text[256];
+        conv_error err = {""};
+        initializer init;
+        json_t *value = json_loads(quoted(kinds[i].json, text), JSON_DECODE_ANY, NULL);
+        if (initializer_parse(value, &init, &err) != CONV_OK) fail_msg("%s: %s", text, err.text);
+        json_decref(value);
+        initializer_fill(&init, 4, shape, 9, 1, w);
+        initializer_fill(&init, 4, shape, 9, 1, again);
+        assert_memory_equal(w, again, sizeof w);
+        double mean = 0, square = 0, low = INFINITY, high = -INFINITY;
+        for (int k = 0; k < COUNT; k++) {
+            mean += w[k] / (double)COUNT;
+            low = fmin(low, w[k]);
+            high = fmax(high, w[k]);
+        }
+        for (int k = 0; k < COUNT; k++) square += (w[k] - mean) * (w[k] - mean) / (COUNT - 1);
+        double error =
+            sqrt(kinds[i].variance / COUNT); /* of the mean; of the variance, below 2 v / sqrt(2 n) */
+        if (fabs(mean - kinds[i].mean) > 4 * error + 1e-6) fail_msg("%s: mean %g", text, mean);
+        if (fabs(square - kinds[i].variance) > 6 * kinds[i].variance * sqrt(2.0 / COUNT) + 1e-9)
+            fail_msg("%s: variance %g instead of %g", text, square, kinds[i].variance);
+        if (kinds[i].high > kinds[i].low && (low < kinds[i].low - 1e-7 || high > kinds[i].high + 1e-7))
+            fail_msg("%s: from %g to %g", text, low, high);
+        double width = kinds[i].high - kinds[i].low;
+        if (width > 0 && (low > kinds[i].low + 0.02 * width || high < kinds[i].high - 0.02 * width))
+            fail_msg("%s: only from %g to %g", text, low, high);
+    }
+}
+
+static void permutations(void **state)
+{
+    (void)state;
+    enum { COUNT = 1000 };
+    int64_t a[COUNT], b[COUNT], fixed = 0;
+    bool seen[COUNT] = {false};
+    fit_permutation(1, 1, COUNT, a);
+    fit_permutation(1, 2, COUNT, b);
+    for (int i = 0; i < COUNT; i++) {
+        assert_in_range(a[i], 0, COUNT - 1);
+        assert_false(seen[a[i]]);
+        seen[a[i]] = true;
+        fixed += a[i] == b[i];
+    }
+    assert_true(fixed < 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_tfjs),      cmocka_unit_test(accepted_forms),
+        cmocka_unit_test(refused_forms),         cmocka_unit_test(the_two_networks),
+        cmocka_unit_test(initial_distributions), cmocka_unit_test(permutations),
+    };
+    return cmocka_run_group_tests_name("train_layers", tests, NULL, NULL);
+}
