@@ -80,11 +80,11 @@ static double affordable(budget *b, size_t first, double left)
     for (size_t i = first; i < b->cases->count; i++)
         if (b->cost[i].full > 0 && !b->cost[i].slow) b->order[n++] = b->cost[i];
     qsort(b->order, n, sizeof *b->order, compare);
-    for (size_t i = 0; i < n; i++) {
-        sum += b->order[i].least;
-        if (sum > least_part * left) return i > 0 ? b->order[i - 1].price : 0;
-    }
-    return n > 0 ? b->order[n - 1].price : 0;
+    size_t fit = 0;
+    while (fit < n && (sum += b->order[fit].least) <= least_part * left) fit++;
+    while (fit > 0 && fit < n && b->order[fit - 1].price == b->order[fit].price)
+        fit--; /* equals: all or none */
+    return fit > 0 ? b->order[fit - 1].price : 0;
 }
 
 /* What a row gets when each may have `share` seconds; 0 when its price is above `most`. */
