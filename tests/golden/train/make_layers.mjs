@@ -1,4 +1,4 @@
-// Writes layers.json: outputs, losses, gradients and constrained updates of small Keras models, as TensorFlow.js has
+// Writes layers.json: outputs, losses, gradients and constrained weights of small Keras models, as TensorFlow.js has
 // them. Each model is the very JSON that tests/test_train_layers.c gives to sepbench.
 //
 // To run it again (any folder; nothing but layers.json changes in the repository):
@@ -84,9 +84,14 @@ function loss(m, x, y) {
   return l;
 }
 
-async function run(json, step) {
+async function load(json) {
   const m = await tf.models.modelFromJSON({modelTopology: structuredClone(json)});
-  m.setWeights(m.weights.map((w, i) => weight(i, w.shape)));
+  m.setWeights(m.weights.map((w, i) => weight(i, w.shape))); // applies the constraints
+  return m;
+}
+
+async function run(json) {
+  const m = await load(json);
   const shape = json.config.layers[0].config.batch_input_shape.slice(1), count = IMAGES * shape.reduce((a, b) => a * b, 1);
   const x = tf.tensor(Array.from({length: count}, (_, i) => 2 * noise(77, i)), [IMAGES, ...shape]);
   const y = tf.oneHot(tf.tensor1d([...Array(IMAGES).keys()].map(i => i % CLASSES), 'int32'), CLASSES).toFloat();
@@ -96,15 +101,10 @@ async function run(json, step) {
   out.loss = value.dataSync()[0];
   const padded = json.config.layers.some(l => l.class_name.startsWith('Average') && l.config.padding === 'same');
   if (!padded) out.gradients = m.trainableWeights.map(w => round(grads[w.val.name]));
-  if (step) { // one step of gradient descent, then the constraints
-    m.compile({optimizer: tf.train.sgd(0.5), loss: 'categoricalCrossentropy'});
-    await m.trainOnBatch(x, y);
-    out.after = m.getWeights().map(round);
-  }
   return out;
 }
 
 const results = [];
-for (const c of cases) results.push(await run(c, false));
-for (const c of constrained) results.push(await run(c, true));
+for (const c of cases) results.push(await run(c));
+for (const c of constrained) results.push({model: c, constrained: (await load(c)).getWeights().map(round)});
 console.log(JSON.stringify({tfjs: tf.version.tfjs, images: IMAGES, cases: results}).replaceAll('{"model":', '\n{"model":'));
