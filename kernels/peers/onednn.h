@@ -2,7 +2,7 @@
  * objects (slots), built once. Steps belong to a phase of the contract: pack, enter, execute, leave.
  *
  * A slot knows where its bytes are at run time (a tensor of conv_args, or an offset into packed, scratch,
- * workspace or plan-private memory), so running a phase is: set every slot's handle, execute its steps. A
+ * workspace or plan-private memory), so running a phase is: set the handles that changed, execute its steps. A
  * plan's memory objects carry those handles: one plan runs one call at a time.
  *
  * Builder calls keep the first error and then do nothing, so that a plan reads as the sequence it is. */
@@ -69,6 +69,7 @@ typedef struct {
     conv_plan base;
     dnnl_stream_t stream;
     void *private_memory;
+    char **handle;              /* [ONEDNN_MAX_SLOTS] what each memory object points to by now */
     size_t used[ONEDNN_PLACES]; /* bytes of the places by offset; AT_SCRATCHPAD: the largest */
     int slots, steps;
     onednn_slot slot[ONEDNN_MAX_SLOTS];
