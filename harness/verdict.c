@@ -19,30 +19,34 @@ static bool is_ahead(const report_pair *p)
     return p->outcome == PAIR_FASTER || (p->outcome == PAIR_UNPROVEN && p->speedup > 1);
 }
 
-static void tally_pair(const report_data *data, const report_point *q, const report_pair *p, verdict_tally *t)
+static void add_figure(verdict_figures *f, const report_pair *p)
 {
     double share = p->speedup / p->promised;
+    bool first = f->count++ == 0;
+    f->least = first ? p->speedup : fmin(f->least, p->speedup);
+    f->most = first ? p->speedup : fmax(f->most, p->speedup);
+    f->least_share = first ? share : fmin(f->least_share, share);
+    f->most_share = first ? share : fmax(f->most_share, share);
+    f->log_sum += log(p->speedup);
+}
+
+static void tally_pair(const report_data *data, const report_point *q, const report_pair *p, verdict_tally *t)
+{
+    add_figure(&t->all, p);
+    if (p->outcome != PAIR_UNPROVEN) add_figure(&t->proven, p);
     if (t->count++ == 0) {
-        t->least = t->most = p->speedup;
         t->least_promised = t->most_promised = p->promised;
-        t->least_share = t->most_share = share;
         t->first = t->last = q->ic;
     }
-    t->least = fmin(t->least, p->speedup);
-    t->most = fmax(t->most, p->speedup);
     t->least_promised = fmin(t->least_promised, p->promised);
     t->most_promised = fmax(t->most_promised, p->promised);
-    t->least_share = fmin(t->least_share, share);
-    t->most_share = fmax(t->most_share, share);
     t->first = q->ic < t->first ? q->ic : t->first;
     t->last = q->ic > t->last ? q->ic : t->last;
-    t->log_sum += log(p->speedup);
     t->by_outcome[p->outcome]++;
     t->dense[index_of(data, p->slow)]++;
     t->separable[index_of(data, p->fast)]++;
     if (is_ahead(p)) {
         t->ahead++;
-        t->unproven_ahead += p->outcome == PAIR_UNPROVEN;
         if (t->from == 0) t->from = q->ic;
     } else {
         t->from = 0;
@@ -158,10 +162,11 @@ static char *paragraph(const report_data *data, const report_setting *s, conv_pa
     size_t size;
     FILE *out = open_memstream(&text, &size);
     if (out == NULL) return NULL;
+    const verdict_figures *f = verdict_figures_of(t);
     char mean[16];
     fprintf(out, "%s (%s): ", pass_word(pass), report_setting_name(s, name, sizeof name));
     if (brief) {
-        verdict_range(out, t->least, t->most);
+        verdict_range(out, f->least, f->most);
         fputs(" times as fast; ", out);
         put_where(out, data, s, pass, t);
         fputc('.', out);
@@ -169,17 +174,23 @@ static char *paragraph(const report_data *data, const report_setting *s, conv_pa
         fputs("separable is ", out);
         put_where(out, data, s, pass, t);
         fputs(". It is ", out);
-        verdict_range(out, t->least, t->most);
+        verdict_range(out, f->least, f->most);
         fputs(" times as fast as dense", out);
-        if (t->count > 1) fprintf(out, " (geometric mean %s)", verdict_times(exp(t->log_sum / t->count), mean));
+        if (f->count > 1) fprintf(out, " (geometric mean %s)", verdict_times(exp(f->log_sum / f->count), mean));
         fputs(", each by its best exact implementation: ", out);
         put_owners(out, data, "separable", t->separable, t->count);
         put_owners(out, data, ", dense", t->dense, t->count);
         fputs(". The multiplication count promises ", out);
         verdict_range(out, t->least_promised, t->most_promised);
         fputs(" times; ", out);
-        put_percent_range(out, t->least_share, t->most_share);
+        put_percent_range(out, f->least_share, f->most_share);
         fputs(" of that is realised.", out);
+    }
+    if (t->by_outcome[PAIR_UNPROVEN] > 0) {
+        fputs(" At ", out);
+        put_channels_of(out, data, s, pass, -1, PAIR_UNPROVEN, t->by_outcome[PAIR_UNPROVEN]);
+        fprintf(out, " channels a side has too few repetitions for an interval%s.",
+                t->proven.count > 0 ? ", so they are not among these figures" : "");
     }
     put_missing(out, data, s, pass);
     fclose(out);
@@ -202,7 +213,7 @@ static char *by_implementation(const report_data *data, const report_setting *s,
         else
             fputs(", ", out);
         fprintf(out, "%s ", data->impls[impl].name);
-        verdict_range(out, t.least, t.most);
+        verdict_range(out, verdict_figures_of(&t)->least, verdict_figures_of(&t)->most);
         for (int o = PAIR_SLOWER; o <= PAIR_SAME; o++)
             if (t.by_outcome[o] > 0) {
                 fprintf(out, " (%s at ", o == PAIR_SLOWER ? "slower" : "no measurable difference");

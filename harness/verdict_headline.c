@@ -21,6 +21,19 @@ void verdict_range(FILE *out, double least, double most)
         fprintf(out, "%s to %s", a, b);
 }
 
+const verdict_figures *verdict_figures_of(const verdict_tally *t)
+{
+    return t->proven.count > 0 ? &t->proven : &t->all;
+}
+
+static void add_figures(verdict_figures *sum, const verdict_figures *f)
+{
+    if (f->count == 0) return;
+    sum->least = sum->count == 0 ? f->least : fmin(sum->least, f->least);
+    sum->most = sum->count == 0 ? f->most : fmax(sum->most, f->most);
+    sum->count += f->count;
+}
+
 void verdict_add_tally(verdict_tally *sum, const verdict_tally *t)
 {
     if (t->count == 0) return;
@@ -30,10 +43,9 @@ void verdict_add_tally(verdict_tally *sum, const verdict_tally *t)
     }
     sum->count += t->count;
     sum->ahead += t->ahead;
-    sum->unproven_ahead += t->unproven_ahead;
     for (int o = 0; o < 4; o++) sum->by_outcome[o] += t->by_outcome[o];
-    sum->least = fmin(sum->least, t->least);
-    sum->most = fmax(sum->most, t->most);
+    add_figures(&sum->all, &t->all);
+    add_figures(&sum->proven, &t->proven);
     sum->first = t->first < sum->first ? t->first : sum->first;
     sum->last = t->last > sum->last ? t->last : sum->last;
 }
@@ -96,7 +108,7 @@ char *verdict_headline(const verdict_tally *forward, const verdict_tally *backwa
         if (backward->count > 0) fputs(" backward", out);
         fputs(": ", out);
     }
-    verdict_range(out, all.least, all.most);
+    verdict_range(out, verdict_figures_of(&all)->least, verdict_figures_of(&all)->most);
     fputs(" times as fast as the ordinary one.", out);
     fclose(out);
     return text;

@@ -4,11 +4,17 @@
 
 #include "report.h"
 
+/* Speedups, and their shares of what the multiplications promise. */
+typedef struct {
+    int count;
+    double least, most, log_sum, least_share, most_share;
+} verdict_figures;
+
 /* Dense against separable over the channel counts of one setting and pass. */
 typedef struct {
-    int count, ahead, by_outcome[4], unproven_ahead;
-    double least, most, log_sum;
-    double least_promised, most_promised, least_share, most_share;
+    int count, ahead, by_outcome[4];
+    verdict_figures all, proven; /* of all comparisons; of those where both sides have an interval */
+    double least_promised, most_promised;
     int64_t first, last; /* channels */
     int64_t from;        /* ahead at this channel count and at every larger one; 0: not at the largest */
     int dense[REPORT_MAX_IMPLS], separable[REPORT_MAX_IMPLS]; /* how often whose was the best */
@@ -16,6 +22,8 @@ typedef struct {
 
 /* "0.94", "3.4", "12": times as fast. Returns buffer[16]. */
 char *verdict_times(double value, char *buffer);
+/* Those that a sentence may name: the proven ones where there are any. */
+const verdict_figures *verdict_figures_of(const verdict_tally *t);
 /* "3.4 to 8.0", or "3.4" when both read the same. */
 void verdict_range(FILE *out, double least, double most);
 void verdict_add_tally(verdict_tally *sum, const verdict_tally *t);

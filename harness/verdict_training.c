@@ -69,10 +69,9 @@ static void put_accuracy(verdict *v, const training_model *a, const training_mod
     double difference, low, high;
     if (x.n == 0 || y.n == 0) return;
     if (!welch_interval(y, x, &difference, &low, &high)) {
-        verdict_line(v,
-                     "Test accuracy: %s %.2f%%, %s %.2f%%, from %d and %d run%s: too few for an interval of "
-                     "the difference.",
-                     a->model, x.mean, b->model, y.mean, x.n, y.n, x.n + y.n > 2 ? "s" : " each");
+        verdict_line(
+            v, "Test accuracy: %s %.2f%%, %s %.2f%%; an interval of the difference needs two runs of each.",
+            a->model, x.mean, b->model, y.mean);
         return;
     }
     verdict_line(v,
