@@ -3,9 +3,9 @@
  * are gone before those of the timed calls are made. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "cli.h"
+#include "job.h"
 #include "measure_internal.h"
 #include "stats.h"
 
@@ -137,48 +137,6 @@ void measure_prepare(group *g)
 
 /* ---- buffers */
 
-/* The forward that writes the workspace this plan reads, on zeros where the pass has no such tensor: the
- * figures in a workspace do not change how long reading it takes. */
-static bool fill_workspace(group *g, measure_job *j, conv_error *error)
-{
-    conv_sizes n = conv_problem_sizes(&g->problem);
-    conv_context context = g->context;
-    conv_plan *forward = NULL;
-    void *packed = NULL, *scratch = NULL;
-    float *src = NULL, *dst = buffer_alloc((size_t)n.dst * sizeof *dst),
-          *bias = buffer_alloc((size_t)n.bias * sizeof *bias);
-    conv_args args = conv_tensors_args(&g->tensors);
-    bool ok = false;
-    context.keep_workspace = true;
-    if (dst == NULL || bias == NULL ||
-        conv_plan_create(j->impl, &g->problem, CONV_FORWARD, &context, &forward, error) != CONV_OK)
-        goto done;
-    memset(bias, 0, (size_t)n.bias * sizeof *bias);
-    packed = buffer_alloc(forward->packed_bytes);
-    scratch = buffer_alloc(forward->scratch_bytes);
-    if (args.src == NULL && (args.src = src = buffer_alloc((size_t)n.src * sizeof *src)) != NULL)
-        memset(src, 0, (size_t)n.src * sizeof *src);
-    if (packed == NULL || scratch == NULL || args.src == NULL || args.weights == NULL) goto done;
-    args.dst = dst;
-    args.bias = g->problem.bias ? bias : NULL;
-    args.packed = packed;
-    args.scratch = scratch;
-    args.workspace = j->workspace;
-    ok = conv_pack(forward, args.weights, args.pointwise, packed) == CONV_OK &&
-         conv_enter(forward, &args) == CONV_OK && conv_execute(forward, &args) == CONV_OK &&
-         conv_leave(forward, &args) == CONV_OK;
-done:
-    if (!ok && error->text[0] == '\0')
-        conv_fail(error, CONV_FAILED, "the forward that fills the workspace failed");
-    conv_plan_destroy(forward);
-    buffer_free(packed);
-    buffer_free(scratch);
-    buffer_free(src);
-    buffer_free(dst);
-    buffer_free(bias);
-    return ok;
-}
-
 enum { PACK_TIMES = 3 };
 static const double PACK_LONG = 0.02; /* seconds: measured once */
 
@@ -245,9 +203,11 @@ void measure_ready(group *g, measure_job *j)
     j->args = conv_tensors_args(&g->tensors);
     j->args.packed = j->packed;
     j->args.scratch = g->scratch;
-    j->args.workspace = j->workspace;
-    if (j->workspace != NULL && !fill_workspace(g, j, &error)) {
-        measure_close(j, CASE_FAILED, "%s", error.text);
+    conv_job work = {j->plan, j->packed, NULL, j->workspace};
+    conv_status status = job_prepare(&work, &j->args, &error);
+    j->args.workspace = j->workspace = work.workspace;
+    if (status != CONV_OK) {
+        close_by(j, status, &error);
         return;
     }
     measure_settle(g, j);
