@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <xnnpack.h>
 
 #include "../plan.h"
@@ -29,6 +30,8 @@ typedef struct {
     xnn_operator_t op;
     const float *in; /* set up for; setting up again is only needed when they move */
     float *out;
+    float *span; /* of pack's setup: addresses as long as the input at which nothing lives */
+    size_t span_bytes;
 } operator;
 
 typedef struct {
@@ -123,11 +126,28 @@ static conv_status create_pool(xnnpack_plan *plan, conv_error *err)
 static void destroy(conv_plan *base)
 {
     xnnpack_plan *plan = (xnnpack_plan *)base;
-    for (int i = 0; plan->operators != NULL && i < plan->stages; i++)
+    for (int i = 0; plan->operators != NULL && i < plan->stages; i++) {
         if (plan->operators[i].op != NULL) xnn_delete_operator(plan->operators[i].op);
+        if (plan->operators[i].span != NULL) munmap(plan->operators[i].span, plan->operators[i].span_bytes);
+    }
     if (plan->pool != NULL) pthreadpool_destroy(plan->pool);
     free(plan->operators);
     free(plan);
+}
+
+/* The first setup writes addresses of its input into XNNPACK's indirection buffer; running moves them to the
+ * real input, except those equal to XNNPACK's zero buffer. So the first input's range must hold nothing of
+ * XNNPACK's: it is reserved, without memory behind it. */
+static bool reserve_spans(xnnpack_plan *plan)
+{
+    for (int i = 0; i < plan->stages; i++) {
+        operator* o = & plan->operators[i];
+        o->span_bytes = (size_t)conv_problem_sizes(&plan->stage[i]).src * sizeof(float) + XNN_EXTRA_BYTES;
+        void *span = mmap(NULL, o->span_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (span == MAP_FAILED) return false;
+        o->span = span;
+    }
+    return true;
 }
 
 static conv_status plan_create(const conv_impl *self, const conv_problem *p, conv_pass pass,
@@ -153,7 +173,7 @@ static conv_status plan_create(const conv_impl *self, const conv_problem *p, con
     conv_status status = CONV_OK;
     enum xnn_status started = xnn_initialize(NULL);
     plan->operators = calloc((size_t)plan->stages, sizeof *plan->operators);
-    if (plan->operators == NULL)
+    if (plan->operators == NULL || !reserve_spans(plan))
         status = conv_fail(err, CONV_NO_MEMORY, "xnnpack plan: no memory");
     else if (started != xnn_status_success)
         status = conv_fail(err, CONV_FAILED, "XNNPACK: starting: %s", status_words(started));
@@ -222,10 +242,10 @@ static conv_status pack(const conv_plan *base, const float *weights, const float
             given = staging;
         }
         if (o->op != NULL) xnn_delete_operator(o->op);
-        *o = (operator){0};
+        *o = (operator){.span = o->span, .span_bytes = o->span_bytes};
         enum xnn_status s = create_operator(p, given, &o->op);
         /* The first setup allocates XNNPACK's indirection buffer, which depends on sizes, not on addresses. */
-        if (s == xnn_status_success) s = set_up(plan, i, staging, staging);
+        if (s == xnn_status_success) s = set_up(plan, i, o->span, o->span);
         if (s != xnn_status_success) return finished(s);
     }
     return CONV_OK;
@@ -248,8 +268,8 @@ static conv_status execute(const conv_plan *base, const conv_args *args)
 #define XNNPACK(variant_)                                                                                      \
     {                                                                                                          \
         .name = "xnnpack", .variant = variant_, .summary = "XNNPACK, forward only", .isa = CPU_BASE,           \
-        .peer = true, .own_threads = true, .layouts = 1u << CONV_NHWC, .version = version, .refuse = refuse, .plan = plan_create,   \
-        .pack = pack, .execute = execute, .destroy = destroy                                                   \
+        .peer = true, .own_threads = true, .layouts = 1u << CONV_NHWC, .version = version, .refuse = refuse,   \
+        .plan = plan_create, .pack = pack, .execute = execute, .destroy = destroy                              \
     }
 
 static const conv_impl impls[] = {XNNPACK(CONV_DENSE), XNNPACK(CONV_DEPTHWISE), XNNPACK(CONV_POINTWISE),
