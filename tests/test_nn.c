@@ -1,0 +1,317 @@
+/* kernels/nn: every instruction set's copy against plain double-precision loops. */
+#include "support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../kernels/nn/nn.h"
+#include "train_support.h"
+
+static float *filled(int64_t count, uint32_t stream, double scale)
+{
+    float *x = malloc((size_t)count * sizeof *x);
+    for (int64_t i = 0; i < count; i++) x[i] = (float)(scale * noise(stream, (uint32_t)i));
+    return x;
+}
+
+static void each_copy(void (*check)(const nn_kernels *nn))
+{
+    int ran = 0;
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
+        const nn_kernels *nn = nn_kernels_at((cpu_isa)isa);
+        if (nn == NULL) continue;
+        assert_int_equal(nn->isa, isa);
+        check(nn);
+        ran++;
+    }
+    assert_true(ran > 0);
+    assert_int_equal(nn_kernels_get()->isa, cpu_allowed());
+}
+
+/* ---- activations
+ * --------------------------------------------------------------------------------------------- */
+
+static double activation(nn_activation f, double x)
+{
+    switch (f) {
+    case NN_RELU: return fmax(x, 0);
+    case NN_SIGMOID: return 1 / (1 + exp(-x));
+    case NN_TANH: return tanh(x);
+    case NN_ELU: return x > 0 ? x : expm1(x);
+    case NN_SELU: return 1.0507009873554805 * (x > 0 ? x : 1.6732632423543772 * expm1(x));
+    case NN_SOFTPLUS: return log1p(exp(x));
+    default: return x;
+    }
+}
+
+static void check_activations(const nn_kernels *nn)
+{
+    enum { COUNT = 203 };
+    float *x = filled(COUNT, 1, 20), y[COUNT], dy[COUNT], dx[COUNT];
+    for (int i = 0; i < COUNT; i++) dy[i] = (float)noise(2, (uint32_t)i);
+    for (int f = NN_LINEAR; f < NN_SOFTMAX; f++) {
+        nn->activate((nn_activation)f, 1, COUNT, x, y);
+        nn->activate_backward((nn_activation)f, 1, COUNT, y, dy, dx);
+        for (int i = 0; i < COUNT; i++) {
+            double want = activation((nn_activation)f, x[i]), h = 1e-6;
+            double slope =
+                (activation((nn_activation)f, x[i] + h) - activation((nn_activation)f, x[i] - h)) / (2 * h);
+            if (fabs(y[i] - want) > 2e-6 * (fabs(want) + 1e-3))
+                fail_msg("activation %d of %g: %g, expected %g", f, (double)x[i], (double)y[i], want);
+            if (fabs(dx[i] - slope * dy[i]) > 3e-6)
+                fail_msg("derivative %d at %g: %g, expected %g", f, (double)x[i], (double)dx[i], slope * dy[i]);
+        }
+    }
+    free(x);
+}
+
+static void check_softmax(const nn_kernels *nn)
+{
+    enum { ROWS = 5, CLASSES = 7 };
+    float *x = filled(ROWS * CLASSES, 3, 30), y[ROWS * CLASSES], dx[ROWS * CLASSES], loss[ROWS];
+    uint8_t labels[ROWS] = {0, 6, 3, 2, 5}, correct[ROWS];
+    x[0] = 200; /* must not overflow */
+    nn->softmax_cross_entropy(ROWS, CLASSES, x, labels, 0.5f, loss, correct, y, dx);
+    for (int r = 0; r < ROWS; r++) {
+        double sum = 0, largest = -INFINITY;
+        for (int i = 0; i < CLASSES; i++) largest = fmax(largest, x[r * CLASSES + i]);
+        for (int i = 0; i < CLASSES; i++) sum += exp(x[r * CLASSES + i] - largest);
+        assert_float_equal(loss[r], log(sum) + largest - x[r * CLASSES + labels[r]], 1e-4);
+        assert_int_equal(correct[r], x[r * CLASSES + labels[r]] == largest);
+        for (int i = 0; i < CLASSES; i++) {
+            double p = exp(x[r * CLASSES + i] - largest) / sum;
+            assert_float_equal(y[r * CLASSES + i], p, 1e-6);
+            assert_float_equal(dx[r * CLASSES + i], 0.5 * (p - (i == labels[r])), 1e-6);
+        }
+    }
+    free(x);
+}
+
+/* ---- pooling
+ * ------------------------------------------------------------------------------------------------- */
+
+/* Everything max and average pooling promise, one element at a time. */
+static void check_pool(const nn_kernels *nn, const nn_pool *p, bool drop)
+{
+    enum { IMAGES = 2 };
+    int64_t c = p->channels, in = p->in_h * p->in_w * c, out = p->out_h * p->out_w * c,
+            words = nn_dropout_words(out);
+    float *x = filled(IMAGES * in, 4, 2), *dy = filled(IMAGES * out, 5, 2);
+    float *y = malloc((size_t)(IMAGES * out) * 4), *a = malloc((size_t)(IMAGES * out) * 4);
+    float *dx = malloc((size_t)(IMAGES * in) * 4), *da = malloc((size_t)(IMAGES * in) * 4);
+    double *want = calloc((size_t)(IMAGES * in), sizeof *want),
+           *want_a = calloc((size_t)(IMAGES * in), sizeof *want_a);
+    uint8_t *argmax = malloc((size_t)(IMAGES * out));
+    uint64_t *bits = malloc((size_t)(IMAGES * words) * 8);
+    nn_dropout d = {.key = 7, .tag = 1, .step = 2, .rate = 16384};
+    float scale = drop ? nn_dropout_scale(&d) : 1;
+    nn->dropout_bits(&d, 0, IMAGES, out, bits);
+    memset(dx, 0xff, (size_t)(IMAGES * in) * 4);
+    memset(da, 0xff, (size_t)(IMAGES * in) * 4);
+    nn->max_pool(p, IMAGES, x, drop ? bits : NULL, scale, y, argmax);
+    nn->max_pool_backward(p, IMAGES, dy, argmax, scale, dx);
+    nn->average_pool(p, IMAGES, x, a);
+    nn->average_pool_backward(p, IMAGES, dy, da);
+    for (int64_t i = 0; i < IMAGES * out; i++) {
+        int64_t n = i / out, ch = i % c, ow = i / c % p->out_w, oh = i / c / p->out_w % p->out_h, taps = 0,
+                at = -1;
+        double best = -INFINITY, sum = 0;
+        for (int pass = 0; pass < 2; pass++)
+            for (int64_t kh = 0; kh < p->pool_h; kh++)
+                for (int64_t kw = 0; kw < p->pool_w; kw++) {
+                    int64_t h = oh * p->stride_h - p->pad_top + kh, w = ow * p->stride_w - p->pad_left + kw;
+                    if (h < 0 || h >= p->in_h || w < 0 || w >= p->in_w) continue;
+                    int64_t k = n * in + (h * p->in_w + w) * c + ch;
+                    if (pass == 1) {
+                        want_a[k] += (double)dy[i] / (double)taps;
+                        continue;
+                    }
+                    taps++;
+                    sum += x[k];
+                    if (x[k] > best) {
+                        best = x[k];
+                        at = k;
+                    }
+                }
+        bool keep =
+            !(p->relu && best <= 0) && (!drop || (bits[n * words + i % out / 64] >> (i % out % 64) & 1));
+        assert_float_equal(y[i], keep ? best * scale : 0, 1e-6);
+        assert_float_equal(a[i], sum / (double)taps, 1e-6);
+        if (keep) want[at] += (double)dy[i] * scale;
+    }
+    for (int64_t i = 0; i < IMAGES * in; i++) {
+        assert_float_equal(dx[i], want[i], 1e-5);
+        assert_float_equal(da[i], want_a[i], 1e-5);
+    }
+    free(x), free(dy), free(y), free(a), free(dx), free(da), free(want), free(want_a), free(argmax), free(bits);
+}
+
+static void check_pooling(const nn_kernels *nn)
+{
+    static const int64_t channels[] = {1, 3, 4, 8, 15, 16, 17, 32, 37};
+    static const nn_pool shapes[] = {
+        {.in_h = 6, .in_w = 8, .out_h = 3, .out_w = 4, .pool_h = 2, .pool_w = 2, .stride_h = 2, .stride_w = 2},
+        {.in_h = 7, .in_w = 5, .out_h = 3, .out_w = 2, .pool_h = 2, .pool_w = 2, .stride_h = 2, .stride_w = 2},
+        {.in_h = 7, .in_w = 5, .out_h = 4, .out_w = 3, .pool_h = 2, .pool_w = 2, .stride_h = 2, .stride_w = 2},
+        {.in_h = 7,
+         .in_w = 6,
+         .out_h = 7,
+         .out_w = 6,
+         .pool_h = 3,
+         .pool_w = 3,
+         .stride_h = 1,
+         .stride_w = 1,
+         .pad_top = 1,
+         .pad_left = 1},
+        {.in_h = 9, .in_w = 7, .out_h = 3, .out_w = 3, .pool_h = 2, .pool_w = 1, .stride_h = 3, .stride_w = 3},
+        {.in_h = 5,
+         .in_w = 5,
+         .out_h = 2,
+         .out_w = 3,
+         .pool_h = 3,
+         .pool_w = 4,
+         .stride_h = 2,
+         .stride_w = 2,
+         .pad_left = 1},
+        {.in_h = 1, .in_w = 9, .out_h = 1, .out_w = 4, .pool_h = 1, .pool_w = 2, .stride_h = 1, .stride_w = 2},
+    };
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (size_t k = 0; k < sizeof channels / sizeof *channels; k++)
+            for (int flags = 0; flags < 4; flags++) {
+                nn_pool p = shapes[s];
+                p.channels = channels[k];
+                p.relu = flags & 1;
+                check_pool(nn, &p, flags & 2);
+            }
+}
+
+/* ---- dropout
+ * ------------------------------------------------------------------------------------------------- */
+
+static void check_dropout(const nn_kernels *nn)
+{
+    static const double rates[] = {0.25, 0.5, 0.1, 0.75, 0.3333, 0.9};
+    enum { ROWS = 40, COLUMNS = 1000 };
+    int64_t words = nn_dropout_words(COLUMNS);
+    uint64_t *bits = malloc((size_t)(ROWS * words) * 8), *other = malloc((size_t)(ROWS * words) * 8);
+    float *x = filled(ROWS * COLUMNS, 6, 2), *y = malloc((size_t)(ROWS * COLUMNS) * 4);
+    for (size_t k = 0; k < sizeof rates / sizeof *rates; k++) {
+        nn_dropout d = {.key = 5, .tag = 3, .step = 9, .rate = (uint32_t)lround(rates[k] * 65536)};
+        nn->dropout_bits(&d, 0, ROWS, COLUMNS, bits);
+        nn_kernels_at(CPU_BASE)->dropout_bits(&d, 0, ROWS, COLUMNS, other);
+        assert_memory_equal(bits, other, (size_t)(ROWS * words) * 8); /* the same for any instruction set */
+        nn->dropout_bits(&d, 17, 3, COLUMNS, other);
+        assert_memory_equal(bits + 17 * words, other, (size_t)(3 * words) * 8); /* and any slicing */
+        nn->dropout(ROWS, COLUMNS, bits, nn_dropout_scale(&d), x, y);
+        int64_t kept = 0, together = 0, again = 0;
+        for (int i = 0; i < ROWS * COLUMNS; i++) {
+            bool keep = bits[i / COLUMNS * words + i % COLUMNS / 64] >> (i % COLUMNS % 64) & 1;
+            bool next = i % COLUMNS + 1 < COLUMNS &&
+                        (bits[i / COLUMNS * words + (i % COLUMNS + 1) / 64] >> ((i % COLUMNS + 1) % 64) & 1);
+            assert_float_equal(y[i], keep ? x[i] / (1 - rates[k]) : 0, 1e-3);
+            kept += keep;
+            together += keep && next;
+        }
+        double n = ROWS * COLUMNS, q = 1 - rates[k];
+        assert_true(fabs((double)kept - n * q) < 5 * sqrt(n * q * rates[k]));
+        assert_true(fabs((double)together - n * q * q) < 6 * sqrt(n * q * q) + ROWS);
+        d.step++;
+        nn->dropout_bits(&d, 0, ROWS, COLUMNS, other);
+        for (int64_t i = 0; i < ROWS * words; i++) again += bits[i] == other[i];
+        assert_true(again < ROWS * words / 10);
+    }
+    free(bits), free(other), free(x), free(y);
+}
+
+/* ---- optimizers, sums, pixels
+ * ---------------------------------------------------------------------------------- */
+
+static void check_optimizers(const nn_kernels *nn)
+{
+    enum { COUNT = 133, STEPS = 3 };
+    const nn_rates r = {.learning_rate = 0.01f,
+                        .beta_1 = 0.9f,
+                        .beta_2 = 0.999f,
+                        .epsilon = 1e-7f,
+                        .momentum = 0.9f,
+                        .nesterov = true,
+                        .rho = 0.9f};
+    float *start = filled(COUNT, 7, 2);
+    for (int kind = 0; kind < 4; kind++) {
+        nn_rates rates = r;
+        rates.nesterov = kind == 1;
+        float w[COUNT], m[COUNT] = {0}, v[COUNT] = {0};
+        double dw[COUNT], dm[COUNT] = {0}, dv[COUNT] = {0};
+        memcpy(w, start, sizeof w);
+        for (int i = 0; i < COUNT; i++) dw[i] = w[i];
+        for (int t = 0; t < STEPS; t++) {
+            float *g = filled(COUNT, (uint32_t)(10 + t), 1);
+            if (kind == 0) nn->adam(COUNT, &rates, g, w, m, v);
+            if (kind == 1 || kind == 2) nn->sgd(COUNT, &rates, g, w, m);
+            if (kind == 3) nn->rmsprop(COUNT, &rates, g, w, m);
+            for (int i = 0; i < COUNT; i++) {
+                if (kind == 0) {
+                    dm[i] = 0.9 * dm[i] + 0.1 * g[i];
+                    dv[i] = 0.999 * dv[i] + 0.001 * g[i] * g[i];
+                    dw[i] -= 0.01 * dm[i] / (sqrt(dv[i]) + 1e-7);
+                } else if (kind == 3) {
+                    dm[i] = 0.9 * dm[i] + 0.1 * g[i] * g[i];
+                    dw[i] -= 0.01 * g[i] / (sqrt(dm[i]) + 1e-7);
+                } else {
+                    dm[i] = 0.9 * dm[i] - 0.01 * g[i];
+                    dw[i] += kind == 1 ? 0.9 * dm[i] - 0.01 * g[i] : dm[i];
+                }
+            }
+            free(g);
+        }
+        for (int i = 0; i < COUNT; i++) assert_float_equal(w[i], dw[i], 2e-5 * (1 + fabs(dw[i])));
+    }
+    free(start);
+}
+
+static void check_sums(const nn_kernels *nn)
+{
+    enum { COUNT = 131, CHUNKS = 5, STRIDE = 160 };
+    float *parts = filled(CHUNKS * STRIDE, 8, 1), g[COUNT], y[256];
+    nn->sum_chunks(COUNT, CHUNKS, STRIDE, parts, g);
+    double absolute = 0, square = 0;
+    for (int i = 0; i < COUNT; i++) {
+        double sum = 0;
+        for (int c = 0; c < CHUNKS; c++) sum += parts[c * STRIDE + i];
+        assert_float_equal(g[i], sum, 1e-6);
+        absolute += fabs(parts[i]);
+        square += (double)parts[i] * parts[i];
+    }
+    float before = g[3];
+    assert_float_equal(nn->penalty(COUNT, 0.5f, 0.25f, 2, parts, g), 2 * (0.5 * absolute + 0.25 * square),
+                       1e-3);
+    assert_float_equal(g[3] - before, 2 * (0.5 * (parts[3] > 0 ? 1 : -1) + 2 * 0.25 * parts[3]), 1e-6);
+    uint8_t pixels[256];
+    for (int i = 0; i < 256; i++) pixels[i] = (uint8_t)i;
+    nn->scale_pixels(256, pixels, y);
+    for (int i = 0; i < 256; i++) assert_true(y[i] == (float)i / 255.0f);
+    free(parts);
+}
+
+#define TEST(name)                                                                                             \
+    static void name(void **state)                                                                             \
+    {                                                                                                          \
+        (void)state;                                                                                           \
+        each_copy(check_##name);                                                                               \
+    }
+TEST(activations)
+TEST(softmax)
+TEST(pooling)
+TEST(dropout)
+TEST(optimizers)
+TEST(sums)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(activations), cmocka_unit_test(softmax),
+                                       cmocka_unit_test(pooling),     cmocka_unit_test(dropout),
+                                       cmocka_unit_test(optimizers),  cmocka_unit_test(sums)};
+    return cmocka_run_group_tests_name("nn", tests, NULL, NULL);
+}
