@@ -14,8 +14,15 @@ static void put_verdict(FILE *out, const report_page *page)
     report_escape(out, v->headline);
     fputs("</p>\n", out);
     for (size_t i = 0; i < v->count; i++) {
-        fputs("<p>", out);
-        report_escape(out, v->lines[i]);
+        char subject[64]; /* "Forward", "Test accuracy": what the paragraph is about */
+        size_t length = strcspn(v->lines[i], "(,:");
+        while (length > 0 && v->lines[i][length - 1] == ' ') length--;
+        length = length < sizeof subject ? length : 0;
+        snprintf(subject, sizeof subject, "%.*s", (int)length, v->lines[i]);
+        fputs("<p><b>", out);
+        report_escape(out, subject);
+        fputs("</b>", out);
+        report_escape(out, v->lines[i] + length);
         fputs("</p>\n", out);
     }
     if (v->caution_count == 0) return;

@@ -64,6 +64,7 @@ bool training_plots(const report_data *data, FILE *script, bool (*keep)(chart *c
         c.y.ticks = curves[k].ticks;
         for (size_t i = 0; i < t->count; i++) {
             char name[160];
+            if (t->models[i].peer) continue; /* a yardstick of time */
             chart_add_line(&c, training_name(t, &t->models[i], name), colors[i % 4], 1 + (int)(i / 4) % 3, 1.8,
                            true);
             add_curve(&c, &curves[k], &t->models[i]);
@@ -111,7 +112,7 @@ static void put_seconds_to(FILE *out, const training_model *m, int level)
             n++;
         }
     if (n == 0) {
-        fputs("<td class=\"even\">not reached</td>", out);
+        fputs(m->peer ? "<td>&ndash;</td>" : "<td class=\"even\">not reached</td>", out);
         return;
     }
     fprintf(out, "<td>%s", report_time(sum / (double)n * 1e9, text));
@@ -127,8 +128,9 @@ static void put_model(FILE *out, const training_model *m, double slowest)
     report_escape(out, m->model);
     fputs("<small>", out);
     report_escape(out, m->impl);
-    fprintf(out, ", batch %d<br>%zu run%s of %zu epochs</small></td><td class=\"main\">%s<small>", m->batch,
-            m->count, m->count == 1 ? "" : "s", m->count > 0 ? m->runs[0].count : 0,
+    if (m->batch > 0) fprintf(out, ", batch %d", m->batch);
+    fprintf(out, "<br>%zu run%s of %zu epochs</small></td><td class=\"main\">%s<small>", m->count,
+            m->count == 1 ? "" : "s", m->count > 0 ? m->runs[0].count : 0,
             report_time(time.median * 1e9, text));
     if (isnan(time.low))
         fprintf(out, "median of %zu", time.epochs);

@@ -28,7 +28,8 @@ typedef struct {
 /* All runs of one model with one implementation. */
 typedef struct {
     char dir[4096], model[64], impl[64];
-    int threads, batch;
+    bool peer;          /* another program: only its loss and epoch times are known */
+    int threads, batch; /* batch 0: not known */
     training_run *runs;
     size_t count;
     training_operation *profile;
@@ -40,7 +41,8 @@ struct report_training {
     size_t count;
 };
 
-/* Appends what the folder holds. False with err naming file and line. */
+/* Appends what the folder holds, PyTorch's torch.csv (bench/peers/train_torch.py) included. False with err
+ * naming file and line. */
 bool training_load(const char *dir, report_training *t, conv_error *err);
 /* Whether the folder holds a training: it has a runs.csv. */
 bool training_is(const char *dir);

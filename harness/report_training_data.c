@@ -159,6 +159,48 @@ static bool load_run(report_training *t, const char *dir, const table *runs, con
     return fine && (access(path, R_OK) != 0 || load_history(path, r, err));
 }
 
+/* model, impl, layout, threads, epoch, loss, accuracy, epoch_s: one line per epoch of each model and layout. */
+static bool add_torch_epoch(report_training *t, const char *dir, const table *rows, conv_error *err)
+{
+    char impl[64];
+    snprintf(impl, sizeof impl, "%s %s", text_of(rows, "impl"), text_of(rows, "layout"));
+    training_model *m = t->count > 0 ? &t->models[t->count - 1] : NULL; /* its epochs are adjacent */
+    if (m == NULL || !m->peer || strcmp(m->model, text_of(rows, "model")) != 0 || strcmp(m->impl, impl) != 0) {
+        double threads;
+        if (!number_of(rows, "threads", &threads, err)) return false;
+        m = extend((void **)&t->models, &t->count, sizeof *t->models);
+        training_run *run = m != NULL ? extend((void **)&m->runs, &m->count, sizeof *m->runs) : NULL;
+        if (run == NULL) return false;
+        snprintf(m->dir, sizeof m->dir, "%s", dir);
+        snprintf(m->model, sizeof m->model, "%s", text_of(rows, "model"));
+        snprintf(m->impl, sizeof m->impl, "%s", impl);
+        m->peer = true;
+        m->threads = threads > 0 ? (int)threads : 0;
+        run->run = 1;
+        run->test_loss = run->test_accuracy = run->images_per_s = NAN;
+        for (int i = 0; i < TRAINING_LEVELS; i++) run->seconds_to[i] = NAN;
+    }
+    training_run *run = &m->runs[0];
+    training_epoch *e = extend((void **)&run->history, &run->count, sizeof *run->history);
+    if (e == NULL) return false;
+    e->val_loss = e->val_accuracy = NAN;
+    return number_of(rows, "epoch", &e->epoch, err) && number_of(rows, "loss", &e->loss, err) &&
+           number_of(rows, "accuracy", &e->accuracy, err) && number_of(rows, "epoch_s", &e->seconds, err);
+}
+
+static bool load_torch(const char *dir, report_training *t, conv_error *err)
+{
+    char path[4352];
+    table rows;
+    snprintf(path, sizeof path, "%s/torch.csv", dir);
+    if (access(path, R_OK) != 0) return true; /* optional */
+    if (!table_open(&rows, path, err)) return false;
+    bool fine = true;
+    while (fine && csv_next(&rows.reader)) fine = add_torch_epoch(t, dir, &rows, err);
+    table_close(&rows);
+    return fine;
+}
+
 bool training_is(const char *dir)
 {
     char path[4352];
@@ -176,7 +218,7 @@ bool training_load(const char *dir, report_training *t, conv_error *err)
     bool fine = true;
     while (fine && csv_next(&runs.reader)) fine = load_run(t, dir, &runs, err);
     table_close(&runs);
-    return fine;
+    return fine && load_torch(dir, t, err);
 }
 
 void training_free(report_training *t)
@@ -216,7 +258,7 @@ char *training_name(const report_training *t, const training_model *m, char *buf
 {
     bool alone = true;
     for (size_t i = 0; i < t->count; i++)
-        alone = alone && (&t->models[i] == m || strcmp(t->models[i].model, m->model) != 0);
+        alone = alone && (&t->models[i] == m || t->models[i].peer || strcmp(t->models[i].model, m->model) != 0);
     snprintf(buffer, 160, "%s%s%s", m->model, alone ? "" : ", ", alone ? "" : m->impl);
     return buffer;
 }

@@ -89,7 +89,7 @@ static const training_model *find(const report_training *t, const char *model, c
 {
     for (size_t i = 0; i < t->count; i++) {
         const training_model *m = &t->models[i];
-        if (strcmp(m->model, model) != 0 || m == like) continue;
+        if (strcmp(m->model, model) != 0 || m == like || m->peer) continue;
         if (like == NULL ||
             (strcmp(m->impl, like->impl) == 0 && m->threads == like->threads && m->batch == like->batch))
             return m;
@@ -102,15 +102,39 @@ static bool find_pair(const report_training *t, const training_model **a, const 
 {
     for (size_t i = 0; i < t->count; i++) {
         *a = &t->models[i];
-        if (strcmp((*a)->model, "conv") == 0 && (*b = find(t, "separable", *a)) != NULL) return true;
+        if (strcmp((*a)->model, "conv") == 0 && !(*a)->peer && (*b = find(t, "separable", *a)) != NULL)
+            return true;
     }
     for (size_t i = 0; i < t->count; i++)
         for (size_t k = i + 1; k < t->count; k++) {
             *a = &t->models[i];
             *b = find(t, t->models[k].model, *a);
-            if (*b != NULL && strcmp((*a)->model, (*b)->model) != 0) return true;
+            if (*b != NULL && !(*a)->peer && strcmp((*a)->model, (*b)->model) != 0) return true;
         }
     return false;
+}
+
+/* Ours against another program's better way, for each model that both trained. */
+static void put_peers(const report_training *t, verdict *v)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const training_model *ours = &t->models[i], *peer = NULL;
+        for (size_t k = 0; k < t->count && !ours->peer; k++) {
+            const training_model *m = &t->models[k];
+            if (!m->peer || strcmp(m->model, ours->model) != 0 || strcmp(m->dir, ours->dir) != 0) continue;
+            if (peer == NULL || training_epoch_time(m).median < training_epoch_time(peer).median) peer = m;
+        }
+        if (peer == NULL) continue;
+        training_time us = training_epoch_time(ours), them = training_epoch_time(peer);
+        char first[24], second[24];
+        verdict_line(v,
+                     "Against %s (its better layout), the %s network: an epoch takes %s here and %s there, "
+                     "%.2f times as fast "
+                     "(medians of %zu and %zu epochs; %d and %d threads).",
+                     peer->impl, ours->model, report_time(us.median * 1e9, first),
+                     report_time(them.median * 1e9, second), them.median / us.median, us.epochs, them.epochs,
+                     ours->threads, peer->threads);
+    }
 }
 
 void verdict_training(const report_data *data, verdict *v)
@@ -125,5 +149,6 @@ void verdict_training(const report_data *data, verdict *v)
         return;
     }
     put_epochs(v, a, b);
+    put_peers(data->training, v);
     put_accuracy(v, a, b);
 }

@@ -342,8 +342,8 @@ static void test_map_and_networks(void **state)
     assert_int_equal(report(store(&m, "map"), NULL, out), EXIT_FINE);
     char *page = slurp(out, "index.html");
     assert_non_null(strstr(page, "Where it breaks even"));
-    assert_non_null(strstr(page, "resnet50 forward, batch 2, 2 threads: its convolutions take 6.50 ms"));
-    assert_non_null(strstr(page, "other forward, batch 2, 2 threads: its convolutions take 2.00 ms"));
+    assert_non_null(strstr(page, "<b>resnet50 forward</b>, batch 2, 2 threads: its convolutions take 6.50 ms"));
+    assert_non_null(strstr(page, "<b>other forward</b>, batch 2, 2 threads: its convolutions take 2.00 ms"));
     assert_non_null(strstr(page, "only 1 of 2 layers"));
     free(page);
 }
@@ -432,6 +432,14 @@ static void test_training(void **state)
     assert_null(strstr(page, "Dense against separable"));
     free(page);
     free(slurp(out, "training-accuracy.svg"));
+    put_file(
+        dir, "torch.csv",
+        "model,impl,layout,threads,epoch,loss,accuracy,epoch_s,images_per_s\n"
+        "conv,torch,channels_first,2,1,0.3,0.9,21,2000\nconv,torch,channels_last,2,1,0.3,0.9,20.09,2000\n");
+    assert_int_equal(report(dir, NULL, out), EXIT_FINE);
+    page = slurp(out, "index.html");
+    assert_non_null(strstr(page, "an epoch takes 5.02 s here and 20.1 s there, 4.00 times as fast"));
+    free(page);
     put_training(dir, 5.001);
     assert_int_equal(report(dir, NULL, out), EXIT_FINE);
     page = slurp(out, "index.html");
