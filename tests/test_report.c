@@ -491,12 +491,13 @@ static void test_without_gnuplot(void **state)
     made m = {0};
     add_case(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx2", 100, 9);
     const char *dir = store(&m, "nogp");
-    char out[256], *path = strdup(getenv("PATH") != NULL ? getenv("PATH") : "/usr/bin:/bin");
+    const char *was = getenv("PATH");
+    char out[256], path[4096];
+    snprintf(path, sizeof path, "%s", was != NULL ? was : "/usr/bin:/bin");
     snprintf(out, sizeof out, "%s/nogp-out", folder);
     setenv("PATH", "/nowhere", 1);
     assert_int_equal(report(dir, NULL, out), EXIT_USAGE);
     setenv("PATH", path, 1);
-    free(path);
 }
 
 static int make_folder(void **state)
