@@ -12,7 +12,7 @@ enum { FEW_GROUPS = 24, MOST_IMPLS = 64 };
 char *bench_group_name(const record_row *row, char *buffer)
 {
     record_row any = *row;
-    strcpy(any.impl, "*");
+    snprintf(any.impl, sizeof any.impl, "*");
     record_case_name(&any, buffer);
     const struct {
         const char *text;
@@ -54,7 +54,7 @@ static size_t list_groups(const record_row *rows, size_t count, group *groups)
         while (g < found && strcmp(groups[g].name, name) != 0) g++;
         if (g == found) {
             groups[found] = (group){.first = &rows[i]};
-            strcpy(groups[found++].name, name);
+            snprintf(groups[found++].name, sizeof name, "%s", name);
         }
         if (rows[i].status != CASE_OK) continue;
         groups[g].timed++;

@@ -56,7 +56,8 @@ static void estimate(budget *b, size_t first)
         c->bytes = (double)conv_bytes_min(&row->problem, row->pass);
         c->fixed = 2 * least - measure_estimate(row, &two);
         c->least = least + b->per_byte * c->bytes;
-        c->price = c->least * (1 + select_rank(row->problem.variant, row->pass));
+        double rank = 1 + select_rank(row->problem.variant, row->pass);
+        c->price = c->least * rank * rank;
         c->full = (full > least ? full : least) + b->per_byte * c->bytes;
     }
     for (size_t i = first, end; i < b->cases->count; i = end) {

@@ -81,7 +81,7 @@ static bool next_line(const char **at, const char *end, char **line, size_t *roo
     if (*at >= end) return false;
     const char *feed = memchr(*at, '\n', (size_t)(end - *at));
     size_t length = (size_t)((feed ? feed : end) - *at);
-    if (length + 1 > *room) {
+    if (*line == NULL || length + 1 > *room) {
         char *grown = realloc(*line, length + 1);
         if (grown == NULL) return false;
         *line = grown;

@@ -240,14 +240,13 @@ int suite_add(suite_list *list, const char *name, const suite_axes *axes)
     if (file != NULL) return suite_add_embedded(list, name, file, axes);
     char known[512] = "";
     int length;
-    for (size_t i = 0; i < SUITES; i++) {
-        strcat(known, suites[i].name);
-        if (i + 1 < SUITES) strcat(known, ", ");
-    }
+    size_t used = 0;
+    for (size_t i = 0; i < SUITES; i++)
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", suites[i].name);
     for (const embedded_file *f = embedded_files; f->path != NULL; f++) {
         const char *other = other_suite(f, &length);
-        size_t used = strlen(known);
-        if (other != NULL) snprintf(known + used, sizeof known - used, ", %.*s", length, other);
+        if (other != NULL && used < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, ", %.*s", length, other);
     }
     return cli_error("unknown suite '%s': %s; or --shapes FILE", name, known);
 }

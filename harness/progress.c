@@ -18,7 +18,7 @@ static double now(void)
 char *progress_time(double seconds, char *buffer)
 {
     if (!(seconds < 360000)) {
-        strcpy(buffer, "days");
+        snprintf(buffer, 16, "days");
         return buffer;
     }
     int s = (int)(seconds + 0.5);

@@ -127,10 +127,7 @@ static bool parse_field(const record_column *c, const char *text, record_row *ro
     case COLUMN_CASE:
     case COLUMN_REPRO:
     case COLUMN_DERIVED: return true;
-    case COLUMN_TEXT:
-        if (strlen(text) >= c->size) return false;
-        strcpy(at, text);
-        return true;
+    case COLUMN_TEXT: return (size_t)snprintf(at, c->size, "%s", text) < c->size;
     case COLUMN_SIZE: return parse_signed(text, at);
     case COLUMN_COUNT:
         if (*text != '\0' && !parse_signed(text, &whole)) return false;
@@ -277,12 +274,11 @@ bool record_load(const char *dir, record_run *run, conv_error *err)
     run->run = record_read_run(run->dir, err);
     if (run->run == NULL) return false;
     const char *id = json_string_value(json_object_get(run->run, "run_id"));
-    if (id == NULL || strlen(id) >= sizeof run->run_id) {
+    if (id == NULL || (size_t)snprintf(run->run_id, sizeof run->run_id, "%s", id) >= sizeof run->run_id) {
         conv_fail(err, CONV_INVALID, "%.200s/run.json: no run_id", run->dir);
         record_free(run);
         return false;
     }
-    strcpy(run->run_id, id);
     if (load_rows(run, err)) return true;
     record_free(run);
     return false;

@@ -115,10 +115,11 @@ static int compare_cases(const void *a, const void *b)
 
 static known_case *make_case(const char *name, bool final)
 {
-    known_case *k = malloc(sizeof *k + strlen(name) + 1);
+    size_t size = strlen(name) + 1;
+    known_case *k = malloc(sizeof *k + size);
     if (k != NULL) {
         k->final = final;
-        strcpy(k->name, name);
+        memcpy(k->name, name, size);
     }
     return k;
 }
