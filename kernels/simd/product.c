@@ -132,7 +132,8 @@ conv_status product_plan(const conv_problem *p, bool backward, const conv_contex
         if (status != CONV_OK) return status;
         out->units[i] = out->table[i].tiles * out->panels * out->groups;
     }
-    size_t zero_bytes = (size_t)round_up(out->k, 16) * sizeof(float); /* aligned_alloc: whole lines of 64 bytes */
+    size_t zero_bytes =
+        (size_t)round_up(out->k, 16) * sizeof(float); /* aligned_alloc: whole lines of 64 bytes */
     out->zeros = aligned_alloc(64, zero_bytes);
     if (out->zeros == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a row of zeros");
     memset(out->zeros, 0, zero_bytes);
