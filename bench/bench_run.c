@@ -200,12 +200,29 @@ static void run_groups(bench *b)
 
 /* ---- the end ---------------------------------------------------------------------------------------- */
 
+/* Somebody else on the cores is the commonest cause of a wrong conclusion, so the run says how much there was.
+ */
+static void note_disturbance(bench *b)
+{
+    const measure_session s = measure_session_so_far();
+    char text[160];
+    json_object_set_new(
+        b->run, "samples",
+        json_pack("{s:I, s:I}", "taken", (json_int_t)s.samples, "disturbed", (json_int_t)s.disturbed));
+    if (10 * s.disturbed <= s.samples) return;
+    snprintf(text, sizeof text,
+             "%lld of %lld repetitions waited for cores that other programs used: times are high",
+             (long long)s.disturbed, (long long)s.samples);
+    warn(b, text);
+}
+
 static int finish(bench *b)
 {
     char path[4200], time[32];
     conv_error *err = &b->write_error;
     bool stopped = err->text[0] != '\0';
     progress_clear(&b->progress);
+    note_disturbance(b);
     json_object_set_new(b->run, "status",
                         json_string(stopped             ? "failed"
                                     : cli_interrupted() ? "interrupted"

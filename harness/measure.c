@@ -1,14 +1,10 @@
 /* One group: prepare, calibrate, repeat in random order, summarise. */
 #include "measure.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "measure_internal.h"
@@ -63,38 +59,6 @@ static void call_evict(void *ctx)
     if (!j->skip_call) evict_now(&j->evict, j->plan->context.threads);
 }
 
-/* Whether a thread of this process other than the caller is running. By state, not by CPU time: the kernel adds
- * up the time of a running thread only at its ticks. */
-static bool others_run(void)
-{
-    char path[64], stat[512];
-    bool running = false;
-    DIR *tasks = opendir("/proc/self/task");
-    for (struct dirent *d; tasks != NULL && !running && (d = readdir(tasks)) != NULL;) {
-        if (d->d_name[0] == '.' || strtol(d->d_name, NULL, 10) == gettid()) continue;
-        snprintf(path, sizeof path, "/proc/self/task/%.16s/stat", d->d_name);
-        FILE *f = fopen(path, "r");
-        const char *name_end = f != NULL && fgets(stat, sizeof stat, f) != NULL ? strrchr(stat, ')') : NULL;
-        running =
-            name_end != NULL && name_end[1] == ' ' && name_end[2] == 'R'; /* proc(5): "pid (name) state" */
-        if (f != NULL) fclose(f);
-    }
-    if (tasks != NULL) closedir(tasks);
-    return running;
-}
-
-/* After its last work a pool's workers spin for a while (libgomp's 4 ms, pthreadpool's 12 ms), on the very
- * cores to which the other pool's workers are bound, and would take half of them from whoever is timed next. So
- * between pools this waits until they sleep. */
-void measure_settle(group *g, const measure_job *j)
-{
-    enum { LOOKS = 200 };
-    const struct timespec pause = {.tv_nsec = 250000};
-    if (g->own_threads == j->impl->own_threads) return;
-    g->own_threads = j->impl->own_threads;
-    for (int i = 0; i < LOOKS && others_run(); i++) nanosleep(&pause, NULL);
-}
-
 /* Seconds of one call, to choose iterations by: verification's single call when that was long, else a few. */
 static void calibrate(group *g, measure_job *j)
 {
@@ -122,6 +86,7 @@ static void take_sample(group *g, measure_job *j)
     const measure_loop loop = {call_once, g->cold ? call_evict : NULL, j};
     j->skip_call = budget_skips_warmup(j->call_seconds);
     measure_settle(g, j);
+    double waited = quiet_waited(), start = machine_now();
     double ns = g->run(g->runner, name, &loop, j->iterations, j->samples);
     if (!(ns > 0) || j->status != CONV_OK) {
         measure_close(j, CASE_FAILED, "%s",
@@ -129,6 +94,7 @@ static void take_sample(group *g, measure_job *j)
         return;
     }
     j->sample[j->samples++] = ns;
+    quiet_count(quiet_waited() - waited, (machine_now() - start) * g->threads);
     if (g->sink->on_sample != NULL) g->sink->on_sample(g->sink->ctx, j->row, j->samples - 1, j->iterations, ns);
 }
 

@@ -47,4 +47,11 @@ int measure_group(record_row *rows, int count, const measure_options *options, c
  * a speed per implementation, corrected by what this session has measured so far. */
 double measure_estimate(const record_row *row, const measure_options *options);
 
+/* Samples taken in this process, and those in which its threads waited for a core more than 2% of the time,
+ * because another process had it. */
+typedef struct {
+    int64_t samples, disturbed;
+} measure_session;
+measure_session measure_session_so_far(void);
+
 #endif

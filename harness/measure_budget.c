@@ -156,8 +156,8 @@ void budget_fit(measure_job *jobs, int count, const measure_options *options, do
     double min_time = options->min_time, least = fmin(LEAST_TIME, min_time);
     for (int i = 0; i < count; i++) jobs[i].repetitions = options->repetitions;
     if (seconds > 0) {
-        /* Who was verified has paid for most of a first figure: it is not lost to a preparation that took longer
-         * than expected, only to a single call beyond the whole group's share. */
+        /* Who was verified has paid for most of a first figure: it is not lost to a preparation that took
+         * longer than expected, only to a single call beyond the whole group's share. */
         budget_drop(jobs, count, 1, fmax(seconds, options->budget));
         while (min_time > least && total_seconds(jobs, count, min_time) > seconds)
             min_time = fmax(least, 0.8 * min_time);

@@ -72,8 +72,12 @@ void measure_close(measure_job *job, case_status status, const char *format, ...
 void measure_prepare(group *g);
 /* Buffers, packed weights, and for a backward pass what its forward leaves behind. */
 void measure_ready(group *g, measure_job *j);
-/* Call before a job's calls are timed: see measure.c. */
+/* Call before a job's calls are timed: waits until no other pool spins on the cores. */
 void measure_settle(group *g, const measure_job *j);
+/* Seconds that all threads so far were ready to run but had no core; 0 where the kernel does not tell. */
+double quiet_waited(void);
+/* One sample in which they waited that long, of so many seconds times threads. */
+void quiet_count(double waited, double thread_seconds);
 bool measure_any_open(const group *g);
 /* Seconds left of the group's budget, above 0; 0 means there is none. */
 double measure_budget_left(const group *g);
