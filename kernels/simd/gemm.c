@@ -153,8 +153,10 @@ gemm_columns_kernel *gemm_columns(int m, int nv) { return columns_table[nv][m]; 
 
 int gemm_panel_vectors(int64_t n)
 {
-    /* Two vectors tile most channel counts; three where that leaves no narrower last panel and two would. */
+    /* Wide panels broadcast each row once for more columns, and their few rows leave no L1 set crowded at
+     * power-of-two distances: the widest tile that leaves no narrower last panel. */
     int64_t vectors = div_up(n, VL);
-    if (vectors == 1) return 1;
-    return vectors % 3 == 0 && vectors % 2 != 0 ? 3 : 2;
+    for (int nv = TILE_VECTORS; nv > 2; nv--)
+        if (vectors % nv == 0) return nv;
+    return vectors == 1 ? 1 : 2;
 }
