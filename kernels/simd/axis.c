@@ -23,20 +23,24 @@ static bool continues(const axis_segment *s, const segment_tap *taps, int64_t co
     return true;
 }
 
-static bool neighbours(const axis_segment *s)
+static axis_sweep sweep_of(const conv_axis *a, bool backward)
 {
-    for (int64_t k = 1; k < s->tap_count; k++)
-        if (s->taps[k].in != s->taps[k - 1].in + 1 ||
-            (k > 1 && s->taps[k].tap - s->taps[k - 1].tap != s->taps[1].tap - s->taps[0].tap))
-            return false;
-    return true;
+    if (a->dilation > 1 || (backward && a->stride > 1)) return (axis_sweep){0};
+    return (axis_sweep){.outputs = axis_outputs(a, backward),
+                        .inputs = axis_inputs(a, backward),
+                        .stride = a->stride,
+                        .first = backward ? a->pad_before - a->kernel + 1 : -a->pad_before,
+                        .taps = a->kernel,
+                        .first_tap = backward ? a->kernel - 1 : 0,
+                        .tap_step = backward ? -1 : 1};
 }
 
 bool axis_segments_build(const conv_axis *a, bool backward, axis_segments *out)
 {
     int64_t outputs = axis_outputs(a, backward), step = backward ? a->stride : 1, used = 0;
     *out = (axis_segments){.segments = malloc((size_t)outputs * sizeof *out->segments),
-                           .taps = malloc((size_t)((outputs + 1) * a->kernel) * sizeof *out->taps)};
+                           .taps = malloc((size_t)((outputs + 1) * a->kernel) * sizeof *out->taps),
+                           .sweep = sweep_of(a, backward)};
     if (out->segments == NULL || out->taps == NULL) {
         axis_segments_free(out);
         return false;
@@ -57,7 +61,6 @@ bool axis_segments_build(const conv_axis *a, bool backward, axis_segments *out)
                                 .in_step = backward ? 1 : a->stride,
                                 .taps = taps,
                                 .tap_count = count};
-            s->dense = neighbours(s);
             used += count;
         }
     }

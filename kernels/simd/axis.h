@@ -35,13 +35,21 @@ typedef struct {
     int64_t first, out_step, count, in_step;
     segment_tap *taps; /* by ascending input coordinate */
     int64_t tap_count; /* 0: only padding */
-    bool dense;        /* inputs of successive taps are neighbours */
 } axis_segment;
+
+/* The axis as one sweep, where it is one: output x reads inputs x*stride + first + k, for k = 0 .. taps-1 those
+ * that exist, with tap first_tap + k*tap_step. taps is 0 where it is not (dilation, a strided backward_data).
+ */
+typedef struct {
+    int64_t outputs, inputs, stride, first;
+    int64_t taps, first_tap, tap_step;
+} axis_sweep;
 
 typedef struct {
     axis_segment *segments;
     int64_t count;
     segment_tap *taps; /* storage of all segments' taps */
+    axis_sweep sweep;
 } axis_segments;
 
 /* False when memory is short. */

@@ -16,10 +16,11 @@
 #include "simd.h"
 
 enum {
-    MOST_CHANNELS = 256, /* of a block */
-    ENOUGH_UNITS = 64,   /* of backward_weights: keep any number of threads busy */
-    LEAST_PIXELS = 196,  /* of a chunk */
-    ROWS_TOGETHER = 8    /* outputs rows whose widened sources are in scratch at once */
+    MOST_CHANNELS = 256,     /* of a block */
+    MOST_SUM_CHANNELS = 128, /* of a block in backward_weights */
+    ENOUGH_UNITS = 64,       /* of backward_weights: keep any number of threads busy */
+    LEAST_PIXELS = 196,      /* of a chunk */
+    WIDE_ROWS = 8            /* output rows whose widened sources are in scratch at once */
 };
 
 typedef struct {
@@ -27,8 +28,11 @@ typedef struct {
     bool data, weights, bias;        /* backward: which gradients */
     axis_segments x, x_forward;      /* of forward or backward_data; of backward_weights */
     int64_t channels, block, blocks; /* of dst; of one block; blocks */
-    int64_t chunks, chunk_floats;    /* backward_weights */
+    int64_t sum_block, sum_blocks;   /* backward_weights: block of channels, blocks */
+    int64_t chunks, chunk_floats;    /* fixed chunks of rows */
+    int64_t rows_together;           /* output rows of one unit of work */
     int64_t wide_rows;               /* source rows widened at once; 0: multiplier 1 */
+    bool pairs, sum_pairs;           /* rows go by twos; in backward_weights */
     size_t masked, bias_sums, partials, threads, thread_floats; /* scratch: offsets and size, floats */
 } depthwise_plan;
 
@@ -52,17 +56,26 @@ static void choose_blocks(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t window = (h->kernel + 1) * max64(x->in, conv_out(x)), m = p->depth_multiplier;
-    int64_t fits = (int64_t)(d->head.context.l1d / sizeof(float)) * 3 / 4 / window;
-    int64_t block = max64(VL, min64(MOST_CHANNELS, fits / VL * VL));
+    int64_t m = p->depth_multiplier;
     d->channels = p->oc;
+    int64_t block = round_up(div_up(d->channels, div_up(d->channels, MOST_CHANNELS)), VL);
     if (m > 1) block = max64(1, block / m) * m;
     d->block = min64(block, d->channels);
     d->blocks = div_up(d->channels, d->block);
-    int64_t rows = p->mb * conv_out(h), enough = div_up(ENOUGH_UNITS, d->blocks);
-    d->chunks = max64(1, min64(min64(enough, rows), rows * conv_out(x) / LEAST_PIXELS));
+    int64_t narrowest = d->channels - (d->blocks - 1) * d->block;
+    bool adjacent = m == 1 && h->kernel == 3 && h->stride == 1 && h->dilation == 1;
+    d->pairs = adjacent && depthwise_pair_fits(&d->x, narrowest);
+    d->sum_pairs = adjacent && depthwise_pair_fits(&d->x_forward, VL);
+    d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
+    if (m > 1) d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
+    d->sum_block = m > 1 ? d->block : min64(d->block, MOST_SUM_CHANNELS);
+    d->sum_blocks = div_up(d->channels, d->sum_block);
+    /* Chunks of an even number of rows where that keeps pairs whole. */
+    int64_t rows = p->mb * conv_out(h),
+            most = min64(ENOUGH_UNITS / d->sum_blocks, rows * conv_out(x) / LEAST_PIXELS);
+    for (d->chunks = 1; d->chunks * 2 <= most; d->chunks *= 2)
+        if (rows / d->chunks % 4 != 0 && rows / d->chunks < 32) break;
     d->chunk_floats = d->chunks > 1 ? conv_problem_sizes(p).weights : 0;
-    if (m > 1) d->wide_rows = min64(h->in, (ROWS_TOGETHER - 1) * h->stride + conv_effective_kernel(h));
 }
 
 static size_t reserve(size_t *floats, int64_t wanted)
@@ -150,14 +163,14 @@ static int64_t block_width(const depthwise_plan *d, int64_t block)
     return min64(d->block, d->channels - block * d->block);
 }
 
-/* Source rows [first, last) of an image, one block of channels, widened. */
-static void widen_rows(const job *j, int64_t image, int64_t block, int64_t first, int64_t last)
+/* Source rows [first, last) of an image, `width` channels of dst from c on, widened. */
+static void widen_rows(const job *j, int64_t image, int64_t c, int64_t width, int64_t first, int64_t last)
 {
     const conv_problem *p = &j->d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t m = p->depth_multiplier, c = block * j->d->block / m;
-    widen(j->args->src + (image * h->in + first) * x->in * p->ic + c, (last - first) * x->in, p->ic, m,
-          block_width(j->d, block), j->wide);
+    int64_t m = p->depth_multiplier;
+    widen(j->args->src + (image * h->in + first) * x->in * p->ic + c / m, (last - first) * x->in, p->ic, m,
+          width, j->wide);
 }
 
 /* Source rows that output rows [y0, y1) read, [*first, *last), for the forward geometry. */
@@ -165,6 +178,28 @@ static void rows_read(const conv_axis *h, int64_t y0, int64_t y1, int64_t *first
 {
     *first = max64(0, min64(h->in, y0 * h->stride - h->pad_before));
     *last = max64(*first, min64(h->in, (y1 - 1) * h->stride - h->pad_before + conv_effective_kernel(h)));
+}
+
+/* Output rows y and y+1, by the pair kernel: src is row 0 of the image and weights tap 0, both at the block's
+ * first channel, dst row y; what else the rows have in common is in row. */
+static void run_pair(const job *j, const depthwise_row *row, bool backward, int64_t y, const float *src,
+                     const float *weights, float *dst)
+{
+    const conv_axis *h = &j->d->head.problem.axis[CONV_H], *x = &j->d->head.problem.axis[CONV_W];
+    int64_t inputs = axis_inputs(h, backward), outputs = axis_outputs(x, backward);
+    int64_t first = backward ? y + h->pad_before - 2 : y - h->pad_before;
+    depthwise_pair pair = {.src_pixel = row->src_pixel,
+                           .w_tap = row->w_tap,
+                           .dst_pixel = row->dst_pixel,
+                           .dst = {dst, dst + outputs * row->dst_pixel},
+                           .channels = row->channels,
+                           .bias = row->bias,
+                           .relu = row->relu};
+    for (int64_t i = 0; i < 4; i++)
+        if (first + i >= 0 && first + i < inputs)
+            pair.src[i] = src + (first + i) * axis_inputs(x, backward) * row->src_pixel;
+    for (int64_t k = 0; k < 3; k++) pair.weights[k] = weights + (backward ? 2 - k : k) * 3 * row->w_tap;
+    depthwise_pair_run(&j->d->x, &pair);
 }
 
 /* Output rows [y0, y1) of one image and block, forward. */
@@ -178,7 +213,7 @@ static void forward_rows(const job *j, int64_t image, int64_t block, int64_t y0,
     const float *src = j->args->src + image * h->in * x->in * p->ic + c;
     if (wide) {
         rows_read(h, y0, y1, &first, &last);
-        widen_rows(j, image, block, first, last);
+        widen_rows(j, image, c, width, first, last);
         src = j->wide;
     }
     depthwise_row row = {.src = j->src,
@@ -190,6 +225,11 @@ static void forward_rows(const job *j, int64_t image, int64_t block, int64_t y0,
                          .bias = p->bias ? j->args->bias + c : NULL,
                          .relu = p->post_op == CONV_POST_RELU};
     for (int64_t y = y0; y < y1; y++) {
+        float *dst = j->args->dst + (image * conv_out(h) + y) * conv_out(x) * d->channels + c;
+        if (d->pairs && y + 1 < y1) {
+            run_pair(j, &row, false, y++, src, j->args->weights + c, dst);
+            continue;
+        }
         row.rows = 0;
         for (int64_t k = 0; k < h->kernel; k++) {
             int64_t iy = axis_input(h, false, y, k);
@@ -197,7 +237,7 @@ static void forward_rows(const job *j, int64_t image, int64_t block, int64_t y0,
             j->src[row.rows] = src + (iy - first) * x->in * row.src_pixel;
             j->weights[row.rows++] = (float *)j->args->weights + k * x->kernel * d->channels + c;
         }
-        row.dst = j->args->dst + (image * conv_out(h) + y) * conv_out(x) * d->channels + c;
+        row.dst = dst;
         depthwise_row_run(&d->x, &row);
     }
 }
@@ -217,6 +257,11 @@ static void backward_rows(const job *j, int64_t image, int64_t block, int64_t y0
                          .dst_pixel = m > 1 ? width : p->ic,
                          .channels = width};
     for (int64_t y = y0; y < y1; y++) {
+        float *dst = j->args->diff_src + (image * h->in + y) * x->in * p->ic + c / m;
+        if (d->pairs && y + 1 < y1) {
+            run_pair(j, &row, true, y++, src, j->args->weights + c, dst);
+            continue;
+        }
         row.rows = 0;
         for (int64_t k = 0; k < h->kernel; k++) {
             int64_t oy = axis_input(h, true, y, k);
@@ -224,25 +269,24 @@ static void backward_rows(const job *j, int64_t image, int64_t block, int64_t y0
             j->src[row.rows] = src + oy * conv_out(x) * d->channels;
             j->weights[row.rows++] = (float *)j->args->weights + k * x->kernel * d->channels + c;
         }
-        float *dst = j->args->diff_src + (image * h->in + y) * x->in * p->ic + c / m;
         row.dst = m > 1 ? j->wide : dst;
         depthwise_row_run(&d->x, &row);
         if (m > 1) fold(j->wide, x->in, m, width, dst, p->ic);
     }
 }
 
-/* A thread's share of rows: image slowest, then block of channels, then row. */
+/* A thread's share: image slowest, then group of rows, then block of channels, so that shares are long
+ * contiguous pieces of memory (a share of the channels alone would use only some sets of the caches). */
 static void run_rows(const job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    int64_t rows = axis_outputs(&p->axis[CONV_H], d->data), begin, end;
-    share(p->mb * d->blocks * rows, thread, threads, &begin, &end);
-    while (begin < end) {
-        int64_t y0 = begin % rows, block = begin / rows % d->blocks, image = begin / rows / d->blocks;
-        int64_t count = min64(min64(end - begin, rows - y0), d->wide_rows > 0 ? ROWS_TOGETHER : rows);
-        (d->data ? backward_rows : forward_rows)(j, image, block, y0, y0 + count);
-        begin += count;
+    int64_t rows = axis_outputs(&p->axis[CONV_H], d->data), groups = div_up(rows, d->rows_together), begin, end;
+    share(p->mb * groups * d->blocks, thread, threads, &begin, &end);
+    for (int64_t u = begin; u < end; u++) {
+        int64_t block = u % d->blocks, y = u / d->blocks % groups * d->rows_together,
+                image = u / d->blocks / groups;
+        (d->data ? backward_rows : forward_rows)(j, image, block, y, min64(rows, y + d->rows_together));
     }
 }
 
@@ -254,12 +298,12 @@ static void sum_row(const job *j, int64_t image, int64_t block, int64_t y, float
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t c = block * d->block, width = block_width(d, block), first = 0, last;
+    int64_t c = block * d->sum_block, width = min64(d->sum_block, d->channels - c), first = 0, last;
     bool wide = p->depth_multiplier > 1;
     const float *src = j->args->src + image * h->in * x->in * p->ic + c;
     if (wide) {
         rows_read(h, y, y + 1, &first, &last);
-        widen_rows(j, image, block, first, last);
+        widen_rows(j, image, c, width, first, last);
         src = j->wide;
     }
     depthwise_sums row = {.src = j->src,
@@ -278,6 +322,26 @@ static void sum_row(const job *j, int64_t image, int64_t block, int64_t y, float
     depthwise_sums_run(&d->x_forward, &row);
 }
 
+/* The same of rows y and y+1. */
+static void sum_pair(const job *j, int64_t image, int64_t block, int64_t y, float *sums)
+{
+    const depthwise_plan *d = j->d;
+    const conv_problem *p = &d->head.problem;
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    int64_t c = block * d->sum_block, first = y - h->pad_before;
+    const float *diff = j->diff_dst + (image * conv_out(h) + y) * conv_out(x) * d->channels + c;
+    depthwise_sums_pair pair = {.diff_dst = {diff, diff + conv_out(x) * d->channels},
+                                .src_pixel = p->ic,
+                                .w_tap = d->channels,
+                                .dst_pixel = d->channels,
+                                .channels = min64(d->sum_block, d->channels - c)};
+    for (int64_t i = 0; i < 4; i++)
+        if (first + i >= 0 && first + i < h->in)
+            pair.src[i] = j->args->src + (image * h->in + first + i) * x->in * p->ic + c;
+    for (int64_t k = 0; k < 3; k++) pair.sums[k] = sums + k * 3 * d->channels + c;
+    depthwise_sums_pair_run(&d->x_forward, &pair);
+}
+
 /* A thread's share of (chunk of rows, block of channels). */
 static void run_sums(const job *j, float *partials, int thread, int threads)
 {
@@ -285,16 +349,22 @@ static void run_sums(const job *j, float *partials, int thread, int threads)
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H];
     int64_t taps = h->kernel * p->axis[CONV_W].kernel, begin, end;
-    share(d->chunks * d->blocks, thread, threads, &begin, &end);
+    share(d->chunks * d->sum_blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {
-        int64_t chunk = u / d->blocks, block = u % d->blocks, first, last;
+        int64_t chunk = u / d->sum_blocks, block = u % d->sum_blocks, c = block * d->sum_block, first, last;
         float *sums = d->chunks > 1 ? partials + chunk * d->chunk_floats : j->args->diff_weights;
         if (d->chunks > 1 || !j->args->accumulate)
             for (int64_t t = 0; t < taps; t++)
-                memset(sums + t * d->channels + block * d->block, 0,
-                       (size_t)block_width(d, block) * sizeof(float));
+                memset(sums + t * d->channels + c, 0,
+                       (size_t)min64(d->sum_block, d->channels - c) * sizeof(float));
         share(p->mb * conv_out(h), chunk, d->chunks, &first, &last);
-        for (int64_t i = first; i < last; i++) sum_row(j, i / conv_out(h), block, i % conv_out(h), sums);
+        for (int64_t i = first; i < last; i++) {
+            int64_t image = i / conv_out(h), y = i % conv_out(h);
+            if (d->sum_pairs && i + 1 < last && y + 1 < conv_out(h))
+                sum_pair(j, image, block, y, sums), i++;
+            else
+                sum_row(j, image, block, y, sums);
+        }
     }
 }
 

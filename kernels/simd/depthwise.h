@@ -32,6 +32,35 @@ typedef struct {
 } depthwise_sums;
 void ISA_NAME(depthwise_sums_run)(const axis_segments *x, const depthwise_sums *row);
 
+/* Two neighbouring output rows at once, of a 3x3 kernel whose outputs' source rows follow one another (stride
+ * 1, no dilation): each source row is loaded once for both. */
+typedef struct {
+    const float *src[4]; /* the source rows from the first output's first on, at x = 0; NULL: padding */
+    const float
+        *weights[3]; /* the kernel row that meets src[i] in the first output and src[i+1] in the second */
+    int64_t src_pixel, w_tap, dst_pixel;
+    float *dst[2]; /* at x = 0 */
+    int64_t channels;
+    const float *bias;
+    bool relu;
+} depthwise_pair;
+/* Whether the pair kernels do this axis (the row's; the caller looks after the other) and block of channels. */
+bool ISA_NAME(depthwise_pair_fits)(const axis_segments *x, int64_t channels);
+void ISA_NAME(depthwise_pair_run)(const axis_segments *x, const depthwise_pair *pair);
+
+/* The same of backward_weights: sums[kernel row][tap][c]. */
+typedef struct {
+    const float *src[4];
+    float *sums[3];
+    const float *diff_dst[2];
+    int64_t src_pixel, w_tap, dst_pixel;
+    int64_t channels;
+} depthwise_sums_pair;
+void ISA_NAME(depthwise_sums_pair_run)(const axis_segments *x, const depthwise_sums_pair *pair);
+
+#define depthwise_pair_fits ISA_NAME(depthwise_pair_fits)
+#define depthwise_pair_run ISA_NAME(depthwise_pair_run)
+#define depthwise_sums_pair_run ISA_NAME(depthwise_sums_pair_run)
 #define depthwise_row_run ISA_NAME(depthwise_row_run)
 #define depthwise_sums_run ISA_NAME(depthwise_sums_run)
 

@@ -40,7 +40,7 @@ typedef struct {
 
     /* backward: images in `chunks` with gradients of their own, summed in the end */
     block_plan backward; /* d_mid -> diff_src */
-    fused_panels diff;    /* diff_dst, packed [panel][pixel][width] */
+    fused_panels diff;   /* diff_dst, packed [panel][pixel][width] */
     int64_t chunks, chunk_floats;
     bool by_chunk; /* threads share out chunks; else the channel blocks of each image */
 } fused_plan;

@@ -31,9 +31,16 @@
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL4 _Pragma("clang loop unroll_count(4)")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 32")
 #define UNROLL4 _Pragma("GCC unroll 4")
 #endif
+
+/* p, in a register: keeps the compiler from precomputing (and spilling) every address of an unrolled loop. */
+ALWAYS_INLINE const float *pointer_held(const float *p)
+{
+    __asm__("" : "+r"(p));
+    return p;
+}
 
 ALWAYS_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 ALWAYS_INLINE int64_t div_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }

@@ -12,7 +12,7 @@ enum {
     TILE_ROWS_2 = 6,
     TILE_ROWS_3 = 4,
     TILE_ROWS_4 = 0,
-    DEPTHWISE_OUTPUTS = 6 /* of a row at once: accumulators, one row of up to 7 weights, one source vector */
+    DEPTHWISE_OUTPUTS = 4 /* of a row at once: two rows of 4, 6 weights and a source vector */
 };
 
 static inline vec_mask vec_mask_first(int64_t n)
@@ -34,4 +34,10 @@ static inline vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 static inline vec vec_where_positive(vec t, vec v)
 {
     return _mm256_and_ps(_mm256_cmp_ps(t, _mm256_setzero_ps(), _CMP_GT_OQ), v);
+}
+/* v, in a register: keeps the compiler from loading it again for each use. */
+static inline vec vec_held(vec v)
+{
+    __asm__("" : "+x"(v));
+    return v;
 }

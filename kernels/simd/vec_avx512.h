@@ -13,7 +13,7 @@ enum {
     TILE_ROWS_2 = 14,
     TILE_ROWS_3 = 8,
     TILE_ROWS_4 = 6,
-    DEPTHWISE_OUTPUTS = 8 /* of a row at once: accumulators, one row of up to 7 weights, one source vector */
+    DEPTHWISE_OUTPUTS = 7 /* of a row at once: two rows of 7 and 9 weights; 7 divides common widths */
 };
 
 static inline vec_mask vec_mask_first(int64_t n) { return (vec_mask)((1u << n) - 1u); }
@@ -32,4 +32,10 @@ static inline vec vec_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 static inline vec vec_where_positive(vec t, vec v)
 {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(t, _mm512_setzero_ps(), _CMP_GT_OQ), v);
+}
+/* v, in a register: keeps the compiler from loading it again for each use. */
+static inline vec vec_held(vec v)
+{
+    __asm__("" : "+v"(v));
+    return v;
 }

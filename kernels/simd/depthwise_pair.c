@@ -1,0 +1,187 @@
+/* Depthwise 3x3 on two neighbouring rows of outputs: forward and backward_data, and backward_weights.
+ *
+ * A tile is two rows of up to DEPTHWISE_OUTPUTS outputs, channels innermost: memory is read in long pieces.
+ * Four source rows serve both output rows, each source vector being loaded once for up to six multiply-adds.
+ * Columns in the padding read a vector of zeros; rows in the padding are left out. The last vector of channels
+ * overlaps the one before, or in backward_weights, where that would count twice, is masked. */
+#include "depthwise.h"
+
+#include <stddef.h>
+
+static const float zeros[VL] __attribute__((aligned(64)));
+
+/* ---- forward, backward_data */
+
+ALWAYS_INLINE void pair_tile(const int n, const bool edge, const axis_sweep *w, const depthwise_pair *d,
+                             int64_t x)
+{
+    int64_t in = x + w->first, pixel = d->src_pixel, first = w->first_tap * d->w_tap,
+            step = w->tap_step * d->w_tap;
+    for (int64_t at_c = 0; at_c < d->channels; at_c += VL) {
+        int64_t c = min64(at_c, d->channels - VL);
+        vec acc[2][DEPTHWISE_OUTPUTS], start = d->bias == NULL ? vec_zero() : vec_load(d->bias + c);
+        UNROLL for (int r = 0; r < n; r++) acc[0][r] = acc[1][r] = start;
+        vec weight[4][3]; /* kernel row r for the first output row, r-1 for the second; unused ones vanish */
+        UNROLL for (int r = 0; r < 4; r++)
+        {
+            UNROLL for (int k = 0; r < 3 && k < 3; k++) weight[r][k] =
+                vec_load(d->weights[r] + first + k * step + c);
+            if (d->src[r] == NULL) continue;
+            const float *p = d->src[r] + in * pixel + c;
+            UNROLL for (int column = 0; column < n + 2; column++)
+            {
+                const float *at = p;
+                if (edge) at = (uint64_t)(in + column) < (uint64_t)w->inputs ? p : zeros;
+                vec v = vec_held(vec_load(at));
+                p = pointer_held(p + pixel);
+                UNROLL for (int k = 0; k < 3; k++)
+                {
+                    const int o = column - k;
+                    if (o < 0 || o >= n) continue;
+                    if (r < 3) acc[0][o] = vec_fma(v, weight[r][k], acc[0][o]);
+                    if (r > 0) acc[1][o] = vec_fma(v, weight[r - 1][k], acc[1][o]);
+                }
+            }
+        }
+        UNROLL for (int i = 0; i < 2; i++)
+        {
+            float *dst = d->dst[i] + x * d->dst_pixel + c;
+            UNROLL for (int r = 0; r < n; r++)
+            {
+                vec_store(dst, d->relu ? vec_max(acc[i][r], vec_zero()) : acc[i][r]);
+                dst += d->dst_pixel;
+            }
+        }
+    }
+}
+
+static void pair_inner(const axis_sweep *w, const depthwise_pair *d, int64_t x)
+{
+    pair_tile(DEPTHWISE_OUTPUTS, false, w, d, x);
+}
+
+static void pair_edge(const axis_sweep *w, const depthwise_pair *d, int64_t x)
+{
+    switch (min64(DEPTHWISE_OUTPUTS, w->outputs - x)) {
+    case 1: pair_tile(1, true, w, d, x); break;
+    case 2: pair_tile(2, true, w, d, x); break;
+    case 3: pair_tile(3, true, w, d, x); break;
+#if VEC_REGISTERS == 32
+    case 4: pair_tile(4, true, w, d, x); break;
+    case 5: pair_tile(5, true, w, d, x); break;
+    case 6: pair_tile(6, true, w, d, x); break;
+#endif
+    default: pair_tile(DEPTHWISE_OUTPUTS, true, w, d, x);
+    }
+}
+
+/* Whether the tile of outputs from x on is whole and reads no padding. */
+static bool inner(const axis_sweep *w, int64_t x)
+{
+    int64_t in = x + w->first;
+    return x + DEPTHWISE_OUTPUTS <= w->outputs && in >= 0 && in + DEPTHWISE_OUTPUTS + 2 <= w->inputs;
+}
+
+bool depthwise_pair_fits(const axis_segments *x, int64_t channels)
+{
+    return x->sweep.taps == 3 && x->sweep.stride == 1 && channels >= VL;
+}
+
+void depthwise_pair_run(const axis_segments *segments, const depthwise_pair *d)
+{
+    const axis_sweep *w = &segments->sweep;
+    for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS) (inner(w, x) ? pair_inner : pair_edge)(w, d, x);
+}
+
+/* ---- backward_weights */
+
+ALWAYS_INLINE vec load_lanes(const bool whole, const float *p, vec_mask lanes)
+{
+    return whole ? vec_load(p) : vec_load_mask(p, lanes);
+}
+
+ALWAYS_INLINE void store_lanes(const bool whole, float *p, vec_mask lanes, vec v)
+{
+    if (whole)
+        vec_store(p, v);
+    else
+        vec_store_mask(p, lanes, v);
+}
+
+/* n outputs of both rows, channels from c on. */
+ALWAYS_INLINE void sums_vector(const int n, const bool edge, const bool whole, vec_mask lanes,
+                               const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t c)
+{
+    int64_t in = x + w->first, pixel = d->src_pixel;
+    vec acc[3][3], diff[2][DEPTHWISE_OUTPUTS];
+    UNROLL for (int r = 0; r < 3; r++)
+    {
+        UNROLL for (int k = 0; k < 3; k++) acc[r][k] = load_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes);
+    }
+    UNROLL for (int i = 0; i < 2; i++)
+    {
+        const float *p = d->diff_dst[i] + x * d->dst_pixel + c;
+        UNROLL for (int o = 0; o < n; o++)
+        {
+            diff[i][o] = load_lanes(whole, p, lanes);
+            p += d->dst_pixel;
+        }
+    }
+    UNROLL for (int r = 0; r < 4; r++)
+    {
+        if (d->src[r] == NULL) continue;
+        const float *p = d->src[r] + in * pixel + c;
+        UNROLL for (int column = 0; column < n + 2; column++)
+        {
+            const float *at = p;
+            if (edge) at = (uint64_t)(in + column) < (uint64_t)w->inputs ? p : zeros;
+            vec v = vec_held(load_lanes(whole, at, lanes));
+            p = pointer_held(p + pixel);
+            UNROLL for (int k = 0; k < 3; k++)
+            {
+                const int o = column - k;
+                if (o < 0 || o >= n) continue;
+                if (r < 3) acc[r][k] = vec_fma(v, diff[0][o], acc[r][k]);
+                if (r > 0) acc[r - 1][k] = vec_fma(v, diff[1][o], acc[r - 1][k]);
+            }
+        }
+    }
+    UNROLL for (int r = 0; r < 3; r++)
+    {
+        UNROLL for (int k = 0; k < 3; k++) store_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes, acc[r][k]);
+    }
+}
+
+ALWAYS_INLINE void sums_tile(const int n, const bool edge, const axis_sweep *w, const depthwise_sums_pair *d,
+                             int64_t x)
+{
+    int64_t c = 0;
+    for (; c + VL <= d->channels; c += VL) sums_vector(n, edge, true, vec_mask_first(VL), w, d, x, c);
+    if (c < d->channels) sums_vector(n, edge, false, vec_mask_first(d->channels - c), w, d, x, c);
+}
+
+static void sums_inner(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x)
+{
+    sums_tile(DEPTHWISE_OUTPUTS, false, w, d, x);
+}
+
+static void sums_edge(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x)
+{
+    switch (min64(DEPTHWISE_OUTPUTS, w->outputs - x)) {
+    case 1: sums_tile(1, true, w, d, x); break;
+    case 2: sums_tile(2, true, w, d, x); break;
+    case 3: sums_tile(3, true, w, d, x); break;
+#if VEC_REGISTERS == 32
+    case 4: sums_tile(4, true, w, d, x); break;
+    case 5: sums_tile(5, true, w, d, x); break;
+    case 6: sums_tile(6, true, w, d, x); break;
+#endif
+    default: sums_tile(DEPTHWISE_OUTPUTS, true, w, d, x);
+    }
+}
+
+void depthwise_sums_pair_run(const axis_segments *segments, const depthwise_sums_pair *d)
+{
+    const axis_sweep *w = &segments->sweep;
+    for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS) (inner(w, x) ? sums_inner : sums_edge)(w, d, x);
+}
