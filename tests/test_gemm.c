@@ -62,8 +62,7 @@ static float *integers(int64_t count, uint32_t stream)
     return data;
 }
 
-/* ---- the register tile --------------------------------------------------------------------------------------
- */
+/* ---- the register tile ----------------------------------------------------------------------------------- */
 
 enum { MARGIN = 3, OLD = 5, UNTOUCHED = 77 };
 

@@ -157,8 +157,7 @@ void gemm_pack_b(const gemm_blocking *g, gemm_operand b, float *packed, int thre
                          packed + (s * panels + j) * size);
 }
 
-/* ---- the product ------------------------------------------------------------------------------------------
- */
+/* ---- the product ----------------------------------------------------------------------------------------- */
 
 /* Cuts `whole` into equal pieces, multiples of unit, of about `most` or less. */
 static int64_t even(int64_t whole, int64_t most, int64_t unit)

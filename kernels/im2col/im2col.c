@@ -43,8 +43,7 @@ static int64_t piece(int64_t whole, int64_t most, int64_t unit)
     return parts(parts(whole, pieces), unit) * unit;
 }
 
-/* ---- the passes -------------------------------------------------------------------------------------------
- */
+/* ---- the passes ------------------------------------------------------------------------------------------ */
 
 /* One group of one product: its operands. */
 typedef struct {
@@ -219,8 +218,7 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return CONV_OK;
 }
 
-/* ---- plan and pack ----------------------------------------------------------------------------------------
- */
+/* ---- plan and pack --------------------------------------------------------------------------------------- */
 
 static bool is_direct(const conv_problem *p)
 {

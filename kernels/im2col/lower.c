@@ -60,8 +60,7 @@ static inline void add(float *restrict to, const float *restrict from, int64_t c
     for (int64_t i = 0; i < count; i++) to[i] += from[i];
 }
 
-/* ---- NHWC --------------------------------------------------------------------------------------------------
- */
+/* ---- NHWC ------------------------------------------------------------------------------------------------ */
 
 /* One tap, `count` channels from c, for pixels [x.from, x.end) of output row (n, y): rows of to, ld apart. */
 static void lower_row(const lowering *l, int64_t n, int64_t y, interval x, int64_t kh, int64_t kw, int64_t c,

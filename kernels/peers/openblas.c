@@ -28,8 +28,7 @@ typedef struct {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
 
-/* ---- the passes ---------------------------------------------------------------------------------------------
- */
+/* ---- the passes ------------------------------------------------------------------------------------------ */
 
 enum { STRIP = 16 }; /* pixels per task around sgemm */
 
@@ -155,8 +154,7 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return CONV_OK;
 }
 
-/* ---- plan ---------------------------------------------------------------------------------------------------
- */
+/* ---- plan ------------------------------------------------------------------------------------------------ */
 
 /* The widest instruction set of each of OpenBLAS's x86 core types; those not listed need no more than base. */
 static cpu_isa core_isa(const char *core)

@@ -1,4 +1,4 @@
-/* Loop order of a task (an image, a band of output rows, a chunk of output channels):
+/* Loop order of a task (an image, a stretch of a band of output rows, a chunk of output channels):
  *
  *   table of input pointers, tap by tap | input channel tiles | blocks of LANES outputs | register tiles | taps
  *
@@ -30,12 +30,11 @@ static bool meet(const gather_axis *a, int64_t out, int64_t tap, int64_t *in)
     return *in >= 0 && *in < a->in;
 }
 
-/* ---- weights: blocks of LANES outputs, padded with zeros ----------------------------------------------------
- */
+/* ---- weights: blocks of LANES outputs, padded with zeros ------------------------------------------------- */
 
-/* [block][channel tile][tap][channel][LANES], from [taps][IC/G][OC]. */
-static float *pack_block(const gather_shape *g, const conv_problem *p, const float *weights, int64_t block,
-                         float *to)
+/* [channel tile][tap][channel][LANES] of a block, from [taps][IC/G][OC] at the group's first output channel. */
+static void pack_block(const gather_shape *g, const conv_problem *p, const float *weights, int64_t block,
+                       float *to)
 {
     int64_t rows = p->ic / p->groups;
     for (int64_t from = 0; from < g->in; from += g->depth)
@@ -46,7 +45,6 @@ static float *pack_block(const gather_shape *g, const conv_problem *p, const flo
                     int64_t at = g->transposed ? (t * rows + o) * p->oc + c : (t * rows + c) * p->oc + o;
                     *to++ = o < g->out ? weights[at] : 0;
                 }
-    return to;
 }
 
 /* [M][block][tap][LANES], from [taps][C][M]. */
@@ -59,17 +57,17 @@ static void pack_depthwise(const gather_shape *g, const conv_problem *p, const f
                     *to++ = c < p->ic ? weights[(t * p->ic + c) * p->depth_multiplier + m] : 0;
 }
 
-void gather_pack(const gather_shape *g, const conv_problem *p, const float *weights, float *packed)
+void gather_pack(const gather_shape *g, const conv_problem *p, const float *weights, float *packed, int threads)
 {
     if (p->variant == CONV_DEPTHWISE) {
         pack_depthwise(g, p, weights, packed);
         return;
     }
-    for (int64_t group = 0; group < g->groups; group++) {
-        float *to = packed + (size_t)group * g->packed_group;
+#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+    for (int64_t group = 0; group < g->groups; group++)
         for (int64_t b = 0; b < g->blocks; b++)
-            to = pack_block(g, p, weights + group * p->oc / p->groups, b, to);
-    }
+            pack_block(g, p, weights + group * p->oc / p->groups, b,
+                       packed + (size_t)group * g->packed_group + b * g->taps * g->in * LANES);
 }
 
 /* ---- tasks
@@ -84,6 +82,7 @@ typedef struct {
 
 typedef struct {
     int64_t image, group;
+    int64_t phase_h, phase_w;
     int64_t block, block_end;
     int64_t tiles;
     positions *tile;
@@ -96,33 +95,6 @@ static size_t thread_bytes(const gather_shape *g)
 {
     return conv_align((size_t)g->tiles * sizeof(positions)) +
            conv_align((size_t)(g->tiles * g->taps) * sizeof(tile_tap));
-}
-
-gather_shape gather_plan(const conv_problem *p, conv_pass pass, const conv_context *ctx)
-{
-    enum { BAND_PIXELS = 112, TASKS = 32 };
-    bool data = pass == CONV_BACKWARD_DATA, depthwise = p->variant == CONV_DEPTHWISE;
-    gather_shape g = {.h = axis_of(&p->axis[CONV_H], data),
-                      .w = axis_of(&p->axis[CONV_W], data),
-                      .images = p->mb,
-                      .groups = depthwise ? 1 : p->groups,
-                      .in_all = data ? p->oc : p->ic,
-                      .out_all = data ? p->ic : p->oc,
-                      .transposed = data};
-    g.taps = g.h.taps * g.w.taps;
-    g.in = g.in_all / g.groups;
-    g.out = depthwise ? p->ic : g.out_all / g.groups;
-    g.blocks = parts(g.out, LANES);
-    int64_t fits = (int64_t)(ctx->l2 / 4 / sizeof(float)) / (g.taps * LANES);
-    g.depth = parts(g.in, parts(g.in, most(fits, 16)));
-    int64_t rows = parts(g.h.out, g.h.divisor); /* of one phase */
-    g.band = least(rows, parts(BAND_PIXELS, parts(g.w.out, g.w.divisor)));
-    int64_t tasks = g.images * g.groups * g.h.divisor * parts(rows, g.band);
-    g.chunk = parts(g.blocks, least(g.blocks, parts(TASKS, tasks)));
-    g.tiles = g.w.divisor * parts(g.band * parts(g.w.out, g.w.divisor), ROWS);
-    g.packed_group = (size_t)(g.taps * LANES * g.blocks * (depthwise ? p->depth_multiplier : g.in));
-    g.scratch_bytes = zeros_bytes(&g) + (size_t)ctx->threads * thread_bytes(&g);
-    return g;
 }
 
 /* in: the image, at the group's first channel. */
@@ -144,48 +116,84 @@ static void find_taps(const gather_shape *g, const float *in, const float *zeros
     }
 }
 
-/* Tiles the positions of rows [row, row_end) of a phase, one phase of columns after the other. */
-static void find_tiles(const gather_shape *g, task *t, int64_t row_phase, int64_t row, int64_t row_end,
-                       const float *in, const float *zeros)
+/* Tiles rows [row, row_end) and columns [col, col_end) of one phase of each. */
+static void find_tiles(const gather_shape *g, task *t, int64_t row, int64_t row_end, int64_t col,
+                       int64_t col_end, const float *in, const float *zeros)
 {
     tile_tap *taps = (tile_tap *)((char *)t->tile + conv_align((size_t)g->tiles * sizeof(positions)));
-    for (int64_t phase = 0; phase < g->w.divisor; phase++) {
-        int64_t columns = parts(g->w.out - phase, g->w.divisor), end = (row_end - row) * columns;
-        for (int64_t first = 0; first < end; first += ROWS, t->tiles++) {
-            positions *tile = &t->tile[t->tiles];
-            tile->count = least(ROWS, end - first);
-            tile->tap = taps + t->tiles * g->taps;
-            for (int64_t r = 0; r < tile->count; r++)
-                tile->pixel[r] = ((row + (first + r) / columns) * g->h.divisor + row_phase) * g->w.out +
-                                 (first + r) % columns * g->w.divisor + phase;
-            find_taps(g, in, zeros, tile);
+    int64_t columns = col_end - col, end = (row_end - row) * columns;
+    for (int64_t first = 0; first < end; first += ROWS, t->tiles++) {
+        positions *tile = &t->tile[t->tiles];
+        tile->count = least(ROWS, end - first);
+        tile->tap = taps + t->tiles * g->taps;
+        for (int64_t r = 0; r < tile->count; r++) {
+            int64_t y = (row + (first + r) / columns) * g->h.divisor + t->phase_h;
+            tile->pixel[r] = y * g->w.out + (col + (first + r) % columns) * g->w.divisor + t->phase_w;
         }
+        find_taps(g, in, zeros, tile);
     }
 }
 
 static int64_t bands(const gather_shape *g) { return parts(parts(g->h.out, g->h.divisor), g->band); }
+static int64_t stretches(const gather_shape *g) { return parts(parts(g->w.out, g->w.divisor), g->stretch); }
 static int64_t chunks(const gather_shape *g) { return parts(g->blocks, g->chunk); }
-static int64_t tasks(const gather_shape *g)
+
+/* Tasks for one chunk of channels. */
+static int64_t places(const gather_shape *g)
 {
-    return g->images * g->h.divisor * bands(g) * g->groups * chunks(g);
+    return g->images * g->h.divisor * g->w.divisor * bands(g) * stretches(g) * g->groups;
+}
+
+gather_shape gather_plan(const conv_problem *p, conv_pass pass, const conv_context *ctx)
+{
+    enum { POSITIONS = 392, TASKS = 32 }; /* per task, at most; tasks wanted */
+    bool data = pass == CONV_BACKWARD_DATA, depthwise = p->variant == CONV_DEPTHWISE;
+    gather_shape g = {.h = axis_of(&p->axis[CONV_H], data),
+                      .w = axis_of(&p->axis[CONV_W], data),
+                      .images = p->mb,
+                      .groups = depthwise ? 1 : p->groups,
+                      .in_all = data ? p->oc : p->ic,
+                      .out_all = data ? p->ic : p->oc,
+                      .transposed = data};
+    g.taps = g.h.taps * g.w.taps;
+    g.in = g.in_all / g.groups;
+    g.out = depthwise ? p->ic : g.out_all / g.groups;
+    g.blocks = parts(g.out, LANES);
+    int64_t fits = (int64_t)(ctx->l2 / 4 / sizeof(float)) / (g.taps * LANES);
+    g.depth = parts(g.in, parts(g.in, most(fits, 16)));
+    int64_t rows = parts(g.h.out, g.h.divisor), columns = parts(g.w.out, g.w.divisor); /* of one phase */
+    g.stretch = parts(columns, parts(columns, POSITIONS));
+    g.band = parts(rows, parts(rows * g.stretch, POSITIONS));
+    g.chunk = parts(g.blocks, least(g.blocks, parts(TASKS, places(&g))));
+    g.tiles = parts(g.band * g.stretch, ROWS);
+    g.packed_group = (size_t)(g.taps * LANES * g.blocks * (depthwise ? p->depth_multiplier : g.in));
+    g.scratch_bytes = zeros_bytes(&g) + (size_t)ctx->threads * thread_bytes(&g);
+    return g;
+}
+
+/* Takes the digit for `count` off a task number. */
+static int64_t digit(int64_t *number, int64_t count)
+{
+    int64_t value = *number % count;
+    *number /= count;
+    return value;
 }
 
 /* Task number i, its tables in this thread's scratch. */
 static task find_task(const gather_shape *g, int64_t i, const float *in, void *scratch)
 {
-    task t = {.block = i % chunks(g) * g->chunk};
+    task t = {.block = digit(&i, chunks(g)) * g->chunk};
     t.block_end = least(t.block + g->chunk, g->blocks);
-    i /= chunks(g);
-    t.group = i % g->groups;
-    i /= g->groups;
-    int64_t row = i % bands(g) * g->band;
-    i /= bands(g);
-    int64_t phase = i % g->h.divisor;
-    t.image = i / g->h.divisor;
+    t.group = digit(&i, g->groups);
+    int64_t col = digit(&i, stretches(g)) * g->stretch, row = digit(&i, bands(g)) * g->band;
+    t.phase_w = digit(&i, g->w.divisor);
+    t.phase_h = digit(&i, g->h.divisor);
+    t.image = i;
     t.tile = (positions *)((char *)scratch + zeros_bytes(g) + (size_t)omp_get_thread_num() * thread_bytes(g));
-    int64_t row_end = least(row + g->band, parts(g->h.out - phase, g->h.divisor));
+    int64_t row_end = least(row + g->band, parts(g->h.out - t.phase_h, g->h.divisor));
+    int64_t col_end = least(col + g->stretch, parts(g->w.out - t.phase_w, g->w.divisor));
     in += t.image * g->h.in * g->w.in * g->in_all + t.group * g->in;
-    if (row < row_end) find_tiles(g, &t, phase, row, row_end, in, scratch);
+    if (row < row_end && col < col_end) find_tiles(g, &t, row, row_end, col, col_end, in, scratch);
     return t;
 }
 
@@ -238,7 +246,7 @@ void gather_dense(const gather_shape *g, const float *in, const float *packed, c
 {
     memset(scratch, 0, zeros_bytes(g));
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < tasks(g); i++) {
+    for (int64_t i = 0; i < places(g) * chunks(g); i++) {
         task t = find_task(g, i, in, scratch);
         dense_task(g, &t, packed, bias, relu, out);
     }
@@ -282,7 +290,7 @@ void gather_depthwise(const gather_shape *g, int64_t multiples, const float *in,
 {
     memset(scratch, 0, zeros_bytes(g));
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < tasks(g); i++) {
+    for (int64_t i = 0; i < places(g) * chunks(g); i++) {
         task t = find_task(g, i, in, scratch);
         depthwise_task(g, &t, multiples, packed, bias, relu, out);
     }

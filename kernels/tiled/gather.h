@@ -21,7 +21,7 @@ typedef struct {
     int64_t in_all, out_all; /* channels of the tensors, all groups */
     bool transposed;         /* backward_data: the weights' rows are the outputs */
     int64_t depth;           /* input channels per cache tile: its weights stay in L2 */
-    int64_t band;            /* output rows per task */
+    int64_t band, stretch;   /* output rows and columns of one phase per task */
     int64_t blocks, chunk;   /* blocks of LANES outputs in a group, and per task */
     int64_t tiles;           /* register tiles in a task, at most */
     size_t packed_group;     /* floats */
@@ -36,7 +36,8 @@ typedef struct {
 /* For the dense, pointwise and depthwise variants; pass is CONV_FORWARD or CONV_BACKWARD_DATA. */
 gather_shape gather_plan(const conv_problem *p, conv_pass pass, const conv_context *ctx);
 /* Bytes of packed weights: packed_group floats for each group. */
-void gather_pack(const gather_shape *g, const conv_problem *p, const float *weights, float *packed);
+void gather_pack(const gather_shape *g, const conv_problem *p, const float *weights, float *packed,
+                 int threads);
 /* in [images][h.in][w.in][in_all], out [images][h.out][w.out][out_all]; bias may be NULL. */
 void gather_dense(const gather_shape *g, const float *in, const float *packed, const float *bias, bool relu,
                   float *out, void *scratch, int threads);

@@ -6,7 +6,7 @@
  *   weights.c   backward_weights
  *
  * NHWC. Weights are packed. Refuses rank 3. */
-#include <string.h>
+#include <stdio.h>
 
 #include "../compose.h"
 #include "../plan.h"
@@ -86,6 +86,8 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
         bool copied = pass != CONV_FORWARD && (p->post_op == CONV_POST_RELU || p->depth_multiplier > 1);
         if (copied) t->gradient_bytes = conv_align((size_t)conv_problem_sizes(p).dst * sizeof(float));
         t->head.scratch_bytes = t->gradient_bytes + t->gather.scratch_bytes;
+        snprintf(t->head.note, sizeof t->head.note, "%lld rows x %lld columns, %lld channels a tile",
+                 (long long)t->gather.band, (long long)t->gather.stretch, (long long)t->gather.depth);
     }
     if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
         t->weights = weights_plan(p, ctx);
@@ -98,7 +100,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 static conv_status pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
 {
     (void)pointwise;
-    gather_pack(&((const tiled_plan *)plan)->gather, &plan->problem, weights, packed);
+    gather_pack(&((const tiled_plan *)plan)->gather, &plan->problem, weights, packed, plan->context.threads);
     return CONV_OK;
 }
 
