@@ -30,7 +30,7 @@ struct verify_reference {
     run *runs;
     int64_t run_count, run_capacity, elements;
     double *value, *magnitude;
-    double largest[ORACLE_TENSORS]; /* magnitude */
+    double largest[ORACLE_TENSORS], largest_root[ORACLE_TENSORS]; /* of magnitude[] and of runs' roots */
 };
 
 static const char *const tensor_names[] = {"dst", "diff_src", "diff_weights", "diff_pointwise", "diff_bias"};
@@ -160,11 +160,12 @@ static void consult_oracle(verify_reference *r)
         u->root = oracle_row(r->oracle, u->tensor, u->row, u->first, u->count, r->value + u->at,
                              r->magnitude + u->at);
     }
-    for (int64_t i = 0; i < r->run_count; i++)
-        for (int64_t j = 0; j < r->runs[i].count; j++) {
-            double *largest = &r->largest[r->runs[i].tensor], magnitude = r->magnitude[r->runs[i].at + j];
-            if (magnitude > *largest) *largest = magnitude;
-        }
+    for (int64_t i = 0; i < r->run_count; i++) {
+        const run *u = &r->runs[i];
+        double *largest = &r->largest[u->tensor], *root = &r->largest_root[u->tensor];
+        *root = fmax(*root, u->root);
+        for (int64_t j = 0; j < u->count; j++) *largest = fmax(*largest, r->magnitude[u->at + j]);
+    }
 }
 
 /* Gradients to add into: integers stay exact, reals are of the order of the results. */
@@ -258,7 +259,8 @@ static double bound_of(const verify_reference *r, const conv_impl *impl, const r
                        double prior)
 {
     const double u24 = 0x1p-24;
-    if (impl->inexact) return impl->error_factor * u24 * u->root * (r->largest[u->tensor] + prior);
+    if (impl->inexact)
+        return impl->error_factor * u24 * r->largest_root[u->tensor] * (r->largest[u->tensor] + prior);
     if (r->options.kind == FILL_INTEGERS && magnitude + prior < 0x1p24) return 0;
     return VERIFY_FACTOR * u24 * u->root * (magnitude + prior);
 }

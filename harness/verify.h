@@ -26,8 +26,8 @@ typedef struct {
  * bias and what is accumulated into are terms; a separable has both stages' roots added and the sum taken
  * through the intermediate's own sum of magnitudes. K = 1 needs 2: a product and an addition. Whole numbers
  * must match exactly while sum|x*w| < 2^24. An inexact implementation has its error_factor instead of
- * VERIFY_FACTOR, and, as its error spreads over a tile, the largest sum|x*w| of the checked outputs of that
- * tensor instead of the element's. */
+ * VERIFY_FACTOR, and, as its error spreads over a tile (to outputs that have no terms of their own, even), the
+ * largest sqrt(K) and sum|x*w| of the checked outputs of that tensor instead of the element's. */
 #define VERIFY_FACTOR 2.0
 
 /* The tensors of one problem and pass with what the oracle says of their outputs: made once, checked against by
