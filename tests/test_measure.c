@@ -112,6 +112,9 @@ static void test_every_variant_and_pass(void **state)
     (void)state;
     static const char *const problems[] = {"dense:mb2ic5ih9oc7kh3ph1", "depthwise:g6mb2ic6ih9oc6kh3ph1",
                                            "pointwise:mb2ic5ih9oc7kh1", "separable:mb2ic6ih9oc7kh3ph1"};
+    const double waited = quiet_waited();
+    const int64_t before = measure_session_so_far().samples;
+    int64_t taken = 0;
     for (int v = 0; v < CONV_VARIANT_COUNT; v++)
         for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
             record_row rows[ROWS_MAX];
@@ -125,6 +128,7 @@ static void test_every_variant_and_pass(void **state)
             assert_int_equal(measure_group(rows, count, &o, &ceilings, fake_run, &f, &sink), count);
             assert_int_equal(s.rows, count);
             assert_int_equal(s.samples, 6 * count);
+            taken += s.samples;
             for (int i = 0; i < count; i++) {
                 const record_row *r = &rows[i];
                 if (r->status != CASE_OK) fail_msg("%s: %s", r->impl, r->reason);
@@ -137,6 +141,10 @@ static void test_every_variant_and_pass(void **state)
                 assert_true(r->max_abs_error >= 0 && r->error_bound >= 0);
             }
         }
+    measure_session all = measure_session_so_far();
+    assert_int_equal(all.samples - before, taken);
+    assert_true(all.disturbed >= 0 && all.disturbed <= all.samples);
+    assert_true(waited >= 0);
 }
 
 /* Each round has every row once, and not always in the same order. */
