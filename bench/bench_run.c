@@ -169,8 +169,7 @@ static bool run_group(bench *b, size_t first, size_t count)
             snprintf(rows[i].reason, sizeof rows[i].reason,
                      "needs about %.3g s, beyond its share of the budget of %g s",
                      b->budget.cost[first + i].least, b->a->budget);
-    /* A little more than granted: a stall of the machine must not cost a cheap group its figures. */
-    options.budget = b->a->budget > 0 ? granted + fmin(0.2, 0.02 * left) : 0;
+    options.budget = b->a->budget > 0 ? fmax(granted, 0.001) : 0;
     const measure_sink sink = {on_sample, on_row, b};
     bind_pool(b, rows[0].threads);
     double started = machine_now();

@@ -3,6 +3,7 @@
  * left, and a row is left out only when it cannot be afforded at all. */
 #include "budget.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* A row far slower than its neighbours (naive at large sizes) may take this part of the budget at most. */
@@ -13,7 +14,7 @@ static const double least_part = 0.8;
 
 bool budget_open(budget *b, const selection *cases, const measure_options *options, double total)
 {
-    *b = (budget){.cases = cases, .options = options, .total = total, .per_byte = 4e-9};
+    *b = (budget){.cases = cases, .options = options, .total = total, .per_byte = 4e-9, .per_row = 2e-3};
     b->cost = calloc(cases->count, sizeof *b->cost);
     b->order = calloc(cases->count, sizeof *b->order);
     return b->cost != NULL && b->order != NULL;
@@ -55,10 +56,11 @@ static void estimate(budget *b, size_t first)
         double least = measure_estimate(row, &one), full = measure_estimate(row, b->options);
         c->bytes = (double)conv_bytes_min(&row->problem, row->pass);
         c->fixed = 2 * least - measure_estimate(row, &two);
-        c->least = least + b->per_byte * c->bytes;
+        double beyond = b->per_row + b->per_byte * c->bytes;
+        c->least = least + beyond;
         double rank = 1 + select_rank(row->problem.variant, row->pass);
         c->price = c->least * rank * rank;
-        c->full = (full > least ? full : least) + b->per_byte * c->bytes;
+        c->full = (full > least ? full : least) + beyond;
     }
     for (size_t i = first, end; i < b->cases->count; i = end) {
         end = select_group_end(b->cases, i);
@@ -134,15 +136,23 @@ double budget_group(budget *b, size_t first, size_t count, double left, bool *sk
 void budget_learn_overhead(budget *b, size_t first, size_t count, const bool *skip, double seconds,
                            double timed)
 {
-    static const double enough_bytes = 1e7; /* below, the fixed costs hide it */
+    static const double large = 1e7; /* bytes of a group: below, the part per row decides */
     double bytes = 0, expected = 0;
+    int rows = 0;
     for (size_t i = 0; i < count; i++) {
-        if (skip[i] || b->cost[first + i].full <= 0) continue;
-        bytes += b->cost[first + i].bytes;
-        expected += b->cost[first + i].fixed;
+        const row_cost *c = &b->cost[first + i];
+        if (skip[i] || c->full <= 0) continue;
+        bytes += c->bytes;
+        expected += c->fixed;
+        rows++;
     }
+    if (rows == 0) return;
     double beyond = seconds - timed - expected;
-    if (bytes < enough_bytes) return;
-    b->per_byte = 0.5 * b->per_byte + 0.5 * (beyond > 0 ? beyond / bytes : 0);
+    double *learned = bytes < large ? &b->per_row : &b->per_byte;
+    double seen = bytes < large ? beyond / rows : (beyond - rows * b->per_row) / bytes;
+    /* Bounded, because a stall that made rows look unaffordable would never be corrected: they would not run.
+     */
+    double most = bytes < large ? 0.03 : 1.2e-8;
+    *learned = 0.7 * *learned + 0.3 * fmin(most, fmax(0, seen));
     b->estimated = 0;
 }

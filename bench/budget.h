@@ -18,6 +18,7 @@ typedef struct {
     const measure_options *options;
     double total;     /* seconds of the whole budget; 0: unlimited */
     double per_byte;  /* seconds a row takes beyond its estimate, per byte: packing, filling, first touch */
+    double per_row;   /* and whatever its size */
     row_cost *cost;   /* one per row */
     row_cost *order;  /* room for sorting */
     double estimated; /* machine_now() of the last look at the estimates; 0: never */
