@@ -23,6 +23,7 @@ SANITIZE ?=
 WERROR ?= $(CI)
 BUILD ?= build$(if $(SANITIZE),-sanitize)
 ARGS ?=
+V ?= # V=1 prints whole commands
 
 # ---- the two lists --------------------------------------------------------------------------------------------
 MACHINE := $(shell $(CC) -dumpmachine)
@@ -87,13 +88,16 @@ MAIN := $(BUILD)/bench/main.o
 TESTS := $(patsubst tests/test_%.c,$(BUILD)/tests/test_%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)))
 
+# One short line per file unless V=1.
+say = $(if $(strip $(V)),,@echo '  $(1)' $@;)
+
 # ---- targets -----------------------------------------------------------------------------------------------------------
-.PHONY: setup need build test bench train report regress install format lint lint-format clean help list machine
+.PHONY: setup need build test bench train report install format lint lint-format clean help
 
 build: $(BUILD)/sepbench ## compile build/sepbench
 
 $(BUILD)/sepbench: $(OBJECTS)
-	$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(call say,link   )$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
 # The compiler flags and peers decide every object: a change of either rebuilds.
 STAMP := $(BUILD)/.flags
@@ -111,27 +115,27 @@ need:
 $(OBJECTS) $(TEST_HELPERS): $(STAMP) | need
 $(ONCE_OBJECTS) $(TEST_HELPERS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 $(CXX_OBJECTS): $(BUILD)/%.o: %.cc
 	@mkdir -p $(@D)
-	$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
+	$(call say,compile)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -c -o $@ $<
 
 $(BUILD)/embed.c: $(EMBED) harness/embed.sh
-	sh harness/embed.sh $(EMBED) > $@
+	$(call say,embed  )sh harness/embed.sh $(EMBED) > $@
 $(BUILD)/embed.o: $(BUILD)/embed.c
-	$(CC) $(CPPFLAGS) $(CFLAGS) -I. -c -o $@ $<
+	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -I. -c -o $@ $<
 
 define per_isa
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(CPPFLAGS) $$(CFLAGS) $(FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
+	$$(call say,compile)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $(FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call per_isa,$(i))))
 
 $(BUILD)/tests/test_%: tests/test_%.c $(TEST_HELPERS) $(filter-out $(MAIN),$(OBJECTS)) $(STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@.o $<
-	$(CXX) $(LDFLAGS) -o $@ $@.o $(filter %.o,$^) $(LDLIBS) -lcmocka
+	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@.o $<
+	$(call say,link   )$(CXX) $(LDFLAGS) -o $@ $@.o $(filter %.o,$^) $(LDLIBS) -lcmocka
 
 -include $(OBJECTS:.o=.d) $(TEST_HELPERS:.o=.d) $(TESTS:=.d)
 
