@@ -11,41 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "gemm_args.h"
 #include "vec.h"
-
-typedef struct {
-    const float *const *rows; /* [taps][m] pointers to the k values of a row; any may repeat */
-    int64_t row_offset;       /* floats added to each of them (a block of k) */
-    const float *panel;       /* slice s, [k][nv*VL] floats, at panel + s*slice_stride; 64-byte aligned */
-    int64_t slice_stride;
-    const int32_t *slices; /* [taps] the slice of each tap; NULL: 0, 1, 2, ... */
-    int64_t taps, k;
-    float *const *dst; /* [m] rows of n floats */
-    int64_t n;         /* columns, (nv-1)*VL < n <= nv*VL; the panel's columns beyond must be zero */
-    bool accumulate;   /* add to dst (then bias is not added), else overwrite without reading */
-    const float *bias; /* [n] or NULL */
-    bool relu;         /* max(0, .) at the end */
-} gemm_rows_args;
-
-/* A run of pixels that advance together, counted from the first pixel of a and b. */
-typedef struct {
-    int64_t a, b, count;
-} gemm_run;
-
-typedef struct {
-    const gemm_run *runs;
-    int64_t run_count;
-    const float *a;          /* pixel i's m values at a + i*a_pixel */
-    int64_t a_pixel, a_step; /* floats from one pixel to the next; from one step of a run to the next */
-    const float *b;          /* pixel i's n values at b + i*b_pixel; one step of a run is one pixel of b */
-    int64_t b_pixel;
-    float *dst;     /* row r at dst + r*ldc, n floats */
-    int64_t ldc, n; /* (nv-1)*VL < n <= nv*VL; of b, n columns are read */
-    bool accumulate;
-} gemm_columns_args;
-
-typedef void gemm_rows_kernel(const gemm_rows_args *args);
-typedef void gemm_columns_kernel(const gemm_columns_args *args);
 
 /* Rows of the tallest tile of nv vectors, 1 <= nv <= TILE_VECTORS. */
 int ISA_NAME(gemm_tile_rows)(int nv);
@@ -62,14 +29,6 @@ ALWAYS_INLINE int64_t gemm_panels_floats(int64_t k, int64_t n) { return k * roun
 /* Packs `rows` rows of such a matrix of k rows, those from row first_row on: element (i, j) of them is at
  * b[i*row_stride + j*column_stride], one of the strides being 1. Only panels [first, last) are written, so
  * parts may be packed by different threads. */
-typedef struct {
-    const float *b;
-    int64_t row_stride, column_stride;
-    int64_t first_row, rows;
-    int64_t k, n;
-    int nv;
-    float *panels;
-} gemm_pack_args;
 void ISA_NAME(gemm_pack)(const gemm_pack_args *args, int64_t first, int64_t last);
 
 /* Shorter names inside this folder. */

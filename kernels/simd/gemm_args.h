@@ -1,0 +1,53 @@
+/* What the GEMM micro-kernels and the packing take: plain data, the same for every instruction set. See gemm.h.
+ */
+#ifndef SEPBENCH_SIMD_GEMM_ARGS_H
+#define SEPBENCH_SIMD_GEMM_ARGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct {
+    const float *const *rows; /* [taps][m] pointers to the k values of a row; any may repeat */
+    int64_t row_offset;       /* floats added to each of them (a block of k) */
+    const float *panel;       /* slice s, [k][nv*VL] floats, at panel + s*slice_stride; 64-byte aligned */
+    int64_t slice_stride;
+    const int32_t *slices; /* [taps] the slice of each tap; NULL: 0, 1, 2, ... */
+    int64_t taps, k;
+    float *const *dst; /* [m] rows of n floats */
+    int64_t n;         /* columns, (nv-1)*VL < n <= nv*VL; the panel's columns beyond must be zero */
+    bool accumulate;   /* add to dst (then bias is not added), else overwrite without reading */
+    const float *bias; /* [n] or NULL */
+    bool relu;         /* max(0, .) at the end */
+} gemm_rows_args;
+
+/* A run of pixels that advance together, counted from the first pixel of a and b. */
+typedef struct {
+    int64_t a, b, count;
+} gemm_run;
+
+typedef struct {
+    const gemm_run *runs;
+    int64_t run_count;
+    const float *a;          /* pixel i's m values at a + i*a_pixel */
+    int64_t a_pixel, a_step; /* floats from one pixel to the next; from one step of a run to the next */
+    const float *b;          /* pixel i's n values at b + i*b_pixel; one step of a run is one pixel of b */
+    int64_t b_pixel;
+    float *dst;     /* row r at dst + r*ldc, n floats */
+    int64_t ldc, n; /* (nv-1)*VL < n <= nv*VL; of b, n columns are read */
+    bool accumulate;
+} gemm_columns_args;
+
+typedef void gemm_rows_kernel(const gemm_rows_args *args);
+typedef void gemm_columns_kernel(const gemm_columns_args *args);
+
+/* A [k][n] matrix to pack into panels of nv vectors; see gemm_pack. */
+typedef struct {
+    const float *b;
+    int64_t row_stride, column_stride;
+    int64_t first_row, rows;
+    int64_t k, n;
+    int nv;
+    float *panels;
+} gemm_pack_args;
+
+#endif
