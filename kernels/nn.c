@@ -1,4 +1,5 @@
-/* Which copy of kernels/nn runs: the widest that was built and is allowed. */
+/* Which copy of kernels/nn runs: the widest that was built and is allowed; what the first layer's route covers.
+ */
 #include "nn/nn.h"
 
 extern const nn_kernels nn_table_base __attribute__((weak)), nn_table_avx2 __attribute__((weak)),
@@ -15,4 +16,12 @@ const nn_kernels *nn_kernels_get(void)
     for (int isa = CPU_ISA_COUNT - 1; isa > CPU_BASE; isa--)
         if (nn_kernels_at((cpu_isa)isa) != NULL) return nn_kernels_at((cpu_isa)isa);
     return nn_kernels_at(CPU_BASE);
+}
+
+const char *nn_first_refuse(const nn_first *p)
+{
+    if (p->channels % 16 != 0) return "channels that are no multiple of 16";
+    if (!(p->kernel_h == 3 && p->kernel_w == 3) && !(p->kernel_h == 5 && p->kernel_w == 5))
+        return "kernels other than 3x3 and 5x5";
+    return NULL;
 }

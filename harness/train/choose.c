@@ -102,6 +102,8 @@ json_t *net_choices(const net *n)
     json_t *all = json_object();
     for (int i = 0; i < n->op_count; i++) {
         const op *o = &n->ops[i];
+        if (o->kind == OP_FIRST)
+            json_object_set_new(all, n->model->layers[o->layer].name, json_pack("{s:b}", "first", 1));
         if (o->kind != OP_CONV) continue;
         json_object_set_new(all, n->model->layers[o->layer].name, choice_json(o));
     }
@@ -111,6 +113,7 @@ json_t *net_choices(const net *n)
 char *net_impl(const net *n, int layer, char *buffer)
 {
     buffer[0] = 0;
+    if (layer == 0 && n->ops[0].kind == OP_FIRST) snprintf(buffer, 64, "nn %s", cpu_isa_name(n->nn->isa));
     for (int i = 0; i < n->op_count; i++)
         if (n->ops[i].kind == OP_CONV && n->ops[i].layer == layer) {
             const char *forward = n->ops[i].impl[USE_TRAIN]->name,

@@ -1,5 +1,7 @@
 /* Layers to operations. The rules of fusion, each of which leaves results the same up to rounding:
  *
+ *   first convolution, relu, max pooling, dropout
+ *                                    with one input channel and 2x2 windows, under --impl best: first_op.c
  *   convolution, relu, max pooling   relu moves behind the maximum: max(relu(x)) = relu(max(x)), on a quarter
  * of the elements; the convolution's output then need not be kept for backward max pooling, dropout one pass;
  * the dropped and the clipped are marked in the argmax, so that backward reads one byte per element and nothing
@@ -70,6 +72,18 @@ static bool is_loss_softmax(const model *m, int i)
     return i == m->layer_count - 1 && l->activation == NN_SOFTMAX && l->activity.l1 == 0 && l->activity.l2 == 0;
 }
 
+/* Layers 0 and 1 as one operation; returns it. */
+static op *add_first(net *n)
+{
+    const layer *l = &n->model->layers[0];
+    op *o = add_op(n, OP_FIRST, 0, shape_count(&l->in), shape_count(&n->model->layers[1].out));
+    first_op_set(n, o);
+    snprintf(o->what, sizeof o->what, "%s + relu + max pooling", conv_variant_name(l->problem.variant));
+    note(n, 0, "with relu and pooling");
+    note(n, 1, "in the first layer");
+    return o;
+}
+
 /* Convolution or dense layer i, with its activation and activity regularizer. */
 static void add_conv(net *n, int i, bool *relu_in_pool)
 {
@@ -119,6 +133,17 @@ static void add_conv(net *n, int i, bool *relu_in_pool)
     add_penalty(n, i, l);
 }
 
+/* Whether layer i is a dropout, which o then does as well. */
+static bool take_dropout(net *n, op *o, int i)
+{
+    const model *m = n->model;
+    if (i >= m->layer_count || m->layers[i].kind != LAYER_DROPOUT) return false;
+    set_dropout(n, o, &m->layers[i], i);
+    strcat(o->what, " + dropout");
+    note(n, i, o->kind == OP_FIRST ? "in the first layer" : "in pooling");
+    return true;
+}
+
 /* Pooling layer i; *skip is set when the dropout layer behind it has been taken in. */
 static void add_pool(net *n, int i, bool relu, bool *skip)
 {
@@ -130,13 +155,7 @@ static void add_pool(net *n, int i, bool relu, bool *skip)
     o->pool_images = l->pool_images;
     strcpy(o->what, l->average ? "average pooling" : "max pooling");
     if (relu) strcat(o->what, " + relu");
-    bool dropout = i + 1 < m->layer_count && m->layers[i + 1].kind == LAYER_DROPOUT;
-    if (!n->options.unfused && dropout && !l->average && l->pool_images == 1) {
-        set_dropout(n, o, &m->layers[i + 1], i + 1);
-        strcat(o->what, " + dropout");
-        note(n, i + 1, "in pooling");
-        *skip = true;
-    }
+    if (!n->options.unfused && !l->average && l->pool_images == 1) *skip = take_dropout(n, o, i + 1);
 }
 
 static void add_layer(net *n, int i, bool *relu_in_pool, bool *skip)
@@ -194,7 +213,12 @@ conv_status net_build(net *n, conv_error *err)
 {
     const model *m = n->model;
     bool relu_in_pool = false, skip = false;
-    for (int i = 0; i < m->layer_count; i++) {
+    int i = 0;
+    if (first_op_wanted(n)) {
+        skip = take_dropout(n, add_first(n), 2);
+        i = 2;
+    }
+    for (; i < m->layer_count; i++) {
         bool taken = skip;
         skip = false;
         if (!taken) add_layer(n, i, &relu_in_pool, &skip);
@@ -202,9 +226,9 @@ conv_status net_build(net *n, conv_error *err)
     if (n->op_count == 0 || m->parameter_count == 0)
         return conv_fail(err, CONV_INVALID, "the model has no weights to train");
     bool weights = false;
-    for (int i = 0; i < n->op_count; i++) {
-        n->ops[i].diff_wanted = weights;
-        weights = weights || n->ops[i].kind == OP_CONV;
+    for (int k = 0; k < n->op_count; k++) {
+        n->ops[k].diff_wanted = weights;
+        weights = weights || n->ops[k].weights >= 0;
     }
     n->classes = shape_count(&m->layers[m->layer_count - 1].out);
     add_phases(n);

@@ -82,7 +82,8 @@ static bool allocate_tensors(net *n)
     int64_t words = 0;
     for (int i = 0; i < n->op_count; i++) {
         op *o = &n->ops[i];
-        if (o->kind == OP_MAX_POOL) ok = ok && (o->argmax = buffer_alloc((size_t)(batch * o->out))) != NULL;
+        if (o->kind == OP_MAX_POOL || o->kind == OP_FIRST)
+            ok = ok && (o->argmax = buffer_alloc((size_t)(batch * o->out))) != NULL;
         if (o->kind == OP_DROPOUT)
             ok = ok &&
                  (o->bits = buffer_alloc((size_t)(batch * nn_dropout_words(o->out)) * sizeof *o->bits)) != NULL;
@@ -162,8 +163,11 @@ net *net_create(const model *m, const net_options *options, conv_error *err)
         if (!allocate(n))
             status = conv_fail(err, CONV_NO_MEMORY, "no memory for a batch of %lld", (long long)options->batch);
     }
-    for (int i = 0; i < n->op_count && status == CONV_OK; i++)
+    for (int i = 0; i < n->op_count && status == CONV_OK; i++) {
         if (n->ops[i].kind == OP_CONV) status = conv_op_choose(n, &n->ops[i], err);
+        if (n->ops[i].kind == OP_FIRST && !first_op_allocate(n, &n->ops[i]))
+            status = conv_fail(err, CONV_NO_MEMORY, "no memory for the first layer");
+    }
     if (status == CONV_OK) return n;
     net_destroy(n);
     return NULL;
@@ -178,6 +182,7 @@ void net_destroy(net *n)
         conv_op_free(n, &n->ops[i]);
         buffer_free(n->ops[i].argmax);
         buffer_free(n->ops[i].bits);
+        buffer_free(n->ops[i].product);
     }
     for (int i = 0; i <= n->op_count; i++) {
         buffer_free(n->value[i]);
@@ -282,7 +287,7 @@ static conv_status backward_ops(net *n, const phase *ph, const slice *s, double 
     conv_status status = CONV_OK;
     for (int i = ph->last - 1; i >= ph->first && status == CONV_OK; i--) {
         op *o = &n->ops[i];
-        if (o->kind != OP_CONV && !o->diff_wanted) break; /* nothing before it learns */
+        if (o->weights < 0 && !o->diff_wanted) break; /* nothing before it learns */
         const float *x = o->needs_input ? value_at(n, i, s) : NULL,
                     *y = o->needs_output ? value_at(n, i + 1, s) : NULL;
         const float *dy = diff_at(n, i + 1, s);
@@ -425,6 +430,7 @@ static conv_status run_batch(net *n, sweep *w, net_result *result, conv_error *e
                              ? conv_fail(err, CONV_INVALID, "a batch of %lld images", (long long)rows)
                              : prepare(n, rows, w->training, err);
     if (status != CONV_OK) return status;
+    if (n->ops[0].kind == OP_FIRST) first_op_refresh(n, &n->ops[0]);
     n->penalty_scale = 1.0f / (float)rows;
     n->chunks = net_chunks(n, net_slices(n, rows));
     status = sweep_all(n, w);
@@ -469,7 +475,7 @@ int net_profile(const net *n, net_profile_row *rows, int most, double *wall_s)
         const layer *l = o != NULL ? &n->model->layers[o->layer] : NULL;
         snprintf(r->layer, sizeof r->layer, "%s", o != NULL ? l->name : extra[i - n->op_count]);
         snprintf(r->operation, sizeof r->operation, "%s", o != NULL ? o->what : extra[i - n->op_count]);
-        r->flops = o != NULL && o->kind == OP_CONV ? layer_flops(l) : 0;
+        r->flops = o != NULL && o->weights >= 0 ? layer_flops(l) : 0;
         r->first_weights = o != NULL && !o->diff_wanted;
         for (int t = 0; t < n->options.threads; t++) {
             const double *s = n->seconds + ((int64_t)t * (n->op_count + PROFILE_EXTRA) + i) * 2;

@@ -14,7 +14,8 @@ typedef enum {
     OP_AVERAGE_POOL,
     OP_DROPOUT,
     OP_TRANSPOSE,
-    OP_PENALTY
+    OP_PENALTY,
+    OP_FIRST /* convolution of one channel with relu and pooling: kernels/nn/first.c */
 } op_kind;
 
 /* One plan of a convolution for one minibatch size, and on a sliced operation one thread. */
@@ -45,6 +46,10 @@ typedef struct {
     int weights, pointwise, bias; /* parameter indices or -1 */
     void *workspace;              /* [slices][workspace_stride] */
     size_t workspace_stride;
+
+    nn_first first;
+    float *product; /* separable first layer: [taps][channels], of the weights' version product_at */
+    uint64_t product_at;
 
     nn_activation activation;
     int64_t columns; /* activation: last axis */
@@ -145,7 +150,17 @@ conv_status conv_op_backward(net *n, op *o, const slice *s, const float *x, cons
                              float *dx);
 void conv_op_free(net *n, op *o);
 
+/* first_op.c */
+bool first_op_wanted(const net *n); /* the model's first two layers are one OP_FIRST */
+void first_op_set(const net *n, op *o);
+bool first_op_allocate(net *n, op *o);
+void first_op_refresh(net *n, op *o); /* before a sweep */
+void first_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
+void first_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy);
+
 /* ops.c: the others. x, y: the slice's tensors. */
+/* The slice's bits of a dropout, made now; NULL outside training or without one. */
+const uint64_t *op_dropout_bits(net *n, op *o, const slice *s);
 void op_forward(net *n, op *o, const slice *s, const float *x, float *y);
 void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy, float *dx);
 

@@ -3,7 +3,7 @@
 
 #include "net_internal.h"
 
-static const uint64_t *slice_bits(net *n, op *o, const slice *s)
+const uint64_t *op_dropout_bits(net *n, op *o, const slice *s)
 {
     if (o->dropout.rate == 0 || !s->training) return NULL;
     uint64_t *bits = o->bits != NULL ? o->bits + s->first * nn_dropout_words(o->out) : n->bits[s->thread];
@@ -21,12 +21,12 @@ void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
     switch (o->kind) {
     case OP_ACTIVATION: nn->activate(o->activation, count / o->columns, o->columns, x, y); break;
     case OP_MAX_POOL:
-        nn->max_pool(&o->pool, s->rows * o->pool_images, x, slice_bits(n, o, s), nn_dropout_scale(&o->dropout),
-                     y, s->training ? o->argmax + s->first * o->out : NULL);
+        nn->max_pool(&o->pool, s->rows * o->pool_images, x, op_dropout_bits(n, o, s),
+                     nn_dropout_scale(&o->dropout), y, s->training ? o->argmax + s->first * o->out : NULL);
         break;
     case OP_AVERAGE_POOL: nn->average_pool(&o->pool, s->rows * o->pool_images, x, y); break;
     case OP_DROPOUT:
-        bits = slice_bits(n, o, s);
+        bits = op_dropout_bits(n, o, s);
         if (bits != NULL)
             nn->dropout(s->rows, o->out, bits, nn_dropout_scale(&o->dropout), x, y);
         else
@@ -43,6 +43,7 @@ void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
         n->penalty[s->index * n->op_count + (o - n->ops)] =
             nn->penalty(count, o->penalty.l1, o->penalty.l2, 1, x, NULL);
         break;
+    case OP_FIRST: first_op_forward(n, o, s, x, y); break;
     case OP_CONV: break;
     }
 }
@@ -51,7 +52,6 @@ void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, 
 {
     const nn_kernels *nn = n->nn;
     int64_t count = s->rows * o->out;
-    (void)x;
     switch (o->kind) {
     case OP_ACTIVATION: nn->activate_backward(o->activation, count / o->columns, o->columns, y, dy, dx); break;
     case OP_MAX_POOL:
@@ -73,6 +73,7 @@ void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, 
         memcpy(dx, dy, (size_t)count * sizeof *dx);
         nn->penalty(count, o->penalty.l1, o->penalty.l2, n->penalty_scale, y, dx);
         break;
+    case OP_FIRST: first_op_backward(n, o, s, x, dy); break;
     case OP_CONV: break;
     }
 }

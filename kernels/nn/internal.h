@@ -14,6 +14,11 @@ void ISA_NAME(nn_max_pool_backward)(const nn_pool *p, int64_t images, const floa
                                     float scale, float *dx);
 void ISA_NAME(nn_average_pool)(const nn_pool *p, int64_t images, const float *x, float *y);
 void ISA_NAME(nn_average_pool_backward)(const nn_pool *p, int64_t images, const float *dy, float *dx);
+void ISA_NAME(nn_first_forward)(const nn_first *p, int64_t images, const float *x, const float *weights,
+                                const float *bias, const uint64_t *bits, float scale, float *y,
+                                uint8_t *argmax);
+void ISA_NAME(nn_first_backward)(const nn_first *p, int64_t images, const float *x, const float *dy,
+                                 const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db);
 void ISA_NAME(nn_dropout_bits)(const nn_dropout *d, int64_t first_row, int64_t rows, int64_t columns,
                                uint64_t *bits);
 void ISA_NAME(nn_apply_dropout)(int64_t rows, int64_t columns, const uint64_t *bits, float scale,

@@ -40,6 +40,16 @@ enum {
     NN_POOL_NONE = 255        /* argmax of an output without gradient: clipped by ReLU or dropped */
 };
 
+/* The first convolution of a network, fused with what follows: one input channel, stride 1, no padding, bias,
+ * ReLU, 2x2 max pooling with stride 2. src [images][in_h][in_w], weights [kernel_h*kernel_w][channels]. */
+typedef struct {
+    int64_t in_h, in_w, kernel_h, kernel_w, channels;
+    int64_t out_h, out_w; /* after pooling */
+} nn_first;
+
+/* NULL, or why nn_first does not cover it. */
+const char *nn_first_refuse(const nn_first *p);
+
 /* Random bits of one dropout layer at one training step. Element i of row r of the batch is decided by
  * Philox4x32-10 (Random123) at counter (i / 128, r, step, tag) alone. */
 typedef struct {
@@ -80,6 +90,14 @@ typedef struct {
                               float scale, float *dx);
     void (*average_pool)(const nn_pool *p, int64_t images, const float *x, float *y);
     void (*average_pool_backward)(const nn_pool *p, int64_t images, const float *dy, float *dx);
+
+    /* dst [images][out_h][out_w][channels] with dropout's bits and scale, and argmax, as max_pool; bias may be
+     * NULL. */
+    void (*first_forward)(const nn_first *p, int64_t images, const float *x, const float *weights,
+                          const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax);
+    /* dw [kernel_h*kernel_w][channels], db [channels]: overwritten, or added to. */
+    void (*first_backward)(const nn_first *p, int64_t images, const float *x, const float *dy,
+                           const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db);
 
     /* bits: [rows][nn_dropout_words(columns)] for rows first_row... of the batch. */
     void (*dropout_bits)(const nn_dropout *d, int64_t first_row, int64_t rows, int64_t columns, uint64_t *bits);

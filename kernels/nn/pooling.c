@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "internal.h"
+#include "lanes.h"
 
 /* Taps of output o that fall on the input: [*first, *last). */
 static void taps(int64_t o, int64_t stride, int64_t pad, int64_t pool, int64_t in, int64_t *first,
@@ -16,42 +17,6 @@ static void taps(int64_t o, int64_t stride, int64_t pad, int64_t pool, int64_t i
     *last = start + pool > in ? in - start : pool;
 }
 
-/* One vector register of channels. */
-#if defined(__AVX512F__)
-enum { LANES = 16 };
-#elif defined(__AVX2__)
-enum { LANES = 8 };
-#else
-enum { LANES = 4 };
-#endif
-typedef float lanes __attribute__((vector_size(4 * LANES)));
-typedef int32_t indices __attribute__((vector_size(4 * LANES)));
-typedef uint8_t bytes __attribute__((vector_size(LANES)));
-
-static inline lanes load(const float *x)
-{
-    lanes v;
-    memcpy(&v, x, sizeof v);
-    return v;
-}
-
-static inline void store(float *y, lanes v) { memcpy(y, &v, sizeof v); }
-
-/* where mask (all ones or zeros) a, else b */
-static inline lanes pick(indices mask, lanes a, lanes b)
-{
-    return (lanes)((mask & (indices)a) | (~mask & (indices)b));
-}
-static inline indices pick_index(indices mask, indices a, indices b) { return (mask & a) | (~mask & b); }
-
-static inline indices bits_to_mask(uint32_t bits)
-{
-    static const int32_t each[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-    indices bit;
-    memcpy(&bit, each, sizeof bit);
-    return (bit & (int32_t)bits) != 0;
-}
-
 /* The taps of one window that fall on the image. */
 typedef struct {
     const float *origin; /* of tap (0, 0), perhaps outside the image */
@@ -60,15 +25,6 @@ typedef struct {
     int64_t at;           /* index of the window's first output in them */
     float scale;
 } window;
-
-/* The bits of channels c, c + 1, ...; those beyond LANES are anything. */
-static inline uint32_t keep_bits(const window *w, int64_t c)
-{
-    int64_t i = w->at + c;
-    uint64_t word = w->bits[i / 64] >> (i % 64);
-    if (i % 64 > 64 - LANES) word |= w->bits[i / 64 + 1] << (64 - i % 64);
-    return (uint32_t)word;
-}
 
 static void max_block(const nn_pool *p, const window *w, int64_t c, float *y, uint8_t *which)
 {
@@ -84,7 +40,7 @@ static void max_block(const nn_pool *p, const window *w, int64_t c, float *y, ui
         }
     indices keep = (indices){0} == 0;
     if (p->relu) keep = best > (lanes){0};
-    if (w->bits != NULL) keep &= bits_to_mask(keep_bits(w, c));
+    if (w->bits != NULL) keep &= bits_to_mask(bits_at(w->bits, w->at + c));
     if (p->relu || w->bits != NULL) best = (lanes)(keep & (indices)(best * w->scale));
     store(y + c, best);
     if (which != NULL) {

@@ -1,0 +1,51 @@
+/* Vectors of channels in GNU C: one register of this copy's instruction set. */
+#ifndef SEPBENCH_NN_LANES_H
+#define SEPBENCH_NN_LANES_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__AVX512F__)
+enum { LANES = 16 };
+#elif defined(__AVX2__)
+enum { LANES = 8 };
+#else
+enum { LANES = 4 };
+#endif
+typedef float lanes __attribute__((vector_size(4 * LANES)));
+typedef int32_t indices __attribute__((vector_size(4 * LANES)));
+typedef uint8_t bytes __attribute__((vector_size(LANES)));
+
+static inline lanes load(const float *x)
+{
+    lanes v;
+    memcpy(&v, x, sizeof v);
+    return v;
+}
+
+static inline void store(float *y, lanes v) { memcpy(y, &v, sizeof v); }
+
+/* where mask (all ones or zeros) a, else b */
+static inline lanes pick(indices mask, lanes a, lanes b)
+{
+    return (lanes)((mask & (indices)a) | (~mask & (indices)b));
+}
+static inline indices pick_index(indices mask, indices a, indices b) { return (mask & a) | (~mask & b); }
+
+static inline indices bits_to_mask(uint32_t bits)
+{
+    static const int32_t each[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+    indices bit;
+    memcpy(&bit, each, sizeof bit);
+    return (bit & (int32_t)bits) != 0;
+}
+
+/* Bits i, i + 1, ... of a row; those beyond LANES are anything. */
+static inline uint32_t bits_at(const uint64_t *bits, int64_t i)
+{
+    uint64_t word = bits[i / 64] >> (i % 64);
+    if (i % 64 > 64 - LANES) word |= bits[i / 64 + 1] << (64 - i % 64);
+    return (uint32_t)word;
+}
+
+#endif
