@@ -1,7 +1,9 @@
 /* sepbench train: the article's two networks, or a user's own, trained as Keras trains them. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../harness/cli.h"
 #include "../harness/machine.h"
@@ -128,6 +130,15 @@ static int split_models(train_arguments *a)
     return EXIT_FINE;
 }
 
+/* results/training-TIME, with a number behind it where two start in the same second. */
+static char *default_out(char *out, size_t size)
+{
+    time_t now = time(NULL);
+    size_t used = strftime(out, size, "results/training-%Y%m%dT%H%M%SZ", gmtime(&now));
+    for (int i = 2; access(out, F_OK) == 0; i++) snprintf(out + used, size - used, "-%d", i);
+    return out;
+}
+
 int cmd_train(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -148,11 +159,7 @@ int cmd_train(int argc, char **argv)
     if (a.code == EXIT_FINE) a.code = split_models(&a);
     if (a.code != EXIT_FINE) return a.code;
     if (a.o.threads == 0) a.o.threads = machine_default_threads();
-    if (a.o.out_dir == NULL) {
-        time_t now = time(NULL);
-        strftime(out, sizeof out, "results/training-%Y%m%dT%H%M%SZ", gmtime(&now));
-        a.o.out_dir = out;
-    }
+    if (a.o.out_dir == NULL) a.o.out_dir = default_out(out, sizeof out);
     a.o.command = json_array();
     for (int i = 0; i < argc; i++) json_array_append_new(a.o.command, json_string(argv[i]));
     cli_catch_signals();

@@ -201,9 +201,10 @@ static void bad_options(void **state)
     expect(2, "unknown optimizer 'ada'", "$T --optimizer ada");
     expect(2, "adam: unknown option 'momentum'", "$T --optimizer adam:momentum=0.9");
     expect(2, "no implementation of that name", "$T --impl fast");
-    expect(2, "it has no such variant", "$T --model separable --impl im2col");
+    expect(2, "it has no such variant", "$T --model conv --impl fused-avx2");
     expect(2, "--resume needs --out", "$T --resume");
     expect(2, "for one model and one run", "$T --runs 2 --weights-in x.npz");
+    expect(0, NULL, "test ! -e results"); /* a refused run leaves nothing behind */
     expect(2, "no such checkpoint", "$T --resume --checkpoint none.npz --out r1");
 }
 

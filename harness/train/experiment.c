@@ -227,9 +227,9 @@ static int train_once(experiment *e, trained_model *t, int run)
         snprintf(e->checkpoint, sizeof e->checkpoint, "%s", o->checkpoint);
     else
         snprintf(e->checkpoint, sizeof e->checkpoint, "%s/checkpoint.npz", e->dir);
-    if (!cli_make_path(e->dir)) return cli_error("%s: %s", e->dir, strerror(errno));
     e->state = (fit_state){0};
     int code = start_run(e, run);
+    if (code == EXIT_FINE && !cli_make_path(e->dir)) code = cli_error("%s: %s", e->dir, strerror(errno));
     if (code == EXIT_FINE) {
         if (!o->quiet && o->runs * o->model_count > 1)
             printf("%s: run %d of %d, seed %llu\n", t->label, run, o->runs, (unsigned long long)e->fit.seed);
@@ -331,10 +331,6 @@ int experiment_run(const experiment_options *o)
             cli_error("%s holds a training run: --resume continues it, another --out starts anew", o->out_dir);
         goto done;
     }
-    if (!cli_make_path(o->out_dir)) {
-        code = cli_error("%s: %s", o->out_dir, strerror(errno));
-        goto done;
-    }
     e.run = run_json_start(&e);
     snprintf(path, sizeof path, "%s/runs.csv", o->out_dir);
     unlink(path); /* finished runs of a resumed folder are listed again from their checkpoints */
@@ -343,7 +339,8 @@ int experiment_run(const experiment_options *o)
         if (e.models[i].finished > 0) conclude_model(&e, &e.models[i]);
     }
     if (o->model_count > 1 && code == EXIT_FINE) conclude_difference(&e);
-    if (!save_run_json(&e) && code == EXIT_FINE) code = EXIT_USAGE;
+    if (json_array_size(json_object_get(e.run, "models")) > 0 && !save_run_json(&e) && code == EXIT_FINE)
+        code = EXIT_USAGE;
     if (!o->quiet && code == EXIT_FINE) printf("Written to %s\n", o->out_dir);
 done:
     net_destroy(e.n);
