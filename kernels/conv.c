@@ -299,10 +299,7 @@ int64_t conv_bytes_min(const conv_problem *p, conv_pass pass)
 
 /* ---- calls ------------------------------------------------------------------------------------------ */
 
-cpu_isa conv_isa(const conv_impl *impl)
-{
-    return impl->peer ? cpu_allowed() : impl->isa;
-}
+cpu_isa conv_isa(const conv_impl *impl) { return impl->peer ? cpu_allowed() : impl->isa; }
 
 const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass pass)
 {

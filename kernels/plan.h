@@ -9,10 +9,7 @@
 /* Tensors and the parts of scratch, packed and workspace memory start on cache lines. */
 enum { CONV_ALIGN = 64 };
 
-static inline size_t conv_align(size_t bytes)
-{
-    return (bytes + CONV_ALIGN - 1) / CONV_ALIGN * CONV_ALIGN;
-}
+static inline size_t conv_align(size_t bytes) { return (bytes + CONV_ALIGN - 1) / CONV_ALIGN * CONV_ALIGN; }
 
 /* A zeroed plan of `size` bytes that begins with a conv_plan, its head filled in, its byte counts 0. NULL when
  * memory is short. Released with free(). */

@@ -27,18 +27,12 @@ conv_problem transpose_problem(const conv_problem *p)
     return other;
 }
 
-static bool reads_src(conv_pass pass)
-{
-    return pass != CONV_BACKWARD_DATA;
-}
+static bool reads_src(conv_pass pass) { return pass != CONV_BACKWARD_DATA; }
 static bool reads_dst(const conv_problem *p, conv_pass pass)
 {
     return pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
 }
-static bool writes_diff_src(conv_pass pass)
-{
-    return pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA;
-}
+static bool writes_diff_src(conv_pass pass) { return pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA; }
 
 static size_t reserve(conv_plan *plan, bool wanted, int64_t elements)
 {
@@ -104,10 +98,7 @@ static int64_t elements(int64_t channels, const conv_problem *p, int64_t (*along
     return channels * along(&p->axis[CONV_D]) * along(&p->axis[CONV_H]) * along(&p->axis[CONV_W]);
 }
 
-static int64_t along_in(const conv_axis *a)
-{
-    return a->in;
-}
+static int64_t along_in(const conv_axis *a) { return a->in; }
 
 typedef struct {
     int64_t mb, pixels, channels;
