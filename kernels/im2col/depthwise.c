@@ -39,7 +39,6 @@ typedef struct {
     const depthwise_plan *plan;
     const conv_args *args;
     lowering lowered; /* the block's channels */
-    const float *w;   /* packed weights of the block, [M][taps][channels] */
     int64_t image;    /* NCHW */
     float *col;       /* [step][taps][channels] or [taps][step] */
     float *gradient;  /* diff_dst: [step][M][channels] or [M][step] */
@@ -53,11 +52,16 @@ static work work_of(const depthwise_plan *d, const conv_args *args, int64_t imag
     k.lowered.first = block * d->width;
     k.lowered.channels = least(d->width, p->ic - k.lowered.first);
     if (args->src != NULL) k.lowered.src = args->src + image * p->ic * p->axis[CONV_H].in * p->axis[CONV_W].in;
-    if (args->packed != NULL) k.w = (const float *)args->packed + k.lowered.first * d->taps * d->m;
     k.col = (float *)((char *)args->scratch + (size_t)omp_get_thread_num() * d->thread_bytes);
     k.gradient = k.col + d->step * d->taps * d->width;
     k.sums = k.gradient + d->step * d->m * d->width;
     return k;
+}
+
+/* The block's packed weights: [M][taps][channels]. */
+static const float *packed_block(const work *k)
+{
+    return (const float *)k->args->packed + k->lowered.first * k->plan->taps * k->plan->m;
 }
 
 static void lower(const work *k, int64_t pixel, int64_t pixels)
@@ -122,12 +126,12 @@ static void forward_nhwc(const work *k, int64_t pixel, int64_t pixels)
     const depthwise_plan *d = k->plan;
     const conv_problem *p = &d->head.problem;
     int64_t channels = k->lowered.channels, first = k->lowered.first * d->m;
-    const float *bias = p->bias ? k->args->bias + first : NULL;
+    const float *bias = p->bias ? k->args->bias + first : NULL, *w = packed_block(k);
     for (int64_t i = 0; i < pixels; i++)
         for (int64_t m = 0; m < d->m; m++) {
             float *dst = k->args->dst + (pixel + i) * p->oc + first, row[WIDEST];
-            dot_row(d->taps, k->col + i * d->taps * channels, channels, k->w + m * d->taps * channels, channels,
-                    1, channels, row);
+            dot_row(d->taps, k->col + i * d->taps * channels, channels, w + m * d->taps * channels, channels, 1,
+                    channels, row);
             for (int64_t c = 0; c < channels; c++)
                 dst[c * d->m + m] = finished(p, row[c], bias ? bias[c * d->m + m] : 0);
         }
@@ -141,7 +145,7 @@ static void forward_nchw(const work *k, int64_t pixel, int64_t pixels)
         int64_t o = k->lowered.first * d->m + m;
         float *dst = k->args->dst + (k->image * p->oc + o) * d->pixels + pixel,
               bias = p->bias ? k->args->bias[o] : 0;
-        dot_row(d->taps, k->col, d->step, k->w + m * d->taps, 1, 0, pixels, dst);
+        dot_row(d->taps, k->col, d->step, packed_block(k) + m * d->taps, 1, 0, pixels, dst);
         if (p->bias || p->post_op == CONV_POST_RELU)
             for (int64_t i = 0; i < pixels; i++) dst[i] = finished(p, dst[i], bias);
     }
@@ -194,7 +198,7 @@ static void unproduct(const work *k, int64_t pixels)
     int64_t channels = k->lowered.channels;
     for (int64_t m = 0; m < d->m; m++)
         for (int64_t t = 0; t < d->taps; t++) {
-            const float *w = k->w + (m * d->taps + t) * channels;
+            const float *w = packed_block(k) + (m * d->taps + t) * channels;
             if (!d->nhwc) scale_row(k->col + t * d->step, k->gradient + m * d->step, w, 0, pixels, m > 0);
             for (int64_t i = 0; d->nhwc && i < pixels; i++)
                 scale_row(k->col + (i * d->taps + t) * channels, k->gradient + (i * d->m + m) * channels, w, 1,
@@ -322,8 +326,9 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     int64_t image = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     d->images = d->nhwc ? 1 : p->mb;
     d->pixels = d->nhwc ? p->mb * image : image;
-    /* Few channels: narrow blocks, so that backward_data has tasks. */
-    d->width = !d->nhwc ? 1 : p->mb * p->ic >= TASKS * WIDEST ? WIDEST : NARROWEST;
+    /* backward_data's tasks are images times blocks: where those are few, narrower ones. */
+    bool narrow = pass != CONV_FORWARD && p->mb * p->ic < TASKS * WIDEST;
+    d->width = !d->nhwc ? 1 : least(p->ic, narrow ? NARROWEST : WIDEST);
     d->blocks = parts(p->ic, d->width);
     int64_t fits = (int64_t)(ctx->l1d / 2 / sizeof(float)) / (d->taps * d->width);
     d->step = least(d->pixels, least(MOST_STEP, most(LEAST_STEP, fits)));

@@ -75,7 +75,7 @@ void gather_pack(const gather_shape *g, const conv_problem *p, const float *weig
 
 /* ROWS output positions of one phase and the taps that reach input from any of them. */
 typedef struct {
-    int64_t pixel[ROWS]; /* within the output image; the first `count` are real */
+    int64_t row[ROWS], column[ROWS]; /* of the output image; the first `count` are real */
     int64_t count, taps;
     tile_tap *tap;
 } positions;
@@ -101,19 +101,20 @@ static size_t thread_bytes(const gather_shape *g)
 static void find_taps(const gather_shape *g, const float *in, const float *zeros, positions *tile)
 {
     tile->taps = 0;
-    for (int64_t t = 0; t < g->taps; t++) {
-        tile_tap *tap = &tile->tap[tile->taps];
-        bool any = false;
-        for (int r = 0; r < ROWS; r++) {
-            int64_t y, x;
-            bool real = r < tile->count && meet(&g->h, tile->pixel[r] / g->w.out, t / g->w.taps, &y) &&
-                        meet(&g->w, tile->pixel[r] % g->w.out, t % g->w.taps, &x);
-            tap->x[r] = real ? in + (y * g->w.in + x) * g->in_all : zeros;
-            any |= real;
+    for (int64_t kh = 0; kh < g->h.taps; kh++)
+        for (int64_t kw = 0; kw < g->w.taps; kw++) {
+            tile_tap *tap = &tile->tap[tile->taps];
+            bool any = false;
+            for (int r = 0; r < ROWS; r++) {
+                int64_t y, x;
+                bool real = r < tile->count && meet(&g->h, tile->row[r], kh, &y) &&
+                            meet(&g->w, tile->column[r], kw, &x);
+                tap->x[r] = real ? in + (y * g->w.in + x) * g->in_all : zeros;
+                any |= real;
+            }
+            tap->tap = kh * g->w.taps + kw;
+            tile->taps += any;
         }
-        tap->tap = t;
-        tile->taps += any;
-    }
 }
 
 /* Tiles rows [row, row_end) and columns [col, col_end) of one phase of each. */
@@ -127,8 +128,8 @@ static void find_tiles(const gather_shape *g, task *t, int64_t row, int64_t row_
         tile->count = least(ROWS, end - first);
         tile->tap = taps + t->tiles * g->taps;
         for (int64_t r = 0; r < tile->count; r++) {
-            int64_t y = (row + (first + r) / columns) * g->h.divisor + t->phase_h;
-            tile->pixel[r] = y * g->w.out + (col + (first + r) % columns) * g->w.divisor + t->phase_w;
+            tile->row[r] = (row + (first + r) / columns) * g->h.divisor + t->phase_h;
+            tile->column[r] = (col + (first + r) % columns) * g->w.divisor + t->phase_w;
         }
         find_taps(g, in, zeros, tile);
     }
@@ -210,12 +211,13 @@ typedef struct {
 /* out: the image, at the lanes' first channel. */
 static void store(const gather_shape *g, const positions *tile, tile_sums sums, ending e, float *out)
 {
-    for (int64_t r = 0; r < tile->count; r++)
+    for (int64_t r = 0; r < tile->count; r++) {
+        float *to = out + (tile->row[r] * g->w.out + tile->column[r]) * g->out_all;
         for (int64_t l = 0; l < e.lanes; l++) {
-            float *to = out + tile->pixel[r] * g->out_all + l * e.step;
-            float value = sums[r][l] + (e.add ? *to : 0) + (e.bias ? e.bias[l * e.step] : 0);
-            *to = e.relu && !(value > 0) ? 0 : value;
+            float value = sums[r][l] + (e.add ? to[l * e.step] : 0) + (e.bias ? e.bias[l * e.step] : 0);
+            to[l * e.step] = e.relu && !(value > 0) ? 0 : value;
         }
+    }
 }
 
 static void dense_task(const gather_shape *g, const task *t, const float *packed, const float *bias, bool relu,
