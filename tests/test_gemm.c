@@ -8,6 +8,7 @@
 
 #include "support.h"
 
+#undef ISA
 #define ISA base /* gemm.h names one copy; the others follow from its declarations */
 #include "../kernels/im2col/gemm.h"
 
