@@ -1,7 +1,8 @@
 // Writes keras.json: what Keras's layers compute, as TensorFlow.js has them, for small whole numbers.
 //
-// To run it again (any folder; nothing but keras.json changes in the repository):
-//   npm install --no-save @tensorflow/tfjs@4.22.0 && node make_golden.mjs > keras.json
+// To run it again, in an empty folder outside the repository:
+//   cp REPOSITORY/tests/golden/make_golden.mjs . && npm install @tensorflow/tfjs@4.22.0
+//   node make_golden.mjs > REPOSITORY/tests/golden/keras.json
 //
 // Forward is by the layers (Conv2D, DepthwiseConv2D, SeparableConv2D), so padding 'same', multiplier order and where
 // bias and activation go are Keras's; gradients are TensorFlow's own of sum(output * diff_dst), checked here to
