@@ -10,7 +10,7 @@
 static const double slow_part = 0.03, slow_ratio = 8;
 /* One repetition of everything may take this part of the time left; the rest is for repetitions and for
  * estimates that were too low. */
-static const double least_part = 0.87;
+static const double least_part = 0.95;
 
 bool budget_open(budget *b, const selection *cases, const measure_options *options, double total)
 {

@@ -13,7 +13,7 @@ static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "How to measure:", 2},
     {"repetitions", KEY_REPETITIONS, "N", 0,
      "per case, interleaved with the other implementations' (default 9)", 0},
-    {"min-time", KEY_MIN_TIME, "SECONDS", 0, "of one repetition (default 0.01)", 0},
+    {"min-time", KEY_MIN_TIME, "SECONDS", 0, "of one repetition (default 0.008)", 0},
     {"budget", KEY_BUDGET, "SECONDS", 0,
      "for everything; shared out, and what does not fit is a row 'skipped' (default: unlimited)", 0},
     {"out", KEY_OUT, "DIR", 0, "of the run (default: results/TIME-HOST)", 0},
@@ -164,7 +164,7 @@ static int apply_filter(const bench_arguments *a, selection *cases)
 }
 
 static const bench_arguments defaults = {
-    .measure = {.repetitions = 9, .min_time = 0.01, .verify = true, .seed = 1}};
+    .measure = {.repetitions = 9, .min_time = 0.008, .verify = true, .seed = 1}};
 
 int cmd_bench(int argc, char **argv)
 {

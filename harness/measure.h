@@ -10,7 +10,7 @@
 
 typedef struct {
     int repetitions; /* wanted, 9 by default */
-    double min_time; /* seconds per repetition, 0.01 by default: iterations are calibrated to it */
+    double min_time; /* seconds per repetition, 0.008 by default: iterations are calibrated to it */
     double budget;   /* seconds this group may take; repetitions then iterations are reduced to fit; fewer
                         than 1 affordable repetition: `skipped` with the estimate. 0: unlimited */
     bool verify;     /* always true for users; false only for the harness's own overhead benchmark */
