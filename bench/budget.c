@@ -1,16 +1,19 @@
-/* Every row gets the same number of seconds, except that no row gets more than it asked for and none less than
- * one repetition takes (water filling): cheap rows reach all their repetitions, expensive ones share what is
- * left, and a row is left out only when it cannot be afforded at all. */
+/* Every row gets the same number of seconds (those the title asks about, four times that), except that no row
+ * gets more than it asked for and none less than one repetition takes (water filling): cheap rows reach all
+ * their repetitions, expensive ones share what is left, and a row is left out only when it cannot be afforded
+ * at all. */
 #include "budget.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 /* A row far slower than its neighbours (naive at large sizes) may take this part of the budget at most. */
-static const double slow_part = 0.03, slow_ratio = 8;
+static const double slow_part = 0.01, slow_ratio = 8;
 /* One repetition of everything may take this part of the time left; the rest is for repetitions and for
  * estimates that were too low. */
 static const double least_part = 0.95;
+/* select_rank of dense and separable, forward and backward. */
+enum { headline_rank = 1 };
 
 bool budget_open(budget *b, const selection *cases, const measure_options *options, double total)
 {
@@ -58,8 +61,9 @@ static void estimate(budget *b, size_t first)
         c->fixed = 2 * least - measure_estimate(row, &two);
         double beyond = b->per_row + b->per_byte * c->bytes;
         c->least = least + beyond;
-        double rank = 1 + select_rank(row->problem.variant, row->pass);
-        c->price = c->least * rank * rank;
+        int rank = select_rank(row->problem.variant, row->pass);
+        c->price = c->least * (1 + rank) * (1 + rank);
+        c->weight = rank <= headline_rank ? 4 : 1;
         c->full = (full > least ? full : least) + beyond;
     }
     for (size_t i = first, end; i < b->cases->count; i = end) {
@@ -94,7 +98,7 @@ static double affordable(budget *b, size_t first, double left)
 static double granted(const row_cost *c, double share, double most)
 {
     if (c->full <= 0 || c->slow || c->price > most) return 0;
-    return share < c->least ? c->least : share > c->full ? c->full : share;
+    return fmin(fmax(c->weight * share, c->least), c->full);
 }
 
 static double sum_granted(const budget *b, size_t first, double share, double most)
@@ -136,7 +140,9 @@ double budget_group(budget *b, size_t first, size_t count, double left, bool *sk
 void budget_learn_overhead(budget *b, size_t first, size_t count, const bool *skip, double seconds,
                            double timed)
 {
-    static const double large = 1e7; /* bytes of a group: below, the part per row decides */
+    /* Bytes of a group: below, the part per row decides. Not lower, for what mid-sized groups show beyond their
+     * estimates is waits between thread pools, which do not grow with the bytes. */
+    static const double large = 3e8;
     double bytes = 0, expected = 0;
     int rows = 0;
     for (size_t i = 0; i < count; i++) {
@@ -152,7 +158,7 @@ void budget_learn_overhead(budget *b, size_t first, size_t count, const bool *sk
     double seen = bytes < large ? beyond / rows : (beyond - rows * b->per_row) / bytes;
     /* Bounded, because a stall that made rows look unaffordable would never be corrected: they would not run.
      */
-    double most = bytes < large ? 0.03 : 1.2e-8;
+    double most = bytes < large ? 0.03 : 6e-9;
     *learned = 0.7 * *learned + 0.3 * fmin(most, fmax(0, seen));
     b->estimated = 0;
 }

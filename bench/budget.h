@@ -10,6 +10,7 @@ typedef struct {
     double fixed;       /* part of both: all but the repetitions, as measure_estimate has it */
     double bytes;       /* of the row's tensors */
     double price;       /* least, weighted by how telling the row is: rows are given up from the dearest */
+    double weight;      /* of its share: the headline's rows get more repetitions */
     bool slow;          /* far slower than the others of its group, and too dear: left out */
 } row_cost;
 

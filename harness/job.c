@@ -2,12 +2,19 @@
 
 #include <string.h>
 
-/* A buffer of NaNs; NULL for no bytes. */
+#include "machine.h"
+
+/* A buffer of NaNs, touched first by the bound threads; NULL for no bytes. */
 static bool poisoned(size_t bytes, void **buffer)
 {
+    enum { PIECE = 1 << 20 };
     *buffer = bytes == 0 ? NULL : buffer_alloc(bytes);
-    if (*buffer != NULL) memset(*buffer, 0xFF, bytes);
-    return bytes == 0 || *buffer != NULL;
+    if (*buffer == NULL) return bytes == 0;
+    char *data = *buffer;
+#pragma omp parallel for schedule(static) if (bytes > PIECE)
+    for (size_t at = 0; at < bytes; at += PIECE)
+        memset(data + at, 0xFF, bytes - at < PIECE ? bytes - at : PIECE);
+    return true;
 }
 
 conv_status job_start(conv_job *job, const conv_impl *impl, const conv_problem *p, conv_pass pass,
@@ -79,7 +86,9 @@ conv_status job_run(conv_job *job, conv_args args, conv_error *err)
     args.scratch = job->scratch;
     args.workspace = job->workspace;
     conv_status status = conv_enter(job->plan, &args);
+    double start = machine_now();
     if (status == CONV_OK) status = conv_execute(job->plan, &args);
+    job->execute_seconds = machine_now() - start;
     if (status == CONV_OK) status = conv_leave(job->plan, &args);
     return status == CONV_OK ? status : conv_fail(err, status, "%s: execute failed", job->plan->impl->name);
 }

@@ -203,7 +203,7 @@ void measure_ready(group *g, measure_job *j)
     j->args = conv_tensors_args(&g->tensors);
     j->args.packed = j->packed;
     j->args.scratch = g->scratch;
-    conv_job work = {j->plan, j->packed, NULL, j->workspace};
+    conv_job work = {.plan = j->plan, .packed = j->packed, .workspace = j->workspace};
     conv_status status = job_prepare(&work, &j->args, &error);
     j->args.workspace = j->workspace = work.workspace;
     if (status != CONV_OK) {

@@ -101,6 +101,7 @@ static verify_result judge(const char *text, conv_pass pass, fault f, verify_opt
     impl.error_factor = inexact ? 1000 : 0;
     planted = f;
     if (verify_case(&impl, &p, pass, &ctx, &options, &result, &err) != CONV_OK) fail_msg("%s", err.text);
+    assert_true(result.execute_seconds > 0); /* the budget goes by it */
     return result;
 }
 
