@@ -1,5 +1,4 @@
-/* Which copy of kernels/nn runs: the widest that was built and is allowed; what the first layer's route covers.
- */
+/* Which copy of kernels/nn runs: the widest that was built and is allowed; what the fused routes cover. */
 #include "nn/nn.h"
 
 extern const nn_kernels nn_table_base __attribute__((weak)), nn_table_avx2 __attribute__((weak)),
@@ -24,4 +23,15 @@ const char *nn_first_refuse(const nn_first *p)
     if (!(p->kernel_h == 3 && p->kernel_w == 3) && !(p->kernel_h == 5 && p->kernel_w == 5))
         return "kernels other than 3x3 and 5x5";
     return NULL;
+}
+
+const char *nn_pooled_refuse(const nn_pooled *p)
+{
+    return p->in_channels % 16 != 0 ? "input channels that are no multiple of 16" : NULL;
+}
+
+/* The gradient of the weights transposed, of the bias, and a word a channel. */
+size_t nn_pooled_scratch(const nn_pooled *p)
+{
+    return (size_t)(p->channels * (p->kernel_h * p->kernel_w * p->in_channels + 2)) * sizeof(float);
 }

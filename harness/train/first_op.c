@@ -74,14 +74,7 @@ bool first_op_allocate(net *n, op *o)
     if (o->pointwise < 0) return true;
     size_t bytes = (size_t)(taps_of(o) * o->first.channels) * sizeof(float);
     if ((o->product = buffer_alloc(bytes)) == NULL) return false;
-    for (int t = 0; t < n->options.threads; t++) {
-        if (n->scratch_bytes[t] >= bytes) continue;
-        buffer_free(n->scratch[t]);
-        n->scratch[t] = buffer_alloc(bytes);
-        n->scratch_bytes[t] = n->scratch[t] == NULL ? 0 : bytes;
-        if (n->scratch[t] == NULL) return false;
-    }
-    return true;
+    return net_grow_scratch(n, bytes);
 }
 
 void first_op_refresh(net *n, op *o)

@@ -114,6 +114,9 @@ static void add_conv(net *n, int i, bool *relu_in_pool)
     if (o->problem.variant == CONV_SEPARABLE) o->pointwise = p++;
     if (o->problem.bias) o->bias = p;
 
+    o->pooled = pooled_op_wanted(n, i, &o->shape);
+    if (o->pooled) note(n, i, "backward by pooling's winners");
+
     nn_activation f = l->activation;
     if (is_loss_softmax(m, i)) {
         n->softmax_loss = true;

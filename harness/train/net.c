@@ -60,6 +60,7 @@ static void mark_kept(const net *n, bool *value, bool *diff)
         diff[n->phases[i].first] = n->phases[i].first > 0;
     }
     value[n->op_count] = diff[n->op_count] = true;
+    for (int i = 0; i < n->op_count; i++) diff[i + 2] = diff[i + 2] || n->ops[i].pooled;
 }
 
 static int64_t count_of(const net *n, int tensor)
@@ -69,7 +70,7 @@ static int64_t count_of(const net *n, int tensor)
 
 static bool allocate_tensors(net *n)
 {
-    bool value[NET_MAX_OPS + 1] = {false}, diff[NET_MAX_OPS + 1] = {false};
+    bool value[NET_MAX_OPS + 1] = {false}, diff[NET_MAX_OPS + 2] = {false};
     mark_kept(n, value, diff);
     int64_t batch = n->options.batch, widest = 0;
     bool ok = true;
@@ -144,6 +145,26 @@ static bool allocate(net *n)
     return allocate_tensors(n) && allocate_parts(n);
 }
 
+bool net_grow_scratch(net *n, size_t bytes)
+{
+    for (int t = 0; t < n->options.threads; t++) {
+        if (n->scratch_bytes[t] >= bytes) continue;
+        buffer_free(n->scratch[t]);
+        n->scratch[t] = buffer_alloc(bytes);
+        n->scratch_bytes[t] = n->scratch[t] == NULL ? 0 : bytes;
+        if (n->scratch[t] == NULL) return false;
+    }
+    return true;
+}
+
+/* What runs operation o, and its memory. */
+static conv_status equip(net *n, op *o, conv_error *err)
+{
+    conv_status status = o->kind == OP_CONV ? conv_op_choose(n, o, err) : CONV_OK;
+    bool ok = (o->kind != OP_FIRST || first_op_allocate(n, o)) && (!o->pooled || pooled_op_allocate(n, o));
+    return ok ? status : conv_fail(err, CONV_NO_MEMORY, "no memory for a fused layer");
+}
+
 net *net_create(const model *m, const net_options *options, conv_error *err)
 {
     net *n = calloc(1, sizeof *n);
@@ -163,11 +184,7 @@ net *net_create(const model *m, const net_options *options, conv_error *err)
         if (!allocate(n))
             status = conv_fail(err, CONV_NO_MEMORY, "no memory for a batch of %lld", (long long)options->batch);
     }
-    for (int i = 0; i < n->op_count && status == CONV_OK; i++) {
-        if (n->ops[i].kind == OP_CONV) status = conv_op_choose(n, &n->ops[i], err);
-        if (n->ops[i].kind == OP_FIRST && !first_op_allocate(n, &n->ops[i]))
-            status = conv_fail(err, CONV_NO_MEMORY, "no memory for the first layer");
-    }
+    for (int i = 0; i < n->op_count && status == CONV_OK; i++) status = equip(n, &n->ops[i], err);
     if (status == CONV_OK) return n;
     net_destroy(n);
     return NULL;
@@ -290,9 +307,12 @@ static conv_status backward_ops(net *n, const phase *ph, const slice *s, double 
         if (o->weights < 0 && !o->diff_wanted) break; /* nothing before it learns */
         const float *x = o->needs_input ? value_at(n, i, s) : NULL,
                     *y = o->needs_output ? value_at(n, i + 1, s) : NULL;
-        const float *dy = diff_at(n, i + 1, s);
+        if (i > 0 && n->ops[i - 1].pooled) continue; /* done with the convolution's */
+        const float *dy = diff_at(n, i + (o->pooled ? 2 : 1), s);
         float *dx = o->diff_wanted ? diff_at(n, i, s) : NULL;
-        if (o->kind == OP_CONV)
+        if (o->pooled)
+            pooled_op_backward(n, o, s, x, dy, dx);
+        else if (o->kind == OP_CONV)
             status = conv_op_backward(n, o, s, x, y, dy, dx);
         else
             op_backward(n, o, s, x, y, dy, dx);
@@ -430,7 +450,10 @@ static conv_status run_batch(net *n, sweep *w, net_result *result, conv_error *e
                              ? conv_fail(err, CONV_INVALID, "a batch of %lld images", (long long)rows)
                              : prepare(n, rows, w->training, err);
     if (status != CONV_OK) return status;
-    if (n->ops[0].kind == OP_FIRST) first_op_refresh(n, &n->ops[0]);
+    for (int i = 0; i < n->op_count; i++) {
+        if (n->ops[i].kind == OP_FIRST) first_op_refresh(n, &n->ops[i]);
+        if (n->ops[i].pooled && w->training) pooled_op_refresh(n, &n->ops[i]);
+    }
     n->penalty_scale = 1.0f / (float)rows;
     n->chunks = net_chunks(n, net_slices(n, rows));
     status = sweep_all(n, w);

@@ -48,7 +48,11 @@ typedef struct {
     size_t workspace_stride;
 
     nn_first first;
-    float *product; /* separable first layer: [taps][channels], of the weights' version product_at */
+    bool pooled; /* backward takes the next operation's winners: pooled_op.c */
+    nn_pooled shape;
+    /* The weights as the above want them, of version product_at: separable first layer [taps][channels], the
+     * product of its factors; pooled [channels][taps], transposed. */
+    float *product;
     uint64_t product_at;
 
     nn_activation activation;
@@ -131,6 +135,9 @@ static inline int64_t net_chunks(const net *n, int64_t slices)
     return slices < n->chunks_allocated ? slices : n->chunks_allocated;
 }
 
+/* At least so many bytes of scratch for every thread. */
+bool net_grow_scratch(net *n, size_t bytes);
+
 /* fuse.c: layers to operations and phases. */
 conv_status net_build(net *n, conv_error *err);
 
@@ -157,6 +164,13 @@ bool first_op_allocate(net *n, op *o);
 void first_op_refresh(net *n, op *o); /* before a sweep */
 void first_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
 void first_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy);
+
+/* pooled_op.c */
+bool pooled_op_wanted(const net *n, int layer_index, nn_pooled *shape);
+bool pooled_op_allocate(net *n, op *o);
+void pooled_op_refresh(net *n, op *o); /* before a sweep */
+/* dy: of the pooling's output. */
+void pooled_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy, float *dx);
 
 /* ops.c: the others. x, y: the slice's tensors. */
 /* The slice's bits of a dropout, made now; NULL outside training or without one. */

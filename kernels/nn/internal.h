@@ -19,6 +19,10 @@ void ISA_NAME(nn_first_forward)(const nn_first *p, int64_t images, const float *
                                 uint8_t *argmax);
 void ISA_NAME(nn_first_backward)(const nn_first *p, int64_t images, const float *x, const float *dy,
                                  const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db);
+void ISA_NAME(nn_transpose)(int64_t rows, int64_t columns, const float *x, float *y);
+void ISA_NAME(nn_pooled_backward)(const nn_pooled *p, int64_t images, const float *x, const float *dy,
+                                  const uint8_t *argmax, float scale, const float *weights, bool accumulate,
+                                  float *dx, float *dw, float *db, void *scratch);
 void ISA_NAME(nn_dropout_bits)(const nn_dropout *d, int64_t first_row, int64_t rows, int64_t columns,
                                uint64_t *bits);
 void ISA_NAME(nn_apply_dropout)(int64_t rows, int64_t columns, const uint64_t *bits, float scale,

@@ -50,6 +50,19 @@ typedef struct {
 /* NULL, or why nn_first does not cover it. */
 const char *nn_first_refuse(const nn_first *p);
 
+/* A convolution with stride 1 and no padding whose output is max-pooled in windows side by side: what backward
+ * of the two together needs. src [images][in_h][in_w][in_channels]. */
+typedef struct {
+    int64_t in_h, in_w, in_channels, kernel_h, kernel_w, channels;
+    int64_t out_h, out_w; /* after pooling */
+    int64_t pool_h, pool_w;
+} nn_pooled;
+
+/* NULL, or why pooled_backward does not cover it. */
+const char *nn_pooled_refuse(const nn_pooled *p);
+/* Bytes of its scratch. */
+size_t nn_pooled_scratch(const nn_pooled *p);
+
 /* Random bits of one dropout layer at one training step. Element i of row r of the batch is decided by
  * Philox4x32-10 (Random123) at counter (i / 128, r, step, tag) alone. */
 typedef struct {
@@ -98,6 +111,15 @@ typedef struct {
     /* dw [kernel_h*kernel_w][channels], db [channels]: overwritten, or added to. */
     void (*first_backward)(const nn_first *p, int64_t images, const float *x, const float *dy,
                            const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db);
+
+    /* y[columns][rows] = x[rows][columns] transposed. */
+    void (*transpose)(int64_t rows, int64_t columns, const float *x, float *y);
+    /* dy, argmax [images][out_h][out_w][channels] of the pooled output, weights [channels][kernel_h][kernel_w]
+     * [in_channels]. dx (NULL: not wanted) as src, overwritten; dw [kernel_h][kernel_w][in_channels][channels],
+     * db [channels] (NULL without bias): overwritten, or added to. */
+    void (*pooled_backward)(const nn_pooled *p, int64_t images, const float *x, const float *dy,
+                            const uint8_t *argmax, float scale, const float *weights, bool accumulate,
+                            float *dx, float *dw, float *db, void *scratch);
 
     /* bits: [rows][nn_dropout_words(columns)] for rows first_row... of the batch. */
     void (*dropout_bits)(const nn_dropout *d, int64_t first_row, int64_t rows, int64_t columns, uint64_t *bits);

@@ -1,0 +1,184 @@
+/* Backward of a convolution whose output went through max pooling of disjoint windows: of a window's outputs
+ * only the winner has a gradient, and none where ReLU clipped or dropout dropped it. Instead of spreading that
+ * over a tensor that is zero in more than three places of four, every winner is taken by itself: its patch of
+ * the input (kernel_h rows of kernel_w * in_channels neighbouring floats) times its gradient goes to its
+ * channel's weights, and its channel's weights times its gradient go to its patch of diff_src. Loops: image,
+ * channel, winner; the channel's weights or their gradient stay in registers, the image in L1; both are
+ * [channels][taps] meanwhile, so that a patch and they are rows alike. Serial: the caller slices the batch. */
+#include <string.h>
+
+#include "internal.h"
+#include "lanes.h"
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+enum { GROUP = 32 /* windows whose winners one word a channel tells */, TILE = 16 };
+
+/* Some windows of one image. */
+typedef struct {
+    const float *dy;       /* [windows][channels] */
+    const uint8_t *argmax; /* the same */
+    const uint32_t *live;  /* [channels]: bit w is set where window w has a gradient */
+    int64_t channels, row; /* row: floats from one row of the input to the next */
+    int64_t origin[GROUP]; /* of the windows in the input */
+    const int64_t *tap;    /* of the winners in their windows */
+    float scale;
+} group;
+
+void ISA_NAME(nn_transpose)(int64_t rows, int64_t columns, const float *x, float *y)
+{
+    for (int64_t r0 = 0; r0 < rows; r0 += TILE)
+        for (int64_t c0 = 0; c0 < columns; c0 += TILE) {
+            int64_t r1 = r0 + TILE < rows ? r0 + TILE : rows, c1 = c0 + TILE < columns ? c0 + TILE : columns;
+            for (int64_t c = c0; c < c1; c++)
+                for (int64_t r = r0; r < r1; r++) y[c * rows + r] = x[r * columns + c];
+        }
+}
+
+/* dw[rows][vectors] += sum over the winners of channel c of d * patch. */
+ALWAYS_INLINE void weights_block(const group *g, int64_t c, const int rows, const int vectors, const float *x,
+                                 float *dw)
+{
+    lanes sum[18];
+    UNROLL for (int i = 0; i < rows * vectors; i++) sum[i] = load(dw + i * LANES);
+    for (uint32_t left = g->live[c]; left != 0; left &= left - 1) {
+        int w = __builtin_ctz(left);
+        int64_t at = w * g->channels + c;
+        const float *patch = x + g->origin[w] + g->tap[g->argmax[at]];
+        float d = g->dy[at] * g->scale;
+        UNROLL for (int i = 0; i < rows * vectors; i++) sum[i] +=
+            d * load(patch + i / vectors * g->row + i % vectors * LANES);
+    }
+    UNROLL for (int i = 0; i < rows * vectors; i++) store(dw + i * LANES, sum[i]);
+}
+
+/* The patch of dx of every winner of channel c += d * weights[rows][vectors]. */
+ALWAYS_INLINE void data_block(const group *g, int64_t c, const int rows, const int vectors,
+                              const float *weights, float *dx)
+{
+    lanes weight[18];
+    UNROLL for (int i = 0; i < rows * vectors; i++) weight[i] = load(weights + i * LANES);
+    for (uint32_t left = g->live[c]; left != 0; left &= left - 1) {
+        int w = __builtin_ctz(left);
+        int64_t at = w * g->channels + c;
+        float *patch = dx + g->origin[w] + g->tap[g->argmax[at]];
+        float d = g->dy[at] * g->scale;
+        UNROLL for (int i = 0; i < rows * vectors; i++)
+        {
+            float *to = patch + i / vectors * g->row + i % vectors * LANES;
+            store(to, load(to) + d * weight[i]);
+        }
+    }
+}
+
+/* Blocks as wide as the registers allow. */
+static int64_t block_width(int64_t vectors)
+{
+    return vectors >= 12 ? 12 : vectors >= 6 ? 6 : vectors >= 3 ? 3 : 1;
+}
+
+static void weights_channel(const nn_pooled *p, const group *g, int64_t c, const float *x, float *dw)
+{
+    int64_t vectors = p->kernel_w * p->in_channels / LANES;
+    if (LANES == 16 && p->kernel_h == 3 && vectors == 6) {
+        weights_block(g, c, 3, 6, x, dw);
+        return;
+    }
+    for (int64_t h = 0; h < p->kernel_h; h++, x += g->row)
+        for (int64_t v = 0, done; v < vectors; v += done, dw += done * LANES) {
+            const float *from = x + v * LANES;
+            done = block_width(vectors - v);
+            switch (done) {
+            case 12: weights_block(g, c, 1, 12, from, dw); break;
+            case 6: weights_block(g, c, 1, 6, from, dw); break;
+            case 3: weights_block(g, c, 1, 3, from, dw); break;
+            default: weights_block(g, c, 1, 1, from, dw);
+            }
+        }
+}
+
+static void data_channel(const nn_pooled *p, const group *g, int64_t c, const float *weights, float *dx)
+{
+    int64_t vectors = p->kernel_w * p->in_channels / LANES;
+    if (LANES == 16 && p->kernel_h == 3 && vectors == 6) {
+        data_block(g, c, 3, 6, weights, dx);
+        return;
+    }
+    for (int64_t h = 0; h < p->kernel_h; h++, dx += g->row)
+        for (int64_t v = 0, done; v < vectors; v += done, weights += done * LANES) {
+            float *to = dx + v * LANES;
+            done = block_width(vectors - v);
+            switch (done) {
+            case 12: data_block(g, c, 1, 12, weights, to); break;
+            case 6: data_block(g, c, 1, 6, weights, to); break;
+            case 3: data_block(g, c, 1, 3, weights, to); break;
+            default: data_block(g, c, 1, 1, weights, to);
+            }
+        }
+}
+
+/* Windows first ... of an image, as many as a group holds; returns how many. Adds to db. */
+static int64_t next_group(const nn_pooled *p, int64_t first, const float *dy, const uint8_t *argmax, group *g,
+                          uint32_t *live, float *db)
+{
+    int64_t windows = p->out_h * p->out_w - first;
+    if (windows > GROUP) windows = GROUP;
+    g->dy = dy + first * p->channels;
+    g->argmax = argmax + first * p->channels;
+    memset(live, 0, (size_t)p->channels * sizeof *live);
+    for (int64_t w = 0; w < windows; w++) {
+        int64_t oh = (first + w) / p->out_w, ow = (first + w) % p->out_w;
+        g->origin[w] = (oh * p->pool_h * p->in_w + ow * p->pool_w) * p->in_channels;
+        const float *d = g->dy + w * p->channels;
+        const uint8_t *code = g->argmax + w * p->channels;
+#pragma omp simd
+        for (int64_t c = 0; c < p->channels; c++) {
+            uint32_t won = code[c] != NN_POOL_NONE;
+            live[c] |= won << w;
+            db[c] += won ? d[c] : 0;
+        }
+    }
+    return windows;
+}
+
+/* to = or += from * scale, dw transposed on the way. */
+static void write_gradient(const nn_pooled *p, const float *sum, const float *bias, float scale,
+                           bool accumulate, float *dw, float *db)
+{
+    int64_t taps = p->kernel_h * p->kernel_w * p->in_channels;
+    for (int64_t c0 = 0; c0 < p->channels; c0 += TILE)
+        for (int64_t t = 0; t < taps; t++)
+            for (int64_t c = c0; c < c0 + TILE && c < p->channels; c++) {
+                float *to = dw + t * p->channels + c;
+                *to = accumulate ? *to + sum[c * taps + t] : sum[c * taps + t];
+            }
+    for (int64_t c = 0; c < p->channels && db != NULL; c++)
+        db[c] = accumulate ? db[c] + bias[c] * scale : bias[c] * scale;
+}
+
+void ISA_NAME(nn_pooled_backward)(const nn_pooled *p, int64_t images, const float *x, const float *dy,
+                                  const uint8_t *argmax, float scale, const float *weights, bool accumulate,
+                                  float *dx, float *dw, float *db, void *scratch)
+{
+    int64_t taps = p->kernel_h * p->kernel_w * p->in_channels, in = p->in_h * p->in_w * p->in_channels,
+            out = p->out_h * p->out_w, tap[NN_POOL_WINDOW_MAX];
+    float *sum = scratch, *bias = sum + p->channels * taps;
+    uint32_t *live = (uint32_t *)(bias + p->channels);
+    group g = {
+        .live = live, .channels = p->channels, .row = p->in_w * p->in_channels, .tap = tap, .scale = scale};
+    for (int64_t k = 0; k < p->pool_h * p->pool_w; k++)
+        tap[k] = (k / p->pool_w * p->in_w + k % p->pool_w) * p->in_channels;
+    memset(sum, 0, (size_t)(p->channels * (taps + 1)) * sizeof *sum);
+    for (int64_t n = 0; n < images; n++, x += in, dy += out * p->channels, argmax += out * p->channels) {
+        if (dx != NULL) memset(dx, 0, (size_t)in * sizeof *dx);
+        for (int64_t first = 0; first < out;) {
+            first += next_group(p, first, dy, argmax, &g, live, bias);
+            for (int64_t c = 0; c < p->channels; c++) weights_channel(p, &g, c, x, sum + c * taps);
+            for (int64_t c = 0; c < p->channels && dx != NULL; c++)
+                data_channel(p, &g, c, weights + c * taps, dx);
+        }
+        if (dx != NULL) dx += in;
+    }
+    write_gradient(p, sum, bias, scale, accumulate, dw, db);
+}

@@ -1,0 +1,180 @@
+/* Backward of a convolution by the winners of the pooling behind it: every instruction set's copy against plain
+ * double-precision loops, and the article's network with and without it. */
+#include "support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "train_support.h"
+
+static float *filled(int64_t count, uint32_t stream)
+{
+    float *x = malloc((size_t)count * sizeof *x);
+    for (int64_t i = 0; i < count; i++) x[i] = (float)noise(stream, (uint32_t)i);
+    return x;
+}
+
+/* Winners of every place, and every fourth output without a gradient. */
+static uint8_t *winners(const nn_pooled *p, int64_t count)
+{
+    uint8_t *argmax = malloc((size_t)count);
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t draw = (uint32_t)((noise(5, (uint32_t)i) + 0.5) * 1e6);
+        argmax[i] = draw % 4 == 0 ? NN_POOL_NONE : (uint8_t)(draw % (uint32_t)(p->pool_h * p->pool_w));
+    }
+    return argmax;
+}
+
+typedef struct {
+    int64_t images, in, out, taps; /* floats of an image, of its pooled output, of one channel's weights */
+    float *x, *dy, *weights;       /* weights [taps][channels] */
+    uint8_t *argmax;
+    double *dx, *dw, *db;
+} expected;
+
+static void expect(const nn_pooled *p, float scale, expected *e)
+{
+    for (int64_t i = 0; i < e->images * e->out; i++) {
+        if (e->argmax[i] == NN_POOL_NONE) continue;
+        int64_t n = i / e->out, c = i % p->channels, w = i % e->out / p->channels;
+        int64_t h0 = w / p->out_w * p->pool_h + e->argmax[i] / p->pool_w,
+                w0 = w % p->out_w * p->pool_w + e->argmax[i] % p->pool_w;
+        double d = (double)e->dy[i] * (double)scale;
+        e->db[c] += d;
+        for (int64_t t = 0; t < e->taps; t++) {
+            int64_t kh = t / p->in_channels / p->kernel_w, kw = t / p->in_channels % p->kernel_w;
+            int64_t at = ((n * p->in_h + h0 + kh) * p->in_w + w0 + kw) * p->in_channels + t % p->in_channels;
+            e->dw[t * p->channels + c] += d * (double)e->x[at];
+            e->dx[at] += d * (double)e->weights[t * p->channels + c];
+        }
+    }
+}
+
+static void near(const char *what, const float *got, const double *want, int64_t count, double times)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!(fabs(got[i] - times * want[i]) <= 2e-4 * (1 + fabs(want[i]))))
+            fail_msg("%s[%lld] is %.9g, expected %.9g", what, (long long)i, (double)got[i], times * want[i]);
+}
+
+static void check_shape(const nn_kernels *nn, const nn_pooled *p)
+{
+    const float scale = 4.0f / 3;
+    expected e = {.images = 3,
+                  .in = p->in_h * p->in_w * p->in_channels,
+                  .out = p->out_h * p->out_w * p->channels,
+                  .taps = p->kernel_h * p->kernel_w * p->in_channels};
+    int64_t weights = e.taps * p->channels;
+    e.x = filled(e.images * e.in, 1);
+    e.dy = filled(e.images * e.out, 2);
+    e.weights = filled(weights, 3);
+    e.argmax = winners(p, e.images * e.out);
+    e.dx = calloc((size_t)(e.images * e.in), sizeof *e.dx);
+    e.dw = calloc((size_t)weights, sizeof *e.dw);
+    e.db = calloc((size_t)p->channels, sizeof *e.db);
+    expect(p, scale, &e);
+
+    float *turned = malloc((size_t)weights * sizeof *turned),
+          *dx = malloc((size_t)(e.images * e.in) * sizeof *dx), *dw = malloc((size_t)weights * sizeof *dw),
+          *db = malloc((size_t)p->channels * sizeof *db);
+    void *scratch = malloc(nn_pooled_scratch(p));
+    memset(scratch, 0xff, nn_pooled_scratch(p));
+    for (int64_t i = 0; i < e.images * e.in; i++) dx[i] = NAN;
+    for (int64_t i = 0; i < weights; i++) dw[i] = NAN;
+    for (int64_t i = 0; i < p->channels; i++) db[i] = NAN;
+    nn->transpose(e.taps, p->channels, e.weights, turned);
+    nn->pooled_backward(p, e.images, e.x, e.dy, e.argmax, scale, turned, false, dx, dw, db, scratch);
+    near("dx", dx, e.dx, e.images * e.in, 1);
+    near("dw", dw, e.dw, weights, 1);
+    near("db", db, e.db, p->channels, 1);
+    nn->pooled_backward(p, e.images, e.x, e.dy, e.argmax, scale, turned, true, NULL, dw, db, scratch);
+    near("dw, added to", dw, e.dw, weights, 2);
+    near("db, added to", db, e.db, p->channels, 2);
+    nn->pooled_backward(p, e.images, e.x, e.dy, e.argmax, scale, turned, false, dx, dw, NULL, scratch);
+    near("dw without bias", dw, e.dw, weights, 1);
+
+    void *all[] = {e.x, e.dy, e.weights, e.argmax, e.dx, e.dw, e.db, turned, dx, dw, db, scratch};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
+static void agrees_with_plain_loops(void **state)
+{
+    (void)state;
+    static const nn_pooled shapes[] = {
+        {13, 13, 32, 3, 3, 64, 5, 5, 2, 2}, /* the article's; a row and a column that no window reads */
+        {16, 18, 16, 3, 3, 24, 7, 8, 2,
+         2},                             /* more windows than a word has bits; channels that fill no vector */
+        {9, 8, 48, 2, 3, 5, 2, 2, 3, 3}, /* other kernels and windows */
+        {12, 12, 64, 5, 5, 17, 4, 2, 2, 4}, /* several blocks a row */
+        {6, 6, 80, 1, 1, 16, 3, 3, 2, 2},
+    };
+    int ran = 0;
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
+        const nn_kernels *nn = nn_kernels_at((cpu_isa)isa);
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes && nn != NULL; i++, ran++) {
+            assert_null(nn_pooled_refuse(&shapes[i]));
+            check_shape(nn, &shapes[i]);
+        }
+    }
+    assert_true(ran > 0);
+    assert_non_null(nn_pooled_refuse(&(nn_pooled){9, 9, 12, 3, 3, 8, 3, 3, 2, 2}));
+}
+
+/* The gradient of one step of a model, dropout included. malloc'ed. */
+static float *gradient(const model *m, const net_options *options, bool pooled)
+{
+    enum { PIXELS = 784 };
+    net *n = test_net_with(m, options);
+    bool says = false;
+    for (int i = 0; i < m->layer_count; i++) says = says || strstr(net_fusion(n, i), "winners") != NULL;
+    assert_int_equal(says, pooled);
+    float *x = filled(options->batch * PIXELS, 7), *g = malloc((size_t)m->total * sizeof *g);
+    uint8_t labels[64];
+    for (int64_t i = 0; i < options->batch; i++) labels[i] = (uint8_t)(i % 10);
+    noise_weights(m, net_weights(n));
+    net_weights_changed(n);
+    net_batch b = {.values = x, .labels = labels, .count = options->batch};
+    net_result r;
+    conv_error err;
+    assert_int_equal(net_train(n, &b, 3, &r, &err), CONV_OK);
+    net_reduce(n);
+    memcpy(g, net_gradient(n), (size_t)m->total * sizeof *g);
+    free(x);
+    net_destroy(n);
+    return g;
+}
+
+static void network_agrees_with_unfused(void **state)
+{
+    (void)state;
+    conv_error err;
+    model *m = model_load("conv", &err);
+    net_options o = {.threads = 2, .batch = 37, .impls = "best", .seed = 1};
+    net_options plain = o;
+    plain.unfused = true;
+    float *fast = gradient(m, &o, true), *slow = gradient(m, &plain, false);
+    for (int i = 0; i < m->parameter_count; i++) {
+        const parameter *p = &m->parameter[i];
+        double largest = 0;
+        for (int64_t k = 0; k < p->count; k++) largest = fmax(largest, fabs((double)slow[p->offset + k]));
+        assert_true(largest > 0);
+        for (int64_t k = p->offset; k < p->offset + p->count; k++)
+            if (!(fabs((double)fast[k] - (double)slow[k]) <= 1e-4 * largest))
+                fail_msg("%s[%lld] is %.9g, unfused %.9g", p->name, (long long)(k - p->offset), (double)fast[k],
+                         (double)slow[k]);
+    }
+    free(fast);
+    free(slow);
+    free(m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_plain_loops),
+        cmocka_unit_test(network_agrees_with_unfused),
+    };
+    return cmocka_run_group_tests_name("train_pooled", tests, NULL, NULL);
+}
