@@ -5,7 +5,7 @@
 
 #include "paired.h"
 
-enum { DRAWS = 1000, FEWEST = 6, STAGES_MAX = 4 };
+enum { DRAWS = 500, FEWEST = 6, STAGES_MAX = 4 };
 
 bool paired_fires(const paired_stage *s, const double *d, size_t n)
 {

@@ -1,0 +1,29 @@
+/* What the parts of judging and printing a comparison share. */
+#ifndef SEPBENCH_COMPARE_INTERNAL_H
+#define SEPBENCH_COMPARE_INTERNAL_H
+
+#include "compare.h"
+
+/* Margin, shift and spread of base against base, drift of the control, INVALID. */
+void compare_judge_session(compare_result *r);
+/* The floor that applies, and why, as the margin's reason says it. */
+double compare_floor(const compare_result *r, const char **why);
+
+static inline bool compare_is_judged(const compare_case *c)
+{
+    return c->verdict != COMPARE_NOT_COMPARED && c->verdict != COMPARE_WRONG;
+}
+
+/* Cases in the order people want them: what fails first, the largest change first. `count` pointers, or NULL
+ * when out of memory. The caller frees. */
+const compare_case **compare_sorted(const compare_result *r);
+size_t compare_count(const compare_result *r, compare_verdict v);
+
+/* The outcome in one line without a line feed: "REGRESSED: 1 of 64 cases is slower: NAME by 10.2%". */
+void compare_outcome(const compare_result *r, char *line, size_t size);
+/* What UNCHANGED can and cannot exclude, in a sentence; "" when nothing is unchanged. */
+void compare_limits(const compare_result *r, char *text, size_t size);
+/* +10.2% of a ratio; "" for NAN; "never" and such are the caller's. */
+char *compare_percent(double ratio, char *buffer, size_t size);
+
+#endif
