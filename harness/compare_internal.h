@@ -14,9 +14,9 @@ static inline bool compare_is_judged(const compare_case *c)
     return c->verdict != COMPARE_NOT_COMPARED && c->verdict != COMPARE_WRONG;
 }
 
-/* Cases in the order people want them: what fails first, the largest change first. `count` pointers, or NULL
+/* Cases in the order people want them: what fails first, the largest change first. `count` indices, or NULL
  * when out of memory. The caller frees. */
-const compare_case **compare_sorted(const compare_result *r);
+size_t *compare_sorted(const compare_result *r);
 size_t compare_count(const compare_result *r, compare_verdict v);
 
 /* The outcome in one line without a line feed: "REGRESSED: 1 of 64 cases is slower: NAME by 10.2%". */

@@ -26,9 +26,10 @@ size_t compare_count(const compare_result *r, compare_verdict v)
     return n;
 }
 
-static int by_weight(const void *a, const void *b)
+static int by_weight(const void *a, const void *b, void *cases)
 {
-    const compare_case *x = *(const compare_case *const *)a, *y = *(const compare_case *const *)b;
+    const compare_case *x = (const compare_case *)cases + *(const size_t *)a,
+                       *y = (const compare_case *)cases + *(const size_t *)b;
     int rank = verdicts[x->verdict].rank - verdicts[y->verdict].rank;
     if (rank != 0) return rank;
     double p = isfinite(x->ratio) ? x->ratio : 0, q = isfinite(y->ratio) ? y->ratio : 0;
@@ -36,13 +37,13 @@ static int by_weight(const void *a, const void *b)
     return strcmp(x->name, y->name);
 }
 
-const compare_case **compare_sorted(const compare_result *r)
+size_t *compare_sorted(const compare_result *r)
 {
-    const compare_case **list = malloc((r->count + 1) * sizeof *list);
-    if (list == NULL) return NULL;
-    for (size_t i = 0; i < r->count; i++) list[i] = &r->cases[i];
-    qsort(list, r->count, sizeof *list, by_weight);
-    return list;
+    size_t *order = malloc((r->count + 1) * sizeof *order);
+    if (order == NULL) return NULL;
+    for (size_t i = 0; i < r->count; i++) order[i] = i;
+    qsort_r(order, r->count, sizeof *order, by_weight, r->cases);
+    return order;
 }
 
 char *compare_percent(double ratio, char *buffer, size_t size)
@@ -110,12 +111,12 @@ void compare_limits(const compare_result *r, char *text, size_t size)
         n++;
     }
     if (n == 0) return;
-    snprintf(text, size,
-             "%zu UNCHANGED: a slowdown of %.1f%% (the quietest case) to %.1f%% (the noisiest) would have been "
-             "caught\n"
-             "9 times in 10. One of just %.1f%%, the margin, is caught 1 time in 20 or less; smaller ones are "
-             "not sought.",
-             n, 100 * (least - 1), 100 * (most - 1), 100 * r->margin);
+    snprintf(
+        text, size,
+        "%zu UNCHANGED: a slowdown of %.1f%% (the quietest case) to %.1f%% (the noisiest) would have been "
+        "caught\n"
+        "9 times in 10; one of just %.1f%%, the margin, 1 time in 20 at most; smaller ones are not sought.",
+        n, 100 * (least - 1), 100 * (most - 1), 100 * r->margin);
 }
 
 static const char *commit_of(const compare_side *side) { return side->commit[0] ? side->commit : side->path; }
@@ -126,31 +127,31 @@ static void side_name(const compare_side *side, char *text, size_t size)
              side->inject[0] ? " with " : "", side->inject);
 }
 
-/* What was compared, and what the session found out about itself. */
-static void session_lines(const compare_result *r, char lines[3][400])
+enum { SESSION_LINES = 4, LINE_BYTES = 400 };
+
+/* What was compared, and what the session found out about itself; a line may be empty. */
+static void session_lines(const compare_result *r, char lines[SESSION_LINES][LINE_BYTES])
 {
-    char base[128], head[128], text[32];
+    char base[128], head[128], shift[32], spread[48] = "", drift[32];
     side_name(&r->base, base, sizeof base);
     side_name(&r->head, head, sizeof head);
-    snprintf(lines[0], 400, "head %s against base %s: %zu case%s, %d thread%s, %s, %.0f s", head, base,
+    memset(lines, 0, (size_t)SESSION_LINES * LINE_BYTES);
+    snprintf(lines[0], LINE_BYTES, "head %s against base %s: %zu case%s, %d thread%s, %s, %.0f s", head, base,
              r->count, plural(r->count), r->threads, plural((size_t)r->threads), r->isa, r->seconds);
-    int n = snprintf(lines[1], 400, "margin %.1f%%: %s", 100 * r->margin, r->margin_why);
-    if (!isnan(r->null_shift) && n < 400)
-        n += snprintf(lines[1] + n, (size_t)(400 - n), "; base against base: shift %s",
-                      compare_percent(exp(r->null_shift), text, sizeof text));
-    if (!isnan(r->null_spread) && n < 400)
-        n += snprintf(lines[1] + n, (size_t)(400 - n), ", spread %.1f%%", 100 * expm1(r->null_spread));
-    if (!isnan(r->control_drift) && n < 400)
-        snprintf(lines[1] + n, (size_t)(400 - n), "; control drift %s",
-                 compare_percent(exp(r->control_drift), text, sizeof text));
-    lines[2][0] = '\0';
+    snprintf(lines[1], LINE_BYTES, "margin %.1f%%: %s", 100 * r->margin, r->margin_why);
+    if (!isnan(r->null_spread)) snprintf(spread, sizeof spread, ", spread %.1f%%", 100 * expm1(r->null_spread));
+    if (!isnan(r->null_shift))
+        snprintf(lines[2], LINE_BYTES, "base against base: shift %s%s; control drift %s",
+                 compare_percent(exp(r->null_shift), shift, sizeof shift), spread,
+                 isnan(r->control_drift) ? "unknown"
+                                         : compare_percent(exp(r->control_drift), drift, sizeof drift));
     if (r->kind == COMPARE_STORED)
-        snprintf(lines[2], 400,
-                 "two stored runs, measured one after the other: what changed between them besides the code "
-                 "counts as "
-                 "the code's.\n'make regress' compares side by side.");
+        snprintf(
+            lines[3], LINE_BYTES,
+            "two stored runs, one after the other: whatever else changed between them counts as the code's;\n"
+            "'make regress' compares side by side");
     else if (r->samples > 0)
-        snprintf(lines[2], 400, "%lld samples, %.1f%% of them disturbed by another program",
+        snprintf(lines[3], LINE_BYTES, "%lld samples, %.1f%% of them disturbed by another program",
                  (long long)r->samples, 100 * (double)r->disturbed / (double)r->samples);
 }
 
@@ -186,20 +187,21 @@ static void print_row(FILE *out, const compare_case *c, size_t tail)
 
 void compare_print(FILE *out, const compare_result *r, bool all)
 {
-    char lines[3][400], text[512];
-    const compare_case **list = compare_sorted(r);
+    char lines[SESSION_LINES][LINE_BYTES], text[512];
+    size_t *order = compare_sorted(r);
     session_lines(r, lines);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < SESSION_LINES; i++)
         if (lines[i][0]) fprintf(out, "%s\n", lines[i]);
     size_t tail = common_tail(r), shown = 0;
-    for (size_t i = 0; list != NULL && i < r->count; i++) {
-        if (list[i]->verdict == COMPARE_UNCHANGED && !all) continue;
+    for (size_t i = 0; order != NULL && i < r->count; i++) {
+        const compare_case *c = &r->cases[order[i]];
+        if (c->verdict == COMPARE_UNCHANGED && !all) continue;
         if (shown++ == 0)
             fprintf(out, "\n%-12s %7s %16s %7s case%s%s\n", "verdict", "change", "95% interval", "catches",
                     tail ? "; all " : "", tail ? r->cases[0].name + strlen(r->cases[0].name) - tail + 1 : "");
-        print_row(out, list[i], tail);
+        print_row(out, c, tail);
     }
-    free(list);
+    free(order);
     if (shown > 0) putc('\n', out);
     compare_limits(r, text, sizeof text);
     if (text[0]) fprintf(out, "%s\n", text);
@@ -236,32 +238,33 @@ static void markdown_row(FILE *out, const compare_case *c)
     fputs(" |\n", out);
 }
 
-static void markdown_table(FILE *out, const compare_result *r, const compare_case **list, bool unchanged)
+static void markdown_table(FILE *out, const compare_result *r, const size_t *order, bool unchanged)
 {
     fputs("\n| verdict | change | 95% interval | smallest slowdown caught 9 times in 10 | case | remark |\n"
           "|---|---:|---:|---:|---|---|\n",
           out);
     for (size_t i = 0; i < r->count; i++)
-        if ((list[i]->verdict == COMPARE_UNCHANGED) == unchanged) markdown_row(out, list[i]);
+        if ((r->cases[order[i]].verdict == COMPARE_UNCHANGED) == unchanged)
+            markdown_row(out, &r->cases[order[i]]);
 }
 
 void compare_markdown(FILE *out, const compare_result *r)
 {
-    char lines[3][400], text[512];
+    char lines[SESSION_LINES][LINE_BYTES], text[512];
     size_t unchanged = compare_count(r, COMPARE_UNCHANGED);
-    const compare_case **list = compare_sorted(r);
+    size_t *order = compare_sorted(r);
     compare_outcome(r, text, sizeof text);
     fprintf(out, "### %s\n\n", text);
     session_lines(r, lines);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < SESSION_LINES; i++)
         if (lines[i][0]) fprintf(out, "- %s\n", lines[i]);
-    if (list != NULL && unchanged < r->count) markdown_table(out, r, list, false);
+    if (order != NULL && unchanged < r->count) markdown_table(out, r, order, false);
     compare_limits(r, text, sizeof text);
     if (text[0]) fprintf(out, "\n%s\n", text);
-    if (list != NULL && unchanged > 0) {
+    if (order != NULL && unchanged > 0) {
         fprintf(out, "\n<details><summary>%zu unchanged</summary>\n", unchanged);
-        markdown_table(out, r, list, true);
+        markdown_table(out, r, order, true);
         fputs("\n</details>\n", out);
     }
-    free(list);
+    free(order);
 }

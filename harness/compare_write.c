@@ -43,14 +43,15 @@ static void annotate_case(FILE *out, const compare_result *r, const compare_case
 void compare_annotations(FILE *out, const compare_result *r)
 {
     char text[512];
-    const compare_case **list = compare_sorted(r);
-    for (size_t i = 0; list != NULL && i < r->count; i++) annotate_case(out, r, list[i]);
-    free(list);
+    size_t *order = compare_sorted(r);
+    for (size_t i = 0; order != NULL && i < r->count; i++) annotate_case(out, r, &r->cases[order[i]]);
+    free(order);
     size_t silent = 0;
     for (size_t i = 0; i < r->count; i++)
         silent += r->cases[i].verdict == COMPARE_INCONCLUSIVE && !r->cases[i].flagged;
     if (silent > 0) {
-        snprintf(text, sizeof text, "%zu of %zu cases were too noisy for a verdict", silent, r->count);
+        snprintf(text, sizeof text, "%zu of %zu cases %s too noisy for a verdict", silent, r->count,
+                 silent == 1 ? "was" : "were");
         annotate(out, "warning", "Noise", text);
     }
     if (r->invalid) {
@@ -200,6 +201,7 @@ static bool write_file(const char *dir, const char *name, file_kind kind, const 
 {
     char path[4200];
     snprintf(path, sizeof path, "%s/%s", dir, name);
+    errno = 0;
     FILE *out = fopen(path, "w");
     bool ok = out != NULL;
     if (ok && kind == FILE_CSV) write_csv(out, r);
