@@ -159,7 +159,8 @@ int cmd_train(int argc, char **argv)
     if (a.code == EXIT_FINE) a.code = split_models(&a);
     if (a.code != EXIT_FINE) return a.code;
     if (a.o.threads == 0) a.o.threads = machine_default_threads();
-    if (a.o.out_dir == NULL) a.o.out_dir = default_out(out, sizeof out);
+    a.o.out_named = a.o.out_dir != NULL;
+    if (!a.o.out_named) a.o.out_dir = default_out(out, sizeof out);
     a.o.command = json_array();
     for (int i = 0; i < argc; i++) json_array_append_new(a.o.command, json_string(argv[i]));
     cli_catch_signals();

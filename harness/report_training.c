@@ -164,40 +164,23 @@ static void put_models(FILE *out, const report_training *t)
 /* ---- where a step goes
  * ---------------------------------------------------------------------------------------- */
 
-/* The peak of the widest instruction set on that many threads, if the run measured it. */
-static double peak_of(const report_data *data, int threads)
-{
-    const report_ceilings *c = report_ceilings_of(data, threads);
-    double peak = NAN;
-    for (int isa = 0; c != NULL && isa < CPU_ISA_COUNT; isa++) peak = fmax(peak, c->fma_gflops[isa]);
-    return peak;
-}
-
 static void put_step(FILE *out, const report_data *data, const training_model *m)
 {
-    double step = NAN, explained = 0, flops = 0;
     char a[24], b[24];
-    for (size_t i = 0; i < m->profile_count; i++) {
-        const training_operation *o = &m->profile[i];
-        if (strcmp(o->layer, "step") == 0)
-            step = o->ns;
-        else if (strcmp(o->layer, "residual") != 0)
-            explained += o->ns;
-        if (!isnan(o->flops)) flops += o->flops;
-    }
-    if (isnan(step)) return;
-    fprintf(out, "<p>One step takes %s; its operations add up to %s (%.0f%%). ", report_time(step, a),
-            report_time(explained, b), 100 * explained / step);
-    double peak = peak_of(data, m->threads);
-    if (peak > 0)
-        fprintf(out,
-                "Its arithmetic, %.3g GFLOP, would take %s at the measured peak of %.0f GFLOP/s: the step "
-                "takes %.2f "
-                "times that.",
-                flops / 1e9, report_time(flops / peak, a), peak, step * peak / flops);
+    training_step s = training_step_of(data, m);
+    if (isnan(s.whole)) return;
+    fprintf(out, "<p>One step takes %s; its operations add up to %s (%.0f%%). ", report_time(s.whole, a),
+            report_time(s.explained, b), 100 * s.explained / s.whole);
+    if (s.peak > 0)
+        fprintf(
+            out,
+            "Its arithmetic, %.3g GFLOP, would take %s at the measured peak of %.0f GFLOP/s: the step "
+            "takes %.2f times that. (Arithmetic is the dense one; a \"pooled\" backward leaves out the zeros "
+            "behind pooling, so its GFLOP/s are effective and may pass the peak.)",
+            s.flops / 1e9, report_time(s.arithmetic, a), s.peak, s.whole / s.arithmetic);
     else
-        fprintf(out, "Its arithmetic is %.3g GFLOP: %.0f GFLOP/s over the whole step.", flops / 1e9,
-                flops / step);
+        fprintf(out, "Its arithmetic is %.3g GFLOP: %.0f GFLOP/s over the whole step.", s.flops / 1e9,
+                s.flops / s.whole);
     fputs("</p>\n", out);
 }
 

@@ -54,6 +54,13 @@ typedef struct {
     size_t epochs;
 } training_time;
 training_time training_epoch_time(const training_model *m);
+/* One step in nanoseconds: the whole, the sum of its operations, and its arithmetic at the measured peak of
+ * that many threads. The arithmetic is the dense one, also where pooling's zeros are not multiplied. NaN: not
+ * known. */
+typedef struct {
+    double whole, explained, flops, peak, arithmetic; /* peak in GFLOP/s */
+} training_step;
+training_step training_step_of(const report_data *data, const training_model *m);
 /* "conv", or "conv, avx2" where one model was trained in several ways. buffer[160]. */
 char *training_name(const report_training *t, const training_model *m, char *buffer);
 

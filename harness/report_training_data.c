@@ -254,6 +254,30 @@ training_time training_epoch_time(const training_model *m)
     return time;
 }
 
+/* The peak of the widest instruction set on that many threads, if the run measured it. */
+static double peak_of(const report_data *data, int threads)
+{
+    const report_ceilings *c = report_ceilings_of(data, threads);
+    double peak = NAN;
+    for (int isa = 0; c != NULL && isa < CPU_ISA_COUNT; isa++) peak = fmax(peak, c->fma_gflops[isa]);
+    return peak;
+}
+
+training_step training_step_of(const report_data *data, const training_model *m)
+{
+    training_step s = {.whole = NAN, .peak = peak_of(data, m->threads)};
+    for (size_t i = 0; i < m->profile_count; i++) {
+        const training_operation *o = &m->profile[i];
+        if (strcmp(o->layer, "step") == 0)
+            s.whole = o->ns;
+        else if (strcmp(o->layer, "residual") != 0)
+            s.explained += o->ns;
+        if (!isnan(o->flops)) s.flops += o->flops;
+    }
+    s.arithmetic = s.flops / s.peak;
+    return s;
+}
+
 char *training_name(const report_training *t, const training_model *m, char *buffer)
 {
     bool alone = true;

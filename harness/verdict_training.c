@@ -137,6 +137,22 @@ static void put_peers(const report_training *t, verdict *v)
     }
 }
 
+/* A step against its arithmetic at the measured peak. */
+static void put_arithmetic(const report_data *data, verdict *v)
+{
+    for (size_t i = 0; i < data->training->count; i++) {
+        const training_model *m = &data->training->models[i];
+        training_step s = training_step_of(data, m);
+        char first[24], second[24], name[160];
+        if (!(s.whole > 0) || !(s.arithmetic > 0)) continue;
+        verdict_line(v,
+                     "A training step, %s network: %s, %.2f times its arithmetic at the measured peak (%s at "
+                     "%.0f GFLOP/s).",
+                     training_name(data->training, m, name), report_time(s.whole, first),
+                     s.whole / s.arithmetic, report_time(s.arithmetic, second), s.peak);
+    }
+}
+
 void verdict_training(const report_data *data, verdict *v)
 {
     const training_model *a, *b;
@@ -146,9 +162,12 @@ void verdict_training(const report_data *data, verdict *v)
         char text[24];
         verdict_line(v, "Training: an epoch of the %s network takes %s (%s).", a->model,
                      report_time(training_epoch_time(a).median * 1e9, text), a->impl);
+        put_peers(data->training, v);
+        put_arithmetic(data, v);
         return;
     }
     put_epochs(v, a, b);
     put_peers(data->training, v);
+    put_arithmetic(data, v);
     put_accuracy(v, a, b);
 }

@@ -463,6 +463,7 @@ static void test_training_beside_cases(void **state)
     char *page = slurp(out, "index.html");
     assert_non_null(strstr(page, "Yes: the separable convolution"));
     assert_non_null(strstr(page, "at the measured peak of 415 GFLOP/s: the step takes 2.00 times that"));
+    assert_non_null(strstr(page, "conv network: 10.0 ms, 2.00 times its arithmetic"));
     free(page);
 }
 

@@ -170,11 +170,33 @@ static void network_agrees_with_unfused(void **state)
     free(m);
 }
 
+/* The same choices on one to three threads: the same bits. */
+static void threads_do_not_matter(void **state)
+{
+    (void)state;
+    conv_error err;
+    model *m = model_load("conv", &err);
+    net_options o = {.threads = 1, .batch = 53, .impls = "best", .seed = 1};
+    net *n = test_net_with(m, &o);
+    o.choices = net_choices(n);
+    net_destroy(n);
+    float *one = gradient(m, &o, true);
+    for (o.threads = 2; o.threads <= 3; o.threads++) {
+        float *more = gradient(m, &o, true);
+        assert_memory_equal(one, more, (size_t)m->total * sizeof *one);
+        free(more);
+    }
+    free(one);
+    json_decref(o.choices);
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_plain_loops),
         cmocka_unit_test(network_agrees_with_unfused),
+        cmocka_unit_test(threads_do_not_matter),
     };
     return cmocka_run_group_tests_name("train_pooled", tests, NULL, NULL);
 }

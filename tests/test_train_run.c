@@ -130,6 +130,34 @@ static void killed_and_resumed(void **state)
     expect(0, NULL, "test ! -e killed/separable/run-1/checkpoint.npz.tmp || true");
 }
 
+/* From opening the data to the first step; and what the report needs to compare with the peak. */
+static void records_the_start(void **state)
+{
+    (void)state;
+    expect(0, NULL, "$T %s --model conv --epochs 1 --out s1", QUICK);
+    char path[512];
+    snprintf(path, sizeof path, "%s/s1/run.json", folder);
+    json_t *run = json_load_file(path, 0, NULL),
+           *load = json_object_get(json_object_get(run, "data"), "load_s");
+    assert_true(json_is_real(load));
+    if (!(json_real_value(load) > 0 && json_real_value(load) < 0.5))
+        fail_msg("load_s is %g", json_real_value(load));
+    assert_true(json_is_object(json_object_get(json_object_get(run, "machine"), "ceilings")));
+    json_decref(run);
+}
+
+static void interrupted_says_how_to_go_on(void **state)
+{
+    (void)state;
+    expect(130,
+           "; to go on: ", "($T %s --model conv --epochs 100000 --out i1 & sleep 1; kill -INT $!; wait $!)",
+           QUICK);
+    expect(130, "--resume --out results/training-",
+           "($T %s --model conv --epochs 100000 & sleep 1; kill -INT $!; wait $!; code=$?; rm -rf results; "
+           "exit $code)",
+           QUICK);
+}
+
 static void weights_in_and_out(void **state)
 {
     (void)state;
@@ -244,6 +272,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(killed_and_resumed),
+        cmocka_unit_test(records_the_start),     cmocka_unit_test(interrupted_says_how_to_go_on),
         cmocka_unit_test(weights_in_and_out),    cmocka_unit_test(bad_data),
         cmocka_unit_test(bad_options),           cmocka_unit_test(bad_checkpoints),
         cmocka_unit_test(divergence_stops),      cmocka_unit_test(full_disk),

@@ -83,11 +83,11 @@ static double time_pass(const trial *t, const conv_impl *impl, conv_pass pass, b
         job_prepare(&job, &args, NULL) == CONV_OK) {
         if (workspace != NULL) *workspace = job.plan->workspace_bytes > 0;
         for (int i = 0; i < MOST_CALLS && (i < LEAST_CALLS || spent < ENOUGH_SECONDS); i++) {
-            double start = net_clock();
+            double start = machine_now();
             conv_status status =
                 job.packed == NULL ? CONV_OK : conv_pack(job.plan, args.weights, args.pointwise, job.packed);
             if (status != CONV_OK || job_run(&job, args, NULL) != CONV_OK) break;
-            double seconds = net_clock() - start;
+            double seconds = machine_now() - start;
             spent += seconds;
             if (seconds < best) best = seconds;
             if (seconds > 0.5) break; /* something very slow need not be seen again */

@@ -26,6 +26,8 @@ typedef struct {
 typedef struct {
     const experiment_options *o;
     data_pair data;
+    double load_began, chose_s; /* machine_now() before loading; seconds spent choosing implementations since */
+    bool ready;                 /* the first step is past */
     trained_model *models;
     json_t *run; /* run.json */
     /* the run under way */
@@ -102,10 +104,20 @@ static json_t *model_entry(experiment *e, const trained_model *t)
 
 /* ---- one run ------------------------------------------------------------------------------------------- */
 
+/* Data on disk to first step, without the timing of implementations, which is remembered from run to run. The
+ * epoch has been going on for `seconds`. */
+static void note_ready(experiment *e, double seconds)
+{
+    double load_s = machine_now() - seconds - e->load_began - e->chose_s;
+    e->ready = true;
+    json_object_set_new(json_object_get(e->run, "data"), "load_s", json_real(load_s));
+}
+
 static void on_step(void *ctx, int64_t epoch, int64_t step, int64_t steps, double loss, double accuracy,
                     double seconds)
 {
     experiment *e = ctx;
+    if (!e->ready) note_ready(e, seconds);
     e->steps++;
     if (!e->o->quiet) epoch_line_step(&e->line, epoch, step, steps, loss, accuracy, seconds);
 }
@@ -146,7 +158,9 @@ static int start_run(experiment *e, int run)
                                           : json_object_get(json_object_get(e->run, "chosen"), e->now->label),
                            .seed = e->fit.seed};
     net_destroy(e->n);
+    double start = machine_now();
     e->n = net_create(e->now->m, &options, &err);
+    e->chose_s += machine_now() - start;
     json_decref(choices);
     if (e->n == NULL) return complain(&err);
     if (!fit_state_create(e->now->m, &e->fit, &e->state))
@@ -166,6 +180,24 @@ static int start_run(experiment *e, int run)
     if (!o->quiet && resuming)
         printf("Resuming %s run %d after epoch %lld\n", e->now->label, run, (long long)e->state.epochs_done);
     return EXIT_FINE;
+}
+
+/* The command that goes on where an interrupt stopped this one. */
+static void say_how_to_resume(const experiment *e)
+{
+    const experiment_options *o = e->o;
+    char text[8192] = "";
+    size_t i, used = 0;
+    json_t *word;
+    json_array_foreach(o->command, i, word)
+    {
+        if (used < sizeof text)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", i > 0 ? " " : "",
+                                     json_string_value(word));
+    }
+    fprintf(stderr, "sepbench: interrupted after %lld epochs of %s; to go on: %s%s%s%s\n",
+            (long long)e->state.epochs_done, e->now->label, text, o->resume ? "" : " --resume",
+            o->out_named ? "" : " --out ", o->out_named ? "" : o->out_dir);
 }
 
 static int finish_run(experiment *e, int run, fit_result result, const conv_error *err)
@@ -210,7 +242,10 @@ static int finish_run(experiment *e, int run, fit_result result, const conv_erro
         cli_error("%s run %d: %s: stopped; %s", t->label, run, err->text, kept);
         return EXIT_INVALID;
     }
-    if (result == FIT_STOPPED && cli_interrupted()) return cli_signal_exit_code();
+    if (result == FIT_STOPPED && cli_interrupted()) {
+        say_how_to_resume(e);
+        return cli_signal_exit_code();
+    }
     if (result == FIT_STOPPED) return complain(&e->problem);
     return result == FIT_FAILED ? (complain(err), EXIT_INVALID) : EXIT_FINE;
 }
@@ -319,6 +354,7 @@ int experiment_run(const experiment_options *o)
     char why[256], path[4352];
     int code = EXIT_FINE;
     if (!machine_bind_threads(o->threads, why, sizeof why)) cli_warning("%s", why);
+    e.load_began = machine_now();
     if (data_load(o->data_dir, &e.data, &err) != CONV_OK) return complain(&err);
     e.models = calloc((size_t)o->model_count, sizeof *e.models);
     if (e.models == NULL) code = cli_error("no memory");
@@ -339,6 +375,10 @@ int experiment_run(const experiment_options *o)
         if (e.models[i].finished > 0) conclude_model(&e, &e.models[i]);
     }
     if (o->model_count > 1 && code == EXIT_FINE) conclude_difference(&e);
+    if (code == EXIT_FINE) { /* the report compares with the peak; measured last, it holds up nothing */
+        machine_ceilings ceilings = machine_measure_ceilings(o->threads, false);
+        json_object_set_new(e.run, "machine", machine_json(o->threads, &ceilings));
+    }
     if (json_array_size(json_object_get(e.run, "models")) > 0 && !save_run_json(&e) && code == EXIT_FINE)
         code = EXIT_USAGE;
     if (!o->quiet && code == EXIT_FINE) printf("Written to %s\n", o->out_dir);

@@ -16,7 +16,7 @@ typedef struct {
     const char *data_dir, *out_dir;
     const char *weights_in, *weights_out,
         *checkpoint; /* NULL: none, none, in out_dir; one model, one run only */
-    bool resume, quiet;
+    bool resume, quiet, out_named; /* out_named: by the user */
     json_t *command; /* the command line, for run.json */
 } experiment_options;
 

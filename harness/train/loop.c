@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../machine.h"
 #include "../tensors.h"
 #include "net_internal.h"
 
@@ -93,7 +94,7 @@ static fit_result train_epoch(net *n, const data_pair *data, const fit_options *
                               conv_error *err)
 {
     int64_t steps = (images + o->batch_size - 1) / o->batch_size, correct = 0, seen = 0;
-    double sum = 0, start = net_clock();
+    double sum = 0, start = machine_now();
     if (o->shuffle) fit_permutation(o->seed, row->epoch, images, order);
     for (int64_t i = 0; i < steps; i++) {
         int64_t first = i * o->batch_size;
@@ -116,10 +117,11 @@ static fit_result train_epoch(net *n, const data_pair *data, const fit_options *
         row->loss = sum / (double)seen;
         row->accuracy = (double)correct / (double)seen;
         if (watch->on_step != NULL)
-            watch->on_step(watch->ctx, row->epoch, i + 1, steps, row->loss, row->accuracy, net_clock() - start);
+            watch->on_step(watch->ctx, row->epoch, i + 1, steps, row->loss, row->accuracy,
+                           machine_now() - start);
         if (wants_stop(watch)) return FIT_STOPPED;
     }
-    row->seconds = net_clock() - start;
+    row->seconds = machine_now() - start;
     row->images_per_s = (double)images / row->seconds;
     row->learning_rate = o->opt.learning_rate;
     return FIT_DONE;

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../machine.h"
 #include "../tensors.h"
@@ -15,13 +14,6 @@ enum {
     MIN_SLICES = 8,              /* slices come in multiples of this, so that cores share them evenly */
     PARTS_LIMIT_BYTES = 32 << 20 /* weight gradients kept apart per chunk before chunks get several slices */
 };
-
-double net_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* ---- cutting the batch -------------------------------------------------------------------------------- */
 
@@ -248,7 +240,7 @@ static float *diff_at(net *n, int tensor, const slice *s)
 
 static void charge(net *n, const slice *s, int row, int pass, double *since)
 {
-    double now = net_clock();
+    double now = machine_now();
     n->seconds[((int64_t)s->thread * (n->op_count + PROFILE_EXTRA) + row) * 2 + pass] += now - *since;
     *since = now;
 }
@@ -343,7 +335,7 @@ static conv_status sweep_slices(net *n, const phase *ph, const sweep *w)
         for (int64_t c = 0; c < chunks; c++) {
             conv_status status = CONV_OK;
             int64_t first = net_slice_first(slices, chunks, c), last = net_slice_first(slices, chunks, c + 1);
-            clock = net_clock();
+            clock = machine_now();
             for (int64_t i = first; i < last && status == CONV_OK; i++) {
                 int64_t from = net_slice_first(rows, slices, i);
                 slice s = {.thread = omp_get_thread_num(),
@@ -381,9 +373,9 @@ static conv_status sweep_slices(net *n, const phase *ph, const sweep *w)
 static conv_status sweep_batch(net *n, const phase *ph, const sweep *w)
 {
     slice s = {.rows = w->batch->count, .training = w->training, .step = w->step};
-    double start = net_clock(), clock = start;
+    double start = machine_now(), clock = start;
     conv_status status = w->backward ? backward_ops(n, ph, &s, &clock) : forward_ops(n, ph, &s, &clock);
-    double took = net_clock() - start;
+    double took = machine_now() - start;
     for (int t = 1; t < n->options.threads; t++)
         n->seconds[((int64_t)t * (n->op_count + PROFILE_EXTRA) + ph->first) * 2 + w->backward] += took;
     return status;
@@ -444,7 +436,7 @@ static void gather_result(net *n, int64_t rows, net_result *result)
 
 static conv_status run_batch(net *n, sweep *w, net_result *result, conv_error *err)
 {
-    double start = net_clock();
+    double start = machine_now();
     int64_t rows = w->batch->count;
     conv_status status = rows < 1 || rows > n->options.batch
                              ? conv_fail(err, CONV_INVALID, "a batch of %lld images", (long long)rows)
@@ -459,7 +451,7 @@ static conv_status run_batch(net *n, sweep *w, net_result *result, conv_error *e
     status = sweep_all(n, w);
     if (status != CONV_OK) return conv_fail(err, CONV_FAILED, "a convolution failed");
     gather_result(n, rows, result);
-    n->wall += net_clock() - start;
+    n->wall += machine_now() - start;
     return CONV_OK;
 }
 

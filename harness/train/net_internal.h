@@ -178,6 +178,4 @@ const uint64_t *op_dropout_bits(net *n, op *o, const slice *s);
 void op_forward(net *n, op *o, const slice *s, const float *x, float *y);
 void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy, float *dx);
 
-double net_clock(void); /* seconds */
-
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../cli.h"
+#include "../machine.h"
 #include "flush.h"
 #include "net_internal.h"
 
@@ -160,7 +161,7 @@ static nn_rates rates_at(const optimizer *o, int64_t t)
 
 void net_update(net *n, const optimizer *o, int64_t t, float *const *slots)
 {
-    double start = net_clock();
+    double start = machine_now();
     const model *m = n->model;
     int64_t blocks = count_blocks(m);
     nn_rates rates = rates_at(o, t);
@@ -176,7 +177,7 @@ void net_update(net *n, const optimizer *o, int64_t t, float *const *slots)
         if (p->trainable) constraint_apply(&p->limit, p->rank, p->shape, n->weights + p->offset);
     }
     n->version++;
-    double took = net_clock() - start;
+    double took = machine_now() - start;
     n->wall += took;
     for (int t0 = 0; t0 < n->options.threads; t0++)
         n->seconds[((int64_t)t0 * (n->op_count + PROFILE_EXTRA) + n->op_count + PROFILE_OPTIMIZER) * 2] += took;
