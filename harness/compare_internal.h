@@ -4,6 +4,9 @@
 
 #include "compare.h"
 
+/* null_spread in standard deviations of the shifts: of a normal law 90% lie within. */
+#define COMPARE_SPREAD_SIGMAS 1.645
+
 /* Margin, shift and spread of base against base, drift of the control, INVALID. */
 void compare_judge_session(compare_result *r);
 /* The floor that applies, and why, as the margin's reason says it. */

@@ -79,7 +79,8 @@ void compare_judge_screen(compare_result *r)
     }
 }
 
-/* Both stages as they were planned, Holm's first and hardest step included. */
+/* Both stages as they were planned, Holm's first and hardest step included, and so is what base against base
+ * says of the luck of single workers: the pairs of a stage share theirs. */
 static double catchable(const compare_result *r, const compare_case *c, size_t family)
 {
     bool fresh = c->confirm_count >= c->screen_count;
@@ -87,8 +88,9 @@ static double catchable(const compare_result *r, const compare_case *c, size_t f
         screen_stage(r, r->screen_pairs),
         {r->confirm_pairs, log1p(r->margin), ALPHA / (double)family, -INFINITY},
     };
+    double shared = isnan(r->null_spread) ? 0 : r->null_spread / COMPARE_SPREAD_SIGMAS;
     return exp(paired_catchable(fresh ? c->confirm : c->screen, fresh ? c->confirm_count : c->screen_count,
-                                stages, 2, POWER));
+                                shared, stages, 2, POWER));
 }
 
 /* Whether base against base of this very case is beyond the margin in some direction: then head against base

@@ -76,7 +76,7 @@ static double null_spread(const compare_result *r)
         cases++;
     }
     if (cases < SPREAD_CASES) return NAN;
-    return 1.645 * sqrt(fmax(0, sum / (double)cases));
+    return COMPARE_SPREAD_SIGMAS * sqrt(fmax(0, sum / (double)cases));
 }
 
 /* The control late in the session against early, half a session apart; thinned, for neighbours are alike. */

@@ -43,9 +43,11 @@ typedef struct {
 bool paired_fires(const paired_stage *stage, const double *d, size_t n);
 
 /* The smallest true effect that makes all stages fire, each on fresh pairs, with that power, where the noise is
- * like that of d about its estimate; INFINITY when a stage can never fire, NAN when d has fewer than 6 values.
- */
-double paired_catchable(const double *d, size_t n, const paired_stage *stages, size_t count, double power);
+ * like that of d about its estimate; all pairs of a stage are moved together by one more error, of standard
+ * deviation `shared` (0: none), which no number of pairs averages out. INFINITY when a stage can never fire,
+ * NAN when d has fewer than 6 values. */
+double paired_catchable(const double *d, size_t n, double shared, const paired_stage *stages, size_t count,
+                        double power);
 
 /* The k-th smallest (from 1) of values, which are reordered. */
 double paired_select(double *values, size_t n, size_t k);

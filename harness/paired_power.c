@@ -24,6 +24,14 @@ static uint64_t next(uint64_t *state)
     return z ^ z >> 31;
 }
 
+/* G. E. P. Box, M. E. Muller, A note on the generation of random normal deviates, Annals of Mathematical
+ * Statistics 29(2), 1958. */
+static double normal(uint64_t *state)
+{
+    double u = (double)((next(state) >> 11) + 1) * 0x1p-53, v = (double)(next(state) >> 11) * 0x1p-53;
+    return sqrt(-2 * log(u)) * cos(2 * M_PI * v);
+}
+
 /* A sample of the noise: residuals drawn with replacement, each with a random sign, for the test assumes
  * symmetry and n residuals show half of a symmetric law's tails. */
 static void draw(const double *residual, size_t n, double *sample, size_t pairs, uint64_t *state)
@@ -62,7 +70,8 @@ static size_t largest_stage(const paired_stage *stages, size_t count, size_t *ra
  * 6.2.3, modified residuals); with the usual normal approximation, n = 10 and heavy tails would make the figure
  * too small. The power of stages on independent pairs is the share of draws in which all fire, so the effect is
  * a quantile of the largest one needed. The seed is fixed: the same measurements give the same figure. */
-double paired_catchable(const double *d, size_t n, const paired_stage *stages, size_t count, double power)
+double paired_catchable(const double *d, size_t n, double shared, const paired_stage *stages, size_t count,
+                        double power)
 {
     paired_interval e;
     size_t rank[STAGES_MAX], most;
@@ -77,7 +86,8 @@ double paired_catchable(const double *d, size_t n, const paired_stage *stages, s
         effect[k] = -INFINITY;
         for (size_t s = 0; s < count; s++) {
             draw(residual, n, sample, stages[s].pairs, &state);
-            effect[k] = fmax(effect[k], needed(&stages[s], rank[s], sample, walsh));
+            double against = shared * normal(&state);
+            effect[k] = fmax(effect[k], needed(&stages[s], rank[s], sample, walsh) - against);
         }
     }
     free(walsh);

@@ -190,9 +190,9 @@ static void test_no_verdict_for_want_of_data(void **context)
     assert_true(paired_estimate(five, 5, 0.95, &e));
     near(e.estimate, 3);
     assert_true(isinf(e.low) && isinf(e.high)); /* 1/32 on each side is more than 2.5% */
-    assert_true(isnan(paired_catchable(five, 5, &(paired_stage){20, 0, 0.05, -INFINITY}, 1, 0.9)));
+    assert_true(isnan(paired_catchable(five, 5, 0, &(paired_stage){20, 0, 0.05, -INFINITY}, 1, 0.9)));
     double six[] = {1, 2, 3, 4, 5, 6};
-    assert_true(isinf(paired_catchable(six, 6, &(paired_stage){4, 0, 0.05, -INFINITY}, 1, 0.9)));
+    assert_true(isinf(paired_catchable(six, 6, 0, &(paired_stage){4, 0, 0.05, -INFINITY}, 1, 0.9)));
 }
 
 typedef double noise(void);
@@ -223,15 +223,15 @@ static void test_size_and_coverage(void **context)
         }
 }
 
-static double power_at(noise *law, const paired_stage *stages, double effect)
+static double power_at(noise *law, double shared, const paired_stage *stages, double effect)
 {
     enum { ROUNDS = 600 };
     int caught = 0;
     for (int round = 0; round < ROUNDS; round++) {
         bool all = true;
         for (size_t s = 0; s < 2; s++) {
-            double d[40];
-            for (size_t i = 0; i < stages[s].pairs; i++) d[i] = effect + law();
+            double d[40], here = effect + shared * normal();
+            for (size_t i = 0; i < stages[s].pairs; i++) d[i] = here + law();
             all = all && paired_fires(&stages[s], d, stages[s].pairs);
         }
         caught += all;
@@ -247,12 +247,13 @@ static void test_catchable(void **context)
     enum { SESSIONS = 12 };
     static noise *const laws[] = {normal, student3, bursts};
     const paired_stage stages[] = {{12, 0, 0.2, 1.5}, {30, 3, 0.05, -INFINITY}};
-    for (size_t l = 0; l < COUNT(laws); l++) {
-        double power = 0;
+    for (size_t l = 0; l < 2 * COUNT(laws); l++) {
+        noise *law = laws[l / 2];
+        double power = 0, shared = l % 2 ? 0.5 : 0;
         for (int session = 0; session < SESSIONS; session++) {
             double d[30];
-            for (size_t i = 0; i < 30; i++) d[i] = 7 + laws[l]();
-            power += power_at(laws[l], stages, paired_catchable(d, 30, stages, 2, 0.9)) / SESSIONS;
+            for (size_t i = 0; i < 30; i++) d[i] = 7 + law();
+            power += power_at(law, shared, stages, paired_catchable(d, 30, shared, stages, 2, 0.9)) / SESSIONS;
         }
         if (power < 0.84 || power > 0.97) fail_msg("law %zu: power %.3f where 0.9 was promised", l, power);
     }
