@@ -23,6 +23,7 @@ SANITIZE ?=
 WERROR ?= $(CI)
 BUILD ?= build$(if $(SANITIZE),-sanitize)
 ARGS ?=
+INJECT ?= # a fault on purpose (kernels/inject/inject.h), to see the regression gate find it
 V ?= # V=1 prints whole commands
 
 # ---- the two lists --------------------------------------------------------------------------------------------
@@ -38,7 +39,7 @@ FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 
 PER_ISA := kernels/im2col kernels/tiled kernels/nn kernels/peak kernels/simd
 ISAS_kernels/simd := $(filter-out base,$(ISAS))
-ONCE := kernels kernels/naive harness harness/train bench
+ONCE := kernels kernels/naive $(if $(strip $(INJECT)),kernels/inject) harness harness/train bench
 
 # ---- peers: each optional, each found by its header ----------------------------------------------------------------
 has = $(shell echo '\#include <$(1)>' | $(CC) $(2) -E -x c - >/dev/null 2>&1 && echo yes)
@@ -67,12 +68,15 @@ OPT := $(if $(SANITIZE),-O1 -g,-O3 -g)
 MATH := -fno-math-errno -fno-trapping-math -ffp-contract=fast
 PACKAGES := hwloc jansson zlib libzip
 CFLAGS ?=
+export BASE_CC := $(CC)
+export BASE_CXX := $(CXX)
+export BASE_CFLAGS := $(CFLAGS)
 override CFLAGS += -std=gnu17 $(OPT) $(WARN) $(MATH) $(SAN) -fopenmp -pthread -D_GNU_SOURCE $(DEFINES)
 override CXXFLAGS += -std=gnu++17 $(OPT) $(WARN) $(SAN)
 CPPFLAGS += -MMD -MP $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 $(BUILD)/kernels/peers/%.o: CPPFLAGS += $(OPENBLAS_INC:%=-I%)
 $(BUILD)/bench/gbench.o: CPPFLAGS += -DGBENCH_VERSION='"$(shell pkg-config --modversion benchmark 2>/dev/null)"'
-$(BUILD)/harness/machine_json.o: CPPFLAGS += -DISA_FLAGS='"$(strip $(foreach i,$(ISAS),$(i): $(or $(FLAGS_$(i)),none);))"'
+$(BUILD)/harness/machine_json.o: CPPFLAGS += -DISA_FLAGS='"$(ISA_FLAGS)"'
 LDLIBS = $(foreach p,$(FOUND),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES) benchmark 2>/dev/null) -lm
 LDFLAGS += -fopenmp -pthread $(SAN)
 
@@ -92,7 +96,7 @@ TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildca
 say = $(if $(strip $(V)),,@echo '  $(1)' $@;)
 
 # ---- targets -----------------------------------------------------------------------------------------------------------
-.PHONY: setup need build test bench train report install format lint lint-format clean help
+.PHONY: setup need build test bench train report regress install format lint lint-format clean help
 
 build: $(BUILD)/sepbench ## compile build/sepbench
 
@@ -104,9 +108,21 @@ STAMP := $(BUILD)/.flags
 $(shell mkdir -p $(BUILD); echo '$(CC) $(CFLAGS) $(FOUND)' | cmp -s - $(STAMP) || echo '$(CC) $(CFLAGS) $(FOUND)' > $(STAMP))
 
 # The commit goes into one small object, so that a commit does not rebuild the rest.
-$(shell sh harness/build_info.sh $(BUILD)/build_info.inc '$(CFLAGS)')
+ISA_FLAGS := $(strip $(foreach i,$(ISAS),$(i): $(or $(FLAGS_$(i)),none);))
+$(shell sh harness/build_info.sh $(BUILD)/build_info.inc '$(CC)' '$(CFLAGS)' '$(ISA_FLAGS)' '$(strip $(INJECT))')
 $(BUILD)/harness/build_info.o: CPPFLAGS += -I$(BUILD)
 $(BUILD)/harness/build_info.o: $(BUILD)/build_info.inc
+
+# An injected fault reaches two objects.
+INJECTED := $(BUILD)/kernels/conv.o $(BUILD)/kernels/inject/inject.o
+$(shell echo '$(strip $(INJECT))' | cmp -s - $(BUILD)/.inject || echo '$(strip $(INJECT))' > $(BUILD)/.inject)
+$(INJECTED): $(BUILD)/.inject
+ifneq ($(strip $(INJECT)),)
+$(INJECTED): CPPFLAGS += -DINJECT='"$(strip $(INJECT))"'
+endif
+
+# The gate's control kernel must never change, neither in source nor in flags.
+$(BUILD)/bench/control.o: override CFLAGS += -O1
 
 # Where a header is missing, say which packages, not the compiler's first error.
 need:
@@ -176,6 +192,10 @@ train: build ## the article's experiment, both networks 5 times: RUNS= IMPL= PEE
 
 report: build ## remake the report of the newest run, or of RUN=
 	$(SEPBENCH) report $(RUN)
+
+regress: build ## is the working tree slower than BASE= (default: the merge base with main)? SUITE= BUDGET= ARGS=
+	@sh bench/regress.sh '$(SEPBENCH)' '$(BASE)' $(if $(SUITE),--suite '$(SUITE)') $(if $(BUDGET),--budget '$(BUDGET)') \
+	    $(if $(IMPL),--impl '$(IMPL)') $(ARGS)
 
 install: build ## into PREFIX (default /usr/local)
 	install -D -m 755 $(SEPBENCH) $(DESTDIR)$(PREFIX)/bin/sepbench

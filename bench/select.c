@@ -187,7 +187,17 @@ static int read_problems(plan *p)
     if (code == EXIT_FINE && o->shapes != NULL) code = suite_add_file(&p->problems, o->shapes, &p->axes);
     if (code == EXIT_FINE && (o->suite != NULL || (o->problem_count == 0 && o->shapes == NULL)))
         code = suite_add(&p->problems, o->suite ? o->suite : suite, &p->axes);
+    for (size_t i = 0; i < p->problems.count; i++) { /* the command line wins over a shape file */
+        if (o->passes != NULL) p->problems.items[i].passes[0] = '\0';
+        if (o->impls != NULL) p->problems.items[i].impls[0] = '\0';
+    }
     return code;
+}
+
+static bool same_choice(const suite_problem *a, const suite_problem *b)
+{
+    return a->problem.variant == b->problem.variant && strcmp(a->passes, b->passes) == 0 &&
+           strcmp(a->impls, b->impls) == 0;
 }
 
 /* Case names are unique: a shape that occurs twice is measured once, under both names. */
@@ -200,9 +210,7 @@ static int merge_duplicates(suite_list *list)
         suite_problem *item = &list->items[i];
         problem_format(&item->problem, text[kept]);
         size_t j = 0;
-        while (j < kept &&
-               (list->items[j].problem.variant != item->problem.variant || strcmp(text[j], text[kept]) != 0))
-            j++;
+        while (j < kept && (!same_choice(&list->items[j], item) || strcmp(text[j], text[kept]) != 0)) j++;
         if (j == kept) {
             list->items[kept++] = *item;
         } else if (item->layer[0] != '\0' && strcmp(list->items[j].layer, item->layer) != 0) {
@@ -248,9 +256,11 @@ static int compare_groups(const void *a, const void *b)
 }
 
 /* conv_refuse covers a separable's backward_data and backward_weights in words; they are not cases at all. */
-static bool is_case(const plan *p, conv_variant variant, conv_pass pass)
+static bool is_case(const plan *p, const suite_problem *source, conv_pass pass)
 {
+    const conv_variant variant = source->problem.variant;
     if (!(p->variants & (1u << variant)) || !(p->passes & (1u << pass))) return false;
+    if (source->passes[0] != '\0' && !is_listed(source->passes, conv_pass_name(pass))) return false;
     return variant != CONV_SEPARABLE || pass == CONV_FORWARD || pass == CONV_BACKWARD;
 }
 
@@ -275,7 +285,7 @@ static group *list_groups(const plan *p, size_t *count)
                 g.problem.bias = p->options->bias;
                 g.problem.post_op = p->options->relu ? CONV_POST_RELU : CONV_POST_NONE;
                 g.rank = select_rank(g.problem.variant, g.pass);
-                if (is_case(p, g.problem.variant, g.pass) && (p->layouts & (1u << g.problem.layout)) &&
+                if (is_case(p, g.source, g.pass) && (p->layouts & (1u << g.problem.layout)) &&
                     (p->caches & (1u << g.cache)))
                     groups[(*count)++] = g;
             }
@@ -296,6 +306,22 @@ static bool add_row(selection *out, const record_row *row)
     return true;
 }
 
+/* Of a shape file's words: NAME, or A|B for the first of them that is there (the first, when none is). */
+static bool is_chosen(const char *impls, const conv_entry *e)
+{
+    char copy[sizeof((suite_problem *)0)->impls], *rest = copy, *word;
+    strcpy(copy, impls);
+    while ((word = strsep(&rest, ",")) != NULL) {
+        const char *first = NULL, *found = NULL;
+        for (char *name; (name = strsep(&word, "|")) != NULL && found == NULL;) {
+            if (first == NULL) first = name;
+            if (conv_find(name, e->variant) != NULL) found = name;
+        }
+        if (strcmp(found != NULL ? found : first, e->name) == 0) return true;
+    }
+    return false;
+}
+
 static bool add_group(const plan *p, const group *g, int index, selection *out)
 {
     size_t count;
@@ -303,6 +329,7 @@ static bool add_group(const plan *p, const group *g, int index, selection *out)
     for (size_t i = 0; i < count; i++) {
         if (e[i].variant != g->problem.variant) continue;
         if (p->options->impls != NULL && !is_listed(p->options->impls, e[i].name)) continue;
+        if (g->source->impls[0] != '\0' && !is_chosen(g->source->impls, &e[i])) continue;
         if (p->options->exact && e[i].impl != NULL && e[i].impl->inexact) continue;
         record_row row = {.problem = g->problem, .pass = g->pass, .threads = g->threads, .cache = g->cache};
         row.group = index;

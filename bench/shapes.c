@@ -1,7 +1,9 @@
 /* Shape files: problem strings separated by blanks or lines, # starts a comment. Of benchdnn's options, --mb
  * and
  * --batch (include) are followed and those that say how benchdnn should test (--dir, --cfg, --attr-...) are
- * passed over with a warning: what to measure is this program's command line's business. */
+ * passed over with a warning: what to measure is this program's command line's business. Our own --pass=LIST
+ * and
+ * --impl=LIST hold for the problems after them, up to --reset, where the command line says nothing else. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +14,12 @@
 typedef struct {
     suite_list *list;
     const suite_axes *axes;
-    char suite[32];
     const char *path; /* the file being read */
     bool embedded;    /* it and what it includes are inside the program */
     int line, depth;
-    int64_t mb;       /* benchdnn's --mb, 0 = as each problem says */
-    char warned[512]; /* options already warned of, each followed by a blank */
+    int64_t mb;         /* benchdnn's --mb, 0 = as each problem says */
+    suite_problem item; /* what --pass= and --impl= say of the problems that follow */
+    char warned[512];   /* options already warned of, each followed by a blank */
 } shape_reader;
 
 static int read_shapes(shape_reader *r, const char *path);
@@ -38,6 +40,36 @@ static int include(shape_reader *r, const char *name)
     return code;
 }
 
+static bool is_pass(const char *word)
+{
+    conv_pass pass;
+    return conv_pass_parse(word, &pass);
+}
+
+static bool is_impl(const char *word)
+{
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(e[i].name, word) == 0) return true;
+    return false;
+}
+
+/* Copies the list, each of whose words must be known. */
+static int read_list(const shape_reader *r, const char *option, const char *list,
+                     bool (*known)(const char *word), char *to, size_t size)
+{
+    char copy[256], *rest = copy, *word;
+    if (strlen(list) >= size || strlen(list) >= sizeof copy)
+        return cli_error("%s:%d: --%s=%.20s...: too long", r->path, r->line, option, list);
+    strcpy(copy, list);
+    while ((word = strsep(&rest, ",|")) != NULL)
+        if (!known(word))
+            return cli_error("%s:%d: --%s: unknown %s '%s'", r->path, r->line, option, option, word);
+    strcpy(to, list);
+    return EXIT_FINE;
+}
+
 static int read_option(shape_reader *r, const char *word)
 {
     size_t length = strcspn(word, "=");
@@ -47,8 +79,13 @@ static int read_option(shape_reader *r, const char *word)
         if (cli_parse_int(value, 0, INT32_MAX, &r->mb)) return EXIT_FINE;
         return cli_error("%s:%d: --mb: '%s' is not a whole number", r->path, r->line, value);
     }
+    if (strncmp(word, "--pass=", 7) == 0)
+        return read_list(r, "pass", value, is_pass, r->item.passes, sizeof r->item.passes);
+    if (strncmp(word, "--impl=", 7) == 0)
+        return read_list(r, "impl", value, is_impl, r->item.impls, sizeof r->item.impls);
     if (strcmp(word, "--reset") == 0) {
         r->mb = 0;
+        r->item.passes[0] = r->item.impls[0] = '\0';
         return EXIT_FINE;
     }
     char mark[64];
@@ -64,15 +101,14 @@ static int read_option(shape_reader *r, const char *word)
 static int read_word(shape_reader *r, const char *word)
 {
     if (word[0] == '-') return read_option(r, word);
-    conv_problem p;
     conv_error err;
-    char name[PROBLEM_NAME_MAX];
-    if (problem_parse(word, &p, name, &err) != CONV_OK)
+    conv_problem *p = &r->item.problem;
+    if (problem_parse(word, p, r->item.layer, &err) != CONV_OK)
         return cli_error("%s:%d: problem '%.100s': %s", r->path, r->line, word, err.text);
-    if (r->mb > 0) p.mb = r->mb;
-    if (conv_problem_check(&p, &err) != CONV_OK)
+    if (r->mb > 0) p->mb = r->mb;
+    if (conv_problem_check(p, &err) != CONV_OK)
         return cli_error("%s:%d: problem '%.100s': %s", r->path, r->line, word, err.text);
-    return suite_append(r->list, p, r->suite, name, r->axes);
+    return suite_append(r->list, &r->item, r->axes);
 }
 
 /* The next line without its line feed; false at the end. */
@@ -149,7 +185,7 @@ int suite_add_file(suite_list *list, const char *path, const suite_axes *axes)
 {
     shape_reader r = {.list = list, .axes = axes};
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    snprintf(r.suite, sizeof r.suite, "%.*s", (int)strcspn(name, "."), name);
+    snprintf(r.item.suite, sizeof r.item.suite, "%.*s", (int)strcspn(name, "."), name);
     size_t before = list->count;
     int code = read_shapes(&r, path);
     if (code == EXIT_FINE && list->count == before && axes->channels.count == 0 && axes->spatial.count == 0)
@@ -160,6 +196,6 @@ int suite_add_file(suite_list *list, const char *path, const suite_axes *axes)
 int suite_add_embedded(suite_list *list, const char *name, const embedded_file *file, const suite_axes *axes)
 {
     shape_reader r = {.list = list, .axes = axes, .embedded = true};
-    snprintf(r.suite, sizeof r.suite, "%s", name);
+    snprintf(r.item.suite, sizeof r.item.suite, "%s", name);
     return read_shapes(&r, file->path);
 }

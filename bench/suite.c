@@ -23,6 +23,8 @@ static const suite suites[] = {
     {"resnet50", "ResNet-50, 224x224", NULL, NULL, NULL, NULL, NULL},
     {"xception", "Xception, 299x299", NULL, NULL, NULL, NULL, NULL},
     {"smoke", "a handful of tiny problems, for CI", NULL, NULL, NULL, NULL, NULL},
+    {"sentinel", "what 'compare' and 'make regress' watch: our implementations, each with its passes", NULL,
+     NULL, NULL, NULL, NULL},
 };
 
 enum { SUITES = sizeof suites / sizeof *suites, LARGEST_SIZE = 1 << 20 };
@@ -139,7 +141,7 @@ void suite_free(suite_list *list)
     *list = (suite_list){0};
 }
 
-static int append(suite_list *list, const conv_problem *p, const char *suite, const char *layer)
+static int append(suite_list *list, const suite_problem *item)
 {
     if (list->count == list->capacity) {
         size_t capacity = list->capacity ? 2 * list->capacity : 64;
@@ -148,24 +150,24 @@ static int append(suite_list *list, const conv_problem *p, const char *suite, co
         list->items = grown;
         list->capacity = capacity;
     }
-    suite_problem *item = &list->items[list->count++];
-    item->problem = *p;
-    snprintf(item->suite, sizeof item->suite, "%s", suite);
-    snprintf(item->layer, sizeof item->layer, "%s", layer);
+    list->items[list->count++] = *item;
     return EXIT_FINE;
 }
 
-int suite_append(suite_list *list, conv_problem p, const char *suite, const char *layer, const suite_axes *axes)
+int suite_append(suite_list *list, const suite_problem *item, const suite_axes *axes)
 {
-    if (!suite_numbers_match(&axes->channels, p.ic) || !suite_numbers_match(&axes->spatial, p.axis[CONV_H].in))
+    suite_problem batched = *item;
+    conv_problem *p = &batched.problem;
+    if (!suite_numbers_match(&axes->channels, p->ic) ||
+        !suite_numbers_match(&axes->spatial, p->axis[CONV_H].in))
         return EXIT_FINE;
-    if (axes->batch.count == 0) return append(list, &p, suite, layer);
+    if (axes->batch.count == 0) return append(list, item);
     for (int b = 0; b < axes->batch.count; b++) {
-        p.mb = axes->batch.values[b];
+        p->mb = axes->batch.values[b];
         conv_error err;
-        if (conv_problem_check(&p, &err) != CONV_OK)
-            return cli_error("--batch %lld: %s", (long long)p.mb, err.text);
-        int code = append(list, &p, suite, layer);
+        if (conv_problem_check(p, &err) != CONV_OK)
+            return cli_error("--batch %lld: %s", (long long)p->mb, err.text);
+        int code = append(list, &batched);
         if (code != EXIT_FINE) return code;
     }
     return EXIT_FINE;
@@ -173,11 +175,11 @@ int suite_append(suite_list *list, conv_problem p, const char *suite, const char
 
 int suite_add_problem(suite_list *list, const char *text, const suite_axes *axes)
 {
-    conv_problem p;
+    suite_problem item = {0};
     conv_error err;
-    char name[PROBLEM_NAME_MAX];
-    if (problem_parse(text, &p, name, &err) != CONV_OK) return cli_error("problem '%s': %s", text, err.text);
-    return suite_append(list, p, "", name, axes);
+    if (problem_parse(text, &item.problem, item.layer, &err) != CONV_OK)
+        return cli_error("problem '%s': %s", text, err.text);
+    return suite_append(list, &item, axes);
 }
 
 /* ---- generated -------------------------------------------------------------------------------------- */
@@ -217,14 +219,15 @@ static int add_generated(suite_list *list, const suite *s, const suite_axes *axe
         for (int h = 0; h < spatial->count; h++)
             for (int c = 0; c < channels->count; c++)
                 for (int v = 0; v < CONV_VARIANT_COUNT; v++) {
-                    conv_problem p = square_problem((conv_variant)v, batch->values[b], channels->values[c],
-                                                    spatial->values[h]);
+                    suite_problem item = {.problem = square_problem((conv_variant)v, batch->values[b],
+                                                                    channels->values[c], spatial->values[h])};
+                    snprintf(item.suite, sizeof item.suite, "%s", s->name);
                     conv_error err;
-                    if (conv_problem_check(&p, &err) != CONV_OK)
+                    if (conv_problem_check(&item.problem, &err) != CONV_OK)
                         return cli_error("suite %s at batch %lld, channels %lld, spatial %lld: %s", s->name,
-                                         (long long)p.mb, (long long)p.ic, (long long)spatial->values[h],
-                                         err.text);
-                    int code = append(list, &p, s->name, "");
+                                         (long long)batch->values[b], (long long)channels->values[c],
+                                         (long long)spatial->values[h], err.text);
+                    int code = append(list, &item);
                     if (code != EXIT_FINE) return code;
                 }
     return EXIT_FINE;

@@ -12,6 +12,9 @@ typedef struct {
     conv_problem problem;
     char suite[32];
     char layer[PROBLEM_NAME_MAX]; /* n"name", with benchdnn's *N at its end: the layer occurs N times */
+    /* What a shape file's --pass= and --impl= chose for it, unless the command line does; "" = all. A word of
+     * impl may be a|b: the first of them that exists here. */
+    char passes[64], impls[128];
 } suite_problem;
 
 typedef struct {
@@ -47,8 +50,7 @@ int suite_add_file(suite_list *list, const char *path, const suite_axes *axes);
 int suite_add_problem(suite_list *list, const char *text, const suite_axes *axes);
 int suite_add_embedded(suite_list *list, const char *name, const embedded_file *file, const suite_axes *axes);
 /* A problem from text as the axes will have it: filtered by channels and height, at each of the batch sizes. */
-int suite_append(suite_list *list, conv_problem p, const char *suite, const char *layer,
-                 const suite_axes *axes);
+int suite_append(suite_list *list, const suite_problem *item, const suite_axes *axes);
 void suite_free(suite_list *list);
 
 /* What a suite measures unless the command line says otherwise: comma lists, NULL = all. */

@@ -16,3 +16,7 @@ const char *build_compiler(void)
 }
 
 const char *build_flags(void) { return BUILD_FLAGS; }
+
+const char *build_kernels(void) { return BUILD_KERNELS; }
+
+const char *build_inject(void) { return BUILD_INJECT; }

@@ -30,10 +30,11 @@ typedef struct {
     char name[CASE_NAME_MAX];            /* record_case_name */
     char repro[CASE_NAME_MAX + 128];     /* the command that shows a wrong result; else "" */
     char base_plan[192], head_plan[192]; /* note and byte counts of the plans */
-    int64_t iterations;                  /* calls in one sample, the same on both sides */
+    int64_t iterations;                  /* calls in one batch, the same on both sides */
+    int batches;                         /* in one sample */
     double base_ns, head_ns;             /* medians of one call over all samples; NAN: none */
     size_t screen_count, confirm_count, null_count;
-    double screen[COMPARE_PAIRS_MAX];  /* d = ln(head / base), in the order measured */
+    double screen[COMPARE_PAIRS_MAX];  /* d = ln(head / base), one a round: fresh processes in each */
     double confirm[COMPARE_PAIRS_MAX]; /* fresh pairs, by freshly started workers; flagged cases only */
     double null[COMPARE_PAIRS_MAX];    /* ln(base / base): two workers of the same base binary */
 

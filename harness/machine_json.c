@@ -64,8 +64,11 @@ json_t *machine_json(int threads, const machine_ceilings *ceilings)
     json_object_set_new(machine, "memory_total", json_integer((json_int_t)m->memory_total));
     json_object_set_new(machine, "memory_available", json_integer((json_int_t)m->memory_available));
     json_object_set_new(machine, "build",
-                        json_pack("{s:s, s:s, s:s, s:s}", "id", machine_build_id(), "compiler",
-                                  build_compiler(), "flags", build_flags(), "isa_flags", ISA_FLAGS));
+                        json_pack("{s:s, s:s, s:s, s:s, s:s}", "id", machine_build_id(), "compiler",
+                                  build_compiler(), "flags", build_flags(), "isa_flags", ISA_FLAGS, "kernels",
+                                  build_kernels()));
+    if (build_inject()[0] != '\0')
+        json_object_set_new(json_object_get(machine, "build"), "inject", json_string(build_inject()));
     json_object_set_new(machine, "versions", versions_json());
     if (ceilings != NULL) json_object_set_new(machine, "ceilings", machine_ceilings_json(ceilings));
     json_object_set_new(machine, "warnings", warnings);

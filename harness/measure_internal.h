@@ -3,6 +3,7 @@
 #define SEPBENCH_MEASURE_INTERNAL_H
 
 #include "measure.h"
+#include "quiet.h"
 
 /* ---- cold mode: what a call reads and writes leaves every cache */
 
@@ -74,8 +75,6 @@ void measure_prepare(group *g);
 void measure_ready(group *g, measure_job *j);
 /* Call before a job's calls are timed: waits until no other pool spins on the cores. */
 void measure_settle(group *g, const measure_job *j);
-/* Seconds that all threads so far were ready to run but had no core; 0 where the kernel does not tell. */
-double quiet_waited(void);
 /* One sample in which they waited that long, of so many seconds times threads. */
 void quiet_count(double waited, double thread_seconds);
 bool measure_any_open(const group *g);

@@ -34,22 +34,26 @@ static void see_state(const char *line, void *running)
     if (name_end != NULL && name_end[1] == ' ' && name_end[2] == 'R') *(bool *)running = true;
 }
 
-/* After its last work a pool's workers spin for a while (libgomp's 4 ms, pthreadpool's 12 ms), on the very
- * cores to which the other pool's workers are bound, and would take half of them from whoever is timed next. So
- * between pools this waits until they sleep. By state, not by CPU time: the kernel adds up the time of a
- * running thread only at its ticks. */
-void measure_settle(group *g, const measure_job *j)
+bool quiet_settle(void)
 {
     enum { LOOKS = 200 };
     const struct timespec pause = {.tv_nsec = 250000};
-    if (g->own_threads == j->impl->own_threads) return;
-    g->own_threads = j->impl->own_threads;
     for (int i = 0; i < LOOKS; i++) {
         bool running = false;
         each_thread("stat", false, see_state, &running);
-        if (!running) return;
+        if (!running) return true;
         nanosleep(&pause, NULL);
     }
+    return false;
+}
+
+/* After its last work a pool's workers spin for a while (libgomp's 4 ms, pthreadpool's 12 ms), on the very
+ * cores to which the other pool's workers are bound, and would take half of them from whoever is timed next. */
+void measure_settle(group *g, const measure_job *j)
+{
+    if (g->own_threads == j->impl->own_threads) return;
+    g->own_threads = j->impl->own_threads;
+    quiet_settle();
 }
 
 /* "nanoseconds on a core, nanoseconds ready but waiting for one, turns" */

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef INJECT
+#include "inject/inject.h"
+#endif
 #include "transpose.h"
 
 static const char *const variant_names[] = {"dense", "depthwise", "pointwise", "separable"};
@@ -340,7 +343,12 @@ conv_status conv_enter(conv_plan *plan, const conv_args *args)
 
 conv_status conv_execute(const conv_plan *plan, const conv_args *args)
 {
-    return wrapped(plan) ? transpose_execute(plan, args) : plan->impl->execute(plan, args);
+    if (wrapped(plan)) return transpose_execute(plan, args);
+#ifdef INJECT
+    return inject_execute(plan, args);
+#else
+    return plan->impl->execute(plan, args);
+#endif
 }
 
 conv_status conv_leave(conv_plan *plan, const conv_args *args)
