@@ -39,7 +39,8 @@ static const copy copies[] = {
 };
 
 enum {
-    MOST_ROWS = 16,
+    MOST_TILES = 3, /* of one call */
+    MOST_ROWS = MOST_TILES * 14,
     MOST_WIDTH = 64,
     MOST_TAPS = 3,
     MOST_K = 37,
@@ -52,7 +53,8 @@ static const int depths[] = {1, 2, 3, 4, 5, 8, 17, MOST_K};
 
 static float whole(int64_t i) { return (float)(i * 2654435761u % 15) - 7; }
 
-static float a_values[MOST_TAPS * MOST_ROWS * MOST_K + 8],
+static const float zeros[MOST_K];
+static float a_values[MOST_ROWS * (MOST_K + MOST_TAPS) + 16],
     panel[MOST_TAPS * MOST_K * MOST_WIDTH] __attribute__((aligned(64))), bias[MOST_WIDTH], dst[MOST_ROWS * LDC],
     wanted[MOST_ROWS * LDC];
 
@@ -84,34 +86,47 @@ static void compare(const copy *c, const char *what, int m, int nv, int64_t n, i
 static void check_rows(const copy *c, int m, int nv, int64_t n, int64_t k, int variant)
 {
     static const int32_t slices[MOST_TAPS] = {2, 0, 1};
-    int64_t width = (int64_t)nv * c->lanes, taps = 1 + variant % MOST_TAPS;
+    int64_t width = (int64_t)nv * c->lanes, taps = 1 + variant % MOST_TAPS,
+            tiles = 1 + variant / 2 % MOST_TILES;
     bool accumulate = variant % 2 != 0, relu = variant % 5 == 0, with_bias = variant % 4 != 0;
-    const float *rows[MOST_TAPS * MOST_ROWS];
-    float *out[MOST_ROWS];
-    /* Rows neither evenly spaced nor all different. */
-    for (int64_t i = 0; i < taps * m; i++) rows[i] = a_values + (i * 7 % (taps * m)) * k % (MOST_ROWS * MOST_K);
-    for (int r = 0; r < m; r++) out[r] = dst + r * LDC;
-    gemm_rows_args args = {.rows = rows,
-                           .row_offset = variant % 3,
+    bool indexed = variant % 3 != 1;
+    int32_t index[MOST_TAPS * MOST_ROWS], dst_index[MOST_ROWS];
+    /* Rows neither evenly spaced nor all different, some of them padding; written last to first. */
+    for (int32_t i = 0; i < taps * m * tiles; i++) index[i] = i % 11 == 3 ? -1 : 2 + i * 7 % MOST_ROWS;
+    for (int32_t i = 0; i < m * tiles; i++) dst_index[i] = (int32_t)(m * tiles) - 1 - i;
+    gemm_rows_args args = {.rows = a_values,
+                           .row_stride = k + variant % 3,
+                           .index = indexed ? index : NULL,
+                           .first = indexed ? 2 : 0,
+                           .tap_stride = 5,
+                           .zeros = zeros,
                            .panel = panel,
                            .slice_stride = k * width,
                            .slices = taps == MOST_TAPS ? slices : NULL,
                            .taps = taps,
                            .k = k,
-                           .dst = out,
+                           .dst = dst,
+                           .dst_stride = LDC,
+                           .dst_index = indexed ? dst_index : NULL,
+                           .tiles = tiles,
                            .n = n,
                            .accumulate = accumulate,
                            .bias = with_bias ? bias : NULL,
                            .relu = relu};
-    prepare(m, n, accumulate);
-    for (int r = 0; r < m; r++)
+    prepare(m * (int)tiles, n, accumulate);
+    for (int r = 0; r < m * tiles; r++)
         for (int64_t j = 0; j < n; j++) {
-            float sum = accumulate ? wanted[r * LDC + j] : with_bias ? bias[j] : 0;
-            for (int64_t t = 0; t < taps; t++)
+            float *out = &wanted[(indexed ? dst_index[r] : r) * LDC + j];
+            float sum = accumulate ? *out : with_bias ? bias[j] : 0;
+            for (int64_t t = 0; t < taps; t++) {
+                int32_t at = index[(r / m * taps + t) * m + r % m];
+                const float *a = !indexed ? a_values + t * args.tap_stride + r * args.row_stride
+                                 : at < 0 ? zeros
+                                          : a_values + (at - args.first) * args.row_stride;
                 for (int64_t i = 0; i < k; i++)
-                    sum += rows[t * m + r][args.row_offset + i] *
-                           panel[((args.slices != NULL ? slices[t] : t) * k + i) * width + j];
-            wanted[r * LDC + j] = relu && sum < 0 ? 0 : sum;
+                    sum += a[i] * panel[((args.slices != NULL ? slices[t] : t) * k + i) * width + j];
+            }
+            *out = relu && sum < 0 ? 0 : sum;
         }
     c->rows(m, nv)(&args);
     compare(c, "rows", m, nv, n, k);

@@ -3,12 +3,17 @@
  * rows: per k the panel's nv vectors are loaded once and each row's element is broadcast. The panel streams
  * from L2 (16 bytes a cycle at most) or L1, whichever the caller's blocking provides; rows walk k contiguously.
  * columns: the same outer product with k over pixels: both operands advance by a leading dimension.
- * Sizes are compile-time constants of each instance (tiles.def), so that accumulators are registers.
- * Algorithm: Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, TOMS 2008; row pointers as
- * in the indirect convolution of Dukhan, arXiv:1907.02129. */
+ * Sizes are compile-time constants of each instance (tiles.def), so that accumulators are registers. A call
+ * does a batch of tiles: short sums would lose a twentieth of their time to calls and to pointers passed in
+ * memory. Algorithm: Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, TOMS 2008; row
+ * indices as in the indirect convolution of Dukhan, arXiv:1907.02129. */
 #include "gemm.h"
 
 #include <stddef.h>
+
+/* Makes the compiler read what a tap or a tile needs from *args again, which costs nothing, instead of keeping
+ * it in vector registers for want of others: from there it would come only after the sums before it. */
+ALWAYS_INLINE void forget_memory(void) { __asm__ volatile("" ::: "memory"); }
 
 ALWAYS_INLINE void load_tile(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS], float *const *dst,
                              vec_mask tail)
@@ -38,32 +43,55 @@ ALWAYS_INLINE void store_tile(const int m, const int nv, vec acc[TILE_ROWS][TILE
     }
 }
 
-ALWAYS_INLINE void start_rows(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
-                              const gemm_rows_args *g)
+/* Where the tile's rows of dst lie. */
+ALWAYS_INLINE void dst_rows(const int m, const gemm_rows_args *g, int64_t tile, float *dst[TILE_ROWS])
 {
-    vec_mask tail = vec_mask_first(g->n - (nv - 1) * VL);
-    if (g->accumulate) {
-        load_tile(m, nv, acc, g->dst, tail);
-        return;
-    }
+    const int32_t *index = g->dst_index == NULL ? NULL : g->dst_index + tile * m;
+    UNROLL for (int r = 0; r < m; r++) dst[r] =
+        g->dst + (index == NULL ? tile * m + r : index[r]) * g->dst_stride;
+}
+
+ALWAYS_INLINE void start_rows(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
+                              const gemm_rows_args *g, int64_t tile)
+{
     vec first[TILE_VECTORS];
     UNROLL for (int v = 0; v < nv; v++) first[v] = vec_zero();
+    if (g->accumulate) {
+        float *dst[TILE_ROWS];
+        dst_rows(m, g, tile, dst);
+        load_tile(m, nv, acc, dst, vec_mask_first(g->n - (nv - 1) * VL));
+        return;
+    }
     if (g->bias != NULL) {
         UNROLL for (int v = 0; v < nv - 1; v++) first[v] = vec_load(g->bias + v * VL);
-        first[nv - 1] = vec_load_mask(g->bias + (nv - 1) * VL, tail);
+        first[nv - 1] = vec_load_mask(g->bias + (nv - 1) * VL, vec_mask_first(g->n - (nv - 1) * VL));
     }
     UNROLL for (int r = 0; r < m; r++) { UNROLL for (int v = 0; v < nv; v++) acc[r][v] = first[v]; }
 }
 
-ALWAYS_INLINE void rows_kernel(const int m, const int nv, const gemm_rows_args *g)
+/* The rows that a tap of the tile reads. */
+ALWAYS_INLINE void src_rows(const int m, const gemm_rows_args *g, int64_t tile, int64_t tap,
+                            const float *a[TILE_ROWS])
+{
+    if (g->index == NULL) {
+        const float *row = g->rows + tap * g->tap_stride + tile * m * g->row_stride;
+        UNROLL for (int r = 0; r < m; r++) a[r] = row + r * g->row_stride;
+        return;
+    }
+    const int32_t *index = g->index + (tile * g->taps + tap) * m;
+    UNROLL for (int r = 0; r < m; r++) a[r] =
+        index[r] < 0 ? g->zeros : g->rows + (index[r] - g->first) * g->row_stride;
+}
+
+ALWAYS_INLINE void rows_tile(const int m, const int nv, const gemm_rows_args *g, int64_t tile)
 {
     vec acc[TILE_ROWS][TILE_VECTORS];
-    start_rows(m, nv, acc, g);
-    const float *const *rows = g->rows;
-    for (int64_t t = 0; t < g->taps; t++, rows += m) {
+    float *dst[TILE_ROWS];
+    start_rows(m, nv, acc, g, tile);
+    for (int64_t t = 0; t < g->taps; t++) {
         const float *b = g->panel + (g->slices != NULL ? g->slices[t] : t) * g->slice_stride;
         const float *a[TILE_ROWS];
-        UNROLL for (int r = 0; r < m; r++) a[r] = rows[r] + g->row_offset;
+        src_rows(m, g, tile, t, a);
         UNROLL4 for (int64_t k = 0; k < g->k; k++, b += nv * VL)
         {
             vec panel[TILE_VECTORS];
@@ -74,6 +102,7 @@ ALWAYS_INLINE void rows_kernel(const int m, const int nv, const gemm_rows_args *
                 UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_fma(x, panel[v], acc[r][v]);
             }
         }
+        forget_memory();
     }
     if (g->relu) {
         UNROLL for (int r = 0; r < m; r++)
@@ -81,7 +110,13 @@ ALWAYS_INLINE void rows_kernel(const int m, const int nv, const gemm_rows_args *
             UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_max(acc[r][v], vec_zero());
         }
     }
-    store_tile(m, nv, acc, g->dst, g->n);
+    dst_rows(m, g, tile, dst);
+    store_tile(m, nv, acc, dst, g->n);
+}
+
+ALWAYS_INLINE void rows_kernel(const int m, const int nv, const gemm_rows_args *g)
+{
+    for (int64_t tile = 0; tile < g->tiles; tile++) rows_tile(m, nv, g, tile);
 }
 
 /* The sum over runs; whole: b's last vector is full, else only the lanes of tail may be read. */
@@ -150,6 +185,19 @@ int gemm_tile_rows(int nv)
 
 gemm_rows_kernel *gemm_rows(int m, int nv) { return rows_table[nv][m]; }
 gemm_columns_kernel *gemm_columns(int m, int nv) { return columns_table[nv][m]; }
+
+void gemm_rows_even(gemm_rows_args g, int64_t count, int nv)
+{
+    int64_t tiles = div_up(count, gemm_tile_rows(nv)), m = count / tiles, taller = count % tiles;
+    if (taller > 0) {
+        g.tiles = taller;
+        gemm_rows((int)m + 1, nv)(&g);
+        g.rows += taller * (m + 1) * g.row_stride;
+        g.dst += taller * (m + 1) * g.dst_stride;
+    }
+    g.tiles = tiles - taller;
+    gemm_rows((int)m, nv)(&g);
+}
 
 int gemm_panel_vectors(int64_t n)
 {

@@ -3,7 +3,7 @@
  * A register tile is m rows x nv vectors of dst, m <= gemm_rows(nv). Two shapes of product:
  *   rows     dst[r][n] (+)= sum over taps t, k:  rows[t][r][k] * panel[t][k][n]   (forward, backward_data)
  *   columns  dst[r][n] (+)= sum over pixels i of runs:  a[i][r] * b[i][n]          (backward_weights)
- * Row pointers make convolution an implicit GEMM: no im2col, padding is a pointer to zeros. Each tile's sums
+ * Row indices make convolution an implicit GEMM: no im2col, padding reads a row of zeros. Each tile's sums
  * run in the order given, so bits depend on the problem alone. */
 #ifndef SEPBENCH_SIMD_GEMM_H
 #define SEPBENCH_SIMD_GEMM_H
@@ -18,6 +18,8 @@
 int ISA_NAME(gemm_tile_rows)(int nv);
 /* The kernel of exactly m rows and nv vectors. */
 gemm_rows_kernel *ISA_NAME(gemm_rows)(int m, int nv);
+/* `count` evenly spaced rows (index and dst_index NULL) in tiles as tall as they can be alike; sets tiles. */
+void ISA_NAME(gemm_rows_even)(gemm_rows_args args, int64_t count, int nv);
 gemm_columns_kernel *ISA_NAME(gemm_columns)(int m, int nv);
 
 /* Vectors per panel that suit n columns: least waste, then fastest tile. */
@@ -34,6 +36,7 @@ void ISA_NAME(gemm_pack)(const gemm_pack_args *args, int64_t first, int64_t last
 /* Shorter names inside this folder. */
 #define gemm_tile_rows ISA_NAME(gemm_tile_rows)
 #define gemm_rows ISA_NAME(gemm_rows)
+#define gemm_rows_even ISA_NAME(gemm_rows_even)
 #define gemm_columns ISA_NAME(gemm_columns)
 #define gemm_panel_vectors ISA_NAME(gemm_panel_vectors)
 #define gemm_pack ISA_NAME(gemm_pack)

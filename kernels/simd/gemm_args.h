@@ -6,18 +6,26 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* A batch of tiles over one panel. Sums of dst rows, each over the rows of src that its taps read. */
 typedef struct {
-    const float *const *rows; /* [taps][m] pointers to the k values of a row; any may repeat */
-    int64_t row_offset;       /* floats added to each of them (a block of k) */
-    const float *panel;       /* slice s, [k][nv*VL] floats, at panel + s*slice_stride; 64-byte aligned */
+    const float *rows; /* row i's k values at rows + i*row_stride */
+    int64_t row_stride;
+    const int32_t *index; /* [tiles][taps][m] the row each tap reads, -1: zeros; NULL: dst row i reads row i */
+    int64_t first;      /* index counts rows from here: row index[.] lies at rows + (index[.] - first)*stride */
+    int64_t tap_stride; /* without index: floats from one tap's rows to the next tap's */
+    const float *zeros; /* [k] */
+    const float *panel; /* slice s, [k][nv*VL] floats, at panel + s*slice_stride; 64-byte aligned */
     int64_t slice_stride;
     const int32_t *slices; /* [taps] the slice of each tap; NULL: 0, 1, 2, ... */
     int64_t taps, k;
-    float *const *dst; /* [m] rows of n floats */
-    int64_t n;         /* columns, (nv-1)*VL < n <= nv*VL; the panel's columns beyond must be zero */
-    bool accumulate;   /* add to dst (then bias is not added), else overwrite without reading */
-    const float *bias; /* [n] or NULL */
-    bool relu;         /* max(0, .) at the end */
+    float *dst; /* row i's n values at dst + i*dst_stride */
+    int64_t dst_stride;
+    const int32_t *dst_index; /* [tiles][m] the row each is; NULL: 0, 1, 2, ... */
+    int64_t tiles;            /* of m rows each */
+    int64_t n;                /* columns, (nv-1)*VL < n <= nv*VL; the panel's columns beyond must be zero */
+    bool accumulate;          /* add to dst (then bias is not added), else overwrite without reading */
+    const float *bias;        /* [n] or NULL */
+    bool relu;                /* max(0, .) at the end */
 } gemm_rows_args;
 
 /* A run of pixels that advance together, counted from the first pixel of a and b. */

@@ -23,13 +23,6 @@ enum {
 /* Floats from one copied row to the next. */
 static int64_t row_gap(const product *p) { return p->k_block + ROW_GAP; }
 
-/* The room of a tile's row pointers in scratch. */
-static int64_t pointer_floats(const product *p)
-{
-    int64_t bytes = p->taps * TILE_ROWS * (int64_t)sizeof(const float *);
-    return round_up(bytes / (int64_t)sizeof(float), VL);
-}
-
 /* ---- blocks of tiles */
 
 typedef struct {
@@ -104,7 +97,7 @@ static size_t thread_floats(const product *p)
             rows = max64(rows, hi - lo);
         }
     }
-    return (size_t)(round_up(rows * row_gap(p), VL) + pointer_floats(p));
+    return (size_t)round_up(rows * row_gap(p), VL);
 }
 
 conv_status product_plan(const conv_problem *p, bool backward, const conv_context *ctx, product *out,
@@ -187,7 +180,6 @@ typedef struct {
     const float *in, *packed, *bias; /* in: first image of the group */
     float *out;
     bool relu;
-    const float **rows; /* [taps][TILE_ROWS] */
     float *copied;
 } job;
 
@@ -231,47 +223,49 @@ static void gather_rows(const job *j, const block *b, tile_range tiles)
     }
 }
 
-static void point_rows(const job *j, const block *b, const row_tile *tile)
+/* Where the batch's rows are, by mode. */
+static void place_rows(const job *j, const block *b, const row_tile *tile, gemm_rows_args *args)
 {
     const product *p = j->p;
-    const int32_t *in = j->table->index + tile->index;
-    if (p->mode == PRODUCT_GATHER) {
-        const float *base = j->copied + (tile->first - b->first) * row_gap(p);
-        for (int64_t r = 0; r < tile->m; r++) j->rows[r] = base + r * row_gap(p);
+    args->zeros = p->zeros;
+    switch (p->mode) {
+    case PRODUCT_GATHER:
+        args->rows = j->copied + (tile->first - b->first) * row_gap(p);
+        args->row_stride = row_gap(p);
         return;
+    case PRODUCT_COPY:
+        args->rows = j->copied;
+        args->row_stride = row_gap(p);
+        args->first = b->first;
+        break;
+    case PRODUCT_DIRECT: args->rows = j->in + b->group * p->k; args->row_stride = p->groups * p->k;
     }
-    bool copy = p->mode == PRODUCT_COPY;
-    int64_t channels = p->groups * p->k, stride = copy ? row_gap(p) : channels;
-    int64_t first = copy ? b->first : 0;
-    const float *base = copy ? j->copied : j->in + b->group * p->k;
-    for (int64_t i = 0; i < (int64_t)tile->m * tile->taps; i++)
-        j->rows[i] = in[i] < 0 ? p->zeros : base + (in[i] - first) * stride;
+    args->index = j->table->index + tile->index;
 }
 
-static void run_tile(const job *j, const block *b, const row_tile *tile, int64_t panel)
+/* `tiles` tiles alike and one panel. */
+static void run_batch(const job *j, const block *b, const row_tile *tile, int64_t tiles, int64_t panel)
 {
     const product *p = j->p;
     int64_t full = (int64_t)p->nv * VL, column = panel * full, n = min64(full, p->n - column);
     int64_t width = round_up(n, VL), all_k = p->taps * p->k;
     bool last = b->k0 + b->k == p->k || p->k_blocks == 1, gather = p->mode == PRODUCT_GATHER;
-    float *dst[TILE_ROWS];
-    const int32_t *out = j->table->out + tile->first;
-    for (int64_t r = 0; r < tile->m; r++)
-        dst[r] = j->out + out[r] * (p->groups * p->n) + b->group * p->n + column;
-    point_rows(j, b, tile);
     gemm_rows_args args = {
-        .rows = j->rows,
         .panel = j->packed + b->group * p->panel_floats + column * all_k + b->k0 * width,
         .slice_stride = p->k * width,
         .slices = gather ? NULL : j->table->slices + tile->slices,
         .taps = gather ? 1 : tile->taps,
         .k = gather && p->taps > 1 ? all_k : b->k,
-        .dst = dst,
+        .dst = j->out + b->group * p->n + column,
+        .dst_stride = p->groups * p->n,
+        .dst_index = j->table->out + tile->first,
+        .tiles = tiles,
         .n = n,
         .accumulate = b->k0 > 0,
         .bias = j->bias == NULL ? NULL : j->bias + b->group * p->n + column,
         .relu = last && j->relu,
     };
+    place_rows(j, b, tile, &args);
     gemm_rows(tile->m, (int)(width / VL))(&args);
 }
 
@@ -296,8 +290,11 @@ static void run_units(const job *j, int64_t group, tile_range tiles, int64_t beg
             b.first = j->table->tile[read.begin].first;
             gather_rows(j, &b, read);
         }
-        for (int64_t u = begin; u < end; u++)
-            run_tile(j, &b, &j->table->tile[tiles.begin + u % count], u / count);
+        for (int64_t u = begin, batch; u < end; u += batch) {
+            const row_tile *tile = &j->table->tile[tiles.begin + u % count];
+            batch = min64(tile->alike, min64(count - u % count, end - u));
+            run_batch(j, &b, tile, batch, u / count);
+        }
     }
 }
 
@@ -334,8 +331,7 @@ void product_run(const product *p, const float *in, const float *packed, const f
                      .bias = bias,
                      .out = out + i * p->images * t->out_image * p->groups * p->n,
                      .relu = relu,
-                     .rows = (const float **)scratch,
-                     .copied = scratch + pointer_floats(p)};
+                     .copied = scratch};
             run_images(&j, from - at, to - at);
         }
         at += p->units[which];

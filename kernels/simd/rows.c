@@ -92,6 +92,17 @@ static void list_taps(const axis_map *h, const axis_map *w, int64_t in_width, bo
     }
 }
 
+static void count_alike(row_table *t)
+{
+    for (int64_t i = t->tiles - 1; i >= 0; i--) {
+        row_tile *tile = &t->tile[i], *next = tile + 1;
+        bool same = i + 1 < t->tiles && next->m == tile->m && next->taps == tile->taps &&
+                    memcmp(t->slices + tile->slices, t->slices + next->slices,
+                           (size_t)tile->taps * sizeof *t->slices) == 0;
+        tile->alike = same ? next->alike + 1 : 1;
+    }
+}
+
 conv_status row_table_build(const conv_problem *p, bool backward, int64_t images, int rows, bool every_tap,
                             row_table *table, conv_error *err)
 {
@@ -118,6 +129,7 @@ conv_status row_table_build(const conv_problem *p, bool backward, int64_t images
     } else {
         order_pixels(&h, &w, table);
         list_taps(&h, &w, backward ? conv_out(aw) : aw->in, every_tap, table);
+        count_alike(table);
     }
     free_axis(&h);
     free_axis(&w);

@@ -17,6 +17,7 @@ typedef struct {
     int64_t index;   /* where its tap indices begin in row_table.index */
     int32_t m, taps; /* pixels; taps listed */
     int64_t slices;  /* where its taps' numbers begin in row_table.slices */
+    int64_t alike;   /* tiles from this one on with as many pixels and the same taps: one batch of a kernel */
 } row_tile;
 
 typedef struct {

@@ -97,27 +97,18 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
     for (int64_t j = t->panel_begin; j < t->panel_end; j++) {
         int64_t n = fused_panel_columns(&f->panels, j), column = j * f->panels.width;
         int nv = (int)div_up(n, VL);
-        gemm_rows_args g = {.panel = (const float *)args->packed + column * p->ic + k0 * nv * VL,
+        gemm_rows_args g = {.rows = mid,
+                            .row_stride = mid_pixel,
+                            .panel = (const float *)args->packed + column * p->ic + k0 * nv * VL,
                             .taps = 1,
                             .k = k,
+                            .dst = dst + column,
+                            .dst_stride = p->oc,
                             .n = n,
                             .accumulate = k0 > 0,
                             .bias = p->bias ? args->bias + column : NULL,
                             .relu = p->post_op == CONV_POST_RELU && k0 + k == p->ic};
-        int64_t tiles = div_up(pixels, gemm_tile_rows(nv));
-        for (int64_t i = 0; i < tiles; i++) {
-            const float *rows[TILE_ROWS];
-            float *out[TILE_ROWS];
-            int64_t begin, end;
-            share(pixels, i, tiles, &begin, &end);
-            for (int64_t r = begin; r < end; r++) {
-                rows[r - begin] = mid + r * mid_pixel;
-                out[r - begin] = dst + r * p->oc + column;
-            }
-            g.rows = rows;
-            g.dst = out;
-            gemm_rows((int)(end - begin), nv)(&g);
-        }
+        gemm_rows_even(g, pixels, nv);
     }
 }
 

@@ -148,28 +148,19 @@ static void multiply_data_panel(const context *x, channel_block block, int64_t p
     const fused_plan *f = x->f;
     int64_t n = fused_panel_columns(&f->panels, panel), stride = panel_stride(&f->diff, first);
     int nv = (int)div_up(n, VL);
-    gemm_rows_args g = {.panel = (const float *)x->args->packed + panel * f->panels.width * f->diff.columns +
+    gemm_rows_args g = {.rows = diff_panel(x, first),
+                        .row_stride = stride,
+                        .tap_stride = f->diff.width * f->pixels,
+                        .panel = (const float *)x->args->packed + panel * f->panels.width * f->diff.columns +
                                  first * f->diff.width * nv * VL,
                         .slice_stride = f->diff.width * nv * VL,
                         .taps = taps,
                         .k = fused_panel_columns(&f->diff, first),
+                        .dst = x->d_mid + panel * f->panels.width - block.begin,
+                        .dst_stride = mid_pixel(f),
                         .n = n,
                         .accumulate = first > 0};
-    int64_t tiles = div_up(f->pixels, gemm_tile_rows(nv));
-    for (int64_t i = 0; i < tiles; i++) {
-        const float *rows[(K_BLOCK / VL) * TILE_ROWS];
-        float *out[TILE_ROWS];
-        int64_t begin, end;
-        share(f->pixels, i, tiles, &begin, &end);
-        for (int64_t r = begin; r < end; r++) {
-            for (int64_t t = 0; t < taps; t++)
-                rows[t * (end - begin) + r - begin] = diff_panel(x, first + t) + r * stride;
-            out[r - begin] = x->d_mid + r * mid_pixel(f) + panel * f->panels.width - block.begin;
-        }
-        g.rows = rows;
-        g.dst = out;
-        gemm_rows((int)(end - begin), nv)(&g);
-    }
+    gemm_rows_even(g, f->pixels, nv);
 }
 
 static void multiply_data(const context *x, channel_block block)

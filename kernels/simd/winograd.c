@@ -236,25 +236,16 @@ static void multiply(const group_context *g, int64_t xi, int64_t panel)
     int64_t k_blocks = div_up(w->k, K_BLOCK + K_BLOCK / 2), k_block = round_up(div_up(w->k, k_blocks), VL);
     const float *u = g->packed + xi * gemm_panels_floats(w->k, w->n) + column * w->k;
     for (int64_t k0 = 0; k0 < w->k; k0 += k_block) {
-        gemm_rows_args args = {.panel = u + k0 * nv * VL,
+        gemm_rows_args args = {.rows = g->v + xi * w->group * v_row + k0,
+                               .row_stride = v_row,
+                               .panel = u + k0 * nv * VL,
                                .taps = 1,
                                .k = min64(k_block, w->k - k0),
+                               .dst = g->m + xi * w->group * m_row + column,
+                               .dst_stride = m_row,
                                .n = (int64_t)nv * VL,
                                .accumulate = k0 > 0};
-        int64_t tiles = div_up(g->count, gemm_tile_rows(nv));
-        for (int64_t i = 0; i < tiles; i++) {
-            const float *rows[TILE_ROWS];
-            float *out[TILE_ROWS];
-            int64_t begin, end;
-            share(g->count, i, tiles, &begin, &end);
-            for (int64_t r = begin; r < end; r++) {
-                rows[r - begin] = g->v + (xi * w->group + r) * v_row + k0;
-                out[r - begin] = g->m + (xi * w->group + r) * m_row + column;
-            }
-            args.rows = rows;
-            args.dst = out;
-            gemm_rows((int)(end - begin), nv)(&args);
-        }
+        gemm_rows_even(args, g->count, nv);
     }
 }
 
