@@ -16,6 +16,8 @@ enum {
     SHORT_K = 8,  /* below it the taps are put in line: a first layer */
     MOST_K = 512, /* of a block when there is one tap: its panel stays in L1 or near it */
     LEAST_K = 64,
+    PIXEL_BLOCKS = 16, /* of a table when weights stay in L2: a thread's share is then a part of the pixels,
+                          those that the layer before left in its cache */
     SAME_SET_BYTES = 4096,
     ROW_GAP = VL /* floats between copied rows, so that they spread over cache sets */
 };
@@ -57,7 +59,7 @@ static void tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int64
 
 /* ---- plan */
 
-static void choose_blocks(const conv_problem *p, const conv_context *ctx, product *out)
+static void choose_blocks(int64_t pixels, const conv_context *ctx, product *out)
 {
     int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), width = (int64_t)out->nv * VL;
     int64_t row_bytes = out->groups * out->k * (int64_t)sizeof(float);
@@ -72,8 +74,10 @@ static void choose_blocks(const conv_problem *p, const conv_context *ctx, produc
         bool copy = out->k_blocks > 1 || row_bytes % SAME_SET_BYTES == 0;
         out->mode = !copy ? PRODUCT_DIRECT : out->taps == 1 ? PRODUCT_GATHER : PRODUCT_COPY;
     }
-    out->block_pixels = max64(4 * gemm_tile_rows(out->nv), l2 / 2 / out->k_block);
-    (void)p;
+    int64_t tile = gemm_tile_rows(out->nv);
+    out->block_pixels = max64(4 * tile, l2 / 2 / out->k_block);
+    if (out->panels > 1 && out->groups * out->panel_floats <= l2 / 8)
+        out->block_pixels = min64(out->block_pixels, round_up(div_up(pixels, PIXEL_BLOCKS), tile));
 }
 
 /* Small images go together until there are enough pixels to fill tiles and panels' reuse. */
@@ -111,11 +115,10 @@ conv_status product_plan(const conv_problem *p, bool backward, const conv_contex
     out->nv = gemm_panel_vectors(out->n);
     out->panels = div_up(out->n, (int64_t)out->nv * VL);
     out->panel_floats = gemm_panels_floats(out->taps * out->k, out->n);
-    choose_blocks(p, ctx, out);
-
     int64_t out_image = backward ? p->axis[CONV_H].in * p->axis[CONV_W].in
                                  : conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     out->images = images_together(p, out_image);
+    choose_blocks(out->images * out_image, ctx, out);
     out->full = p->mb / out->images;
     int64_t rest = p->mb % out->images, images[2] = {out->images, rest};
     bool every_tap = out->mode == PRODUCT_GATHER;
