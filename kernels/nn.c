@@ -27,7 +27,7 @@ const char *nn_first_refuse(const nn_first *p)
 
 const char *nn_pooled_refuse(const nn_pooled *p)
 {
-    return p->in_channels % 16 != 0 ? "input channels that are no multiple of 16" : NULL;
+    return p->in_channels % 16 != 0 || p->channels % 16 != 0 ? "channels that are no multiple of 16" : NULL;
 }
 
 /* The gradient of the weights transposed, of the bias, and a word a channel. */

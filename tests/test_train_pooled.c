@@ -1,5 +1,5 @@
-/* Backward of a convolution by the winners of the pooling behind it: every instruction set's copy against plain
- * double-precision loops, and the article's network with and without it. */
+/* A convolution and the pooling behind it as one operation: every instruction set's copy against plain
+ * double-precision loops, and the article's networks with and without it. */
 #include "support.h"
 
 #include <math.h>
@@ -17,12 +17,12 @@ static float *filled(int64_t count, uint32_t stream)
 }
 
 /* Winners of every place, and every fourth output without a gradient. */
-static uint8_t *winners(const nn_pooled *p, int64_t count)
+static uint8_t *winners(int64_t count)
 {
     uint8_t *argmax = malloc((size_t)count);
     for (int64_t i = 0; i < count; i++) {
         uint32_t draw = (uint32_t)((noise(5, (uint32_t)i) + 0.5) * 1e6);
-        argmax[i] = draw % 4 == 0 ? NN_POOL_NONE : (uint8_t)(draw % (uint32_t)(p->pool_h * p->pool_w));
+        argmax[i] = draw % 4 == 0 ? NN_POOL_NONE : (uint8_t)(draw / 4 % 4);
     }
     return argmax;
 }
@@ -39,8 +39,7 @@ static void expect(const nn_pooled *p, float scale, expected *e)
     for (int64_t i = 0; i < e->images * e->out; i++) {
         if (e->argmax[i] == NN_POOL_NONE) continue;
         int64_t n = i / e->out, c = i % p->channels, w = i % e->out / p->channels;
-        int64_t h0 = w / p->out_w * p->pool_h + e->argmax[i] / p->pool_w,
-                w0 = w % p->out_w * p->pool_w + e->argmax[i] % p->pool_w;
+        int64_t h0 = w / p->out_w * 2 + e->argmax[i] / 2, w0 = w % p->out_w * 2 + e->argmax[i] % 2;
         double d = (double)e->dy[i] * (double)scale;
         e->db[c] += d;
         for (int64_t t = 0; t < e->taps; t++) {
@@ -59,7 +58,7 @@ static void near(const char *what, const float *got, const double *want, int64_t
             fail_msg("%s[%lld] is %.9g, expected %.9g", what, (long long)i, (double)got[i], times * want[i]);
 }
 
-static void check_shape(const nn_kernels *nn, const nn_pooled *p)
+static void check_backward(const nn_kernels *nn, const nn_pooled *p)
 {
     const float scale = 4.0f / 3;
     expected e = {.images = 3,
@@ -70,7 +69,7 @@ static void check_shape(const nn_kernels *nn, const nn_pooled *p)
     e.x = filled(e.images * e.in, 1);
     e.dy = filled(e.images * e.out, 2);
     e.weights = filled(weights, 3);
-    e.argmax = winners(p, e.images * e.out);
+    e.argmax = winners(e.images * e.out);
     e.dx = calloc((size_t)(e.images * e.in), sizeof *e.dx);
     e.dw = calloc((size_t)weights, sizeof *e.dw);
     e.db = calloc((size_t)p->channels, sizeof *e.db);
@@ -99,27 +98,82 @@ static void check_shape(const nn_kernels *nn, const nn_pooled *p)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
+/* One output of the convolution. */
+static double output(const nn_pooled *p, const float *x, const float *weights, double bias, int64_t h0,
+                     int64_t w0, int64_t c)
+{
+    int64_t taps = p->kernel_h * p->kernel_w * p->in_channels;
+    for (int64_t t = 0; t < taps; t++) {
+        int64_t kh = t / p->in_channels / p->kernel_w, kw = t / p->in_channels % p->kernel_w;
+        bias += (double)x[((h0 + kh) * p->in_w + w0 + kw) * p->in_channels + t % p->in_channels] *
+                (double)weights[t * p->channels + c];
+    }
+    return bias;
+}
+
+/* dropout: with bits and bias, and the winners wanted; or without any of them. */
+static void check_forward(const nn_kernels *nn, const nn_pooled *p, bool dropout)
+{
+    enum { IMAGES = 2 };
+    const float scale = 4.0f / 3;
+    int64_t in = p->in_h * p->in_w * p->in_channels, out = p->out_h * p->out_w * p->channels,
+            words = nn_dropout_words(out);
+    float *x = filled(IMAGES * in, 1), *y = malloc((size_t)(IMAGES * out) * sizeof *y),
+          *weights = filled(p->kernel_h * p->kernel_w * p->in_channels * p->channels, 3),
+          *bias = filled(p->channels, 4);
+    uint8_t *argmax = malloc((size_t)(IMAGES * out));
+    uint64_t *bits = malloc((size_t)(IMAGES * words) * sizeof *bits);
+    nn->dropout_bits(&(nn_dropout){.key = 1, .tag = 2, .rate = 16384}, 0, IMAGES, out, bits);
+    nn->pooled_forward(p, IMAGES, x, weights, dropout ? bias : NULL, dropout ? bits : NULL, scale, y,
+                       dropout ? argmax : NULL);
+    int64_t clipped = 0, dropped = 0;
+    for (int64_t i = 0; i < IMAGES * out; i++) {
+        int64_t n = i / out, w = i % out / p->channels, c = i % p->channels, at = i % out;
+        double best = -INFINITY, value[4];
+        for (int k = 0; k < 4; k++) {
+            value[k] = output(p, x + n * in, weights, dropout ? (double)bias[c] : 0, w / p->out_w * 2 + k / 2,
+                              w % p->out_w * 2 + k % 2, c);
+            best = fmax(best, value[k]);
+        }
+        bool kept = !dropout || (bits[n * words + at / 64] >> (at % 64) & 1);
+        double want = kept && best > 0 ? best * (dropout ? (double)scale : 1) : 0;
+        if (!(fabs(y[i] - want) <= 1e-4))
+            fail_msg("y[%lld] is %.9g, expected %.9g", (long long)i, (double)y[i], want);
+        clipped += best <= 0;
+        dropped += !kept;
+        if (dropout && fabs(best) > 1e-4 && (want == 0) != (argmax[i] == NN_POOL_NONE))
+            fail_msg("argmax[%lld] is %d for %g", (long long)i, argmax[i], want);
+        if (dropout && argmax[i] != NN_POOL_NONE && !(value[argmax[i] & 3] >= best - 1e-4))
+            fail_msg("argmax[%lld] is %d", (long long)i, argmax[i]);
+    }
+    assert_true(clipped > 0 && (!dropout || dropped > 0));
+    void *all[] = {x, y, weights, bias, argmax, bits};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+}
+
 static void agrees_with_plain_loops(void **state)
 {
     (void)state;
     static const nn_pooled shapes[] = {
-        {13, 13, 32, 3, 3, 64, 5, 5, 2, 2}, /* the article's; a row and a column that no window reads */
-        {16, 18, 16, 3, 3, 24, 7, 8, 2,
-         2},                             /* more windows than a word has bits; channels that fill no vector */
-        {9, 8, 48, 2, 3, 5, 2, 2, 3, 3}, /* other kernels and windows */
-        {12, 12, 64, 5, 5, 17, 4, 2, 2, 4}, /* several blocks a row */
-        {6, 6, 80, 1, 1, 16, 3, 3, 2, 2},
+        {13, 13, 32, 3, 3, 64, 5, 5}, /* the article's; a row and a column that no window reads */
+        {11, 11, 32, 1, 1, 64, 5, 5}, /* its separable twin's pointwise half */
+        {16, 18, 16, 3, 3, 48, 7, 8}, /* more windows than a word has bits */
+        {9, 8, 48, 2, 3, 16, 4, 2},   /* another kernel; fewer windows than there is room for */
+        {12, 12, 64, 5, 5, 32, 4, 4}, /* several blocks a row */
+        {6, 6, 80, 1, 1, 16, 3, 3},
     };
     int ran = 0;
     for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
         const nn_kernels *nn = nn_kernels_at((cpu_isa)isa);
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes && nn != NULL; i++, ran++) {
             assert_null(nn_pooled_refuse(&shapes[i]));
-            check_shape(nn, &shapes[i]);
+            check_forward(nn, &shapes[i], true);
+            check_forward(nn, &shapes[i], false);
+            check_backward(nn, &shapes[i]);
         }
     }
     assert_true(ran > 0);
-    assert_non_null(nn_pooled_refuse(&(nn_pooled){9, 9, 12, 3, 3, 8, 3, 3, 2, 2}));
+    assert_non_null(nn_pooled_refuse(&(nn_pooled){9, 9, 12, 3, 3, 16, 3, 3}));
 }
 
 /* The gradient of one step of a model, dropout included. malloc'ed. */
@@ -128,7 +182,8 @@ static float *gradient(const model *m, const net_options *options, bool pooled)
     enum { PIXELS = 784 };
     net *n = test_net_with(m, options);
     bool says = false;
-    for (int i = 0; i < m->layer_count; i++) says = says || strstr(net_fusion(n, i), "winners") != NULL;
+    for (int i = 0; i < m->layer_count; i++)
+        says = says || strstr(net_fusion(n, i), "in the convolution") != NULL;
     assert_int_equal(says, pooled);
     float *x = filled(options->batch * PIXELS, 7), *g = malloc((size_t)m->total * sizeof *g);
     uint8_t labels[64];
@@ -146,11 +201,10 @@ static float *gradient(const model *m, const net_options *options, bool pooled)
     return g;
 }
 
-static void network_agrees_with_unfused(void **state)
+static void network_agrees(const char *name)
 {
-    (void)state;
     conv_error err;
-    model *m = model_load("conv", &err);
+    model *m = model_load(name, &err);
     net_options o = {.threads = 2, .batch = 37, .impls = "best", .seed = 1};
     net_options plain = o;
     plain.unfused = true;
@@ -170,12 +224,18 @@ static void network_agrees_with_unfused(void **state)
     free(m);
 }
 
-/* The same choices on one to three threads: the same bits. */
-static void threads_do_not_matter(void **state)
+static void networks_agree_with_unfused(void **state)
 {
     (void)state;
+    network_agrees("conv");
+    network_agrees("separable");
+}
+
+/* The same choices on one to three threads: the same bits. */
+static void threads_agree(const char *name)
+{
     conv_error err;
-    model *m = model_load("conv", &err);
+    model *m = model_load(name, &err);
     net_options o = {.threads = 1, .batch = 53, .impls = "best", .seed = 1};
     net *n = test_net_with(m, &o);
     o.choices = net_choices(n);
@@ -191,11 +251,18 @@ static void threads_do_not_matter(void **state)
     free(m);
 }
 
+static void threads_do_not_matter(void **state)
+{
+    (void)state;
+    threads_agree("conv");
+    threads_agree("separable");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_plain_loops),
-        cmocka_unit_test(network_agrees_with_unfused),
+        cmocka_unit_test(networks_agree_with_unfused),
         cmocka_unit_test(threads_do_not_matter),
     };
     return cmocka_run_group_tests_name("train_pooled", tests, NULL, NULL);

@@ -148,7 +148,7 @@ static conv_status time_all(net *n, op *o, conv_error *err)
     for (int i = 0; i < count; i++) {
         candidate c = list[i];
         if (!correct(&t, c.impl)) continue;
-        c.backward = o->pooled ? 0 : time_pass(&t, c.impl, CONV_BACKWARD, false, !o->diff_wanted, &c.workspace);
+        c.backward = time_pass(&t, c.impl, CONV_BACKWARD, false, !o->diff_wanted, &c.workspace);
         c.forward = time_pass(&t, c.impl, CONV_FORWARD, false, false, NULL);
         c.forward_kept = c.workspace ? time_pass(&t, c.impl, CONV_FORWARD, true, false, NULL) : c.forward;
         list[kept++] = c;
@@ -197,9 +197,9 @@ static void key_of(const net *n, const op *o, char *key, size_t size)
 {
     char text[PROBLEM_STRING_MAX];
     conv_problem p = op_problem(o, o->batched ? n->options.batch : n->slice_rows);
-    snprintf(key, size, "%s %s %s%s%s%s%s", conv_variant_name(p.variant), problem_format(&p, text),
+    snprintf(key, size, "%s %s %s%s%s%s", conv_variant_name(p.variant), problem_format(&p, text),
              conv_layout_name(p.layout), p.bias ? " +bias" : "", p.post_op == CONV_POST_RELU ? " +relu" : "",
-             o->diff_wanted ? "" : " first", o->pooled ? " pooled" : "");
+             o->diff_wanted ? "" : " first");
 }
 
 conv_status best_choose(net *n, op *o, conv_error *err)

@@ -54,17 +54,15 @@ static const char *const use_names[] = {"forward", "backward", "inference"};
 
 json_t *choice_json(const op *o)
 {
-    json_t *entry = json_pack("{s:b, s:b}", "workspace", o->keep_workspace, "pooled", o->pooled);
+    json_t *entry = json_pack("{s:b}", "workspace", o->keep_workspace);
     for (int use = 0; use < USE_COUNT; use++)
-        if (!o->pooled || use != USE_BACKWARD)
-            json_object_set_new(entry, use_names[use], json_string(o->impl[use]->name));
+        json_object_set_new(entry, use_names[use], json_string(o->impl[use]->name));
     return entry;
 }
 
 bool choice_read(op *o, json_t *entry)
 {
     for (int use = 0; use < USE_COUNT; use++) {
-        if (o->pooled && use == USE_BACKWARD) continue;
         const char *name = json_string_value(json_object_get(entry, use_names[use]));
         o->impl[use] = name != NULL ? conv_find(name, o->problem.variant) : NULL;
         if (o->impl[use] == NULL) return false;
@@ -88,13 +86,11 @@ static conv_status choose_recorded(net *n, op *o, conv_error *err)
                      layer_name);
 }
 
-static const char *backward_name(const op *o) { return o->pooled ? "pooled" : o->impl[USE_BACKWARD]->name; }
-
 conv_status conv_op_choose(net *n, op *o, conv_error *err)
 {
     conv_status status = n->options.choices != NULL ? choose_recorded(n, o, err) : choose_named(n, o, err);
     if (status != CONV_OK) return status;
-    const char *forward = o->impl[USE_TRAIN]->name, *backward = backward_name(o);
+    const char *forward = o->impl[USE_TRAIN]->name, *backward = o->impl[USE_BACKWARD]->name;
     snprintf(o->what, sizeof o->what, "%s%s%s%s%s", conv_variant_name(o->problem.variant),
              o->problem.post_op == CONV_POST_RELU ? " + relu " : " ", forward, forward == backward ? "" : " / ",
              forward == backward ? "" : backward);
@@ -108,8 +104,14 @@ json_t *net_choices(const net *n)
         const op *o = &n->ops[i];
         if (o->kind == OP_FIRST)
             json_object_set_new(all, n->model->layers[o->layer].name, json_pack("{s:b}", "first", 1));
-        if (o->kind != OP_CONV) continue;
-        json_object_set_new(all, n->model->layers[o->layer].name, choice_json(o));
+        if (o->kind == OP_CONV) json_object_set_new(all, n->model->layers[o->layer].name, choice_json(o));
+        if (o->kind != OP_POOLED) continue;
+        /* beside the choice of its depthwise half, if it has one */
+        json_t *entry = json_object_get(all, n->model->layers[o->layer].name);
+        if (entry == NULL)
+            json_object_set_new(all, n->model->layers[o->layer].name, json_pack("{s:b}", "pooled", 1));
+        else
+            json_object_set_new(entry, "pooled", json_true());
     }
     return all;
 }
@@ -120,9 +122,13 @@ char *net_impl(const net *n, int layer, char *buffer)
     if (layer == 0 && n->ops[0].kind == OP_FIRST) snprintf(buffer, 64, "nn %s", cpu_isa_name(n->nn->isa));
     for (int i = 0; i < n->op_count; i++)
         if (n->ops[i].kind == OP_CONV && n->ops[i].layer == layer) {
-            const char *forward = n->ops[i].impl[USE_TRAIN]->name, *backward = backward_name(&n->ops[i]);
+            const char *forward = n->ops[i].impl[USE_TRAIN]->name,
+                       *backward = n->ops[i].impl[USE_BACKWARD]->name;
             snprintf(buffer, 64, "%s%s%s", forward, forward == backward ? "" : " / ",
                      forward == backward ? "" : backward);
+        } else if (n->ops[i].kind == OP_POOLED && n->ops[i].layer == layer) {
+            size_t used = strlen(buffer);
+            snprintf(buffer + used, 64 - used, "%snn %s", used > 0 ? " + " : "", cpu_isa_name(n->nn->isa));
         }
     return buffer;
 }

@@ -96,7 +96,7 @@ static conv_status ensure_uses(net *n, op *o, int64_t rows, bool training, conv_
 {
     if (!training) return ensure(n, o, USE_INFER, rows, err);
     conv_status status = ensure(n, o, USE_TRAIN, rows, err);
-    if (status == CONV_OK && !o->pooled) status = ensure(n, o, USE_BACKWARD, rows, err);
+    if (status == CONV_OK) status = ensure(n, o, USE_BACKWARD, rows, err);
     if (status != CONV_OK) return status;
     conv_exec *e = find_exec(o, USE_TRAIN, 0, rows);
     size_t bytes = (e->plan->workspace_bytes + 63) / 64 * 64;

@@ -1,12 +1,14 @@
 /* Layers to operations. The rules of fusion, each of which leaves results the same up to rounding:
  *
- *   first convolution, relu, max pooling, dropout
- *                                    with one input channel and 2x2 windows, under --impl best: first_op.c
+ *   convolution, relu, 2x2 max pooling, dropout, under --impl best
+ *       of one input channel, the first layer   first_op.c
+ *       of many                                 pooled_op.c; a separable layer's depthwise half stays apart
  *   convolution, relu, max pooling   relu moves behind the maximum: max(relu(x)) = relu(max(x)), on a quarter
- * of the elements; the convolution's output then need not be kept for backward max pooling, dropout one pass;
- * the dropped and the clipped are marked in the argmax, so that backward reads one byte per element and nothing
- * else convolution or dense, relu       the contract's post-op last softmax, cross-entropy      p - one_hot,
- * from the logits, as Keras does flatten (channels_last), linear activation, dropout of rate 0: nothing to do
+ * of the elements; the convolution's output need not be kept for backward max pooling, dropout             one
+ * pass; the dropped and the clipped are marked in the argmax, so that backward reads one byte per element and
+ * nothing else convolution or dense, relu       the contract's post-op last softmax, cross-entropy      p -
+ * one_hot, from the logits, as Keras does flatten (channels_last), linear activation, dropout of rate 0:
+ * nothing to do
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,8 +19,14 @@
 static op *add_op(net *n, op_kind kind, int layer_index, int64_t in, int64_t out)
 {
     op *o = &n->ops[n->op_count++];
-    *o = (op){
-        .kind = kind, .layer = layer_index, .in = in, .out = out, .weights = -1, .pointwise = -1, .bias = -1};
+    *o = (op){.kind = kind,
+              .layer = layer_index,
+              .flops = layer_flops(&n->model->layers[layer_index]),
+              .in = in,
+              .out = out,
+              .weights = -1,
+              .pointwise = -1,
+              .bias = -1};
     return o;
 }
 
@@ -84,6 +92,34 @@ static op *add_first(net *n)
     return o;
 }
 
+/* The depthwise half of separable layer i. */
+static op *add_depthwise(net *n, int i)
+{
+    const layer *l = &n->model->layers[i];
+    conv_problem p = conv_depthwise_stage(&l->problem);
+    op *o = add_op(n, OP_CONV, i, shape_count(&l->in), conv_problem_sizes(&p).dst);
+    o->problem = p;
+    o->flops = conv_flops(&p, CONV_FORWARD);
+    o->needs_input = true;
+    o->weights = l->first_parameter;
+    return o;
+}
+
+/* Layer i with the pooling behind it; returns the operation that pools. */
+static op *add_pooled(net *n, int i)
+{
+    const layer *l = &n->model->layers[i];
+    op *half = l->problem.variant == CONV_SEPARABLE ? add_depthwise(n, i) : NULL;
+    op *o = add_op(n, OP_POOLED, i, half != NULL ? half->out : shape_count(&l->in),
+                   shape_count(&n->model->layers[i + 1].out));
+    if (half != NULL) o->flops -= half->flops;
+    pooled_op_set(n, o);
+    snprintf(o->what, sizeof o->what, "%s + relu + max pooling", half != NULL ? "pointwise" : "dense");
+    note(n, i, "with relu and pooling");
+    note(n, i + 1, "in the convolution");
+    return o;
+}
+
 /* Convolution or dense layer i, with its activation and activity regularizer. */
 static void add_conv(net *n, int i, bool *relu_in_pool)
 {
@@ -114,9 +150,6 @@ static void add_conv(net *n, int i, bool *relu_in_pool)
     if (o->problem.variant == CONV_SEPARABLE) o->pointwise = p++;
     if (o->problem.bias) o->bias = p;
 
-    o->pooled = pooled_op_wanted(n, i, &o->shape);
-    if (o->pooled) note(n, i, "backward by pooling's winners");
-
     nn_activation f = l->activation;
     if (is_loss_softmax(m, i)) {
         n->softmax_loss = true;
@@ -143,7 +176,10 @@ static bool take_dropout(net *n, op *o, int i)
     if (i >= m->layer_count || m->layers[i].kind != LAYER_DROPOUT) return false;
     set_dropout(n, o, &m->layers[i], i);
     strcat(o->what, " + dropout");
-    note(n, i, o->kind == OP_FIRST ? "in the first layer" : "in pooling");
+    note(n, i,
+         o->kind == OP_FIRST    ? "in the first layer"
+         : o->kind == OP_POOLED ? "in the convolution"
+                                : "in pooling");
     return true;
 }
 
@@ -224,6 +260,11 @@ conv_status net_build(net *n, conv_error *err)
     for (; i < m->layer_count; i++) {
         bool taken = skip;
         skip = false;
+        if (!taken && pooled_op_wanted(n, i)) {
+            skip = take_dropout(n, add_pooled(n, i), i + 2);
+            i++;
+            continue;
+        }
         if (!taken) add_layer(n, i, &relu_in_pool, &skip);
     }
     if (n->op_count == 0 || m->parameter_count == 0)

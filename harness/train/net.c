@@ -52,7 +52,6 @@ static void mark_kept(const net *n, bool *value, bool *diff)
         diff[n->phases[i].first] = n->phases[i].first > 0;
     }
     value[n->op_count] = diff[n->op_count] = true;
-    for (int i = 0; i < n->op_count; i++) diff[i + 2] = diff[i + 2] || n->ops[i].pooled;
 }
 
 static int64_t count_of(const net *n, int tensor)
@@ -62,7 +61,7 @@ static int64_t count_of(const net *n, int tensor)
 
 static bool allocate_tensors(net *n)
 {
-    bool value[NET_MAX_OPS + 1] = {false}, diff[NET_MAX_OPS + 2] = {false};
+    bool value[NET_MAX_OPS + 1] = {false}, diff[NET_MAX_OPS + 1] = {false};
     mark_kept(n, value, diff);
     int64_t batch = n->options.batch, widest = 0;
     bool ok = true;
@@ -75,7 +74,7 @@ static bool allocate_tensors(net *n)
     int64_t words = 0;
     for (int i = 0; i < n->op_count; i++) {
         op *o = &n->ops[i];
-        if (o->kind == OP_MAX_POOL || o->kind == OP_FIRST)
+        if (o->kind == OP_MAX_POOL || o->kind == OP_FIRST || o->kind == OP_POOLED)
             ok = ok && (o->argmax = buffer_alloc((size_t)(batch * o->out))) != NULL;
         if (o->kind == OP_DROPOUT)
             ok = ok &&
@@ -153,7 +152,8 @@ bool net_grow_scratch(net *n, size_t bytes)
 static conv_status equip(net *n, op *o, conv_error *err)
 {
     conv_status status = o->kind == OP_CONV ? conv_op_choose(n, o, err) : CONV_OK;
-    bool ok = (o->kind != OP_FIRST || first_op_allocate(n, o)) && (!o->pooled || pooled_op_allocate(n, o));
+    bool ok =
+        (o->kind != OP_FIRST || first_op_allocate(n, o)) && (o->kind != OP_POOLED || pooled_op_allocate(n, o));
     return ok ? status : conv_fail(err, CONV_NO_MEMORY, "no memory for a fused layer");
 }
 
@@ -299,12 +299,9 @@ static conv_status backward_ops(net *n, const phase *ph, const slice *s, double 
         if (o->weights < 0 && !o->diff_wanted) break; /* nothing before it learns */
         const float *x = o->needs_input ? value_at(n, i, s) : NULL,
                     *y = o->needs_output ? value_at(n, i + 1, s) : NULL;
-        if (i > 0 && n->ops[i - 1].pooled) continue; /* done with the convolution's */
-        const float *dy = diff_at(n, i + (o->pooled ? 2 : 1), s);
+        const float *dy = diff_at(n, i + 1, s);
         float *dx = o->diff_wanted ? diff_at(n, i, s) : NULL;
-        if (o->pooled)
-            pooled_op_backward(n, o, s, x, dy, dx);
-        else if (o->kind == OP_CONV)
+        if (o->kind == OP_CONV)
             status = conv_op_backward(n, o, s, x, y, dy, dx);
         else
             op_backward(n, o, s, x, y, dy, dx);
@@ -444,7 +441,7 @@ static conv_status run_batch(net *n, sweep *w, net_result *result, conv_error *e
     if (status != CONV_OK) return status;
     for (int i = 0; i < n->op_count; i++) {
         if (n->ops[i].kind == OP_FIRST) first_op_refresh(n, &n->ops[i]);
-        if (n->ops[i].pooled && w->training) pooled_op_refresh(n, &n->ops[i]);
+        if (n->ops[i].kind == OP_POOLED && w->training) pooled_op_refresh(n, &n->ops[i]);
     }
     n->penalty_scale = 1.0f / (float)rows;
     n->chunks = net_chunks(n, net_slices(n, rows));
@@ -490,7 +487,7 @@ int net_profile(const net *n, net_profile_row *rows, int most, double *wall_s)
         const layer *l = o != NULL ? &n->model->layers[o->layer] : NULL;
         snprintf(r->layer, sizeof r->layer, "%s", o != NULL ? l->name : extra[i - n->op_count]);
         snprintf(r->operation, sizeof r->operation, "%s", o != NULL ? o->what : extra[i - n->op_count]);
-        r->flops = o != NULL && o->weights >= 0 ? layer_flops(l) : 0;
+        r->flops = o != NULL && o->weights >= 0 ? o->flops : 0;
         r->first_weights = o != NULL && !o->diff_wanted;
         for (int t = 0; t < n->options.threads; t++) {
             const double *s = n->seconds + ((int64_t)t * (n->op_count + PROFILE_EXTRA) + i) * 2;

@@ -15,7 +15,8 @@ typedef enum {
     OP_DROPOUT,
     OP_TRANSPOSE,
     OP_PENALTY,
-    OP_FIRST /* convolution of one channel with relu and pooling: kernels/nn/first.c */
+    OP_FIRST, /* convolution of one channel with relu and pooling: kernels/nn/first.c */
+    OP_POOLED /* convolution with relu and pooling: kernels/nn/pooled.c */
 } op_kind;
 
 /* One plan of a convolution for one minibatch size, and on a sliced operation one thread. */
@@ -37,6 +38,8 @@ typedef struct {
     bool needs_input, needs_output; /* in backward */
     bool diff_wanted;               /* some operation before this one has weights */
 
+    int64_t flops; /* one image, forward */
+
     /* conv */
     conv_problem problem; /* of one image; op_problem makes it one of many */
     const conv_impl *impl[USE_COUNT];
@@ -48,8 +51,7 @@ typedef struct {
     size_t workspace_stride;
 
     nn_first first;
-    bool pooled; /* backward takes the next operation's winners: pooled_op.c */
-    nn_pooled shape;
+    nn_pooled pooled;
     /* The weights as the above want them, of version product_at: separable first layer [taps][channels], the
      * product of its factors; pooled [channels][taps], transposed. */
     float *product;
@@ -166,10 +168,12 @@ void first_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
 void first_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy);
 
 /* pooled_op.c */
-bool pooled_op_wanted(const net *n, int layer_index, nn_pooled *shape);
+/* Layer i and the pooling behind it are one OP_POOLED, of a separable layer its pointwise half. */
+bool pooled_op_wanted(const net *n, int layer_index);
+void pooled_op_set(const net *n, op *o);
 bool pooled_op_allocate(net *n, op *o);
-void pooled_op_refresh(net *n, op *o); /* before a sweep */
-/* dy: of the pooling's output. */
+void pooled_op_refresh(net *n, op *o); /* before a training sweep */
+void pooled_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
 void pooled_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy, float *dx);
 
 /* ops.c: the others. x, y: the slice's tensors. */

@@ -44,6 +44,7 @@ void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
             nn->penalty(count, o->penalty.l1, o->penalty.l2, 1, x, NULL);
         break;
     case OP_FIRST: first_op_forward(n, o, s, x, y); break;
+    case OP_POOLED: pooled_op_forward(n, o, s, x, y); break;
     case OP_CONV: break;
     }
 }
@@ -74,6 +75,7 @@ void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, 
         nn->penalty(count, o->penalty.l1, o->penalty.l2, n->penalty_scale, y, dx);
         break;
     case OP_FIRST: first_op_backward(n, o, s, x, dy); break;
+    case OP_POOLED: pooled_op_backward(n, o, s, x, dy, dx); break;
     case OP_CONV: break;
     }
 }

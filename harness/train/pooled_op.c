@@ -1,5 +1,6 @@
-/* Backward of a convolution that max pooling follows (kernels/nn/pooled.c): with 2x2 windows at most a quarter
- * of its outputs have a gradient, less what ReLU clipped and dropout dropped. Forward is the contract's. */
+/* A convolution with the ReLU, the 2x2 max pooling and the dropout behind it as one operation
+ * (kernels/nn/pooled.c): its output is never stored, and at most a quarter of it has a gradient, less what ReLU
+ * clipped and dropout dropped. A separable layer's pointwise half is such a convolution of 1x1. */
 #include <string.h>
 
 #include "../tensors.h"
@@ -10,65 +11,91 @@ static bool plain_axis(const conv_axis *a)
     return a->stride == 1 && a->dilation == 1 && a->pad_before == 0 && a->pad_after == 0;
 }
 
-/* Whether pooling is behind the convolution and its windows lie side by side inside the image. */
+/* The convolution that pooling takes in: layer l's, or its pointwise half. */
+static nn_pooled shape_of(const layer *l, const layer *next)
+{
+    const conv_axis *h = &l->problem.axis[CONV_H], *w = &l->problem.axis[CONV_W];
+    nn_pooled p = {.in_h = h->in,
+                   .in_w = w->in,
+                   .in_channels = l->problem.ic,
+                   .kernel_h = h->kernel,
+                   .kernel_w = w->kernel,
+                   .channels = l->problem.oc,
+                   .out_h = next->pool.out_h,
+                   .out_w = next->pool.out_w};
+    if (l->problem.variant == CONV_SEPARABLE) {
+        p.in_h = conv_out(h);
+        p.in_w = conv_out(w);
+        p.in_channels *= l->problem.depth_multiplier;
+        p.kernel_h = p.kernel_w = 1;
+    }
+    return p;
+}
+
+/* Whether layer l with `next`, pooling, behind it is of that kind. */
 static bool fits(const layer *l, const layer *next)
 {
     const conv_problem *p = &l->problem;
     const nn_pool *pool = &next->pool;
-    if (l->kind != LAYER_CONV || p->variant != CONV_DENSE || p->rank != 2 || p->groups != 1 ||
-        p->layout != CONV_NHWC || !plain_axis(&p->axis[CONV_H]) || !plain_axis(&p->axis[CONV_W]))
+    if (l->kind != LAYER_CONV || p->rank != 2 || p->layout != CONV_NHWC || l->activation != NN_RELU ||
+        l->activity.l1 != 0 || l->activity.l2 != 0)
         return false;
-    if ((l->activation != NN_RELU && l->activation != NN_LINEAR) || l->activity.l1 != 0 || l->activity.l2 != 0)
-        return false;
-    return next->kind == LAYER_POOL && !next->average && next->pool_images == 1 &&
-           pool->stride_h == pool->pool_h && pool->stride_w == pool->pool_w && pool->pad_top == 0 &&
-           pool->pad_left == 0 && pool->out_h * pool->pool_h <= pool->in_h &&
-           pool->out_w * pool->pool_w <= pool->in_w;
+    bool plain = p->variant == CONV_DENSE && p->groups == 1 && plain_axis(&p->axis[CONV_H]) &&
+                 plain_axis(&p->axis[CONV_W]);
+    if (!plain && p->variant != CONV_SEPARABLE) return false;
+    return next->kind == LAYER_POOL && !next->average && next->pool_images == 1 && pool->pool_h == 2 &&
+           pool->pool_w == 2 && pool->stride_h == 2 && pool->stride_w == 2 && pool->pad_top == 0 &&
+           pool->pad_left == 0 && 2 * pool->out_h <= pool->in_h && 2 * pool->out_w <= pool->in_w;
 }
 
-bool pooled_op_wanted(const net *n, int i, nn_pooled *shape)
+bool pooled_op_wanted(const net *n, int i)
 {
     const model *m = n->model;
     if (n->options.unfused || i + 1 >= m->layer_count || !fits(&m->layers[i], &m->layers[i + 1])) return false;
-    const conv_problem *p = &m->layers[i].problem;
-    const nn_pool *pool = &m->layers[i + 1].pool;
-    *shape = (nn_pooled){.in_h = p->axis[CONV_H].in,
-                         .in_w = p->axis[CONV_W].in,
-                         .in_channels = p->ic,
-                         .kernel_h = p->axis[CONV_H].kernel,
-                         .kernel_w = p->axis[CONV_W].kernel,
-                         .channels = p->oc,
-                         .out_h = pool->out_h,
-                         .out_w = pool->out_w,
-                         .pool_h = pool->pool_h,
-                         .pool_w = pool->pool_w};
-    if (nn_pooled_refuse(shape) != NULL) return false;
+    nn_pooled p = shape_of(&m->layers[i], &m->layers[i + 1]);
+    if (nn_pooled_refuse(&p) != NULL) return false;
     if (n->options.choices != NULL)
         return json_is_true(json_object_get(json_object_get(n->options.choices, m->layers[i].name), "pooled"));
     return strcmp(n->options.impls, "best") == 0;
+}
+
+void pooled_op_set(const net *n, op *o)
+{
+    const layer *l = &n->model->layers[o->layer];
+    o->pooled = shape_of(l, l + 1);
+    o->needs_input = true;
+    o->weights = l->first_parameter + (l->problem.variant == CONV_SEPARABLE);
+    if (l->problem.bias) o->bias = o->weights + 1;
 }
 
 static int64_t taps_of(const nn_pooled *p) { return p->kernel_h * p->kernel_w * p->in_channels; }
 
 bool pooled_op_allocate(net *n, op *o)
 {
-    size_t bytes = (size_t)(taps_of(&o->shape) * o->shape.channels) * sizeof(float);
-    return (o->product = buffer_alloc(bytes)) != NULL && net_grow_scratch(n, nn_pooled_scratch(&o->shape));
+    size_t bytes = (size_t)(taps_of(&o->pooled) * o->pooled.channels) * sizeof(float);
+    return (o->product = buffer_alloc(bytes)) != NULL && net_grow_scratch(n, nn_pooled_scratch(&o->pooled));
 }
 
 void pooled_op_refresh(net *n, op *o)
 {
     if (o->product_at == n->version) return;
-    n->nn->transpose(taps_of(&o->shape), o->shape.channels, n->weights + n->model->parameter[o->weights].offset,
-                     o->product);
+    n->nn->transpose(taps_of(&o->pooled), o->pooled.channels,
+                     n->weights + n->model->parameter[o->weights].offset, o->product);
     o->product_at = n->version;
+}
+
+void pooled_op_forward(net *n, op *o, const slice *s, const float *x, float *y)
+{
+    const float *w = n->weights + n->model->parameter[o->weights].offset,
+                *b = o->bias < 0 ? NULL : n->weights + n->model->parameter[o->bias].offset;
+    n->nn->pooled_forward(&o->pooled, s->rows, x, w, b, op_dropout_bits(n, o, s), nn_dropout_scale(&o->dropout),
+                          y, s->training ? o->argmax + s->first * o->out : NULL);
 }
 
 void pooled_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy, float *dx)
 {
-    const op *pool = o + 1;
-    n->nn->pooled_backward(&o->shape, s->rows, x, dy, pool->argmax + s->first * pool->out,
-                           nn_dropout_scale(&pool->dropout), o->product, s->accumulate, dx,
+    n->nn->pooled_backward(&o->pooled, s->rows, x, dy, o->argmax + s->first * o->out,
+                           nn_dropout_scale(&o->dropout), o->product, s->accumulate, dx,
                            s->parts + n->part_offset[o->weights],
                            o->bias < 0 ? NULL : s->parts + n->part_offset[o->bias], n->scratch[s->thread]);
 }

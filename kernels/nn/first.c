@@ -12,8 +12,6 @@
 
 enum { WINDOW = 4, MAX_TAPS = 25 }; /* outputs of a pooling window */
 
-static inline lanes larger(lanes a, lanes b) { return pick(a > b, a, b); }
-
 /* A pooled row of `blocks` vectors of channels starting at channel c. */
 ALWAYS_INLINE void forward_row(const nn_first *p, const int kh, const int kw, const int blocks, const float *x,
                                const float *weights, const float *bias, const uint64_t *bits, int64_t at,
@@ -40,14 +38,8 @@ ALWAYS_INLINE void forward_row(const nn_first *p, const int kh, const int kw, co
         }
         UNROLL for (int b = 0; b < blocks; b++)
         {
-            lanes best = larger(larger(sum[b][0], sum[b][1]), larger(sum[b][2], sum[b][3]));
-            indices index = (indices){0} + 3, keep = best > (lanes){0};
-            UNROLL for (int k = 2; k >= 0; k--) index = pick_index(sum[b][k] == best, (indices){0} + k, index);
-            if (bits != NULL) keep &= bits_to_mask(bits_at(bits, at + b * LANES));
-            store(y + b * LANES, (lanes)(keep & (indices)(best * scale)));
-            if (argmax == NULL) continue;
-            bytes code = __builtin_convertvector(pick_index(keep, index, (indices){0} + NN_POOL_NONE), bytes);
-            memcpy(argmax + b * LANES, &code, sizeof code);
+            put_winner(sum[b], bits, at + b * LANES, scale, y + b * LANES,
+                       argmax == NULL ? NULL : argmax + b * LANES);
         }
         if (argmax != NULL) argmax += p->channels;
     }

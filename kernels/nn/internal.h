@@ -20,6 +20,9 @@ void ISA_NAME(nn_first_forward)(const nn_first *p, int64_t images, const float *
 void ISA_NAME(nn_first_backward)(const nn_first *p, int64_t images, const float *x, const float *dy,
                                  const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db);
 void ISA_NAME(nn_transpose)(int64_t rows, int64_t columns, const float *x, float *y);
+void ISA_NAME(nn_pooled_forward)(const nn_pooled *p, int64_t images, const float *x, const float *weights,
+                                 const float *bias, const uint64_t *bits, float scale, float *y,
+                                 uint8_t *argmax);
 void ISA_NAME(nn_pooled_backward)(const nn_pooled *p, int64_t images, const float *x, const float *dy,
                                   const uint8_t *argmax, float scale, const float *weights, bool accumulate,
                                   float *dx, float *dw, float *db, void *scratch);

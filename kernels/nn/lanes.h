@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "nn.h"
+
 #if defined(__AVX512F__)
 enum { LANES = 16 };
 #elif defined(__AVX2__)
@@ -32,6 +34,8 @@ static inline lanes pick(indices mask, lanes a, lanes b)
 }
 static inline indices pick_index(indices mask, indices a, indices b) { return (mask & a) | (~mask & b); }
 
+static inline lanes larger(lanes a, lanes b) { return pick(a > b, a, b); }
+
 static inline indices bits_to_mask(uint32_t bits)
 {
     static const int32_t each[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
@@ -46,6 +50,20 @@ static inline uint32_t bits_at(const uint64_t *bits, int64_t i)
     uint64_t word = bits[i / 64] >> (i % 64);
     if (i % 64 > 64 - LANES) word |= bits[i / 64 + 1] << (64 - i % 64);
     return (uint32_t)word;
+}
+
+/* The largest of a 2x2 window's outputs, after ReLU and (bits not NULL) dropout; argmax NULL: not wanted. */
+static inline void put_winner(const lanes sum[4], const uint64_t *bits, int64_t at, float scale, float *y,
+                              uint8_t *argmax)
+{
+    lanes best = larger(larger(sum[0], sum[1]), larger(sum[2], sum[3]));
+    indices index = (indices){0} + 3, keep = best > (lanes){0};
+    for (int k = 2; k >= 0; k--) index = pick_index(sum[k] == best, (indices){0} + k, index);
+    if (bits != NULL) keep &= bits_to_mask(bits_at(bits, at));
+    store(y, (lanes)(keep & (indices)(best * scale)));
+    if (argmax == NULL) return;
+    bytes code = __builtin_convertvector(pick_index(keep, index, (indices){0} + NN_POOL_NONE), bytes);
+    memcpy(argmax, &code, sizeof code);
 }
 
 #endif

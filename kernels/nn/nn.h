@@ -50,17 +50,16 @@ typedef struct {
 /* NULL, or why nn_first does not cover it. */
 const char *nn_first_refuse(const nn_first *p);
 
-/* A convolution with stride 1 and no padding whose output is max-pooled in windows side by side: what backward
- * of the two together needs. src [images][in_h][in_w][in_channels]. */
+/* A convolution with stride 1 and no padding + bias + ReLU + 2x2 max pooling with stride 2. src
+ * [images][in_h][in_w][in_channels]. */
 typedef struct {
     int64_t in_h, in_w, in_channels, kernel_h, kernel_w, channels;
     int64_t out_h, out_w; /* after pooling */
-    int64_t pool_h, pool_w;
 } nn_pooled;
 
-/* NULL, or why pooled_backward does not cover it. */
+/* NULL, or why pooled_forward and pooled_backward do not cover it. */
 const char *nn_pooled_refuse(const nn_pooled *p);
-/* Bytes of its scratch. */
+/* Bytes of the latter's scratch. */
 size_t nn_pooled_scratch(const nn_pooled *p);
 
 /* Random bits of one dropout layer at one training step. Element i of row r of the batch is decided by
@@ -114,6 +113,9 @@ typedef struct {
 
     /* y[columns][rows] = x[rows][columns] transposed. */
     void (*transpose)(int64_t rows, int64_t columns, const float *x, float *y);
+    /* As first_forward; weights [kernel_h][kernel_w][in_channels][channels]. */
+    void (*pooled_forward)(const nn_pooled *p, int64_t images, const float *x, const float *weights,
+                           const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax);
     /* dy, argmax [images][out_h][out_w][channels] of the pooled output, weights [channels][kernel_h][kernel_w]
      * [in_channels]. dx (NULL: not wanted) as src, overwritten; dw [kernel_h][kernel_w][in_channels][channels],
      * db [channels] (NULL without bias): overwritten, or added to. */

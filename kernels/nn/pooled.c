@@ -1,10 +1,17 @@
-/* Backward of a convolution whose output went through max pooling of disjoint windows: of a window's outputs
- * only the winner has a gradient, and none where ReLU clipped or dropout dropped it. Instead of spreading that
- * over a tensor that is zero in more than three places of four, every winner is taken by itself: its patch of
- * the input (kernel_h rows of kernel_w * in_channels neighbouring floats) times its gradient goes to its
- * channel's weights, and its channel's weights times its gradient go to its patch of diff_src. Loops: image,
- * channel, winner; the channel's weights or their gradient stay in registers, the image in L1; both are
- * [channels][taps] meanwhile, so that a patch and they are rows alike. Serial: the caller slices the batch. */
+/* A convolution + bias + ReLU + 2x2 max pooling (+ dropout) in one pass, and its backward.
+ *
+ * Forward: the four outputs of a window, of several windows side by side, are one register tile, so that the
+ * convolution's output never leaves the registers, and outputs that no window reads are not computed. Loops:
+ * image, block of channels, windows, tap, input channel.
+ *
+ * Backward: of a window's outputs only the winner has a gradient, and none where ReLU clipped or dropout
+ * dropped it. Instead of spreading that over a tensor that is zero in more than three places of four, every
+ * winner is taken by itself: its patch of the input (kernel_h rows of kernel_w * in_channels neighbouring
+ * floats) times its gradient goes to its channel's weights, and its channel's weights times its gradient go to
+ * its patch of diff_src. Loops: image, channel, winner; the channel's weights or their gradient stay in
+ * registers, the image in L1; both are [channels][taps] meanwhile, so that a patch and they are rows alike.
+ *
+ * Serial: the caller slices the batch. */
 #include <string.h>
 
 #include "internal.h"
@@ -13,7 +20,91 @@
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 #define UNROLL _Pragma("GCC unroll 32")
 
-enum { GROUP = 32 /* windows whose winners one word a channel tells */, TILE = 16 };
+enum {
+    WINDOW = 4,                     /* outputs of a pooling window */
+    TOGETHER = LANES == 16 ? 3 : 1, /* windows in a register tile */
+    GROUP = 32,                     /* windows whose winners one word a channel tells */
+    TILE = 16
+};
+
+/* ---- forward ------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    const float *x, *weights, *bias; /* of this image; of this block of channels, bias or NULL */
+    const uint64_t *bits;            /* of this image, or NULL */
+    float scale, *y;                 /* of this image */
+    uint8_t *argmax;
+} image;
+
+/* Windows first ..., channels c ... of one image. */
+ALWAYS_INLINE void forward_tile(const nn_pooled *p, const image *m, const int windows, const int vectors,
+                                int64_t first, int64_t c)
+{
+    lanes sum[TOGETHER][2][WINDOW];
+    const float *from[TOGETHER], *weights = m->weights + c;
+    UNROLL for (int w = 0; w < windows; w++)
+    {
+        int64_t oh = (first + w) / p->out_w, ow = (first + w) % p->out_w;
+        from[w] = m->x + (2 * oh * p->in_w + 2 * ow) * p->in_channels;
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            lanes start = m->bias != NULL ? load(m->bias + c + v * LANES) : (lanes){0};
+            UNROLL for (int k = 0; k < WINDOW; k++) sum[w][v][k] = start;
+        }
+    }
+    int64_t row = p->in_w * p->in_channels, patch = p->kernel_w * p->in_channels;
+    for (int64_t h = 0; h < p->kernel_h; h++) {
+        for (int64_t i = 0; i < patch; i++, weights += p->channels) {
+            lanes weight[2];
+            UNROLL for (int v = 0; v < vectors; v++) weight[v] = load(weights + v * LANES);
+            UNROLL for (int w = 0; w < windows; w++)
+            {
+                UNROLL for (int k = 0; k < WINDOW; k++)
+                {
+                    float x = from[w][k / 2 * row + k % 2 * p->in_channels + i];
+                    UNROLL for (int v = 0; v < vectors; v++) sum[w][v][k] += weight[v] * x;
+                }
+            }
+        }
+        UNROLL for (int w = 0; w < windows; w++) from[w] += row;
+    }
+    UNROLL for (int w = 0; w < windows; w++)
+    {
+        UNROLL for (int v = 0; v < vectors; v++)
+        {
+            int64_t at = (first + w) * p->channels + c + v * LANES;
+            put_winner(sum[w][v], m->bits, at, m->scale, m->y + at, m->argmax == NULL ? NULL : m->argmax + at);
+        }
+    }
+}
+
+ALWAYS_INLINE void forward_block(const nn_pooled *p, const image *m, const int vectors, int64_t c)
+{
+    int64_t windows = p->out_h * p->out_w, w = 0;
+    for (; w + TOGETHER <= windows; w += TOGETHER) forward_tile(p, m, TOGETHER, vectors, w, c);
+    for (; w < windows; w++) forward_tile(p, m, 1, vectors, w, c);
+}
+
+void ISA_NAME(nn_pooled_forward)(const nn_pooled *p, int64_t images, const float *x, const float *weights,
+                                 const float *bias, const uint64_t *bits, float scale, float *y,
+                                 uint8_t *argmax)
+{
+    int64_t in = p->in_h * p->in_w * p->in_channels, out = p->out_h * p->out_w * p->channels;
+    for (int64_t n = 0; n < images; n++) {
+        image m = {.x = x + n * in,
+                   .weights = weights,
+                   .bias = bias,
+                   .bits = bits == NULL ? NULL : bits + n * nn_dropout_words(out),
+                   .scale = bits == NULL ? 1 : scale,
+                   .y = y + n * out,
+                   .argmax = argmax == NULL ? NULL : argmax + n * out};
+        int64_t c = 0;
+        for (; c + 2 * LANES <= p->channels; c += 2 * LANES) forward_block(p, &m, 2, c);
+        for (; c < p->channels; c += LANES) forward_block(p, &m, 1, c);
+    }
+}
+
+/* ---- backward ------------------------------------------------------------------------------------------ */
 
 /* Some windows of one image. */
 typedef struct {
@@ -129,7 +220,7 @@ static int64_t next_group(const nn_pooled *p, int64_t first, const float *dy, co
     memset(live, 0, (size_t)p->channels * sizeof *live);
     for (int64_t w = 0; w < windows; w++) {
         int64_t oh = (first + w) / p->out_w, ow = (first + w) % p->out_w;
-        g->origin[w] = (oh * p->pool_h * p->in_w + ow * p->pool_w) * p->in_channels;
+        g->origin[w] = (oh * 2 * p->in_w + ow * 2) * p->in_channels;
         const float *d = g->dy + w * p->channels;
         const uint8_t *code = g->argmax + w * p->channels;
 #pragma omp simd
@@ -162,13 +253,12 @@ void ISA_NAME(nn_pooled_backward)(const nn_pooled *p, int64_t images, const floa
                                   float *dx, float *dw, float *db, void *scratch)
 {
     int64_t taps = p->kernel_h * p->kernel_w * p->in_channels, in = p->in_h * p->in_w * p->in_channels,
-            out = p->out_h * p->out_w, tap[NN_POOL_WINDOW_MAX];
+            out = p->out_h * p->out_w, tap[WINDOW];
     float *sum = scratch, *bias = sum + p->channels * taps;
     uint32_t *live = (uint32_t *)(bias + p->channels);
     group g = {
         .live = live, .channels = p->channels, .row = p->in_w * p->in_channels, .tap = tap, .scale = scale};
-    for (int64_t k = 0; k < p->pool_h * p->pool_w; k++)
-        tap[k] = (k / p->pool_w * p->in_w + k % p->pool_w) * p->in_channels;
+    for (int64_t k = 0; k < WINDOW; k++) tap[k] = (k / 2 * p->in_w + k % 2) * p->in_channels;
     memset(sum, 0, (size_t)(p->channels * (taps + 1)) * sizeof *sum);
     for (int64_t n = 0; n < images; n++, x += in, dy += out * p->channels, argmax += out * p->channels) {
         if (dx != NULL) memset(dx, 0, (size_t)in * sizeof *dx);

@@ -13,6 +13,7 @@ const nn_kernels ISA_NAME(nn_table) = {
     .first_forward = ISA_NAME(nn_first_forward),
     .first_backward = ISA_NAME(nn_first_backward),
     .transpose = ISA_NAME(nn_transpose),
+    .pooled_forward = ISA_NAME(nn_pooled_forward),
     .pooled_backward = ISA_NAME(nn_pooled_backward),
     .dropout_bits = ISA_NAME(nn_dropout_bits),
     .dropout = ISA_NAME(nn_apply_dropout),
