@@ -84,7 +84,9 @@ void compare_outcome(const compare_result *r, char *line, size_t size)
 {
     size_t wrong = compare_count(r, COMPARE_WRONG), slower = compare_count(r, COMPARE_REGRESSED),
            unclear = compare_count(r, COMPARE_INCONCLUSIVE), faster = compare_count(r, COMPARE_FASTER),
-           compared = r->count - wrong - compare_count(r, COMPARE_NOT_COMPARED);
+           absent = compare_count(r, COMPARE_NOT_COMPARED), compared = r->count - wrong - absent;
+    char rest[48] = "";
+    if (absent > 0) snprintf(rest, sizeof rest, ", %zu not compared", absent);
     if (wrong > 0)
         snprintf(line, size, "WRONG: %zu of %zu cases: head computes a wrong result", wrong, r->count);
     else if (r->invalid)
@@ -94,8 +96,8 @@ void compare_outcome(const compare_result *r, char *line, size_t size)
                  compared, slower == 1 ? " is" : "s are", 100 * r->margin);
     else
         snprintf(line, size,
-                 "NO REGRESSION: of %zu case%s none is confirmed slower; %zu faster, %zu inconclusive",
-                 compared, plural(compared), faster, unclear);
+                 "NO REGRESSION: of %zu case%s none is confirmed slower; %zu faster, %zu inconclusive%s",
+                 compared, plural(compared), faster, unclear, rest);
 }
 
 void compare_limits(const compare_result *r, char *text, size_t size)

@@ -54,6 +54,12 @@ void compare_annotations(FILE *out, const compare_result *r)
                  silent == 1 ? "was" : "were");
         annotate(out, "warning", "Noise", text);
     }
+    size_t absent = compare_count(r, COMPARE_NOT_COMPARED);
+    if (absent > 0) {
+        snprintf(text, sizeof text, "%zu of %zu cases %s not compared: compare.csv says why", absent, r->count,
+                 absent == 1 ? "was" : "were");
+        annotate(out, "warning", "Not compared", text);
+    }
     if (r->invalid) {
         compare_outcome(r, text, sizeof text);
         annotate(out, "error", "Measurement invalid", text);

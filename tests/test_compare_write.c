@@ -122,7 +122,8 @@ static void test_outcomes(void **state)
     compare_result r = made_up();
     cases[1].verdict = cases[2].verdict = COMPARE_UNCHANGED;
     char *text = printed(&r, 't');
-    holds(text, "\nNO REGRESSION: of 6 cases none is confirmed slower; 1 faster, 2 inconclusive\n");
+    holds(text,
+          "\nNO REGRESSION: of 6 cases none is confirmed slower; 1 faster, 2 inconclusive, 1 not compared\n");
     free(text);
     r.invalid = true;
     strcpy(r.invalid_why, "base differs from itself by +4.0%");
@@ -168,6 +169,7 @@ static void test_annotations(void **state)
           "::warning title=Inconclusive::dense/forward/im2col/mb1ic65/nhwc/t2/warm: +5.0%25 against base: not "
           "confirmed | slower\n");
     holds(text, "::warning title=Noise::1 of 7 cases was too noisy for a verdict\n");
+    holds(text, "::warning title=Not compared::1 of 7 cases was not compared: compare.csv says why\n");
     assert_null(strstr(text, "invalid"));
     free(text);
     r.invalid = true;
