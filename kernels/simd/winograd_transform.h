@@ -1,5 +1,6 @@
 /* Winograd's transforms F(m x m, 3x3), one vector of channels at a time, tiles of alpha = m + 2 numbers per
- * axis: dst = A' ((G g G') . (B' d B)) A (Lavin & Gray, arXiv:1509.09308; Winograd 1980).
+ * axis: dst = A' ((G g G') . (B' d B)) A (Lavin & Gray, arXiv:1509.09308; Winograd 1980), and its adjoint in
+ * the weights: diff_g = G' ((A diff_dst A') . (B' d B)) G, summed over tiles.
  *
  * F(4x4): points 0, +-a, +-b, infinity with a = 5/8, b = 3/2, which keep the intermediate numbers four times
  * smaller per axis than the customary 1 and 2 (Barabasz et al., ACM TOMS 46(4), 2020) at the same cost; all
@@ -83,28 +84,54 @@ ALWAYS_INLINE void winograd_output_4(vec *m, const int s)
     m[s] = vec_sub(vec_sub(m1, m2), m[3 * s]);
 }
 
-/* Both axes of a tile d[alpha][alpha]. weights: from d[3][alpha] with three columns used; output: the result is
- * the corner d[m][m]. */
-ALWAYS_INLINE void winograd_input(const int alpha, vec *d)
+/* One axis of A y, the transpose of the above: m numbers become alpha. */
+ALWAYS_INLINE void winograd_diff_6(vec *y, const int s)
 {
-    UNROLL for (int i = 0; i < alpha; i++) alpha == 6 ? winograd_input_6(d + i, 6) : winograd_input_4(d + i, 4);
-    UNROLL for (int i = 0; i < alpha; i++) alpha == 6 ? winograd_input_6(d + 6 * i, 1)
-                                                      : winograd_input_4(d + 4 * i, 1);
+    vec a = vec_set1(POINT_A), b = vec_set1(POINT_B), a2 = vec_set1(A2), b2 = vec_set1(B2);
+    vec even_a = vec_fma(a2, y[2 * s], y[0]), odd_a = vec_mul(a, vec_fma(a2, y[3 * s], y[s]));
+    vec even_b = vec_fma(b2, y[2 * s], y[0]), odd_b = vec_mul(b, vec_fma(b2, y[3 * s], y[s]));
+    y[5 * s] = y[3 * s];
+    y[s] = vec_add(even_a, odd_a);
+    y[2 * s] = vec_sub(even_a, odd_a);
+    y[3 * s] = vec_add(even_b, odd_b);
+    y[4 * s] = vec_sub(even_b, odd_b);
 }
 
-ALWAYS_INLINE void winograd_weights(const int alpha, vec *d)
+ALWAYS_INLINE void winograd_diff_4(vec *y, const int s)
 {
-    UNROLL for (int i = 0; i < 3; i++) alpha == 6 ? winograd_weights_6(d + i, 6) : winograd_weights_4(d + i, 4);
-    UNROLL for (int i = 0; i < alpha; i++) alpha == 6 ? winograd_weights_6(d + 6 * i, 1)
-                                                      : winograd_weights_4(d + 4 * i, 1);
+    vec y0 = y[0], y1 = y[s];
+    y[s] = vec_add(y0, y1);
+    y[2 * s] = vec_sub(y0, y1);
+    y[3 * s] = vec_sub(vec_zero(), y1);
 }
 
-ALWAYS_INLINE void winograd_output(const int alpha, vec *d)
+/* One axis of G' u, the transpose of the weights' transform: alpha numbers become 3. */
+ALWAYS_INLINE void winograd_gradient_6(vec *u, const int s)
 {
-    UNROLL for (int i = 0; i < alpha; i++) alpha == 6 ? winograd_output_6(d + i, 6)
-                                                      : winograd_output_4(d + i, 4);
-    UNROLL for (int i = 0; i < alpha - 2; i++) alpha == 6 ? winograd_output_6(d + 6 * i, 1)
-                                                          : winograd_output_4(d + 4 * i, 1);
+    const float over_a = 1 / (2 * A2 * (A2 - B2)), over_b = 1 / (2 * B2 * (B2 - A2));
+    vec plus_a = vec_mul(vec_set1(over_a), vec_add(u[s], u[2 * s])),
+        minus_a = vec_mul(vec_set1(over_a * POINT_A), vec_sub(u[s], u[2 * s]));
+    vec plus_b = vec_mul(vec_set1(over_b), vec_add(u[3 * s], u[4 * s])),
+        minus_b = vec_mul(vec_set1(over_b * POINT_B), vec_sub(u[3 * s], u[4 * s]));
+    u[0] = vec_fma(vec_set1(1 / (A2 * B2)), u[0], vec_add(plus_a, plus_b));
+    u[s] = vec_add(minus_a, minus_b);
+    u[2 * s] = vec_fma(vec_set1(A2), plus_a, vec_fma(vec_set1(B2), plus_b, u[5 * s]));
+}
+
+ALWAYS_INLINE void winograd_gradient_4(vec *u, const int s)
+{
+    vec half = vec_set1(0.5f), plus = vec_mul(half, vec_add(u[s], u[2 * s]));
+    u[0] = vec_add(u[0], plus);
+    u[s] = vec_mul(half, vec_sub(u[s], u[2 * s]));
+    u[2 * s] = vec_add(plus, u[3 * s]);
+}
+
+/* Both axes of weights g[3][alpha], of which three columns are used: [alpha][alpha]. */
+ALWAYS_INLINE void winograd_weights(const int alpha, vec *g)
+{
+    UNROLL for (int i = 0; i < 3; i++) alpha == 6 ? winograd_weights_6(g + i, 6) : winograd_weights_4(g + i, 4);
+    UNROLL for (int i = 0; i < alpha; i++) alpha == 6 ? winograd_weights_6(g + 6 * i, 1)
+                                                      : winograd_weights_4(g + 4 * i, 1);
 }
 
 #endif

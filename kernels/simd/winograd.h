@@ -1,0 +1,115 @@
+/* Winograd's parts: tiles of an image (winograd_tiles.c), forward and backward_data (winograd_product.c),
+ * backward_weights (winograd_wgrad.c), all three behind winograd.c. */
+#ifndef SEPBENCH_SIMD_WINOGRAD_H
+#define SEPBENCH_SIMD_WINOGRAD_H
+
+#include "../conv.h"
+#include "gemm.h"
+
+/* Every thread of a team of that many calls this. */
+ALWAYS_INLINE void winograd_wait(int threads)
+{
+    if (threads == 1) return;
+#pragma omp barrier
+}
+
+/* Floats between rows whose distance would else be a power of two: such rows share few cache sets. */
+enum { WINOGRAD_GAP = 16 };
+
+/* ---- tiles */
+
+/* The tiles of a batch of images: each reads alpha x alpha pixels of `in`, neighbours overlapping by two, and
+ * stands for m x m pixels of `out`. */
+typedef struct {
+    int m, alpha;
+    int64_t in_h, in_w, out_h, out_w;
+    int64_t pad_h, pad_w; /* zeros before; may be negative */
+    int64_t tiles_w, tiles_image, tiles;
+} winograd_grid;
+
+/* Where a transformed tile's numbers are: (xi, channel c) at at[xi*xi_stride + c/width*block + c%width], xi
+ * counting its alpha*alpha numbers. width is a multiple of VL. */
+typedef struct {
+    float *at;
+    int64_t xi_stride, width, block;
+} winograd_place;
+
+/* Sets m, alpha and the counts of a grid whose sizes are set: F(4x4) where that multiplies less and every side
+ * of `in` and `out` has `least` pixels, else F(2x2). */
+void ISA_NAME(winograd_cut)(winograd_grid *g, int64_t least, int64_t mb);
+
+/* B' d B of one tile; in [mb][in_h][in_w][channels]. Lanes after the last channel become 0. */
+void ISA_NAME(winograd_input)(const winograd_grid *g, int64_t tile, const float *in, int64_t channels,
+                              const winograd_place *to);
+/* A y A' of one tile of out [mb][out_h][out_w][channels]. */
+void ISA_NAME(winograd_diff)(const winograd_grid *g, int64_t tile, const float *out, int64_t channels,
+                             const winograd_place *to);
+/* A' m A of one tile, bias (or NULL) added, ReLU applied, into out [mb][out_h][out_w][channels]. from: one
+ * block. */
+void ISA_NAME(winograd_output)(const winograd_grid *g, int64_t tile, const winograd_place *from,
+                               const float *bias, bool relu, float *out, int64_t channels);
+/* G' u G: (xi, column c) of u at u[xi*xi_stride + c]; tap t of the result at weights[t*tap_stride + c],
+ * c < columns. */
+void ISA_NAME(winograd_gradient)(int alpha, const float *u, int64_t xi_stride, int64_t columns, bool accumulate,
+                                 float *weights, int64_t tap_stride);
+
+/* ---- forward and backward_data */
+
+typedef struct {
+    winograd_grid grid;
+    bool backward; /* data: from diff_dst to diff_src, the weights turned round */
+    int64_t ic, oc;
+    int64_t k, n;          /* channels in, out */
+    bool alone;            /* each thread has groups of its own */
+    int64_t group;         /* tiles at a time */
+    int64_t width, panels; /* columns of a panel; panels */
+    int64_t v_row, m_row;  /* floats from tile to tile of V, M */
+    size_t v_floats, thread_floats, scratch_floats, packed_floats;
+} winograd_product;
+
+void ISA_NAME(winograd_product_plan)(const conv_problem *p, bool backward, const conv_context *ctx,
+                                     winograd_product *out);
+void ISA_NAME(winograd_product_pack)(const winograd_product *w, const float *weights, float *packed,
+                                     int threads);
+/* Every thread of the team calls this; holds barriers. bias: NULL for none. */
+void ISA_NAME(winograd_product_run)(const winograd_product *w, const float *in, const float *packed,
+                                    const float *bias, bool relu, float *out, float *scratch, int thread,
+                                    int threads);
+
+/* ---- backward_weights */
+
+typedef enum {
+    WINOGRAD_TOGETHER, /* all threads share the work on one set of sums, stage by stage */
+    WINOGRAD_UNITS,    /* a thread takes parts of the weights from product to gradient at once */
+    WINOGRAD_PARTS     /* fixed parts of the tiles, each by one thread, with sums of their own */
+} winograd_way;
+
+typedef struct {
+    winograd_grid grid;
+    winograd_way way;
+    int64_t ic, oc;
+    int nv;
+    int64_t width, panels, strips;      /* columns of a panel of oc; panels; strips of ic */
+    int64_t chunk;                      /* tiles transformed at a time */
+    size_t v_floats, z_floats;          /* V and Z of a chunk */
+    size_t team_floats, scratch_floats; /* what works together needs; in all */
+} winograd_wgrad;
+
+void ISA_NAME(winograd_wgrad_plan)(const conv_problem *p, const conv_context *ctx, winograd_wgrad *out);
+/* Every thread of the team calls this; holds barriers. */
+void ISA_NAME(winograd_wgrad_run)(const winograd_wgrad *w, const float *src, const float *diff_dst,
+                                  float *diff_weights, bool accumulate, float *scratch, int thread,
+                                  int threads);
+
+#define winograd_cut ISA_NAME(winograd_cut)
+#define winograd_input ISA_NAME(winograd_input)
+#define winograd_diff ISA_NAME(winograd_diff)
+#define winograd_output ISA_NAME(winograd_output)
+#define winograd_gradient ISA_NAME(winograd_gradient)
+#define winograd_product_plan ISA_NAME(winograd_product_plan)
+#define winograd_product_pack ISA_NAME(winograd_product_pack)
+#define winograd_product_run ISA_NAME(winograd_product_run)
+#define winograd_wgrad_plan ISA_NAME(winograd_wgrad_plan)
+#define winograd_wgrad_run ISA_NAME(winograd_wgrad_run)
+
+#endif
