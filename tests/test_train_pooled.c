@@ -160,7 +160,7 @@ static void agrees_with_plain_loops(void **state)
         {16, 18, 16, 3, 3, 48, 7, 8}, /* more windows than a word has bits */
         {9, 8, 48, 2, 3, 16, 4, 2},   /* another kernel; fewer windows than there is room for */
         {12, 12, 64, 5, 5, 32, 4, 4}, /* several blocks a row */
-        {6, 6, 80, 1, 1, 16, 3, 3},
+        {6, 6, 80, 1, 1, 16, 3, 3},   {8, 9, 16, 1, 1, 32, 4, 4},
     };
     int ran = 0;
     for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {

@@ -163,6 +163,40 @@ ALWAYS_INLINE void data_block(const group *g, int64_t c, const int rows, const i
     }
 }
 
+/* Both at once for a small kernel, where finding the winners is most of the work. */
+ALWAYS_INLINE void joint_block(const group *g, int64_t c, const int vectors, const float *x,
+                               const float *weights, float *dx, float *dw)
+{
+    lanes sum[4], weight[4];
+    UNROLL for (int i = 0; i < vectors; i++)
+    {
+        sum[i] = load(dw + i * LANES);
+        weight[i] = load(weights + i * LANES);
+    }
+    for (uint32_t left = g->live[c]; left != 0; left &= left - 1) {
+        int w = __builtin_ctz(left);
+        int64_t at = w * g->channels + c, place = g->origin[w] + g->tap[g->argmax[at]];
+        float d = g->dy[at] * g->scale;
+        UNROLL for (int i = 0; i < vectors; i++)
+        {
+            float *to = dx + place + i * LANES;
+            sum[i] += d * load(x + place + i * LANES);
+            store(to, load(to) + d * weight[i]);
+        }
+    }
+    UNROLL for (int i = 0; i < vectors; i++) store(dw + i * LANES, sum[i]);
+}
+
+static void joint_channel(const group *g, int64_t c, int64_t vectors, const float *x, const float *weights,
+                          float *dx, float *dw)
+{
+    switch (vectors) {
+    case 1: joint_block(g, c, 1, x, weights, dx, dw); break;
+    case 2: joint_block(g, c, 2, x, weights, dx, dw); break;
+    default: joint_block(g, c, 4, x, weights, dx, dw);
+    }
+}
+
 /* Blocks as wide as the registers allow. */
 static int64_t block_width(int64_t vectors)
 {
@@ -217,18 +251,22 @@ static int64_t next_group(const nn_pooled *p, int64_t first, const float *dy, co
     if (windows > GROUP) windows = GROUP;
     g->dy = dy + first * p->channels;
     g->argmax = argmax + first * p->channels;
-    memset(live, 0, (size_t)p->channels * sizeof *live);
     for (int64_t w = 0; w < windows; w++) {
         int64_t oh = (first + w) / p->out_w, ow = (first + w) % p->out_w;
         g->origin[w] = (oh * 2 * p->in_w + ow * 2) * p->in_channels;
-        const float *d = g->dy + w * p->channels;
-        const uint8_t *code = g->argmax + w * p->channels;
-#pragma omp simd
-        for (int64_t c = 0; c < p->channels; c++) {
-            uint32_t won = code[c] != NN_POOL_NONE;
-            live[c] |= won << w;
-            db[c] += won ? d[c] : 0;
+    }
+    for (int64_t c = 0; c < p->channels; c += LANES) {
+        indices alive = {0}, bit = (indices){0} + 1;
+        lanes sum = load(db + c);
+        for (int64_t w = 0; w < windows; w++, bit += bit) {
+            bytes code;
+            memcpy(&code, g->argmax + w * p->channels + c, sizeof code);
+            indices won = __builtin_convertvector(code, indices) != NN_POOL_NONE;
+            alive |= won & bit;
+            sum += (lanes)(won & (indices)load(g->dy + w * p->channels + c));
         }
+        memcpy(live + c, &alive, sizeof alive);
+        store(db + c, sum);
     }
     return windows;
 }
@@ -259,11 +297,16 @@ void ISA_NAME(nn_pooled_backward)(const nn_pooled *p, int64_t images, const floa
     group g = {
         .live = live, .channels = p->channels, .row = p->in_w * p->in_channels, .tap = tap, .scale = scale};
     for (int64_t k = 0; k < WINDOW; k++) tap[k] = (k / 2 * p->in_w + k % 2) * p->in_channels;
+    int64_t vectors = p->in_channels / LANES;
+    bool joint = dx != NULL && taps == p->in_channels && (vectors == 1 || vectors == 2 || vectors == 4);
     memset(sum, 0, (size_t)(p->channels * (taps + 1)) * sizeof *sum);
     for (int64_t n = 0; n < images; n++, x += in, dy += out * p->channels, argmax += out * p->channels) {
         if (dx != NULL) memset(dx, 0, (size_t)in * sizeof *dx);
         for (int64_t first = 0; first < out;) {
             first += next_group(p, first, dy, argmax, &g, live, bias);
+            for (int64_t c = 0; c < p->channels && joint; c++)
+                joint_channel(&g, c, vectors, x, weights + c * taps, dx, sum + c * taps);
+            if (joint) continue;
             for (int64_t c = 0; c < p->channels; c++) weights_channel(p, &g, c, x, sum + c * taps);
             for (int64_t c = 0; c < p->channels && dx != NULL; c++)
                 data_channel(p, &g, c, weights + c * taps, dx);
