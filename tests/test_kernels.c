@@ -58,6 +58,13 @@ static const char *const shapes[] = {
     "dense:mb1ic3id5ih6iw7oc10kd3kh2kw3pd1ph0pw1",
 
     "depthwise:mb1ic1ih7oc1kh3ph1",
+    "depthwise:mb2ic1024ih7oc1024kh3ph1", /* rows copied: pixels whole pages apart */
+    "depthwise:mb3ic2048ih5iw9oc2048kh3kw3ph1pw1",
+    "depthwise:mb1ic1024ih6oh6oc1024kh3ph2",
+    "depthwise:mb2ic1024ih9oc1024kh5ph2sh2",
+    "depthwise:mb1ic1024ih8oc1024kh7ph3",
+    "depthwise:mb1ic1024ih11iw4oc1024kh3kw3dh1dw1ph2pw2",
+    "depthwise:mb1ic512ih5oc1024kh3ph1",
     "depthwise:mb2ic3ih7oc3kh3ph1",
     "depthwise:mb1ic7ih9oc7kh3ph1",
     "depthwise:mb1ic8ih9oc8kh3ph1",
