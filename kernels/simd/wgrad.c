@@ -83,7 +83,7 @@ static void size_scratch(const conv_problem *p, wgrad *w)
     else if (w->copy)
         w->a_floats = in_rows * x->in * w->height;
     if (w->copy) w->b_floats = out_pixels * w->nv * VL;
-    w->a_floats = round_up(w->a_floats, VL);
+    if (w->a_floats > 0) w->a_floats = round_up(w->a_floats, VL) + w->strips * VL;
     w->rows = out_rows;
     int64_t run_bytes = w->taps * (out_rows * (int64_t)sizeof(gemm_run) + (int64_t)sizeof(int64_t));
     w->run_floats = round_up(run_bytes / (int64_t)sizeof(float), VL);
@@ -156,6 +156,29 @@ static void copy_strip(const float *from, int64_t channels, int64_t pixels, int6
     }
 }
 
+/* Where a strip lies in the copy. A pixel is stored as a whole vector, the next one over what is too much of
+ * it, for masked stores are slow on some CPUs; behind its last pixel a strip has room for that. */
+static int64_t strip_at(int64_t strip, int64_t c0, int64_t pixels) { return c0 * pixels + strip * VL; }
+
+_Static_assert(TILE_ROWS <= VL, "a pixel of a strip is one vector");
+
+/* The strips of src that a share reads: pixel by pixel, for down a strip every pixel is another page, and all
+ * of them one cache set where channels are a power of two. */
+static void copy_strips(const wgrad *w, const float *src, int64_t pixels, int64_t strip0, int64_t strip1,
+                        float *to)
+{
+    int64_t least = w->height / w->strips, taller = w->height % w->strips;
+    vec_mask lanes[2] = {vec_mask_first(least), vec_mask_first(least + 1)};
+    for (int64_t i = 0; i < pixels; i++, src += w->problem.ic) {
+        int64_t c0 = strip_begin(w, strip0);
+        for (int64_t s = strip0; s < strip1; s++) {
+            int64_t m = least + (s < taller);
+            vec_store(to + strip_at(s, c0, pixels) + i * m, vec_load_mask(src + c0, lanes[s < taller]));
+            c0 += m;
+        }
+    }
+}
+
 /* The taps of output pixel (y, x) of an image in line; zeros where they fall in the padding. */
 static void line_of(const wgrad *w, const float *image, int64_t y, int64_t x, float *line)
 {
@@ -183,7 +206,7 @@ static void lower(const job *j, const pixel_block *b, int64_t group)
                 line_of(w, image, y, ox, j->line);
                 for (int64_t s = 0; s < w->strips; s++) {
                     int64_t c0 = strip_begin(w, s), m = strip_begin(w, s + 1) - c0;
-                    copy_strip(j->line + c0, 0, 1, m, j->a + c0 * pixels + at * m);
+                    copy_strip(j->line + c0, 0, 1, m, j->a + strip_at(s, c0, pixels) + at * m);
                 }
             }
     }
@@ -205,10 +228,8 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
     int64_t strip0 = whole ? 0 : begin / taps % w->strips,
             strip1 = whole ? w->strips : (end - 1) / taps % w->strips + 1;
     if (w->lower) lower(j, b, group);
-    for (int64_t s = strip0; w->copy && !w->lower && s < strip1; s++) {
-        int64_t c0 = strip_begin(w, s);
-        copy_strip(src + c0, ic, in_pixels, strip_begin(w, s + 1) - c0, j->a + c0 * in_pixels);
-    }
+    bool strips = w->lower || w->copy;
+    if (w->copy && !w->lower) copy_strips(w, src, in_pixels, strip0, strip1, j->a);
     for (int64_t t = 0; t < taps; t++) {
         gemm_run all = {0, 0, out_pixels};
         if (w->lower) j->runs[0] = all;
@@ -221,11 +242,10 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
         int64_t n = min64(full, w->outputs - column), width = round_up(n, VL);
         if (w->copy && panel != copied) copy_strip(diff_dst + column, oc, out_pixels, n, j->b);
         copied = panel;
-        bool strips = w->copy || w->lower;
         gemm_columns_args args = {
             .runs = j->runs + tap * w->rows,
             .run_count = j->run_count[tap],
-            .a = strips ? j->a + c0 * in_pixels : src + c0,
+            .a = strips ? j->a + strip_at(strip, c0, in_pixels) : src + c0,
             .a_pixel = strips ? m : ic,
             .a_step = (strips ? m : ic) * (w->lower ? 1 : x->stride),
             .b = w->copy ? j->b : diff_dst + column,
