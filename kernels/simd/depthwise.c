@@ -80,6 +80,9 @@ static void choose_blocks(depthwise_plan *d)
     /* One walk for both gradients where rows of diff_dst and diff_src pair off and every thread has its share.
      */
     int64_t units = d->chunks * d->sum_blocks, threads = d->head.context.threads;
+    conv_sizes sizes = conv_problem_sizes(p);
+    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float);
+    d->long_pieces = d->ring_rows == 0 && bytes > d->head.context.l3 * (size_t)threads;
     d->joint = d->data && d->weights && d->ring_rows > 0 && h->stride == 1 && h->in == conv_out(h) &&
                (units % threads == 0 || units >= 4 * threads);
 }

@@ -303,42 +303,51 @@ static void sum_pair(depthwise_job *j, int64_t width, int64_t y, float *sums, in
     depthwise_sums_pair_run(&d->x_forward, &pair);
 }
 
-/* Rows [first, last), counted through all images, of one block into its sums; joint: also of diff_src. */
-static void sum_rows(depthwise_job *j, int64_t c, int64_t width, int64_t first, int64_t last, float *sums,
-                     int64_t sums_tap)
+/* Where a block's sums are made while its rows are copied: side by side; else in the gradient itself. */
+static float *block_sums(const depthwise_job *j, float *out, int64_t c)
+{
+    return j->d->ring_rows > 0 ? j->sums : out + c;
+}
+
+/* Rows [first, last), counted through all images, of channels [c0, c1) into out[taps][channels]; joint: also
+ * rows of diff_src. All blocks of a row before the next one. */
+static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, int64_t last, float *out)
 {
     const depthwise_plan *d = j->d;
     int64_t rows = conv_out(&d->head.problem.axis[CONV_H]);
     bool joint = d->joint && j->args->diff_src != NULL;
     for (int64_t i = first, n; i < last; i += n) {
         int64_t image = i / rows, y = i % rows;
-        turn(j, image, c, width);
         n = d->pairs && i + 1 < last && y + 1 < rows ? 2 : 1;
-        if (n == 2)
-            sum_pair(j, width, y, sums, sums_tap);
-        else
-            sum_row(j, width, y, sums, sums_tap);
-        if (joint) backward_rows(j, image, c, width, y, y + n);
+        for (int64_t c = c0; c < c1; c += d->sum_block) {
+            int64_t width = min64(d->sum_block, c1 - c);
+            turn(j, image, c, width);
+            (n == 2 ? sum_pair : sum_row)(j, width, y, block_sums(j, out, c), tap_step(d));
+            if (joint) backward_rows(j, image, c, width, y, y + n);
+        }
     }
 }
 
+/* Shares are chunks, where memory wants long pieces and there are enough of them, or blocks of chunks. Either
+ * way the sums of a channel and chunk are made in one order. */
 void depthwise_run_sums(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
     int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, begin, end;
-    share(d->chunks * d->sum_blocks, thread, threads, &begin, &end);
+    bool whole = d->long_pieces && (d->chunks % threads == 0 || d->chunks >= 8 * threads);
+    int64_t wide = whole ? d->channels : d->sum_block, blocks = div_up(d->channels, wide), step = tap_step(d);
+    share(d->chunks * blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {
-        int64_t chunk = u / d->sum_blocks, c = u % d->sum_blocks * d->sum_block, first, last;
-        int64_t width = min64(d->sum_block, d->channels - c), step = tap_step(d);
-        float *out = (d->chunks > 1 ? j->partials + chunk * d->chunk_floats : j->args->diff_weights) + c;
-        float *sums = d->ring_rows > 0 ? j->sums : out;
+        int64_t chunk = u / blocks, c = u % blocks * wide, width = min64(wide, d->channels - c), first, last;
+        float *out = d->chunks > 1 ? j->partials + chunk * d->chunk_floats : j->args->diff_weights;
+        float *sums = block_sums(j, out, c);
         if (d->chunks > 1 || !j->args->accumulate)
             for (int64_t t = 0; t < taps; t++) memset(sums + t * step, 0, (size_t)width * sizeof(float));
-        else if (sums != out)
-            copy_taps(d, out, d->channels, sums, step, width);
+        else if (d->ring_rows > 0)
+            copy_taps(d, out + c, d->channels, sums, step, width);
         share(p->mb * conv_out(&p->axis[CONV_H]), chunk, d->chunks, &first, &last);
-        sum_rows(j, c, width, first, last, sums, step);
-        if (sums != out) copy_taps(d, sums, step, out, d->channels, width);
+        sum_rows(j, c, c + width, first, last, out);
+        if (d->ring_rows > 0) copy_taps(d, sums, step, out + c, d->channels, width);
     }
 }

@@ -18,7 +18,8 @@ typedef struct {
     int64_t ring_rows;               /* rows copied next to each other; 0: read where they lie */
     int64_t tap_floats;              /* and from one copied tap to the next */
     bool pairs;                      /* rows go by twos */
-    bool joint;                      /* both gradients in one walk over the rows */
+    bool long_pieces; /* backward_weights from memory: every block of a row before the next row */
+    bool joint;       /* both gradients in one walk over the rows */
     size_t masked, bias_floats, partials, threads, thread_floats; /* scratch: offsets and size, floats */
 } depthwise_plan;
 
