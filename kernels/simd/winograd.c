@@ -1,7 +1,8 @@
 /* Dense 3x3 convolution by Winograd's minimal filtering, F(4x4,3x3), or F(2x2,3x3) where outputs are too few
  * for it: 4 (2.25) times fewer multiplications, inexact, every pass. Backward passes: the ReLU mask first,
- * where there is one, then diff_src, then the weights' gradient in the same scratch. Refuses kernels other than
- * 3x3, strides, dilations, groups, fewer than 16 channels, and weight gradients over a single row or column. */
+ * where there is one, then diff_src and the weights' gradient without waiting between them. Refuses kernels
+ * other than 3x3, strides, dilations, groups, fewer than 16 channels, and weight gradients over a single row or
+ * column. */
 #include <omp.h>
 #include <stdio.h>
 
@@ -12,10 +13,10 @@
 
 /* |error| <= WINOGRAD_ERROR_FACTOR * u * sqrt(K) * max sum|x*w|: the componentwise bound of Barabasz et al.,
  * theorem 1, with roundings of random sign. tests/test_winograd_bound.c derives it from the matrices, for every
- * pass and for images narrower than a tile. The points of winograd_transform.h enlarge the numbers by 7.9 per
- * axis on a full tile; forward with K = 9*16 and 27 roundings in the transforms, the worst output of any image
- * has 94, twice the exact bound's own factor included, and it falls with K (F(2x2) enlarges by 2.7). A weight's
- * gradient sums over few pixels in a small image: F(4x4) waits for 6 per axis, F(2x2) for 2. */
+ * pass, size and padding: the worst output has 83.3 (K = 9*16 and 27 roundings in the transforms; it falls with
+ * K), the worst weight's gradient 99.6, twice the exact bound's own factor included. A weight's gradient sums
+ * over few pixels in a small image, so F(4x4), which enlarges the numbers by 7.9 per axis, waits for 6 per axis
+ * there, and F(2x2) for 2. */
 enum { WINOGRAD_ERROR_FACTOR = 104, LEAST_CHANNELS = 16, LEAST_PIXELS = 2 };
 
 typedef struct {
@@ -23,8 +24,10 @@ typedef struct {
     bool data, weights, bias; /* backward: which gradients */
     winograd_product product; /* forward or backward_data */
     winograd_wgrad wgrad;
-    int64_t pixels;                  /* of dst, all images */
-    size_t masked, bias_sums, parts; /* offsets into scratch, floats */
+    int64_t pixels; /* of dst, all images */
+    /* Offsets into scratch, floats. Either gradient has its own: a core would fetch what another wrote there.
+     */
+    size_t masked, bias_sums, product_scratch, wgrad_scratch;
 } winograd_plan;
 
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
@@ -64,11 +67,12 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     if (pass == CONV_FORWARD || w->data) winograd_product_plan(p, w->data, ctx, &w->product);
     if (w->weights) winograd_wgrad_plan(p, ctx, &w->wgrad);
 
-    size_t floats = 0, product = w->product.scratch_floats, wgrad = w->wgrad.scratch_floats;
+    size_t floats = 0;
     bool mask = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
     w->masked = reserve(&floats, mask ? (size_t)(w->pixels * p->oc) : 0);
     w->bias_sums = reserve(&floats, w->bias ? (size_t)(bias_chunks(w->pixels) * p->oc) : 0);
-    w->parts = reserve(&floats, product > wgrad ? product : wgrad);
+    w->product_scratch = reserve(&floats, w->product.scratch_floats);
+    w->wgrad_scratch = reserve(&floats, w->wgrad.scratch_floats);
     w->head.scratch_bytes = floats * sizeof(float);
     w->head.packed_bytes = w->product.packed_floats * sizeof(float);
 
@@ -97,20 +101,17 @@ static void backward(const winograd_plan *w, const conv_args *args, int thread, 
         diff_dst = scratch + w->masked;
 #pragma omp barrier
     }
-    bool data = w->data && args->diff_src != NULL;
-    if (data)
+    if (w->data && args->diff_src != NULL)
         winograd_product_run(&w->product, diff_dst, args->packed, NULL, false, args->diff_src,
-                             scratch + w->parts, thread, threads);
+                             scratch + w->product_scratch, thread, threads);
     if (!w->weights) return;
     if (w->bias) bias_sums(diff_dst, w->pixels, p->oc, sums, thread, threads);
-    if (w->bias || data) {
+    winograd_wgrad_run(&w->wgrad, args->src, diff_dst, args->diff_weights, args->accumulate,
+                       scratch + w->wgrad_scratch, thread, threads);
+    if (!w->bias) return;
 #pragma omp barrier
-    }
-    if (w->bias)
-        reduce_chunks(sums, bias_chunks(w->pixels), p->oc, p->oc, args->accumulate, args->diff_bias, thread,
-                      threads);
-    winograd_wgrad_run(&w->wgrad, args->src, diff_dst, args->diff_weights, args->accumulate, scratch + w->parts,
-                       thread, threads);
+    reduce_chunks(sums, bias_chunks(w->pixels), p->oc, p->oc, args->accumulate, args->diff_bias, thread,
+                  threads);
 }
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)
@@ -122,8 +123,8 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
         int thread = omp_get_thread_num(), threads = omp_get_num_threads();
         if (plan->pass == CONV_FORWARD)
             winograd_product_run(&w->product, args->src, args->packed, p->bias ? args->bias : NULL,
-                                 p->post_op == CONV_POST_RELU, args->dst, (float *)args->scratch + w->parts,
-                                 thread, threads);
+                                 p->post_op == CONV_POST_RELU, args->dst,
+                                 (float *)args->scratch + w->product_scratch, thread, threads);
         else
             backward(w, args, thread, threads);
     }

@@ -38,12 +38,13 @@ typedef struct {
  * of `in` and `out` has `least` pixels, else F(2x2). */
 void ISA_NAME(winograd_cut)(winograd_grid *g, int64_t least, int64_t mb);
 
-/* B' d B of one tile; in [mb][in_h][in_w][channels]. Lanes after the last channel become 0. */
+/* B' d B of channels [first, last) of one tile; in [mb][in_h][in_w][channels]. `first` goes to to->at; lanes
+ * after the last become 0. */
 void ISA_NAME(winograd_input)(const winograd_grid *g, int64_t tile, const float *in, int64_t channels,
-                              const winograd_place *to);
-/* A y A' of one tile of out [mb][out_h][out_w][channels]. */
+                              int64_t first, int64_t last, const winograd_place *to);
+/* A y A' likewise; out [mb][out_h][out_w][channels]. */
 void ISA_NAME(winograd_diff)(const winograd_grid *g, int64_t tile, const float *out, int64_t channels,
-                             const winograd_place *to);
+                             int64_t first, int64_t last, const winograd_place *to);
 /* A' m A of one tile, bias (or NULL) added, ReLU applied, into out [mb][out_h][out_w][channels]. from: one
  * block. */
 void ISA_NAME(winograd_output)(const winograd_grid *g, int64_t tile, const winograd_place *from,
@@ -87,6 +88,7 @@ typedef enum {
 typedef struct {
     winograd_grid grid;
     winograd_way way;
+    bool alone; /* WINOGRAD_UNITS: each thread transforms what its units read, and waits for nobody */
     int64_t ic, oc;
     int nv;
     int64_t width, panels, strips;      /* columns of a panel of oc; panels; strips of ic */

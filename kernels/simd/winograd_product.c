@@ -133,7 +133,7 @@ static void run_tiles(const winograd_product *w, const float *in, const float *p
         for (int64_t t = first; t < last; t++) {
             winograd_place place = {
                 .at = v + t * w->v_row, .xi_stride = w->group * w->v_row, .width = w->v_row};
-            winograd_input(g, group + t, in, w->k, &place);
+            winograd_input(g, group + t, in, w->k, 0, w->k, &place);
         }
         winograd_wait(threads);
         share((int64_t)g->alpha * g->alpha * w->panels, thread, threads, &begin, &end);

@@ -58,14 +58,14 @@ ALWAYS_INLINE void transform_axis(const int alpha, const int size, vec *d)
         alpha == 6 ? winograd_diff_6(d, 1) : winograd_diff_4(d, 1);
 }
 
-ALWAYS_INLINE void transform_window(const int alpha, const int size, const window *w, int64_t channels,
-                                    const winograd_place *to)
+ALWAYS_INLINE void transform_window(const int alpha, const int size, const window *w, int64_t first,
+                                    int64_t last, const winograd_place *to)
 {
     const int64_t stride = to->xi_stride, width = to->width;
     float *block = to->at;
-    for (int64_t c0 = 0; c0 < channels; c0 += width, block += to->block)
-        for (int64_t c = c0; c < min64(c0 + width, channels); c += VL) {
-            vec_mask lanes = vec_mask_first(min64(VL, channels - c));
+    for (int64_t c0 = first; c0 < last; c0 += width, block += to->block)
+        for (int64_t c = c0; c < min64(c0 + width, last); c += VL) {
+            vec_mask lanes = vec_mask_first(min64(VL, last - c));
             vec half[MOST_PIXELS], d[MOST_ALPHA];
             for (int x = 0; x < size; x++) {
                 UNROLL for (int y = 0; y < size; y++)
@@ -85,29 +85,29 @@ ALWAYS_INLINE void transform_window(const int alpha, const int size, const windo
         }
 }
 
-void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64_t channels,
-                    const winograd_place *to)
+void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64_t channels, int64_t first,
+                    int64_t last, const winograd_place *to)
 {
     origin o = origin_of(g, tile);
     window w;
     look(&w, g->alpha, in + o.image * g->in_h * g->in_w * channels, g->in_h, g->in_w, channels, o.y - g->pad_h,
          o.x - g->pad_w);
     if (g->alpha == 6)
-        transform_window(6, 6, &w, channels, to);
+        transform_window(6, 6, &w, first, last, to);
     else
-        transform_window(4, 4, &w, channels, to);
+        transform_window(4, 4, &w, first, last, to);
 }
 
-void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64_t channels,
-                   const winograd_place *to)
+void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64_t channels, int64_t first,
+                   int64_t last, const winograd_place *to)
 {
     origin o = origin_of(g, tile);
     window w;
     look(&w, g->m, out + o.image * g->out_h * g->out_w * channels, g->out_h, g->out_w, channels, o.y, o.x);
     if (g->alpha == 6)
-        transform_window(6, 4, &w, channels, to);
+        transform_window(6, 4, &w, first, last, to);
     else
-        transform_window(4, 2, &w, channels, to);
+        transform_window(4, 2, &w, first, last, to);
 }
 
 ALWAYS_INLINE void output_tile(const int alpha, const winograd_grid *g, int64_t tile,

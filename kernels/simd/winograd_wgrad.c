@@ -7,22 +7,24 @@
  * for panel, strip, row:    diff_weights (+)= G' S G                           parallel over all three
  * Three ways to divide it. Together, as above. By units: where one chunk holds all tiles and there are panels
  * and strips for many threads, a (panel, strip) goes from product to gradient at once; its S stays in L2 and
- * never goes to memory. By parts: where all of S and a chunk fit in L2, fixed parts of the tiles are summed by
- * one thread each, which waits for nobody, and their gradients meet in an ordered tree. Within a part a sum
- * runs over its tiles in order, so neither threads nor chunks change a bit. */
+ * never goes to memory; few threads each transform what their units read rather than fetch it from each other.
+ * By parts: where all of S and a chunk fit in L2, fixed parts of the tiles are summed by one thread each, which
+ * waits for nobody, and their gradients meet in an ordered tree. Within a part a sum runs over its tiles in
+ * order, so neither threads nor chunks change a bit. */
 #include "winograd.h"
 
 #include "../plan.h"
 #include "reduce.h"
 
 enum {
-    STRIP = 16,        /* rows of V side by side */
-    LEAST_INSIDE = 6,  /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
-    ENOUGH_UNITS = 16, /* (panel, strip)s that keep any number of threads busy */
-    PARTS = 16,        /* of the tiles, likewise */
-    PART_TILES = 48,   /* tiles that pay for a gradient of their own */
-    PART_CHUNK = 12,   /* tiles that pay for reading and writing sums in L2 ... */
-    LEAST_CHUNK = 64,  /* ... and in L3 or memory */
+    STRIP = 16,         /* rows of V side by side */
+    LEAST_INSIDE = 6,   /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
+    ENOUGH_UNITS = 16,  /* (panel, strip)s that keep any number of threads busy */
+    LONE_CHANNELS = 16, /* per thread: a thread's products dwarf what others transform as well */
+    PARTS = 16,         /* of the tiles, likewise */
+    PART_TILES = 48,    /* tiles that pay for a gradient of their own */
+    PART_CHUNK = 12,    /* tiles that pay for reading and writing sums in L2 ... */
+    LEAST_CHUNK = 64,   /* ... and in L3 or memory */
     MOST_CHUNK = 128
 };
 
@@ -58,7 +60,10 @@ static void choose_way(winograd_wgrad *w, const conv_context *ctx)
     }
     w->chunk = tiles;
     w->way = WINOGRAD_UNITS;
-    if (units >= ENOUGH_UNITS && xis * tiles * w->width <= l2 / 8 * 5) return;
+    w->alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads &&
+               (units % ctx->threads == 0 || units >= 4 * ctx->threads);
+    if ((units >= ENOUGH_UNITS || w->alone) && xis * tiles * w->width <= l2 / 8 * 5) return;
+    w->alone = false;
 
     /* Few enough that one xi of V and Z stays in L2, enough that S is seldom read and written. */
     w->way = WINOGRAD_TOGETHER;
@@ -88,10 +93,10 @@ void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winogra
     int64_t xis = xis_of(w), threads = ctx->threads;
     w->v_floats = (size_t)(xis * (w->chunk * w->strips * STRIP + WINOGRAD_GAP));
     w->z_floats = (size_t)(xis * (w->chunk * w->panels * w->width + WINOGRAD_GAP));
-    w->team_floats = w->v_floats + w->z_floats +
-                     (size_t)(xis * (w->way == WINOGRAD_UNITS ? threads * sum_stride(w, 1)
-                                                              : sum_stride(w, w->panels * w->strips)));
-    w->scratch_floats = w->team_floats;
+    int64_t sums = sum_stride(w, w->panels * w->strips);
+    if (w->way == WINOGRAD_UNITS) sums = sum_stride(w, 1) * (w->alone ? 1 : threads);
+    w->team_floats = w->v_floats + w->z_floats + (size_t)(xis * sums);
+    w->scratch_floats = w->team_floats * (size_t)(w->alone ? threads : 1);
     if (w->way == WINOGRAD_PARTS)
         w->scratch_floats = w->team_floats * (size_t)threads + (size_t)partial_floats(w);
 }
@@ -103,6 +108,7 @@ typedef struct {
     float *diff_weights;
     bool accumulate;
     float *v, *z, *sums;
+    int64_t strip0, strip1, panel0, panel1; /* to be transformed */
 } job;
 
 static winograd_place strip_place(const winograd_wgrad *w, float *v, int64_t tile)
@@ -168,12 +174,14 @@ static void transform(const job *j, const float *src, const float *diff_dst, int
     int64_t begin, end;
     share(count, thread, threads, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
-        winograd_place to = strip_place(w, j->v, t);
-        winograd_input(&w->grid, first + t, src, w->ic, &to);
+        winograd_place to = strip_place(w, j->v + j->strip0 * w->chunk * STRIP, t);
+        winograd_input(&w->grid, first + t, src, w->ic, j->strip0 * STRIP, min64(w->ic, j->strip1 * STRIP),
+                       &to);
     }
     for (int64_t t = begin; t < end; t++) {
-        winograd_place to = panel_place(w, j->z, t);
-        winograd_diff(&w->grid, first + t, diff_dst, w->oc, &to);
+        winograd_place to = panel_place(w, j->z + j->panel0 * w->chunk * w->width, t);
+        winograd_diff(&w->grid, first + t, diff_dst, w->oc, j->panel0 * w->width,
+                      min64(w->oc, j->panel1 * w->width), &to);
     }
 }
 
@@ -202,18 +210,47 @@ static void gradients(const job *j, int thread, int threads)
     }
 }
 
-static void units_apart(const job *j, int thread, int threads)
+/* Products and gradients of units [begin, end). */
+static void units_apart(const job *j, int64_t begin, int64_t end)
 {
     const winograd_wgrad *w = j->w;
-    float *sums = j->sums + thread * xis_of(w) * sum_stride(w, 1);
-    int64_t begin, end;
-    share(w->panels * w->strips, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t panel = i / w->strips, strip = i % w->strips;
         for (int64_t xi = 0; xi < xis_of(w); xi++)
-            multiply(j, xi, panel, strip, w->chunk, false, sums + xi * sum_stride(w, 1));
-        gradient(j, panel, strip, 0, STRIP, sums, sum_stride(w, 1));
+            multiply(j, xi, panel, strip, w->chunk, false, j->sums + xi * sum_stride(w, 1));
+        gradient(j, panel, strip, 0, STRIP, j->sums, sum_stride(w, 1));
     }
+}
+
+/* Thread's share of the units; scratch is its own when the plan says alone. */
+static void run_units(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
+                      bool accumulate, float *scratch, int thread, int threads)
+{
+    int64_t begin, end;
+    share(w->panels * w->strips, thread, threads, &begin, &end);
+    if (w->alone && begin == end) return;
+    job j = {.w = w,
+             .diff_weights = diff_weights,
+             .accumulate = accumulate,
+             .v = scratch,
+             .z = scratch + w->v_floats,
+             .sums = scratch + w->v_floats + w->z_floats,
+             .strip1 = w->strips,
+             .panel1 = w->panels};
+    if (w->alone) {
+        j.panel0 = begin / w->strips;
+        j.panel1 = (end - 1) / w->strips + 1;
+        if (j.panel1 - j.panel0 == 1) {
+            j.strip0 = begin % w->strips;
+            j.strip1 = (end - 1) % w->strips + 1;
+        }
+        transform(&j, src, diff_dst, 0, w->chunk, 0, 1);
+    } else {
+        j.sums += thread * xis_of(w) * sum_stride(w, 1);
+        transform(&j, src, diff_dst, 0, w->chunk, thread, threads);
+        winograd_wait(threads);
+    }
+    units_apart(&j, begin, end);
 }
 
 /* Tiles [from, to) by a team of `threads`, with sums and scratch of its own. */
@@ -225,15 +262,13 @@ static void run_tiles(const winograd_wgrad *w, const float *src, const float *di
              .accumulate = accumulate,
              .v = scratch,
              .z = scratch + w->v_floats,
-             .sums = scratch + w->v_floats + w->z_floats};
+             .sums = scratch + w->v_floats + w->z_floats,
+             .strip1 = w->strips,
+             .panel1 = w->panels};
     for (int64_t tile = from; tile < to; tile += w->chunk) {
         int64_t count = min64(w->chunk, to - tile);
         transform(&j, src, diff_dst, tile, count, thread, threads);
         winograd_wait(threads);
-        if (w->way == WINOGRAD_UNITS) {
-            units_apart(&j, thread, threads);
-            return;
-        }
         multiply_chunk(&j, count, tile > from, thread, threads);
         winograd_wait(threads);
     }
@@ -243,7 +278,12 @@ static void run_tiles(const winograd_wgrad *w, const float *src, const float *di
 void winograd_wgrad_run(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
                         bool accumulate, float *scratch, int thread, int threads)
 {
-    if (w->way != WINOGRAD_PARTS) {
+    if (w->way == WINOGRAD_UNITS) {
+        if (w->alone) scratch += (size_t)thread * w->team_floats;
+        run_units(w, src, diff_dst, diff_weights, accumulate, scratch, thread, threads);
+        return;
+    }
+    if (w->way == WINOGRAD_TOGETHER) {
         run_tiles(w, src, diff_dst, diff_weights, accumulate, scratch, 0, w->grid.tiles, thread, threads);
         return;
     }
