@@ -38,8 +38,15 @@ static void destroy(conv_plan *plan)
 
 /* ---- plan */
 
+static bool comes_from_memory(const depthwise_plan *d)
+{
+    conv_sizes sizes = conv_problem_sizes(&d->head.problem);
+    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float);
+    return bytes > d->head.context.l3 * (size_t)d->head.context.threads;
+}
+
 /* Rows copied into rings where the pixels of a tile crowd into one set of L1, in blocks whose rings fit half of
- * L2. */
+ * L2. From memory a single tensor is faster read in whole rows as it lies. */
 static void choose_ring(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
@@ -48,6 +55,7 @@ static void choose_ring(depthwise_plan *d)
     int64_t rings = d->weights ? 2 : 1, width = max64(x->in, conv_out(x));
     int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
     if (p->depth_multiplier > 1 || !ring_wanted(d->channels)) return;
+    if (!d->weights && comes_from_memory(d)) return;
     if (rings * ring_floats(rows, width, RING_CHANNELS) > room) return;
     d->block = min64(d->block, RING_CHANNELS);
     d->ring_rows = rows;
@@ -80,9 +88,7 @@ static void choose_blocks(depthwise_plan *d)
     /* One walk for both gradients where rows of diff_dst and diff_src pair off and every thread has its share.
      */
     int64_t units = d->chunks * d->sum_blocks, threads = d->head.context.threads;
-    conv_sizes sizes = conv_problem_sizes(p);
-    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float);
-    d->long_pieces = d->ring_rows == 0 && bytes > d->head.context.l3 * (size_t)threads;
+    d->long_pieces = d->ring_rows == 0 && comes_from_memory(d);
     d->joint = d->data && d->weights && d->ring_rows > 0 && h->stride == 1 && h->in == conv_out(h) &&
                (units % threads == 0 || units >= 4 * threads);
 }
