@@ -11,30 +11,16 @@
 #include "../kernels/problem.h"
 #include "commands.h"
 
-enum {
-    SRC,
-    WEIGHTS,
-    POINTWISE,
-    BIAS,
-    DST,
-    DIFF_DST,
-    DIFF_SRC,
-    DIFF_WEIGHTS,
-    DIFF_POINTWISE,
-    DIFF_BIAS,
-    TENSORS
-};
-
 /* In the order of conv_tensors. */
-static const char *const names[TENSORS] = {
+static const char *const names[TENSOR_COUNT] = {
     "src",      "weights",  "pointwise",    "bias",           "dst",
     "diff-dst", "diff-src", "diff-weights", "diff-pointwise", "diff-bias"};
 
-enum { KEY_TENSOR = 0x100, KEY_PASS = KEY_TENSOR + TENSORS, KEY_IMPL, KEY_THREADS, KEY_LAYOUT, KEY_RELU };
+enum { KEY_TENSOR = 0x100, KEY_PASS = KEY_TENSOR + TENSOR_COUNT, KEY_IMPL, KEY_THREADS, KEY_LAYOUT, KEY_RELU };
 
 typedef struct {
     const char *problem, *impl;
-    const char *file[TENSORS];
+    const char *file[TENSOR_COUNT];
     conv_pass pass;
     conv_layout layout;
     bool relu;
@@ -53,7 +39,7 @@ static void read_threads(arguments *a, const char *text, const struct argp_state
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     arguments *a = state->input;
-    if (key >= KEY_TENSOR && key < KEY_TENSOR + TENSORS) {
+    if (key >= KEY_TENSOR && key < KEY_TENSOR + TENSOR_COUNT) {
         a->file[key - KEY_TENSOR] = arg;
         return 0;
     }
@@ -89,17 +75,17 @@ static const struct argp_option options[] = {
      "Tensors, each a float32 .npy file in C order. Forward reads the first four and writes dst; backward "
      "reads diff-dst (and dst with --relu) and writes the gradients asked for:",
      1},
-    {"src", KEY_TENSOR + SRC, "FILE", 0, "(mb, ih, iw, ic)", 1},
-    {"weights", KEY_TENSOR + WEIGHTS, "FILE", 0,
+    {"src", KEY_TENSOR + TENSOR_SRC, "FILE", 0, "(mb, ih, iw, ic)", 1},
+    {"weights", KEY_TENSOR + TENSOR_WEIGHTS, "FILE", 0,
      "(kh, kw, ic/g, oc), depthwise and separable (kh, kw, c, m), pointwise (ic, oc)", 1},
-    {"pointwise", KEY_TENSOR + POINTWISE, "FILE", 0, "(c*m, oc), the separable's second", 1},
-    {"bias", KEY_TENSOR + BIAS, "FILE", 0, "(oc,); without it there is none", 1},
-    {"dst", KEY_TENSOR + DST, "FILE", 0, "(mb, oh, ow, oc)", 1},
-    {"diff-dst", KEY_TENSOR + DIFF_DST, "FILE", 0, "as dst", 1},
-    {"diff-src", KEY_TENSOR + DIFF_SRC, "FILE", 0, "as src", 1},
-    {"diff-weights", KEY_TENSOR + DIFF_WEIGHTS, "FILE", 0, "as weights", 1},
-    {"diff-pointwise", KEY_TENSOR + DIFF_POINTWISE, "FILE", 0, "as pointwise", 1},
-    {"diff-bias", KEY_TENSOR + DIFF_BIAS, "FILE", 0, "as bias", 1},
+    {"pointwise", KEY_TENSOR + TENSOR_POINTWISE, "FILE", 0, "(c*m, oc), the separable's second", 1},
+    {"bias", KEY_TENSOR + TENSOR_BIAS, "FILE", 0, "(oc,); without it there is none", 1},
+    {"dst", KEY_TENSOR + TENSOR_DST, "FILE", 0, "(mb, oh, ow, oc)", 1},
+    {"diff-dst", KEY_TENSOR + TENSOR_DIFF_DST, "FILE", 0, "as dst", 1},
+    {"diff-src", KEY_TENSOR + TENSOR_DIFF_SRC, "FILE", 0, "as src", 1},
+    {"diff-weights", KEY_TENSOR + TENSOR_DIFF_WEIGHTS, "FILE", 0, "as weights", 1},
+    {"diff-pointwise", KEY_TENSOR + TENSOR_DIFF_POINTWISE, "FILE", 0, "as pointwise", 1},
+    {"diff-bias", KEY_TENSOR + TENSOR_DIFF_BIAS, "FILE", 0, "as bias", 1},
     {0}};
 
 /* ---- shapes ----------------------------------------------------------------------------------------- */
@@ -140,14 +126,14 @@ static int shapes_of(const conv_problem *p, int tensor, npy_shape accepted[2])
 {
     const conv_problem stage = p->variant == CONV_SEPARABLE ? conv_pointwise_stage(p) : *p;
     switch (tensor) {
-    case SRC:
-    case DIFF_SRC: accepted[0] = activation_shape(p, p->ic, axis_in); return 1;
-    case DST:
-    case DIFF_DST: accepted[0] = activation_shape(p, p->oc, conv_out); return 1;
-    case BIAS:
-    case DIFF_BIAS: accepted[0] = (npy_shape){1, {p->oc}}; return 1;
-    case WEIGHTS:
-    case DIFF_WEIGHTS:
+    case TENSOR_SRC:
+    case TENSOR_DIFF_SRC: accepted[0] = activation_shape(p, p->ic, axis_in); return 1;
+    case TENSOR_DST:
+    case TENSOR_DIFF_DST: accepted[0] = activation_shape(p, p->oc, conv_out); return 1;
+    case TENSOR_BIAS:
+    case TENSOR_DIFF_BIAS: accepted[0] = (npy_shape){1, {p->oc}}; return 1;
+    case TENSOR_WEIGHTS:
+    case TENSOR_DIFF_WEIGHTS:
         if (p->variant == CONV_DENSE) {
             accepted[0] = weights_shape(p, true, p->ic / p->groups, p->oc);
             return 1;
@@ -166,44 +152,44 @@ static int shapes_of(const conv_problem *p, int tensor, npy_shape accepted[2])
 
 typedef enum { UNUSED, OPTIONAL, NEEDED, WRITTEN } role;
 
-static void set_roles(const conv_problem *p, conv_pass pass, role roles[TENSORS])
+static void set_roles(const conv_problem *p, conv_pass pass, role roles[TENSOR_COUNT])
 {
     bool forward = pass == CONV_FORWARD, data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA,
          weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS,
          separable = p->variant == CONV_SEPARABLE;
-    const role all[TENSORS] = {
-        [SRC] = forward || weights ? NEEDED : UNUSED,
-        [WEIGHTS] = forward || data ? NEEDED : UNUSED,
-        [POINTWISE] = separable ? NEEDED : UNUSED,
-        [BIAS] = forward ? OPTIONAL : UNUSED,
-        [DST] = forward                        ? WRITTEN
-                : p->post_op == CONV_POST_RELU ? NEEDED
-                                               : UNUSED,
-        [DIFF_DST] = forward ? UNUSED : NEEDED,
-        [DIFF_SRC] = data ? WRITTEN : UNUSED,
-        [DIFF_WEIGHTS] = weights ? WRITTEN : UNUSED,
-        [DIFF_POINTWISE] = weights && separable ? WRITTEN : UNUSED,
-        [DIFF_BIAS] = weights ? WRITTEN : UNUSED,
+    const role all[TENSOR_COUNT] = {
+        [TENSOR_SRC] = forward || weights ? NEEDED : UNUSED,
+        [TENSOR_WEIGHTS] = forward || data ? NEEDED : UNUSED,
+        [TENSOR_POINTWISE] = separable ? NEEDED : UNUSED,
+        [TENSOR_BIAS] = forward ? OPTIONAL : UNUSED,
+        [TENSOR_DST] = forward                        ? WRITTEN
+                       : p->post_op == CONV_POST_RELU ? NEEDED
+                                                      : UNUSED,
+        [TENSOR_DIFF_DST] = forward ? UNUSED : NEEDED,
+        [TENSOR_DIFF_SRC] = data ? WRITTEN : UNUSED,
+        [TENSOR_DIFF_WEIGHTS] = weights ? WRITTEN : UNUSED,
+        [TENSOR_DIFF_POINTWISE] = weights && separable ? WRITTEN : UNUSED,
+        [TENSOR_DIFF_BIAS] = weights ? WRITTEN : UNUSED,
     };
     memcpy(roles, all, sizeof all);
 }
 
-static int check_files(const arguments *a, const conv_problem *p, const role roles[TENSORS])
+static int check_files(const arguments *a, const conv_problem *p, const role roles[TENSOR_COUNT])
 {
     const char *pass = conv_pass_name(a->pass), *variant = conv_variant_name(p->variant);
     bool any = false;
-    for (int i = 0; i < TENSORS; i++) {
+    for (int i = 0; i < TENSOR_COUNT; i++) {
         if (a->file[i] != NULL && roles[i] == UNUSED)
             return cli_error("--%s: %s of a %s convolution%s neither reads nor writes it", names[i], pass,
-                             variant, i == DST ? " without --relu" : "");
+                             variant, i == TENSOR_DST ? " without --relu" : "");
         if (a->file[i] == NULL && roles[i] == NEEDED)
             return cli_error("--%s is missing: %s of a %s convolution%s reads it", names[i], pass, variant,
-                             i == DST ? " with --relu" : "");
+                             i == TENSOR_DST ? " with --relu" : "");
         any = any || (a->file[i] != NULL && roles[i] == WRITTEN);
     }
     if (any) return EXIT_FINE;
     char list[128] = "";
-    for (int i = 0; i < TENSORS; i++)
+    for (int i = 0; i < TENSOR_COUNT; i++)
         if (roles[i] == WRITTEN) snprintf(list + strlen(list), sizeof list - strlen(list), " --%s", names[i]);
     return cli_error("no output: %s writes%s", pass, list);
 }
@@ -228,14 +214,15 @@ static int find_implementation(const arguments *a, conv_variant variant, const c
 
 /* ---- the work --------------------------------------------------------------------------------------- */
 
-static int read_inputs(const arguments *a, const conv_problem *p, const role roles[TENSORS], float **tensors)
+static int read_inputs(const arguments *a, const conv_problem *p, const role roles[TENSOR_COUNT],
+                       float **tensors)
 {
     conv_error err;
-    for (int i = 0; i < TENSORS; i++) {
+    for (int i = 0; i < TENSOR_COUNT; i++) {
         npy_shape accepted[2];
         int count = shapes_of(p, i, accepted);
         bool gradient_needed =
-            roles[i] == WRITTEN && (i != DIFF_BIAS || p->bias) && (i != DIFF_SRC || a->file[i]);
+            roles[i] == WRITTEN && (i != TENSOR_DIFF_BIAS || p->bias) && (i != TENSOR_DIFF_SRC || a->file[i]);
         if (a->file[i] == NULL && !gradient_needed) continue;
         int64_t elements = 1;
         for (int d = 0; d < accepted[0].rank; d++) elements *= accepted[0].size[d];
@@ -248,11 +235,11 @@ static int read_inputs(const arguments *a, const conv_problem *p, const role rol
     return EXIT_FINE;
 }
 
-static int write_outputs(const arguments *a, const conv_problem *p, const role roles[TENSORS],
+static int write_outputs(const arguments *a, const conv_problem *p, const role roles[TENSOR_COUNT],
                          float *const *tensors)
 {
     conv_error err;
-    for (int i = 0; i < TENSORS; i++) {
+    for (int i = 0; i < TENSOR_COUNT; i++) {
         npy_shape shape[2];
         if (roles[i] != WRITTEN || a->file[i] == NULL) continue;
         shapes_of(p, i, shape);
@@ -275,7 +262,8 @@ static int execute(const arguments *a, const conv_impl *impl, const conv_problem
     return status == CONV_OK ? EXIT_FINE : cli_error("%s: %s", a->impl, err.text);
 }
 
-static int apply(const arguments *a, const conv_impl *impl, const conv_problem *p, const role roles[TENSORS])
+static int apply(const arguments *a, const conv_impl *impl, const conv_problem *p,
+                 const role roles[TENSOR_COUNT])
 {
     conv_tensors tensors = {0};
     size_t needed = conv_tensors_bytes(p, a->pass), available = machine_memory_available();
@@ -300,14 +288,14 @@ int cmd_apply(int argc, char **argv)
     conv_problem p;
     conv_error err;
     const conv_impl *impl;
-    role roles[TENSORS];
+    role roles[TENSOR_COUNT];
     char why[256];
     if (cli_parse(&argp, argc, argv, &a) != 0) return EXIT_USAGE;
     if (a.problem == NULL) return cli_error("no PROBLEM given, such as mb1ic32ih28oc32kh3ph1");
     if (problem_parse(a.problem, &p, NULL, &err) != CONV_OK)
         return cli_error("problem '%s': %s", a.problem, err.text);
     p.layout = a.layout;
-    p.bias = a.file[BIAS] != NULL || a.file[DIFF_BIAS] != NULL;
+    p.bias = a.file[TENSOR_BIAS] != NULL || a.file[TENSOR_DIFF_BIAS] != NULL;
     p.post_op = a.relu ? CONV_POST_RELU : CONV_POST_NONE;
     set_roles(&p, a.pass, roles);
     int code = find_implementation(&a, p.variant, &impl);

@@ -123,20 +123,7 @@ void fill(float *data, int64_t count, fill_kind kind, int amplitude, uint64_t se
 
 /* ---- the tensors of a problem ----------------------------------------------------------------------- */
 
-enum {
-    SRC,
-    WEIGHTS,
-    POINTWISE,
-    BIAS,
-    DST,
-    DIFF_DST,
-    DIFF_SRC,
-    DIFF_WEIGHTS,
-    DIFF_POINTWISE,
-    DIFF_BIAS,
-    TENSORS
-};
-_Static_assert(sizeof(conv_tensors) == TENSORS * sizeof(float *), "conv_tensors has these, in this order");
+_Static_assert(sizeof(conv_tensors) == TENSOR_COUNT * sizeof(float *), "conv_tensors has these, in this order");
 
 typedef struct {
     int64_t count; /* 0: the pass does not use it */
@@ -148,17 +135,17 @@ static void tensor_usage(const conv_problem *p, conv_pass pass, usage *use)
     conv_sizes n = conv_problem_sizes(p);
     bool forward = pass == CONV_FORWARD, data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA,
          weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS, relu = p->post_op == CONV_POST_RELU;
-    const usage all[TENSORS] = {
-        [SRC] = {forward || weights ? n.src : 0, false},
-        [WEIGHTS] = {forward || data ? n.weights : 0, false},
-        [POINTWISE] = {forward || data ? n.pointwise : 0, false},
-        [BIAS] = {forward && p->bias ? n.bias : 0, false},
-        [DST] = {forward || relu ? n.dst : 0, forward},
-        [DIFF_DST] = {forward ? 0 : n.dst, false},
-        [DIFF_SRC] = {data ? n.src : 0, true},
-        [DIFF_WEIGHTS] = {weights ? n.weights : 0, true},
-        [DIFF_POINTWISE] = {weights ? n.pointwise : 0, true},
-        [DIFF_BIAS] = {weights && p->bias ? n.bias : 0, true},
+    const usage all[TENSOR_COUNT] = {
+        [TENSOR_SRC] = {forward || weights ? n.src : 0, false},
+        [TENSOR_WEIGHTS] = {forward || data ? n.weights : 0, false},
+        [TENSOR_POINTWISE] = {forward || data ? n.pointwise : 0, false},
+        [TENSOR_BIAS] = {forward && p->bias ? n.bias : 0, false},
+        [TENSOR_DST] = {forward || relu ? n.dst : 0, forward},
+        [TENSOR_DIFF_DST] = {forward ? 0 : n.dst, false},
+        [TENSOR_DIFF_SRC] = {data ? n.src : 0, true},
+        [TENSOR_DIFF_WEIGHTS] = {weights ? n.weights : 0, true},
+        [TENSOR_DIFF_POINTWISE] = {weights ? n.pointwise : 0, true},
+        [TENSOR_DIFF_BIAS] = {weights && p->bias ? n.bias : 0, true},
     };
     memcpy(use, all, sizeof all);
 }
@@ -167,10 +154,10 @@ static float **slots(conv_tensors *t) { return &t->src; }
 
 size_t conv_tensors_bytes(const conv_problem *p, conv_pass pass)
 {
-    usage use[TENSORS];
+    usage use[TENSOR_COUNT];
     tensor_usage(p, pass, use);
     size_t bytes = 0;
-    for (int i = 0; i < TENSORS; i++)
+    for (int i = 0; i < TENSOR_COUNT; i++)
         if (use[i].count > 0) bytes += round_up((size_t)use[i].count * sizeof(float), LINE) + 3 * LINE;
     return bytes;
 }
@@ -212,9 +199,9 @@ static void scale_weights(const conv_problem *p, const usage *use, conv_tensors 
         float *data;
         int64_t count;
         float factor;
-    } parts[] = {
-        {t->weights, use[WEIGHTS].count, (float)(1.7 / sqrt(dense ? taps * channels : taps))},
-        {t->pointwise, use[POINTWISE].count, (float)(1.7 / sqrt(channels * (double)p->depth_multiplier))}};
+    } parts[] = {{t->weights, use[TENSOR_WEIGHTS].count, (float)(1.7 / sqrt(dense ? taps * channels : taps))},
+                 {t->pointwise, use[TENSOR_POINTWISE].count,
+                  (float)(1.7 / sqrt(channels * (double)p->depth_multiplier))}};
     for (int part = 0; part < 2; part++) {
         float *data = parts[part].data, factor = parts[part].factor;
 #pragma omp parallel for simd schedule(static) if (parts[part].count > 65536)
@@ -231,11 +218,11 @@ static void rectify(float *dst, int64_t count)
 
 bool conv_tensors_create(const conv_problem *p, conv_pass pass, fill_kind kind, uint64_t seed, conv_tensors *t)
 {
-    usage use[TENSORS];
+    usage use[TENSOR_COUNT];
     int amplitude = integer_amplitude(p, pass);
     tensor_usage(p, pass, use);
     *t = (conv_tensors){0};
-    for (int i = 0; i < TENSORS; i++) {
+    for (int i = 0; i < TENSOR_COUNT; i++) {
         if (use[i].count == 0) continue;
         slots(t)[i] = buffer_alloc((size_t)use[i].count * sizeof(float));
         if (slots(t)[i] == NULL) {
@@ -245,16 +232,16 @@ bool conv_tensors_create(const conv_problem *p, conv_pass pass, fill_kind kind, 
         if (!use[i].output) fill(slots(t)[i], use[i].count, kind, amplitude, seed, (uint32_t)i);
     }
     if (kind == FILL_REALS) scale_weights(p, use, t);
-    if (pass != CONV_FORWARD && t->dst != NULL) rectify(t->dst, use[DST].count);
+    if (pass != CONV_FORWARD && t->dst != NULL) rectify(t->dst, use[TENSOR_DST].count);
     conv_tensors_poison(p, pass, t);
     return true;
 }
 
 void conv_tensors_poison(const conv_problem *p, conv_pass pass, conv_tensors *t)
 {
-    usage use[TENSORS];
+    usage use[TENSOR_COUNT];
     tensor_usage(p, pass, use);
-    for (int slot = 0; slot < TENSORS; slot++) {
+    for (int slot = 0; slot < TENSOR_COUNT; slot++) {
         if (!use[slot].output || use[slot].count == 0) continue;
         float *data = slots(t)[slot];
 #pragma omp parallel for simd schedule(static) if (use[slot].count > 65536)
@@ -265,14 +252,14 @@ void conv_tensors_poison(const conv_problem *p, conv_pass pass, conv_tensors *t)
 bool conv_tensors_intact(const conv_tensors *t)
 {
     float *const *slot = &t->src;
-    for (int i = 0; i < TENSORS; i++)
+    for (int i = 0; i < TENSOR_COUNT; i++)
         if (slot[i] != NULL && !buffer_intact(slot[i])) return false;
     return true;
 }
 
 void conv_tensors_destroy(conv_tensors *t)
 {
-    for (int i = 0; i < TENSORS; i++) buffer_free(slots(t)[i]);
+    for (int i = 0; i < TENSOR_COUNT; i++) buffer_free(slots(t)[i]);
     *t = (conv_tensors){0};
 }
 

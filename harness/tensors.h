@@ -24,6 +24,21 @@ typedef struct {
     float *diff_src, *diff_weights, *diff_pointwise, *diff_bias; /* outputs of backward passes */
 } conv_tensors;
 
+/* Its members in order. */
+enum {
+    TENSOR_SRC,
+    TENSOR_WEIGHTS,
+    TENSOR_POINTWISE,
+    TENSOR_BIAS,
+    TENSOR_DST,
+    TENSOR_DIFF_DST,
+    TENSOR_DIFF_SRC,
+    TENSOR_DIFF_WEIGHTS,
+    TENSOR_DIFF_POINTWISE,
+    TENSOR_DIFF_BIAS,
+    TENSOR_COUNT
+};
+
 /* Bytes conv_tensors_create will allocate for that pass. */
 size_t conv_tensors_bytes(const conv_problem *p, conv_pass pass);
 /* Allocates what the pass needs (NULL for the rest) and fills inputs; weights scaled so that dst is of the

@@ -222,6 +222,19 @@ static void units_apart(const job *j, int64_t begin, int64_t end)
     }
 }
 
+/* All strips and panels, with scratch to itself. */
+static job whole_job(const winograd_wgrad *w, float *diff_weights, bool accumulate, float *scratch)
+{
+    return (job){.w = w,
+                 .diff_weights = diff_weights,
+                 .accumulate = accumulate,
+                 .v = scratch,
+                 .z = scratch + w->v_floats,
+                 .sums = scratch + w->v_floats + w->z_floats,
+                 .strip1 = w->strips,
+                 .panel1 = w->panels};
+}
+
 /* Thread's share of the units; scratch is its own when the plan says alone. */
 static void run_units(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
                       bool accumulate, float *scratch, int thread, int threads)
@@ -229,14 +242,7 @@ static void run_units(const winograd_wgrad *w, const float *src, const float *di
     int64_t begin, end;
     share(w->panels * w->strips, thread, threads, &begin, &end);
     if (w->alone && begin == end) return;
-    job j = {.w = w,
-             .diff_weights = diff_weights,
-             .accumulate = accumulate,
-             .v = scratch,
-             .z = scratch + w->v_floats,
-             .sums = scratch + w->v_floats + w->z_floats,
-             .strip1 = w->strips,
-             .panel1 = w->panels};
+    job j = whole_job(w, diff_weights, accumulate, scratch);
     if (w->alone) {
         j.panel0 = begin / w->strips;
         j.panel1 = (end - 1) / w->strips + 1;
@@ -257,14 +263,7 @@ static void run_units(const winograd_wgrad *w, const float *src, const float *di
 static void run_tiles(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
                       bool accumulate, float *scratch, int64_t from, int64_t to, int thread, int threads)
 {
-    job j = {.w = w,
-             .diff_weights = diff_weights,
-             .accumulate = accumulate,
-             .v = scratch,
-             .z = scratch + w->v_floats,
-             .sums = scratch + w->v_floats + w->z_floats,
-             .strip1 = w->strips,
-             .panel1 = w->panels};
+    job j = whole_job(w, diff_weights, accumulate, scratch);
     for (int64_t tile = from; tile < to; tile += w->chunk) {
         int64_t count = min64(w->chunk, to - tile);
         transform(&j, src, diff_dst, tile, count, thread, threads);
