@@ -66,9 +66,12 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_ALL: a->all = true; return 0;
     case ARGP_KEY_ARG:
-        if (a->sides == 2) {
-            a->code = cli_error("compare: '%s' is one too many: BASE and HEAD, two programs or two runs", arg);
-            return EINVAL;
+        if (a->sides == 2) { /* all the rest at once */
+            state->next--;
+            a->select.problems = state->argv + state->next;
+            a->select.problem_count = state->argc - state->next;
+            state->next = state->argc;
+            return 0;
         }
         a->side[a->sides++] = arg;
         return 0;
@@ -199,7 +202,7 @@ int cmd_compare(int argc, char **argv)
     static const struct argp argp = {
         options,
         parse_option,
-        "BASE HEAD",
+        "BASE HEAD [PROBLEM...]",
         "Is HEAD slower than BASE? Two programs are run in turns over the suite sentinel, or what is chosen "
         "below, "
         "each case verified first; what looks slower is measured again with fresh processes, and only what is "
