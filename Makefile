@@ -98,7 +98,7 @@ say = $(if $(strip $(V)),,@echo '  $(1)' $@;)
 # ---- targets -----------------------------------------------------------------------------------------------------------
 .PHONY: setup need build test bench train report regress install format lint lint-format clean help
 
-build: $(BUILD)/sepbench ## compile build/sepbench
+build: $(BUILD)/sepbench ## compile build/sepbench; INJECT= breaks it on purpose (kernels/inject/inject.h)
 
 $(BUILD)/sepbench: $(OBJECTS)
 	$(call say,link   )$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)

@@ -26,8 +26,9 @@ typedef struct {
     progress progress;
     uint64_t random;
     double started, seconds_left;
+    double stolen;    /* by the hypervisor since it started, when the session began */
     size_t turns;     /* pairs taken, of any kind */
-    size_t steps;     /* epochs done, of progress.total */
+    size_t steps;     /* rounds done, of progress.total */
     conv_error error; /* of the session */
     int code;         /* EXIT_FINE as long as it goes on */
 } gate_session;

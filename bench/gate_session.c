@@ -168,10 +168,11 @@ static double steal_seconds(void)
 }
 
 /* A CI says so by itself; elsewhere, what others took during the session tells. */
-static bool is_shared(double stolen, const compare_result *r)
+static bool is_shared(const gate_session *s)
 {
     const char *ci = getenv("CI");
-    return (ci != NULL && ci[0] != '\0') || stolen > 0.01 || 10 * r->disturbed > r->samples;
+    const double stolen = (steal_seconds() - s->stolen) / (machine_now() - s->started);
+    return (ci != NULL && ci[0] != '\0') || stolen > 0.01 || 10 * s->r->disturbed > s->r->samples;
 }
 
 /* ---- rounds */
@@ -328,6 +329,7 @@ static bool measure(gate_session *s)
     find_medians(s);
     r->screen_pairs = s->steps;
     r->confirm_pairs = confirm.rounds;
+    r->shared_runner = is_shared(s);
     compare_judge_screen(r);
     if (count_cases(r, true) == 0) return true;
     s->progress.total += confirm.rounds;
@@ -345,6 +347,7 @@ static gate_session *open_session(const gate_options *options, compare_result *r
     s->r = r;
     s->random = options->seed;
     s->started = machine_now();
+    s->stolen = steal_seconds();
     progress_start(&s->progress, 0);
     return s;
 }
@@ -353,7 +356,6 @@ int gate_run(const gate_options *options, compare_result *r)
 {
     gate_session *s = open_session(options, r);
     if (s == NULL) return cli_error("no memory for %zu cases", r->count);
-    const double stolen = steal_seconds();
     signal(SIGPIPE, SIG_IGN); /* a worker that died is noticed when it does not answer */
     cli_catch_signals();
     bool fine = measure(s);
@@ -361,7 +363,7 @@ int gate_run(const gate_options *options, compare_result *r)
     progress_clear(&s->progress);
     find_medians(s);
     r->seconds = machine_now() - s->started;
-    r->shared_runner = is_shared((steal_seconds() - stolen) / r->seconds, r);
+    r->shared_runner = is_shared(s);
     if (fine)
         compare_judge(r);
     else

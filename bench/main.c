@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../harness/build_info.h"
 #include "../harness/cli.h"
 #include "../kernels/cpu.h"
 #include "commands.h"
@@ -39,6 +40,7 @@ int main(int argc, char **argv)
     }
     const char *cap = cpu_cap_error();
     if (cap != NULL) return cli_error("SEPBENCH_MAX_ISA is '%s': must be base, avx2 or avx512", cap);
+    if (build_inject()[0] != '\0') cli_warning("built with INJECT=%s: broken on purpose", build_inject());
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0) {
             char name[64];

@@ -27,12 +27,11 @@ fi
 commit=$(git rev-parse --verify --quiet --end-of-options "$base^{commit}") ||
     fail 5 "base '$base' is not a revision of this repository"
 
-# The worktree stays for the next time, so that only what differs is built again.
+# The worktree stays for the next time. Of another revision nothing built is kept: its Makefile may have had other
+# flags for the same objects.
 mkdir -p $folder
 git worktree prune
-if [ -e $tree/.git ] && git -C $tree checkout --quiet --force --detach "$commit" 2>/dev/null; then
-    :
-else
+if [ "$(git -C $tree rev-parse HEAD 2>/dev/null)" != "$commit" ] || [ ! -e $tree/.git ]; then
     rm -rf $tree
     git worktree prune
     git worktree add --quiet --force --detach $tree "$commit" >$log 2>&1 ||
@@ -44,7 +43,8 @@ echo "sepbench: building base $(git -C $tree log -1 --format='%h %s' | cut -c 1-
 if ! env -u MAKEFLAGS -u MFLAGS -u MAKEOVERRIDES -u MAKELEVEL -u BUILD -u INJECT -u CFLAGS -u ARGS \
     make -C $tree ${BASE_CC:+CC="$BASE_CC"} ${BASE_CXX:+CXX="$BASE_CXX"} ${BASE_CFLAGS:+CFLAGS="$BASE_CFLAGS"} \
     build >$log 2>&1; then
-    why=$(grep -m 1 'error' $log | cut -c 1-120)
+    why=$(grep -i -m 1 'error' $log | cut -c 1-120)
+    rm -rf $tree/build
     fail 5 "base $base does not build: ${why:-$(tail -n 1 $log)} ($log has the rest)"
 fi
 exec "$head" compare $tree/build/sepbench "$head" "$@"

@@ -45,8 +45,9 @@ conv_status inject_execute(const conv_plan *plan, const conv_args *args)
     const char *at = INJECT;
     const bool slow = strncmp(at, "delay:", 6) == 0;
     at += 6; /* "wrong:" is as long */
-    const bool chosen = next_is(&at, plan->impl->name) & next_is(&at, conv_variant_name(plan->impl->variant)) &
-                        next_is(&at, conv_pass_name(plan->pass));
+    bool chosen = next_is(&at, plan->impl->name);
+    chosen = next_is(&at, conv_variant_name(plan->impl->variant)) && chosen;
+    chosen = next_is(&at, conv_pass_name(plan->pass)) && chosen;
     const double started = now();
     conv_status status = plan->impl->execute(plan, args);
     if (!chosen || status != CONV_OK) return status;
