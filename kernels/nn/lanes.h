@@ -16,6 +16,7 @@ enum { LANES = 4 };
 #endif
 typedef float lanes __attribute__((vector_size(4 * LANES)));
 typedef int32_t indices __attribute__((vector_size(4 * LANES)));
+typedef uint32_t words __attribute__((vector_size(4 * LANES)));
 typedef uint8_t bytes __attribute__((vector_size(LANES)));
 
 static inline lanes load(const float *x)

@@ -256,13 +256,13 @@ static int64_t next_group(const nn_pooled *p, int64_t first, const float *dy, co
         g->origin[w] = (oh * 2 * p->in_w + ow * 2) * p->in_channels;
     }
     for (int64_t c = 0; c < p->channels; c += LANES) {
-        indices alive = {0}, bit = (indices){0} + 1;
+        words alive = {0}, bit = (words){0} + 1;
         lanes sum = load(db + c);
         for (int64_t w = 0; w < windows; w++, bit += bit) {
             bytes code;
             memcpy(&code, g->argmax + w * p->channels + c, sizeof code);
             indices won = __builtin_convertvector(code, indices) != NN_POOL_NONE;
-            alive |= won & bit;
+            alive |= (words)won & bit;
             sum += (lanes)(won & (indices)load(g->dy + w * p->channels + c));
         }
         memcpy(live + c, &alive, sizeof alive);
