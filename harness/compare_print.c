@@ -92,8 +92,8 @@ void compare_outcome(const compare_result *r, char *line, size_t size)
     else if (r->invalid)
         snprintf(line, size, "INVALID: %s: no verdict counts", r->invalid_why);
     else if (slower > 0)
-        snprintf(line, size, "REGRESSED: %zu of %zu case%s slower than base by more than %.1f%%", slower,
-                 compared, slower == 1 ? " is" : "s are", 100 * r->margin);
+        snprintf(line, size, "REGRESSED: %zu of %zu cases %s slower than base by more than %.1f%%", slower,
+                 compared, slower == 1 ? "is" : "are", 100 * r->margin);
     else
         snprintf(line, size,
                  "NO REGRESSION: of %zu case%s none is confirmed slower; %zu faster, %zu inconclusive%s",
