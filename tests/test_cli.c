@@ -20,46 +20,16 @@
 
 #include "../harness/cli.h"
 #include "../harness/record.h"
+#include "folder.h"
 
 enum { MOST_WORDS = 32, MOST_TEXT = 1 << 16 };
 
-static char program[4096], home[4096], folder[64];
+static char program[4096];
 
 typedef struct {
     int code; /* exit code, or 128 + signal */
     char out[MOST_TEXT], err[MOST_TEXT];
 } outcome;
-
-static int enter_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/sepbench-cli-XXXXXX");
-    return mkdtemp(folder) == NULL || chdir(folder) != 0;
-}
-
-static int leave_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return chdir(home) != 0 || system(command) != 0;
-}
-
-static void read_text(const char *path, char *text)
-{
-    FILE *in = fopen(path, "r");
-    size_t size = in ? fread(text, 1, MOST_TEXT - 1, in) : 0;
-    text[size] = '\0';
-    if (in != NULL) fclose(in);
-}
-
-static void write_text(const char *path, const char *text)
-{
-    FILE *out = fopen(path, "w");
-    assert_non_null(out);
-    fputs(text, out);
-    fclose(out);
-}
 
 /* Starts the program on words separated by blanks; stdout and stderr go to files. */
 static pid_t start(const char *words)
@@ -80,8 +50,8 @@ static void finish(pid_t child, outcome *o)
     int status = 0;
     assert_int_equal(waitpid(child, &status, 0), child);
     o->code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-    read_text("stdout.txt", o->out);
-    read_text("stderr.txt", o->err);
+    read_text("stdout.txt", o->out, MOST_TEXT);
+    read_text("stderr.txt", o->err, MOST_TEXT);
 }
 
 static void run(const char *words, outcome *o) { finish(start(words), o); }
@@ -358,7 +328,7 @@ static void test_verify(void **state)
 int main(void)
 {
     const char *given = getenv("SEPBENCH");
-    if (getcwd(home, sizeof home) == NULL || realpath(given ? given : "build/sepbench", program) == NULL) {
+    if (realpath(given ? given : "build/sepbench", program) == NULL) {
         fprintf(stderr, "test_cli: %s: build it first\n", given ? given : "build/sepbench");
         return 1;
     }

@@ -19,43 +19,12 @@
 #include "../bench/gate_worker.h"
 #include "../bench/select.h"
 #include "../harness/cli.h"
+#include "folder.h"
 
 enum { MOST_TEXT = 1 << 18 };
 
-static char program[4096], home[4096], folder[64];
+static char program[4096], home[4096];
 static char out[MOST_TEXT], err[MOST_TEXT];
-
-static int enter_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/sepbench-compare-XXXXXX");
-    return mkdtemp(folder) == NULL || chdir(folder) != 0;
-}
-
-static int leave_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return chdir(home) != 0 || system(command) != 0;
-}
-
-static void read_text(const char *path, char *text)
-{
-    FILE *in = fopen(path, "r");
-    size_t size = in ? fread(text, 1, MOST_TEXT - 1, in) : 0;
-    text[size] = '\0';
-    if (in != NULL) fclose(in);
-}
-
-static void write_text(const char *path, const char *text)
-{
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-    chmod(path, 0755);
-}
 
 /* Runs a shell command line in which $S is the program; stdout and stderr go to `out` and `err`. */
 static int run(const char *line)
@@ -66,8 +35,8 @@ static int run(const char *line)
              "2>err.txt",
              program, home, line);
     int status = system(command);
-    read_text("out.txt", out);
-    read_text("err.txt", err);
+    read_text("out.txt", out, MOST_TEXT);
+    read_text("err.txt", err, MOST_TEXT);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -157,7 +126,7 @@ static void test_order(void **state)
     make_fake((fake){.name = "head"});
     int code = run("$S compare ./base ./head" ONE_CASE " --seed 3");
     assert_true(code == EXIT_FINE || code == EXIT_INVALID);
-    read_text("log.txt", log);
+    read_text("log.txt", log, MOST_TEXT);
     /* One of each to verify; two bases and a head in each of 16 rounds, and as many to confirm if need be. */
     int rounds = count_lines(log, "head start") - 1;
     assert_true(rounds == 16 || rounds == 32);

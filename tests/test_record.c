@@ -19,6 +19,7 @@
 #include "../harness/csv.h"
 #include "../harness/record.h"
 #include "../kernels/problem.h"
+#include "folder.h"
 
 /* The schema, as the design fixes it. */
 static const char columns[] =
@@ -29,22 +30,7 @@ static const char columns[] =
     "scratch_bytes,flops,bytes_min,gflops,gbps,flop_per_byte,percent_peak,bound,max_abs_error,error_bound,"
     "repro";
 
-static char root[4096], folder[64]; /* the repository; a folder of this test's own */
-
-static int enter_folder(void **state)
-{
-    (void)state;
-    strcpy(folder, "/tmp/sepbench-test-XXXXXX");
-    return mkdtemp(folder) == NULL || chdir(folder) != 0;
-}
-
-static int leave_folder(void **state)
-{
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return chdir(root) != 0 || system(command) != 0;
-}
+static char root[4096]; /* the repository */
 
 static record_row make_row(const char *problem, const char *impl, case_status status)
 {
@@ -87,7 +73,7 @@ static record_run load(const char *dir)
     return run;
 }
 
-static char *read_text(const char *path)
+static char *load_text(const char *path)
 {
     static char text[1 << 16];
     FILE *in = fopen(path, "r");
@@ -97,7 +83,7 @@ static char *read_text(const char *path)
     return text;
 }
 
-static void write_text(const char *path, const char *mode, const char *text)
+static void put_text(const char *path, const char *mode, const char *text)
 {
     FILE *out = fopen(path, mode);
     assert_non_null(out);
@@ -111,7 +97,7 @@ static void test_columns(void **state)
 {
     (void)state;
     record_close(open_store("run", false));
-    char *text = read_text("run/results.csv");
+    char *text = load_text("run/results.csv");
     assert_int_equal(strlen(text), strlen(columns) + 1);
     assert_memory_equal(text, columns, strlen(columns));
 }
@@ -121,7 +107,7 @@ static void test_readme_documents_every_column(void **state)
     (void)state;
     char path[4200], quoted[64];
     snprintf(path, sizeof path, "%s/results/README.md", root);
-    const char *text = read_text(path);
+    const char *text = load_text(path);
     for (size_t i = 0; i < record_column_count; i++) {
         snprintf(quoted, sizeof quoted, "`%s`", record_column_name(i));
         if (strstr(text, quoted) == NULL) fail_msg("results/README.md does not document column %s", quoted);
@@ -192,8 +178,8 @@ static void test_resume_keeps_final_rows(void **state)
     assert_true(record_sample(s, record_case_name(&fine, name), 0, 10, 1234.5, &err));
     assert_true(record_sample(s, record_case_name(&skipped, name), 0, 10, 99, &err));
     record_close(s);
-    write_text("run/results.csv", "a", "torn,dense/forward/av"); /* as after kill -9 */
-    write_text("run/samples.csv", "a", "dense/forw");
+    put_text("run/results.csv", "a", "torn,dense/forward/av"); /* as after kill -9 */
+    put_text("run/samples.csv", "a", "dense/forw");
 
     record_run run = load("run");
     assert_int_equal(run.count, 2);
@@ -202,9 +188,9 @@ static void test_resume_keeps_final_rows(void **state)
     s = open_store("run", true);
     assert_true(record_has(s, record_case_name(&fine, name)));
     assert_false(record_has(s, record_case_name(&skipped, name)));
-    assert_null(strstr(read_text("run/results.csv"), "torn"));
-    assert_null(strstr(read_text("run/samples.csv"), "tiled"));
-    assert_non_null(strstr(read_text("run/samples.csv"), "naive"));
+    assert_null(strstr(load_text("run/results.csv"), "torn"));
+    assert_null(strstr(load_text("run/samples.csv"), "tiled"));
+    assert_non_null(strstr(load_text("run/samples.csv"), "naive"));
     skipped.status = CASE_OK;
     skipped.median_ns = 77;
     write_row(s, &skipped);
@@ -213,7 +199,7 @@ static void test_resume_keeps_final_rows(void **state)
     record_free(&run);
     record_close(s);
 
-    char *text = read_text("run/results.csv");
+    char *text = load_text("run/results.csv");
     assert_null(strstr(text, "skipped"));
     run = load("run");
     assert_int_equal(run.count, 2);
@@ -258,10 +244,10 @@ static void expect_unreadable(const char *dir, const char *words)
 static void test_folders_that_cannot_be_used(void **state)
 {
     (void)state;
-    write_text("file", "w", "x");
+    put_text("file", "w", "x");
     expect_refusal("file/run", false, "file: Not a directory");
     mkdir("other", 0777);
-    write_text("other/letter", "w", "x");
+    put_text("other/letter", "w", "x");
     expect_refusal("other", false, "not an empty folder");
     expect_refusal("nowhere", true, "no run to resume");
     mkdir("empty", 0777);
@@ -279,7 +265,7 @@ static void test_unreadable_runs(void **state)
     record_store *s = open_store("run", false);
     write_row(s, &row);
     record_close(s);
-    strcpy(text, read_text("run/results.csv"));
+    strcpy(text, load_text("run/results.csv"));
 
     static const struct {
         const char *from, *to, *words;
@@ -296,15 +282,15 @@ static void test_unreadable_runs(void **state)
         assert_non_null(at);
         snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, cases[i].to,
                  at + strlen(cases[i].from));
-        write_text("run/results.csv", "w", changed);
+        put_text("run/results.csv", "w", changed);
         expect_unreadable("run", cases[i].words);
     }
-    write_text("run/results.csv", "w", "");
+    put_text("run/results.csv", "w", "");
     expect_unreadable("run", "results.csv:1: no header line");
-    write_text("run/run.json", "w", "{\"schema\": 99, \"run_id\": \"x\"}");
+    put_text("run/run.json", "w", "{\"schema\": 99, \"run_id\": \"x\"}");
     expect_unreadable("run", "run.json: schema is 99: this program reads schema 1");
     expect_refusal("run", true, "schema is 99");
-    write_text("run/run.json", "w", "{");
+    put_text("run/run.json", "w", "{");
     expect_unreadable("run", "run.json:1: not JSON");
     expect_unreadable("nowhere", "nowhere: No such file");
 }

@@ -1,0 +1,46 @@
+#include "folder.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char home[4096], folder[64];
+
+int enter_folder(void **state)
+{
+    (void)state;
+    strcpy(folder, "/tmp/sepbench-test-XXXXXX");
+    return getcwd(home, sizeof home) == NULL || mkdtemp(folder) == NULL || chdir(folder) != 0;
+}
+
+int leave_folder(void **state)
+{
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return chdir(home) != 0 || system(command) != 0;
+}
+
+void read_text(const char *path, char *text, size_t size)
+{
+    FILE *in = fopen(path, "r");
+    size_t read = in ? fread(text, 1, size - 1, in) : 0;
+    text[read] = '\0';
+    if (in != NULL) fclose(in);
+}
+
+void write_text(const char *path, const char *text)
+{
+    FILE *out = fopen(path, "w");
+    assert_non_null(out);
+    fputs(text, out);
+    fclose(out);
+    chmod(path, 0755);
+}
