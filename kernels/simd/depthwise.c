@@ -2,7 +2,8 @@
  *
  * forward, backward_data: image, row of outputs, block of channels; a block is as wide as its rows of one
  * kernel window fit L1. Rows are dealt out in equal contiguous shares. backward_weights: fixed chunks of rows x
- * blocks of channels, each with sums of its own, joined in an ordered tree. Where the pixels of all channels
+ * blocks of channels, each with sums of its own, joined in an ordered tree. From memory whole rows are walked,
+ * the next tile's asked for in time, and outputs too large for L3 go past it. Where the pixels of all channels
  * lie whole pages apart, rows are copied next to each other first (depthwise_ring.h), and the joint backward
  * copies them once for both gradients. All in one parallel region. Refuses rank 3. */
 #include <omp.h>
@@ -19,6 +20,7 @@ enum {
     ENOUGH_UNITS = 64,       /* of backward_weights: keep any number of threads busy */
     LEAST_PIXELS = 196,      /* of a chunk */
     RING_CHANNELS = 128,     /* of a block whose rows are copied */
+    LINE = 16,               /* floats of a cache line */
     WIDE_ROWS = 8            /* output rows whose widened sources are in scratch at once */
 };
 
@@ -38,15 +40,27 @@ static void destroy(conv_plan *plan)
 
 /* ---- plan */
 
-static bool comes_from_memory(const depthwise_plan *d)
+static size_t l3_of_all(const depthwise_plan *d)
 {
-    conv_sizes sizes = conv_problem_sizes(&d->head.problem);
-    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float);
-    return bytes > d->head.context.l3 * (size_t)d->head.context.threads;
+    return d->head.context.l3 * (size_t)d->head.context.threads;
+}
+
+/* What lies in L3 is found quickly enough without being asked for, and is best written there. A vector narrower
+ * than a cache line meets crowded sets (depthwise_ring.h) once more for the same line: then rows are copied. */
+static void choose_walk(depthwise_plan *d)
+{
+    const conv_problem *p = &d->head.problem;
+    conv_sizes sizes = conv_problem_sizes(p);
+    size_t src = (size_t)sizes.src * sizeof(float), dst = (size_t)sizes.dst * sizeof(float);
+    int64_t units = p->mb * conv_out(&p->axis[CONV_H]) / 2, threads = d->head.context.threads;
+    d->from_memory = src + dst > l3_of_all(d);
+    d->whole_rows = d->pairs && d->from_memory && ((int)VL == (int)LINE || !ring_wanted(d->channels));
+    if (d->whole_rows && (units % threads == 0 || units >= 8 * threads)) d->block = d->channels;
+    d->stream = d->whole_rows && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
 }
 
 /* Rows copied into rings where the pixels of a tile crowd into one set of L1, in blocks whose rings fit half of
- * L2. From memory a single tensor is faster read in whole rows as it lies. */
+ * L2. */
 static void choose_ring(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
@@ -54,8 +68,7 @@ static void choose_ring(depthwise_plan *d)
     int64_t rows = conv_effective_kernel(h) + d->pairs;
     int64_t rings = d->weights ? 2 : 1, width = max64(x->in, conv_out(x));
     int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
-    if (p->depth_multiplier > 1 || !ring_wanted(d->channels)) return;
-    if (!d->weights && comes_from_memory(d)) return;
+    if (p->depth_multiplier > 1 || d->whole_rows || !ring_wanted(d->channels)) return;
     if (rings * ring_floats(rows, width, RING_CHANNELS) > room) return;
     d->block = min64(d->block, RING_CHANNELS);
     d->ring_rows = rows;
@@ -73,6 +86,7 @@ static void choose_blocks(depthwise_plan *d)
     d->block = min64(block, d->channels);
     d->pairs = m == 1 && h->kernel == 3 && h->stride == 1 && h->dilation == 1 &&
                depthwise_pair_fits(d->weights ? &d->x_forward : &d->x, VL);
+    choose_walk(d);
     choose_ring(d);
     d->blocks = div_up(d->channels, d->block);
     d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
@@ -88,7 +102,6 @@ static void choose_blocks(depthwise_plan *d)
     /* One walk for both gradients where rows of diff_dst and diff_src pair off and every thread has its share.
      */
     int64_t units = d->chunks * d->sum_blocks, threads = d->head.context.threads;
-    d->long_pieces = d->ring_rows == 0 && comes_from_memory(d);
     d->joint = d->data && d->weights && d->ring_rows > 0 && h->stride == 1 && h->in == conv_out(h) &&
                (units % threads == 0 || units >= 4 * threads);
 }

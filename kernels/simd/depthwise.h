@@ -43,6 +43,8 @@ typedef struct {
     int64_t channels;
     const float *bias;
     bool relu;
+    bool ahead;  /* rows come from memory: ask for the next tile's; pixels must be `channels` apart */
+    bool stream; /* dst goes there past the caches; its vectors must be aligned */
 } depthwise_pair;
 /* Whether the pair kernels do this axis (the row's; the caller looks after the other) and block of channels. */
 bool ISA_NAME(depthwise_pair_fits)(const axis_segments *x, int64_t channels);
@@ -55,6 +57,7 @@ typedef struct {
     const float *diff_dst[2];
     int64_t src_pixel, w_tap, dst_pixel;
     int64_t channels;
+    bool ahead; /* as above */
 } depthwise_sums_pair;
 void ISA_NAME(depthwise_sums_pair_run)(const axis_segments *x, const depthwise_sums_pair *pair);
 

@@ -10,6 +10,14 @@
 
 static const float zeros[VL] __attribute__((aligned(64)));
 
+/* Asks for a part of what the next tile is the first to read or write of a row of `width` pixels: from x on, or
+ * past the end of this row the start of the row after next, the one that takes its place. The part is that of
+ * the vector at channel c, counted as memory lies, so that the hardware sees long pieces too. */
+ALWAYS_INLINE void ask(const int n, const float *row, int64_t width, int64_t pixel, int64_t x, int64_t c)
+{
+    if (row != NULL) prefetch(row + (x < width ? x : 2 * width) * pixel + c * n, n * VL);
+}
+
 /* ---- forward, backward_data */
 
 ALWAYS_INLINE void pair_tile(const int n, const bool edge, const axis_sweep *w, const depthwise_pair *d,
@@ -19,6 +27,13 @@ ALWAYS_INLINE void pair_tile(const int n, const bool edge, const axis_sweep *w, 
             step = w->tap_step * d->w_tap;
     for (int64_t at_c = 0; at_c < d->channels; at_c += VL) {
         int64_t c = min64(at_c, d->channels - VL);
+        if (d->ahead) {
+            UNROLL for (int i = 0; i < 2; i++)
+            {
+                ask(n, d->src[2 + i], w->inputs, pixel, in + n + 2, at_c);
+                if (!d->stream) ask(n, d->dst[i], w->outputs, d->dst_pixel, x + n, at_c);
+            }
+        }
         vec acc[2][DEPTHWISE_OUTPUTS], start = d->bias == NULL ? vec_zero() : vec_load(d->bias + c);
         UNROLL for (int r = 0; r < n; r++) acc[0][r] = acc[1][r] = start;
         vec weight[4][3]; /* kernel row r for the first output row, r-1 for the second; unused ones vanish */
@@ -48,7 +63,11 @@ ALWAYS_INLINE void pair_tile(const int n, const bool edge, const axis_sweep *w, 
             float *dst = d->dst[i] + x * d->dst_pixel + c;
             UNROLL for (int r = 0; r < n; r++)
             {
-                vec_store(dst, d->relu ? vec_max(acc[i][r], vec_zero()) : acc[i][r]);
+                vec v = d->relu ? vec_max(acc[i][r], vec_zero()) : acc[i][r];
+                if (d->stream)
+                    vec_stream(dst, v);
+                else
+                    vec_store(dst, v);
                 dst += d->dst_pixel;
             }
         }
@@ -114,6 +133,13 @@ ALWAYS_INLINE void sums_vector(const int n, const bool edge, const bool whole, v
 {
     int64_t in = x + w->first, pixel = d->src_pixel;
     vec acc[3][3], diff[2][DEPTHWISE_OUTPUTS];
+    if (d->ahead) {
+        UNROLL for (int i = 0; i < 2; i++)
+        {
+            ask(n, d->src[2 + i], w->inputs, pixel, in + n + 2, c);
+            ask(n, d->diff_dst[i], w->outputs, d->dst_pixel, x + n, c);
+        }
+    }
     UNROLL for (int r = 0; r < 3; r++)
     {
         UNROLL for (int k = 0; k < 3; k++) acc[r][k] = load_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes);

@@ -145,7 +145,9 @@ static void run_pair(const depthwise_plan *d, row_ring *in, const depthwise_row 
                            .dst = {row->dst, row->dst + outputs * row->dst_pixel},
                            .channels = row->channels,
                            .bias = row->bias,
-                           .relu = row->relu};
+                           .relu = row->relu,
+                           .ahead = d->whole_rows && row->channels == row->src_pixel,
+                           .stream = d->stream};
     for (int64_t i = 0; i < 4; i++)
         if (first + i >= 0 && first + i < inputs) pair.src[i] = ring_row(in, first + i);
     for (int64_t k = 0; k < 3; k++) pair.weights[k] = weights + (backward ? 2 - k : k) * 3 * row->w_tap;
@@ -236,7 +238,7 @@ static void run_groups(depthwise_job *j, int64_t image, int64_t block, int64_t g
 /* Image slowest, then group of rows, then block of channels, so that shares are long contiguous pieces of
  * memory: a share of the channels alone would use only some sets of the caches. Rings hold the rows of one
  * block, so there each thread goes through all its rows of an image block by block. */
-void depthwise_run_rows(depthwise_job *j, int thread, int threads)
+static void run_share(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
@@ -258,6 +260,12 @@ void depthwise_run_rows(depthwise_job *j, int thread, int threads)
         int64_t group = d->ring_rows > 0 ? rest % groups : rest / d->blocks;
         run_groups(j, image, block, group, group + 1);
     }
+}
+
+void depthwise_run_rows(depthwise_job *j, int thread, int threads)
+{
+    run_share(j, thread, threads);
+    if (j->d->stream) vec_stream_end();
 }
 
 /* ---- backward_weights */
@@ -296,7 +304,8 @@ static void sum_pair(depthwise_job *j, int64_t width, int64_t y, float *sums, in
                                 .src_pixel = ring_step(&j->src_ring),
                                 .w_tap = sums_tap,
                                 .dst_pixel = ring_step(&j->diff_ring),
-                                .channels = width};
+                                .channels = width,
+                                .ahead = d->whole_rows && width == d->channels};
     for (int64_t i = 0; i < 4; i++)
         if (first + i >= 0 && first + i < h->in) pair.src[i] = ring_row(&j->src_ring, first + i);
     for (int64_t k = 0; k < 3; k++) pair.sums[k] = sums + k * 3 * sums_tap;
@@ -315,12 +324,13 @@ static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, in
 {
     const depthwise_plan *d = j->d;
     int64_t rows = conv_out(&d->head.problem.axis[CONV_H]);
+    int64_t block = d->whole_rows ? c1 - c0 : d->sum_block;
     bool joint = d->joint && j->args->diff_src != NULL;
     for (int64_t i = first, n; i < last; i += n) {
         int64_t image = i / rows, y = i % rows;
         n = d->pairs && i + 1 < last && y + 1 < rows ? 2 : 1;
-        for (int64_t c = c0; c < c1; c += d->sum_block) {
-            int64_t width = min64(d->sum_block, c1 - c);
+        for (int64_t c = c0; c < c1; c += block) {
+            int64_t width = min64(block, c1 - c);
             turn(j, image, c, width);
             (n == 2 ? sum_pair : sum_row)(j, width, y, block_sums(j, out, c), tap_step(d));
             if (joint) backward_rows(j, image, c, width, y, y + n);
@@ -335,7 +345,7 @@ void depthwise_run_sums(depthwise_job *j, int thread, int threads)
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
     int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, begin, end;
-    bool whole = d->long_pieces && (d->chunks % threads == 0 || d->chunks >= 8 * threads);
+    bool whole = d->from_memory && d->ring_rows == 0 && (d->chunks % threads == 0 || d->chunks >= 8 * threads);
     int64_t wide = whole ? d->channels : d->sum_block, blocks = div_up(d->channels, wide), step = tap_step(d);
     share(d->chunks * blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {

@@ -18,8 +18,10 @@ typedef struct {
     int64_t ring_rows;               /* rows copied next to each other; 0: read where they lie */
     int64_t tap_floats;              /* and from one copied tap to the next */
     bool pairs;                      /* rows go by twos */
-    bool long_pieces; /* backward_weights from memory: every block of a row before the next row */
-    bool joint;       /* both gradients in one walk over the rows */
+    bool from_memory;                /* src and dst are larger than L3 */
+    bool whole_rows;                 /* so pairs are walked with all channels, in the order memory has them */
+    bool stream;                     /* and what is written goes past the caches */
+    bool joint;                      /* both gradients in one walk over the rows */
     size_t masked, bias_floats, partials, threads, thread_floats; /* scratch: offsets and size, floats */
 } depthwise_plan;
 

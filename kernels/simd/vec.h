@@ -4,6 +4,7 @@
  *   vec, VL              the type and its number of floats
  *   vec_mask             lanes of a tail; vec_mask_first(n): the first n lanes, 0 <= n <= VL
  *   vec_zero() vec_set1(x) vec_load(p) vec_store(p, v) vec_stream(p, v)   unaligned, but stream: aligned
+ *   vec_stream_end()     after the last vec_stream, before another thread reads
  *   vec_load_mask(p, m) vec_store_mask(p, m, v)   touch only lanes in m; lanes outside load as 0
  *   vec_fma(a, b, c) = a*b + c, vec_add vec_sub vec_mul vec_max
  *   vec_where_positive(t, v): v where t > 0, else 0 (ReLU's gradient; a NaN in t gives 0)
@@ -40,6 +41,12 @@ ALWAYS_INLINE const float *pointer_held(const float *p)
 {
     __asm__("" : "+r"(p));
     return p;
+}
+
+/* Asks for `floats` floats from p on to be brought to L2; an address past the tensor's end does no harm. */
+ALWAYS_INLINE void prefetch(const float *p, const int floats)
+{
+    UNROLL for (int i = 0; i < floats; i += 16) _mm_prefetch((const char *)(p + i), _MM_HINT_T1);
 }
 
 ALWAYS_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }

@@ -24,6 +24,7 @@ static inline vec vec_set1(float x) { return _mm256_set1_ps(x); }
 static inline vec vec_load(const float *p) { return _mm256_loadu_ps(p); }
 static inline void vec_store(float *p, vec v) { _mm256_storeu_ps(p, v); }
 static inline void vec_stream(float *p, vec v) { _mm256_stream_ps(p, v); }
+static inline void vec_stream_end(void) { _mm_sfence(); }
 static inline vec vec_load_mask(const float *p, vec_mask m) { return _mm256_maskload_ps(p, m); }
 static inline void vec_store_mask(float *p, vec_mask m, vec v) { _mm256_maskstore_ps(p, m, v); }
 static inline vec vec_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }

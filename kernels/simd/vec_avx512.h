@@ -22,6 +22,7 @@ static inline vec vec_set1(float x) { return _mm512_set1_ps(x); }
 static inline vec vec_load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void vec_store(float *p, vec v) { _mm512_storeu_ps(p, v); }
 static inline void vec_stream(float *p, vec v) { _mm512_stream_ps(p, v); }
+static inline void vec_stream_end(void) { _mm_sfence(); }
 static inline vec vec_load_mask(const float *p, vec_mask m) { return _mm512_maskz_loadu_ps(m, p); }
 static inline void vec_store_mask(float *p, vec_mask m, vec v) { _mm512_mask_storeu_ps(p, m, v); }
 static inline vec vec_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
