@@ -26,8 +26,15 @@ ALWAYS_INLINE void load_tile(const int m, const int nv, vec acc[TILE_ROWS][TILE_
 }
 
 ALWAYS_INLINE void store_tile(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS], float *const *dst,
-                              int64_t n)
+                              int64_t n, bool stream)
 {
+    if (n == nv * VL && stream) {
+        UNROLL for (int r = 0; r < m; r++)
+        {
+            UNROLL for (int v = 0; v < nv; v++) vec_stream(dst[r] + v * VL, acc[r][v]);
+        }
+        return;
+    }
     if (n == nv * VL) {
         UNROLL for (int r = 0; r < m; r++)
         {
@@ -83,6 +90,35 @@ ALWAYS_INLINE void src_rows(const int m, const gemm_rows_args *g, int64_t tile, 
         index[r] < 0 ? g->zeros : g->rows + (index[r] - g->first) * g->row_stride;
 }
 
+/* `count` steps of the sum over k, from k on. */
+ALWAYS_INLINE void rows_sum(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
+                            const float *const a[TILE_ROWS], int64_t k, int64_t count, const float *b)
+{
+    UNROLL4 for (int64_t last = k + count; k < last; k++, b += nv * VL)
+    {
+        vec panel[TILE_VECTORS];
+        UNROLL for (int v = 0; v < nv; v++) panel[v] = vec_load(b + v * VL);
+        UNROLL for (int r = 0; r < m; r++)
+        {
+            vec x = vec_set1(a[r][k]);
+            UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_fma(x, panel[v], acc[r][v]);
+        }
+    }
+}
+
+/* The same, asking for a cache line of each row ahead in the time that a line of each row takes. */
+ALWAYS_INLINE void rows_sum_ahead(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
+                                  const float *const a[TILE_ROWS], const gemm_rows_args *g, int64_t tile,
+                                  const float *b)
+{
+    enum { LINE = 16 };
+    const float *ahead = g->ahead + tile * m * g->ahead_stride;
+    for (int64_t k = 0; k < g->k; k += LINE, b += LINE * nv * VL, ahead += LINE) {
+        UNROLL for (int r = 0; r < m; r++) prefetch(ahead + r * g->ahead_stride, LINE);
+        rows_sum(m, nv, acc, a, k, min64(LINE, g->k - k), b);
+    }
+}
+
 ALWAYS_INLINE void rows_tile(const int m, const int nv, const gemm_rows_args *g, int64_t tile)
 {
     vec acc[TILE_ROWS][TILE_VECTORS];
@@ -92,16 +128,10 @@ ALWAYS_INLINE void rows_tile(const int m, const int nv, const gemm_rows_args *g,
         const float *b = g->panel + (g->slices != NULL ? g->slices[t] : t) * g->slice_stride;
         const float *a[TILE_ROWS];
         src_rows(m, g, tile, t, a);
-        UNROLL4 for (int64_t k = 0; k < g->k; k++, b += nv * VL)
-        {
-            vec panel[TILE_VECTORS];
-            UNROLL for (int v = 0; v < nv; v++) panel[v] = vec_load(b + v * VL);
-            UNROLL for (int r = 0; r < m; r++)
-            {
-                vec x = vec_set1(a[r][k]);
-                UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_fma(x, panel[v], acc[r][v]);
-            }
-        }
+        if (t == 0 && tile * m < g->ahead_rows)
+            rows_sum_ahead(m, nv, acc, a, g, tile, b);
+        else
+            rows_sum(m, nv, acc, a, 0, g->k, b);
         forget_memory();
     }
     if (g->relu) {
@@ -111,7 +141,7 @@ ALWAYS_INLINE void rows_tile(const int m, const int nv, const gemm_rows_args *g,
         }
     }
     dst_rows(m, g, tile, dst);
-    store_tile(m, nv, acc, dst, g->n);
+    store_tile(m, nv, acc, dst, g->n, g->stream);
 }
 
 ALWAYS_INLINE void rows_kernel(const int m, const int nv, const gemm_rows_args *g)
@@ -154,7 +184,7 @@ ALWAYS_INLINE void columns_kernel(const int m, const int nv, const gemm_columns_
         columns_sum(m, nv, true, tail, acc, g);
     else
         columns_sum(m, nv, false, tail, acc, g);
-    store_tile(m, nv, acc, dst, g->n);
+    store_tile(m, nv, acc, dst, g->n, false);
 }
 
 /* ---- one instance per line of tiles.def, and the tables that find them */
@@ -194,6 +224,8 @@ void gemm_rows_even(gemm_rows_args g, int64_t count, int nv)
         gemm_rows((int)m + 1, nv)(&g);
         g.rows += taller * (m + 1) * g.row_stride;
         g.dst += taller * (m + 1) * g.dst_stride;
+        g.ahead += taller * (m + 1) * g.ahead_stride;
+        g.ahead_rows -= taller * (m + 1);
     }
     g.tiles = tiles - taller;
     gemm_rows((int)m, nv)(&g);

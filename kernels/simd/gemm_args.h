@@ -26,6 +26,10 @@ typedef struct {
     bool accumulate;          /* add to dst (then bias is not added), else overwrite without reading */
     const float *bias;        /* [n] or NULL */
     bool relu;                /* max(0, .) at the end */
+    bool stream;              /* full vectors of dst, which must be aligned, go past the caches */
+    const float *ahead; /* what is wanted next, to be brought to L2 meanwhile: row i's k floats, asked for while
+                           dst row i is computed, at ahead + i*ahead_stride */
+    int64_t ahead_stride, ahead_rows; /* 0: nothing */
 } gemm_rows_args;
 
 /* A run of pixels that advance together, counted from the first pixel of a and b. */

@@ -6,20 +6,22 @@
  * as equal contiguous shares, so any number of threads balances and none reduces: dst tiles have one owner.
  * Rows are copied first where k needs blocking (only then is the block compact in the cache), where they lie a
  * multiple of 4 KiB apart (they would share one cache set), and where k is so short that taps are put in line.
- */
+ * What does not fit L2 is asked for while something else is multiplied: during a thread's first panel the rows
+ * of the tiles, or of the copy, that come next; during every other the next panel. */
 #include "product.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    SHORT_K = 8,  /* below it the taps are put in line: a first layer */
-    MOST_K = 512, /* of a block when there is one tap: its panel stays in L1 or near it */
+    SHORT_K = 8,   /* below it the taps are put in line: a first layer */
+    MOST_K = 1024, /* of a block when there is one tap: its panel stays in L1 or near it */
     LEAST_K = 64,
     PIXEL_BLOCKS = 16, /* of a table when weights stay in L2: a thread's share is then a part of the pixels,
                           those that the layer before left in its cache */
     SAME_SET_BYTES = 4096,
-    ROW_GAP = VL /* floats between copied rows, so that they spread over cache sets */
+    TILES_AHEAD = 4, /* rows are asked for so many tiles before they are read in place */
+    ROW_GAP = VL     /* floats between copied rows, so that they spread over cache sets */
 };
 
 /* Floats from one copied row to the next. */
@@ -80,6 +82,16 @@ static void choose_blocks(int64_t pixels, const conv_context *ctx, product *out)
         out->block_pixels = min64(out->block_pixels, round_up(div_up(pixels, PIXEL_BLOCKS), tile));
 }
 
+static void choose_distance(const conv_problem *p, const conv_context *ctx, product *out)
+{
+    conv_sizes sizes = conv_problem_sizes(p);
+    size_t all = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)ctx->threads;
+    out->far_rows = all > ctx->l2 * threads;
+    out->far_panels = out->taps == 1 && (size_t)out->panel_floats * sizeof(float) > ctx->l2 / 2;
+    /* Twice, for a virtual machine's share of L3 is a guess. */
+    out->stream = out->k_blocks == 1 && out->n % VL == 0 && all > 2 * ctx->l3 * threads;
+}
+
 /* Small images go together until there are enough pixels to fill tiles and panels' reuse. */
 static int64_t images_together(const conv_problem *p, int64_t out_image)
 {
@@ -119,6 +131,7 @@ conv_status product_plan(const conv_problem *p, bool backward, const conv_contex
                                  : conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     out->images = images_together(p, out_image);
     choose_blocks(out->images * out_image, ctx, out);
+    choose_distance(p, ctx, out);
     out->full = p->mb / out->images;
     int64_t rest = p->mb % out->images, images[2] = {out->images, rest};
     bool every_tap = out->mode == PRODUCT_GATHER;
@@ -246,15 +259,57 @@ static void place_rows(const job *j, const block *b, const row_tile *tile, gemm_
     args->index = j->table->index + tile->index;
 }
 
+/* Columns of a panel, its last vector filled up; where its present block of k begins. */
+static int64_t panel_width(const product *p, int64_t panel)
+{
+    int64_t full = (int64_t)p->nv * VL;
+    return round_up(min64(full, p->n - panel * full), VL);
+}
+
+static const float *panel_at(const job *j, const block *b, int64_t panel)
+{
+    const product *p = j->p;
+    return j->packed + b->group * p->panel_floats + panel * p->nv * VL * p->taps * p->k +
+           b->k0 * panel_width(p, panel);
+}
+
+/* What a batch asks for meanwhile (gemm_rows_args.ahead). */
+typedef struct {
+    const float *from;
+    int64_t stride, rows;
+} request;
+
+/* The panel after this one: as many rows of k floats as it has columns, from the share's first tile on. */
+static request next_panel(const job *j, const block *b, int64_t row, int64_t panel)
+{
+    return (request){panel_at(j, b, panel + 1) + row * b->k, b->k, panel_width(j->p, panel + 1) - row};
+}
+
+/* The rows that come next: of tiles further on; of a copy, those of its next block of k or of pixels. */
+static request next_rows(const job *j, const block *b, const row_tile *tile, int64_t block_pixels)
+{
+    const product *p = j->p;
+    int64_t pixel = max64(0, j->table->index[tile->index + tile->taps / 2 * tile->m]), k0 = b->k0;
+    if (p->mode == PRODUCT_DIRECT)
+        pixel += TILES_AHEAD * tile->m;
+    else if (k0 + b->k < p->k)
+        k0 += b->k;
+    else
+        pixel += block_pixels, k0 = 0;
+    int64_t channels = p->groups * p->k;
+    return (request){j->in + pixel * channels + b->group * p->k + k0, channels, INT64_MAX};
+}
+
 /* `tiles` tiles alike and one panel. */
-static void run_batch(const job *j, const block *b, const row_tile *tile, int64_t tiles, int64_t panel)
+static void run_batch(const job *j, const block *b, const row_tile *tile, int64_t tiles, int64_t panel,
+                      const request *ahead)
 {
     const product *p = j->p;
     int64_t full = (int64_t)p->nv * VL, column = panel * full, n = min64(full, p->n - column);
     int64_t width = round_up(n, VL), all_k = p->taps * p->k;
     bool last = b->k0 + b->k == p->k || p->k_blocks == 1, gather = p->mode == PRODUCT_GATHER;
     gemm_rows_args args = {
-        .panel = j->packed + b->group * p->panel_floats + column * all_k + b->k0 * width,
+        .panel = panel_at(j, b, panel),
         .slice_stride = p->k * width,
         .slices = gather ? NULL : j->table->slices + tile->slices,
         .taps = gather ? 1 : tile->taps,
@@ -267,6 +322,10 @@ static void run_batch(const job *j, const block *b, const row_tile *tile, int64_
         .accumulate = b->k0 > 0,
         .bias = j->bias == NULL ? NULL : j->bias + b->group * p->n + column,
         .relu = last && j->relu,
+        .stream = p->stream,
+        .ahead = ahead->from,
+        .ahead_stride = ahead->stride,
+        .ahead_rows = ahead->rows,
     };
     place_rows(j, b, tile, &args);
     gemm_rows(tile->m, (int)(width / VL))(&args);
@@ -281,6 +340,9 @@ static void run_units(const job *j, int64_t group, tile_range tiles, int64_t beg
     tile_range read = tiles;
     if (begin / count == (end - 1) / count)
         read = (tile_range){tiles.begin + begin % count, tiles.begin + (end - 1) % count + 1};
+    int64_t first = j->table->tile[tiles.begin].first;
+    int64_t pixels =
+        (tiles.end == j->table->tiles ? j->table->pixels : j->table->tile[tiles.end].first) - first;
     block b = {.group = group};
     for (int64_t kb = 0; kb < p->k_blocks; kb++) {
         b.k0 = kb * p->k_block;
@@ -295,8 +357,14 @@ static void run_units(const job *j, int64_t group, tile_range tiles, int64_t beg
         }
         for (int64_t u = begin, batch; u < end; u += batch) {
             const row_tile *tile = &j->table->tile[tiles.begin + u % count];
+            int64_t panel = u / count;
+            request ahead = {0};
+            if (p->far_rows && panel == begin / count)
+                ahead = next_rows(j, &b, tile, pixels);
+            else if (p->far_panels && panel < (end - 1) / count)
+                ahead = next_panel(j, &b, tile->first - first, panel);
             batch = min64(tile->alike, min64(count - u % count, end - u));
-            run_batch(j, &b, tile, batch, u / count);
+            run_batch(j, &b, tile, batch, panel, &ahead);
         }
     }
 }
@@ -339,4 +407,5 @@ void product_run(const product *p, const float *in, const float *packed, const f
         }
         at += p->units[which];
     }
+    if (p->stream) vec_stream_end();
 }

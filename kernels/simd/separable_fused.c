@@ -50,7 +50,7 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
     const conv_problem *p = &f->head.problem;
     int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
     f->panels = fused_panels_of(p->oc);
-    f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, K_BLOCK + K_BLOCK / 2)), VL));
+    f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, 2 * K_BLOCK)), VL));
     tiling best = {1, 1};
     double least = INFINITY;
     for (tiling t = {.parts = 1}; t.parts <= f->panels.count; t.parts *= 2)
@@ -58,6 +58,11 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
             double cost = tiling_cost(f, t);
             if (cost < least) least = cost, best = t;
         }
+    conv_sizes sizes = conv_problem_sizes(p);
+    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)f->head.context.threads;
+    f->far_panels = (size_t)gemm_panels_floats(p->ic, p->oc) * sizeof(float) > f->head.context.l2 / 2;
+    f->far = bytes > f->head.context.l2 * threads;
+    f->stream = bytes > 2 * f->head.context.l3 * threads && p->oc % VL == 0 && f->block == p->ic;
     f->rows = best.rows;
     f->parts = best.parts;
     f->row_tiles = div_up(oh, best.rows);
@@ -87,6 +92,15 @@ static forward_task nth_task(const fused_plan *f, int64_t i)
     return t;
 }
 
+/* The first source row that the depthwise of the task after t is the first to read; any row if there is none.
+ */
+static const float *rows_ahead(const fused_plan *f, const conv_args *args, const forward_task *t)
+{
+    const conv_axis *h = &f->head.problem.axis[CONV_H], *w = &f->head.problem.axis[CONV_W];
+    int64_t row = t->row_end * h->stride - h->pad_before + conv_effective_kernel(h) - h->stride;
+    return args->src + (t->image * h->in + max64(0, row)) * w->in * f->head.problem.ic;
+}
+
 /* dst[pixels][OC] (+)= mid[pixels][k] * panels, rows [k0, k0 + k) of pointwise. */
 static void multiply(const fused_plan *f, const conv_args *args, const forward_task *t, const float *mid,
                      int64_t mid_pixel, int64_t k0, int64_t k)
@@ -107,7 +121,12 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
                             .n = n,
                             .accumulate = k0 > 0,
                             .bias = p->bias ? args->bias + column : NULL,
-                            .relu = p->post_op == CONV_POST_RELU && k0 + k == p->ic};
+                            .relu = p->post_op == CONV_POST_RELU && k0 + k == p->ic,
+                            .stream = f->stream};
+        if (f->far && j == t->panel_begin)
+            g.ahead = rows_ahead(f, args, t) + k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
+        else if (f->far_panels && j + 1 < t->panel_end)
+            g.ahead = g.panel + f->panels.width * p->ic, g.ahead_stride = k, g.ahead_rows = f->panels.width;
         gemm_rows_even(g, pixels, nv);
     }
 }
@@ -142,6 +161,7 @@ conv_status fused_forward(const fused_plan *f, const conv_args *args)
             forward_task t = nth_task(f, i);
             forward_one(f, args, &t, mid);
         }
+        if (f->stream) vec_stream_end();
     }
     return CONV_OK;
 }
