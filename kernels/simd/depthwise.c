@@ -20,7 +20,6 @@ enum {
     ENOUGH_UNITS = 64,       /* of backward_weights: keep any number of threads busy */
     LEAST_PIXELS = 196,      /* of a chunk */
     RING_CHANNELS = 128,     /* of a block whose rows are copied */
-    LINE = 16,               /* floats of a cache line */
     WIDE_ROWS = 8            /* output rows whose widened sources are in scratch at once */
 };
 
@@ -45,8 +44,7 @@ static size_t l3_of_all(const depthwise_plan *d)
     return d->head.context.l3 * (size_t)d->head.context.threads;
 }
 
-/* What lies in L3 is found quickly enough without being asked for, and is best written there. A vector narrower
- * than a cache line meets crowded sets (depthwise_ring.h) once more for the same line: then rows are copied. */
+/* What lies in L3 is found quickly enough without being asked for, and is best written there. */
 static void choose_walk(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
@@ -54,7 +52,7 @@ static void choose_walk(depthwise_plan *d)
     size_t src = (size_t)sizes.src * sizeof(float), dst = (size_t)sizes.dst * sizeof(float);
     int64_t units = p->mb * conv_out(&p->axis[CONV_H]) / 2, threads = d->head.context.threads;
     d->from_memory = src + dst > l3_of_all(d);
-    d->whole_rows = d->pairs && d->from_memory && ((int)VL == (int)LINE || !ring_wanted(d->channels));
+    d->whole_rows = d->pairs && d->from_memory && !pixels_crowd(d->channels);
     if (d->whole_rows && (units % threads == 0 || units >= 8 * threads)) d->block = d->channels;
     d->stream = d->whole_rows && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
 }

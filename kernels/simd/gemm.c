@@ -153,10 +153,15 @@ ALWAYS_INLINE void rows_kernel(const int m, const int nv, const gemm_rows_args *
 ALWAYS_INLINE void columns_sum(const int m, const int nv, const bool whole, vec_mask tail,
                                vec acc[TILE_ROWS][TILE_VECTORS], const gemm_columns_args *g)
 {
+    const float *ahead = g->ahead;
     for (int64_t i = 0; i < g->run_count; i++) {
         const float *a = g->a + g->runs[i].a * g->a_pixel, *b = g->b + g->runs[i].b * g->b_pixel;
         UNROLL4 for (int64_t k = g->runs[i].count; k > 0; k--, a += g->a_step, b += g->b_pixel)
         {
+            if (g->ahead_step != 0) {
+                prefetch(ahead, 16);
+                ahead += g->ahead_step;
+            }
             vec panel[TILE_VECTORS];
             UNROLL for (int v = 0; v < nv - 1; v++) panel[v] = vec_load(b + v * VL);
             panel[nv - 1] = whole ? vec_load(b + (nv - 1) * VL) : vec_load_mask(b + (nv - 1) * VL, tail);
@@ -175,6 +180,9 @@ ALWAYS_INLINE void columns_kernel(const int m, const int nv, const gemm_columns_
     vec_mask tail = vec_mask_first(g->n - (nv - 1) * VL);
     float *dst[TILE_ROWS];
     UNROLL for (int r = 0; r < m; r++) dst[r] = g->dst + r * g->ldc;
+    if (g->next != NULL) {
+        UNROLL for (int r = 0; r < m; r++) prefetch(g->next + r * g->ldc, nv * VL);
+    }
     if (g->accumulate) {
         load_tile(m, nv, acc, dst, tail);
     } else {

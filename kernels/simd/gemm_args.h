@@ -47,6 +47,10 @@ typedef struct {
     float *dst;     /* row r at dst + r*ldc, n floats */
     int64_t ldc, n; /* (nv-1)*VL < n <= nv*VL; of b, n columns are read */
     bool accumulate;
+    const float
+        *ahead; /* what is wanted next, to be brought to L2 meanwhile: at each pixel ahead_step floats of it */
+    int64_t ahead_step; /* 0: nothing */
+    const float *next;  /* where the next tile's dst will be, to be brought near meanwhile; NULL: nothing */
 } gemm_columns_args;
 
 typedef void gemm_rows_kernel(const gemm_rows_args *args);

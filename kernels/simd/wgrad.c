@@ -1,23 +1,26 @@
 /* Columns product of backward_weights.
  *
- * Loop order of a thread: chunk of pixels, channel group, block of pixels, panel of outputs, strip of inputs,
- * tap; the register tile [inputs][outputs] sums over the block's pixels, run by run (a run: the valid part of a
- * row). Wide channels are copied first: inputs into strips as wide as a tile (read once per tap from L1/L2),
- * outputs into panels (L2); in place their rows would lie far apart, in few cache sets and many pages. Units
- * (panel, strip, tap) are dealt out in equal contiguous shares; where weights are too small to feed many cores,
- * fixed chunks of pixels sum apart and meet in an ordered tree. A first layer's taps are put in line, one tap
- * of taps*inputs channels. */
+ * Loop order of a thread: chunk of pixels, channel group, block of pixels, strips of inputs together, panel of
+ * outputs, strip, tap; the register tile [inputs][outputs] sums over the block's pixels, run by run (a run: the
+ * valid part of a row). A block of few channels fits a part of L2 whole; of many, so many strips do, and one
+ * panel of outputs. What comes next is asked for while something else is summed. For narrow vectors wide pixels
+ * are copied closer together first. Units are dealt out in equal contiguous shares; where weights are too small
+ * to feed many cores, fixed chunks of pixels sum apart and meet in an ordered tree. A first layer's taps are
+ * put in line, one tap of taps*inputs channels. */
 #include "wgrad.h"
 
 #include "reduce.h"
 
 enum {
     SHORT_K = 8,       /* channels below which taps are put in line */
-    NARROW = 256,      /* channels up to which rows are read in place */
     ENOUGH_UNITS = 96, /* tiles that keep any number of threads busy */
     CHUNK_PIXELS = 256,
-    LEAST_PIXELS = 128,
-    MOST_PIXELS = 2048
+    LEAST_PIXELS =
+        256, /* of a block that fits whole: with fewer a tile's sums are read and written too often */
+    MOST_PIXELS = 2048,
+    PASSING_PIXELS = 1024, /* a panel of their outputs fits a quarter of L2 */
+    NARROW = 256,          /* channels up to which pixels lie close enough together for any vector */
+    LINE = 16,             /* floats of a cache line */
 };
 
 /* ---- blocks of pixels: whole images, or rows of one */
@@ -59,13 +62,19 @@ static void choose_blocks(const conv_problem *p, const conv_context *ctx, wgrad 
     int64_t out = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), reuse = min64(w->lower ? 1 : w->taps, 4);
     int64_t tiles = w->groups * w->panels * w->strips * (w->lower ? 1 : w->taps);
-    int64_t pixels = max64(LEAST_PIXELS, min64(MOST_PIXELS, l2 / 2 * reuse / w->height));
+    int64_t pixels = l2 * 3 / 8 * reuse / (p->ic + p->oc);
+    conv_sizes sizes = conv_problem_sizes(p);
+    w->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+    bool whole = pixels >= LEAST_PIXELS;
+    pixels = whole ? min64(MOST_PIXELS, pixels) : PASSING_PIXELS;
     w->chunks = max64(1, min64(div_up(ENOUGH_UNITS, tiles), p->mb * out / CHUNK_PIXELS));
     pixels = min64(pixels, div_up(p->mb * out, w->chunks));
     w->images = max64(1, pixels / out);
     w->row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, pixels));
     w->blocks = w->row_blocks > 1 ? p->mb * w->row_blocks : div_up(p->mb, w->images);
     w->chunks = min64(w->chunks, w->blocks);
+    pixels = w->row_blocks > 1 ? div_up(out, w->row_blocks) : w->images * out;
+    w->together = whole ? w->strips : min64(w->strips, max64(1, l2 * 3 / 8 / pixels / gemm_tile_rows(w->nv)));
 }
 
 static void size_scratch(const conv_problem *p, wgrad *w)
@@ -78,16 +87,12 @@ static void size_scratch(const conv_problem *p, wgrad *w)
         out_rows = max64(out_rows, b.images * (b.y1 - b.y0));
     }
     int64_t out_pixels = out_rows * conv_out(x);
-    if (w->lower)
-        w->a_floats = out_pixels * w->height;
-    else if (w->copy)
-        w->a_floats = in_rows * x->in * w->height;
-    if (w->copy) w->b_floats = out_pixels * w->nv * VL;
-    if (w->a_floats > 0) w->a_floats = round_up(w->a_floats, VL) + w->strips * VL;
+    if (w->lower || w->copy) w->a_floats = (w->lower ? out_pixels : in_rows * x->in) * w->a_pixel;
+    if (w->copy) w->b_floats = out_pixels * w->b_pixel;
     w->rows = out_rows;
     int64_t run_bytes = w->taps * (out_rows * (int64_t)sizeof(gemm_run) + (int64_t)sizeof(int64_t));
     w->run_floats = round_up(run_bytes / (int64_t)sizeof(float), VL);
-    w->thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats + round_up(w->height, VL));
+    w->thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats);
     w->partial_floats = w->chunks > 1 ? (size_t)(w->chunks * conv_problem_sizes(p).weights) : 0;
 }
 
@@ -99,12 +104,15 @@ void wgrad_plan(const conv_problem *p, const conv_context *ctx, wgrad *w)
                  .outputs = p->oc / p->groups,
                  .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel};
     w->lower = w->taps > 1 && w->inputs < SHORT_K;
-    w->copy = p->ic > NARROW || p->oc > NARROW;
+    w->copy = (int)VL < (int)LINE && (p->ic > NARROW || p->oc > NARROW);
     w->height = w->lower ? w->taps * w->inputs : w->inputs;
     w->nv = gemm_panel_vectors(w->outputs);
     w->panels = div_up(w->outputs, (int64_t)w->nv * VL);
     w->strips = div_up(w->height, gemm_tile_rows(w->nv));
     choose_blocks(p, ctx, w);
+    int64_t copied = round_up(min64(w->height, w->together * gemm_tile_rows(w->nv)), LINE) + LINE;
+    w->a_pixel = w->lower ? round_up(w->height, LINE) : w->copy ? copied : p->ic;
+    w->b_pixel = w->copy ? (int64_t)w->nv * VL : p->oc;
     w->units = w->groups * w->panels * w->strips * (w->lower ? 1 : w->taps);
     size_scratch(p, w);
 }
@@ -114,10 +122,10 @@ void wgrad_plan(const conv_problem *p, const conv_context *ctx, wgrad *w)
 typedef struct {
     const wgrad *w;
     const float *src, *diff_dst;
-    float *dst;          /* the chunk's sums, shaped as diff_weights */
-    float *a, *b, *line; /* scratch: strips, panel, one row of taps in line */
-    gemm_run *runs;      /* [taps][rows] */
-    int64_t *run_count;  /* [taps] */
+    float *dst;         /* the chunk's sums, shaped as diff_weights */
+    float *a, *b;       /* scratch: copies of src, or taps in line; of a panel of diff_dst */
+    gemm_run *runs;     /* [taps][rows] */
+    int64_t *run_count; /* [taps] */
 } job;
 
 /* Runs of one tap over the block, pixels counted from the block's first input and output pixel; adjacent ones
@@ -145,37 +153,15 @@ static int64_t list_runs(const wgrad *w, const pixel_block *b, int64_t tap, gemm
     return count;
 }
 
-/* Channels [c0, c0+m) of `pixels` pixels side by side. */
-static void copy_strip(const float *from, int64_t channels, int64_t pixels, int64_t m, float *to)
+/* `channels` of pixels `from` apart to pixels `to` apart. */
+static void copy_pixels(const float *src, int64_t from, int64_t pixels, int64_t channels, float *dst,
+                        int64_t to)
 {
-    int64_t whole = m / VL * VL;
-    vec_mask tail = vec_mask_first(m - whole);
-    for (int64_t i = 0; i < pixels; i++, from += channels, to += m) {
-        for (int64_t v = 0; v < whole; v += VL) vec_store(to + v, vec_load(from + v));
-        if (whole < m) vec_store_mask(to + whole, tail, vec_load_mask(from + whole, tail));
-    }
-}
-
-/* Where a strip lies in the copy. A pixel is stored as a whole vector, the next one over what is too much of
- * it, for masked stores are slow on some CPUs; behind its last pixel a strip has room for that. */
-static int64_t strip_at(int64_t strip, int64_t c0, int64_t pixels) { return c0 * pixels + strip * VL; }
-
-_Static_assert(TILE_ROWS <= VL, "a pixel of a strip is one vector");
-
-/* The strips of src that a share reads: pixel by pixel, for down a strip every pixel is another page, and all
- * of them one cache set where channels are a power of two. */
-static void copy_strips(const wgrad *w, const float *src, int64_t pixels, int64_t strip0, int64_t strip1,
-                        float *to)
-{
-    int64_t least = w->height / w->strips, taller = w->height % w->strips;
-    vec_mask lanes[2] = {vec_mask_first(least), vec_mask_first(least + 1)};
-    for (int64_t i = 0; i < pixels; i++, src += w->problem.ic) {
-        int64_t c0 = strip_begin(w, strip0);
-        for (int64_t s = strip0; s < strip1; s++) {
-            int64_t m = least + (s < taller);
-            vec_store(to + strip_at(s, c0, pixels) + i * m, vec_load_mask(src + c0, lanes[s < taller]));
-            c0 += m;
-        }
+    vec_mask tail = vec_mask_first((channels - 1) % VL + 1);
+    for (int64_t i = 0; i < pixels; i++, src += from, dst += to) {
+        int64_t c = 0;
+        for (; c + VL < channels; c += VL) vec_store(dst + c, vec_load(src + c));
+        vec_store_mask(dst + c, tail, vec_load_mask(src + c, tail));
     }
 }
 
@@ -198,63 +184,103 @@ static void lower(const job *j, const pixel_block *b, int64_t group)
 {
     const wgrad *w = j->w;
     const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
-    int64_t out_w = conv_out(x), pixels = b->images * (b->y1 - b->y0) * out_w, at = 0;
+    float *to = j->a;
     for (int64_t i = 0; i < b->images; i++) {
         const float *image = j->src + (b->image + i) * h->in * x->in * w->problem.ic + group * w->inputs;
         for (int64_t y = b->y0; y < b->y1; y++)
-            for (int64_t ox = 0; ox < out_w; ox++, at++) {
-                line_of(w, image, y, ox, j->line);
-                for (int64_t s = 0; s < w->strips; s++) {
-                    int64_t c0 = strip_begin(w, s), m = strip_begin(w, s + 1) - c0;
-                    copy_strip(j->line + c0, 0, 1, m, j->a + strip_at(s, c0, pixels) + at * m);
-                }
-            }
+            for (int64_t ox = 0; ox < conv_out(x); ox++, to += w->a_pixel) line_of(w, image, y, ox, to);
     }
 }
 
-/* Units [begin, end) of (panel, strip, tap) of one group over one block of pixels. */
+/* A unit of work, by its place in the order. */
+typedef struct {
+    int64_t first, count; /* strips together */
+    int64_t panel, strip, tap;
+} unit;
+
+static unit unit_at(const wgrad *w, int64_t index)
+{
+    int64_t taps = w->lower ? 1 : w->taps, first = index / (w->together * w->panels * taps) * w->together;
+    int64_t count = min64(w->together, w->strips - first), rest = index - first * w->panels * taps;
+    return (unit){first, count, rest / (count * taps), first + rest / taps % count, rest % taps};
+}
+
+/* What a block of pixels reads, counted from its first pixel. */
+typedef struct {
+    const float *src, *diff_dst;
+    int64_t in_pixels, out_pixels;
+} block_data;
+
+/* The next panel of outputs, where strips see several: a line of each pixel in one strip, the next line in the
+ * next. Else the block after this one, as many lines in each unit as there are pixels: src, then diff_dst. */
+static void ask(const wgrad *w, const block_data *b, const unit *u, int64_t unit, gemm_columns_args *args)
+{
+    int64_t width = (int64_t)w->nv * VL, line = (u->strip - u->first) * LINE, ic = w->problem.ic,
+            oc = w->problem.oc;
+    if (w->together < w->strips) {
+        if (u->tap > 0 || line >= width || u->panel + 1 == w->panels) return;
+        args->ahead = b->diff_dst + (u->panel + 1) * width + line;
+        args->ahead_step = oc;
+        return;
+    }
+    int64_t each = b->out_pixels * LINE, src = b->in_pixels * ic, diff = b->out_pixels * oc;
+    int64_t at = unit * each, diff_at = at - round_up(src, each);
+    if (diff_at >= diff) return;
+    args->ahead = at < src ? b->src + src + at : b->diff_dst + diff + diff_at;
+    args->ahead_step = LINE;
+}
+
+/* Units [begin, end) of one group over one block of pixels. */
 static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t begin, int64_t end,
                       bool accumulate)
 {
     const wgrad *w = j->w;
     const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
     int64_t ic = w->problem.ic, oc = w->problem.oc, full = (int64_t)w->nv * VL, taps = w->lower ? 1 : w->taps;
-    int64_t out_pixels = b->images * (b->y1 - b->y0) * conv_out(x);
-    int64_t in_pixels = w->lower ? out_pixels : b->images * (b->iy1 - b->iy0) * x->in;
-    const float *src = j->src + (b->image * h->in + b->iy0) * x->in * ic + group * w->inputs;
-    const float *diff_dst =
-        j->diff_dst + (b->image * conv_out(h) + b->y0) * conv_out(x) * oc + group * w->outputs;
-    bool whole = (end - 1) / (w->strips * taps) > begin / (w->strips * taps);
-    int64_t strip0 = whole ? 0 : begin / taps % w->strips,
-            strip1 = whole ? w->strips : (end - 1) / taps % w->strips + 1;
+    block_data d = {.src = j->src + (b->image * h->in + b->iy0) * x->in * ic + group * w->inputs,
+                    .diff_dst =
+                        j->diff_dst + (b->image * conv_out(h) + b->y0) * conv_out(x) * oc + group * w->outputs,
+                    .in_pixels = b->images * (b->iy1 - b->iy0) * x->in,
+                    .out_pixels = b->images * (b->y1 - b->y0) * conv_out(x)};
     if (w->lower) lower(j, b, group);
-    bool strips = w->lower || w->copy;
-    if (w->copy && !w->lower) copy_strips(w, src, in_pixels, strip0, strip1, j->a);
     for (int64_t t = 0; t < taps; t++) {
-        gemm_run all = {0, 0, out_pixels};
+        gemm_run all = {0, 0, d.out_pixels};
         if (w->lower) j->runs[0] = all;
         j->run_count[t] = w->lower ? 1 : list_runs(w, b, t, j->runs + t * w->rows);
     }
-    int64_t copied = -1;
-    for (int64_t u = begin; u < end; u++) {
-        int64_t tap = u % taps, strip = u / taps % w->strips, panel = u / taps / w->strips;
-        int64_t c0 = strip_begin(w, strip), m = strip_begin(w, strip + 1) - c0, column = panel * full;
-        int64_t n = min64(full, w->outputs - column), width = round_up(n, VL);
-        if (w->copy && panel != copied) copy_strip(diff_dst + column, oc, out_pixels, n, j->b);
-        copied = panel;
+    unit before = {.first = -1};
+    for (int64_t i = begin; i < end; i++) {
+        unit u = unit_at(w, i);
+        int64_t c0 = strip_begin(w, u.strip), m = strip_begin(w, u.strip + 1) - c0, column = u.panel * full;
+        int64_t n = min64(full, w->outputs - column), width = round_up(n, VL), copied0 = 0;
+        bool turned = u.first != before.first;
+        if (w->copy && !w->lower) {
+            copied0 = strip_begin(w, u.first);
+            if (turned)
+                copy_pixels(d.src + copied0, ic, d.in_pixels, strip_begin(w, u.first + u.count) - copied0, j->a,
+                            w->a_pixel);
+        }
+        if (w->copy && (turned || u.panel != before.panel))
+            copy_pixels(d.diff_dst + column, oc, d.out_pixels, n, j->b, w->b_pixel);
+        before = u;
         gemm_columns_args args = {
-            .runs = j->runs + tap * w->rows,
-            .run_count = j->run_count[tap],
-            .a = strips ? j->a + strip_at(strip, c0, in_pixels) : src + c0,
-            .a_pixel = strips ? m : ic,
-            .a_step = (strips ? m : ic) * (w->lower ? 1 : x->stride),
-            .b = w->copy ? j->b : diff_dst + column,
-            .b_pixel = w->copy ? n : oc,
-            .dst = j->dst + (tap * w->height + c0) * oc + group * w->outputs + column,
+            .runs = j->runs + u.tap * w->rows,
+            .run_count = j->run_count[u.tap],
+            .a = (w->a_floats > 0 ? j->a : d.src) + c0 - copied0,
+            .a_pixel = w->a_pixel,
+            .a_step = w->a_pixel * (w->lower ? 1 : x->stride),
+            .b = w->copy ? j->b : d.diff_dst + column,
+            .b_pixel = w->b_pixel,
+            .dst = j->dst + (u.tap * w->height + c0) * oc + group * w->outputs + column,
             .ldc = oc,
             .n = n,
             .accumulate = accumulate,
         };
+        if (w->far) ask(w, &d, &u, i - begin, &args);
+        if (u.tap + 1 < taps)
+            args.next = args.dst + w->height * oc;
+        else if (u.strip + 1 < u.first + u.count)
+            args.next = args.dst + (m - u.tap * w->height) * oc;
         gemm_columns((int)m, (int)(width / VL))(&args);
     }
 }
@@ -267,7 +293,6 @@ void wgrad_run(const wgrad *w, const float *src, const float *diff_dst, float *d
     job j = {.w = w, .src = src, .diff_dst = diff_dst, .a = scratch, .b = scratch + w->a_floats};
     j.runs = (gemm_run *)(j.b + w->b_floats);
     j.run_count = (int64_t *)(j.runs + w->taps * w->rows);
-    j.line = (float *)j.runs + w->run_floats;
     for (int64_t chunk = begin / w->units; chunk * w->units < end; chunk++) {
         int64_t first, last;
         share(w->blocks, chunk, w->chunks, &first, &last);

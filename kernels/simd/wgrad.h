@@ -11,10 +11,13 @@ typedef struct {
     int64_t groups, inputs, outputs; /* channels per group */
     int64_t taps;
     bool lower;     /* taps put in line: one row of taps*inputs values per output pixel */
-    bool copy;      /* both operands are copied into panels first */
+    bool copy;      /* operands are copied closer together first */
+    bool far;       /* src and diff_dst do not fit L2: what comes next is asked for ahead of time */
     int64_t height; /* rows of the product: inputs, or taps*inputs when lowered */
+    int64_t a_pixel, b_pixel; /* floats from one pixel to the next, of src and diff_dst or of their copies */
     int nv;
     int64_t panels, strips; /* tiles along outputs, along height */
+    int64_t together;       /* strips whose inputs stay in L2 while the panels pass */
     int64_t images, row_blocks,
         rows;               /* a block of pixels: whole images, or a share of one image's rows; its rows */
     int64_t blocks, chunks; /* blocks of pixels in all; fixed chunks of them with sums of their own */
