@@ -12,11 +12,12 @@
 #include "reduce.h"
 
 enum {
-    SHORT_K = 8,       /* channels below which taps are put in line */
-    ENOUGH_UNITS = 96, /* tiles that keep any number of threads busy */
-    CHUNK_PIXELS = 256,
-    LEAST_PIXELS =
-        256, /* of a block that fits whole: with fewer a tile's sums are read and written too often */
+    SHORT_K = 8,            /* channels below which taps are put in line */
+    ENOUGH_UNITS = 96,      /* tiles that keep any number of threads busy */
+    FEW_UNITS = 8,          /* tiles that hardly keep two */
+    CHUNK_PIXELS = 2048,    /* of a chunk, or joining the sums costs too much; */
+    FEW_CHUNK_PIXELS = 196, /* where tiles are few, leaving threads idle costs more */
+    LEAST_PIXELS = 256,     /* of a block that fits whole: below it sums are read and written too often */
     MOST_PIXELS = 2048,
     PASSING_PIXELS = 1024, /* a panel of their outputs fits a quarter of L2 */
     NARROW = 256,          /* channels up to which pixels lie close enough together for any vector */
@@ -67,7 +68,8 @@ static void choose_blocks(const conv_problem *p, const conv_context *ctx, wgrad 
     w->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
     bool whole = pixels >= LEAST_PIXELS;
     pixels = whole ? min64(MOST_PIXELS, pixels) : PASSING_PIXELS;
-    w->chunks = max64(1, min64(div_up(ENOUGH_UNITS, tiles), p->mb * out / CHUNK_PIXELS));
+    w->chunks = max64(1, min64(div_up(ENOUGH_UNITS, tiles),
+                               p->mb * out / (tiles < FEW_UNITS ? FEW_CHUNK_PIXELS : CHUNK_PIXELS)));
     pixels = min64(pixels, div_up(p->mb * out, w->chunks));
     w->images = max64(1, pixels / out);
     w->row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, pixels));
