@@ -11,7 +11,10 @@ bool block_plan_build(const conv_problem *p, bool backward, block_plan *plan)
                          .in_width = axis_inputs(w, backward),
                          .out_width = axis_outputs(w, backward),
                          .taps_w = w->kernel};
-    return axis_segments_build(w, backward, &plan->w);
+    if (!axis_segments_build(w, backward, &plan->w)) return false;
+    plan->pairs = plan->h.kernel == 3 && plan->h.stride == 1 && plan->h.dilation == 1 &&
+                  depthwise_pair_fits(&plan->w, VL);
+    return true;
 }
 
 void block_plan_free(block_plan *plan) { axis_segments_free(&plan->w); }
@@ -31,6 +34,23 @@ static int64_t rows_met(const block_plan *plan, const block_tensors *t, int64_t 
     return rows;
 }
 
+/* Rows y and y+1. */
+static void convolve_pair(const block_plan *plan, const block_tensors *t, const float *weights, int64_t tap, int64_t y)
+{
+    int64_t rows = axis_inputs(&plan->h, plan->backward), out_row = plan->out_width * t->out_pixel;
+    int64_t first = plan->backward ? y + plan->h.pad_before - 2 : y - plan->h.pad_before;
+    depthwise_pair pair = {.src_pixel = t->in_pixel,
+                           .w_tap = tap,
+                           .dst_pixel = t->out_pixel,
+                           .channels = t->channels};
+    for (int64_t i = 0; i < 4; i++)
+        if (first + i >= 0 && first + i < rows)
+            pair.src[i] = t->in + (first + i) * plan->in_width * t->in_pixel;
+    for (int64_t k = 0; k < 3; k++) pair.weights[k] = weights + (plan->backward ? 2 - k : k) * 3 * tap;
+    for (int64_t i = 0; i < 2; i++) pair.dst[i] = t->out + (y + i - t->row_begin) * out_row;
+    depthwise_pair_run(&plan->w, &pair);
+}
+
 void block_convolve(const block_plan *plan, const block_tensors *t, const float *weights, int64_t tap)
 {
     const float *in[BLOCK_KERNEL_ROWS], *kernel[BLOCK_KERNEL_ROWS];
@@ -41,7 +61,12 @@ void block_convolve(const block_plan *plan, const block_tensors *t, const float 
                          .w_tap = tap,
                          .dst_pixel = t->out_pixel,
                          .channels = t->channels};
+    bool pairs = plan->pairs && t->channels >= VL;
     for (int64_t y = t->row_begin; y < t->row_end; y++) {
+        if (pairs && y + 1 < t->row_end) {
+            convolve_pair(plan, t, weights, tap, y++);
+            continue;
+        }
         row.rows = rows_met(plan, t, y, in, kernel_row);
         for (int64_t i = 0; i < row.rows; i++) kernel[i] = weights + kernel_row[i] * plan->taps_w * tap;
         row.dst = t->out + (y - t->row_begin) * plan->out_width * t->out_pixel;

@@ -13,6 +13,7 @@ typedef struct {
     conv_axis h;
     bool backward;
     int64_t in_width, out_width, taps_w;
+    bool pairs; /* block_convolve takes two rows at once (depthwise_pair) */
     axis_segments w;
 } block_plan;
 
