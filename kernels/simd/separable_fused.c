@@ -40,6 +40,7 @@ static double tiling_cost(const fused_plan *f, tiling t)
     double weight_bytes = 4 * c * vectors * VL;
     double streaming = weight_bytes > (double)f->head.context.l2 / 2 ? weight_bytes / 8 : weight_bytes / 64;
     double buffer_bytes = 4 * (double)(pixels * (f->block + FUSED_ROW_GAP));
+    if (f->far) buffer_bytes += 4 * (double)(pixels * f->block); /* the next task's source */
     double spill = buffer_bytes > (double)f->head.context.l2 / 2 ? buffer_bytes * panels / 16 : 0;
     int64_t tasks = p->mb * row_tiles * t.parts;
     return (double)div_up(tasks, f->head.context.threads) * (gemm + depthwise + streaming + spill + 500);
@@ -51,6 +52,11 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
     int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
     f->panels = fused_panels_of(p->oc);
     f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, 2 * K_BLOCK)), VL));
+    conv_sizes sizes = conv_problem_sizes(p);
+    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)f->head.context.threads;
+    f->far_panels = (size_t)gemm_panels_floats(p->ic, p->oc) * sizeof(float) > f->head.context.l2 / 2;
+    f->far = bytes > f->head.context.l2 * threads;
+    f->stream = bytes > 2 * f->head.context.l3 * threads && p->oc % VL == 0 && f->block == p->ic;
     tiling best = {1, 1};
     double least = INFINITY;
     for (tiling t = {.parts = 1}; t.parts <= f->panels.count; t.parts *= 2)
@@ -58,11 +64,6 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
             double cost = tiling_cost(f, t);
             if (cost < least) least = cost, best = t;
         }
-    conv_sizes sizes = conv_problem_sizes(p);
-    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)f->head.context.threads;
-    f->far_panels = (size_t)gemm_panels_floats(p->ic, p->oc) * sizeof(float) > f->head.context.l2 / 2;
-    f->far = bytes > f->head.context.l2 * threads;
-    f->stream = bytes > 2 * f->head.context.l3 * threads && p->oc % VL == 0 && f->block == p->ic;
     f->rows = best.rows;
     f->parts = best.parts;
     f->row_tiles = div_up(oh, best.rows);
