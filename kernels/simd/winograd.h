@@ -25,6 +25,7 @@ typedef struct {
     int64_t in_h, in_w, out_h, out_w;
     int64_t pad_h, pad_w; /* zeros before; may be negative */
     int64_t tiles_w, tiles_image, tiles;
+    bool far; /* in and out do not fit L3: the pixels of the next tile are asked for */
 } winograd_grid;
 
 /* Where a transformed tile's numbers are: (xi, channel c) at at[xi*xi_stride + c/width*block + c%width], xi
@@ -34,9 +35,9 @@ typedef struct {
     int64_t xi_stride, width, block;
 } winograd_place;
 
-/* Sets m, alpha and the counts of a grid whose sizes are set: F(4x4) where that multiplies less and every side
- * of `in` and `out` has `least` pixels, else F(2x2). */
-void ISA_NAME(winograd_cut)(winograd_grid *g, int64_t least, int64_t mb);
+/* Sets the rest of a grid whose sizes are set: F(4x4) where that multiplies less and every side of `in` and
+ * `out` has `least` pixels, else F(2x2). */
+void ISA_NAME(winograd_cut)(winograd_grid *g, int64_t least, const conv_problem *p, const conv_context *ctx);
 
 /* B' d B of channels [first, last) of one tile; in [mb][in_h][in_w][channels]. `first` goes to to->at; lanes
  * after the last become 0. */
@@ -46,9 +47,9 @@ void ISA_NAME(winograd_input)(const winograd_grid *g, int64_t tile, const float 
 void ISA_NAME(winograd_diff)(const winograd_grid *g, int64_t tile, const float *out, int64_t channels,
                              int64_t first, int64_t last, const winograd_place *to);
 /* A' m A of one tile, bias (or NULL) added, ReLU applied, into out [mb][out_h][out_w][channels]. from: one
- * block. */
+ * block. stream: past the caches; channels must be a multiple of VL. */
 void ISA_NAME(winograd_output)(const winograd_grid *g, int64_t tile, const winograd_place *from,
-                               const float *bias, bool relu, float *out, int64_t channels);
+                               const float *bias, bool relu, bool stream, float *out, int64_t channels);
 /* G' u G: (xi, column c) of u at u[xi*xi_stride + c]; tap t of the result at weights[t*tap_stride + c],
  * c < columns. */
 void ISA_NAME(winograd_gradient)(int alpha, const float *u, int64_t xi_stride, int64_t columns, bool accumulate,
@@ -62,6 +63,7 @@ typedef struct {
     int64_t ic, oc;
     int64_t k, n;          /* channels in, out */
     bool alone;            /* each thread has groups of its own */
+    bool stream;           /* out goes past the caches */
     int64_t group;         /* tiles at a time */
     int64_t width, panels; /* columns of a panel; panels */
     int64_t v_row, m_row;  /* floats from tile to tile of V, M */

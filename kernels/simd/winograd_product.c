@@ -47,7 +47,7 @@ void winograd_product_plan(const conv_problem *p, bool backward, const conv_cont
                                      .out_w = backward ? src_w : dst_w,
                                      .pad_h = backward ? 2 - h->pad_before : h->pad_before,
                                      .pad_w = backward ? 2 - x->pad_before : x->pad_before}};
-    winograd_cut(&w->grid, LEAST_INSIDE, p->mb);
+    winograd_cut(&w->grid, LEAST_INSIDE, p, ctx);
     w->width = (int64_t)gemm_panel_vectors(w->n) * VL;
     w->panels = div_up(w->n, w->width);
     w->v_row = round_up(w->k, VL) + WINOGRAD_GAP;
@@ -56,6 +56,7 @@ void winograd_product_plan(const conv_problem *p, bool backward, const conv_cont
     int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha;
     w->packed_floats = (size_t)(xis * gemm_panels_floats(w->k, w->n));
     choose_groups(w, ctx);
+    w->stream = w->grid.far && w->n % VL == 0;
     int64_t teams = w->alone ? ctx->threads : 1;
     w->v_floats = (size_t)(xis * w->group * w->v_row);
     w->thread_floats = w->v_floats + (size_t)(xis * w->group * w->m_row);
@@ -141,10 +142,11 @@ static void run_tiles(const winograd_product *w, const float *in, const float *p
         winograd_wait(threads);
         for (int64_t t = first; t < last; t++) {
             winograd_place place = {.at = m + t * w->m_row, .xi_stride = w->group * w->m_row};
-            winograd_output(g, group + t, &place, bias, relu, out, w->n);
+            winograd_output(g, group + t, &place, bias, relu, w->stream, out, w->n);
         }
         /* No wait here: the next group's products, which overwrite M, wait for everybody's transforms. */
     }
+    if (w->stream) vec_stream_end();
 }
 
 void winograd_product_run(const winograd_product *w, const float *in, const float *packed, const float *bias,

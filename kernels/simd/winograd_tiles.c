@@ -6,8 +6,9 @@
 
 enum { MOST_ALPHA = WINOGRAD_MOST_ALPHA, MOST_PIXELS = MOST_ALPHA * MOST_ALPHA };
 
-void winograd_cut(winograd_grid *g, int64_t least, int64_t mb)
+void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const conv_context *ctx)
 {
+    conv_sizes sizes = conv_problem_sizes(p);
     int64_t tiles_4 = div_up(g->out_h, 4) * div_up(g->out_w, 4),
             tiles_2 = div_up(g->out_h, 2) * div_up(g->out_w, 2);
     bool inside = min64(min64(g->in_h, g->in_w), min64(g->out_h, g->out_w)) >= least;
@@ -15,7 +16,8 @@ void winograd_cut(winograd_grid *g, int64_t least, int64_t mb)
     g->alpha = g->m + 2;
     g->tiles_w = div_up(g->out_w, g->m);
     g->tiles_image = g->tiles_w * div_up(g->out_h, g->m);
-    g->tiles = g->tiles_image * mb;
+    g->tiles = g->tiles_image * p->mb;
+    g->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l3 * (size_t)ctx->threads;
 }
 
 /* Upper left pixel of a tile in `out`. */
@@ -35,6 +37,7 @@ static const float zeros[VL];
 typedef struct {
     const float *at[MOST_PIXELS];
     int64_t inside[MOST_PIXELS]; /* all ones; 0: padding, zeros */
+    int64_t ahead; /* floats from a pixel to the one in its place in the next tile; 0: not asked for */
 } window;
 
 /* size x size pixels from (y, x) on of an image [height][width][channels]. */
@@ -68,6 +71,9 @@ ALWAYS_INLINE void transform_window(const int alpha, const int size, const windo
             vec_mask lanes = vec_mask_first(min64(VL, last - c));
             vec half[MOST_PIXELS], d[MOST_ALPHA];
             for (int x = 0; x < size; x++) {
+                const bool ask =
+                    w->ahead > 0 && x >= size - (alpha - 2); /* the others it shares with this one */
+                UNROLL for (int y = 0; ask && y < size; y++) prefetch(w->at[y * size + x] + c + w->ahead, VL);
                 UNROLL for (int y = 0; y < size; y++)
                 {
                     const int i = y * size + x;
@@ -92,6 +98,7 @@ void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64
     window w;
     look(&w, g->alpha, in + o.image * g->in_h * g->in_w * channels, g->in_h, g->in_w, channels, o.y - g->pad_h,
          o.x - g->pad_w);
+    w.ahead = g->far ? g->m * channels : 0;
     if (g->alpha == 6)
         transform_window(6, 6, &w, first, last, to);
     else
@@ -104,6 +111,7 @@ void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64
     origin o = origin_of(g, tile);
     window w;
     look(&w, g->m, out + o.image * g->out_h * g->out_w * channels, g->out_h, g->out_w, channels, o.y, o.x);
+    w.ahead = g->far ? g->m * channels : 0;
     if (g->alpha == 6)
         transform_window(6, 4, &w, first, last, to);
     else
@@ -111,8 +119,8 @@ void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64
 }
 
 ALWAYS_INLINE void output_tile(const int alpha, const winograd_grid *g, int64_t tile,
-                               const winograd_place *from, const float *bias, bool relu, float *out,
-                               int64_t channels)
+                               const winograd_place *from, const float *bias, bool relu, bool stream,
+                               float *out, int64_t channels)
 {
     const int m = alpha - 2;
     const int64_t stride = from->xi_stride, line = g->out_w * channels;
@@ -137,19 +145,23 @@ ALWAYS_INLINE void output_tile(const int alpha, const winograd_grid *g, int64_t 
             {
                 vec v = vec_add(d[x], offset);
                 if (relu) v = vec_max(v, vec_zero());
-                if (x < columns) vec_store_mask(pixel, lanes, v);
+                if (x >= columns) continue;
+                if (stream)
+                    vec_stream(pixel, v);
+                else
+                    vec_store_mask(pixel, lanes, v);
             }
         }
     }
 }
 
 void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from, const float *bias,
-                     bool relu, float *out, int64_t channels)
+                     bool relu, bool stream, float *out, int64_t channels)
 {
     if (g->alpha == 6)
-        output_tile(6, g, tile, from, bias, relu, out, channels);
+        output_tile(6, g, tile, from, bias, relu, stream, out, channels);
     else
-        output_tile(4, g, tile, from, bias, relu, out, channels);
+        output_tile(4, g, tile, from, bias, relu, stream, out, channels);
 }
 
 ALWAYS_INLINE void gradient_columns(const int alpha, const float *u, int64_t xi_stride, int64_t columns,

@@ -84,7 +84,7 @@ void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winogra
                                    .pad_h = h->pad_before,
                                    .pad_w = x->pad_before}};
     winograd_grid *g = &w->grid;
-    winograd_cut(g, LEAST_INSIDE, p->mb);
+    winograd_cut(g, LEAST_INSIDE, p, ctx);
     w->width = (int64_t)w->nv * VL;
     w->panels = div_up(p->oc, w->width);
     w->strips = div_up(p->ic, STRIP);
