@@ -61,8 +61,8 @@ ALWAYS_INLINE void transform_axis(const int alpha, const int size, vec *d)
         alpha == 6 ? winograd_diff_6(d, 1) : winograd_diff_4(d, 1);
 }
 
-ALWAYS_INLINE void transform_window(const int alpha, const int size, const window *w, int64_t first,
-                                    int64_t last, const winograd_place *to)
+ALWAYS_INLINE void transform_window(const int alpha, const int size, const bool far, const window *w,
+                                    int64_t first, int64_t last, const winograd_place *to)
 {
     const int64_t stride = to->xi_stride, width = to->width;
     float *block = to->at;
@@ -71,8 +71,7 @@ ALWAYS_INLINE void transform_window(const int alpha, const int size, const windo
             vec_mask lanes = vec_mask_first(min64(VL, last - c));
             vec half[MOST_PIXELS], d[MOST_ALPHA];
             for (int x = 0; x < size; x++) {
-                const bool ask =
-                    w->ahead > 0 && x >= size - (alpha - 2); /* the others it shares with this one */
+                const bool ask = far && x >= size - (alpha - 2); /* the others it shares with this one */
                 UNROLL for (int y = 0; ask && y < size; y++) prefetch(w->at[y * size + x] + c + w->ahead, VL);
                 UNROLL for (int y = 0; y < size; y++)
                 {
@@ -91,6 +90,15 @@ ALWAYS_INLINE void transform_window(const int alpha, const int size, const windo
         }
 }
 
+ALWAYS_INLINE void transform(const int alpha, const int size, const window *w, int64_t first, int64_t last,
+                             const winograd_place *to)
+{
+    if (w->ahead > 0)
+        transform_window(alpha, size, true, w, first, last, to);
+    else
+        transform_window(alpha, size, false, w, first, last, to);
+}
+
 void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64_t channels, int64_t first,
                     int64_t last, const winograd_place *to)
 {
@@ -100,9 +108,9 @@ void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64
          o.x - g->pad_w);
     w.ahead = g->far ? g->m * channels : 0;
     if (g->alpha == 6)
-        transform_window(6, 6, &w, first, last, to);
+        transform(6, 6, &w, first, last, to);
     else
-        transform_window(4, 4, &w, first, last, to);
+        transform(4, 4, &w, first, last, to);
 }
 
 void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64_t channels, int64_t first,
@@ -113,9 +121,9 @@ void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64
     look(&w, g->m, out + o.image * g->out_h * g->out_w * channels, g->out_h, g->out_w, channels, o.y, o.x);
     w.ahead = g->far ? g->m * channels : 0;
     if (g->alpha == 6)
-        transform_window(6, 4, &w, first, last, to);
+        transform(6, 4, &w, first, last, to);
     else
-        transform_window(4, 2, &w, first, last, to);
+        transform(4, 2, &w, first, last, to);
 }
 
 ALWAYS_INLINE void output_tile(const int alpha, const winograd_grid *g, int64_t tile,
