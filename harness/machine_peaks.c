@@ -124,17 +124,27 @@ static double bandwidth(const peak_kernels *k, memory_level level, int threads)
     return triad_bandwidth(k, threads, floats, 1 + (int64_t)(TRY_SECONDS / per_repeat), TRIES);
 }
 
-static machine_ceilings measure_now(int threads)
+/* Returns the widest kernels measured. */
+static const peak_kernels *measure_fma(machine_ceilings *c)
 {
-    machine_ceilings c = {.threads = threads};
     const peak_kernels *widest = NULL;
     for (int isa = 0; isa < CPU_ISA_COUNT && isa <= (int)machine_get()->isa_allowed; isa++)
         if (kernels[isa] != NULL) {
             widest = kernels[isa];
-            c.fma_gflops[isa] = fma_peak(widest, threads);
+            c->fma_gflops[isa] = fmax(c->fma_gflops[isa], fma_peak(widest, c->threads));
         }
+    return widest;
+}
+
+/* The peak before and after the rest, a second or more apart: a neighbour that takes a core for a moment would
+ * halve it for everything measured against it. */
+static machine_ceilings measure_now(int threads)
+{
+    machine_ceilings c = {.threads = threads};
+    const peak_kernels *widest = measure_fma(&c);
     for (int level = 0; level < LEVEL_COUNT && widest != NULL; level++)
         c.bandwidth_gbps[level] = bandwidth(widest, (memory_level)level, threads);
+    measure_fma(&c);
     return c;
 }
 
