@@ -19,7 +19,7 @@
 #include "net_internal.h"
 
 enum { MAX_CANDIDATES = 32, LEAST_CALLS = 5, MOST_CALLS = 50 };
-static const double ENOUGH_SECONDS = 0.05, ORACLE_FLOPS = 2e6;
+static const double ENOUGH_SECONDS = 0.05, TOO_SLOW = 0.5, ORACLE_FLOPS = 2e6;
 
 typedef struct {
     const conv_impl *impl;
@@ -69,32 +69,50 @@ static bool correct(const trial *t, const conv_impl *impl)
     return true;
 }
 
-/* Seconds of the fastest of several calls, packing included, or DBL_MAX. */
-static double time_pass(const trial *t, const conv_impl *impl, conv_pass pass, bool keep, bool no_diff_src,
-                        bool *workspace)
+/* One pass of one candidate, ready to be called. */
+typedef struct {
+    conv_job job;
+    conv_args args;
+    bool runs;
+    double *seconds; /* of its fastest call, packing included; DBL_MAX: cannot */
+} runner;
+
+static void runner_start(runner *r, const trial *t, const conv_impl *impl, conv_pass pass, bool keep,
+                         bool no_diff_src, double *seconds)
 {
     conv_context context = machine_context(t->threads);
     context.keep_workspace = keep;
-    conv_args args = conv_tensors_args(pass == CONV_FORWARD ? &t->forward : &t->backward);
-    if (no_diff_src) args.diff_src = NULL;
-    conv_job job = {0};
-    double best = DBL_MAX, spent = 0;
-    if (job_start(&job, impl, &t->problem, pass, &context, &args, NULL) == CONV_OK &&
-        job_prepare(&job, &args, NULL) == CONV_OK) {
-        if (workspace != NULL) *workspace = job.plan->workspace_bytes > 0;
-        for (int i = 0; i < MOST_CALLS && (i < LEAST_CALLS || spent < ENOUGH_SECONDS); i++) {
-            double start = machine_now();
-            conv_status status =
-                job.packed == NULL ? CONV_OK : conv_pack(job.plan, args.weights, args.pointwise, job.packed);
-            if (status != CONV_OK || job_run(&job, args, NULL) != CONV_OK) break;
-            double seconds = machine_now() - start;
-            spent += seconds;
-            if (seconds < best) best = seconds;
-            if (seconds > 0.5) break; /* something very slow need not be seen again */
-        }
-    }
-    job_finish(&job);
-    return best;
+    *r = (runner){.args = conv_tensors_args(pass == CONV_FORWARD ? &t->forward : &t->backward),
+                  .seconds = seconds};
+    *seconds = DBL_MAX;
+    if (no_diff_src) r->args.diff_src = NULL;
+    r->runs = job_start(&r->job, impl, &t->problem, pass, &context, &r->args, NULL) == CONV_OK &&
+              job_prepare(&r->job, &r->args, NULL) == CONV_OK;
+}
+
+/* One call; how long it took. */
+static double runner_call(runner *r)
+{
+    double start = machine_now();
+    conv_status status = r->job.packed == NULL
+                             ? CONV_OK
+                             : conv_pack(r->job.plan, r->args.weights, r->args.pointwise, r->job.packed);
+    r->runs = status == CONV_OK && job_run(&r->job, r->args, NULL) == CONV_OK;
+    double took = machine_now() - start;
+    if (r->runs && took < *r->seconds) *r->seconds = took;
+    if (took > TOO_SLOW) r->runs = false;
+    return took;
+}
+
+/* By turns: a disturbance then meets all alike, and each finds the caches as another has left them, which is
+ * how a training step leaves them. */
+static void race(runner *r, int count)
+{
+    double spent = 0;
+    for (int i = 0; i < MOST_CALLS && (i < LEAST_CALLS || spent < count * ENOUGH_SECONDS); i++)
+        for (int k = 0; k < count; k++)
+            if (r[k].runs) spent += runner_call(&r[k]);
+    for (int k = 0; k < count; k++) job_finish(&r[k].job);
 }
 
 /* The present implementations of the variant that may stand behind "best". */
@@ -141,18 +159,29 @@ static bool pick_training(op *o, const candidate *list, int count, double infer)
 static conv_status time_all(net *n, op *o, conv_error *err)
 {
     candidate list[MAX_CANDIDATES];
-    int count = list_candidates(o->problem.variant, list), kept = 0;
+    runner *runners = calloc((size_t)3 * MAX_CANDIDATES, sizeof *runners);
+    int count = list_candidates(o->problem.variant, list), kept = 0, running = 0;
     trial t;
-    conv_status status = trial_start(&t, n, o, err);
-    if (status != CONV_OK) return status;
-    for (int i = 0; i < count; i++) {
-        candidate c = list[i];
-        if (!correct(&t, c.impl)) continue;
-        c.backward = time_pass(&t, c.impl, CONV_BACKWARD, false, !o->diff_wanted, &c.workspace);
-        c.forward = time_pass(&t, c.impl, CONV_FORWARD, false, false, NULL);
-        c.forward_kept = c.workspace ? time_pass(&t, c.impl, CONV_FORWARD, true, false, NULL) : c.forward;
-        list[kept++] = c;
+    conv_status status = runners == NULL ? conv_fail(err, CONV_NO_MEMORY, "no memory to time implementations")
+                                         : trial_start(&t, n, o, err);
+    if (status != CONV_OK) {
+        free(runners);
+        return status;
     }
+    for (int i = 0; i < count; i++) {
+        if (!correct(&t, list[i].impl)) continue;
+        candidate *c = &list[kept++];
+        *c = list[i];
+        runner *backward = &runners[running++];
+        runner_start(backward, &t, c->impl, CONV_BACKWARD, false, !o->diff_wanted, &c->backward);
+        c->workspace = backward->runs && backward->job.plan->workspace_bytes > 0;
+        runner_start(&runners[running++], &t, c->impl, CONV_FORWARD, false, false, &c->forward);
+        c->forward_kept = DBL_MAX;
+        if (c->workspace)
+            runner_start(&runners[running++], &t, c->impl, CONV_FORWARD, true, false, &c->forward_kept);
+    }
+    race(runners, running);
+    free(runners);
     trial_stop(&t);
     if (pick_training(o, list, kept, pick_inference(o, list, kept))) return CONV_OK;
     return conv_fail(err, CONV_REFUSED, "layer %s: no implementation does it", n->model->layers[o->layer].name);
