@@ -130,6 +130,16 @@ static void killed_and_resumed(void **state)
     expect(0, NULL, "test ! -e killed/separable/run-1/checkpoint.npz.tmp || true");
 }
 
+/* What a checkpoint counts as done must be on disk before it: where the best weights cannot be written, none.
+ */
+static void checkpoint_comes_last(void **state)
+{
+    (void)state;
+    expect(0, NULL, "mkdir -p last/separable/run-1/best.npz");
+    expect(2, "best.npz", "$T %s --model separable --epochs 1 --out last", QUICK);
+    expect(0, NULL, "test ! -e last/separable/run-1/checkpoint.npz");
+}
+
 /* From opening the data to the first step; and what the report needs to compare with the peak. */
 static void records_the_start(void **state)
 {
@@ -271,11 +281,17 @@ static void full_disk(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(killed_and_resumed),
-        cmocka_unit_test(records_the_start),     cmocka_unit_test(interrupted_says_how_to_go_on),
-        cmocka_unit_test(weights_in_and_out),    cmocka_unit_test(bad_data),
-        cmocka_unit_test(bad_options),           cmocka_unit_test(bad_checkpoints),
-        cmocka_unit_test(divergence_stops),      cmocka_unit_test(full_disk),
+        cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(killed_and_resumed),
+        cmocka_unit_test(checkpoint_comes_last),
+        cmocka_unit_test(records_the_start),
+        cmocka_unit_test(interrupted_says_how_to_go_on),
+        cmocka_unit_test(weights_in_and_out),
+        cmocka_unit_test(bad_data),
+        cmocka_unit_test(bad_options),
+        cmocka_unit_test(bad_checkpoints),
+        cmocka_unit_test(divergence_stops),
+        cmocka_unit_test(full_disk),
     };
     return cmocka_run_group_tests_name("train_run", tests, set_up, tear_down);
 }

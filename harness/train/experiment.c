@@ -127,12 +127,14 @@ static bool on_epoch(void *ctx, const fit_epoch *row, bool best, int64_t steps)
     experiment *e = ctx;
     char path[4352];
     if (!e->o->quiet) epoch_line_end(&e->line, row, steps);
-    conv_status status =
-        checkpoint_save(e->checkpoint, e->now->m, &e->data, &e->fit, &e->state, e->n, &e->problem);
+    conv_status status = CONV_OK;
     snprintf(path, sizeof path, "%s/best.npz", e->dir);
-    if (status == CONV_OK && best) status = weights_save(path, e->now->m, net_weights(e->n), &e->problem);
+    if (best) status = weights_save(path, e->now->m, net_weights(e->n), &e->problem);
     snprintf(path, sizeof path, "%s/history.csv", e->dir);
     if (status == CONV_OK) status = history_write(path, &e->state, &e->problem);
+    /* Last, for a run that goes on from it does not make the others again. */
+    if (status == CONV_OK)
+        status = checkpoint_save(e->checkpoint, e->now->m, &e->data, &e->fit, &e->state, e->n, &e->problem);
     return status == CONV_OK;
 }
 
