@@ -22,6 +22,8 @@
 
 /* Small caches, so that blocked loops block at test sizes. */
 conv_context test_context(int threads);
+/* The same with caches so small that every tensor comes from memory. */
+conv_context test_far_context(int threads);
 
 /* Parses, fails the test when it cannot. */
 conv_problem test_problem(const char *text, conv_layout layout, bool bias, bool relu);

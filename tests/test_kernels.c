@@ -149,11 +149,17 @@ static const struct {
     conv_layout layout;
     bool bias, relu, accumulate;
     fill_kind kind;
+    conv_context (*context)(int threads);
     int threads;
 } ways[] = {
-    {CONV_NHWC, false, false, false, FILL_INTEGERS, 2}, {CONV_NHWC, true, true, true, FILL_INTEGERS, 1},
-    {CONV_NHWC, true, false, false, FILL_REALS, 2},     {CONV_NHWC, false, true, true, FILL_REALS, 3},
-    {CONV_NCHW, false, false, false, FILL_REALS, 2},    {CONV_NCHW, true, true, true, FILL_INTEGERS, 2},
+    {CONV_NHWC, false, false, false, FILL_INTEGERS, test_context, 2},
+    {CONV_NHWC, true, true, true, FILL_INTEGERS, test_context, 1},
+    {CONV_NHWC, true, false, false, FILL_REALS, test_context, 2},
+    {CONV_NHWC, false, true, true, FILL_REALS, test_context, 3},
+    {CONV_NCHW, false, false, false, FILL_REALS, test_context, 2},
+    {CONV_NCHW, true, true, true, FILL_INTEGERS, test_context, 2},
+    {CONV_NHWC, false, false, true, FILL_INTEGERS, test_far_context, 2},
+    {CONV_NHWC, true, true, false, FILL_REALS, test_far_context, 3},
 };
 
 int main(void)
@@ -163,7 +169,7 @@ int main(void)
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
             conv_problem p = test_problem(shapes[s], ways[w].layout, ways[w].bias, ways[w].relu);
-            conv_context ctx = test_context(ways[w].threads);
+            conv_context ctx = ways[w].context(ways[w].threads);
             for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
                 verify_options options = {
                     .kind = ways[w].kind, .seed = s + 1, .accumulate = ways[w].accumulate};

@@ -107,7 +107,8 @@ int main(void)
         conv_problem p = draw_problem(&d);
         if (conv_problem_check(&p, NULL) != CONV_OK || conv_flops(&p, CONV_FORWARD) > MOST_FLOPS) continue;
         conv_pass pass = (conv_pass)draw(&d, 0, p.variant == CONV_SEPARABLE ? 1 : CONV_PASS_COUNT - 1);
-        conv_context ctx = test_context((int)draw(&d, 1, 3));
+        int threads = (int)draw(&d, 1, 3);
+        conv_context ctx = draw(&d, 0, 1) == 0 ? test_context(threads) : test_far_context(threads);
         verify_options options = {.kind = chance(&d, 60) ? FILL_INTEGERS : FILL_REALS,
                                   .seed = seed + i,
                                   .accumulate = pass != CONV_FORWARD && chance(&d, 30)};
