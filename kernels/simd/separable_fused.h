@@ -37,13 +37,14 @@ typedef struct {
 
     /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
     int64_t rows, row_tiles, parts;
-    bool far;    /* src and dst do not fit L2: src is asked for ahead of time */
+    bool far; /* src and dst do not fit L2: src is asked for ahead of time */
     bool far_panels;
     bool stream; /* nor L3: dst goes past it */
 
     /* backward: images in `chunks` with gradients of their own, summed in the end */
     block_plan backward; /* d_mid -> diff_src */
-    fused_panels diff;   /* diff_dst, packed [panel][pixel][width] */
+    fused_panels diff;   /* of diff_dst [pixel][OC] */
+    size_t diff_floats;  /* with ReLU: of one image's */
     int64_t chunks, chunk_floats;
     bool by_chunk; /* threads share out chunks; else the channel blocks of each image */
 } fused_plan;

@@ -2,7 +2,7 @@
  * the cache. Blocks of channels, so that the depthwise stage needs no halo and no product is computed twice:
  *
  * for image:
- *   diff_dst, masked by ReLU, packed into panels [pixel][64]
+ *   diff_dst masked by ReLU, if there is one
  *   for block of channels:                                        parallel (or images in chunks are)
  *     d_mid[pixels][block]  = diff_dst * pointwise^T              block is the GEMM's n
  *     diff_weights         += src (scatter) d_mid
@@ -17,9 +17,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "reduce.h"
+
 enum {
-    K_BLOCK = 256,     /* output channels per pass of the first GEMM: its panel stays in L2 */
-    PIXEL_BLOCK = 128, /* pixels per pass of the second: its panel of diff_dst stays in L1 */
+    K_BLOCK = 512,      /* output channels per pass of the first GEMM: its panel stays in L2 */
+    PIXEL_BLOCK = 1024, /* pixels per pass of the second: so does its panel of diff_dst */
     MOST_CHUNKS = 32,
     CHUNK_BYTES = 64 << 20 /* all chunks' gradients together */
 };
@@ -53,9 +55,9 @@ conv_status fused_backward_plan(fused_plan *f, conv_error *err)
     if (!f->by_chunk) f->chunks = 1;
     choose_block(f);
 
-    size_t diff_floats = (size_t)(f->pixels * round_up(p->oc, VL));
+    f->diff_floats = p->post_op == CONV_POST_RELU ? (size_t)round_up(f->pixels * p->oc, VL) : 0;
     f->thread_floats = 2 * (size_t)round_up(f->pixels * (f->block + FUSED_ROW_GAP), VL);
-    size_t floats = f->thread_floats * (size_t)threads + diff_floats * (size_t)(f->by_chunk ? threads : 1) +
+    size_t floats = f->thread_floats * (size_t)threads + f->diff_floats * (size_t)(f->by_chunk ? threads : 1) +
                     (f->by_chunk ? (size_t)(f->chunks * f->chunk_floats) : 0);
     f->head.scratch_bytes = floats * sizeof(float);
     f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, p->ic) * sizeof(float);
@@ -78,53 +80,34 @@ typedef struct {
     const fused_plan *f;
     const conv_args *args;
     int64_t image;
-    float *diff;        /* packed diff_dst of the image */
+    float *masked;      /* with ReLU: room for an image's gradient */
+    const float *diff;  /* the image's gradient [pixels][OC] */
     float *d_mid, *mid; /* this thread's, [pixels][block + gap] */
     gradients out;
 } context;
 
-static const float *diff_panel(const context *x, int64_t j)
-{
-    return x->diff + j * x->f->diff.width * x->f->pixels;
-}
-
-static int64_t panel_stride(const fused_panels *p, int64_t j)
-{
-    return round_up(fused_panel_columns(p, j), VL);
-}
-
-/* diff_dst of rows [begin, end) of the image's pixels into the panels, masked where dst was not positive. */
-static void pack_diff(const context *x, int64_t begin, int64_t end)
+/* The image's gradient, of which this thread masks its share. */
+static void take_diff(context *x, int thread, int threads)
 {
     const conv_problem *p = &x->f->head.problem;
-    bool relu = p->post_op == CONV_POST_RELU;
-    for (int64_t i = begin; i < end; i++) {
-        int64_t at = (x->image * x->f->pixels + i) * p->oc;
-        for (int64_t j = 0; j < x->f->diff.count; j++) {
-            int64_t n = fused_panel_columns(&x->f->diff, j), stride = panel_stride(&x->f->diff, j);
-            const float *in = x->args->diff_dst + at + j * x->f->diff.width;
-            const float *dst = relu ? x->args->dst + at + j * x->f->diff.width : NULL;
-            float *out = (float *)diff_panel(x, j) + i * stride;
-            for (int64_t v = 0; v < n; v += VL) {
-                vec_mask tail = vec_mask_first(min64(VL, n - v));
-                vec d = vec_load_mask(in + v, tail);
-                if (relu) d = vec_where_positive(vec_load_mask(dst + v, tail), d);
-                vec_store(out + v, d);
-            }
-        }
-    }
+    int64_t floats = x->f->pixels * p->oc, at = x->image * floats;
+    x->diff = x->args->diff_dst + at;
+    if (p->post_op != CONV_POST_RELU) return;
+    relu_mask(x->args->dst + at, x->diff, floats, x->masked, thread, threads);
+    x->diff = x->masked;
 }
 
 /* Bias gradient of panel j: pixels in order. */
 static void sum_bias(const context *x, int64_t j)
 {
-    int64_t n = fused_panel_columns(&x->f->diff, j), stride = panel_stride(&x->f->diff, j);
+    int64_t n = fused_panel_columns(&x->f->diff, j), oc = x->f->diff.columns;
     for (int64_t v = 0; v < n; v += VL) {
         vec_mask tail = vec_mask_first(min64(VL, n - v));
-        float *out = x->out.bias + j * x->f->diff.width + v;
+        int64_t column = j * x->f->diff.width + v;
+        float *out = x->out.bias + column;
         vec sum = vec_zero();
         for (int64_t i = 0; i < x->f->pixels; i++)
-            sum = vec_add(sum, vec_load(diff_panel(x, j) + i * stride + v));
+            sum = vec_add(sum, vec_load_mask(x->diff + i * oc + column, tail));
         vec_store_mask(out, tail, x->out.accumulate ? vec_add(sum, vec_load_mask(out, tail)) : sum);
     }
 }
@@ -140,39 +123,26 @@ static channel_block nth_block(const fused_plan *f, int64_t i)
 
 static int64_t mid_pixel(const fused_plan *f) { return f->block + FUSED_ROW_GAP; }
 
-/* One panel of d_mid[pixels][block] (+)= diff_dst[panels first ...] * pointwise^T; a tap is a panel of
- * diff_dst. */
-static void multiply_data_panel(const context *x, channel_block block, int64_t panel, int64_t first,
-                                int64_t taps)
-{
-    const fused_plan *f = x->f;
-    int64_t n = fused_panel_columns(&f->panels, panel), stride = panel_stride(&f->diff, first);
-    int nv = (int)div_up(n, VL);
-    gemm_rows_args g = {.rows = diff_panel(x, first),
-                        .row_stride = stride,
-                        .tap_stride = f->diff.width * f->pixels,
-                        .panel = (const float *)x->args->packed + panel * f->panels.width * f->diff.columns +
-                                 first * f->diff.width * nv * VL,
-                        .slice_stride = f->diff.width * nv * VL,
-                        .taps = taps,
-                        .k = fused_panel_columns(&f->diff, first),
-                        .dst = x->d_mid + panel * f->panels.width - block.begin,
-                        .dst_stride = mid_pixel(f),
-                        .n = n,
-                        .accumulate = first > 0};
-    gemm_rows_even(g, f->pixels, nv);
-}
-
+/* d_mid[pixels][block] = diff_dst * pointwise^T. */
 static void multiply_data(const context *x, channel_block block)
 {
     const fused_plan *f = x->f;
-    int64_t taps,
-        whole = f->diff.columns / f->diff.width; /* the last panel, if narrower, is a pass of its own */
-    for (int64_t first = 0; first < f->diff.count; first += taps) {
-        taps = first < whole ? min64(max64(1, K_BLOCK / f->diff.width), whole - first) : 1;
-        for (int64_t c = block.begin; c < block.begin + block.count; c += f->panels.width)
-            multiply_data_panel(x, block, c / f->panels.width, first, taps);
-    }
+    int64_t oc = f->diff.columns;
+    for (int64_t k0 = 0; k0 < oc; k0 += K_BLOCK)
+        for (int64_t c = block.begin; c < block.begin + block.count; c += f->panels.width) {
+            int64_t n = fused_panel_columns(&f->panels, c / f->panels.width);
+            int nv = (int)div_up(n, VL);
+            gemm_rows_args g = {.rows = x->diff + k0,
+                                .row_stride = oc,
+                                .panel = (const float *)x->args->packed + c * oc + k0 * nv * VL,
+                                .taps = 1,
+                                .k = min64(K_BLOCK, oc - k0),
+                                .dst = x->d_mid + c - block.begin,
+                                .dst_stride = mid_pixel(f),
+                                .n = n,
+                                .accumulate = k0 > 0};
+            gemm_rows_even(g, f->pixels, nv);
+        }
 }
 
 /* diff_pointwise[block][OC] += mid^T[block][pixels] * diff_dst[pixels][OC]. */
@@ -182,14 +152,13 @@ static void multiply_weights(const context *x, channel_block block)
     int64_t oc = f->diff.columns;
     for (int64_t p0 = 0; p0 < f->pixels; p0 += PIXEL_BLOCK)
         for (int64_t j = 0; j < f->diff.count; j++) {
-            int64_t stride = panel_stride(&f->diff, j);
             gemm_run run = {p0, p0, min64(PIXEL_BLOCK, f->pixels - p0)};
             gemm_columns_args g = {.runs = &run,
                                    .run_count = 1,
                                    .a_pixel = mid_pixel(f),
                                    .a_step = mid_pixel(f),
-                                   .b = diff_panel(x, j),
-                                   .b_pixel = stride,
+                                   .b = x->diff + j * f->diff.width,
+                                   .b_pixel = oc,
                                    .ldc = oc,
                                    .n = fused_panel_columns(&f->diff, j),
                                    .accumulate = p0 > 0 || x->out.accumulate};
@@ -272,7 +241,7 @@ static void backward_chunk(context *x, int64_t g)
     share(f->head.problem.mb, g, f->chunks, &begin, &end);
     for (x->image = begin; x->image < end; x->image++) {
         x->out.accumulate = x->image > begin;
-        pack_diff(x, 0, f->pixels);
+        take_diff(x, 0, 1);
         for (int64_t j = 0; j < f->diff.count && f->head.problem.bias; j++) sum_bias(x, j);
         for (int64_t i = 0; i < div_up(f->head.problem.ic, f->block); i++) backward_block(x, i);
     }
@@ -287,8 +256,7 @@ static void backward_images(context *x)
     int64_t begin, end;
     for (x->image = 0; x->image < p->mb; x->image++) {
         x->out.accumulate = x->image > 0 || x->args->accumulate;
-        share(f->pixels, thread, threads, &begin, &end);
-        pack_diff(x, begin, end);
+        take_diff(x, thread, threads);
 #pragma omp barrier
         share(f->diff.count, thread, threads, &begin, &end);
         for (int64_t j = begin; j < end && p->bias; j++) sum_bias(x, j);
@@ -328,14 +296,13 @@ static void sum_chunks(const fused_plan *f, const conv_args *args, float *chunks
 
 conv_status fused_backward(const fused_plan *f, const conv_args *args)
 {
-    size_t diff_floats = (size_t)(f->pixels * round_up(f->diff.columns, VL));
     size_t threads = (size_t)f->head.context.threads;
     float *buffers = args->scratch, *diffs = buffers + f->thread_floats * threads;
-    float *chunks = diffs + diff_floats * (f->by_chunk ? threads : 1);
+    float *chunks = diffs + f->diff_floats * (f->by_chunk ? threads : 1);
 #pragma omp parallel num_threads(f->head.context.threads)
     {
         size_t thread = (size_t)omp_get_thread_num();
-        context x = {.f = f, .args = args, .diff = diffs + (f->by_chunk ? thread * diff_floats : 0)};
+        context x = {.f = f, .args = args, .masked = diffs + (f->by_chunk ? thread * f->diff_floats : 0)};
         x.d_mid = buffers + thread * f->thread_floats;
         x.mid = x.d_mid + f->thread_floats / 2;
         if (f->by_chunk) {
