@@ -35,14 +35,13 @@ static int64_t rows_met(const block_plan *plan, const block_tensors *t, int64_t 
 }
 
 /* Rows y and y+1. */
-static void convolve_pair(const block_plan *plan, const block_tensors *t, const float *weights, int64_t tap, int64_t y)
+static void convolve_pair(const block_plan *plan, const block_tensors *t, const float *weights, int64_t tap,
+                          int64_t y)
 {
     int64_t rows = axis_inputs(&plan->h, plan->backward), out_row = plan->out_width * t->out_pixel;
     int64_t first = plan->backward ? y + plan->h.pad_before - 2 : y - plan->h.pad_before;
-    depthwise_pair pair = {.src_pixel = t->in_pixel,
-                           .w_tap = tap,
-                           .dst_pixel = t->out_pixel,
-                           .channels = t->channels};
+    depthwise_pair pair = {
+        .src_pixel = t->in_pixel, .w_tap = tap, .dst_pixel = t->out_pixel, .channels = t->channels};
     for (int64_t i = 0; i < 4; i++)
         if (first + i >= 0 && first + i < rows)
             pair.src[i] = t->in + (first + i) * plan->in_width * t->in_pixel;

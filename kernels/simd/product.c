@@ -15,7 +15,7 @@
 
 enum {
     SHORT_K = 8,   /* below it the taps are put in line: a first layer */
-    MOST_K = 1024, /* of a block when there is one tap: its panel stays in L1 or near it */
+    MOST_K = 1024, /* of a block when there is one tap: its panel stays in L2 */
     LEAST_K = 64,
     PIXEL_BLOCKS = 16, /* of a table when weights stay in L2: a thread's share is then a part of the pixels,
                           those that the layer before left in its cache */

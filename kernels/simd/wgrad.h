@@ -10,10 +10,10 @@ typedef struct {
     conv_problem problem;
     int64_t groups, inputs, outputs; /* channels per group */
     int64_t taps;
-    bool lower;     /* taps put in line: one row of taps*inputs values per output pixel */
-    bool copy;      /* operands are copied closer together first */
-    bool far;       /* src and diff_dst do not fit L2: what comes next is asked for ahead of time */
-    int64_t height; /* rows of the product: inputs, or taps*inputs when lowered */
+    bool lower;               /* taps put in line: one row of taps*inputs values per output pixel */
+    bool copy;                /* operands are copied closer together first */
+    bool far;                 /* src and diff_dst do not fit L2: what comes next is asked for ahead of time */
+    int64_t height;           /* rows of the product: inputs, or taps*inputs when lowered */
     int64_t a_pixel, b_pixel; /* floats from one pixel to the next, of src and diff_dst or of their copies */
     int nv;
     int64_t panels, strips; /* tiles along outputs, along height */
