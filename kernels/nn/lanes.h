@@ -8,6 +8,7 @@
 #include "nn.h"
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
 enum { LANES = 16 };
 #elif defined(__AVX2__)
 enum { LANES = 8 };
@@ -53,7 +54,26 @@ static inline uint32_t bits_at(const uint64_t *bits, int64_t i)
     return (uint32_t)word;
 }
 
-/* The largest of a 2x2 window's outputs, after ReLU and (bits not NULL) dropout; argmax NULL: not wanted. */
+/* The largest of a 2x2 window's outputs, after ReLU and (bits not NULL) dropout; argmax NULL: not wanted. Of
+ * equals the first wins. */
+#if defined(__AVX512F__)
+/* With masks of a bit a lane, which GNU C's vectors do not have. */
+static inline void put_winner(const lanes sum[4], const uint64_t *bits, int64_t at, float scale, float *y,
+                              uint8_t *argmax)
+{
+    __m512 best = _mm512_max_ps(_mm512_max_ps(sum[0], sum[1]), _mm512_max_ps(sum[2], sum[3]));
+    __mmask16 keep = _mm512_cmp_ps_mask(best, _mm512_setzero_ps(), _CMP_GT_OQ);
+    if (bits != NULL) keep &= (__mmask16)bits_at(bits, at);
+    _mm512_storeu_ps(y, _mm512_maskz_mul_ps(keep, best, _mm512_set1_ps(scale)));
+    if (argmax == NULL) return;
+    __m512i index = _mm512_set1_epi32(3);
+    for (int k = 2; k >= 0; k--)
+        index =
+            _mm512_mask_mov_epi32(index, _mm512_cmp_ps_mask(sum[k], best, _CMP_EQ_OQ), _mm512_set1_epi32(k));
+    index = _mm512_mask_mov_epi32(_mm512_set1_epi32(NN_POOL_NONE), keep, index);
+    _mm_storeu_si128((__m128i *)argmax, _mm512_cvtepi32_epi8(index));
+}
+#else
 static inline void put_winner(const lanes sum[4], const uint64_t *bits, int64_t at, float scale, float *y,
                               uint8_t *argmax)
 {
@@ -66,5 +86,6 @@ static inline void put_winner(const lanes sum[4], const uint64_t *bits, int64_t 
     bytes code = __builtin_convertvector(pick_index(keep, index, (indices){0} + NN_POOL_NONE), bytes);
     memcpy(argmax, &code, sizeof code);
 }
+#endif
 
 #endif
