@@ -159,33 +159,54 @@ static bool load_run(report_training *t, const char *dir, const table *runs, con
     return fine && (access(path, R_OK) != 0 || load_history(path, r, err));
 }
 
-/* model, impl, layout, threads, epoch, loss, accuracy, epoch_s: one line per epoch of each model and layout. */
-static bool add_torch_epoch(report_training *t, const char *dir, const table *rows, conv_error *err)
+/* That model of the peer, made where it is new. */
+static training_model *torch_model(report_training *t, const char *dir, const table *rows, conv_error *err)
 {
     char impl[64];
+    double threads;
     snprintf(impl, sizeof impl, "%s %s", text_of(rows, "impl"), text_of(rows, "layout"));
-    training_model *m = t->count > 0 ? &t->models[t->count - 1] : NULL; /* its epochs are adjacent */
-    if (m == NULL || !m->peer || strcmp(m->model, text_of(rows, "model")) != 0 || strcmp(m->impl, impl) != 0) {
-        double threads;
-        if (!number_of(rows, "threads", &threads, err)) return false;
-        m = extend((void **)&t->models, &t->count, sizeof *t->models);
-        training_run *run = m != NULL ? extend((void **)&m->runs, &m->count, sizeof *m->runs) : NULL;
-        if (run == NULL) return false;
-        snprintf(m->dir, sizeof m->dir, "%s", dir);
-        snprintf(m->model, sizeof m->model, "%s", text_of(rows, "model"));
-        snprintf(m->impl, sizeof m->impl, "%s", impl);
-        m->peer = true;
-        m->threads = threads > 0 ? (int)threads : 0;
-        run->run = 1;
-        run->test_loss = run->test_accuracy = run->images_per_s = NAN;
-        for (int i = 0; i < TRAINING_LEVELS; i++) run->seconds_to[i] = NAN;
+    for (size_t i = 0; i < t->count; i++) {
+        training_model *m = &t->models[i];
+        if (m->peer && strcmp(m->dir, dir) == 0 && strcmp(m->model, text_of(rows, "model")) == 0 &&
+            strcmp(m->impl, impl) == 0)
+            return m;
     }
-    training_run *run = &m->runs[0];
-    training_epoch *e = extend((void **)&run->history, &run->count, sizeof *run->history);
+    if (!number_of(rows, "threads", &threads, err)) return NULL;
+    training_model *m = extend((void **)&t->models, &t->count, sizeof *t->models);
+    if (m == NULL) return NULL;
+    snprintf(m->dir, sizeof m->dir, "%s", dir);
+    snprintf(m->model, sizeof m->model, "%s", text_of(rows, "model"));
+    snprintf(m->impl, sizeof m->impl, "%s", impl);
+    m->peer = true;
+    m->threads = threads > 0 ? (int)threads : 0;
+    return m;
+}
+
+static training_run *torch_run(training_model *m)
+{
+    training_run *run = extend((void **)&m->runs, &m->count, sizeof *m->runs);
+    if (run == NULL) return NULL;
+    run->run = (int)m->count;
+    run->test_loss = run->test_accuracy = run->images_per_s = NAN;
+    for (int i = 0; i < TRAINING_LEVELS; i++) run->seconds_to[i] = NAN;
+    return run;
+}
+
+/* model, impl, layout, threads, epoch, loss, accuracy, epoch_s: one line per epoch of each model and layout;
+ * where epochs begin again, another run. */
+static bool add_torch_epoch(report_training *t, const char *dir, const table *rows, conv_error *err)
+{
+    double epoch;
+    training_model *m = torch_model(t, dir, rows, err);
+    if (m == NULL || !number_of(rows, "epoch", &epoch, err)) return false;
+    training_run *run = m->count > 0 ? &m->runs[m->count - 1] : NULL;
+    if (run == NULL || epoch <= run->history[run->count - 1].epoch) run = torch_run(m);
+    training_epoch *e = run != NULL ? extend((void **)&run->history, &run->count, sizeof *run->history) : NULL;
     if (e == NULL) return false;
+    e->epoch = epoch;
     e->val_loss = e->val_accuracy = NAN;
-    return number_of(rows, "epoch", &e->epoch, err) && number_of(rows, "loss", &e->loss, err) &&
-           number_of(rows, "accuracy", &e->accuracy, err) && number_of(rows, "epoch_s", &e->seconds, err);
+    return number_of(rows, "loss", &e->loss, err) && number_of(rows, "accuracy", &e->accuracy, err) &&
+           number_of(rows, "epoch_s", &e->seconds, err);
 }
 
 static bool load_torch(const char *dir, report_training *t, conv_error *err)

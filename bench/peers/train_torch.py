@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """What an epoch of the article's two networks takes in PyTorch on this CPU: the yardstick for `sepbench train`.
 
-    bench/peers/train_torch.py [--data data/mnist] [--epochs 2] [--threads 2] [--out FILE.csv]
+    bench/peers/train_torch.py [--data data/mnist] [--epochs 2] [--threads 2] [--out FILE.csv [--append]]
 
 The same networks, Adam (0.001, epsilon 1e-7), batch 250, 48,000 shuffled images, all data in memory as float32 before
 the clock starts, validation excluded; each model in both memory layouts, of which the faster is the yardstick. PyTorch
@@ -85,6 +85,7 @@ def main():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--model", default="conv,separable")
     parser.add_argument("--out", help="CSV file with the columns " + ",".join(COLUMNS))
+    parser.add_argument("--append", action="store_true", help="keep what FILE holds: rows of the same session")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     raw = idx(a.data, "train-images-idx3-ubyte", 16).reshape(-1, 1, 28, 28)
@@ -102,9 +103,11 @@ def main():
             medians[layout] = statistics.median(times)
             print("torch %s %s: %.2f s per epoch" % (model, layout, medians[layout]), flush=True)
     if a.out:
-        with open(a.out, "w", newline="") as f:
+        os.makedirs(os.path.dirname(a.out) or ".", exist_ok=True)
+        with open(a.out, "a" if a.append else "w", newline="") as f:
             writer = csv.writer(f, lineterminator="\n")
-            writer.writerow(COLUMNS)
+            if f.tell() == 0:
+                writer.writerow(COLUMNS)
             writer.writerows(rows)
 
 
