@@ -1,7 +1,7 @@
 /* Separable convolution, forward, without the intermediate ever leaving the cache.
  *
  * for tile of output rows, part of the output channels:          parallel
- *   for block of channels (about 256, the GEMM's k):
+ *   for block of channels (up to 512, the GEMM's k):
  *     depthwise of those rows and channels -> buffer in L2
  *     for panel of pointwise [k][64], for 6 pixels: micro-kernel, dst += buffer * panel
  *
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { K_BLOCK = 256 };
+enum { K_BLOCK = 512 };
 
 /* ---- plan: a small cost model, in cycles of one thread */
 
@@ -51,7 +51,7 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
     const conv_problem *p = &f->head.problem;
     int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
     f->panels = fused_panels_of(p->oc);
-    f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, 2 * K_BLOCK)), VL));
+    f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, K_BLOCK)), VL));
     conv_sizes sizes = conv_problem_sizes(p);
     size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)f->head.context.threads;
     f->far_panels = (size_t)gemm_panels_floats(p->ic, p->oc) * sizeof(float) > f->head.context.l2 / 2;

@@ -37,9 +37,9 @@ typedef struct {
 
     /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
     int64_t rows, row_tiles, parts;
-    bool far; /* src and dst do not fit L2: src is asked for ahead of time */
-    bool far_panels;
-    bool stream; /* nor L3: dst goes past it */
+    bool far;        /* src and dst do not fit L2: src is asked for ahead of time */
+    bool far_panels; /* nor do the weights: the next panel is */
+    bool stream;     /* src and dst do not fit L3: dst goes past it */
 
     /* backward: images in `chunks` with gradients of their own, summed in the end */
     block_plan backward; /* d_mid -> diff_src */

@@ -15,7 +15,6 @@
 #define SEPBENCH_SIMD_VEC_H
 
 #include <immintrin.h>
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "../isa.h"
@@ -54,14 +53,6 @@ ALWAYS_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) 
 ALWAYS_INLINE int64_t div_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
 ALWAYS_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 ALWAYS_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/* Whether a vector of each of many pixels that lie `floats` apart crowds one set of L1, and that set is met
- * again for the same cache lines: in a vector of half a line, with pixels whole pages apart. */
-ALWAYS_INLINE bool pixels_crowd(int64_t floats)
-{
-    enum { PAGE_FLOATS = 1024, LINE_FLOATS = 16 };
-    return (int)VL < (int)LINE_FLOATS && floats % PAGE_FLOATS == 0;
-}
 
 /* Share i of n of `total` pieces, contiguous, sizes differing by at most one: [*begin, *end). */
 ALWAYS_INLINE void share(int64_t total, int64_t i, int64_t n, int64_t *begin, int64_t *end)
