@@ -1,7 +1,9 @@
 /* Dense and pointwise convolution: implicit GEMM (product.c) for forward and backward_data, columns product
  * (wgrad.c) for backward_weights, all in one parallel region. Pointwise is the case of one tap: a GEMM straight
  * on NHWC. Backward passes: the ReLU mask first, where there is one; then every thread's share of diff_src and
- * of the weights' gradient without waiting between them; then the joining of chunks' sums. Refuses rank 3. */
+ * of the weights' gradient without waiting between them; then the joining of chunks' sums. Refuses rank 3.
+ * fip is the same with products that multiply pairs; the weights' gradient has no operand that could be scaled
+ * once and used often, so that its sums stay plain. */
 #include <omp.h>
 #include <stdio.h>
 
@@ -65,13 +67,13 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     d->bias = d->weights && p->bias;
     d->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     if (pass == CONV_FORWARD || d->data) {
-        conv_status status = product_plan(p, d->data, ctx, &d->product, err);
+        conv_status status = product_plan(p, d->data, self->inexact, ctx, &d->product, err);
         if (status != CONV_OK) {
             destroy(&d->head);
             return status;
         }
         d->head.packed_bytes = (size_t)product_packed_floats(&d->product) * sizeof(float);
-        snprintf(d->head.note, sizeof d->head.note, "%dx%d, kc %lld", gemm_tile_rows(d->product.nv),
+        snprintf(d->head.note, sizeof d->head.note, "%dx%d, kc %lld", product_tile_rows(&d->product),
                  d->product.nv * VL, (long long)d->product.k_block);
     }
     if (d->weights) wgrad_plan(p, ctx, &d->wgrad);
@@ -130,12 +132,22 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return CONV_OK;
 }
 
-#define MATRIX_CONVOLUTION(which, words)                                                                       \
-    {                                                                                                          \
-        .name = ISA_STRING, .variant = (which), .summary = words, .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC, \
-        .refuse = refuse, .plan = plan, .pack = pack, .execute = execute, .destroy = destroy                   \
-    }
+static const char *refuse_fip(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    int64_t terms = (pass == CONV_FORWARD ? p->ic : p->oc) / p->groups;
+    if (pass == CONV_BACKWARD_WEIGHTS) return "sums over pixels multiply no pairs: as " ISA_STRING;
+    if (terms < FIP_GROUP) return "sums of fewer than 24 channels: hardly a pair";
+    return refuse(self, p, pass);
+}
 
-const conv_impl simd_dense = MATRIX_CONVOLUTION(CONV_DENSE, "implicit GEMM, " ISA_STRING " register tiles");
-const conv_impl simd_pointwise =
-    MATRIX_CONVOLUTION(CONV_POINTWISE, "GEMM on NHWC, " ISA_STRING " register tiles");
+#define MATRIX_CONVOLUTION(which, words)                                                                       \
+    .variant = (which), .summary = words, .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC, .plan = plan,           \
+    .pack = pack, .execute = execute, .destroy = destroy
+
+const conv_impl simd_dense = {MATRIX_CONVOLUTION(CONV_DENSE, "implicit GEMM, " ISA_STRING " register tiles"),
+                              .name = ISA_STRING, .refuse = refuse};
+const conv_impl simd_pointwise = {MATRIX_CONVOLUTION(CONV_POINTWISE, "GEMM on NHWC, " ISA_STRING " register tiles"),
+                                  .name = ISA_STRING, .refuse = refuse};
+const conv_impl simd_pointwise_fip = {
+    MATRIX_CONVOLUTION(CONV_POINTWISE, "GEMM on NHWC, pairs of terms for one multiplication"),
+    .name = "fip-" ISA_STRING, .refuse = refuse_fip, .inexact = true, .error_factor = FIP_ERROR_FACTOR};

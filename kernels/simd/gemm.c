@@ -7,56 +7,11 @@
  * does a batch of tiles: short sums would lose a twentieth of their time to calls and to pointers passed in
  * memory. Algorithm: Goto & van de Geijn, Anatomy of High-Performance Matrix Multiplication, TOMS 2008; row
  * indices as in the indirect convolution of Dukhan, arXiv:1907.02129. */
-#include "gemm.h"
-
-#include <stddef.h>
+#include "gemm_tile.h"
 
 /* Makes the compiler read what a tap or a tile needs from *args again, which costs nothing, instead of keeping
  * it in vector registers for want of others: from there it would come only after the sums before it. */
 ALWAYS_INLINE void forget_memory(void) { __asm__ volatile("" ::: "memory"); }
-
-ALWAYS_INLINE void load_tile(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS], float *const *dst,
-                             vec_mask tail)
-{
-    UNROLL for (int r = 0; r < m; r++)
-    {
-        UNROLL for (int v = 0; v < nv - 1; v++) acc[r][v] = vec_load(dst[r] + v * VL);
-        acc[r][nv - 1] = vec_load_mask(dst[r] + (nv - 1) * VL, tail);
-    }
-}
-
-ALWAYS_INLINE void store_tile(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS], float *const *dst,
-                              int64_t n, bool stream)
-{
-    if (n == nv * VL && stream) {
-        UNROLL for (int r = 0; r < m; r++)
-        {
-            UNROLL for (int v = 0; v < nv; v++) vec_stream(dst[r] + v * VL, acc[r][v]);
-        }
-        return;
-    }
-    if (n == nv * VL) {
-        UNROLL for (int r = 0; r < m; r++)
-        {
-            UNROLL for (int v = 0; v < nv; v++) vec_store(dst[r] + v * VL, acc[r][v]);
-        }
-        return;
-    }
-    vec_mask tail = vec_mask_first(n - (nv - 1) * VL);
-    UNROLL for (int r = 0; r < m; r++)
-    {
-        UNROLL for (int v = 0; v < nv - 1; v++) vec_store(dst[r] + v * VL, acc[r][v]);
-        vec_store_mask(dst[r] + (nv - 1) * VL, tail, acc[r][nv - 1]);
-    }
-}
-
-/* Where the tile's rows of dst lie. */
-ALWAYS_INLINE void dst_rows(const int m, const gemm_rows_args *g, int64_t tile, float *dst[TILE_ROWS])
-{
-    const int32_t *index = g->dst_index == NULL ? NULL : g->dst_index + tile * m;
-    UNROLL for (int r = 0; r < m; r++) dst[r] =
-        g->dst + (index == NULL ? tile * m + r : index[r]) * g->dst_stride;
-}
 
 ALWAYS_INLINE void start_rows(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
                               const gemm_rows_args *g, int64_t tile)
@@ -224,19 +179,19 @@ int gemm_tile_rows(int nv)
 gemm_rows_kernel *gemm_rows(int m, int nv) { return rows_table[nv][m]; }
 gemm_columns_kernel *gemm_columns(int m, int nv) { return columns_table[nv][m]; }
 
-void gemm_rows_even(gemm_rows_args g, int64_t count, int nv)
+void gemm_rows_even(gemm_rows_args g, int64_t count, int nv, int most, gemm_rows_finder *kernel)
 {
-    int64_t tiles = div_up(count, gemm_tile_rows(nv)), m = count / tiles, taller = count % tiles;
+    int64_t tiles = div_up(count, most), m = count / tiles, taller = count % tiles;
     if (taller > 0) {
         g.tiles = taller;
-        gemm_rows((int)m + 1, nv)(&g);
+        kernel((int)m + 1, nv)(&g);
         g.rows += taller * (m + 1) * g.row_stride;
         g.dst += taller * (m + 1) * g.dst_stride;
         g.ahead += taller * (m + 1) * g.ahead_stride;
         g.ahead_rows -= taller * (m + 1);
     }
     g.tiles = tiles - taller;
-    gemm_rows((int)m, nv)(&g);
+    kernel((int)m, nv)(&g);
 }
 
 int gemm_panel_vectors(int64_t n)

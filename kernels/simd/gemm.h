@@ -18,8 +18,9 @@
 int ISA_NAME(gemm_tile_rows)(int nv);
 /* The kernel of exactly m rows and nv vectors. */
 gemm_rows_kernel *ISA_NAME(gemm_rows)(int m, int nv);
-/* `count` evenly spaced rows (index and dst_index NULL) in tiles as tall as they can be alike; sets tiles. */
-void ISA_NAME(gemm_rows_even)(gemm_rows_args args, int64_t count, int nv);
+/* `count` evenly spaced rows (index and dst_index NULL) in tiles as tall as they can be alike, at most `most`,
+ * each by kernel(m, nv); sets tiles. */
+void ISA_NAME(gemm_rows_even)(gemm_rows_args args, int64_t count, int nv, int most, gemm_rows_finder *kernel);
 gemm_columns_kernel *ISA_NAME(gemm_columns)(int m, int nv);
 
 /* Vectors per panel that suit n columns: least waste, then fastest tile. */

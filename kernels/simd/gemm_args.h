@@ -54,6 +54,7 @@ typedef struct {
 } gemm_columns_args;
 
 typedef void gemm_rows_kernel(const gemm_rows_args *args);
+typedef gemm_rows_kernel *gemm_rows_finder(int m, int nv);
 typedef void gemm_columns_kernel(const gemm_columns_args *args);
 
 /* A [k][n] matrix to pack into panels of nv vectors; see gemm_pack. */

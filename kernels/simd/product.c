@@ -73,10 +73,12 @@ static void choose_blocks(int64_t pixels, const conv_context *ctx, product *out)
         int64_t most = min64(MOST_K, max64(LEAST_K, l2 / 4 / (out->taps * width)));
         out->k_block = min64(out->k, round_up(div_up(out->k, div_up(out->k, most)), 16));
         out->k_blocks = div_up(out->k, out->k_block);
-        bool copy = out->k_blocks > 1 || row_bytes % SAME_SET_BYTES == 0;
+        bool copy = out->fip || out->k_blocks > 1 || row_bytes % SAME_SET_BYTES == 0;
         out->mode = !copy ? PRODUCT_DIRECT : out->taps == 1 ? PRODUCT_GATHER : PRODUCT_COPY;
     }
-    int64_t tile = gemm_tile_rows(out->nv);
+    out->panel_rows = out->fip ? fip_panel_rows(out->k, out->k_block) : out->taps * out->k;
+    out->panel_floats = gemm_panels_floats(out->panel_rows, out->n);
+    int64_t tile = product_tile_rows(out);
     out->block_pixels = max64(4 * tile, l2 / 2 / out->k_block);
     if (out->panels > 1 && out->groups * out->panel_floats <= l2 / 8)
         out->block_pixels = min64(out->block_pixels, round_up(div_up(pixels, PIXEL_BLOCKS), tile));
@@ -116,17 +118,16 @@ static size_t thread_floats(const product *p)
     return (size_t)round_up(rows * row_gap(p), VL);
 }
 
-conv_status product_plan(const conv_problem *p, bool backward, const conv_context *ctx, product *out,
+conv_status product_plan(const conv_problem *p, bool backward, bool fip, const conv_context *ctx, product *out,
                          conv_error *err)
 {
     int64_t inputs = p->ic / p->groups, outputs = p->oc / p->groups;
-    *out = (product){.backward = backward, .groups = p->groups};
+    *out = (product){.backward = backward, .fip = fip, .groups = p->groups};
     out->k = backward ? outputs : inputs;
     out->n = backward ? inputs : outputs;
     out->taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
-    out->nv = gemm_panel_vectors(out->n);
+    out->nv = fip ? fip_panel_vectors(out->n) : gemm_panel_vectors(out->n);
     out->panels = div_up(out->n, (int64_t)out->nv * VL);
-    out->panel_floats = gemm_panels_floats(out->taps * out->k, out->n);
     int64_t out_image = backward ? p->axis[CONV_H].in * p->axis[CONV_W].in
                                  : conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     out->images = images_together(p, out_image);
@@ -137,7 +138,7 @@ conv_status product_plan(const conv_problem *p, bool backward, const conv_contex
     bool every_tap = out->mode == PRODUCT_GATHER;
     for (int i = 0; i < (rest > 0 ? 2 : 1); i++) {
         conv_status status =
-            row_table_build(p, backward, images[i], gemm_tile_rows(out->nv), every_tap, &out->table[i], err);
+            row_table_build(p, backward, images[i], product_tile_rows(out), every_tap, &out->table[i], err);
         if (status != CONV_OK) return status;
         out->units[i] = out->table[i].tiles * out->panels * out->groups;
     }
@@ -175,13 +176,19 @@ void product_pack(const product *p, const float *weights, float *packed, int thr
                                    .n = p->n,
                                    .nv = p->nv,
                                    .panels = packed + g * p->panel_floats};
+            if (p->backward) {
+                pack.row_stride = 1;
+                pack.column_stride = oc;
+                pack.rows = p->k;
+            }
+            if (p->fip) {
+                fip_pack(&pack, p->k_block, panel, panel + 1);
+                continue;
+            }
             if (!p->backward) {
                 gemm_pack(&pack, panel, panel + 1);
                 continue;
             }
-            pack.row_stride = 1;
-            pack.column_stride = oc;
-            pack.rows = p->k;
             for (int64_t tap = 0; tap < p->taps; tap++, pack.b += inputs * oc, pack.first_row += p->k)
                 gemm_pack(&pack, panel, panel + 1);
         }
@@ -233,7 +240,7 @@ static void gather_rows(const job *j, const block *b, tile_range tiles)
             float *to = j->copied + (tile->first - b->first + r) * gap;
             for (int64_t t = 0; t < p->taps; t++, to += each) {
                 int64_t pixel = in[t * tile->m + r];
-                copy_floats(to, pixel < 0 ? p->zeros : from + pixel * channels, each);
+                (p->fip ? fip_prepare : copy_floats)(to, pixel < 0 ? p->zeros : from + pixel * channels, each);
             }
         }
     }
@@ -269,8 +276,9 @@ static int64_t panel_width(const product *p, int64_t panel)
 static const float *panel_at(const job *j, const block *b, int64_t panel)
 {
     const product *p = j->p;
-    return j->packed + b->group * p->panel_floats + panel * p->nv * VL * p->taps * p->k +
-           b->k0 * panel_width(p, panel);
+    int64_t row = p->fip ? fip_panel_rows(b->k0, p->k_block) : b->k0;
+    return j->packed + b->group * p->panel_floats + panel * p->nv * VL * p->panel_rows +
+           row * panel_width(p, panel);
 }
 
 /* What a batch asks for meanwhile (gemm_rows_args.ahead). */
@@ -307,6 +315,7 @@ static void run_batch(const job *j, const block *b, const row_tile *tile, int64_
     const product *p = j->p;
     int64_t full = (int64_t)p->nv * VL, column = panel * full, n = min64(full, p->n - column);
     int64_t width = round_up(n, VL), all_k = p->taps * p->k;
+    gemm_rows_finder *kernel = p->fip ? fip_rows : gemm_rows;
     bool last = b->k0 + b->k == p->k || p->k_blocks == 1, gather = p->mode == PRODUCT_GATHER;
     gemm_rows_args args = {
         .panel = panel_at(j, b, panel),
@@ -328,7 +337,7 @@ static void run_batch(const job *j, const block *b, const row_tile *tile, int64_
         .ahead_rows = ahead->rows,
     };
     place_rows(j, b, tile, &args);
-    gemm_rows(tile->m, (int)(width / VL))(&args);
+    kernel(tile->m, (int)(width / VL))(&args);
 }
 
 /* Units [begin, end) of (panel, tile), panel slowest, for one block of tiles and one channel group. */

@@ -3,7 +3,7 @@
 #ifndef SEPBENCH_SIMD_PRODUCT_H
 #define SEPBENCH_SIMD_PRODUCT_H
 
-#include "gemm.h"
+#include "gemm_fip.h"
 #include "rows.h"
 
 typedef enum {
@@ -16,10 +16,11 @@ typedef struct {
     row_table table[2];   /* of `images` images each, and of the remaining ones */
     int64_t full, images; /* groups of images with table[0] */
     bool backward;
+    bool fip; /* multiply pairs (gemm_fip.h); one tap only, rows are scaled as they are copied */
     product_mode mode;
     int64_t groups, taps, k, n; /* per group of channels */
     int nv;
-    int64_t panels, panel_floats; /* per group of channels; floats of one group's panels */
+    int64_t panels, panel_rows, panel_floats; /* per group of channels; floats of one group's panels */
     int64_t k_block, k_blocks;
     int64_t block_pixels; /* output pixels whose rows stay in L2 */
     bool far_rows;        /* in and out do not fit L2: rows are asked for ahead of time */
@@ -30,10 +31,13 @@ typedef struct {
     size_t thread_floats; /* scratch of one thread */
 } product;
 
-/* CONV_OK, or why not; product_free also after a failure. */
-conv_status ISA_NAME(product_plan)(const conv_problem *p, bool backward, const conv_context *ctx, product *out,
-                                   conv_error *err);
+/* CONV_OK, or why not; product_free also after a failure. fip: multiply pairs. */
+conv_status ISA_NAME(product_plan)(const conv_problem *p, bool backward, bool fip, const conv_context *ctx,
+                                   product *out, conv_error *err);
 void ISA_NAME(product_free)(product *p);
+
+/* Rows of the tallest tile. */
+ALWAYS_INLINE int product_tile_rows(const product *p) { return p->fip ? FIP_ROWS : gemm_tile_rows(p->nv); }
 
 int64_t ISA_NAME(product_packed_floats)(const product *p);
 /* weights [taps][IC/G][OC] into the panels of all groups. */

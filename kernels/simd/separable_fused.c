@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "simd.h"
+
 enum { K_BLOCK = 512 };
 
 /* ---- plan: a small cost model, in cycles of one thread */
@@ -24,12 +26,17 @@ typedef struct {
     int64_t rows, parts;
 } tiling;
 
+static int forward_tile_rows(const fused_plan *f)
+{
+    return f->fip ? FIP_ROWS : gemm_tile_rows((int)(f->panels.width / VL));
+}
+
 static double tiling_cost(const fused_plan *f, tiling t)
 {
     const conv_problem *p = &f->head.problem;
     int64_t row_tiles = div_up(conv_out(&p->axis[CONV_H]), t.rows);
     int64_t pixels = t.rows * conv_out(&p->axis[CONV_W]);
-    int64_t tile_rows = gemm_tile_rows((int)(f->panels.width / VL));
+    int64_t tile_rows = forward_tile_rows(f);
     double panels = (double)div_up(f->panels.count, t.parts), c = (double)p->ic;
     double vectors = panels * (double)f->panels.width / VL;
     /* Two FMAs a cycle at nine tenths; a depthwise tap costs 1.3 cycles a vector; weights beyond L2 stream at 8
@@ -50,11 +57,13 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
 {
     const conv_problem *p = &f->head.problem;
     int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
-    f->panels = fused_panels_of(p->oc);
+    f->panels = fused_panels_of(p->oc, f->fip ? fip_panel_vectors(p->oc) : gemm_panel_vectors(p->oc));
     f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, K_BLOCK)), VL));
+    f->panel_rows = f->fip ? fip_panel_rows(p->ic, f->block) : p->ic;
     conv_sizes sizes = conv_problem_sizes(p);
     size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)f->head.context.threads;
-    f->far_panels = (size_t)gemm_panels_floats(p->ic, p->oc) * sizeof(float) > f->head.context.l2 / 2;
+    f->head.packed_bytes = (size_t)gemm_panels_floats(f->panel_rows, p->oc) * sizeof(float);
+    f->far_panels = f->head.packed_bytes > f->head.context.l2 / 2;
     f->far = bytes > f->head.context.l2 * threads;
     f->stream = bytes > 2 * f->head.context.l3 * threads && p->oc % VL == 0 && f->block == p->ic;
     tiling best = {1, 1};
@@ -69,7 +78,6 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
     f->row_tiles = div_up(oh, best.rows);
     f->thread_floats = (size_t)round_up(best.rows * ow * (f->block + FUSED_ROW_GAP), VL);
     f->head.scratch_bytes = f->thread_floats * sizeof(float) * (size_t)f->head.context.threads;
-    f->head.packed_bytes = (size_t)gemm_panels_floats(p->ic, p->oc) * sizeof(float);
     snprintf(f->head.note, sizeof f->head.note, "fused: %lld rows x %lld channels in cache, %lld parts",
              (long long)f->rows, (long long)f->block, (long long)f->parts);
     if (!block_plan_build(p, false, &f->forward))
@@ -109,12 +117,13 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
     const conv_problem *p = &f->head.problem;
     int64_t ow = conv_out(&p->axis[CONV_W]), pixels = (t->row_end - t->row_begin) * ow;
     float *dst = args->dst + (t->image * f->pixels + t->row_begin * ow) * p->oc;
+    int64_t row = f->fip ? fip_panel_rows(k0, f->block) : k0;
     for (int64_t j = t->panel_begin; j < t->panel_end; j++) {
         int64_t n = fused_panel_columns(&f->panels, j), column = j * f->panels.width;
         int nv = (int)div_up(n, VL);
         gemm_rows_args g = {.rows = mid,
                             .row_stride = mid_pixel,
-                            .panel = (const float *)args->packed + column * p->ic + k0 * nv * VL,
+                            .panel = (const float *)args->packed + column * f->panel_rows + row * nv * VL,
                             .taps = 1,
                             .k = k,
                             .dst = dst + column,
@@ -127,9 +136,15 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
         if (f->far && j == t->panel_begin)
             g.ahead = rows_ahead(f, args, t) + k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
         else if (f->far_panels && j + 1 < t->panel_end)
-            g.ahead = g.panel + f->panels.width * p->ic, g.ahead_stride = k, g.ahead_rows = f->panels.width;
-        gemm_rows_even(g, pixels, nv);
+            g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = k, g.ahead_rows = f->panels.width;
+        gemm_rows_even(g, pixels, nv, forward_tile_rows(f), f->fip ? fip_rows : gemm_rows);
     }
+}
+
+static void prepare_pairs(const block_tensors *mid, int64_t pixels)
+{
+    float *row = mid->out;
+    for (int64_t i = 0; i < pixels; i++, row += mid->out_pixel) fip_prepare(row, row, mid->channels);
 }
 
 static void forward_one(const fused_plan *f, const conv_args *args, const forward_task *t, float *mid)
@@ -146,6 +161,7 @@ static void forward_one(const fused_plan *f, const conv_args *args, const forwar
                                    .row_begin = t->row_begin,
                                    .row_end = t->row_end};
         block_convolve(&f->forward, &depthwise, args->weights + k0, p->ic);
+        if (f->fip) prepare_pairs(&depthwise, (t->row_end - t->row_begin) * conv_out(&p->axis[CONV_W]));
         multiply(f, args, t, mid, mid_pixel, k0, depthwise.channels);
     }
 }
@@ -191,6 +207,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 {
     fused_plan *f = conv_plan_new(sizeof *f, self, p, pass, ctx);
     if (f == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    f->fip = self->inexact;
     f->pixels = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     conv_status status = pass == CONV_FORWARD ? fused_forward_plan(f, err) : fused_backward_plan(f, err);
     if (status != CONV_OK) {
@@ -216,7 +233,11 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
                            .nv = (int)(f->panels.width / VL),
                            .panels = packed};
 #pragma omp parallel for schedule(static) num_threads(plan->context.threads)
-    for (int64_t j = 0; j < f->panels.count; j++) gemm_pack(&args, j, j + 1);
+    for (int64_t j = 0; j < f->panels.count; j++)
+        if (f->fip)
+            fip_pack(&args, f->block, j, j + 1);
+        else
+            gemm_pack(&args, j, j + 1);
     return CONV_OK;
 }
 
@@ -226,7 +247,7 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return plan->pass == CONV_FORWARD ? fused_forward(f, args) : fused_backward(f, args);
 }
 
-static const conv_impl separable = {.name = "fused-" ISA_STRING,
+const conv_impl simd_separable_fused = {.name = "fused-" ISA_STRING,
                                     .variant = CONV_SEPARABLE,
                                     .summary = "depthwise and pointwise in one pass, the intermediate in cache",
                                     .isa = ISA_ENUM,
@@ -238,4 +259,4 @@ static const conv_impl separable = {.name = "fused-" ISA_STRING,
                                     .destroy = destroy};
 
 extern const conv_impl *const ISA_NAME(fused_impls)[CONV_VARIANT_COUNT];
-const conv_impl *const ISA_NAME(fused_impls)[CONV_VARIANT_COUNT] = {[CONV_SEPARABLE] = &separable};
+const conv_impl *const ISA_NAME(fused_impls)[CONV_VARIANT_COUNT] = {[CONV_SEPARABLE] = &simd_separable_fused};

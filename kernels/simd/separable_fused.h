@@ -4,7 +4,7 @@
 
 #include "../plan.h"
 #include "depthwise_block.h"
-#include "gemm.h"
+#include "gemm_fip.h"
 
 /* Buffers of a block of channels keep pixels this much further apart than the block is wide: at powers of two
  * the rows of a register tile would all fall into one L1 set. */
@@ -15,9 +15,9 @@ typedef struct {
     int64_t columns, width, count;
 } fused_panels;
 
-ALWAYS_INLINE fused_panels fused_panels_of(int64_t columns)
+ALWAYS_INLINE fused_panels fused_panels_of(int64_t columns, int nv)
 {
-    int64_t width = (int64_t)gemm_panel_vectors(columns) * VL;
+    int64_t width = (int64_t)nv * VL;
     return (fused_panels){columns, width, div_up(columns, width)};
 }
 
@@ -34,6 +34,9 @@ typedef struct {
     block_plan forward;   /* src -> intermediate */
     int64_t block;        /* channels of the intermediate in cache at once */
     size_t thread_floats; /* scratch of one thread */
+
+    bool fip;             /* forward: the intermediate is multiplied in pairs (gemm_fip.h) */
+    int64_t panel_rows;   /* forward: of a packed panel */
 
     /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
     int64_t rows, row_tiles, parts;

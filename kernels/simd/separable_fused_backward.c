@@ -33,7 +33,7 @@ enum {
 static void choose_block(fused_plan *f)
 {
     int64_t c = f->head.problem.ic, threads = f->by_chunk ? 1 : f->head.context.threads;
-    int64_t width = fused_panels_of(c).width;
+    int64_t width = fused_panels_of(c, gemm_panel_vectors(c)).width;
     int64_t most = (int64_t)(f->head.context.l2 * 2 / 5 / (2 * sizeof(float)) / (size_t)f->pixels);
     int64_t blocks = div_up(c, max64(most / width * width, width));
     if (blocks < 4 * threads) blocks = round_up(blocks, threads);
@@ -47,7 +47,7 @@ conv_status fused_backward_plan(fused_plan *f, conv_error *err)
 {
     const conv_problem *p = &f->head.problem;
     int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, threads = f->head.context.threads;
-    f->diff = fused_panels_of(p->oc);
+    f->diff = fused_panels_of(p->oc, gemm_panel_vectors(p->oc));
     f->chunk_floats = round_up(p->ic * p->oc, VL) + round_up(taps * p->ic, VL) + round_up(p->oc, VL);
     int64_t affordable = CHUNK_BYTES / (int64_t)sizeof(float) / f->chunk_floats;
     f->chunks = max64(1, min64(p->mb, min64(affordable, MOST_CHUNKS)));
@@ -141,7 +141,7 @@ static void multiply_data(const context *x, channel_block block)
                                 .dst_stride = mid_pixel(f),
                                 .n = n,
                                 .accumulate = k0 > 0};
-            gemm_rows_even(g, f->pixels, nv);
+            gemm_rows_even(g, f->pixels, nv, gemm_tile_rows(nv), gemm_rows);
         }
 }
 

@@ -6,10 +6,13 @@
  *   vec_zero() vec_set1(x) vec_load(p) vec_store(p, v) vec_stream(p, v)   unaligned, but stream: aligned
  *   vec_stream_end()     after the last vec_stream, before another thread reads
  *   vec_load_mask(p, m) vec_store_mask(p, m, v)   touch only lanes in m; lanes outside load as 0
- *   vec_fma(a, b, c) = a*b + c, vec_add vec_sub vec_mul vec_max
+ *   vec_fma(a, b, c) = a*b + c, vec_add vec_sub vec_mul vec_max vec_abs
+ *   vec_add_at(v, p) = v + *p in every lane, vec_fma_at(v, p, c) = v * *p + c: the broadcast is part of the
+ *                        instruction where the instruction set has that
  *   vec_where_positive(t, v): v where t > 0, else 0 (ReLU's gradient; a NaN in t gives 0)
  *   VEC_REGISTERS        how many there are
  *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm.h)
+ *   FIP_ROWS             and of those that multiply pairs (gemm_fip.h)
  *   DEPTHWISE_OUTPUTS    and of depthwise rows */
 #ifndef SEPBENCH_SIMD_VEC_H
 #define SEPBENCH_SIMD_VEC_H

@@ -12,6 +12,7 @@ enum {
     TILE_ROWS_2 = 6,
     TILE_ROWS_3 = 4,
     TILE_ROWS_4 = 0,
+    FIP_ROWS = 4,
     DEPTHWISE_OUTPUTS = 4 /* of a row at once: two rows of 4, 6 weights and a source vector */
 };
 
@@ -32,6 +33,9 @@ static inline vec vec_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 static inline vec vec_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 static inline vec vec_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 static inline vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
+static inline vec vec_abs(vec v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
+static inline vec vec_add_at(vec v, const float *p) { return vec_add(v, vec_set1(*p)); }
+static inline vec vec_fma_at(vec v, const float *p, vec c) { return vec_fma(v, vec_set1(*p), c); }
 static inline vec vec_where_positive(vec t, vec v)
 {
     return _mm256_and_ps(_mm256_cmp_ps(t, _mm256_setzero_ps(), _CMP_GT_OQ), v);

@@ -13,6 +13,7 @@ enum {
     TILE_ROWS_2 = 14,
     TILE_ROWS_3 = 8,
     TILE_ROWS_4 = 6,
+    FIP_ROWS = 12, /* x 2 vectors: 24 accumulators, 6 vectors of a panel, 2 sums */
     DEPTHWISE_OUTPUTS = 7 /* of a row at once: two rows of 7 and 9 weights; 7 divides common widths */
 };
 
@@ -30,6 +31,20 @@ static inline vec vec_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 static inline vec vec_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 static inline vec vec_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 static inline vec vec_max(vec a, vec b) { return _mm512_max_ps(a, b); }
+static inline vec vec_abs(vec v) { return _mm512_abs_ps(v); }
+/* In assembly, for compilers load *p into a register once for several uses, and that broadcast takes a turn of
+ * the arithmetic units. */
+static inline vec vec_add_at(vec v, const float *p)
+{
+    vec sum;
+    __asm__("vaddps %2%{1to16%}, %1, %0" : "=v"(sum) : "v"(v), "m"(*p));
+    return sum;
+}
+static inline vec vec_fma_at(vec v, const float *p, vec c)
+{
+    __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(v), "m"(*p));
+    return c;
+}
 static inline vec vec_where_positive(vec t, vec v)
 {
     return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(t, _mm512_setzero_ps(), _CMP_GT_OQ), v);

@@ -118,7 +118,7 @@ static void multiply(const winograd_product *w, const float *packed, const float
                                .dst_stride = w->m_row,
                                .n = (int64_t)nv * VL,
                                .accumulate = k0 > 0};
-        gemm_rows_even(args, count, nv);
+        gemm_rows_even(args, count, nv, gemm_tile_rows(nv), gemm_rows);
     }
 }
 
