@@ -36,19 +36,18 @@ static double tiling_cost(const fused_plan *f, tiling t)
     const conv_problem *p = &f->head.problem;
     int64_t row_tiles = div_up(conv_out(&p->axis[CONV_H]), t.rows);
     int64_t pixels = t.rows * conv_out(&p->axis[CONV_W]);
-    int64_t tile_rows = forward_tile_rows(f);
     double panels = (double)div_up(f->panels.count, t.parts), c = (double)p->ic;
     double vectors = panels * (double)f->panels.width / VL;
-    /* Two FMAs a cycle at nine tenths; a depthwise tap costs 1.3 cycles a vector; weights beyond L2 stream at 8
-     * bytes a cycle; a task's start and the panels' first touch about 500 cycles. */
-    double gemm = (double)round_up(pixels, tile_rows) * c * vectors / 1.8;
+    /* Two FMAs a cycle at nine tenths, pairs at 2.6; a depthwise tap costs 1.3 cycles a vector; weights come at
+     * 64 bytes a cycle from L2, at 32 from beyond, as they are asked for ahead, and so do rows that do not fit; a
+     * task's start and the panels' first touch about 500 cycles. */
+    double gemm = (double)round_up(pixels, forward_tile_rows(f)) * c * vectors / (f->fip ? 2.6 : 1.8);
     double depthwise =
         1.3 * (double)pixels * c / VL * (double)(p->axis[CONV_H].kernel * p->axis[CONV_W].kernel);
-    double weight_bytes = 4 * c * vectors * VL;
-    double streaming = weight_bytes > (double)f->head.context.l2 / 2 ? weight_bytes / 8 : weight_bytes / 64;
+    double half = (double)f->head.context.l2 / 2, weight_bytes = 4 * c * vectors * VL;
+    double streaming = weight_bytes / (weight_bytes > half ? 32 : 64);
     double buffer_bytes = 4 * (double)(pixels * (f->block + FUSED_ROW_GAP));
-    if (f->far) buffer_bytes += 4 * (double)(pixels * f->block); /* the next task's source */
-    double spill = buffer_bytes > (double)f->head.context.l2 / 2 ? buffer_bytes * panels / 16 : 0;
+    double spill = buffer_bytes > half ? (buffer_bytes - half) * panels / 64 : 0;
     int64_t tasks = p->mb * row_tiles * t.parts;
     return (double)div_up(tasks, f->head.context.threads) * (gemm + depthwise + streaming + spill + 500);
 }
