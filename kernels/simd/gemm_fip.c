@@ -25,42 +25,54 @@ static float scale_of(float most, float *unscale)
     return scale;
 }
 
-/* Eight floats, in either instruction set. */
-static __m256 eight(const float *p, __m256 scale) { return _mm256_mul_ps(_mm256_loadu_ps(p), scale); }
-
-static float largest(const float *x, int64_t k)
+/* Rows are prepared eight floats at a time with either instruction set: halves of an AVX-512 group would be
+ * masked. */
+ALWAYS_INLINE __m256i first_of_eight(int64_t n)
 {
-    vec most = vec_zero();
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+ALWAYS_INLINE float largest(const float *x, int64_t k)
+{
+    const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256 most = _mm256_setzero_ps();
     int64_t i = 0;
-    for (; i + VL <= k; i += VL) most = vec_max(vec_abs(vec_load(x + i)), most);
-    if (i < k) most = vec_max(vec_abs(vec_load_mask(x + i, vec_mask_first(k - i))), most);
-    float lanes[VL], result = 0;
-    vec_store(lanes, most);
-    for (int l = 0; l < VL; l++)
-        if (lanes[l] > result) result = lanes[l];
-    return result;
+    for (; i + 8 <= k; i += 8) most = _mm256_max_ps(_mm256_and_ps(_mm256_loadu_ps(x + i), magnitude), most);
+    if (i < k)
+        most =
+            _mm256_max_ps(_mm256_and_ps(_mm256_maskload_ps(x + i, first_of_eight(k - i)), magnitude), most);
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+}
+
+ALWAYS_INLINE float sum_of_eight(__m256 v)
+{
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
 }
 
 void fip_prepare(float *to, const float *from, int64_t k)
 {
-    float unscale, minus_pairs = 0, scale = scale_of(largest(from, k), &unscale), lanes[FIP_LANES];
+    float unscale, scale = scale_of(largest(from, k), &unscale);
     __m256 by = _mm256_set1_ps(scale), pairs = _mm256_setzero_ps();
     int64_t i = 0;
     for (; i + FIP_GROUP <= k; i += FIP_GROUP) {
-        __m256 first = eight(from + i, by), second = eight(from + i + FIP_LANES, by);
-        __m256 single = eight(from + i + 2 * FIP_LANES, by);
-        pairs = _mm256_fmadd_ps(first, second, pairs);
-        _mm256_storeu_ps(to + i, first);
-        _mm256_storeu_ps(to + i + FIP_LANES, second);
-        _mm256_storeu_ps(to + i + 2 * FIP_LANES, single);
+        __m256 term[3];
+        UNROLL for (int t = 0; t < 3; t++)
+        {
+            term[t] = _mm256_mul_ps(_mm256_loadu_ps(from + i + t * FIP_LANES), by);
+            _mm256_storeu_ps(to + i + t * FIP_LANES, term[t]);
+        }
+        pairs = _mm256_fmadd_ps(term[0], term[1], pairs);
     }
-    for (; i < k; i += VL) {
-        vec_mask rest = vec_mask_first(min64(VL, k - i));
-        vec_store_mask(to + i, rest, vec_mul(vec_load_mask(from + i, rest), vec_set1(scale)));
+    for (; i + 8 <= k; i += 8) _mm256_storeu_ps(to + i, _mm256_mul_ps(_mm256_loadu_ps(from + i), by));
+    if (i < k) {
+        __m256i rest = first_of_eight(k - i);
+        _mm256_maskstore_ps(to + i, rest, _mm256_mul_ps(_mm256_maskload_ps(from + i, rest), by));
     }
-    _mm256_storeu_ps(lanes, pairs);
-    for (int l = 0; l < FIP_LANES; l++) minus_pairs -= lanes[l];
-    to[k] = minus_pairs;
+    to[k] = -sum_of_eight(pairs);
     to[k + 1] = unscale;
 }
 

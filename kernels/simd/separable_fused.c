@@ -140,28 +140,37 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
     }
 }
 
-static void prepare_pairs(const block_tensors *mid, int64_t pixels)
+/* The intermediate of the task's rows and channels [k0, k0 + k) into mid; scaled for pairs while the rows just
+ * made are in L1. */
+static void fill(const fused_plan *f, const conv_args *args, const forward_task *t, int64_t k0, int64_t k,
+                 float *mid, int64_t mid_pixel)
 {
-    float *row = mid->out;
-    for (int64_t i = 0; i < pixels; i++, row += mid->out_pixel) fip_prepare(row, row, mid->channels);
+    const conv_problem *p = &f->head.problem;
+    int64_t image = p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic, ow = conv_out(&p->axis[CONV_W]);
+    int64_t rows = f->fip ? 2 : t->row_end - t->row_begin;
+    for (int64_t y = t->row_begin; y < t->row_end; y += rows) {
+        block_tensors depthwise = {.in = args->src + t->image * image + k0,
+                                   .in_pixel = p->ic,
+                                   .out = mid + (y - t->row_begin) * ow * mid_pixel,
+                                   .out_pixel = mid_pixel,
+                                   .channels = k,
+                                   .row_begin = y,
+                                   .row_end = min64(y + rows, t->row_end)};
+        block_convolve(&f->forward, &depthwise, args->weights + k0, p->ic);
+        if (!f->fip) continue;
+        float *pixel = depthwise.out;
+        for (int64_t i = (depthwise.row_end - y) * ow; i > 0; i--, pixel += mid_pixel)
+            fip_prepare(pixel, pixel, k);
+    }
 }
 
 static void forward_one(const fused_plan *f, const conv_args *args, const forward_task *t, float *mid)
 {
-    const conv_problem *p = &f->head.problem;
-    int64_t image = p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic;
-    int64_t mid_pixel = f->block + FUSED_ROW_GAP;
-    for (int64_t k0 = 0; k0 < p->ic; k0 += f->block) {
-        block_tensors depthwise = {.in = args->src + t->image * image + k0,
-                                   .in_pixel = p->ic,
-                                   .out = mid,
-                                   .out_pixel = mid_pixel,
-                                   .channels = min64(f->block, p->ic - k0),
-                                   .row_begin = t->row_begin,
-                                   .row_end = t->row_end};
-        block_convolve(&f->forward, &depthwise, args->weights + k0, p->ic);
-        if (f->fip) prepare_pairs(&depthwise, (t->row_end - t->row_begin) * conv_out(&p->axis[CONV_W]));
-        multiply(f, args, t, mid, mid_pixel, k0, depthwise.channels);
+    int64_t channels = f->head.problem.ic, mid_pixel = f->block + FUSED_ROW_GAP;
+    for (int64_t k0 = 0; k0 < channels; k0 += f->block) {
+        int64_t k = min64(f->block, channels - k0);
+        fill(f, args, t, k0, k, mid, mid_pixel);
+        multiply(f, args, t, mid, mid_pixel, k0, k);
     }
 }
 
