@@ -134,7 +134,10 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
 
 static const char *refuse_fip(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
-    int64_t terms = (pass == CONV_FORWARD ? p->ic : p->oc) / p->groups;
+    /* A joint backward may need its forward's workspace. */
+    int64_t terms = pass == CONV_FORWARD         ? p->ic / p->groups
+                    : pass == CONV_BACKWARD_DATA ? p->oc / p->groups
+                                                 : min64(p->ic, p->oc) / p->groups;
     if (pass == CONV_BACKWARD_WEIGHTS) return "sums over pixels multiply no pairs: as " ISA_STRING;
     if (terms < FIP_GROUP) return "sums of fewer than 24 channels: hardly a pair";
     return refuse(self, p, pass);

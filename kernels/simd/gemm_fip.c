@@ -9,8 +9,9 @@
 
 /* ---- operands */
 
-/* The power of two that brings `most` to [1, 2), and the one that takes it back. Zero, subnormal, infinite and
- * NaN count as the nearest that have both. */
+/* The power of two that brings `most` to [1, 2), and the one that takes it back: 0 where all is zero, or what
+ * the other operand's products leave of each other would come out. Subnormal, infinite and NaN count as the
+ * nearest that have both. */
 static float scale_of(float most, float *unscale)
 {
     uint32_t bits;
@@ -22,6 +23,7 @@ static float scale_of(float most, float *unscale)
     memcpy(unscale, &bits, sizeof bits);
     bits = (254 - exponent) << 23;
     memcpy(&scale, &bits, sizeof bits);
+    if (most == 0) *unscale = 0;
     return scale;
 }
 
