@@ -127,7 +127,7 @@ static void put_versus(const report_data *data, const report_setting *s, const c
             if (any.count == 0) continue;
             if (!open)
                 printf("\nours against %s, times as fast, %s\n%-28s%-24s%-24scases\n", peer,
-                       report_versus_name(data, s, name, sizeof name), "", "exact", "any (Winograd too)");
+                       report_versus_name(data, s, name, sizeof name), "", "exact", "any (inexact too)");
             open = true;
             snprintf(name, sizeof name, "%s %s", conv_variant_name((conv_variant)v),
                      conv_pass_name((conv_pass)pass));

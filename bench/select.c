@@ -45,7 +45,7 @@ static const struct argp_option option_table[] = {
     {"cache", KEY_CACHE, "LIST", 0, "warm (default), cold", 0},
     {"bias", KEY_BIAS, NULL, 0, "problems with a bias", 0},
     {"relu", KEY_RELU, NULL, 0, "problems with ReLU after the bias", 0},
-    {"exact", KEY_EXACT, NULL, 0, "leave out inexact implementations (Winograd, low precision)", 0},
+    {"exact", KEY_EXACT, NULL, 0, "leave out inexact implementations (Winograd, fip)", 0},
     {0}};
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)

@@ -106,7 +106,7 @@ typedef struct {
     report_pair worst;        /* the case of the least ratio */
 } versus_mean;
 
-/* Best of ours against the best whose name begins with peer; inexact: Winograd too. False: no case both ran. */
+/* Best of ours against the best whose name begins with peer; inexact: those too. False: no case both ran. */
 bool report_versus(const report_data *data, const report_point *point, conv_variant variant, const char *peer,
                    bool inexact, report_pair *pair);
 /* setting NULL: all that are no sweeps together. */

@@ -79,7 +79,7 @@ static const struct {
     {"time", "Time against channels",
      "Lower is faster. Both axes logarithmic; bars are 95% intervals. Solid: this project, dashed: other "
      "libraries, "
-     "dotted: inexact (Winograd)."},
+     "dotted: inexact (Winograd, fip)."},
     {"peak", "Percent of the measured FMA peak",
      "Against the peak of the instruction set each implementation uses, on the same number of threads."},
     {"roofline", "Roofline",

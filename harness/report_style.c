@@ -8,7 +8,8 @@
 enum { SOLID = 1, DASHED = 2, DOTTED = 3 };
 
 /* One hue per family: greys and browns for the plain ones, blue for SIMD, red for fused, violet for
- * Winograd; peers are dashed, inexact ones dotted. Each colour has at least 3:1 on its page. */
+ * Winograd and its inner product; peers are dashed, inexact ones dotted. Each colour has at least 3:1 on its
+ * page. */
 static const struct {
     const char *name, *light, *dark;
     int dash;
@@ -22,6 +23,7 @@ static const struct {
     {"fused-avx512", "#c1301f", "#ff6f5f", SOLID},
     {"winograd-avx2", "#9876d3", "#bfa8f0", DOTTED},
     {"winograd-avx512", "#6a3db8", "#a17df5", DOTTED},
+    {"fip-avx512", "#8f1d3f", "#f08aa6", DOTTED},
     {"onednn", "#b8156f", "#ff6db6", DASHED},
     {"onednn-any", "#d0509f", "#f59fd2", DASHED},
     {"onednn-winograd", "#9c5590", "#d58fc9", DOTTED},
@@ -38,7 +40,7 @@ report_impl report_style(const char *name)
     snprintf(impl.name, sizeof impl.name, "%s", name);
     impl.peer =
         strncmp(name, "onednn", 6) == 0 || strcmp(name, "openblas") == 0 || strcmp(name, "xnnpack") == 0;
-    impl.inexact = strstr(name, "winograd") != NULL;
+    impl.inexact = strstr(name, "winograd") != NULL || strncmp(name, "fip-", 4) == 0;
     size_t count;
     const conv_entry *entries = conv_entries(&count);
     for (size_t i = 0; i < count; i++) /* this build's own word counts where it knows the name */

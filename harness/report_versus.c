@@ -10,7 +10,7 @@ typedef struct {
     bool inexact;
 } contest;
 
-static const contest contests[] = {{"exact against exact", false}, {"anything, Winograd included", true}};
+static const contest contests[] = {{"exact against exact", false}, {"anything, inexact too", true}};
 
 enum { CONTESTS = sizeof contests / sizeof *contests };
 
@@ -102,7 +102,7 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
                 report_escape(out, report_versus_name(page->data, s, name, sizeof name));
                 fputs("</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Variant and "
                       "pass</th><th>Exact against "
-                      "exact</th><th>Any, Winograd "
+                      "exact</th><th>Any, inexact "
                       "too</th><th>Worst "
                       "case</th><th>Cases</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n",
                       out);

@@ -178,7 +178,7 @@ struct conv_impl {
     conv_variant variant;
     const char *summary; /* one line for `sepbench list` */
     cpu_isa isa;         /* the copy's instruction set; execute runs nothing wider */
-    bool inexact;        /* Winograd, low precision: kept out by --exact, has its own error bound */
+    bool inexact;        /* Winograd, fip: kept out by --exact, has its own error bound */
     bool peer;           /* another project's library */
     bool single_thread;  /* execute uses one thread whatever context.threads says */
     bool own_threads;    /* runs a thread pool of its own, not OpenMP's; bound to the same cores */

@@ -1,6 +1,6 @@
 /* Products that multiply pairs (kernels/simd/gemm_fip.h): every tile at every depth around a group of terms,
- * exact on whole numbers; results that only change their exponent with the operands'; operands of any magnitude;
- * and where the stated error factor comes from. */
+ * exact on whole numbers; results that only change their exponent with the operands'; operands of any
+ * magnitude; and where the stated error factor comes from. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +59,8 @@ static void multiply(const copy *c, int m, int nv, int tiles, int64_t n, int64_t
                      gemm_rows_args args)
 {
     int64_t width = (int64_t)nv * c->lanes, at = 0;
-    gemm_pack_args pack = {.b = b, .row_stride = n, .column_stride = 1, .rows = k, .k = k, .n = n, .nv = nv,
-                           .panels = panel};
+    gemm_pack_args pack = {
+        .b = b, .row_stride = n, .column_stride = 1, .rows = k, .k = k, .n = n, .nv = nv, .panels = panel};
     c->pack(&pack, k_block, 0, 1);
     bool relu = args.relu, accumulate = args.accumulate;
     for (int64_t k0 = 0; k0 < k; k0 += k_block, at += HEADER) {
@@ -204,8 +204,9 @@ static void test_bound(void **state)
 
 int main(void)
 {
-    static const char *const names[][4] = {{"tiles avx2", "scales avx2", "extremes avx2", "bound avx2"},
-                                           {"tiles avx512", "scales avx512", "extremes avx512", "bound avx512"}};
+    static const char *const names[][4] = {
+        {"tiles avx2", "scales avx2", "extremes avx2", "bound avx2"},
+        {"tiles avx512", "scales avx512", "extremes avx512", "bound avx512"}};
     static const CMUnitTestFunction functions[] = {test_tiles, test_scales, test_extremes, test_bound};
     struct CMUnitTest tests[1 + 4 * COUNT(copies)] = {{"factor", test_factor, NULL, NULL, NULL}};
     int count = 1;

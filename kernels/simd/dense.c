@@ -149,8 +149,9 @@ static const char *refuse_fip(const conv_impl *self, const conv_problem *p, conv
 
 const conv_impl simd_dense = {MATRIX_CONVOLUTION(CONV_DENSE, "implicit GEMM, " ISA_STRING " register tiles"),
                               .name = ISA_STRING, .refuse = refuse};
-const conv_impl simd_pointwise = {MATRIX_CONVOLUTION(CONV_POINTWISE, "GEMM on NHWC, " ISA_STRING " register tiles"),
-                                  .name = ISA_STRING, .refuse = refuse};
+const conv_impl simd_pointwise = {
+    MATRIX_CONVOLUTION(CONV_POINTWISE, "GEMM on NHWC, " ISA_STRING " register tiles"), .name = ISA_STRING,
+    .refuse = refuse};
 const conv_impl simd_pointwise_fip = {
     MATRIX_CONVOLUTION(CONV_POINTWISE, "GEMM on NHWC, pairs of terms for one multiplication"),
     .name = "fip-" ISA_STRING, .refuse = refuse_fip, .inexact = true, .error_factor = FIP_ERROR_FACTOR};

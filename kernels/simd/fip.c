@@ -1,6 +1,6 @@
-/* Separable convolution whose products with the pointwise weights multiply pairs (gemm_fip.h): forward keeps the
- * intermediate in cache (separable_fused.c), unless backward will want it; the rest is depthwise, then pointwise
- * (dense.c). Inexact. Refuses what those refuse. */
+/* Separable convolution whose products with the pointwise weights multiply pairs (gemm_fip.h): forward keeps
+ * the intermediate in cache (separable_fused.c), unless backward will want it; the rest is depthwise, then
+ * pointwise (dense.c). Inexact. Refuses what those refuse. */
 #include "../compose.h"
 #include "gemm_fip.h"
 #include "simd.h"
@@ -53,5 +53,5 @@ static const conv_impl separable = {.name = "fip-" ISA_STRING,
                                     .destroy = destroy};
 
 extern const conv_impl *const ISA_NAME(fip_impls)[CONV_VARIANT_COUNT];
-const conv_impl *const ISA_NAME(fip_impls)[CONV_VARIANT_COUNT] = {[CONV_POINTWISE] = &simd_pointwise_fip,
-                                                                  [CONV_SEPARABLE] = &separable};
+const conv_impl *const ISA_NAME(fip_impls)[CONV_VARIANT_COUNT] = {
+    [CONV_POINTWISE] = &simd_pointwise_fip, [CONV_SEPARABLE] = &separable};

@@ -41,8 +41,7 @@ ALWAYS_INLINE float largest(const float *x, int64_t k)
     int64_t i = 0;
     for (; i + 8 <= k; i += 8) most = _mm256_max_ps(_mm256_and_ps(_mm256_loadu_ps(x + i), magnitude), most);
     if (i < k)
-        most =
-            _mm256_max_ps(_mm256_and_ps(_mm256_maskload_ps(x + i, first_of_eight(k - i)), magnitude), most);
+        most = _mm256_max_ps(_mm256_and_ps(_mm256_maskload_ps(x + i, first_of_eight(k - i)), magnitude), most);
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(most), _mm256_extractf128_ps(most, 1));
     four = _mm_max_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
@@ -161,8 +160,9 @@ ALWAYS_INLINE void unscale_tile(const int m, const int nv, vec acc[TILE_ROWS][TI
         UNROLL for (int r = 0; r < m; r++)
         {
             if (g->accumulate) base = whole ? vec_load(dst[r] + v * VL) : vec_load_mask(dst[r] + v * VL, tail);
-            vec sum = vec_mul(acc[r][v], vec_set1(a[r][g->k + 1]));
-            acc[r][v] = vec_fma(sum, column, base);
+            /* The scales first: a large one and a small one must not overflow the sum between them. */
+            vec unscale = vec_mul(column, vec_set1(a[r][g->k + 1]));
+            acc[r][v] = vec_fma(acc[r][v], unscale, base);
             if (g->relu) acc[r][v] = vec_max(acc[r][v], vec_zero());
         }
     }
@@ -176,8 +176,7 @@ ALWAYS_INLINE void fip_tile(const int m, const int nv, const gemm_rows_args *g, 
     UNROLL for (int r = 0; r < m; r++)
     {
         a[r] = g->rows + (tile * m + r) * g->row_stride;
-        UNROLL for (int v = 0; v < nv; v++) acc[r][v] =
-            vec_add_at(vec_load(g->panel + v * VL), a[r] + g->k);
+        UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_add_at(vec_load(g->panel + v * VL), a[r] + g->k);
     }
     const float *ahead = g->ahead + tile * m * g->ahead_stride;
     bool ask = tile * m < g->ahead_rows;

@@ -1,8 +1,8 @@
 /* A product of rows and panels whose units multiply and add at once: Winograd's inner product.
  *
- * For a pair of terms  x0*y0 + x1*y1 = (x0 + y1)*(x1 + y0) - x0*x1 - y1*y0.  The last two products depend on one
- * row and on one column only, so a pair costs a multiplication and two additions. Of every three terms two are
- * such a pair and one is multiplied as ever: two multiplications and two additions instead of three
+ * For a pair of terms  x0*y0 + x1*y1 = (x0 + y1)*(x1 + y0) - x0*x1 - y1*y0.  The last two products depend on
+ * one row and on one column only, so a pair costs a multiplication and two additions. Of every three terms two
+ * are such a pair and one is multiplied as ever: two multiplications and two additions instead of three
  * multiplications. Where additions have units of their own (AMD since Zen), which a plain GEMM leaves idle,
  * that is up to 1.5 times as fast as multiplying at the peak; where they share the multipliers' (Intel with
  * AVX-512), slower.

@@ -39,8 +39,8 @@ static double tiling_cost(const fused_plan *f, tiling t)
     double panels = (double)div_up(f->panels.count, t.parts), c = (double)p->ic;
     double vectors = panels * (double)f->panels.width / VL;
     /* Two FMAs a cycle at nine tenths, pairs at 2.6; a depthwise tap costs 1.3 cycles a vector; weights come at
-     * 64 bytes a cycle from L2, at 32 from beyond, as they are asked for ahead, and so do rows that do not fit; a
-     * task's start and the panels' first touch about 500 cycles. */
+     * 64 bytes a cycle from L2, at 32 from beyond, as they are asked for ahead, and so do rows that do not fit;
+     * a task's start and the panels' first touch about 500 cycles. */
     double gemm = (double)round_up(pixels, forward_tile_rows(f)) * c * vectors / (f->fip ? 2.6 : 1.8);
     double depthwise =
         1.3 * (double)pixels * c / VL * (double)(p->axis[CONV_H].kernel * p->axis[CONV_W].kernel);
@@ -135,7 +135,8 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
         if (f->far && j == t->panel_begin)
             g.ahead = rows_ahead(f, args, t) + k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
         else if (f->far_panels && j + 1 < t->panel_end)
-            g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = k, g.ahead_rows = f->panels.width;
+            g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = k,
+            g.ahead_rows = f->panels.width;
         gemm_rows_even(g, pixels, nv, forward_tile_rows(f), f->fip ? fip_rows : gemm_rows);
     }
 }
@@ -256,15 +257,16 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
 }
 
 const conv_impl simd_separable_fused = {.name = "fused-" ISA_STRING,
-                                    .variant = CONV_SEPARABLE,
-                                    .summary = "depthwise and pointwise in one pass, the intermediate in cache",
-                                    .isa = ISA_ENUM,
-                                    .layouts = 1u << CONV_NHWC,
-                                    .refuse = refuse,
-                                    .plan = plan,
-                                    .pack = pack,
-                                    .execute = execute,
-                                    .destroy = destroy};
+                                        .variant = CONV_SEPARABLE,
+                                        .summary =
+                                            "depthwise and pointwise in one pass, the intermediate in cache",
+                                        .isa = ISA_ENUM,
+                                        .layouts = 1u << CONV_NHWC,
+                                        .refuse = refuse,
+                                        .plan = plan,
+                                        .pack = pack,
+                                        .execute = execute,
+                                        .destroy = destroy};
 
 extern const conv_impl *const ISA_NAME(fused_impls)[CONV_VARIANT_COUNT];
 const conv_impl *const ISA_NAME(fused_impls)[CONV_VARIANT_COUNT] = {[CONV_SEPARABLE] = &simd_separable_fused};
