@@ -45,8 +45,9 @@ static size_t l3_of_all(const depthwise_plan *d)
 }
 
 /* What lies in L3 is found quickly enough without being asked for, and is best written there. Pixels that crowd
- * one set of L1 are met twice a cache line by vectors of half a line: then rows are copied rather than walked
- * whole. */
+ * one set of L1 are better copied than walked whole: in vectors of half a line, which meet each line twice,
+ * always; in whole lines until they come from memory for certain (a virtual machine's share of L3 is a guess).
+ */
 static void choose_walk(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
@@ -54,7 +55,7 @@ static void choose_walk(depthwise_plan *d)
     bool whole_line = VL * sizeof(float) == 64;
     size_t src = (size_t)sizes.src * sizeof(float), dst = (size_t)sizes.dst * sizeof(float);
     int64_t units = p->mb * conv_out(&p->axis[CONV_H]) / 2, threads = d->head.context.threads;
-    d->from_memory = src + dst > l3_of_all(d);
+    d->from_memory = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
     d->whole_rows = d->pairs && d->from_memory && (whole_line || !ring_wanted(d->channels));
     if (d->whole_rows && (units % threads == 0 || units >= 8 * threads)) d->block = d->channels;
     d->stream = d->whole_rows && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
