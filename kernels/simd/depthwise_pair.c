@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+enum { CROWDED_PIXEL = 512 }; /* floats; 64 sets of 16 floats have 1024 */
+
 static const float zeros[VL] __attribute__((aligned(64)));
 
 /* Asks for a part of what the next tile is the first to read or write of a row of `width` pixels: from x on, or
@@ -127,12 +129,33 @@ ALWAYS_INLINE void store_lanes(const bool whole, float *p, vec_mask lanes, vec v
         vec_store_mask(p, lanes, v);
 }
 
+/* Source row r's vector at `column` of the tile, *p, with all outputs of both rows that it meets; edge: unless
+ * x, where it lies, is in the padding. *p moves on. */
+ALWAYS_INLINE void meet(const int n, const int r, const int column, const bool edge, const bool whole,
+                        vec_mask lanes, const axis_sweep *w, int64_t x, const float **p,
+                        int64_t pixel, vec diff[2][DEPTHWISE_OUTPUTS], vec acc[3][3])
+{
+    const float *at = *p;
+    if (edge) at = (uint64_t)x < (uint64_t)w->inputs ? at : zeros;
+    vec v = vec_held(load_lanes(whole, at, lanes));
+    UNROLL for (int k = 0; k < 3; k++)
+    {
+        const int o = column - k;
+        if (o < 0 || o >= n) continue;
+        if (r < 3) acc[r][k] = vec_fma(v, diff[0][o], acc[r][k]);
+        if (r > 0) acc[r - 1][k] = vec_fma(v, diff[1][o], acc[r - 1][k]);
+    }
+    *p = pointer_held(*p + pixel);
+}
+
 /* n outputs of both rows, channels from c on. */
-ALWAYS_INLINE void sums_vector(const int n, const bool edge, const bool whole, vec_mask lanes,
-                               const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t c)
+ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool all, const bool whole, vec_mask lanes,
+                             const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t c,
+                             vec acc[3][3])
 {
     int64_t in = x + w->first, pixel = d->src_pixel;
-    vec acc[3][3], diff[2][DEPTHWISE_OUTPUTS];
+    const float *p[4];
+    vec diff[2][DEPTHWISE_OUTPUTS];
     if (d->ahead) {
         UNROLL for (int i = 0; i < 2; i++)
         {
@@ -140,36 +163,58 @@ ALWAYS_INLINE void sums_vector(const int n, const bool edge, const bool whole, v
             ask(n, d->diff_dst[i], w->outputs, d->dst_pixel, x + n, c);
         }
     }
-    UNROLL for (int r = 0; r < 3; r++)
-    {
-        UNROLL for (int k = 0; k < 3; k++) acc[r][k] = load_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes);
-    }
     UNROLL for (int i = 0; i < 2; i++)
     {
-        const float *p = d->diff_dst[i] + x * d->dst_pixel + c;
+        const float *q = d->diff_dst[i] + x * d->dst_pixel + c;
         UNROLL for (int o = 0; o < n; o++)
         {
-            diff[i][o] = load_lanes(whole, p, lanes);
-            p += d->dst_pixel;
+            diff[i][o] = load_lanes(whole, q, lanes);
+            q += d->dst_pixel;
         }
+    }
+    UNROLL for (int r = 0; r < 4; r++) p[r] = d->src[r] + in * pixel + c;
+    if (all) {
+        /* Column by column: the multiply-adds of one row alone would wait for each other. */
+        UNROLL for (int i = 0; i < n + 2; i++)
+        {
+            UNROLL for (int r = 0; r < 4; r++) meet(n, r, i, edge, whole, lanes, w, in + i, &p[r], pixel, diff, acc);
+        }
+        return;
     }
     UNROLL for (int r = 0; r < 4; r++)
     {
         if (d->src[r] == NULL) continue;
-        const float *p = d->src[r] + in * pixel + c;
-        UNROLL for (int column = 0; column < n + 2; column++)
+        UNROLL for (int i = 0; i < n + 2; i++)
         {
-            const float *at = p;
-            if (edge) at = (uint64_t)(in + column) < (uint64_t)w->inputs ? p : zeros;
-            vec v = vec_held(load_lanes(whole, at, lanes));
-            p = pointer_held(p + pixel);
-            UNROLL for (int k = 0; k < 3; k++)
-            {
-                const int o = column - k;
-                if (o < 0 || o >= n) continue;
-                if (r < 3) acc[r][k] = vec_fma(v, diff[0][o], acc[r][k]);
-                if (r > 0) acc[r - 1][k] = vec_fma(v, diff[1][o], acc[r - 1][k]);
-            }
+            meet(n, r, i, edge, whole, lanes, w, in + i, &p[r], pixel, diff, acc);
+        }
+    }
+}
+
+/* The tiles of outputs [x, end), the sums in registers meanwhile. */
+ALWAYS_INLINE void sums_tiles(const bool all, const bool whole, vec_mask lanes, const axis_sweep *w,
+                              const depthwise_sums_pair *d, int64_t x, int64_t end, int64_t c)
+{
+    vec acc[3][3];
+    UNROLL for (int r = 0; r < 3; r++)
+    {
+        UNROLL for (int k = 0; k < 3; k++) acc[r][k] = load_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes);
+    }
+    for (; x < end; x += DEPTHWISE_OUTPUTS) {
+        if (inner(w, x)) {
+            sums_tile(DEPTHWISE_OUTPUTS, false, all, whole, lanes, w, d, x, c, acc);
+            continue;
+        }
+        switch (min64(DEPTHWISE_OUTPUTS, w->outputs - x)) {
+        case 1: sums_tile(1, true, all, whole, lanes, w, d, x, c, acc); break;
+        case 2: sums_tile(2, true, all, whole, lanes, w, d, x, c, acc); break;
+        case 3: sums_tile(3, true, all, whole, lanes, w, d, x, c, acc); break;
+#if VEC_REGISTERS == 32
+        case 4: sums_tile(4, true, all, whole, lanes, w, d, x, c, acc); break;
+        case 5: sums_tile(5, true, all, whole, lanes, w, d, x, c, acc); break;
+        case 6: sums_tile(6, true, all, whole, lanes, w, d, x, c, acc); break;
+#endif
+        default: sums_tile(DEPTHWISE_OUTPUTS, true, all, whole, lanes, w, d, x, c, acc);
         }
     }
     UNROLL for (int r = 0; r < 3; r++)
@@ -178,36 +223,32 @@ ALWAYS_INLINE void sums_vector(const int n, const bool edge, const bool whole, v
     }
 }
 
-ALWAYS_INLINE void sums_tile(const int n, const bool edge, const axis_sweep *w, const depthwise_sums_pair *d,
-                             int64_t x)
+static void sums_all_rows(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t end, int64_t c)
 {
-    int64_t c = 0;
-    for (; c + VL <= d->channels; c += VL) sums_vector(n, edge, true, vec_mask_first(VL), w, d, x, c);
-    if (c < d->channels) sums_vector(n, edge, false, vec_mask_first(d->channels - c), w, d, x, c);
+    sums_tiles(true, true, vec_mask_first(VL), w, d, x, end, c);
 }
 
-static void sums_inner(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x)
+static void sums_some_rows(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t end, int64_t c)
 {
-    sums_tile(DEPTHWISE_OUTPUTS, false, w, d, x);
+    sums_tiles(false, true, vec_mask_first(VL), w, d, x, end, c);
 }
 
-static void sums_edge(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x)
+static void sums_last_lanes(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t end,
+                            int64_t c)
 {
-    switch (min64(DEPTHWISE_OUTPUTS, w->outputs - x)) {
-    case 1: sums_tile(1, true, w, d, x); break;
-    case 2: sums_tile(2, true, w, d, x); break;
-    case 3: sums_tile(3, true, w, d, x); break;
-#if VEC_REGISTERS == 32
-    case 4: sums_tile(4, true, w, d, x); break;
-    case 5: sums_tile(5, true, w, d, x); break;
-    case 6: sums_tile(6, true, w, d, x); break;
-#endif
-    default: sums_tile(DEPTHWISE_OUTPUTS, true, w, d, x);
-    }
+    sums_tiles(false, false, vec_mask_first(d->channels - c), w, d, x, end, c);
 }
 
 void depthwise_sums_pair_run(const axis_segments *segments, const depthwise_sums_pair *d)
 {
     const axis_sweep *w = &segments->sweep;
-    for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS) (inner(w, x) ? sums_inner : sums_edge)(w, d, x);
+    bool all = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
+    /* Sums stay in registers over the whole row, unless it comes from memory, best in long pieces, or its pixels
+     * crowd two sets of L1, where a line's second vector would not be found again. */
+    int64_t step = d->ahead || d->src_pixel % CROWDED_PIXEL == 0 ? DEPTHWISE_OUTPUTS : w->outputs;
+    for (int64_t x = 0; x < w->outputs; x += step) {
+        int64_t end = min64(w->outputs, x + step), c = 0;
+        for (; c + VL <= d->channels; c += VL) (all ? sums_all_rows : sums_some_rows)(w, d, x, end, c);
+        if (c < d->channels) sums_last_lanes(w, d, x, end, c);
+    }
 }
