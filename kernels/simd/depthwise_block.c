@@ -35,6 +35,21 @@ static int64_t rows_met(const block_plan *plan, const block_tensors *t, int64_t 
 }
 
 /* Rows y and y+1. */
+static void gradient_pair(const block_plan *plan, const block_tensors *t, float *diff_weights, int64_t tap,
+                          int64_t y)
+{
+    int64_t first = y - plan->h.pad_before;
+    depthwise_sums_pair pair = {
+        .src_pixel = t->in_pixel, .w_tap = tap, .dst_pixel = t->out_pixel, .channels = t->channels};
+    for (int64_t i = 0; i < 4; i++)
+        if (first + i >= 0 && first + i < plan->h.in)
+            pair.src[i] = t->in + (first + i) * plan->in_width * t->in_pixel;
+    for (int64_t k = 0; k < 3; k++) pair.sums[k] = diff_weights + k * 3 * tap;
+    for (int64_t i = 0; i < 2; i++)
+        pair.diff_dst[i] = t->out + (y + i - t->row_begin) * plan->out_width * t->out_pixel;
+    depthwise_sums_pair_run(&plan->w, &pair);
+}
+
 static void convolve_pair(const block_plan *plan, const block_tensors *t, const float *weights, int64_t tap,
                           int64_t y)
 {
@@ -85,6 +100,10 @@ void block_gradient(const block_plan *plan, const block_tensors *t, float *diff_
                           .dst_pixel = t->out_pixel,
                           .channels = t->channels};
     for (int64_t y = t->row_begin; y < t->row_end; y++) {
+        if (plan->pairs && y + 1 < t->row_end) {
+            gradient_pair(plan, t, diff_weights, tap, y++);
+            continue;
+        }
         row.rows = rows_met(plan, t, y, in, kernel_row);
         for (int64_t i = 0; i < row.rows; i++) sums[i] = diff_weights + kernel_row[i] * plan->taps_w * tap;
         row.diff_dst = t->out + (y - t->row_begin) * plan->out_width * t->out_pixel;

@@ -12,6 +12,28 @@ enum { CROWDED_PIXEL = 512 }; /* floats; 64 sets of 16 floats have 1024 */
 
 static const float zeros[VL] __attribute__((aligned(64)));
 
+/* CALL(n) of a tile that n <= DEPTHWISE_OUTPUTS outputs are left for. */
+#if VEC_REGISTERS == 32
+#define BY_OUTPUTS(left, CALL)                                                                                 \
+    switch (left) {                                                                                            \
+    case 1: CALL(1); break;                                                                                    \
+    case 2: CALL(2); break;                                                                                    \
+    case 3: CALL(3); break;                                                                                    \
+    case 4: CALL(4); break;                                                                                    \
+    case 5: CALL(5); break;                                                                                    \
+    case 6: CALL(6); break;                                                                                    \
+    default: CALL(DEPTHWISE_OUTPUTS);                                                                          \
+    }
+#else
+#define BY_OUTPUTS(left, CALL)                                                                                 \
+    switch (left) {                                                                                            \
+    case 1: CALL(1); break;                                                                                    \
+    case 2: CALL(2); break;                                                                                    \
+    case 3: CALL(3); break;                                                                                    \
+    default: CALL(DEPTHWISE_OUTPUTS);                                                                          \
+    }
+#endif
+
 /* Asks for a part of what the next tile is the first to read or write of a row of `width` pixels: from x on, or
  * past the end of this row the start of the row after next, the one that takes its place. The part is that of
  * the vector at channel c, counted as memory lies, so that the hardware sees long pieces too. */
@@ -25,10 +47,13 @@ ALWAYS_INLINE void ask(const int n, const float *row, int64_t width, int64_t pix
 ALWAYS_INLINE void pair_tile(const int n, const bool edge, const axis_sweep *w, const depthwise_pair *d,
                              int64_t x)
 {
-    int64_t in = x + w->first, pixel = d->src_pixel, first = w->first_tap * d->w_tap,
-            step = w->tap_step * d->w_tap;
-    for (int64_t at_c = 0; at_c < d->channels; at_c += VL) {
-        int64_t c = min64(at_c, d->channels - VL);
+    int64_t in = x + w->first, pixel = d->src_pixel, step = w->tap_step * d->w_tap, channels = d->channels;
+    const float *rows[4], *weights[3];
+    UNROLL for (int r = 0; r < 4; r++) rows[r] = d->src[r] == NULL ? NULL : d->src[r] + in * pixel;
+    UNROLL for (int r = 0; r < 3; r++) weights[r] = d->weights[r] + w->first_tap * d->w_tap;
+    float *const dst[2] = {d->dst[0] + x * d->dst_pixel, d->dst[1] + x * d->dst_pixel};
+    for (int64_t at_c = 0; at_c < channels; at_c += VL) {
+        int64_t c = min64(at_c, channels - VL);
         if (d->ahead) {
             UNROLL for (int i = 0; i < 2; i++)
             {
@@ -41,10 +66,9 @@ ALWAYS_INLINE void pair_tile(const int n, const bool edge, const axis_sweep *w, 
         vec weight[4][3]; /* kernel row r for the first output row, r-1 for the second; unused ones vanish */
         UNROLL for (int r = 0; r < 4; r++)
         {
-            UNROLL for (int k = 0; r < 3 && k < 3; k++) weight[r][k] =
-                vec_load(d->weights[r] + first + k * step + c);
-            if (d->src[r] == NULL) continue;
-            const float *p = d->src[r] + in * pixel + c;
+            UNROLL for (int k = 0; r < 3 && k < 3; k++) weight[r][k] = vec_load(weights[r] + k * step + c);
+            if (rows[r] == NULL) continue;
+            const float *p = rows[r] + c;
             UNROLL for (int column = 0; column < n + 2; column++)
             {
                 const float *at = p;
@@ -60,17 +84,19 @@ ALWAYS_INLINE void pair_tile(const int n, const bool edge, const axis_sweep *w, 
                 }
             }
         }
+        if (d->relu) {
+            UNROLL for (int i = 0; i < 2; i++)
+            {
+                UNROLL for (int r = 0; r < n; r++) acc[i][r] = vec_max(acc[i][r], vec_zero());
+            }
+        }
         UNROLL for (int i = 0; i < 2; i++)
         {
-            float *dst = d->dst[i] + x * d->dst_pixel + c;
-            UNROLL for (int r = 0; r < n; r++)
-            {
-                vec v = d->relu ? vec_max(acc[i][r], vec_zero()) : acc[i][r];
-                if (d->stream)
-                    vec_stream(dst, v);
-                else
-                    vec_store(dst, v);
-                dst += d->dst_pixel;
+            float *at = dst[i] + c;
+            if (d->stream) {
+                UNROLL for (int r = 0; r < n; r++) vec_stream(at + r * d->dst_pixel, acc[i][r]);
+            } else {
+                UNROLL for (int r = 0; r < n; r++) vec_store(at + r * d->dst_pixel, acc[i][r]);
             }
         }
     }
@@ -83,17 +109,8 @@ static void pair_inner(const axis_sweep *w, const depthwise_pair *d, int64_t x)
 
 static void pair_edge(const axis_sweep *w, const depthwise_pair *d, int64_t x)
 {
-    switch (min64(DEPTHWISE_OUTPUTS, w->outputs - x)) {
-    case 1: pair_tile(1, true, w, d, x); break;
-    case 2: pair_tile(2, true, w, d, x); break;
-    case 3: pair_tile(3, true, w, d, x); break;
-#if VEC_REGISTERS == 32
-    case 4: pair_tile(4, true, w, d, x); break;
-    case 5: pair_tile(5, true, w, d, x); break;
-    case 6: pair_tile(6, true, w, d, x); break;
-#endif
-    default: pair_tile(DEPTHWISE_OUTPUTS, true, w, d, x);
-    }
+#define PAIR_EDGE(n) pair_tile(n, true, w, d, x)
+    BY_OUTPUTS(w->outputs - x, PAIR_EDGE);
 }
 
 /* Whether the tile of outputs from x on is whole and reads no padding. */
@@ -132,8 +149,8 @@ ALWAYS_INLINE void store_lanes(const bool whole, float *p, vec_mask lanes, vec v
 /* Source row r's vector at `column` of the tile, *p, with all outputs of both rows that it meets; edge: unless
  * x, where it lies, is in the padding. *p moves on. */
 ALWAYS_INLINE void meet(const int n, const int r, const int column, const bool edge, const bool whole,
-                        vec_mask lanes, const axis_sweep *w, int64_t x, const float **p,
-                        int64_t pixel, vec diff[2][DEPTHWISE_OUTPUTS], vec acc[3][3])
+                        vec_mask lanes, const axis_sweep *w, int64_t x, const float **p, int64_t pixel,
+                        vec diff[2][DEPTHWISE_OUTPUTS], vec acc[3][3])
 {
     const float *at = *p;
     if (edge) at = (uint64_t)x < (uint64_t)w->inputs ? at : zeros;
@@ -148,8 +165,8 @@ ALWAYS_INLINE void meet(const int n, const int r, const int column, const bool e
     *p = pointer_held(*p + pixel);
 }
 
-/* n outputs of both rows, channels from c on. */
-ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool all, const bool whole, vec_mask lanes,
+/* n outputs of both rows, channels from c on; columns: all source rows are there, and read column by column. */
+ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool columns, const bool whole, vec_mask lanes,
                              const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t c,
                              vec acc[3][3])
 {
@@ -173,11 +190,12 @@ ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool all, const
         }
     }
     UNROLL for (int r = 0; r < 4; r++) p[r] = d->src[r] + in * pixel + c;
-    if (all) {
-        /* Column by column: the multiply-adds of one row alone would wait for each other. */
+    if (columns) {
+        /* The multiply-adds of one row alone would wait for each other. */
         UNROLL for (int i = 0; i < n + 2; i++)
         {
-            UNROLL for (int r = 0; r < 4; r++) meet(n, r, i, edge, whole, lanes, w, in + i, &p[r], pixel, diff, acc);
+            UNROLL for (int r = 0; r < 4; r++)
+                meet(n, r, i, edge, whole, lanes, w, in + i, &p[r], pixel, diff, acc);
         }
         return;
     }
@@ -191,64 +209,81 @@ ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool all, const
     }
 }
 
-/* The tiles of outputs [x, end), the sums in registers meanwhile. */
-ALWAYS_INLINE void sums_tiles(const bool all, const bool whole, vec_mask lanes, const axis_sweep *w,
-                              const depthwise_sums_pair *d, int64_t x, int64_t end, int64_t c)
+ALWAYS_INLINE void load_sums(const bool whole, vec_mask lanes, const depthwise_sums_pair *d, int64_t c,
+                             vec acc[3][3])
 {
-    vec acc[3][3];
     UNROLL for (int r = 0; r < 3; r++)
     {
         UNROLL for (int k = 0; k < 3; k++) acc[r][k] = load_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes);
     }
-    for (; x < end; x += DEPTHWISE_OUTPUTS) {
-        if (inner(w, x)) {
-            sums_tile(DEPTHWISE_OUTPUTS, false, all, whole, lanes, w, d, x, c, acc);
-            continue;
-        }
-        switch (min64(DEPTHWISE_OUTPUTS, w->outputs - x)) {
-        case 1: sums_tile(1, true, all, whole, lanes, w, d, x, c, acc); break;
-        case 2: sums_tile(2, true, all, whole, lanes, w, d, x, c, acc); break;
-        case 3: sums_tile(3, true, all, whole, lanes, w, d, x, c, acc); break;
-#if VEC_REGISTERS == 32
-        case 4: sums_tile(4, true, all, whole, lanes, w, d, x, c, acc); break;
-        case 5: sums_tile(5, true, all, whole, lanes, w, d, x, c, acc); break;
-        case 6: sums_tile(6, true, all, whole, lanes, w, d, x, c, acc); break;
-#endif
-        default: sums_tile(DEPTHWISE_OUTPUTS, true, all, whole, lanes, w, d, x, c, acc);
-        }
-    }
+}
+
+ALWAYS_INLINE void store_sums(const bool whole, vec_mask lanes, const depthwise_sums_pair *d, int64_t c,
+                              vec acc[3][3])
+{
     UNROLL for (int r = 0; r < 3; r++)
     {
         UNROLL for (int k = 0; k < 3; k++) store_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes, acc[r][k]);
     }
 }
 
-static void sums_all_rows(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t end, int64_t c)
+/* A tile of all channels. */
+ALWAYS_INLINE void sums_channels(const int n, const bool edge, const axis_sweep *w,
+                                 const depthwise_sums_pair *d, int64_t x)
 {
-    sums_tiles(true, true, vec_mask_first(VL), w, d, x, end, c);
+    vec acc[3][3];
+    int64_t c = 0;
+    vec_mask lanes = vec_mask_first(VL);
+    for (; c + VL <= d->channels; c += VL) {
+        load_sums(true, lanes, d, c, acc);
+        sums_tile(n, edge, false, true, lanes, w, d, x, c, acc);
+        store_sums(true, lanes, d, c, acc);
+    }
+    if (c == d->channels) return;
+    lanes = vec_mask_first(d->channels - c);
+    load_sums(false, lanes, d, c, acc);
+    sums_tile(n, edge, false, false, lanes, w, d, x, c, acc);
+    store_sums(false, lanes, d, c, acc);
 }
 
-static void sums_some_rows(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t end, int64_t c)
+static void sums_inner(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x)
 {
-    sums_tiles(false, true, vec_mask_first(VL), w, d, x, end, c);
+    sums_channels(DEPTHWISE_OUTPUTS, false, w, d, x);
 }
 
-static void sums_last_lanes(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t end,
-                            int64_t c)
+static void sums_edge(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x)
 {
-    sums_tiles(false, false, vec_mask_first(d->channels - c), w, d, x, end, c);
+#define SUMS_EDGE(n) sums_channels(n, true, w, d, x)
+    BY_OUTPUTS(w->outputs - x, SUMS_EDGE);
+}
+
+/* A vector of channels of both rows whole, the sums in registers meanwhile. */
+static void sums_row(const axis_sweep *w, const depthwise_sums_pair *d, int64_t c)
+{
+    vec acc[3][3];
+    const vec_mask lanes = vec_mask_first(VL);
+    load_sums(true, lanes, d, c, acc);
+    for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS) {
+        if (inner(w, x)) {
+            sums_tile(DEPTHWISE_OUTPUTS, false, true, true, lanes, w, d, x, c, acc);
+            continue;
+        }
+#define ROW_EDGE(n) sums_tile(n, true, true, true, lanes, w, d, x, c, acc)
+        BY_OUTPUTS(w->outputs - x, ROW_EDGE);
+    }
+    store_sums(true, lanes, d, c, acc);
 }
 
 void depthwise_sums_pair_run(const axis_segments *segments, const depthwise_sums_pair *d)
 {
     const axis_sweep *w = &segments->sweep;
-    bool all = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
-    /* Sums stay in registers over the whole row, unless it comes from memory, best in long pieces, or its pixels
-     * crowd two sets of L1, where a line's second vector would not be found again. */
-    int64_t step = d->ahead || d->src_pixel % CROWDED_PIXEL == 0 ? DEPTHWISE_OUTPUTS : w->outputs;
-    for (int64_t x = 0; x < w->outputs; x += step) {
-        int64_t end = min64(w->outputs, x + step), c = 0;
-        for (; c + VL <= d->channels; c += VL) (all ? sums_all_rows : sums_some_rows)(w, d, x, end, c);
-        if (c < d->channels) sums_last_lanes(w, d, x, end, c);
+    /* Tile by tile what comes from memory, best in long pieces, and half lines of pixels that crowd few sets of
+     * L1, where the other half would not be found again. */
+    bool rows = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
+    bool crowded = VL * sizeof(float) < 64 && d->src_pixel % CROWDED_PIXEL == 0;
+    if (rows && !crowded && !d->ahead && d->channels % VL == 0) {
+        for (int64_t c = 0; c < d->channels; c += VL) sums_row(w, d, c);
+        return;
     }
+    for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS) (inner(w, x) ? sums_inner : sums_edge)(w, d, x);
 }
