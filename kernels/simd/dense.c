@@ -2,13 +2,13 @@
  * (wgrad.c) for backward_weights, all in one parallel region. Pointwise is the case of one tap: a GEMM straight
  * on NHWC. Backward passes: the ReLU mask first, where there is one; then every thread's share of diff_src and
  * of the weights' gradient without waiting between them; then the joining of chunks' sums. Refuses rank 3.
- * fip is the same with products that multiply pairs; the weights' gradient has no operand that could be scaled
- * once and used often, so that its sums stay plain. */
+ * fip is the same with products that multiply pairs (gemm_fip.h), and for the weights' gradient fip_wgrad.c. */
 #include <omp.h>
 #include <stdio.h>
 
 #include "../plan.h"
 
+#include "fip_wgrad.h"
 #include "product.h"
 #include "reduce.h"
 #include "simd.h"
@@ -19,8 +19,10 @@ typedef struct {
     bool data, weights, bias; /* backward: which gradients */
     product product;          /* forward or backward_data */
     wgrad wgrad;
-    int64_t pixels;                              /* of dst, all images */
-    size_t masked, bias_sums, partials, threads; /* offsets into scratch, floats */
+    bool pairs; /* the weights' gradient by fip_wgrad, else by wgrad */
+    fip_wgrad fip_wgrad;
+    int64_t pixels;                                      /* of dst, all images */
+    size_t masked, bias_sums, partials, copies, threads; /* offsets into scratch, floats */
     size_t thread_floats;
 } dense_plan;
 
@@ -51,6 +53,7 @@ static void lay_out_scratch(dense_plan *d)
     d->masked = reserve(&floats, mask ? masked : 0);
     d->bias_sums = reserve(&floats, d->bias ? (size_t)(bias_chunks(d->pixels) * p->oc) : 0);
     d->partials = reserve(&floats, d->wgrad.partial_floats);
+    d->copies = reserve(&floats, d->fip_wgrad.all_floats);
     size_t data = d->product.thread_floats, weights = d->wgrad.thread_floats;
     d->thread_floats = conv_align((data > weights ? data : weights) * sizeof(float)) / sizeof(float);
     d->threads = reserve(&floats, d->thread_floats * (size_t)d->head.context.threads);
@@ -76,7 +79,11 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
         snprintf(d->head.note, sizeof d->head.note, "%dx%d, kc %lld", product_tile_rows(&d->product),
                  d->product.nv * VL, (long long)d->product.k_block);
     }
-    if (d->weights) wgrad_plan(p, ctx, &d->wgrad);
+    d->pairs = self->inexact && d->weights && fip_wgrad_fits(p);
+    if (d->pairs)
+        fip_wgrad_plan(p, ctx, &d->fip_wgrad);
+    else if (d->weights)
+        wgrad_plan(p, ctx, &d->wgrad);
     lay_out_scratch(d);
     *out = &d->head;
     return CONV_OK;
@@ -104,11 +111,16 @@ static void backward(const dense_plan *d, const conv_args *args, int thread, int
         product_run(&d->product, diff_dst, args->packed, NULL, false, args->diff_src, own, thread, threads);
     if (!d->weights) return;
     if (d->bias) bias_sums(diff_dst, d->pixels, p->oc, scratch + d->bias_sums, thread, threads);
-    wgrad_run(&d->wgrad, args->src, diff_dst, args->diff_weights, args->accumulate, scratch + d->partials, own,
-              thread, threads);
-    if (!d->bias && d->wgrad.chunks == 1) return;
+    if (d->pairs)
+        fip_wgrad_run(&d->fip_wgrad, args->src, diff_dst, args->diff_weights, args->accumulate,
+                      scratch + d->copies, thread, threads);
+    else
+        wgrad_run(&d->wgrad, args->src, diff_dst, args->diff_weights, args->accumulate, scratch + d->partials,
+                  own, thread, threads);
+    if (!d->bias && d->wgrad.chunks <= 1) return;
 #pragma omp barrier
-    wgrad_reduce(&d->wgrad, args->diff_weights, args->accumulate, scratch + d->partials, thread, threads);
+    if (!d->pairs)
+        wgrad_reduce(&d->wgrad, args->diff_weights, args->accumulate, scratch + d->partials, thread, threads);
     if (d->bias)
         reduce_chunks(scratch + d->bias_sums, bias_chunks(d->pixels), p->oc, p->oc, args->accumulate,
                       args->diff_bias, thread, threads);
@@ -138,7 +150,8 @@ static const char *refuse_fip(const conv_impl *self, const conv_problem *p, conv
     int64_t terms = pass == CONV_FORWARD         ? p->ic / p->groups
                     : pass == CONV_BACKWARD_DATA ? p->oc / p->groups
                                                  : min64(p->ic, p->oc) / p->groups;
-    if (pass == CONV_BACKWARD_WEIGHTS) return "sums over pixels multiply no pairs: as " ISA_STRING;
+    if (pass == CONV_BACKWARD_WEIGHTS && !fip_wgrad_fits(p))
+        return "groups or strides: the sums over pixels multiply no pairs, as " ISA_STRING;
     if (terms < FIP_GROUP) return "sums of fewer than 24 channels: hardly a pair";
     return refuse(self, p, pass);
 }

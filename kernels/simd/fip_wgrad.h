@@ -1,0 +1,29 @@
+/* The weights' gradient of a pointwise convolution with a product that multiplies pairs (gemm_fip.h). */
+#ifndef SEPBENCH_SIMD_FIP_WGRAD_H
+#define SEPBENCH_SIMD_FIP_WGRAD_H
+
+#include "../conv.h"
+#include "gemm_fip.h"
+
+typedef struct {
+    int64_t pixels, inputs, outputs;
+    int64_t block, blocks;  /* pixels of a block, the last one may have fewer; blocks */
+    int64_t strips, panels; /* tiles along inputs; along outputs */
+    int nv;
+    bool far;                        /* the operands do not fit L2: the next panel is asked for ahead of time */
+    size_t rows_floats, all_floats;  /* scratch in common: the rows' part; the whole */
+} fip_wgrad;
+
+/* Whether the pixels of src and dst correspond one to one, as they have to. */
+bool ISA_NAME(fip_wgrad_fits)(const conv_problem *p);
+void ISA_NAME(fip_wgrad_plan)(const conv_problem *p, const conv_context *ctx, fip_wgrad *out);
+/* diff_weights[IC][OC] (+)= sum over pixels of src[pixel][IC] * diff_dst[pixel][OC]. Every thread of the team
+ * calls this; holds barriers. scratch: all_floats in common. */
+void ISA_NAME(fip_wgrad_run)(const fip_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
+                             bool accumulate, float *scratch, int thread, int threads);
+
+#define fip_wgrad_fits ISA_NAME(fip_wgrad_fits)
+#define fip_wgrad_plan ISA_NAME(fip_wgrad_plan)
+#define fip_wgrad_run ISA_NAME(fip_wgrad_run)
+
+#endif
