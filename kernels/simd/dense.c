@@ -21,8 +21,8 @@ typedef struct {
     wgrad wgrad;
     bool pairs; /* the weights' gradient by fip_wgrad, else by wgrad */
     fip_wgrad fip_wgrad;
-    int64_t pixels;                                      /* of dst, all images */
-    size_t masked, bias_sums, partials, copies, threads; /* offsets into scratch, floats */
+    int64_t pixels;                              /* of dst, all images */
+    size_t masked, bias_sums, partials, threads; /* offsets into scratch, floats */
     size_t thread_floats;
 } dense_plan;
 
@@ -53,8 +53,8 @@ static void lay_out_scratch(dense_plan *d)
     d->masked = reserve(&floats, mask ? masked : 0);
     d->bias_sums = reserve(&floats, d->bias ? (size_t)(bias_chunks(d->pixels) * p->oc) : 0);
     d->partials = reserve(&floats, d->wgrad.partial_floats);
-    d->copies = reserve(&floats, d->fip_wgrad.all_floats);
-    size_t data = d->product.thread_floats, weights = d->wgrad.thread_floats;
+    size_t data = d->product.thread_floats,
+           weights = d->pairs ? d->fip_wgrad.thread_floats : d->wgrad.thread_floats;
     d->thread_floats = conv_align((data > weights ? data : weights) * sizeof(float)) / sizeof(float);
     d->threads = reserve(&floats, d->thread_floats * (size_t)d->head.context.threads);
     d->head.scratch_bytes = floats * sizeof(float);
@@ -112,8 +112,8 @@ static void backward(const dense_plan *d, const conv_args *args, int thread, int
     if (!d->weights) return;
     if (d->bias) bias_sums(diff_dst, d->pixels, p->oc, scratch + d->bias_sums, thread, threads);
     if (d->pairs)
-        fip_wgrad_run(&d->fip_wgrad, args->src, diff_dst, args->diff_weights, args->accumulate,
-                      scratch + d->copies, thread, threads);
+        fip_wgrad_run(&d->fip_wgrad, args->src, diff_dst, args->diff_weights, args->accumulate, own, thread,
+                      threads);
     else
         wgrad_run(&d->wgrad, args->src, diff_dst, args->diff_weights, args->accumulate, scratch + d->partials,
                   own, thread, threads);

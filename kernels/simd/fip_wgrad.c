@@ -1,20 +1,20 @@
 /* A sum over pixels as a product of rows (gemm_fip.h), for which both operands are laid out anew.
  *
- * for block of pixels (up to 1024, the product's k):
- *   src, transposed: a row of scaled pixels per input channel                parallel over channels
- *   diff_dst: panels of scaled columns, as weights are packed                parallel over panels
- *   for panel, for strip of inputs: register tile, diff_weights (+)=         parallel over panels and strips
+ * for part of the inputs, part of the outputs:             parallel, as many as threads, nearly square
+ *   for block of pixels (up to 528, the product's k):
+ *     src, transposed: a row of scaled pixels per input
+ *     diff_dst: panels of scaled columns, as weights are packed
+ *     for panel, for strip of inputs: register tile, diff_weights (+)=
  *
- * What the copies cost falls with the channels: a twentieth at 256. The sum over pixels of one weight has one
- * order whatever the threads. */
+ * Each thread lays out what it needs by itself: what another core has just written comes slower than that. The
+ * cost falls with the channels: a fifth at 256, a tenth at 512. The sum over pixels of one weight has one order
+ * whatever the parts. */
 #include "fip_wgrad.h"
 
-#include <string.h>
+enum { MOST_PIXELS = 22 * FIP_GROUP, LINE = 16 }; /* floats of a cache line */
 
-enum { MOST_PIXELS = 1024, ROW_GAP = 16 };
-
-/* Floats from one transposed row to the next. */
-static int64_t row_stride(const fip_wgrad *w) { return round_up(w->block, 8) + ROW_GAP; }
+/* Floats from one transposed row to the next: an odd number of cache lines, or rows would crowd few sets. */
+static int64_t row_stride(const fip_wgrad *w) { return (div_up(w->block + FIP_ROW_TAIL, LINE) | 1) * LINE; }
 
 bool fip_wgrad_fits(const conv_problem *p)
 {
@@ -30,12 +30,20 @@ void fip_wgrad_plan(const conv_problem *p, const conv_context *ctx, fip_wgrad *w
     for (int i = 0; i < CONV_AXES; i++) w->pixels *= p->axis[i].in;
     w->block = div_up(w->pixels, div_up(w->pixels, MOST_PIXELS));
     w->blocks = div_up(w->pixels, w->block);
-    w->strips = div_up(w->inputs, FIP_ROWS);
+    w->lines = div_up(w->inputs, LINE);
     w->panels = div_up(w->outputs, (int64_t)w->nv * VL);
-    int64_t panel_floats = gemm_panels_floats(fip_panel_rows(w->block, w->block), w->outputs);
-    w->rows_floats = (size_t)round_up(w->inputs * row_stride(w), 16);
-    w->all_floats = w->rows_floats + (size_t)panel_floats;
-    w->far = w->all_floats * sizeof(float) > ctx->l2;
+    int64_t least = INT64_MAX;
+    for (int64_t parts = 1; parts <= ctx->threads; parts++) {
+        int64_t across = ctx->threads / parts;
+        int64_t channels = div_up(w->lines, parts) * LINE + div_up(w->panels, across) * w->nv * VL;
+        if (ctx->threads % parts != 0 || channels >= least) continue;
+        least = channels;
+        w->input_parts = parts;
+        w->output_parts = across;
+    }
+    int64_t panels = div_up(w->panels, w->output_parts);
+    w->rows_floats = round_up(div_up(w->lines, w->input_parts) * LINE * row_stride(w), LINE);
+    w->thread_floats = (size_t)(w->rows_floats + panels * w->nv * VL * fip_panel_rows(w->block, w->block));
 }
 
 /* ---- operands */
@@ -64,20 +72,32 @@ ALWAYS_INLINE void transpose_8x8(const float *from, int64_t from_stride, float *
     }
 }
 
-/* Rows of channels [c, end), at most 8, of `pixels` pixels. */
+/* Rows of channels [c, end), at most a cache line, of `pixels` pixels. */
 static void make_rows(const fip_wgrad *w, const float *src, int64_t pixels, int64_t c, int64_t end, float *rows)
 {
     int64_t stride = row_stride(w), i = 0;
-    for (; end - c == 8 && i + 8 <= pixels; i += 8)
-        transpose_8x8(src + i * w->inputs + c, w->inputs, rows + c * stride + i, stride);
+    for (; end - c == LINE && i + 8 <= pixels; i += 8) {
+        const float *from = src + i * w->inputs + c;
+        transpose_8x8(from, w->inputs, rows + c * stride + i, stride);
+        transpose_8x8(from + 8, w->inputs, rows + (c + 8) * stride + i, stride);
+    }
     for (; i < pixels; i++)
         for (int64_t j = c; j < end; j++) rows[j * stride + i] = src[i * w->inputs + j];
     for (int64_t j = c; j < end; j++) fip_prepare(rows + j * stride, rows + j * stride, pixels);
 }
 
-static void lay_out(const fip_wgrad *w, const float *src, const float *diff_dst, int64_t pixels, float *rows,
-                    float *panels, int thread, int threads)
+/* ---- one part */
+
+typedef struct {
+    int64_t line, line_end, panel, panel_end; /* of inputs, of outputs */
+} part;
+
+static void lay_out(const fip_wgrad *w, const part *t, const float *src, const float *diff_dst, int64_t pixels,
+                    float *rows, float *panels)
 {
+    int64_t first = t->line * LINE, width = (int64_t)w->nv * VL;
+    for (int64_t c = first; c < min64(w->inputs, t->line_end * LINE); c += LINE)
+        make_rows(w, src, pixels, c, min64(w->inputs, c + LINE), rows - first * row_stride(w));
     gemm_pack_args pack = {.b = diff_dst,
                            .row_stride = w->outputs,
                            .column_stride = 1,
@@ -85,45 +105,27 @@ static void lay_out(const fip_wgrad *w, const float *src, const float *diff_dst,
                            .k = pixels,
                            .n = w->outputs,
                            .nv = w->nv,
-                           .panels = panels};
-    int64_t begin, end;
-    share(div_up(w->inputs, 8), thread, threads, &begin, &end);
-    for (int64_t i = begin; i < end; i++) make_rows(w, src, pixels, i * 8, min64(w->inputs, i * 8 + 8), rows);
-    share(w->panels, thread, threads, &begin, &end);
-    fip_pack(&pack, pixels, begin, end);
+                           .panels = panels - t->panel * width * fip_panel_rows(pixels, pixels)};
+    fip_pack(&pack, pixels, t->panel, t->panel_end);
 }
 
-/* ---- product */
-
-static int64_t strip_begin(const fip_wgrad *w, int64_t strip)
+static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const float *rows, const float *panels,
+                     bool accumulate, float *diff_weights)
 {
-    int64_t begin, end;
-    share(w->inputs, strip, w->strips, &begin, &end);
-    return begin;
-}
-
-/* Units (panel, strip), panel slowest: of one panel a thread has strips that follow one another. */
-static void multiply(const fip_wgrad *w, int64_t pixels, const float *rows, const float *panels, bool accumulate,
-                     float *diff_weights, int thread, int threads)
-{
-    int64_t begin, end, width = (int64_t)w->nv * VL, panel_rows = fip_panel_rows(pixels, pixels);
-    share(w->panels * w->strips, thread, threads, &begin, &end);
-    for (int64_t u = begin, next; u < end; u = next) {
-        int64_t panel = u / w->strips, column = panel * width, n = min64(width, w->outputs - column);
-        next = min64(end, (panel + 1) * w->strips);
-        int64_t first = strip_begin(w, u % w->strips), last = strip_begin(w, (next - 1) % w->strips + 1);
-        gemm_rows_args g = {.rows = rows + first * row_stride(w),
+    int64_t width = (int64_t)w->nv * VL, panel_rows = fip_panel_rows(pixels, pixels);
+    int64_t first = t->line * LINE, count = min64(w->inputs, t->line_end * LINE) - first;
+    for (int64_t j = t->panel; j < t->panel_end && count > 0; j++) {
+        int64_t column = j * width, n = min64(width, w->outputs - column);
+        gemm_rows_args g = {.rows = rows,
                             .row_stride = row_stride(w),
-                            .panel = panels + column * panel_rows,
+                            .panel = panels + (column - t->panel * width) * panel_rows,
                             .taps = 1,
                             .k = pixels,
                             .dst = diff_weights + first * w->outputs + column,
                             .dst_stride = w->outputs,
                             .n = n,
                             .accumulate = accumulate};
-        if (w->far && next < end)
-            g.ahead = g.panel + width * panel_rows, g.ahead_stride = pixels, g.ahead_rows = width;
-        gemm_rows_even(g, last - first, (int)div_up(n, VL), FIP_ROWS, fip_rows);
+        gemm_rows_even(g, count, (int)div_up(n, VL), FIP_ROWS, fip_rows);
     }
 }
 
@@ -131,12 +133,14 @@ void fip_wgrad_run(const fip_wgrad *w, const float *src, const float *diff_dst, 
                    bool accumulate, float *scratch, int thread, int threads)
 {
     float *rows = scratch, *panels = scratch + w->rows_floats;
-    for (int64_t b = 0; b < w->blocks; b++) {
-        int64_t first = b * w->block, pixels = min64(w->block, w->pixels - first);
-        lay_out(w, src + first * w->inputs, diff_dst + first * w->outputs, pixels, rows, panels, thread, threads);
-#pragma omp barrier
-        multiply(w, pixels, rows, panels, accumulate || b > 0, diff_weights, thread, threads);
-        if (b + 1 == w->blocks) break;
-#pragma omp barrier
+    for (int64_t i = thread; i < w->input_parts * w->output_parts; i += threads) {
+        part t;
+        share(w->lines, i / w->output_parts, w->input_parts, &t.line, &t.line_end);
+        share(w->panels, i % w->output_parts, w->output_parts, &t.panel, &t.panel_end);
+        for (int64_t b = 0; b < w->blocks; b++) {
+            int64_t p0 = b * w->block, pixels = min64(w->block, w->pixels - p0);
+            lay_out(w, &t, src + p0 * w->inputs, diff_dst + p0 * w->outputs, pixels, rows, panels);
+            multiply(w, &t, pixels, rows, panels, accumulate || b > 0, diff_weights);
+        }
     }
 }

@@ -7,18 +7,19 @@
 
 typedef struct {
     int64_t pixels, inputs, outputs;
-    int64_t block, blocks;  /* pixels of a block, the last one may have fewer; blocks */
-    int64_t strips, panels; /* tiles along inputs; along outputs */
+    int64_t block, blocks; /* pixels of a block, the last one may have fewer; blocks */
+    int64_t lines, panels; /* the inputs' cache lines and the outputs' panels, which are dealt out */
+    int64_t input_parts, output_parts;
     int nv;
-    bool far;                        /* the operands do not fit L2: the next panel is asked for ahead of time */
-    size_t rows_floats, all_floats;  /* scratch in common: the rows' part; the whole */
+    int64_t rows_floats; /* of a thread's scratch, the rows' part */
+    size_t thread_floats;
 } fip_wgrad;
 
 /* Whether the pixels of src and dst correspond one to one, as they have to. */
 bool ISA_NAME(fip_wgrad_fits)(const conv_problem *p);
 void ISA_NAME(fip_wgrad_plan)(const conv_problem *p, const conv_context *ctx, fip_wgrad *out);
-/* diff_weights[IC][OC] (+)= sum over pixels of src[pixel][IC] * diff_dst[pixel][OC]. Every thread of the team
- * calls this; holds barriers. scratch: all_floats in common. */
+/* diff_weights[IC][OC] (+)= sum over pixels of src[pixel][IC] * diff_dst[pixel][OC]: thread `thread`'s share,
+ * no two write the same element. scratch: thread_floats of its own. */
 void ISA_NAME(fip_wgrad_run)(const fip_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
                              bool accumulate, float *scratch, int thread, int threads);
 
