@@ -34,7 +34,7 @@ static int64_t rows_met(const block_plan *plan, const block_tensors *t, int64_t 
     return rows;
 }
 
-/* Rows y and y+1. */
+/* Both of rows y and y+1. */
 static void gradient_pair(const block_plan *plan, const block_tensors *t, float *diff_weights, int64_t tap,
                           int64_t y)
 {

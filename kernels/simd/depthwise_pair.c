@@ -189,7 +189,7 @@ ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool columns, c
             q += d->dst_pixel;
         }
     }
-    UNROLL for (int r = 0; r < 4; r++) p[r] = d->src[r] + in * pixel + c;
+    UNROLL for (int r = 0; r < 4; r++) p[r] = d->src[r] == NULL ? NULL : d->src[r] + in * pixel + c;
     if (columns) {
         /* The multiply-adds of one row alone would wait for each other. */
         UNROLL for (int i = 0; i < n + 2; i++)
@@ -203,9 +203,7 @@ ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool columns, c
     {
         if (d->src[r] == NULL) continue;
         UNROLL for (int i = 0; i < n + 2; i++)
-        {
             meet(n, r, i, edge, whole, lanes, w, in + i, &p[r], pixel, diff, acc);
-        }
     }
 }
 

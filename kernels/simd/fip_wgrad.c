@@ -6,9 +6,8 @@
  *     diff_dst: panels of scaled columns, as weights are packed
  *     for panel, for strip of inputs: register tile, diff_weights (+)=
  *
- * Each thread lays out what it needs by itself: what another core has just written comes slower than that. The
- * cost falls with the channels: a fifth at 256, a tenth at 512. The sum over pixels of one weight has one order
- * whatever the parts. */
+ * Each thread lays out what it needs by itself: what another core has just written comes slower than that. What
+ * that costs falls with the channels. The sum over pixels of one weight has one order whatever the parts. */
 #include "fip_wgrad.h"
 
 enum { MOST_PIXELS = 22 * FIP_GROUP, LINE = 16 }; /* floats of a cache line */
@@ -32,6 +31,8 @@ void fip_wgrad_plan(const conv_problem *p, const conv_context *ctx, fip_wgrad *w
     w->blocks = div_up(w->pixels, w->block);
     w->lines = div_up(w->inputs, LINE);
     w->panels = div_up(w->outputs, (int64_t)w->nv * VL);
+    conv_sizes sizes = conv_problem_sizes(p);
+    w->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
     int64_t least = INT64_MAX;
     for (int64_t parts = 1; parts <= ctx->threads; parts++) {
         int64_t across = ctx->threads / parts;
@@ -109,8 +110,9 @@ static void lay_out(const fip_wgrad *w, const part *t, const float *src, const f
     fip_pack(&pack, pixels, t->panel, t->panel_end);
 }
 
+/* next: diff_dst of the next block, to be asked for meanwhile; NULL: nothing. */
 static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const float *rows, const float *panels,
-                     bool accumulate, float *diff_weights)
+                     bool accumulate, const float *next, float *diff_weights)
 {
     int64_t width = (int64_t)w->nv * VL, panel_rows = fip_panel_rows(pixels, pixels);
     int64_t first = t->line * LINE, count = min64(w->inputs, t->line_end * LINE) - first;
@@ -125,6 +127,8 @@ static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const fl
                             .dst_stride = w->outputs,
                             .n = n,
                             .accumulate = accumulate};
+        /* As many rows of k floats as there are columns are this panel's share of the next block. */
+        if (next != NULL) g.ahead = next + column * pixels, g.ahead_stride = pixels, g.ahead_rows = n;
         gemm_rows_even(g, count, (int)div_up(n, VL), FIP_ROWS, fip_rows);
     }
 }
@@ -139,8 +143,9 @@ void fip_wgrad_run(const fip_wgrad *w, const float *src, const float *diff_dst, 
         share(w->panels, i % w->output_parts, w->output_parts, &t.panel, &t.panel_end);
         for (int64_t b = 0; b < w->blocks; b++) {
             int64_t p0 = b * w->block, pixels = min64(w->block, w->pixels - p0);
+            const float *next = w->far && b + 1 < w->blocks ? diff_dst + (p0 + pixels) * w->outputs : NULL;
             lay_out(w, &t, src + p0 * w->inputs, diff_dst + p0 * w->outputs, pixels, rows, panels);
-            multiply(w, &t, pixels, rows, panels, accumulate || b > 0, diff_weights);
+            multiply(w, &t, pixels, rows, panels, accumulate || b > 0, next, diff_weights);
         }
     }
 }

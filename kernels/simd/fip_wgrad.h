@@ -11,6 +11,7 @@ typedef struct {
     int64_t lines, panels; /* the inputs' cache lines and the outputs' panels, which are dealt out */
     int64_t input_parts, output_parts;
     int nv;
+    bool far;            /* src and diff_dst do not fit L2: the next block is asked for ahead of time */
     int64_t rows_floats; /* of a thread's scratch, the rows' part */
     size_t thread_floats;
 } fip_wgrad;

@@ -178,8 +178,8 @@ ALWAYS_INLINE void fip_tile(const int m, const int nv, const gemm_rows_args *g, 
         a[r] = g->rows + (tile * m + r) * g->row_stride;
         UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_add_at(vec_load(g->panel + v * VL), a[r] + g->k);
     }
-    const float *ahead = g->ahead + tile * m * g->ahead_stride;
     bool ask = tile * m < g->ahead_rows;
+    const float *ahead = ask ? g->ahead + tile * m * g->ahead_stride : NULL;
     int64_t k = 0;
     for (; k + FIP_GROUP <= g->k; k += FIP_GROUP, b += FIP_GROUP * nv * VL) {
         if (ask) {

@@ -20,7 +20,7 @@
  * end of a block of k is single too. */
 enum { FIP_LANES = 8, FIP_GROUP = 3 * FIP_LANES, FIP_VECTORS = 2 };
 
-/* Error of an element against u * sqrt(K) * sum|x*w|; tests/test_fip_bound.c derives it. */
+/* Error of an element against u * sqrt(K) * sum|x*w|; tests/test_fip.c derives it. */
 enum { FIP_ERROR_FACTOR = 16 };
 
 /* Packed: of every panel, of every block of k, two rows before the block's own: minus the sum of the products
