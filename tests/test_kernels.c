@@ -127,6 +127,7 @@ static const char *const shapes[] = {
     "separable:mb1ic64ih28oc64kh3ph1",
     "separable:mb1ic96ih7oc192kh3ph1",
     "separable:mb1ic728ih3oc728kh3ph1",
+    "separable:mb1ic2072ih3oc40kh3ph1",
     "separable:mb3ic20ih11oc36kh5ph2",
     "separable:mb1ic20ih17oc24kh3sh2ph1",
     "separable:mb1ic20ih16oh8oc24kh3sh2",

@@ -1,13 +1,13 @@
 /* Implicit GEMM of forward and backward_data over row tables.
  *
  * Loop order of a thread: group of images, block of output pixels, channel group, block of k, weight panel,
- * tile. A panel's block of k (at most a quarter of L2) is read from memory once per block of pixels and then
- * from L2; the block's rows (at most half of L2) stay while the panels pass. Units (panel, tile) are dealt out
- * as equal contiguous shares, so any number of threads balances and none reduces: dst tiles have one owner.
- * Rows are copied first where k needs blocking (only then is the block compact in the cache), where they lie a
- * multiple of 4 KiB apart (they would share one cache set), and where k is so short that taps are put in line.
- * What does not fit L2 is asked for while something else is multiplied: during a thread's first panel the rows
- * of the tiles, or of the copy, that come next; during every other the next panel. */
+ * tile. A panel's block of k (at most a quarter of L2, or half with one tap) is read from memory once per block
+ * of pixels and then from L2; the block's rows (at most half of L2) stay while the panels pass. Units (panel,
+ * tile) are dealt out as equal contiguous shares, so any number of threads balances and none reduces: dst tiles
+ * have one owner. Rows are copied first where k needs blocking (only then is the block compact in the cache),
+ * where they lie a multiple of 4 KiB apart (they would share one cache set), and where k is so short that taps
+ * are put in line. What does not fit L2 is asked for while something else is multiplied: during a thread's
+ * first panel the rows of the tiles, or of the copy, that come next; during every other the next panel. */
 #include "product.h"
 
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 
 enum {
     SHORT_K = 8,   /* below it the taps are put in line: a first layer */
-    MOST_K = 1024, /* of a block when there is one tap: its panel stays in L2 */
+    MOST_K = 2048, /* of a block when there is one tap: its panel, at most half of L2, stays there */
     LEAST_K = 64,
     PIXEL_BLOCKS = 16, /* of a table when weights stay in L2: a thread's share is then a part of the pixels,
                           those that the layer before left in its cache */
@@ -70,7 +70,7 @@ static void choose_blocks(int64_t pixels, const conv_context *ctx, product *out)
         out->k_block = out->k * out->taps;
         out->k_blocks = 1;
     } else {
-        int64_t most = min64(MOST_K, max64(LEAST_K, l2 / 4 / (out->taps * width)));
+        int64_t most = min64(MOST_K, max64(LEAST_K, l2 / (out->taps == 1 ? 2 : 4) / (out->taps * width)));
         out->k_block = min64(out->k, round_up(div_up(out->k, div_up(out->k, most)), 16));
         out->k_blocks = div_up(out->k, out->k_block);
         bool copy = out->fip || out->k_blocks > 1 || row_bytes % SAME_SET_BYTES == 0;
