@@ -18,7 +18,8 @@ enum {
     MOST_K = 2048, /* of a block when there is one tap: its panel, at most half of L2, stays there */
     LEAST_K = 64,
     PIXEL_BLOCKS = 16, /* of a table when weights stay in L2: a thread's share is then a part of the pixels,
-                          those that the layer before left in its cache */
+                          those that the layer before left in its cache; twice as many where rows are copied
+                          and scaled, to be found in L1 again */
     SAME_SET_BYTES = 4096,
     TILES_AHEAD = 4, /* rows are asked for so many tiles before they are read in place */
     ROW_GAP = VL     /* floats between copied rows, so that they spread over cache sets */
@@ -81,7 +82,7 @@ static void choose_blocks(int64_t pixels, const conv_context *ctx, product *out)
     int64_t tile = product_tile_rows(out);
     out->block_pixels = max64(4 * tile, l2 / 2 / out->k_block);
     if (out->panels > 1 && out->groups * out->panel_floats <= l2 / 8)
-        out->block_pixels = min64(out->block_pixels, round_up(div_up(pixels, PIXEL_BLOCKS), tile));
+        out->block_pixels = min64(out->block_pixels, round_up(div_up(pixels, PIXEL_BLOCKS << out->fip), tile));
 }
 
 static void choose_distance(const conv_problem *p, const conv_context *ctx, product *out)
