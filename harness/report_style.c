@@ -8,7 +8,7 @@
 enum { SOLID = 1, DASHED = 2, DOTTED = 3 };
 
 /* One hue per family: greys and browns for the plain ones, blue for SIMD, red for fused, violet for
- * Winograd and its inner product; peers are dashed, inexact ones dotted. Each colour has at least 3:1 on its
+ * Winograd, wine for fip; peers are dashed, inexact ones dotted. Each colour has at least 3:1 on its
  * page. */
 static const struct {
     const char *name, *light, *dark;

@@ -3,9 +3,9 @@
  * For a pair of terms  x0*y0 + x1*y1 = (x0 + y1)*(x1 + y0) - x0*x1 - y1*y0.  The last two products depend on
  * one row and on one column only, so a pair costs a multiplication and two additions. Of every three terms two
  * are such a pair and one is multiplied as ever: two multiplications and two additions instead of three
- * multiplications. Where additions have units of their own (AMD since Zen), which a plain GEMM leaves idle,
- * that is up to 1.5 times as fast as multiplying at the peak; where they share the multipliers' (Intel with
- * AVX-512), slower.
+ * multiplications. Where additions have units of their own, which a plain GEMM leaves idle (AMD's Zen), that
+ * can be 1.5 times as fast as multiplying at the peak; where they share the multipliers', it is four operations
+ * instead of three.
  * The two numbers of a sum must be of one magnitude, or the smaller is rounded away: every row and every column
  * is scaled by a power of two of its own, which a tile takes away again in the end. Inexact.
  * Source: S. Winograd, A New Algorithm for Inner Product, IEEE TC C-17, 1968; scaling: R. P. Brent, Error

@@ -186,12 +186,11 @@ void product_pack(const product *p, const float *weights, float *packed, int thr
                 fip_pack(&pack, p->k_block, panel, panel + 1);
                 continue;
             }
-            if (!p->backward) {
+            /* Transposed tap by tap; else the taps lie as the panel has them. */
+            for (int64_t tap = 0; tap < (p->backward ? p->taps : 1); tap++, pack.first_row += p->k) {
                 gemm_pack(&pack, panel, panel + 1);
-                continue;
+                pack.b += inputs * oc;
             }
-            for (int64_t tap = 0; tap < p->taps; tap++, pack.b += inputs * oc, pack.first_row += p->k)
-                gemm_pack(&pack, panel, panel + 1);
         }
 }
 
