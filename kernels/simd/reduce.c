@@ -10,20 +10,25 @@ static void vector_share(int64_t count, int thread, int threads, int64_t *begin,
     *end = min64(*end * VL, count);
 }
 
-void reduce_chunks(float *partials, int64_t chunks, int64_t stride, int64_t count, bool accumulate, float *out,
-                   int thread, int threads)
+/* Sums of 1, 2, 4 ... chunks wait in registers for their like, as the digits of a binary counter: what another
+ * core wrote is read once and never written, for a line that both write travels twice. */
+void reduce_chunks(const float *partials, int64_t chunks, int64_t stride, int64_t count, bool accumulate,
+                   float *out, int thread, int threads)
 {
+    enum { MOST_LEVELS = 63 };
     int64_t begin, end;
     vector_share(count, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i += VL) {
         vec_mask lanes = vec_mask_first(min64(VL, end - i));
-        float *p = partials + i;
-        for (int64_t step = 1; step < chunks; step *= 2)
-            for (int64_t c = 0; c + step < chunks; c += 2 * step)
-                vec_store_mask(p + c * stride, lanes,
-                               vec_add(vec_load_mask(p + c * stride, lanes),
-                                       vec_load_mask(p + (c + step) * stride, lanes)));
-        vec sum = vec_load_mask(p, lanes);
+        vec waiting[MOST_LEVELS];
+        int depth = 0;
+        for (int64_t c = 0; c < chunks; c++) {
+            vec sum = vec_load_mask(partials + c * stride + i, lanes);
+            for (int64_t n = c; n & 1; n >>= 1) sum = vec_add(waiting[--depth], sum);
+            waiting[depth++] = sum;
+        }
+        vec sum = waiting[--depth];
+        while (depth > 0) sum = vec_add(waiting[--depth], sum);
         if (accumulate) sum = vec_add(sum, vec_load_mask(out + i, lanes));
         vec_store_mask(out + i, lanes, sum);
     }

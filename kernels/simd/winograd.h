@@ -84,13 +84,13 @@ void ISA_NAME(winograd_product_run)(const winograd_product *w, const float *in, 
 typedef enum {
     WINOGRAD_TOGETHER, /* all threads share the work on one set of sums, stage by stage */
     WINOGRAD_UNITS,    /* a thread takes parts of the weights from product to gradient at once */
-    WINOGRAD_PARTS     /* fixed parts of the tiles, each by one thread, with sums of their own */
+    WINOGRAD_PARTS     /* fixed parts of the tiles, with sums of their own */
 } winograd_way;
 
 typedef struct {
     winograd_grid grid;
     winograd_way way;
-    bool alone; /* WINOGRAD_UNITS: each thread transforms what its units read, and waits for nobody */
+    bool alone; /* by units: each thread transforms what its units read; by parts: each has parts of its own */
     int64_t ic, oc;
     int nv;
     int64_t width, panels, strips;      /* columns of a panel of oc; panels; strips of ic */

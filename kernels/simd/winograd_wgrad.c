@@ -8,9 +8,10 @@
  * Three ways to divide it. Together, as above. By units: where one chunk holds all tiles and there are panels
  * and strips for many threads, a (panel, strip) goes from product to gradient at once; its S stays in L2 and
  * never goes to memory; few threads each transform what their units read rather than fetch it from each other.
- * By parts: where all of S and a chunk fit in L2, fixed parts of the tiles are summed by one thread each, which
- * waits for nobody, and their gradients meet in an ordered tree. Within a part a sum runs over its tiles in
- * order, so neither threads nor chunks change a bit. */
+ * By parts: where there are many tiles and S is small, fixed parts of the tiles are summed by one thread each,
+ * which waits for nobody and reads nothing that another core wrote (two cores may be two L3s apart) until their
+ * gradients meet in an ordered tree; threads that the parts do not fit take them together, one after the other.
+ * Within a part a sum runs over its tiles in order, so neither threads nor chunks change a bit. */
 #include "winograd.h"
 
 #include "../plan.h"
@@ -21,8 +22,9 @@ enum {
     LEAST_INSIDE = 6,   /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
     ENOUGH_UNITS = 16,  /* (panel, strip)s that keep any number of threads busy */
     LONE_CHANNELS = 16, /* per thread: a thread's products dwarf what others transform as well */
-    PARTS = 16,         /* of the tiles, likewise */
-    PART_TILES = 48,    /* tiles that pay for a gradient of their own */
+    PARTS = 8,          /* of the tiles */
+    PART_TILES = 96,    /* tiles that pay for a gradient of their own */
+    PART_L2S = 4,       /* this many L2s of sums are read and written no slower than V and Z of other cores */
     PART_CHUNK = 12,    /* tiles that pay for reading and writing sums in L2 ... */
     LEAST_CHUNK = 64,   /* ... and in L3 or memory */
     MOST_CHUNK = 128
@@ -52,9 +54,11 @@ static void choose_way(winograd_wgrad *w, const conv_context *ctx)
     int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), xis = xis_of(w), tiles = w->grid.tiles;
     int64_t units = w->panels * w->strips, channels = w->strips * STRIP + w->panels * w->width;
     w->chunk = (l2 / 8 * 5 - units * unit_floats(w)) / (xis * channels);
-    if (tiles >= PARTS * PART_TILES && w->chunk >= PART_CHUNK) {
+    if (tiles >= PARTS * PART_TILES && units * unit_floats(w) <= PART_L2S * l2) {
         w->way = WINOGRAD_PARTS;
+        w->alone = PARTS % ctx->threads == 0;
         tiles = div_up(tiles, PARTS);
+        if (w->chunk < PART_CHUNK) w->chunk = MOST_CHUNK;
         w->chunk = div_up(tiles, div_up(tiles, w->chunk));
         return;
     }
@@ -97,8 +101,7 @@ void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winogra
     if (w->way == WINOGRAD_UNITS) sums = sum_stride(w, 1) * (w->alone ? 1 : threads);
     w->team_floats = w->v_floats + w->z_floats + (size_t)(xis * sums);
     w->scratch_floats = w->team_floats * (size_t)(w->alone ? threads : 1);
-    if (w->way == WINOGRAD_PARTS)
-        w->scratch_floats = w->team_floats * (size_t)threads + (size_t)partial_floats(w);
+    if (w->way == WINOGRAD_PARTS) w->scratch_floats += (size_t)partial_floats(w);
 }
 
 /* ---- run */
@@ -274,26 +277,43 @@ static void run_tiles(const winograd_wgrad *w, const float *src, const float *di
     gradients(&j, thread, threads);
 }
 
-void winograd_wgrad_run(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                        bool accumulate, float *scratch, int thread, int threads)
+/* Fixed parts of the tiles: their gradients, then the sum of those. */
+static void run_parts(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
+                      bool accumulate, float *scratch, int thread, int threads)
 {
-    if (w->way == WINOGRAD_UNITS) {
-        if (w->alone) scratch += (size_t)thread * w->team_floats;
-        run_units(w, src, diff_dst, diff_weights, accumulate, scratch, thread, threads);
-        return;
+    int64_t weights = 9 * w->ic * w->oc, begin = 0, end = PARTS, joined = 1;
+    float *partials = scratch, *sums = scratch + partial_floats(w);
+    if (w->alone) {
+        share(PARTS, thread, threads, &begin, &end);
+        sums += (size_t)thread * w->team_floats;
     }
-    if (w->way == WINOGRAD_TOGETHER) {
-        run_tiles(w, src, diff_dst, diff_weights, accumulate, scratch, 0, w->grid.tiles, thread, threads);
-        return;
-    }
-    int64_t weights = 9 * w->ic * w->oc, begin, end;
-    float *partials = scratch, *own = scratch + partial_floats(w) + (size_t)thread * w->team_floats;
-    share(PARTS, thread, threads, &begin, &end);
     for (int64_t part = begin; part < end; part++) {
         int64_t from, to;
         share(w->grid.tiles, part, PARTS, &from, &to);
-        run_tiles(w, src, diff_dst, partials + part * weights, false, own, from, to, 0, 1);
+        run_tiles(w, src, diff_dst, partials + part * weights, false, sums, from, to, w->alone ? 0 : thread,
+                  w->alone ? 1 : threads);
+    }
+    /* Whole branches of the tree are joined by the thread that has them: less to fetch from another core. */
+    if (w->alone && PARTS % threads == 0) {
+        joined = PARTS / threads;
+        float *first = partials + begin * weights;
+        reduce_chunks(first, joined, weights, weights, false, first, 0, 1);
     }
     winograd_wait(threads);
-    reduce_chunks(partials, PARTS, weights, weights, accumulate, diff_weights, thread, threads);
+    reduce_chunks(partials, PARTS / joined, joined * weights, weights, accumulate, diff_weights, thread,
+                  threads);
+}
+
+void winograd_wgrad_run(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
+                        bool accumulate, float *scratch, int thread, int threads)
+{
+    switch (w->way) {
+    case WINOGRAD_UNITS:
+        if (w->alone) scratch += (size_t)thread * w->team_floats;
+        run_units(w, src, diff_dst, diff_weights, accumulate, scratch, thread, threads);
+        break;
+    case WINOGRAD_PARTS: run_parts(w, src, diff_dst, diff_weights, accumulate, scratch, thread, threads); break;
+    case WINOGRAD_TOGETHER:
+        run_tiles(w, src, diff_dst, diff_weights, accumulate, scratch, 0, w->grid.tiles, thread, threads);
+    }
 }
