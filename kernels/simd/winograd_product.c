@@ -4,31 +4,32 @@
  *   for tile:                     V[xi][tile][k] = B' d B                      parallel over tiles
  *   for xi, panel of weights:     M[xi][tile][n] = V[xi] * U[xi]               parallel over xi and panels
  *   for tile:                     out = A' M A, bias, ReLU                     parallel over tiles
- * Where all of U leaves room for a group in L2, each thread takes groups of its own and waits for nobody. No
- * sum crosses tiles, so grouping changes no bits. */
+ * Where all of U leaves room for a group in L2, or U stays in L3 and there are tiles enough, each thread takes
+ * groups of its own, waits for nobody and reads nothing that another core wrote. No sum crosses tiles, so
+ * grouping changes no bits. */
 #include "winograd.h"
 
 #include "winograd_transform.h"
 
 enum {
     K_BLOCK = 256,
-    LEAST_GROUP = 8, /* tiles that pay for reading U from L2 */
-    LEAST_INSIDE = 2 /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
+    LEAST_GROUP = 8,  /* tiles that pay for reading U from L2 ... */
+    LEAST_LARGE = 48, /* ... and from L3, */
+    MOST_L2S = 12,    /* where U of so many L2s stays next to what else is there */
+    LEAST_INSIDE = 2  /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
 };
 
 static void choose_groups(winograd_product *w, const conv_context *ctx)
 {
     int64_t l2 = (int64_t)ctx->l2, tiles = w->grid.tiles, own = div_up(tiles, ctx->threads);
+    int64_t u_bytes = (int64_t)(w->packed_floats * sizeof(float));
     int64_t tile_bytes = (int64_t)sizeof(float) * w->grid.alpha * w->grid.alpha * (w->v_row + w->m_row);
-    int64_t group = (l2 / 8 * 7 - (int64_t)(w->packed_floats * sizeof(float))) / tile_bytes;
-    w->alone = min64(own, group) >= LEAST_GROUP;
-    if (w->alone) {
-        w->group = div_up(own, div_up(own, group));
-        return;
-    }
-    /* V and M of a group: few enough for the caches of a few cores, enough rows for each pass over the weights.
-     */
-    group = max64(4 * l2 / tile_bytes, 96);
+    int64_t inside = (l2 / 8 * 7 - u_bytes) / tile_bytes, large = max64(2 * l2 / tile_bytes, LEAST_LARGE);
+    bool fits = min64(own, inside) >= LEAST_GROUP;
+    w->alone = fits || (own >= large && u_bytes <= MOST_L2S * l2);
+    /* Together: V and M for the caches of a few cores, rows enough for each pass over the weights. */
+    int64_t group = fits ? inside : w->alone ? large : 2 * large;
+    if (w->alone) tiles = own;
     w->group = div_up(tiles, div_up(tiles, group));
 }
 
