@@ -21,6 +21,7 @@ static const char *const shapes[] = {
     "dense:mb1ic192ih3oc96kh3ph1",
     "dense:mb1ic728ih2oc24kh3ph1",
     "dense:mb1ic20ih3oc728kh3ph1",
+    "dense:mb86ic16ih5oc16kh3ph1", /* Winograd tiles enough for threads of their own */
     /* sizes, strides, dilations */
     "dense:mb3ic5ih1iw1oc6kh1kw1",
     "dense:mb1ic5ih1iw23oc6kh1kw3pw1",
