@@ -49,7 +49,7 @@ ALWAYS_INLINE void src_rows(const int m, const gemm_rows_args *g, int64_t tile, 
 ALWAYS_INLINE void rows_sum(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
                             const float *const a[TILE_ROWS], int64_t k, int64_t count, const float *b)
 {
-    UNROLL4 for (int64_t last = k + count; k < last; k++, b += nv * VL)
+    UNROLL8 for (int64_t last = k + count; k < last; k++, b += nv * VL)
     {
         vec panel[TILE_VECTORS];
         UNROLL for (int v = 0; v < nv; v++) panel[v] = vec_load(b + v * VL);
@@ -74,11 +74,10 @@ ALWAYS_INLINE void rows_sum_ahead(const int m, const int nv, vec acc[TILE_ROWS][
     }
 }
 
-ALWAYS_INLINE void rows_tile(const int m, const int nv, const gemm_rows_args *g, int64_t tile)
+/* All taps of the tile, those after the first without asking for anything. */
+ALWAYS_INLINE void taps_sum(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
+                            const gemm_rows_args *g, int64_t tile)
 {
-    vec acc[TILE_ROWS][TILE_VECTORS];
-    float *dst[TILE_ROWS];
-    start_rows(m, nv, acc, g, tile);
     for (int64_t t = 0; t < g->taps; t++) {
         const float *b = g->panel + (g->slices != NULL ? g->slices[t] : t) * g->slice_stride;
         const float *a[TILE_ROWS];
@@ -88,6 +87,22 @@ ALWAYS_INLINE void rows_tile(const int m, const int nv, const gemm_rows_args *g,
         else
             rows_sum(m, nv, acc, a, 0, g->k, b);
         forget_memory();
+    }
+}
+
+/* plain: a single tap, which is slice 0, and nothing is asked for. */
+ALWAYS_INLINE void rows_tile(const int m, const int nv, const bool plain, const gemm_rows_args *g, int64_t tile)
+{
+    vec acc[TILE_ROWS][TILE_VECTORS];
+    float *dst[TILE_ROWS];
+    start_rows(m, nv, acc, g, tile);
+    if (plain) {
+        const float *a[TILE_ROWS];
+        src_rows(m, g, tile, 0, a);
+        rows_sum(m, nv, acc, a, 0, g->k, g->panel);
+        forget_memory();
+    } else {
+        taps_sum(m, nv, acc, g, tile);
     }
     if (g->relu) {
         UNROLL for (int r = 0; r < m; r++)
@@ -99,9 +114,13 @@ ALWAYS_INLINE void rows_tile(const int m, const int nv, const gemm_rows_args *g,
     store_tile(m, nv, acc, dst, g->n, g->stream);
 }
 
+/* Short sums spend a sixth of their instructions between tiles; the plain case spends less there. */
 ALWAYS_INLINE void rows_kernel(const int m, const int nv, const gemm_rows_args *g)
 {
-    for (int64_t tile = 0; tile < g->tiles; tile++) rows_tile(m, nv, g, tile);
+    if (g->taps == 1 && g->slices == NULL && g->ahead_rows == 0)
+        for (int64_t tile = 0; tile < g->tiles; tile++) rows_tile(m, nv, true, g, tile);
+    else
+        for (int64_t tile = 0; tile < g->tiles; tile++) rows_tile(m, nv, false, g, tile);
 }
 
 /* The sum over runs; whole: b's last vector is full, else only the lanes of tail may be read. */

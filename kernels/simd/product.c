@@ -17,9 +17,9 @@ enum {
     SHORT_K = 8,   /* below it the taps are put in line: a first layer */
     MOST_K = 2048, /* of a block when there is one tap: its panel, at most half of L2, stays there */
     LEAST_K = 64,
-    PIXEL_BLOCKS = 16, /* of a table when weights stay in L2: a thread's share is then a part of the pixels,
-                          those that the layer before left in its cache; twice as many where rows are copied
-                          and scaled, to be found in L1 again */
+    PIXEL_BLOCKS = 8,   /* of a table, at least, when weights stay in L2: a thread's share is then a part of the
+                           pixels, those that the layer before left in its cache */
+    COPIED_BLOCKS = 32, /* where rows are copied and scaled, to be found in L1 again */
     SAME_SET_BYTES = 4096,
     TILES_AHEAD = 4, /* rows are asked for so many tiles before they are read in place */
     ROW_GAP = VL     /* floats between copied rows, so that they spread over cache sets */
@@ -34,12 +34,15 @@ typedef struct {
     int64_t begin, end; /* tiles */
 } tile_range;
 
-static int64_t block_count(const product *p, const row_table *t) { return div_up(t->pixels, p->block_pixels); }
+static int64_t block_count(const product *p, const row_table *t)
+{
+    return min64(div_up(t->pixels, p->block_pixels), t->tiles);
+}
 
 static tile_range block_tiles(const product *p, const row_table *t, int64_t block)
 {
     tile_range r;
-    share(t->tiles, block, min64(block_count(p, t), t->tiles), &r.begin, &r.end);
+    share(t->tiles, block, block_count(p, t), &r.begin, &r.end);
     return r;
 }
 
@@ -79,10 +82,11 @@ static void choose_blocks(int64_t pixels, const conv_context *ctx, product *out)
     }
     out->panel_rows = out->fip ? fip_panel_rows(out->k, out->k_block) : out->taps * out->k;
     out->panel_floats = gemm_panels_floats(out->panel_rows, out->n);
-    int64_t tile = product_tile_rows(out);
+    int64_t tile = product_tile_rows(out),
+            blocks = max64(out->fip ? COPIED_BLOCKS : PIXEL_BLOCKS, ctx->threads);
     out->block_pixels = max64(4 * tile, l2 / 2 / out->k_block);
     if (out->panels > 1 && out->groups * out->panel_floats <= l2 / 8)
-        out->block_pixels = min64(out->block_pixels, round_up(div_up(pixels, PIXEL_BLOCKS << out->fip), tile));
+        out->block_pixels = min64(out->block_pixels, round_up(div_up(pixels, blocks), tile));
 }
 
 static void choose_distance(const conv_problem *p, const conv_context *ctx, product *out)
@@ -107,7 +111,7 @@ static size_t thread_floats(const product *p)
     int64_t rows = 0;
     for (int i = 0; i < 2; i++) {
         const row_table *t = &p->table[i];
-        for (int64_t b = 0; t->tiles > 0 && b < min64(block_count(p, t), t->tiles); b++) {
+        for (int64_t b = 0; t->tiles > 0 && b < block_count(p, t); b++) {
             tile_range r = block_tiles(p, t, b);
             int64_t lo = 0, hi = 0;
             if (p->mode == PRODUCT_COPY) tile_inputs(t, r, &lo, &hi);
@@ -209,7 +213,10 @@ typedef struct {
 /* The present block: channel group, k, and where copied rows begin. */
 typedef struct {
     int64_t group, k0, k;
-    int64_t first; /* position (gather) or input pixel (copy) at job.copied */
+    int64_t first;       /* position (gather) or input pixel (copy) at job.copied */
+    const float *rows;   /* of position `first`, where kernels need no index */
+    float *dst;          /* of the present panel, from pixel 0 on */
+    gemm_rows_args args; /* of the next batch; much is common to all */
 } block;
 
 static void copy_floats(float *to, const float *from, int64_t n)
@@ -246,24 +253,23 @@ static void gather_rows(const job *j, const block *b, tile_range tiles)
     }
 }
 
-/* Where the batch's rows are, by mode. */
-static void place_rows(const job *j, const block *b, const row_tile *tile, gemm_rows_args *args)
+/* What all batches of the block have in common; set once, for a batch may last a microsecond. */
+static void set_common(const job *j, block *b)
 {
     const product *p = j->p;
-    args->zeros = p->zeros;
-    switch (p->mode) {
-    case PRODUCT_GATHER:
-        args->rows = j->copied + (tile->first - b->first) * row_gap(p);
-        args->row_stride = row_gap(p);
-        return;
-    case PRODUCT_COPY:
-        args->rows = j->copied;
-        args->row_stride = row_gap(p);
-        args->first = b->first;
-        break;
-    case PRODUCT_DIRECT: args->rows = j->in + b->group * p->k; args->row_stride = p->groups * p->k;
-    }
-    args->index = j->table->index + tile->index;
+    bool gather = p->mode == PRODUCT_GATHER, direct = p->mode == PRODUCT_DIRECT;
+    b->rows = direct ? j->in + b->group * p->k : j->copied;
+    b->args = (gemm_rows_args){
+        .rows = b->rows,
+        .row_stride = direct ? p->groups * p->k : row_gap(p),
+        .first = p->mode == PRODUCT_COPY ? b->first : 0,
+        .zeros = p->zeros,
+        .k = gather && p->taps > 1 ? p->taps * p->k : b->k,
+        .dst_stride = p->groups * p->n,
+        .accumulate = b->k0 > 0,
+        .relu = j->relu && b->k0 + b->k == p->k,
+        .stream = p->stream,
+    };
 }
 
 /* Columns of a panel, its last vector filled up; where its present block of k begins. */
@@ -281,20 +287,17 @@ static const float *panel_at(const job *j, const block *b, int64_t panel)
            row * panel_width(p, panel);
 }
 
-/* What a batch asks for meanwhile (gemm_rows_args.ahead). */
-typedef struct {
-    const float *from;
-    int64_t stride, rows;
-} request;
-
-/* The panel after this one: as many rows of k floats as it has columns, from the share's first tile on. */
-static request next_panel(const job *j, const block *b, int64_t row, int64_t panel)
+/* What a batch asks for meanwhile: the panel after this one, as many rows of k floats as it has columns, from
+ * the share's first tile on. */
+static void ask_for_panel(const job *j, block *b, int64_t row, int64_t panel)
 {
-    return (request){panel_at(j, b, panel + 1) + row * b->k, b->k, panel_width(j->p, panel + 1) - row};
+    b->args.ahead = panel_at(j, b, panel + 1) + row * b->k;
+    b->args.ahead_stride = b->k;
+    b->args.ahead_rows = panel_width(j->p, panel + 1) - row;
 }
 
-/* The rows that come next: of tiles further on; of a copy, those of its next block of k or of pixels. */
-static request next_rows(const job *j, const block *b, const row_tile *tile, int64_t block_pixels)
+/* Or the rows that come next: of tiles further on; of a copy, those of its next block of k or of pixels. */
+static void ask_for_rows(const job *j, block *b, const row_tile *tile, int64_t block_pixels)
 {
     const product *p = j->p;
     int64_t pixel = max64(0, j->table->index[tile->index + tile->taps / 2 * tile->m]), k0 = b->k0;
@@ -305,76 +308,84 @@ static request next_rows(const job *j, const block *b, const row_tile *tile, int
     else
         pixel += block_pixels, k0 = 0;
     int64_t channels = p->groups * p->k;
-    return (request){j->in + pixel * channels + b->group * p->k + k0, channels, INT64_MAX};
+    b->args.ahead = j->in + pixel * channels + b->group * p->k + k0;
+    b->args.ahead_stride = channels;
+    b->args.ahead_rows = INT64_MAX;
 }
 
-/* `tiles` tiles alike and one panel. */
-static void run_batch(const job *j, const block *b, const row_tile *tile, int64_t tiles, int64_t panel,
-                      const request *ahead)
+/* `tiles` tiles alike from this one on, and the panel that run_panel has set. */
+static void run_batch(const job *j, block *b, const row_tile *tile, int64_t tiles, int vectors)
 {
     const product *p = j->p;
-    int64_t full = (int64_t)p->nv * VL, column = panel * full, n = min64(full, p->n - column);
-    int64_t width = round_up(n, VL), all_k = p->taps * p->k;
-    gemm_rows_finder *kernel = p->fip ? fip_rows : gemm_rows;
-    bool last = b->k0 + b->k == p->k || p->k_blocks == 1, gather = p->mode == PRODUCT_GATHER;
-    gemm_rows_args args = {
-        .panel = panel_at(j, b, panel),
-        .slice_stride = p->k * width,
-        .slices = gather ? NULL : j->table->slices + tile->slices,
-        .taps = gather ? 1 : tile->taps,
-        .k = gather && p->taps > 1 ? all_k : b->k,
-        .dst = j->out + b->group * p->n + column,
-        .dst_stride = p->groups * p->n,
-        .dst_index = j->table->out + tile->first,
-        .tiles = tiles,
-        .n = n,
-        .accumulate = b->k0 > 0,
-        .bias = j->bias == NULL ? NULL : j->bias + b->group * p->n + column,
-        .relu = last && j->relu,
-        .stream = p->stream,
-        .ahead = ahead->from,
-        .ahead_stride = ahead->stride,
-        .ahead_rows = ahead->rows,
-    };
-    place_rows(j, b, tile, &args);
-    kernel(tile->m, (int)(width / VL))(&args);
+    const row_table *t = j->table;
+    gemm_rows_args *args = &b->args;
+    bool gather = p->mode == PRODUCT_GATHER;
+    args->tiles = tiles;
+    args->taps = gather ? 1 : tile->taps;
+    if (gather || t->straight) {
+        args->rows = b->rows + (tile->first - b->first) * args->row_stride;
+    } else {
+        args->slices = t->slices + tile->slices;
+        args->index = t->index + tile->index;
+    }
+    if (t->straight)
+        args->dst = b->dst + tile->first * args->dst_stride;
+    else
+        args->dst_index = t->out + tile->first;
+    (p->fip ? fip_rows : gemm_rows)(tile->m, vectors)(args);
+}
+
+/* One panel: tiles [begin, end) of a block of `tiles`. first, last: whether the thread's share of the block has
+ * no panel before, after it. */
+static void run_panel(const job *j, block *b, tile_range tiles, int64_t panel, int64_t begin, int64_t end,
+                      bool first, bool last)
+{
+    const product *p = j->p;
+    const row_table *t = j->table;
+    int64_t column = panel * p->nv * VL, width = panel_width(p, panel), origin = t->tile[tiles.begin].first;
+    int64_t pixels = (tiles.end == t->tiles ? t->pixels : t->tile[tiles.end].first) - origin;
+    b->args.panel = panel_at(j, b, panel);
+    b->args.slice_stride = p->k * width;
+    b->args.dst = b->dst = j->out + b->group * p->n + column;
+    b->args.n = min64(width, p->n - column);
+    b->args.bias = j->bias == NULL ? NULL : j->bias + b->group * p->n + column;
+    b->args.ahead_rows = 0;
+    for (int64_t i = begin, batch; i < end; i += batch) {
+        const row_tile *tile = &t->tile[tiles.begin + i];
+        if (p->far_rows && first)
+            ask_for_rows(j, b, tile, pixels);
+        else if (p->far_panels && !last)
+            ask_for_panel(j, b, tile->first - origin, panel);
+        batch = min64(tile->alike, end - i);
+        run_batch(j, b, tile, batch, (int)(width / VL));
+    }
 }
 
 /* Units [begin, end) of (panel, tile), panel slowest, for one block of tiles and one channel group. */
 static void run_units(const job *j, int64_t group, tile_range tiles, int64_t begin, int64_t end)
 {
     const product *p = j->p;
-    int64_t count = tiles.end - tiles.begin;
+    int64_t count = tiles.end - tiles.begin, first = begin / count, last = (end - 1) / count;
     /* Of a share within one panel only its own tiles' rows are wanted. */
     tile_range read = tiles;
-    if (begin / count == (end - 1) / count)
-        read = (tile_range){tiles.begin + begin % count, tiles.begin + (end - 1) % count + 1};
-    int64_t first = j->table->tile[tiles.begin].first;
-    int64_t pixels =
-        (tiles.end == j->table->tiles ? j->table->pixels : j->table->tile[tiles.end].first) - first;
+    if (first == last)
+        read = (tile_range){tiles.begin + begin - first * count, tiles.begin + end - first * count};
     block b = {.group = group};
     for (int64_t kb = 0; kb < p->k_blocks; kb++) {
         b.k0 = kb * p->k_block;
         b.k = min64(p->k_block, p->k - b.k0);
         if (p->mode == PRODUCT_COPY) {
-            int64_t last;
-            tile_inputs(j->table, read, &b.first, &last);
-            copy_inputs(j, &b, last - b.first);
+            int64_t past;
+            tile_inputs(j->table, read, &b.first, &past);
+            copy_inputs(j, &b, past - b.first);
         } else if (p->mode == PRODUCT_GATHER) {
             b.first = j->table->tile[read.begin].first;
             gather_rows(j, &b, read);
         }
-        for (int64_t u = begin, batch; u < end; u += batch) {
-            const row_tile *tile = &j->table->tile[tiles.begin + u % count];
-            int64_t panel = u / count;
-            request ahead = {0};
-            if (p->far_rows && panel == begin / count)
-                ahead = next_rows(j, &b, tile, pixels);
-            else if (p->far_panels && panel < (end - 1) / count)
-                ahead = next_panel(j, &b, tile->first - first, panel);
-            batch = min64(tile->alike, min64(count - u % count, end - u));
-            run_batch(j, &b, tile, batch, panel, &ahead);
-        }
+        set_common(j, &b);
+        for (int64_t panel = first; panel <= last; panel++)
+            run_panel(j, &b, tiles, panel, max64(0, begin - panel * count), min64(count, end - panel * count),
+                      panel == first, panel == last);
     }
 }
 
@@ -382,7 +393,7 @@ static void run_units(const job *j, int64_t group, tile_range tiles, int64_t beg
 static void run_images(const job *j, int64_t begin, int64_t end)
 {
     const product *p = j->p;
-    int64_t per_tile = p->groups * p->panels, blocks = min64(block_count(p, j->table), j->table->tiles);
+    int64_t per_tile = p->groups * p->panels, blocks = block_count(p, j->table);
     for (int64_t i = 0; i < blocks; i++) {
         tile_range tiles = block_tiles(p, j->table, i);
         int64_t count = (tiles.end - tiles.begin) * p->panels;

@@ -103,6 +103,13 @@ static void count_alike(row_table *t)
     }
 }
 
+static bool is_straight(const row_table *t)
+{
+    bool straight = t->taps == 1;
+    for (int64_t i = 0; straight && i < t->pixels; i++) straight = t->out[i] == i && t->index[i] == i;
+    return straight;
+}
+
 conv_status row_table_build(const conv_problem *p, bool backward, int64_t images, int rows, bool every_tap,
                             row_table *table, conv_error *err)
 {
@@ -130,6 +137,7 @@ conv_status row_table_build(const conv_problem *p, bool backward, int64_t images
         order_pixels(&h, &w, table);
         list_taps(&h, &w, backward ? conv_out(aw) : aw->in, every_tap, table);
         count_alike(table);
+        table->straight = is_straight(table);
     }
     free_axis(&h);
     free_axis(&w);

@@ -24,6 +24,7 @@ typedef struct {
     int64_t images, pixels;      /* of one table; pixels = images * output pixels of an image */
     int64_t out_image, in_image; /* pixels of one image */
     int64_t taps, tiles;
+    bool straight;   /* every pixel reads just the one in its own place: nobody needs out and index */
     row_tile *tile;  /* [tiles] */
     int32_t *out;    /* [pixels] output pixel, counted from the first image, at each position */
     int32_t *index;  /* per tile [taps][m]: input pixel counted from the first image, or -1: none */

@@ -34,9 +34,11 @@
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #define UNROLL4 _Pragma("clang loop unroll_count(4)")
+#define UNROLL8 _Pragma("clang loop unroll_count(8)")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
 #define UNROLL4 _Pragma("GCC unroll 4")
+#define UNROLL8 _Pragma("GCC unroll 8")
 #endif
 
 /* p, in a register: keeps the compiler from precomputing (and spilling) every address of an unrolled loop. */
