@@ -13,13 +13,13 @@ static const char *const shapes[] = {
     "dense:mb2ic64ih7oc96kh3ph1",         "dense:mb1ic3ih33oc20kh5ph2",
     "dense:g2mb2ic20ih9oc12kh3dh1ph2",    "dense:mb2ic64ih11iw1oc11oh4kh3kw3sh3pw2dw1",
     "dense:mb5ic8ih6oc300kh3ph1",         "dense:mb86ic16ih5oc18kh3ph1",
-    "depthwise:mb1ic40ih28oc40kh3ph1",    "depthwise:mb2ic1024ih7oc1024kh3ph1",
-    "depthwise:mb3ic17ih15oc34kh5ph2",    "depthwise:mb2ic96ih9oc96kh3sh2ph1",
-    "depthwise:mb5ic3ih19oc3kh3ph1",      "pointwise:mb1ic64ih28oc48kh1",
-    "pointwise:mb3ic100ih9oc130kh1",      "pointwise:mb2ic20ih15oc24kh1sh2",
-    "pointwise:mb1ic300ih5oc500kh1",      "separable:mb1ic32ih28oc40kh3ph1",
-    "separable:mb3ic20ih15oc36kh3sh2ph1", "separable:mb2ic96ih9oc130kh3ph1",
-    "separable:mb2ic9ih13oc20kh5ph2dm2",
+    "depthwise:mb1ic40ih28oc40kh3ph1",    "depthwise:mb2ic32ih14oc32kh3ph1",
+    "depthwise:mb2ic1024ih7oc1024kh3ph1", "depthwise:mb3ic17ih15oc34kh5ph2",
+    "depthwise:mb2ic96ih9oc96kh3sh2ph1",  "depthwise:mb5ic3ih19oc3kh3ph1",
+    "pointwise:mb1ic64ih28oc48kh1",       "pointwise:mb3ic100ih9oc130kh1",
+    "pointwise:mb2ic20ih15oc24kh1sh2",    "pointwise:mb1ic300ih5oc500kh1",
+    "separable:mb1ic32ih28oc40kh3ph1",    "separable:mb3ic20ih15oc36kh3sh2ph1",
+    "separable:mb2ic96ih9oc130kh3ph1",    "separable:mb2ic9ih13oc20kh5ph2dm2",
 };
 
 static const int thread_counts[] = {1, 2, 5, 2};

@@ -73,6 +73,11 @@ static const char *const shapes[] = {
     "depthwise:mb1ic16ih6oc16kh3ph1",
     "depthwise:mb3ic17ih6oc17kh3ph1",
     "depthwise:mb1ic31ih28oc31kh3ph1",
+    "depthwise:mb2ic32ih14oc32kh3ph1", /* threads sum channels of their own */
+    "depthwise:mb2ic48ih4oc48kh3ph1",  /* bands of four rows with padding above, below, around, beside */
+    "depthwise:mb1ic48ih13iw3oc48kh3kw3pw1",
+    "depthwise:mb1ic16ih7iw2oc16kh3kw3ph1pw2",
+    "depthwise:mb1ic16ih8oc16kh3ph2",
     "depthwise:mb1ic33ih5oc33kh3",
     "depthwise:mb1ic64ih14oc64kh3ph1",
     "depthwise:mb2ic96ih7oc96kh5ph2",

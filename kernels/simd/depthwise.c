@@ -61,6 +61,16 @@ static void choose_walk(depthwise_plan *d)
     d->stream = d->whole_rows && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
 }
 
+/* Channels of its own leave a thread half the sets of its caches or fewer, whose rest must do. */
+static void choose_owners(depthwise_plan *d)
+{
+    conv_sizes sizes = conv_problem_sizes(&d->head.problem);
+    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)d->head.context.threads;
+    int64_t vectors = d->channels / VL;
+    bool even = vectors % d->head.context.threads == 0 || vectors >= 8 * d->head.context.threads;
+    d->owned = d->chunks > 1 && even && d->channels % VL == 0 && bytes <= d->head.context.l2 * threads / 4;
+}
+
 /* Rows copied into rings where the pixels of a tile crowd into one set of L1, in blocks whose rings fit half of
  * L2. */
 static void choose_ring(depthwise_plan *d)
@@ -90,6 +100,8 @@ static void choose_blocks(depthwise_plan *d)
                depthwise_pair_fits(d->weights ? &d->x_forward : &d->x, VL);
     choose_walk(d);
     choose_ring(d);
+    /* Not from rings, which would have to be larger: that costs what bands save. */
+    d->bands = d->pairs && !d->whole_rows && d->ring_rows == 0 && d->block % VL == 0;
     d->blocks = div_up(d->channels, d->block);
     d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
     if (m > 1) d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
@@ -100,6 +112,7 @@ static void choose_blocks(depthwise_plan *d)
             most = min64(ENOUGH_UNITS / d->sum_blocks, rows * conv_out(x) / LEAST_PIXELS);
     for (d->chunks = 1; d->chunks * 2 <= most; d->chunks *= 2)
         if (rows / d->chunks % 4 != 0 && rows / d->chunks < 32) break;
+    choose_owners(d);
     d->chunk_floats = d->chunks > 1 ? conv_problem_sizes(p).weights : 0;
     /* One walk for both gradients where rows of diff_dst and diff_src pair off and every thread has its share.
      */
@@ -169,9 +182,10 @@ static void backward(depthwise_job *j, int thread, int threads)
     if (d->bias) bias_sums(j->diff_dst, pixels, p->oc, bias, thread, threads);
     j->partials = scratch + d->partials;
     depthwise_run_sums(j, thread, threads);
-    if (!d->bias && d->chunks == 1) return;
+    bool apart = d->chunks == 1 || d->owned;
+    if (!d->bias && apart) return;
 #pragma omp barrier
-    if (d->chunks > 1)
+    if (!apart)
         reduce_chunks(j->partials, d->chunks, d->chunk_floats, sizes.weights, args->accumulate,
                       args->diff_weights, thread, threads);
     if (d->bias)

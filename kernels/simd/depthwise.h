@@ -61,6 +61,19 @@ typedef struct {
 } depthwise_sums_pair;
 void ISA_NAME(depthwise_sums_pair_run)(const axis_segments *x, const depthwise_sums_pair *pair);
 
+/* The same of a band of rows, whole vectors of channels; of the source rows only the first and the last may be
+ * NULL. */
+enum { BAND_ROWS = 4 };
+typedef struct {
+    const float *src[BAND_ROWS + 2];
+    float *sums[3];
+    const float *diff_dst[BAND_ROWS];
+    int64_t src_pixel, w_tap, dst_pixel;
+    int64_t channels; /* a multiple of VL */
+} depthwise_band;
+void ISA_NAME(depthwise_band_run)(const axis_segments *x, const depthwise_band *band);
+
+#define depthwise_band_run ISA_NAME(depthwise_band_run)
 #define depthwise_pair_fits ISA_NAME(depthwise_pair_fits)
 #define depthwise_pair_run ISA_NAME(depthwise_pair_run)
 #define depthwise_sums_pair_run ISA_NAME(depthwise_sums_pair_run)

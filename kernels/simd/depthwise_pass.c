@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "depthwise.h"
+#include "reduce.h"
 
 /* ---- scratch of a thread */
 
@@ -312,6 +313,33 @@ static void sum_pair(depthwise_job *j, int64_t width, int64_t y, float *sums, in
     depthwise_sums_pair_run(&d->x_forward, &pair);
 }
 
+/* Whether the source rows of the band from y on exist but for its first and last. */
+static bool band_inside(const depthwise_plan *d, int64_t y)
+{
+    const conv_axis *h = &d->head.problem.axis[CONV_H];
+    int64_t second = y - h->pad_before + 1;
+    return second >= 0 && second + BAND_ROWS <= h->in;
+}
+
+/* The same of rows [y, y + BAND_ROWS). */
+static void sum_band(depthwise_job *j, int64_t width, int64_t y, float *sums, int64_t sums_tap)
+{
+    const depthwise_plan *d = j->d;
+    const conv_axis *h = &d->head.problem.axis[CONV_H];
+    int64_t first = y - h->pad_before;
+    depthwise_band band = {.src_pixel = ring_step(&j->src_ring),
+                           .w_tap = sums_tap,
+                           .dst_pixel = ring_step(&j->diff_ring),
+                           .channels = width};
+    for (int64_t i = 0; i < BAND_ROWS; i++) band.diff_dst[i] = ring_row(&j->diff_ring, y + i);
+    for (int64_t i = 0; i < BAND_ROWS + 2; i++)
+        if (first + i >= 0 && first + i < h->in) band.src[i] = ring_row(&j->src_ring, first + i);
+    for (int64_t k = 0; k < 3; k++) band.sums[k] = sums + k * 3 * sums_tap;
+    depthwise_band_run(&d->x_forward, &band);
+}
+
+typedef void summing(depthwise_job *j, int64_t width, int64_t y, float *sums, int64_t sums_tap);
+
 /* Where a block's sums are made while its rows are copied: side by side; else in the gradient itself. */
 static float *block_sums(const depthwise_job *j, float *out, int64_t c)
 {
@@ -325,39 +353,65 @@ static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, in
     const depthwise_plan *d = j->d;
     int64_t rows = conv_out(&d->head.problem.axis[CONV_H]);
     int64_t block = d->whole_rows ? c1 - c0 : d->sum_block;
-    bool joint = d->joint && j->args->diff_src != NULL;
+    bool joint = d->joint && j->args->diff_src != NULL, bands = d->bands && (c1 - c0) % VL == 0;
     for (int64_t i = first, n; i < last; i += n) {
-        int64_t image = i / rows, y = i % rows;
-        n = d->pairs && i + 1 < last && y + 1 < rows ? 2 : 1;
+        int64_t image = i / rows, y = i % rows, left = min64(last - i, rows - y);
+        n = bands && left >= BAND_ROWS && band_inside(d, y) ? BAND_ROWS : d->pairs && left > 1 ? 2 : 1;
+        summing *sum = n == BAND_ROWS ? sum_band : n == 2 ? sum_pair : sum_row;
         for (int64_t c = c0; c < c1; c += block) {
             int64_t width = min64(block, c1 - c);
             turn(j, image, c, width);
-            (n == 2 ? sum_pair : sum_row)(j, width, y, block_sums(j, out, c), tap_step(d));
+            sum(j, width, y, block_sums(j, out, c), tap_step(d));
             if (joint) backward_rows(j, image, c, width, y, y + n);
         }
     }
 }
 
-/* Shares are chunks, where memory wants long pieces and there are enough of them, or blocks of chunks. Either
- * way the sums of a channel and chunk are made in one order. */
-void depthwise_run_sums(depthwise_job *j, int thread, int threads)
+/* The sums of a chunk's rows for channels [c, c + width). */
+static void sum_chunk(depthwise_job *j, int64_t chunk, int64_t c, int64_t width)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, begin, end;
+    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, step = tap_step(d), first, last;
+    float *out = d->chunks > 1 ? j->partials + chunk * d->chunk_floats : j->args->diff_weights;
+    float *sums = block_sums(j, out, c);
+    if (d->chunks > 1 || !j->args->accumulate)
+        for (int64_t t = 0; t < taps; t++) memset(sums + t * step, 0, (size_t)width * sizeof(float));
+    else if (d->ring_rows > 0)
+        copy_taps(d, out + c, d->channels, sums, step, width);
+    share(p->mb * conv_out(&p->axis[CONV_H]), chunk, d->chunks, &first, &last);
+    sum_rows(j, c, c + width, first, last, out);
+    if (d->ring_rows > 0) copy_taps(d, sums, step, out + c, d->channels, width);
+}
+
+/* All chunks of a share of the channels, and their sum. */
+static void sum_owned(depthwise_job *j, int thread, int threads)
+{
+    const depthwise_plan *d = j->d;
+    const conv_axis *axis = d->head.problem.axis;
+    int64_t begin, end;
+    share(div_up(d->channels, VL), thread, threads, &begin, &end);
+    int64_t c = begin * VL, width = min64(end * VL, d->channels) - c;
+    for (int64_t chunk = 0; chunk < d->chunks; chunk++) sum_chunk(j, chunk, c, width);
+    for (int64_t t = 0; t < axis[CONV_H].kernel * axis[CONV_W].kernel; t++, c += d->channels)
+        reduce_chunks(j->partials + c, d->chunks, d->chunk_floats, width, j->args->accumulate,
+                      j->args->diff_weights + c, 0, 1);
+}
+
+/* Shares are channels where those are owned; else chunks, where memory wants long pieces and there are enough
+ * of them, or blocks of chunks. Whichever, the sums of a channel and chunk are made in one order. */
+void depthwise_run_sums(depthwise_job *j, int thread, int threads)
+{
+    const depthwise_plan *d = j->d;
+    if (d->owned) {
+        sum_owned(j, thread, threads);
+        return;
+    }
     bool whole = d->from_memory && d->ring_rows == 0 && (d->chunks % threads == 0 || d->chunks >= 8 * threads);
-    int64_t wide = whole ? d->channels : d->sum_block, blocks = div_up(d->channels, wide), step = tap_step(d);
+    int64_t wide = whole ? d->channels : d->sum_block, blocks = div_up(d->channels, wide), begin, end;
     share(d->chunks * blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {
-        int64_t chunk = u / blocks, c = u % blocks * wide, width = min64(wide, d->channels - c), first, last;
-        float *out = d->chunks > 1 ? j->partials + chunk * d->chunk_floats : j->args->diff_weights;
-        float *sums = block_sums(j, out, c);
-        if (d->chunks > 1 || !j->args->accumulate)
-            for (int64_t t = 0; t < taps; t++) memset(sums + t * step, 0, (size_t)width * sizeof(float));
-        else if (d->ring_rows > 0)
-            copy_taps(d, out + c, d->channels, sums, step, width);
-        share(p->mb * conv_out(&p->axis[CONV_H]), chunk, d->chunks, &first, &last);
-        sum_rows(j, c, c + width, first, last, out);
-        if (d->ring_rows > 0) copy_taps(d, sums, step, out + c, d->channels, width);
+        int64_t c = u % blocks * wide;
+        sum_chunk(j, u / blocks, c, min64(wide, d->channels - c));
     }
 }

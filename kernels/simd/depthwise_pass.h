@@ -13,11 +13,13 @@ typedef struct {
     int64_t channels, block, blocks; /* of dst; of one block; blocks */
     int64_t sum_block, sum_blocks;   /* backward_weights: block of channels, blocks */
     int64_t chunks, chunk_floats;    /* fixed chunks of rows */
+    bool owned;                      /* a thread sums all chunks of channels of its own, and waits for nobody */
     int64_t rows_together;           /* output rows of one unit of work */
     int64_t wide_rows;               /* source rows widened at once; 0: multiplier 1 */
     int64_t ring_rows;               /* rows copied next to each other; 0: read where they lie */
     int64_t tap_floats;              /* and from one copied tap to the next */
     bool pairs;                      /* rows go by twos */
+    bool bands;                      /* in backward_weights by BAND_ROWS */
     bool from_memory;                /* src and dst are larger than L3 */
     bool whole_rows;                 /* so pairs are walked with all channels, in the order memory has them */
     bool stream;                     /* and what is written goes past the caches */
