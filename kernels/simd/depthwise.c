@@ -19,6 +19,7 @@ enum {
     MOST_SUM_CHANNELS = 128, /* of a block in backward_weights */
     ENOUGH_UNITS = 64,       /* of backward_weights: keep any number of threads busy */
     LEAST_PIXELS = 196,      /* of a chunk */
+    SUMMING_CORES = 2,       /* whose L3 backward_weights counts on */
     RING_CHANNELS = 128,     /* of a block whose rows are copied */
     WIDE_ROWS = 8            /* output rows whose widened sources are in scratch at once */
 };
@@ -39,9 +40,10 @@ static void destroy(conv_plan *plan)
 
 /* ---- plan */
 
+/* Sums are made in another order when walked whole, so there the size must not depend on the threads. */
 static size_t l3_of_all(const depthwise_plan *d)
 {
-    return d->head.context.l3 * (size_t)d->head.context.threads;
+    return d->head.context.l3 * (size_t)(d->weights ? SUMMING_CORES : d->head.context.threads);
 }
 
 /* What lies in L3 is found quickly enough without being asked for, and is best written there. Pixels that crowd

@@ -266,32 +266,21 @@ static void backward_images(context *x)
     }
 }
 
-/* Adds the chunks' gradients in a tree fixed by their number and hands out the sum. Elements in parallel. */
+/* The sum of the chunks' gradients, a thread's share of its elements. */
 static void sum_chunks(const fused_plan *f, const conv_args *args, float *chunks)
 {
-    enum { STRIP = 1024 };
     const conv_problem *p = &f->head.problem;
-    gradients from = chunk_gradients(f, args, chunks, 0);
+    gradients first = chunk_gradients(f, args, chunks, 0);
     const struct {
         const float *from;
         float *to;
         int64_t count;
-    } parts[] = {{from.pointwise, args->diff_pointwise, p->ic * p->oc},
-                 {from.weights, args->diff_weights, p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * p->ic},
-                 {from.bias, args->diff_bias, p->bias ? p->oc : 0}};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-#pragma omp for schedule(static)
-        for (int64_t s = 0; s < parts[i].count; s += STRIP) {
-            int64_t n = min64(STRIP, parts[i].count - s);
-            float *sum = chunks + (parts[i].from - chunks) + s;
-            for (int64_t step = 1; step < f->chunks; step *= 2)
-                for (int64_t g = 0; g + step < f->chunks; g += 2 * step)
-                    for (int64_t e = 0; e < n; e++)
-                        sum[g * f->chunk_floats + e] += sum[(g + step) * f->chunk_floats + e];
-            for (int64_t e = 0; e < n; e++)
-                parts[i].to[s + e] = args->accumulate ? parts[i].to[s + e] + sum[e] : sum[e];
-        }
-    }
+    } parts[] = {{first.pointwise, args->diff_pointwise, p->ic * p->oc},
+                 {first.weights, args->diff_weights, p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * p->ic},
+                 {first.bias, args->diff_bias, p->bias ? p->oc : 0}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        reduce_chunks(parts[i].from, f->chunks, f->chunk_floats, parts[i].count, args->accumulate, parts[i].to,
+                      omp_get_thread_num(), omp_get_num_threads());
 }
 
 conv_status fused_backward(const fused_plan *f, const conv_args *args)
