@@ -23,17 +23,20 @@ typedef struct {
     size_t pointers, wide, src, diff, taps, sums, all;
 } layout;
 
+/* Rows of diff_dst in the ring: for the weights' gradient alone each is read once, best where it lies. */
+static int64_t diff_rows(const depthwise_plan *d) { return d->data ? d->ring_rows : 0; }
+
 static layout lay_out(const depthwise_plan *d)
 {
     const conv_axis *h = &d->head.problem.axis[CONV_H], *x = &d->head.problem.axis[CONV_W];
     layout at;
     size_t floats = 0;
     int64_t taps = d->ring_rows > 0 ? h->kernel * x->kernel * d->tap_floats : 0;
-    bool reads_src = d->head.pass == CONV_FORWARD || d->weights, reads_diff = d->head.pass != CONV_FORWARD;
+    bool reads_src = d->head.pass == CONV_FORWARD || d->weights;
     at.pointers = reserve(&floats, div_up(2 * h->kernel * (int64_t)sizeof(float *), (int64_t)sizeof(float)));
     at.wide = reserve(&floats, d->wide_rows * x->in * d->block);
     at.src = reserve(&floats, reads_src ? ring_floats(d->ring_rows, x->in, d->block) : 0);
-    at.diff = reserve(&floats, reads_diff ? ring_floats(d->ring_rows, conv_out(x), d->block) : 0);
+    at.diff = reserve(&floats, ring_floats(diff_rows(d), conv_out(x), d->block));
     at.taps = reserve(&floats, taps);
     at.sums = reserve(&floats, d->weights ? taps : 0);
     at.all = floats;
@@ -55,7 +58,7 @@ depthwise_job depthwise_job_make(const depthwise_plan *d, const conv_args *args,
         .wide = scratch + at.wide,
         .src_ring = ring_make(scratch + at.src, d->ring_rows, p->axis[CONV_W].in, d->block, p->ic),
         .diff_ring =
-            ring_make(scratch + at.diff, d->ring_rows, conv_out(&p->axis[CONV_W]), d->block, d->channels),
+            ring_make(scratch + at.diff, diff_rows(d), conv_out(&p->axis[CONV_W]), d->block, d->channels),
         .taps = scratch + at.taps,
         .sums = scratch + at.sums,
         .image = -1};
