@@ -23,6 +23,7 @@ enum {
     RING_CHANNELS = 128,     /* of a block whose rows are copied */
     WIDE_ROWS = 8            /* output rows whose widened sources are in scratch at once */
 };
+enum { WHOLE_LINE = VL * sizeof(float) == 64 }; /* a vector is one */
 
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
@@ -54,11 +55,10 @@ static void choose_walk(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
     conv_sizes sizes = conv_problem_sizes(p);
-    bool whole_line = VL * sizeof(float) == 64;
     size_t src = (size_t)sizes.src * sizeof(float), dst = (size_t)sizes.dst * sizeof(float);
     int64_t units = p->mb * conv_out(&p->axis[CONV_H]) / 2, threads = d->head.context.threads;
     d->from_memory = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
-    d->whole_rows = d->pairs && d->from_memory && (whole_line || !ring_wanted(d->channels));
+    d->whole_rows = d->pairs && d->from_memory && (WHOLE_LINE || !ring_wanted(d->channels));
     if (d->whole_rows && (units % threads == 0 || units >= 8 * threads)) d->block = d->channels;
     d->stream = d->whole_rows && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
 }
@@ -79,8 +79,9 @@ static void choose_ring(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t rows = conv_effective_kernel(h) + d->pairs;
-    int64_t rings = d->weights ? 2 : 1, width = max64(x->in, conv_out(x));
+    bool alone = d->weights && !d->data;
+    int64_t rows = conv_effective_kernel(h) + (d->pairs && alone && WHOLE_LINE ? BAND_ROWS - 1 : d->pairs);
+    int64_t rings = d->weights && !alone ? 2 : 1, width = max64(x->in, conv_out(x));
     int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
     if (p->depth_multiplier > 1 || d->whole_rows || !ring_wanted(d->channels)) return;
     if (rings * ring_floats(rows, width, RING_CHANNELS) > room) return;
@@ -102,8 +103,9 @@ static void choose_blocks(depthwise_plan *d)
                depthwise_pair_fits(d->weights ? &d->x_forward : &d->x, VL);
     choose_walk(d);
     choose_ring(d);
-    /* Not from rings, which would have to be larger: that costs what bands save. */
-    d->bands = d->pairs && !d->whole_rows && d->ring_rows == 0 && d->block % VL == 0;
+    /* Not from two rings, which would have to be larger: that costs what bands save. */
+    d->bands =
+        d->pairs && !d->whole_rows && d->block % VL == 0 && (d->ring_rows == 0 || (!d->data && WHOLE_LINE));
     d->blocks = div_up(d->channels, d->block);
     d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
     if (m > 1) d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
