@@ -2,10 +2,11 @@
  *
  * forward, backward_data: image, row of outputs, block of channels; a block is as wide as its rows of one
  * kernel window fit L1. Rows are dealt out in equal contiguous shares. backward_weights: fixed chunks of rows x
- * blocks of channels, each with sums of its own, joined in an ordered tree. From memory whole rows are walked,
- * the next tile's asked for in time, and outputs too large for L3 go past it. Where the pixels of all channels
- * lie whole pages apart, rows are copied next to each other first (depthwise_ring.h), and the joint backward
- * copies them once for both gradients. All in one parallel region. Refuses rank 3. */
+ * blocks of channels, each with sums of its own, joined in an ordered tree; where that is soon done, by threads
+ * that own channels and wait for nobody. From memory whole rows are walked, the next tile's asked for in time,
+ * and outputs too large for L3 go past it. Where the pixels of all channels lie whole pages apart, rows are
+ * copied next to each other first (depthwise_ring.h), and the joint backward copies them once for both
+ * gradients. All in one parallel region. Refuses rank 3. */
 #include <omp.h>
 #include <stdio.h>
 
