@@ -14,6 +14,11 @@ conv_context test_far_context(int threads)
     return (conv_context){.threads = threads, .l1d = 2 << 10, .l2 = 8 << 10, .l3 = 1 << 10};
 }
 
+conv_context test_wide_context(int threads)
+{
+    return (conv_context){.threads = threads, .l1d = 32 << 10, .l2 = 16 << 20, .l3 = 16 << 20};
+}
+
 conv_problem test_problem(const char *text, conv_layout layout, bool bias, bool relu)
 {
     conv_problem p;

@@ -24,6 +24,8 @@
 conv_context test_context(int threads);
 /* The same with caches so small that every tensor comes from memory. */
 conv_context test_far_context(int threads);
+/* One whose caches hold nearly everything, as those of many threads together do. */
+conv_context test_wide_context(int threads);
 
 /* Parses, fails the test when it cannot. */
 conv_problem test_problem(const char *text, conv_layout layout, bool bias, bool relu);

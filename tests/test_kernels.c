@@ -59,7 +59,8 @@ static const char *const shapes[] = {
     "dense:mb1ic3id5ih6iw7oc10kd3kh2kw3pd1ph0pw1",
 
     "depthwise:mb1ic1ih7oc1kh3ph1",
-    "depthwise:mb2ic1024ih7oc1024kh3ph1", /* rows copied: pixels whole pages apart */
+    "depthwise:mb2ic1024ih7oc1024kh3ph1",  /* rows copied: pixels whole pages apart */
+    "depthwise:mb2ic1024ih14oc1024kh3ph1", /* the same, in several chunks of rows */
     "depthwise:mb3ic2048ih5iw9oc2048kh3kw3ph1pw1",
     "depthwise:mb1ic1024ih6oh6oc1024kh3ph2",
     "depthwise:mb2ic1024ih9oc1024kh5ph2sh2",
@@ -167,6 +168,7 @@ static const struct {
     {CONV_NCHW, true, true, true, FILL_INTEGERS, test_context, 2},
     {CONV_NHWC, false, false, true, FILL_INTEGERS, test_far_context, 2},
     {CONV_NHWC, true, true, false, FILL_REALS, test_far_context, 3},
+    {CONV_NHWC, false, false, true, FILL_REALS, test_wide_context, 2},
 };
 
 int main(void)

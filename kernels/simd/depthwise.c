@@ -64,14 +64,16 @@ static void choose_walk(depthwise_plan *d)
     d->stream = d->whole_rows && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
 }
 
-/* Channels of its own leave a thread half the sets of its caches or fewer, whose rest must do. */
+/* Channels of its own leave a thread half the sets of its caches or fewer, whose rest must do. Rings hold only
+ * a block of them. */
 static void choose_owners(depthwise_plan *d)
 {
     conv_sizes sizes = conv_problem_sizes(&d->head.problem);
     size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)d->head.context.threads;
     int64_t vectors = d->channels / VL;
     bool even = vectors % d->head.context.threads == 0 || vectors >= 8 * d->head.context.threads;
-    d->owned = d->chunks > 1 && even && d->channels % VL == 0 && bytes <= d->head.context.l2 * threads / 4;
+    d->owned = d->chunks > 1 && d->ring_rows == 0 && even && d->channels % VL == 0 &&
+               bytes <= d->head.context.l2 * threads / 4;
 }
 
 /* Rows copied into rings where the pixels of a tile crowd into one set of L1, in blocks whose rings fit half of
@@ -80,12 +82,15 @@ static void choose_ring(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    bool alone = d->weights && !d->data;
-    int64_t rows = conv_effective_kernel(h) + (d->pairs && alone && WHOLE_LINE ? BAND_ROWS - 1 : d->pairs);
-    int64_t rings = d->weights && !alone ? 2 : 1, width = max64(x->in, conv_out(x));
-    int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
     if (p->depth_multiplier > 1 || d->whole_rows || !ring_wanted(d->channels)) return;
+    /* No bands from two rings, for larger ones cost what bands save, nor from half lines of a diff_dst that is
+     * read where it lies. */
+    bool bands = d->bands && !d->data && WHOLE_LINE;
+    int64_t rows = conv_effective_kernel(h) + (bands ? BAND_ROWS - 1 : d->pairs);
+    int64_t rings = d->weights && d->data ? 2 : 1, width = max64(x->in, conv_out(x));
+    int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
     if (rings * ring_floats(rows, width, RING_CHANNELS) > room) return;
+    d->bands = bands;
     d->block = min64(d->block, RING_CHANNELS);
     d->ring_rows = rows;
     d->tap_floats = ring_pixel(d->block);
@@ -103,10 +108,8 @@ static void choose_blocks(depthwise_plan *d)
     d->pairs = m == 1 && h->kernel == 3 && h->stride == 1 && h->dilation == 1 &&
                depthwise_pair_fits(d->weights ? &d->x_forward : &d->x, VL);
     choose_walk(d);
+    d->bands = d->weights && d->pairs && !d->whole_rows && d->block % VL == 0;
     choose_ring(d);
-    /* Not from two rings, which would have to be larger: that costs what bands save. */
-    d->bands =
-        d->pairs && !d->whole_rows && d->block % VL == 0 && (d->ring_rows == 0 || (!d->data && WHOLE_LINE));
     d->blocks = div_up(d->channels, d->block);
     d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
     if (m > 1) d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
