@@ -99,6 +99,7 @@ static const char *const shapes[] = {
     "depthwise:mb1ic5ih9oc10kh3ph1",
     "depthwise:mb1ic3ih9oc9kh3ph1sh2",
     "depthwise:mb1ic16ih6oc64kh3ph1",
+    "depthwise:mb2ic16ih14oc48kh3ph1", /* a vector of channels is no whole number of multiples */
     "depthwise:mb1ic1ih9oc20kh3ph1",
     "depthwise:mb2ic9iw21oc9kw5pw2",
     "depthwise:mb1ic9iw21oc18kw3sw2pw1",

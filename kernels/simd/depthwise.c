@@ -65,15 +65,15 @@ static void choose_walk(depthwise_plan *d)
 }
 
 /* Channels of its own leave a thread half the sets of its caches or fewer, whose rest must do. Rings hold only
- * a block of them. */
+ * a block of them, and vectors are no whole number of a multiplier's channels. */
 static void choose_owners(depthwise_plan *d)
 {
     conv_sizes sizes = conv_problem_sizes(&d->head.problem);
     size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)d->head.context.threads;
     int64_t vectors = d->channels / VL;
     bool even = vectors % d->head.context.threads == 0 || vectors >= 8 * d->head.context.threads;
-    d->owned = d->chunks > 1 && d->ring_rows == 0 && even && d->channels % VL == 0 &&
-               bytes <= d->head.context.l2 * threads / 4;
+    bool plain = d->ring_rows == 0 && d->head.problem.depth_multiplier == 1 && d->channels % VL == 0;
+    d->owned = d->chunks > 1 && plain && even && bytes <= d->head.context.l2 * threads / 4;
 }
 
 /* Rows copied into rings where the pixels of a tile crowd into one set of L1, in blocks whose rings fit half of
