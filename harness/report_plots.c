@@ -81,7 +81,7 @@ static double percent_of(const record_row *row) { return row->percent_peak; }
 
 static const row_plot row_plots[] = {
     {"time", "%s %s: time", {.ticks = TICKS_TIME, .log = true, .label = ""}, true, median_of},
-    {"peak", "%s %s: percent of the FMA peak", {.ticks = TICKS_PERCENT, .label = ""}, false, percent_of},
+    {"peak", "%s %s: %% of the FMA peak", {.ticks = TICKS_PERCENT, .label = ""}, false, percent_of},
 };
 
 static bool plot_rows(const row_plot *kind, const report_data *data, size_t index, conv_variant variant,
