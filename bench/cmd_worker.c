@@ -189,6 +189,7 @@ static conv_status prepare(prepared *p, const conv_impl *impl, conv_error *err)
     p->args.packed = p->job.packed;
     p->args.scratch = p->job.scratch;
     p->args.workspace = p->job.workspace;
+    p->args.activations = p->job.activations;
     status = conv_enter(p->job.plan, &p->args);
     if (status == CONV_OK) {
         calibrate(p);

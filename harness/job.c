@@ -25,10 +25,13 @@ conv_status job_start(conv_job *job, const conv_impl *impl, const conv_problem *
     if (status != CONV_OK) return status;
     const conv_plan *plan = job->plan;
     if (!poisoned(plan->packed_bytes, &job->packed) || !poisoned(plan->scratch_bytes, &job->scratch) ||
-        !poisoned(plan->workspace_bytes, &job->workspace))
+        !poisoned(plan->workspace_bytes, &job->workspace) ||
+        !poisoned(plan->activation_bytes, &job->activations))
         status = conv_fail(err, CONV_NO_MEMORY,
-                           "no memory for scratch (%zu MB), packed weights (%zu MB) and workspace (%zu MB)",
-                           plan->scratch_bytes >> 20, plan->packed_bytes >> 20, plan->workspace_bytes >> 20);
+                           "no memory for scratch (%zu MB), packed weights (%zu MB), workspace (%zu MB) and "
+                           "activations (%zu MB)",
+                           plan->scratch_bytes >> 20, plan->packed_bytes >> 20, plan->workspace_bytes >> 20,
+                           plan->activation_bytes >> 20);
     if (status == CONV_OK) {
         status = conv_pack(plan, args->weights, args->pointwise, job->packed);
         if (status != CONV_OK) conv_fail(err, status, "%s: packing the weights failed", impl->name);
@@ -85,6 +88,7 @@ conv_status job_run(conv_job *job, conv_args args, conv_error *err)
     args.packed = job->packed;
     args.scratch = job->scratch;
     args.workspace = job->workspace;
+    args.activations = job->activations;
     conv_status status = conv_enter(job->plan, &args);
     double start = machine_now();
     if (status == CONV_OK) status = conv_execute(job->plan, &args);
@@ -98,8 +102,11 @@ bool job_intact(const conv_job *job, const char **which)
     const struct {
         const void *buffer;
         const char *name;
-    } all[] = {{job->packed, "packed weights"}, {job->scratch, "scratch"}, {job->workspace, "workspace"}};
-    for (int i = 0; i < 3; i++)
+    } all[] = {{job->packed, "packed weights"},
+               {job->scratch, "scratch"},
+               {job->workspace, "workspace"},
+               {job->activations, "activations"}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i].buffer != NULL && !buffer_intact(all[i].buffer)) {
             *which = all[i].name;
             return false;
@@ -113,5 +120,6 @@ void job_finish(conv_job *job)
     buffer_free(job->packed);
     buffer_free(job->scratch);
     buffer_free(job->workspace);
+    buffer_free(job->activations);
     *job = (conv_job){0};
 }

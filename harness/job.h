@@ -6,8 +6,8 @@
 
 typedef struct {
     conv_plan *plan;
-    void *packed, *scratch, *workspace; /* guarded buffers, NULL where the plan needs none */
-    double execute_seconds;             /* of the last job_run, conversions left out */
+    void *packed, *scratch, *workspace, *activations; /* guarded buffers, NULL where the plan needs none */
+    double execute_seconds;                           /* of the last job_run, conversions left out */
 } conv_job;
 
 /* Plans, allocates buffers full of NaN, and packs args->weights and args->pointwise. On failure (status and

@@ -169,7 +169,7 @@ static void summarise(const group *g, measure_job *j)
     row->status = CASE_OK;
     snprintf(row->reason, sizeof row->reason, "%s%s%s", j->plan->note,
              j->evict.sweep != NULL && j->plan->note[0] ? "; " : "",
-             j->evict.sweep != NULL ? "private copies evicted by a sweep" : "");
+             j->evict.sweep != NULL ? "evicted by a sweep" : "");
     if (!g->cold) budget_learn(row, 1e-9 * s.median);
 }
 
@@ -181,6 +181,7 @@ static void release(group *g)
         conv_plan_destroy(j->plan);
         buffer_free(j->packed);
         buffer_free(j->workspace);
+        buffer_free(j->activations);
         free(j->sample);
     }
     conv_tensors_destroy(&g->tensors);

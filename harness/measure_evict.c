@@ -63,9 +63,9 @@ static size_t sweep_size(int threads)
     return 2 * (size_t)threads * (c.l2 + c.l3);
 }
 
-bool evict_prepare(evict_list *list, int threads, bool private_copies)
+bool evict_prepare(evict_list *list, int threads)
 {
-    if (can_flush() && !private_copies) return true;
+    if (can_flush()) return true;
     list->sweep_bytes = sweep_size(threads);
     list->sweep = buffer_alloc(list->sweep_bytes);
     return list->sweep != NULL;

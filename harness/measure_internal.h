@@ -14,15 +14,14 @@ typedef struct {
         size_t bytes;
     } part[EVICT_MAX];
     int parts;
-    char *sweep; /* read through instead of, or besides, flushing lines; NULL: lines are enough */
+    char *sweep; /* read through instead of flushing lines; NULL: lines are flushed */
     size_t sweep_bytes;
 } evict_list;
 
 void evict_add(evict_list *list, const void *data, size_t bytes); /* NULL or 0 bytes: nothing */
-/* Lines can be flushed by address only where the CPU has an instruction for it, and only those whose address
- * is known: with private_copies (a library's own layout), or without the instruction, a buffer larger than
- * the caches is read as well. False when there is no memory for it. */
-bool evict_prepare(evict_list *list, int threads, bool private_copies);
+/* Without an instruction that flushes lines by address a buffer larger than the caches is read instead. False
+ * when there is no memory for it. */
+bool evict_prepare(evict_list *list, int threads);
 void evict_now(const evict_list *list, int threads);
 void evict_release(evict_list *list);
 
@@ -32,7 +31,7 @@ typedef struct {
     record_row *row;
     const conv_impl *impl;
     conv_plan *plan;
-    void *packed, *workspace;
+    void *packed, *workspace, *activations;
     conv_args args;
     evict_list evict;
     conv_status status;  /* of the last execute that failed */

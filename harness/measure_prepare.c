@@ -35,7 +35,8 @@ static double tensor_bytes(const group *g)
 
 static double plan_bytes(const conv_plan *p)
 {
-    return (double)p->packed_bytes + (double)p->scratch_bytes + (double)p->workspace_bytes;
+    return (double)p->packed_bytes + (double)p->scratch_bytes + (double)p->workspace_bytes +
+           (double)p->activation_bytes;
 }
 
 static void close_too_large(measure_job *job, double needed, double available)
@@ -51,8 +52,8 @@ static void check_tensors_fit(group *g)
         if (g->jobs[i].open && needed > available) close_too_large(&g->jobs[i], needed, available);
 }
 
-/* Alone for verification, then all packed weights beside each other and the largest scratch: the order of the
- * rows decides who stays. */
+/* Alone for verification, then all packed weights and activations beside each other and the largest scratch:
+ * the order of the rows decides who stays. */
 static void check_plans_fit(group *g)
 {
     double tensors = tensor_bytes(g), available = MEMORY_SHARE * (double)machine_memory_available(), kept = 0;
@@ -60,7 +61,7 @@ static void check_plans_fit(group *g)
     for (int i = 0; i < g->count; i++) {
         measure_job *j = &g->jobs[i];
         if (!j->open) continue;
-        double own = (double)j->plan->packed_bytes + (double)j->plan->workspace_bytes;
+        double own = plan_bytes(j->plan) - (double)j->plan->scratch_bytes;
         double larger = fmax(scratch, (double)j->plan->scratch_bytes);
         if (tensors + kept + own + larger > available) {
             close_too_large(j, tensors + kept + own + larger, available);
@@ -140,8 +141,8 @@ void measure_prepare(group *g)
 enum { PACK_TIMES = 3 };
 static const double PACK_LONG = 0.02; /* seconds: measured once */
 
-/* Weights into the plan's layout, activations into and out of a library's own: what a caller pays besides
- * execute. Medians of a few. */
+/* Weights into the plan's layout, activations into and out of one of the implementation's own: what a caller
+ * pays besides execute. Medians of a few. */
 static bool time_packing(measure_job *j)
 {
     double pack[PACK_TIMES], enter[PACK_TIMES], leave[PACK_TIMES];
@@ -188,6 +189,7 @@ static void list_operands(group *g, measure_job *j)
         evict_add(&j->evict, all[i].data, (size_t)all[i].count * sizeof(float));
     evict_add(&j->evict, j->packed, j->plan->packed_bytes);
     evict_add(&j->evict, j->workspace, j->plan->workspace_bytes);
+    evict_add(&j->evict, j->activations, j->plan->activation_bytes);
     evict_add(&j->evict, g->scratch, j->plan->scratch_bytes);
 }
 
@@ -196,13 +198,16 @@ void measure_ready(group *g, measure_job *j)
     conv_error error = {""};
     j->packed = buffer_alloc(j->plan->packed_bytes);
     if (j->plan->workspace_bytes > 0) j->workspace = buffer_alloc(j->plan->workspace_bytes);
-    if (j->packed == NULL || (j->plan->workspace_bytes > 0 && j->workspace == NULL)) {
-        measure_close(j, CASE_SKIPPED, "no memory for %.3g GB of packed weights", 1e-9 * plan_bytes(j->plan));
+    j->activations = buffer_alloc(j->plan->activation_bytes);
+    if (j->packed == NULL || j->activations == NULL || (j->plan->workspace_bytes > 0 && j->workspace == NULL)) {
+        measure_close(j, CASE_SKIPPED, "no memory for %.3g GB of packed weights and activations",
+                      1e-9 * plan_bytes(j->plan));
         return;
     }
     j->args = conv_tensors_args(&g->tensors);
     j->args.packed = j->packed;
     j->args.scratch = g->scratch;
+    j->args.activations = j->activations;
     conv_job work = {.plan = j->plan, .packed = j->packed, .workspace = j->workspace};
     conv_status status = job_prepare(&work, &j->args, &error);
     j->args.workspace = j->workspace = work.workspace;
@@ -217,6 +222,6 @@ void measure_ready(group *g, measure_job *j)
     }
     if (!g->cold) return;
     list_operands(g, j);
-    if (!evict_prepare(&j->evict, g->threads, j->impl->enter != NULL))
+    if (!evict_prepare(&j->evict, g->threads))
         measure_close(j, CASE_SKIPPED, "no memory for the buffer that sweeps the caches");
 }

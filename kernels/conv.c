@@ -336,7 +336,7 @@ conv_status conv_pack(const conv_plan *plan, const float *weights, const float *
     return plan->packed_bytes == 0 ? CONV_OK : plan->impl->pack(plan, weights, pointwise, packed);
 }
 
-conv_status conv_enter(conv_plan *plan, const conv_args *args)
+conv_status conv_enter(const conv_plan *plan, const conv_args *args)
 {
     return wrapped(plan) || plan->impl->enter == NULL ? CONV_OK : plan->impl->enter(plan, args);
 }
@@ -351,7 +351,7 @@ conv_status conv_execute(const conv_plan *plan, const conv_args *args)
 #endif
 }
 
-conv_status conv_leave(conv_plan *plan, const conv_args *args)
+conv_status conv_leave(const conv_plan *plan, const conv_args *args)
 {
     return wrapped(plan) || plan->impl->leave == NULL ? CONV_OK : plan->impl->leave(plan, args);
 }

@@ -149,11 +149,12 @@ typedef struct {
     conv_problem problem;
     conv_pass pass;
     conv_context context;
-    size_t scratch_bytes;   /* execute's temporary memory, all threads together */
-    size_t packed_bytes;    /* what pack writes; 0: execute reads weights as they are, no pack needed */
-    size_t workspace_bytes; /* forward with keep_workspace: written; backward passes: must be given, written
-                               by the same implementation's forward with keep_workspace */
-    char note[96];          /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, kc 256" */
+    size_t scratch_bytes;    /* execute's temporary memory, all threads together */
+    size_t packed_bytes;     /* what pack writes; 0: execute reads weights as they are, no pack needed */
+    size_t activation_bytes; /* activations in a layout of the implementation's own; 0 without enter */
+    size_t workspace_bytes;  /* forward with keep_workspace: written; backward passes: must be given, written
+                                by the same implementation's forward with keep_workspace */
+    char note[96]; /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, kc 256" */
 } conv_plan;
 
 /* Tensors of one execute. Those a pass does not use may be NULL. Inputs are never written. */
@@ -165,11 +166,13 @@ typedef struct {
     const float *diff_dst; /* backward passes */
     float *diff_src;       /* joint backward: NULL skips it (a network's first layer) */
     float *diff_weights, *diff_pointwise;
-    float *diff_bias; /* written when the problem has a bias; joint and backward_weights */
-    void *scratch;    /* scratch_bytes, 64-byte aligned, contents undefined before and after */
-    void *workspace;  /* workspace_bytes, 64-byte aligned */
-    bool accumulate;  /* add into diff_weights, diff_pointwise and diff_bias; else all outputs are
-                         overwritten without being read. diff_src is always overwritten. */
+    float *diff_bias;  /* written when the problem has a bias; joint and backward_weights */
+    void *scratch;     /* scratch_bytes, 64-byte aligned, contents undefined before and after */
+    void *workspace;   /* workspace_bytes, 64-byte aligned */
+    void *activations; /* activation_bytes, 64-byte aligned: enter fills it, execute reads and writes it, leave
+                          reads it */
+    bool accumulate;   /* add into diff_weights, diff_pointwise and diff_bias; else all outputs are
+                          overwritten without being read. diff_src is always overwritten. */
 } conv_args;
 
 /* One implementation of one variant: a const object. `self` lets one set of functions serve several. */
@@ -194,12 +197,12 @@ struct conv_impl {
                         conv_plan **plan, conv_error *err);
     /* Optional. Writes packed_bytes to packed, 64-byte aligned. */
     conv_status (*pack)(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);
-    /* Optional, both or neither, for libraries with an activation layout of their own: enter converts the
-     * pass's input activations into plan-private memory, leave converts its output activations back.
-     * They are timed apart from execute, which then reads and writes only the private copies. */
-    conv_status (*enter)(conv_plan *plan, const conv_args *args);
+    /* Optional, both or neither, for an activation layout of one's own: enter converts the pass's input
+     * activations into args->activations, leave converts its output activations back. They are timed apart
+     * from execute, which then reads and writes only those copies. */
+    conv_status (*enter)(const conv_plan *plan, const conv_args *args);
     conv_status (*execute)(const conv_plan *plan, const conv_args *args);
-    conv_status (*leave)(conv_plan *plan, const conv_args *args);
+    conv_status (*leave)(const conv_plan *plan, const conv_args *args);
     void (*destroy)(conv_plan *plan); /* NULL means free(plan) */
 };
 
@@ -213,9 +216,9 @@ const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass 
 conv_status conv_plan_create(const conv_impl *impl, const conv_problem *p, conv_pass pass,
                              const conv_context *ctx, conv_plan **plan, conv_error *err);
 conv_status conv_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);
-conv_status conv_enter(conv_plan *plan, const conv_args *args);
+conv_status conv_enter(const conv_plan *plan, const conv_args *args);
 conv_status conv_execute(const conv_plan *plan, const conv_args *args);
-conv_status conv_leave(conv_plan *plan, const conv_args *args);
+conv_status conv_leave(const conv_plan *plan, const conv_args *args);
 void conv_plan_destroy(conv_plan *plan); /* NULL is fine */
 
 /* ---- the registry ----------------------------------------------------------------------------------- */

@@ -55,6 +55,7 @@ conv_status transpose_plan(const conv_impl *impl, const conv_problem *p, conv_pa
     conv_sizes sizes = conv_problem_sizes(p);
     t->head.scratch_bytes = conv_align(t->inner->scratch_bytes);
     t->head.packed_bytes = t->inner->packed_bytes;
+    t->head.activation_bytes = t->inner->activation_bytes;
     t->head.workspace_bytes = t->inner->workspace_bytes;
     t->src = reserve(&t->head, reads_src(pass), sizes.src);
     t->dst = reserve(&t->head, pass == CONV_FORWARD || reads_dst(p, pass), sizes.dst);

@@ -252,7 +252,7 @@ static void test_eviction_reaches_the_caches(void **state)
     evict_add(&list, data, LINES * LINE_FLOATS * sizeof *data);
     evict_add(&list, NULL, 64);
     assert_int_equal(list.parts, 1);
-    assert_true(evict_prepare(&list, 1, false));
+    assert_true(evict_prepare(&list, 1));
     for (int t = 0; t < 50; t++)
         for (int cold = 0; cold < 2; cold++) {
             volatile float *v = data;

@@ -113,8 +113,10 @@ static void run_plan(conv_plan *plan, conv_args args, void *workspace)
 {
     void *packed = plan->packed_bytes > 0 ? allocate(plan->packed_bytes) : NULL;
     void *scratch = plan->scratch_bytes > 0 ? allocate(plan->scratch_bytes) : NULL;
+    void *activations = plan->activation_bytes > 0 ? allocate(plan->activation_bytes) : NULL;
     assert_int_equal(conv_pack(plan, args.weights, args.pointwise, packed), CONV_OK);
     args.packed = packed;
+    args.activations = activations;
     args.scratch = scratch;
     args.workspace = workspace;
     if (packed != NULL) args.weights = args.pointwise = NULL; /* packed is all it may need */
@@ -123,6 +125,7 @@ static void run_plan(conv_plan *plan, conv_args args, void *workspace)
     assert_int_equal(conv_leave(plan, &args), CONV_OK);
     free(packed);
     free(scratch);
+    free(activations);
 }
 
 static void run_impl(const conv_impl *impl, const conv_problem *p, const scenario *c, const tensors *in,
@@ -321,18 +324,23 @@ static void test_winograd_refuses(void **state)
 }
 
 /* In an own layout dst is written by leave, and execute does not look at src again. */
-static void test_execute_keeps_to_private_copies(void **state)
+static void check_keeps_to_own_copies(const char *name, const char *problem)
 {
-    (void)state;
-    const conv_problem p = parse(&(scenario){.problem = "dense:mb1ic16ih9oc16kh3ph1"});
-    const conv_impl *impl = conv_find("onednn-winograd", p.variant);
-    if (impl == NULL || conv_refuse(impl, &p, CONV_FORWARD) != NULL) skip();
-    conv_plan *plan = plan_or_fail(impl, &p, CONV_FORWARD, 1, false);
+    const conv_problem p = parse(&(scenario){.problem = problem});
+    const conv_impl *impl = conv_find(name, p.variant);
+    if (impl == NULL || conv_refuse(impl, &p, CONV_FORWARD) != NULL) return;
+    conv_plan *plan = plan_or_fail(impl, &p, CONV_FORWARD, 2, false);
     conv_sizes s = conv_problem_sizes(&p);
     tensors in = make_inputs(&p), out = make_outputs(&p, false);
     void *packed = allocate(plan->packed_bytes), *scratch = allocate(plan->scratch_bytes);
-    conv_args args = {
-        .src = in.src, .weights = in.weights, .packed = packed, .scratch = scratch, .dst = out.dst};
+    void *activations = allocate(plan->activation_bytes);
+    conv_args args = {.src = in.src,
+                      .weights = in.weights,
+                      .packed = packed,
+                      .scratch = scratch,
+                      .activations = activations,
+                      .dst = out.dst};
+    assert_true(plan->activation_bytes >= (size_t)(s.src + s.dst) * sizeof(float));
     assert_int_equal(conv_pack(plan, in.weights, NULL, packed), CONV_OK);
     assert_int_equal(conv_enter(plan, &args), CONV_OK);
     memset(in.src, 0xff, (size_t)s.src * sizeof *in.src);
@@ -342,7 +350,15 @@ static void test_execute_keeps_to_private_copies(void **state)
     for (int64_t i = 0; i < s.dst; i++) assert_false(isnan(out.dst[i]));
     conv_plan_destroy(plan);
     free_tensors(&in), free_tensors(&out);
-    free(packed), free(scratch);
+    free(packed), free(scratch), free(activations);
+}
+
+static void test_execute_keeps_to_its_own_copies(void **state)
+{
+    (void)state;
+    check_keeps_to_own_copies("onednn-winograd", "dense:mb1ic16ih9oc16kh3ph1");
+    check_keeps_to_own_copies("blocked-avx2", "depthwise:mb2ic20ih9oc20kh3ph1");
+    check_keeps_to_own_copies("blocked-avx512", "depthwise:mb2ic20ih9oc20kh3ph1");
 }
 
 static void test_accumulate(void **state)
@@ -442,7 +458,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_xnnpack),
         cmocka_unit_test(test_onednn_winograd),
         cmocka_unit_test(test_winograd_refuses),
-        cmocka_unit_test(test_execute_keeps_to_private_copies),
+        cmocka_unit_test(test_execute_keeps_to_its_own_copies),
         cmocka_unit_test(test_accumulate),
         cmocka_unit_test(test_first_layer_skips_diff_src),
         cmocka_unit_test(test_refusals_are_words),

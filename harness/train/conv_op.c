@@ -56,6 +56,10 @@ static conv_status make_exec(net *n, op *o, conv_use use, int lane, int64_t rows
         e->packed = buffer_alloc(e->plan->packed_bytes);
         if (e->packed == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for packed weights");
     }
+    if (e->plan->activation_bytes > 0) {
+        e->activations = buffer_alloc(e->plan->activation_bytes);
+        if (e->activations == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for activations");
+    }
     bool ok = o->batched ? grow(&n->batch_scratch, &n->batch_scratch_bytes, e->plan->scratch_bytes)
                          : grow(&n->scratch[lane], &n->scratch_bytes[lane], e->plan->scratch_bytes);
     return ok ? CONV_OK : conv_fail(err, CONV_NO_MEMORY, "no memory for a convolution's scratch");
@@ -128,6 +132,7 @@ static conv_status run(net *n, op *o, const slice *s, conv_exec *e, conv_args *a
     args->pointwise = o->pointwise < 0 ? NULL : w + n->model->parameter[o->pointwise].offset;
     args->bias = o->bias < 0 ? NULL : w + n->model->parameter[o->bias].offset;
     args->packed = e->packed;
+    args->activations = e->activations;
     args->scratch = o->batched ? n->batch_scratch : n->scratch[s->thread];
     args->workspace =
         o->workspace == NULL ? NULL : (char *)o->workspace + (o->batched ? 0 : s->index) * o->workspace_stride;
@@ -176,6 +181,7 @@ void conv_op_free(net *n, op *o)
         for (int i = 0; o->exec[use] != NULL && i < lanes(n, o) * o->exec_count; i++) {
             conv_plan_destroy(o->exec[use][i].plan);
             buffer_free(o->exec[use][i].packed);
+            buffer_free(o->exec[use][i].activations);
         }
         free(o->exec[use]);
     }

@@ -23,7 +23,7 @@ typedef enum {
 typedef struct {
     conv_plan *plan;
     int64_t rows; /* images */
-    void *packed;
+    void *packed, *activations;
     uint64_t packed_at; /* value of net.version when packed */
 } conv_exec;
 

@@ -2,7 +2,7 @@
  * objects (slots), built once. Steps belong to a phase of the contract: pack, enter, execute, leave.
  *
  * A slot knows where its bytes are at run time (a tensor of conv_args, or an offset into packed, scratch,
- * workspace or plan-private memory), so running a phase is: set the handles that changed, execute its steps. A
+ * workspace or activations), so running a phase is: set the handles that changed, execute its steps. A
  * plan's memory objects carry those handles: one plan runs one call at a time.
  *
  * Builder calls keep the first error and then do nothing, so that a plan reads as the sequence it is. */
@@ -41,7 +41,7 @@ typedef enum {
     AT_SCRATCH,
     AT_SCRATCHPAD, /* the end of scratch: steps run one after another, so their scratchpads overlap */
     AT_WORKSPACE,
-    AT_PRIVATE,
+    AT_ACTIVATIONS,
     ONEDNN_PLACES
 } onednn_place;
 
@@ -68,7 +68,6 @@ typedef struct {
 typedef struct {
     conv_plan base;
     dnnl_stream_t stream;
-    void *private_memory;
     char **handle;              /* [ONEDNN_MAX_SLOTS] what each memory object points to by now */
     size_t used[ONEDNN_PLACES]; /* bytes of the places by offset; AT_SCRATCHPAD: the largest */
     int slots, steps;
@@ -107,7 +106,7 @@ dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, bool relu);
 /* True when both describe the same bytes: plain, unpadded, equal strides along dimensions above 1. */
 bool onednn_same_bytes(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b);
 
-/* Builder of an empty plan; then the byte counts and private memory of the finished one. On failure finish
+/* Builder of an empty plan; then the byte counts of the finished one. On failure finish
  * destroys the plan. */
 onednn_builder onednn_begin(const conv_impl *self, const conv_problem *p, conv_pass pass,
                             const conv_context *ctx, conv_error *err);
@@ -115,9 +114,9 @@ conv_status onednn_finish(onednn_builder *b, conv_plan **plan);
 
 /* Members of conv_impl that need no more than the lists. */
 conv_status onednn_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);
-conv_status onednn_enter(conv_plan *plan, const conv_args *args);
+conv_status onednn_enter(const conv_plan *plan, const conv_args *args);
 conv_status onednn_execute(const conv_plan *plan, const conv_args *args);
-conv_status onednn_leave(conv_plan *plan, const conv_args *args);
+conv_status onednn_leave(const conv_plan *plan, const conv_args *args);
 void onednn_destroy(conv_plan *plan);
 const char *onednn_version(void);
 

@@ -202,12 +202,12 @@ static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p
 
 /* ---- slots ------------------------------------------------------------------------------------------ */
 
-/* A user's input as the primitive wants it: in place, or through enter into plan-private memory. */
+/* A user's input as the primitive wants it: in place, or through enter into activations of its own. */
 static int input(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at)
 {
     int user = onednn_add_slot(&m->b, plain, at);
     if (onednn_same_bytes(plain, &wanted)) return user;
-    int own = onednn_add_slot(&m->b, &wanted, AT_PRIVATE);
+    int own = onednn_add_slot(&m->b, &wanted, AT_ACTIVATIONS);
     onednn_add_reorder(&m->b, ONEDNN_ENTER, ONEDNN_ALWAYS, user, own, false);
     return own;
 }
@@ -217,7 +217,7 @@ static int output(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t 
 {
     int user = onednn_add_slot(&m->b, plain, at);
     if (onednn_same_bytes(plain, &wanted)) return user;
-    int own = onednn_add_slot(&m->b, &wanted, AT_PRIVATE);
+    int own = onednn_add_slot(&m->b, &wanted, AT_ACTIVATIONS);
     onednn_add_reorder(&m->b, ONEDNN_LEAVE, when, own, user, false);
     return own;
 }
@@ -274,7 +274,7 @@ static void note_layout(onednn_plan *plan)
 {
     char kernels[sizeof plan->base.note];
     memcpy(kernels, plan->base.note, sizeof kernels);
-    const char *layout = plan->used[AT_PRIVATE] > 0 ? "blocked" : "nhwc";
+    const char *layout = plan->used[AT_ACTIVATIONS] > 0 ? "blocked" : "nhwc";
     int length = (int)(sizeof plan->base.note - strlen(layout) - sizeof ": ");
     snprintf(plan->base.note, sizeof plan->base.note, "%s: %.*s", layout, length, kernels);
 }

@@ -203,18 +203,13 @@ conv_status onednn_finish(onednn_builder *b, conv_plan **result)
     onednn_plan *plan = b->plan;
     if (plan == NULL) return b->status;
     swap_threads(b->callers_threads);
-    if (b->status == CONV_OK && plan->used[AT_PRIVATE] > 0) {
-        plan->private_memory = aligned_alloc(CONV_ALIGN, plan->used[AT_PRIVATE]);
-        if (plan->private_memory == NULL)
-            b->status =
-                conv_fail(b->err, CONV_NO_MEMORY, "onednn plan: no memory for activations in its own layout");
-    }
     if (b->status != CONV_OK) {
         onednn_destroy(&plan->base);
         return b->status;
     }
     plan->base.scratch_bytes = plan->used[AT_SCRATCH] + plan->used[AT_SCRATCHPAD];
     plan->base.packed_bytes = plan->used[AT_PACKED];
+    plan->base.activation_bytes = plan->used[AT_ACTIVATIONS];
     plan->base.workspace_bytes = plan->used[AT_WORKSPACE];
     *result = &plan->base;
     return CONV_OK;
@@ -227,7 +222,6 @@ void onednn_destroy(conv_plan *base)
     for (int i = 0; i < plan->slots; i++)
         if (plan->slot[i].memory != NULL) dnnl_memory_destroy(plan->slot[i].memory);
     if (plan->stream != NULL) dnnl_stream_destroy(plan->stream);
-    free(plan->private_memory);
     free(plan->handle);
     free(plan);
 }
@@ -264,7 +258,7 @@ static conv_status run(const onednn_plan *plan, onednn_phase phase, const conv_a
                                        [AT_SCRATCHPAD] =
                                            scratch == NULL ? NULL : scratch + plan->used[AT_SCRATCH],
                                        [AT_WORKSPACE] = a->workspace,
-                                       [AT_PRIVATE] = plan->private_memory};
+                                       [AT_ACTIVATIONS] = a->activations};
     dnnl_status_t status = dnnl_success;
     for (int i = 0; i < plan->slots && status == dnnl_success; i++) {
         const onednn_slot *slot = &plan->slot[i];
@@ -291,7 +285,7 @@ conv_status onednn_pack(const conv_plan *plan, const float *weights, const float
     return run((const onednn_plan *)plan, ONEDNN_PACK, &args);
 }
 
-conv_status onednn_enter(conv_plan *plan, const conv_args *args)
+conv_status onednn_enter(const conv_plan *plan, const conv_args *args)
 {
     return run((const onednn_plan *)plan, ONEDNN_ENTER, args);
 }
@@ -301,7 +295,7 @@ conv_status onednn_execute(const conv_plan *plan, const conv_args *args)
     return run((const onednn_plan *)plan, ONEDNN_EXECUTE, args);
 }
 
-conv_status onednn_leave(conv_plan *plan, const conv_args *args)
+conv_status onednn_leave(const conv_plan *plan, const conv_args *args)
 {
     return run((const onednn_plan *)plan, ONEDNN_LEAVE, args);
 }
