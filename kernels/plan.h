@@ -11,6 +11,15 @@ enum { CONV_ALIGN = 64 };
 
 static inline size_t conv_align(size_t bytes) { return (bytes + CONV_ALIGN - 1) / CONV_ALIGN * CONV_ALIGN; }
 
+/* Where the next `wanted` floats of a buffer begin, whose parts start on cache lines; *floats: how many it has.
+ */
+static inline size_t conv_reserve(size_t *floats, size_t wanted)
+{
+    size_t offset = *floats;
+    *floats += conv_align(wanted * sizeof(float)) / sizeof(float);
+    return offset;
+}
+
 /* A zeroed plan of `size` bytes that begins with a conv_plan, its head filled in, its byte counts 0. NULL when
  * memory is short. Released with free(). */
 static inline void *conv_plan_new(size_t size, const conv_impl *impl, const conv_problem *p, conv_pass pass,

@@ -38,25 +38,18 @@ static void destroy(conv_plan *plan)
     free(plan);
 }
 
-static size_t reserve(size_t *floats, size_t wanted)
-{
-    size_t offset = *floats;
-    *floats += conv_align(wanted * sizeof(float)) / sizeof(float);
-    return offset;
-}
-
 static void lay_out_scratch(dense_plan *d)
 {
     const conv_problem *p = &d->head.problem;
     size_t floats = 0, masked = (size_t)conv_problem_sizes(p).dst;
     bool mask = d->head.pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
-    d->masked = reserve(&floats, mask ? masked : 0);
-    d->bias_sums = reserve(&floats, d->bias ? (size_t)(bias_chunks(d->pixels) * p->oc) : 0);
-    d->partials = reserve(&floats, d->wgrad.partial_floats);
+    d->masked = conv_reserve(&floats, mask ? masked : 0);
+    d->bias_sums = conv_reserve(&floats, d->bias ? (size_t)(bias_chunks(d->pixels) * p->oc) : 0);
+    d->partials = conv_reserve(&floats, d->wgrad.partial_floats);
     size_t data = d->product.thread_floats,
            weights = d->pairs ? d->fip_wgrad.thread_floats : d->wgrad.thread_floats;
     d->thread_floats = conv_align((data > weights ? data : weights) * sizeof(float)) / sizeof(float);
-    d->threads = reserve(&floats, d->thread_floats * (size_t)d->head.context.threads);
+    d->threads = conv_reserve(&floats, d->thread_floats * (size_t)d->head.context.threads);
     d->head.scratch_bytes = floats * sizeof(float);
 }
 

@@ -108,7 +108,8 @@ static void choose_blocks(depthwise_plan *d)
     d->pairs = m == 1 && h->kernel == 3 && h->stride == 1 && h->dilation == 1 &&
                depthwise_pair_fits(d->weights ? &d->x_forward : &d->x, VL);
     choose_walk(d);
-    d->bands = d->weights && d->pairs && !d->whole_rows && d->block % VL == 0;
+    /* A band is a long piece of memory itself where pixels lie side by side. */
+    d->bands = d->weights && d->pairs && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
     choose_ring(d);
     d->blocks = div_up(d->channels, d->block);
     d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
@@ -129,23 +130,16 @@ static void choose_blocks(depthwise_plan *d)
                (units % threads == 0 || units >= 4 * threads);
 }
 
-static size_t reserve(size_t *floats, int64_t wanted)
-{
-    size_t offset = *floats;
-    *floats += conv_align((size_t)wanted * sizeof(float)) / sizeof(float);
-    return offset;
-}
-
 static void lay_out_scratch(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
     int64_t dst = conv_problem_sizes(p).dst;
     size_t floats = 0;
-    d->masked = reserve(&floats, d->head.pass != CONV_FORWARD && p->post_op == CONV_POST_RELU ? dst : 0);
-    d->bias_floats = reserve(&floats, d->bias ? bias_chunks(dst / p->oc) * p->oc : 0);
-    d->partials = reserve(&floats, d->weights ? d->chunks * d->chunk_floats : 0);
+    d->masked = conv_reserve(&floats, d->head.pass != CONV_FORWARD && p->post_op == CONV_POST_RELU ? dst : 0);
+    d->bias_floats = conv_reserve(&floats, d->bias ? bias_chunks(dst / p->oc) * p->oc : 0);
+    d->partials = conv_reserve(&floats, d->weights ? d->chunks * d->chunk_floats : 0);
     d->thread_floats = depthwise_job_floats(d);
-    d->threads = reserve(&floats, (int64_t)d->thread_floats * d->head.context.threads);
+    d->threads = conv_reserve(&floats, (int64_t)d->thread_floats * d->head.context.threads);
     d->head.scratch_bytes = floats * sizeof(float);
 }
 

@@ -61,15 +61,19 @@ typedef struct {
 } depthwise_sums_pair;
 void ISA_NAME(depthwise_sums_pair_run)(const axis_segments *x, const depthwise_sums_pair *pair);
 
-/* The same of a band of rows, whole vectors of channels; of the source rows only the first and the last may be
- * NULL. */
+/* The same of `bands` that follow one another, BAND_ROWS rows each, whole vectors of channels; of the source
+ * rows only the first of all and the last of all may be padding. */
 enum { BAND_ROWS = 4 };
 typedef struct {
-    const float *src[BAND_ROWS + 2];
-    float *sums[3];
+    const float *src[BAND_ROWS + 2]; /* of the first band */
     const float *diff_dst[BAND_ROWS];
+    float *sums[3];
     int64_t src_pixel, w_tap, dst_pixel;
-    int64_t channels; /* a multiple of VL */
+    int64_t channels;         /* a multiple of VL */
+    int64_t bands;            /* > 0 */
+    int64_t src_row, dst_row; /* with more than one: floats from a row to the next */
+    bool head, tail;          /* the first source row, the last one, are padding */
+    bool ahead;               /* bands follow one another in memory too: ask for the next one's */
 } depthwise_band;
 void ISA_NAME(depthwise_band_run)(const axis_segments *x, const depthwise_band *band);
 

@@ -18,6 +18,13 @@ ALWAYS_INLINE void step(const int slot, const bool inside, const int first, cons
                         const depthwise_band *d, int64_t o, window *b)
 {
     bool enters = inside || o < w->outputs, meets = inside || (uint64_t)(o + w->first) < (uint64_t)w->inputs;
+    if (d->ahead) {
+        UNROLL for (int i = 0; i < BAND_ROWS; i++)
+        {
+            if (2 + i < last) prefetch(b->src[2 + i] + BAND_ROWS * d->src_row, VL);
+            prefetch(b->diff_dst[i] + BAND_ROWS * d->dst_row, VL);
+        }
+    }
     UNROLL for (int i = 0; i < BAND_ROWS; i++)
     {
         b->diff[i][slot] = enters ? vec_load(b->diff_dst[i]) : vec_zero();
@@ -38,31 +45,24 @@ ALWAYS_INLINE void step(const int slot, const bool inside, const int first, cons
     }
 }
 
-/* Source rows [first, last) of the band exist. */
+/* Band `number` of the column, of which the source rows [first, last) exist. */
 ALWAYS_INLINE void band(const int first, const int last, const axis_sweep *w, const depthwise_band *d,
-                        int64_t c)
+                        int64_t number, int64_t c, window *b)
 {
-    window b;
-    UNROLL for (int r = 0; r < 3; r++)
-    {
-        UNROLL for (int k = 0; k < 3; k++) b.sums[r][k] = vec_load(d->sums[r] + k * d->w_tap + c);
-    }
     UNROLL for (int i = 0; i < BAND_ROWS; i++)
     {
-        UNROLL for (int k = 0; k < 3; k++) b.diff[i][k] = vec_zero();
-        b.diff_dst[i] = d->diff_dst[i] + c;
+        UNROLL for (int k = 0; k < 3; k++) b->diff[i][k] = vec_zero();
+        b->diff_dst[i] = d->diff_dst[i] + number * BAND_ROWS * d->dst_row + c;
     }
-    UNROLL for (int r = first; r < last; r++) b.src[r] = d->src[r] + w->first * d->src_pixel + c;
+    UNROLL for (int r = first; r < last; r++) b->src[r] =
+        (number == 0 ? d->src[r] : d->src[1] + (number * BAND_ROWS + r - 1) * d->src_row) +
+        w->first * d->src_pixel + c;
     for (int64_t o = 0; o < w->outputs + 2; o += 3) {
         if (o + w->first >= 0 && o + w->first + 2 < w->inputs && o + 2 < w->outputs) {
-            UNROLL for (int s = 0; s < 3; s++) step(s, true, first, last, w, d, o + s, &b);
+            UNROLL for (int s = 0; s < 3; s++) step(s, true, first, last, w, d, o + s, b);
         } else {
-            UNROLL for (int s = 0; s < 3; s++) step(s, false, first, last, w, d, o + s, &b);
+            UNROLL for (int s = 0; s < 3; s++) step(s, false, first, last, w, d, o + s, b);
         }
-    }
-    UNROLL for (int r = 0; r < 3; r++)
-    {
-        UNROLL for (int k = 0; k < 3; k++) vec_store(d->sums[r] + k * d->w_tap + c, b.sums[r][k]);
     }
 }
 
@@ -70,14 +70,26 @@ void depthwise_band_run(const axis_segments *x, const depthwise_band *d)
 {
     enum { ALL = BAND_ROWS + 2 };
     const axis_sweep *w = &x->sweep;
-    const bool head = d->src[0] == NULL, tail = d->src[ALL - 1] == NULL;
-    for (int64_t c = 0; c < d->channels; c += VL)
-        if (head && tail)
-            band(1, ALL - 1, w, d, c);
-        else if (head)
-            band(1, ALL, w, d, c);
-        else if (tail)
-            band(0, ALL - 1, w, d, c);
-        else
-            band(0, ALL, w, d, c);
+    for (int64_t c = 0; c < d->channels; c += VL) {
+        window b;
+        UNROLL for (int r = 0; r < 3; r++)
+        {
+            UNROLL for (int k = 0; k < 3; k++) b.sums[r][k] = vec_load(d->sums[r] + k * d->w_tap + c);
+        }
+        for (int64_t i = 0; i < d->bands; i++) {
+            const bool head = i == 0 && d->head, tail = i == d->bands - 1 && d->tail;
+            if (head && tail)
+                band(1, ALL - 1, w, d, i, c, &b);
+            else if (head)
+                band(1, ALL, w, d, i, c, &b);
+            else if (tail)
+                band(0, ALL - 1, w, d, i, c, &b);
+            else
+                band(0, ALL, w, d, i, c, &b);
+        }
+        UNROLL for (int r = 0; r < 3; r++)
+        {
+            UNROLL for (int k = 0; k < 3; k++) vec_store(d->sums[r] + k * d->w_tap + c, b.sums[r][k]);
+        }
+    }
 }

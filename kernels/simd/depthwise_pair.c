@@ -36,10 +36,12 @@ static const float zeros[VL] __attribute__((aligned(64)));
 
 /* Asks for a part of what the next tile is the first to read or write of a row of `width` pixels: from x on, or
  * past the end of this row the start of the row after next, the one that takes its place. The part is that of
- * the vector at channel c, counted as memory lies, so that the hardware sees long pieces too. */
+ * the vector at channel c, counted as memory lies, so that the hardware sees long pieces too. Pixels of a
+ * single vector make tiles too short for that: there it is the tile under this one. */
 ALWAYS_INLINE void ask(const int n, const float *row, int64_t width, int64_t pixel, int64_t x, int64_t c)
 {
-    if (row != NULL) prefetch(row + (x < width ? x : 2 * width) * pixel + c * n, n * VL);
+    int64_t at = pixel == VL ? x - n + 2 * width : x < width ? x : 2 * width;
+    if (row != NULL) prefetch(row + at * pixel + c * n, n * VL);
 }
 
 /* ---- forward, backward_data */

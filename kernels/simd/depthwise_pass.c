@@ -12,13 +12,6 @@
 
 /* ---- scratch of a thread */
 
-static size_t reserve(size_t *floats, int64_t wanted)
-{
-    size_t offset = *floats;
-    *floats += conv_align((size_t)wanted * sizeof(float)) / sizeof(float);
-    return offset;
-}
-
 typedef struct {
     size_t pointers, wide, src, diff, taps, sums, all;
 } layout;
@@ -33,12 +26,13 @@ static layout lay_out(const depthwise_plan *d)
     size_t floats = 0;
     int64_t taps = d->ring_rows > 0 ? h->kernel * x->kernel * d->tap_floats : 0;
     bool reads_src = d->head.pass == CONV_FORWARD || d->weights;
-    at.pointers = reserve(&floats, div_up(2 * h->kernel * (int64_t)sizeof(float *), (int64_t)sizeof(float)));
-    at.wide = reserve(&floats, d->wide_rows * x->in * d->block);
-    at.src = reserve(&floats, reads_src ? ring_floats(d->ring_rows, x->in, d->block) : 0);
-    at.diff = reserve(&floats, ring_floats(diff_rows(d), conv_out(x), d->block));
-    at.taps = reserve(&floats, taps);
-    at.sums = reserve(&floats, d->weights ? taps : 0);
+    at.pointers =
+        conv_reserve(&floats, div_up(2 * h->kernel * (int64_t)sizeof(float *), (int64_t)sizeof(float)));
+    at.wide = conv_reserve(&floats, d->wide_rows * x->in * d->block);
+    at.src = conv_reserve(&floats, reads_src ? ring_floats(d->ring_rows, x->in, d->block) : 0);
+    at.diff = conv_reserve(&floats, ring_floats(diff_rows(d), conv_out(x), d->block));
+    at.taps = conv_reserve(&floats, taps);
+    at.sums = conv_reserve(&floats, d->weights ? taps : 0);
     at.all = floats;
     return at;
 }
@@ -62,6 +56,16 @@ depthwise_job depthwise_job_make(const depthwise_plan *d, const conv_args *args,
         .taps = scratch + at.taps,
         .sums = scratch + at.sums,
         .image = -1};
+}
+
+void depthwise_job_turn(depthwise_job *j, const depthwise_plan *d, const conv_args *args)
+{
+    j->d = d;
+    j->args = args;
+    j->diff_dst = args->diff_dst;
+    j->src_ring.pixel = d->head.problem.ic;
+    j->diff_ring.pixel = d->channels;
+    j->image = -1;
 }
 
 /* to[taps][..] = from[taps][..], `width` channels. */
@@ -275,8 +279,9 @@ void depthwise_run_rows(depthwise_job *j, int thread, int threads)
 /* ---- backward_weights */
 
 /* Adds output row y to the sums [taps][..], the distance of whose taps is in row. */
-static void sum_row(depthwise_job *j, int64_t width, int64_t y, float *sums, int64_t sums_tap)
+static void sum_row(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap)
 {
+    (void)rows;
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
@@ -299,8 +304,9 @@ static void sum_row(depthwise_job *j, int64_t width, int64_t y, float *sums, int
 }
 
 /* The same of rows y and y+1. */
-static void sum_pair(depthwise_job *j, int64_t width, int64_t y, float *sums, int64_t sums_tap)
+static void sum_pair(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap)
 {
+    (void)rows;
     const depthwise_plan *d = j->d;
     const conv_axis *h = &d->head.problem.axis[CONV_H];
     int64_t first = y - h->pad_before;
@@ -316,24 +322,31 @@ static void sum_pair(depthwise_job *j, int64_t width, int64_t y, float *sums, in
     depthwise_sums_pair_run(&d->x_forward, &pair);
 }
 
-/* Whether the source rows of the band from y on exist but for its first and last. */
-static bool band_inside(const depthwise_plan *d, int64_t y)
+/* How many bands from row y on, of `rows` at most, have all source rows but for the first and the last of all:
+ * one, where other channels lie between the pixels and all that a band reads is best read at once. */
+static int64_t bands_from(const depthwise_plan *d, int64_t y, int64_t rows)
 {
     const conv_axis *h = &d->head.problem.axis[CONV_H];
     int64_t second = y - h->pad_before + 1;
-    return second >= 0 && second + BAND_ROWS <= h->in;
+    int64_t bands = second < 0 ? 0 : min64(rows, h->in - second) / BAND_ROWS;
+    return d->channels > VL ? min64(bands, 1) : bands;
 }
 
-/* The same of rows [y, y + BAND_ROWS). */
-static void sum_band(depthwise_job *j, int64_t width, int64_t y, float *sums, int64_t sums_tap)
+/* The same of whole bands. */
+static void sum_bands(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap)
 {
     const depthwise_plan *d = j->d;
-    const conv_axis *h = &d->head.problem.axis[CONV_H];
+    const conv_axis *h = &d->head.problem.axis[CONV_H], *x = &d->head.problem.axis[CONV_W];
     int64_t first = y - h->pad_before;
     depthwise_band band = {.src_pixel = ring_step(&j->src_ring),
                            .w_tap = sums_tap,
                            .dst_pixel = ring_step(&j->diff_ring),
-                           .channels = width};
+                           .channels = width,
+                           .bands = rows / BAND_ROWS,
+                           .src_row = x->in * d->channels,
+                           .dst_row = conv_out(x) * d->channels,
+                           .head = first<0, .tail = first + rows + 2> h->in,
+                           .ahead = d->from_memory && d->channels == VL};
     for (int64_t i = 0; i < BAND_ROWS; i++) band.diff_dst[i] = ring_row(&j->diff_ring, y + i);
     for (int64_t i = 0; i < BAND_ROWS + 2; i++)
         if (first + i >= 0 && first + i < h->in) band.src[i] = ring_row(&j->src_ring, first + i);
@@ -341,7 +354,7 @@ static void sum_band(depthwise_job *j, int64_t width, int64_t y, float *sums, in
     depthwise_band_run(&d->x_forward, &band);
 }
 
-typedef void summing(depthwise_job *j, int64_t width, int64_t y, float *sums, int64_t sums_tap);
+typedef void summing(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap);
 
 /* Where a block's sums are made while its rows are copied: side by side; else in the gradient itself. */
 static float *block_sums(const depthwise_job *j, float *out, int64_t c)
@@ -359,12 +372,13 @@ static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, in
     bool joint = d->joint && j->args->diff_src != NULL, bands = d->bands && (c1 - c0) % VL == 0;
     for (int64_t i = first, n; i < last; i += n) {
         int64_t image = i / rows, y = i % rows, left = min64(last - i, rows - y);
-        n = bands && left >= BAND_ROWS && band_inside(d, y) ? BAND_ROWS : d->pairs && left > 1 ? 2 : 1;
-        summing *sum = n == BAND_ROWS ? sum_band : n == 2 ? sum_pair : sum_row;
+        int64_t many = bands ? BAND_ROWS * bands_from(d, y, left) : 0;
+        n = many > 0 ? many : d->pairs && left > 1 ? 2 : 1;
+        summing *sum = many > 0 ? sum_bands : n == 2 ? sum_pair : sum_row;
         for (int64_t c = c0; c < c1; c += block) {
             int64_t width = min64(block, c1 - c);
             turn(j, image, c, width);
-            sum(j, width, y, block_sums(j, out, c), tap_step(d));
+            sum(j, width, y, n, block_sums(j, out, c), tap_step(d));
             if (joint) backward_rows(j, image, c, width, y, y + n);
         }
     }

@@ -44,6 +44,8 @@ typedef struct {
 /* Floats of a thread's scratch, and a job over it. */
 size_t ISA_NAME(depthwise_job_floats)(const depthwise_plan *d);
 depthwise_job ISA_NAME(depthwise_job_make)(const depthwise_plan *d, const conv_args *args, float *scratch);
+/* The job over other tensors, and a plan that differs in nothing but a smaller number of channels; no rings. */
+void ISA_NAME(depthwise_job_turn)(depthwise_job *j, const depthwise_plan *d, const conv_args *args);
 /* A thread's share of forward or backward_data. */
 void ISA_NAME(depthwise_run_rows)(depthwise_job *j, int thread, int threads);
 /* A thread's share of backward_weights, as partials where there are several chunks; with the plan's joint and a
@@ -52,6 +54,7 @@ void ISA_NAME(depthwise_run_sums)(depthwise_job *j, int thread, int threads);
 
 #define depthwise_job_floats ISA_NAME(depthwise_job_floats)
 #define depthwise_job_make ISA_NAME(depthwise_job_make)
+#define depthwise_job_turn ISA_NAME(depthwise_job_turn)
 #define depthwise_run_rows ISA_NAME(depthwise_run_rows)
 #define depthwise_run_sums ISA_NAME(depthwise_run_sums)
 

@@ -48,13 +48,6 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     return NULL;
 }
 
-static size_t reserve(size_t *floats, size_t wanted)
-{
-    size_t offset = *floats;
-    *floats += conv_align(wanted * sizeof(float)) / sizeof(float);
-    return offset;
-}
-
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
@@ -69,10 +62,10 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 
     size_t floats = 0;
     bool mask = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
-    w->masked = reserve(&floats, mask ? (size_t)(w->pixels * p->oc) : 0);
-    w->bias_sums = reserve(&floats, w->bias ? (size_t)(bias_chunks(w->pixels) * p->oc) : 0);
-    w->product_scratch = reserve(&floats, w->product.scratch_floats);
-    w->wgrad_scratch = reserve(&floats, w->wgrad.scratch_floats);
+    w->masked = conv_reserve(&floats, mask ? (size_t)(w->pixels * p->oc) : 0);
+    w->bias_sums = conv_reserve(&floats, w->bias ? (size_t)(bias_chunks(w->pixels) * p->oc) : 0);
+    w->product_scratch = conv_reserve(&floats, w->product.scratch_floats);
+    w->wgrad_scratch = conv_reserve(&floats, w->wgrad.scratch_floats);
     w->head.scratch_bytes = floats * sizeof(float);
     w->head.packed_bytes = w->product.packed_floats * sizeof(float);
 
