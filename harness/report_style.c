@@ -8,8 +8,8 @@
 enum { SOLID = 1, DASHED = 2, DOTTED = 3 };
 
 /* One hue per family: greys and browns for the plain ones, blue for SIMD, red for fused, violet for
- * Winograd, wine for fip; peers are dashed, inexact ones dotted. Each colour has at least 3:1 on its
- * page. */
+ * Winograd, wine for fip, indigo for blocked; peers are dashed, inexact ones dotted. Each colour has at least
+ * 3:1 on its page. */
 static const struct {
     const char *name, *light, *dark;
     int dash;
@@ -24,6 +24,8 @@ static const struct {
     {"winograd-avx2", "#9876d3", "#bfa8f0", DOTTED},
     {"winograd-avx512", "#6a3db8", "#a17df5", DOTTED},
     {"fip-avx512", "#8f1d3f", "#f08aa6", DOTTED},
+    {"blocked-avx2", "#7f88d6", "#c0c6ff", SOLID},
+    {"blocked-avx512", "#4450b8", "#a3acff", SOLID},
     {"onednn", "#b8156f", "#ff6db6", DASHED},
     {"onednn-any", "#d0509f", "#f59fd2", DASHED},
     {"onednn-winograd", "#9c5590", "#d58fc9", DOTTED},
