@@ -232,7 +232,7 @@ static void run_unit(const blocked_plan *b, const conv_args *args, const float *
         block_args.weights = (const float *)args->packed + taps_of(&b->head.problem) * block * VL;
     if (args->bias != NULL) block_args.bias = args->bias + block * VL;
     if (d->weights) block_args.diff_weights = partials_of(b, args, block, image);
-    depthwise_job_turn(job, d, &block_args);
+    depthwise_job_restart(job, d, &block_args);
     if (b->head.pass == CONV_FORWARD || (d->data && args->diff_src != NULL))
         depthwise_run_rows(job, (int)part, (int)b->parts);
     if (d->weights) depthwise_run_sums(job, 0, 1);

@@ -1,5 +1,5 @@
-/* Depthwise passes over rows: finds for each row of outputs the rows it reads, has them copied into a ring
- * where that pays, and calls the row and pair kernels.
+/* Depthwise forward and backward_data over rows: finds for each row of outputs the rows it reads, has them
+ * copied into a ring where that pays, and calls the row and pair kernels.
  *
  * With a multiplier, source rows are widened (each channel repeated) into scratch, or rows of diff_src summed
  * up from their widened form: the kernels know no multiplier. */
@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "depthwise.h"
-#include "reduce.h"
 
 /* ---- scratch of a thread */
 
@@ -58,7 +57,7 @@ depthwise_job depthwise_job_make(const depthwise_plan *d, const conv_args *args,
         .image = -1};
 }
 
-void depthwise_job_turn(depthwise_job *j, const depthwise_plan *d, const conv_args *args)
+void depthwise_job_restart(depthwise_job *j, const depthwise_plan *d, const conv_args *args)
 {
     j->d = d;
     j->args = args;
@@ -68,17 +67,15 @@ void depthwise_job_turn(depthwise_job *j, const depthwise_plan *d, const conv_ar
     j->image = -1;
 }
 
-/* to[taps][..] = from[taps][..], `width` channels. */
-static void copy_taps(const depthwise_plan *d, const float *from, int64_t from_tap, float *to, int64_t to_tap,
-                      int64_t width)
+void depthwise_copy_taps(const depthwise_plan *d, const float *from, int64_t from_tap, float *to,
+                         int64_t to_tap, int64_t width)
 {
     int64_t taps = d->head.problem.axis[CONV_H].kernel * d->head.problem.axis[CONV_W].kernel;
     for (int64_t t = 0; t < taps; t++)
         memcpy(to + t * to_tap, from + t * from_tap, (size_t)width * sizeof(float));
 }
 
-/* Turns the rings and the weights to channels [c, c + width) of an image. */
-static void turn(depthwise_job *j, int64_t image, int64_t c, int64_t width)
+void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
@@ -89,18 +86,16 @@ static void turn(depthwise_job *j, int64_t image, int64_t c, int64_t width)
     if (d->head.pass != CONV_FORWARD)
         ring_turn(&j->diff_ring, j->diff_dst + image * conv_out(h) * conv_out(x) * d->channels + c, width);
     if (d->ring_rows > 0 && j->args->weights != NULL && (c != j->c || j->image < 0))
-        copy_taps(d, j->args->weights + c, d->channels, j->taps, d->tap_floats, width);
+        depthwise_copy_taps(d, j->args->weights + c, d->channels, j->taps, d->tap_floats, width);
     j->image = image;
     j->c = c;
 }
 
-/* Weights of the block that the rings are turned to, and the distance of its taps. */
+/* Weights of the block that the rings are turned to. */
 static const float *block_weights(const depthwise_job *j)
 {
     return j->d->ring_rows > 0 ? j->taps : j->args->weights + j->c;
 }
-
-static int64_t tap_step(const depthwise_plan *d) { return d->ring_rows > 0 ? d->tap_floats : d->channels; }
 
 /* ---- multiplier */
 
@@ -125,9 +120,7 @@ static void fold(const float *wide, int64_t pixels, int64_t multiplier, int64_t 
         }
 }
 
-/* Source rows that output rows [y0, y1) read, of the forward geometry and the block, widened. Returns the first
- * one's number. */
-static int64_t widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1)
+int64_t depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1)
 {
     const conv_problem *p = &j->d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
@@ -169,13 +162,13 @@ static void forward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t wid
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     bool wide = p->depth_multiplier > 1;
-    turn(j, image, c, width);
-    int64_t first = wide ? widen_rows(j, width, y0, y1) : 0;
+    depthwise_turn(j, image, c, width);
+    int64_t first = wide ? depthwise_widen_rows(j, width, y0, y1) : 0;
     const float *weights = block_weights(j);
     depthwise_row row = {.src = j->src,
                          .weights = (const float *const *)j->weights,
                          .src_pixel = wide ? width : ring_step(&j->src_ring),
-                         .w_tap = tap_step(d),
+                         .w_tap = depthwise_tap_step(d),
                          .dst_pixel = d->channels,
                          .channels = width,
                          .bias = p->bias ? j->args->bias + c : NULL,
@@ -198,19 +191,18 @@ static void forward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t wid
     }
 }
 
-/* Rows [y0, y1) of diff_src of one image, channels [c, c + width) of dst. */
-static void backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1)
+void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     int64_t m = p->depth_multiplier;
-    turn(j, image, c, width);
+    depthwise_turn(j, image, c, width);
     const float *weights = block_weights(j);
     depthwise_row row = {.src = j->src,
                          .weights = (const float *const *)j->weights,
                          .src_pixel = ring_step(&j->diff_ring),
-                         .w_tap = tap_step(d),
+                         .w_tap = depthwise_tap_step(d),
                          .dst_pixel = m > 1 ? width : p->ic,
                          .channels = width};
     bool pairs = d->pairs && depthwise_pair_fits(&d->x, width);
@@ -239,8 +231,8 @@ static void run_groups(depthwise_job *j, int64_t image, int64_t block, int64_t g
     const depthwise_plan *d = j->d;
     int64_t rows = axis_outputs(&d->head.problem.axis[CONV_H], d->data), c = block * d->block;
     for (int64_t y = g0 * d->rows_together; y < min64(rows, g1 * d->rows_together); y += d->rows_together)
-        (d->data ? backward_rows : forward_rows)(j, image, c, min64(d->block, d->channels - c), y,
-                                                 min64(rows, y + d->rows_together));
+        (d->data ? depthwise_backward_rows : forward_rows)(j, image, c, min64(d->block, d->channels - c), y,
+                                                           min64(rows, y + d->rows_together));
 }
 
 /* Image slowest, then group of rows, then block of channels, so that shares are long contiguous pieces of
@@ -274,161 +266,4 @@ void depthwise_run_rows(depthwise_job *j, int thread, int threads)
 {
     run_share(j, thread, threads);
     if (j->d->stream) vec_stream_end();
-}
-
-/* ---- backward_weights */
-
-/* Adds output row y to the sums [taps][..], the distance of whose taps is in row. */
-static void sum_row(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap)
-{
-    (void)rows;
-    const depthwise_plan *d = j->d;
-    const conv_problem *p = &d->head.problem;
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    bool wide = p->depth_multiplier > 1;
-    int64_t first = wide ? widen_rows(j, width, y, y + 1) : 0;
-    depthwise_sums row = {.src = j->src,
-                          .sums = j->weights,
-                          .diff_dst = ring_row(&j->diff_ring, y),
-                          .src_pixel = wide ? width : ring_step(&j->src_ring),
-                          .w_tap = sums_tap,
-                          .dst_pixel = ring_step(&j->diff_ring),
-                          .channels = width};
-    for (int64_t k = 0; k < h->kernel; k++) {
-        int64_t iy = axis_input(h, false, y, k);
-        if (iy < 0) continue;
-        j->src[row.rows] = wide ? j->wide + (iy - first) * x->in * width : ring_row(&j->src_ring, iy);
-        j->weights[row.rows++] = sums + k * x->kernel * sums_tap;
-    }
-    depthwise_sums_run(&d->x_forward, &row);
-}
-
-/* The same of rows y and y+1. */
-static void sum_pair(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap)
-{
-    (void)rows;
-    const depthwise_plan *d = j->d;
-    const conv_axis *h = &d->head.problem.axis[CONV_H];
-    int64_t first = y - h->pad_before;
-    depthwise_sums_pair pair = {.diff_dst = {ring_row(&j->diff_ring, y), ring_row(&j->diff_ring, y + 1)},
-                                .src_pixel = ring_step(&j->src_ring),
-                                .w_tap = sums_tap,
-                                .dst_pixel = ring_step(&j->diff_ring),
-                                .channels = width,
-                                .ahead = d->whole_rows && width == d->channels};
-    for (int64_t i = 0; i < 4; i++)
-        if (first + i >= 0 && first + i < h->in) pair.src[i] = ring_row(&j->src_ring, first + i);
-    for (int64_t k = 0; k < 3; k++) pair.sums[k] = sums + k * 3 * sums_tap;
-    depthwise_sums_pair_run(&d->x_forward, &pair);
-}
-
-/* How many bands from row y on, of `rows` at most, have all source rows but for the first and the last of all:
- * one, where other channels lie between the pixels and all that a band reads is best read at once. */
-static int64_t bands_from(const depthwise_plan *d, int64_t y, int64_t rows)
-{
-    const conv_axis *h = &d->head.problem.axis[CONV_H];
-    int64_t second = y - h->pad_before + 1;
-    int64_t bands = second < 0 ? 0 : min64(rows, h->in - second) / BAND_ROWS;
-    return d->channels > VL ? min64(bands, 1) : bands;
-}
-
-/* The same of whole bands. */
-static void sum_bands(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap)
-{
-    const depthwise_plan *d = j->d;
-    const conv_axis *h = &d->head.problem.axis[CONV_H], *x = &d->head.problem.axis[CONV_W];
-    int64_t first = y - h->pad_before;
-    depthwise_band band = {.src_pixel = ring_step(&j->src_ring),
-                           .w_tap = sums_tap,
-                           .dst_pixel = ring_step(&j->diff_ring),
-                           .channels = width,
-                           .bands = rows / BAND_ROWS,
-                           .src_row = x->in * d->channels,
-                           .dst_row = conv_out(x) * d->channels,
-                           .head = first<0, .tail = first + rows + 2> h->in,
-                           .ahead = d->from_memory && d->channels == VL};
-    for (int64_t i = 0; i < BAND_ROWS; i++) band.diff_dst[i] = ring_row(&j->diff_ring, y + i);
-    for (int64_t i = 0; i < BAND_ROWS + 2; i++)
-        if (first + i >= 0 && first + i < h->in) band.src[i] = ring_row(&j->src_ring, first + i);
-    for (int64_t k = 0; k < 3; k++) band.sums[k] = sums + k * 3 * sums_tap;
-    depthwise_band_run(&d->x_forward, &band);
-}
-
-typedef void summing(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap);
-
-/* Where a block's sums are made while its rows are copied: side by side; else in the gradient itself. */
-static float *block_sums(const depthwise_job *j, float *out, int64_t c)
-{
-    return j->d->ring_rows > 0 ? j->sums : out + c;
-}
-
-/* Rows [first, last), counted through all images, of channels [c0, c1) into out[taps][channels]; joint: also
- * rows of diff_src. All blocks of a row before the next one. */
-static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, int64_t last, float *out)
-{
-    const depthwise_plan *d = j->d;
-    int64_t rows = conv_out(&d->head.problem.axis[CONV_H]);
-    int64_t block = d->whole_rows ? c1 - c0 : d->sum_block;
-    bool joint = d->joint && j->args->diff_src != NULL, bands = d->bands && (c1 - c0) % VL == 0;
-    for (int64_t i = first, n; i < last; i += n) {
-        int64_t image = i / rows, y = i % rows, left = min64(last - i, rows - y);
-        int64_t many = bands ? BAND_ROWS * bands_from(d, y, left) : 0;
-        n = many > 0 ? many : d->pairs && left > 1 ? 2 : 1;
-        summing *sum = many > 0 ? sum_bands : n == 2 ? sum_pair : sum_row;
-        for (int64_t c = c0; c < c1; c += block) {
-            int64_t width = min64(block, c1 - c);
-            turn(j, image, c, width);
-            sum(j, width, y, n, block_sums(j, out, c), tap_step(d));
-            if (joint) backward_rows(j, image, c, width, y, y + n);
-        }
-    }
-}
-
-/* The sums of a chunk's rows for channels [c, c + width). */
-static void sum_chunk(depthwise_job *j, int64_t chunk, int64_t c, int64_t width)
-{
-    const depthwise_plan *d = j->d;
-    const conv_problem *p = &d->head.problem;
-    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, step = tap_step(d), first, last;
-    float *out = d->chunks > 1 ? j->partials + chunk * d->chunk_floats : j->args->diff_weights;
-    float *sums = block_sums(j, out, c);
-    if (d->chunks > 1 || !j->args->accumulate)
-        for (int64_t t = 0; t < taps; t++) memset(sums + t * step, 0, (size_t)width * sizeof(float));
-    else if (d->ring_rows > 0)
-        copy_taps(d, out + c, d->channels, sums, step, width);
-    share(p->mb * conv_out(&p->axis[CONV_H]), chunk, d->chunks, &first, &last);
-    sum_rows(j, c, c + width, first, last, out);
-    if (d->ring_rows > 0) copy_taps(d, sums, step, out + c, d->channels, width);
-}
-
-/* All chunks of a share of the channels, and their sum. */
-static void sum_owned(depthwise_job *j, int thread, int threads)
-{
-    const depthwise_plan *d = j->d;
-    const conv_axis *axis = d->head.problem.axis;
-    int64_t begin, end;
-    share(div_up(d->channels, VL), thread, threads, &begin, &end);
-    int64_t c = begin * VL, width = min64(end * VL, d->channels) - c;
-    for (int64_t chunk = 0; chunk < d->chunks; chunk++) sum_chunk(j, chunk, c, width);
-    for (int64_t t = 0; t < axis[CONV_H].kernel * axis[CONV_W].kernel; t++, c += d->channels)
-        reduce_chunks(j->partials + c, d->chunks, d->chunk_floats, width, j->args->accumulate,
-                      j->args->diff_weights + c, 0, 1);
-}
-
-/* Shares are channels where those are owned; else chunks, where memory wants long pieces and there are enough
- * of them, or blocks of chunks. Whichever, the sums of a channel and chunk are made in one order. */
-void depthwise_run_sums(depthwise_job *j, int thread, int threads)
-{
-    const depthwise_plan *d = j->d;
-    if (d->owned) {
-        sum_owned(j, thread, threads);
-        return;
-    }
-    bool whole = d->from_memory && d->ring_rows == 0 && (d->chunks % threads == 0 || d->chunks >= 8 * threads);
-    int64_t wide = whole ? d->channels : d->sum_block, blocks = div_up(d->channels, wide), begin, end;
-    share(d->chunks * blocks, thread, threads, &begin, &end);
-    for (int64_t u = begin; u < end; u++) {
-        int64_t c = u % blocks * wide;
-        sum_chunk(j, u / blocks, c, min64(wide, d->channels - c));
-    }
 }

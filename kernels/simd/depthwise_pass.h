@@ -45,7 +45,25 @@ typedef struct {
 size_t ISA_NAME(depthwise_job_floats)(const depthwise_plan *d);
 depthwise_job ISA_NAME(depthwise_job_make)(const depthwise_plan *d, const conv_args *args, float *scratch);
 /* The job over other tensors, and a plan that differs in nothing but a smaller number of channels; no rings. */
-void ISA_NAME(depthwise_job_turn)(depthwise_job *j, const depthwise_plan *d, const conv_args *args);
+void ISA_NAME(depthwise_job_restart)(depthwise_job *j, const depthwise_plan *d, const conv_args *args);
+/* What both halves of a joint backward need. Turns the rings and the weights to channels [c, c + width) of an
+ * image. */
+void ISA_NAME(depthwise_turn)(depthwise_job *j, int64_t image, int64_t c, int64_t width);
+/* Source rows that output rows [y0, y1) read, of the forward geometry and the block, widened. Returns the first
+ * one's number. */
+int64_t ISA_NAME(depthwise_widen_rows)(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1);
+/* to[taps][..] = from[taps][..], `width` channels; floats from a tap to the next. */
+void ISA_NAME(depthwise_copy_taps)(const depthwise_plan *d, const float *from, int64_t from_tap, float *to,
+                                   int64_t to_tap, int64_t width);
+/* Rows [y0, y1) of diff_src of one image, channels [c, c + width) of dst. */
+void ISA_NAME(depthwise_backward_rows)(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0,
+                                       int64_t y1);
+/* Floats from a tap of the weights that the job reads, or of its sums, to the next. */
+static inline int64_t depthwise_tap_step(const depthwise_plan *d)
+{
+    return d->ring_rows > 0 ? d->tap_floats : d->channels;
+}
+
 /* A thread's share of forward or backward_data. */
 void ISA_NAME(depthwise_run_rows)(depthwise_job *j, int thread, int threads);
 /* A thread's share of backward_weights, as partials where there are several chunks; with the plan's joint and a
@@ -54,7 +72,11 @@ void ISA_NAME(depthwise_run_sums)(depthwise_job *j, int thread, int threads);
 
 #define depthwise_job_floats ISA_NAME(depthwise_job_floats)
 #define depthwise_job_make ISA_NAME(depthwise_job_make)
-#define depthwise_job_turn ISA_NAME(depthwise_job_turn)
+#define depthwise_job_restart ISA_NAME(depthwise_job_restart)
+#define depthwise_turn ISA_NAME(depthwise_turn)
+#define depthwise_widen_rows ISA_NAME(depthwise_widen_rows)
+#define depthwise_copy_taps ISA_NAME(depthwise_copy_taps)
+#define depthwise_backward_rows ISA_NAME(depthwise_backward_rows)
 #define depthwise_run_rows ISA_NAME(depthwise_run_rows)
 #define depthwise_run_sums ISA_NAME(depthwise_run_sums)
 
