@@ -57,7 +57,7 @@ static void choose_walk(depthwise_plan *d)
     const conv_problem *p = &d->head.problem;
     conv_sizes sizes = conv_problem_sizes(p);
     size_t src = (size_t)sizes.src * sizeof(float), dst = (size_t)sizes.dst * sizeof(float);
-    int64_t units = p->mb * conv_out(&p->axis[CONV_H]) / 2, threads = d->head.context.threads;
+    int64_t units = p->mb * d->rows / 2, threads = d->head.context.threads;
     d->from_memory = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
     d->whole_rows = d->pairs && d->from_memory && (WHOLE_LINE || !ring_wanted(d->channels));
     if (d->whole_rows && (units % threads == 0 || units >= 8 * threads)) d->block = d->channels;
@@ -87,7 +87,7 @@ static void choose_ring(depthwise_plan *d)
      * read where it lies. */
     bool bands = d->bands && !d->data && WHOLE_LINE;
     int64_t rows = conv_effective_kernel(h) + (bands ? BAND_ROWS - 1 : d->pairs);
-    int64_t rings = d->weights && d->data ? 2 : 1, width = max64(x->in, conv_out(x));
+    int64_t rings = d->weights && d->data ? 2 : 1, width = max64(x->in, d->width);
     int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
     if (rings * ring_floats(rows, width, RING_CHANNELS) > room) return;
     d->bands = bands;
@@ -101,6 +101,8 @@ static void choose_blocks(depthwise_plan *d)
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     int64_t m = p->depth_multiplier;
+    d->rows = conv_out(h);
+    d->width = conv_out(x);
     d->channels = p->oc;
     int64_t block = round_up(div_up(d->channels, div_up(d->channels, MOST_CHANNELS)), VL);
     if (m > 1) block = max64(1, block / m) * m;
@@ -117,8 +119,7 @@ static void choose_blocks(depthwise_plan *d)
     d->sum_block = m > 1 ? d->block : min64(d->block, MOST_SUM_CHANNELS);
     d->sum_blocks = div_up(d->channels, d->sum_block);
     /* Chunks of an even number of rows where that keeps pairs whole. */
-    int64_t rows = p->mb * conv_out(h),
-            most = min64(ENOUGH_UNITS / d->sum_blocks, rows * conv_out(x) / LEAST_PIXELS);
+    int64_t rows = p->mb * d->rows, most = min64(ENOUGH_UNITS / d->sum_blocks, rows * d->width / LEAST_PIXELS);
     for (d->chunks = 1; d->chunks * 2 <= most; d->chunks *= 2)
         if (rows / d->chunks % 4 != 0 && rows / d->chunks < 32) break;
     choose_owners(d);
@@ -126,7 +127,7 @@ static void choose_blocks(depthwise_plan *d)
     /* One walk for both gradients where rows of diff_dst and diff_src pair off and every thread has its share.
      */
     int64_t units = d->chunks * d->sum_blocks, threads = d->head.context.threads;
-    d->joint = d->data && d->weights && d->ring_rows > 0 && h->stride == 1 && h->in == conv_out(h) &&
+    d->joint = d->data && d->weights && d->ring_rows > 0 && h->stride == 1 && h->in == d->rows &&
                (units % threads == 0 || units >= 4 * threads);
 }
 

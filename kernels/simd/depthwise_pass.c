@@ -29,7 +29,7 @@ static layout lay_out(const depthwise_plan *d)
         conv_reserve(&floats, div_up(2 * h->kernel * (int64_t)sizeof(float *), (int64_t)sizeof(float)));
     at.wide = conv_reserve(&floats, d->wide_rows * x->in * d->block);
     at.src = conv_reserve(&floats, reads_src ? ring_floats(d->ring_rows, x->in, d->block) : 0);
-    at.diff = conv_reserve(&floats, ring_floats(diff_rows(d), conv_out(x), d->block));
+    at.diff = conv_reserve(&floats, ring_floats(diff_rows(d), d->width, d->block));
     at.taps = conv_reserve(&floats, taps);
     at.sums = conv_reserve(&floats, d->weights ? taps : 0);
     at.all = floats;
@@ -50,8 +50,7 @@ depthwise_job depthwise_job_make(const depthwise_plan *d, const conv_args *args,
         .weights = (float **)(scratch + at.pointers) + p->axis[CONV_H].kernel,
         .wide = scratch + at.wide,
         .src_ring = ring_make(scratch + at.src, d->ring_rows, p->axis[CONV_W].in, d->block, p->ic),
-        .diff_ring =
-            ring_make(scratch + at.diff, diff_rows(d), conv_out(&p->axis[CONV_W]), d->block, d->channels),
+        .diff_ring = ring_make(scratch + at.diff, diff_rows(d), d->width, d->block, d->channels),
         .taps = scratch + at.taps,
         .sums = scratch + at.sums,
         .image = -1};
@@ -84,7 +83,7 @@ void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width)
     if (d->head.pass == CONV_FORWARD || d->weights)
         ring_turn(&j->src_ring, j->args->src + image * h->in * x->in * p->ic + c / p->depth_multiplier, width);
     if (d->head.pass != CONV_FORWARD)
-        ring_turn(&j->diff_ring, j->diff_dst + image * conv_out(h) * conv_out(x) * d->channels + c, width);
+        ring_turn(&j->diff_ring, j->diff_dst + image * d->rows * d->width * d->channels + c, width);
     if (d->ring_rows > 0 && j->args->weights != NULL && (c != j->c || j->image < 0))
         depthwise_copy_taps(d, j->args->weights + c, d->channels, j->taps, d->tap_floats, width);
     j->image = image;
@@ -175,7 +174,7 @@ static void forward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t wid
                          .relu = p->post_op == CONV_POST_RELU};
     bool pairs = d->pairs && depthwise_pair_fits(&d->x, width);
     for (int64_t y = y0; y < y1; y++) {
-        row.dst = j->args->dst + (image * conv_out(h) + y) * conv_out(x) * d->channels + c;
+        row.dst = j->args->dst + (image * d->rows + y) * d->width * d->channels + c;
         if (pairs && y + 1 < y1) {
             run_pair(d, &j->src_ring, &row, false, y++, weights);
             continue;

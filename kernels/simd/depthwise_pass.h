@@ -10,6 +10,7 @@ typedef struct {
     conv_plan head;
     bool data, weights, bias;        /* backward: which gradients */
     axis_segments x, x_forward;      /* of forward or backward_data; of backward_weights */
+    int64_t rows, width;             /* of an image of dst */
     int64_t channels, block, blocks; /* of dst; of one block; blocks */
     int64_t sum_block, sum_blocks;   /* backward_weights: block of channels, blocks */
     int64_t chunks, chunk_floats;    /* fixed chunks of rows */

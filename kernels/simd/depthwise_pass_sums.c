@@ -1,5 +1,5 @@
-/* Depthwise backward_weights over rows: finds for each row of diff_dst, or two, or bands of four, the source rows
- * that it meets and calls the kernels that sum; what is a thread's to sum, and in which order. */
+/* Depthwise backward_weights over rows: finds for each row of diff_dst, or two, or bands of four, the source
+ * rows that it meets and calls the kernels that sum; what is a thread's to sum, and in which order. */
 #include <string.h>
 
 #include "depthwise.h"
@@ -66,14 +66,14 @@ static void sum_bands(depthwise_job *j, int64_t width, int64_t y, int64_t rows, 
     const depthwise_plan *d = j->d;
     const conv_axis *h = &d->head.problem.axis[CONV_H], *x = &d->head.problem.axis[CONV_W];
     int64_t first = y - h->pad_before;
-    bool head = first < 0, tail = first + rows + 2 > h->in;
+    bool head = first<0, tail = first + rows + 2> h->in;
     depthwise_band band = {.src_pixel = ring_step(&j->src_ring),
                            .w_tap = sums_tap,
                            .dst_pixel = ring_step(&j->diff_ring),
                            .channels = width,
                            .bands = rows / BAND_ROWS,
                            .src_row = x->in * d->channels,
-                           .dst_row = conv_out(x) * d->channels,
+                           .dst_row = d->width * d->channels,
                            .head = head,
                            .tail = tail,
                            .ahead = d->from_memory && d->channels == VL};
@@ -97,7 +97,7 @@ static float *block_sums(const depthwise_job *j, float *out, int64_t c)
 static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, int64_t last, float *out)
 {
     const depthwise_plan *d = j->d;
-    int64_t rows = conv_out(&d->head.problem.axis[CONV_H]);
+    int64_t rows = d->rows;
     int64_t block = d->whole_rows ? c1 - c0 : d->sum_block;
     bool joint = d->joint && j->args->diff_src != NULL, bands = d->bands && (c1 - c0) % VL == 0;
     for (int64_t i = first, n; i < last; i += n) {
@@ -126,7 +126,7 @@ static void sum_chunk(depthwise_job *j, int64_t chunk, int64_t c, int64_t width)
         for (int64_t t = 0; t < taps; t++) memset(sums + t * step, 0, (size_t)width * sizeof(float));
     else if (d->ring_rows > 0)
         depthwise_copy_taps(d, out + c, d->channels, sums, step, width);
-    share(p->mb * conv_out(&p->axis[CONV_H]), chunk, d->chunks, &first, &last);
+    share(p->mb * d->rows, chunk, d->chunks, &first, &last);
     sum_rows(j, c, c + width, first, last, out);
     if (d->ring_rows > 0) depthwise_copy_taps(d, sums, step, out + c, d->channels, width);
 }
