@@ -45,7 +45,7 @@ static void lay_out_scratch(dense_plan *d)
     bool mask = d->head.pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
     d->masked = conv_reserve(&floats, mask ? masked : 0);
     d->bias_sums = conv_reserve(&floats, d->bias ? (size_t)(bias_chunks(d->pixels) * p->oc) : 0);
-    d->partials = conv_reserve(&floats, d->wgrad.partial_floats);
+    d->partials = conv_reserve(&floats, d->pairs ? d->fip_wgrad.partial_floats : d->wgrad.partial_floats);
     size_t data = d->product.thread_floats,
            weights = d->pairs ? d->fip_wgrad.thread_floats : d->wgrad.thread_floats;
     d->thread_floats = conv_align((data > weights ? data : weights) * sizeof(float)) / sizeof(float);
@@ -105,15 +105,19 @@ static void backward(const dense_plan *d, const conv_args *args, int thread, int
     if (!d->weights) return;
     if (d->bias) bias_sums(diff_dst, d->pixels, p->oc, scratch + d->bias_sums, thread, threads);
     if (d->pairs)
-        fip_wgrad_run(&d->fip_wgrad, args->src, diff_dst, args->diff_weights, args->accumulate, own, thread,
-                      threads);
+        fip_wgrad_run(&d->fip_wgrad, args->src, diff_dst, args->diff_weights, args->accumulate,
+                      scratch + d->partials, own, thread, threads);
     else
         wgrad_run(&d->wgrad, args->src, diff_dst, args->diff_weights, args->accumulate, scratch + d->partials,
                   own, thread, threads);
-    if (!d->bias && d->wgrad.chunks <= 1) return;
+    int64_t chunks = d->pairs ? d->fip_wgrad.chunks : d->wgrad.chunks;
+    if (!d->bias && chunks <= 1) return;
 #pragma omp barrier
-    if (!d->pairs)
-        wgrad_reduce(&d->wgrad, args->diff_weights, args->accumulate, scratch + d->partials, thread, threads);
+    if (chunks > 1) {
+        int64_t weights = conv_problem_sizes(p).weights;
+        reduce_chunks(scratch + d->partials, chunks, weights, weights, args->accumulate, args->diff_weights,
+                      thread, threads);
+    }
     if (d->bias)
         reduce_chunks(scratch + d->bias_sums, bias_chunks(d->pixels), p->oc, p->oc, args->accumulate,
                       args->diff_bias, thread, threads);

@@ -1,16 +1,24 @@
 /* A sum over pixels as a product of rows (gemm_fip.h), for which both operands are laid out anew.
  *
- * for part of the inputs, part of the outputs:             parallel, as many as threads, nearly square
+ * for chunk of pixels, part of the inputs, part of the outputs:       parallel
  *   for block of pixels (up to 528, the product's k):
  *     src, transposed: a row of scaled pixels per input
  *     diff_dst: panels of scaled columns, as weights are packed
  *     for panel, for strip of inputs: register tile, diff_weights (+)=
  *
  * Each thread lays out what it needs by itself: what another core has just written comes slower than that. What
- * that costs falls with the channels. The sum over pixels of one weight has one order whatever the parts. */
+ * that costs falls with the channels, and is least where a thread has all of them: hence chunks, as many as
+ * their sums may cost, fixed by the problem and joined in a tree; what threads are left share out the channels.
+ * The sum over pixels of one weight has one order whatever the parts. */
 #include "fip_wgrad.h"
 
-enum { MOST_PIXELS = 22 * FIP_GROUP, LINE = 16 }; /* floats of a cache line */
+enum {
+    MOST_PIXELS = 22 * FIP_GROUP,
+    LEAST_PIXELS = 5 * FIP_GROUP, /* where blocks of all channels are to fit L2 */
+    CHUNK_PIXELS = 1024,          /* at least, or joining the sums costs too much, */
+    CHUNK_BYTES = 1 << 20,        /* and all sums together at most */
+    LINE = 16                     /* floats of a cache line */
+};
 
 /* Floats from one transposed row to the next: an odd number of cache lines, or rows would crowd few sets. */
 static int64_t row_stride(const fip_wgrad *w) { return (div_up(w->block + FIP_ROW_TAIL, LINE) | 1) * LINE; }
@@ -27,17 +35,25 @@ void fip_wgrad_plan(const conv_problem *p, const conv_context *ctx, fip_wgrad *w
 {
     *w = (fip_wgrad){.inputs = p->ic, .outputs = p->oc, .pixels = p->mb, .nv = fip_panel_vectors(p->oc)};
     for (int i = 0; i < CONV_AXES; i++) w->pixels *= p->axis[i].in;
-    w->block = div_up(w->pixels, div_up(w->pixels, MOST_PIXELS));
+    int64_t weights = p->ic * p->oc, most = MOST_PIXELS;
+    w->chunks = min64(w->pixels / CHUNK_PIXELS, CHUNK_BYTES / ((int64_t)sizeof(float) * weights));
+    if (w->chunks > 1) { /* both operands in two fifths of L2 */
+        int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_GROUP * FIP_GROUP;
+        most = min64(most, max64(fit, LEAST_PIXELS));
+    }
+    w->block = div_up(w->pixels, div_up(w->pixels, most));
     w->blocks = div_up(w->pixels, w->block);
+    w->chunks = max64(1, min64(w->chunks, w->blocks));
+    w->partial_floats = w->chunks > 1 ? (size_t)(w->chunks * weights) : 0;
     w->lines = div_up(w->inputs, LINE);
     w->panels = div_up(w->outputs, (int64_t)w->nv * VL);
     conv_sizes sizes = conv_problem_sizes(p);
     w->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
-    int64_t least = INT64_MAX;
-    for (int64_t parts = 1; parts <= ctx->threads; parts++) {
-        int64_t across = ctx->threads / parts;
+    int64_t least = INT64_MAX, all = w->chunks >= ctx->threads ? 1 : ctx->threads / w->chunks;
+    for (int64_t parts = 1; parts <= all; parts++) {
+        int64_t across = all / parts;
         int64_t channels = div_up(w->lines, parts) * LINE + div_up(w->panels, across) * w->nv * VL;
-        if (ctx->threads % parts != 0 || channels >= least) continue;
+        if (all % parts != 0 || channels >= least) continue;
         least = channels;
         w->input_parts = parts;
         w->output_parts = across;
@@ -73,18 +89,22 @@ ALWAYS_INLINE void transpose_8x8(const float *from, int64_t from_stride, float *
     }
 }
 
-/* Rows of channels [c, end), at most a cache line, of `pixels` pixels. */
-static void make_rows(const fip_wgrad *w, const float *src, int64_t pixels, int64_t c, int64_t end, float *rows)
+/* Rows of channels [c0, end), by eight pixels: src is read in long pieces, and of each row a line is written at
+ * a time. */
+static void make_rows(const fip_wgrad *w, const float *src, int64_t pixels, int64_t c0, int64_t end,
+                      float *rows)
 {
-    int64_t stride = row_stride(w), i = 0;
-    for (; end - c == LINE && i + 8 <= pixels; i += 8) {
-        const float *from = src + i * w->inputs + c;
-        transpose_8x8(from, w->inputs, rows + c * stride + i, stride);
-        transpose_8x8(from + 8, w->inputs, rows + (c + 8) * stride + i, stride);
+    int64_t stride = row_stride(w), i = 0, c;
+    for (; i + 8 <= pixels; i += 8) {
+        const float *from = src + i * w->inputs;
+        for (c = c0; c + 8 <= end; c += 8)
+            transpose_8x8(from + c, w->inputs, rows + (c - c0) * stride + i, stride);
+        for (; c < end; c++)
+            for (int64_t k = 0; k < 8; k++) rows[(c - c0) * stride + i + k] = from[k * w->inputs + c];
     }
     for (; i < pixels; i++)
-        for (int64_t j = c; j < end; j++) rows[j * stride + i] = src[i * w->inputs + j];
-    for (int64_t j = c; j < end; j++) fip_prepare(rows + j * stride, rows + j * stride, pixels);
+        for (c = c0; c < end; c++) rows[(c - c0) * stride + i] = src[i * w->inputs + c];
+    for (c = 0; c < end - c0; c++) fip_prepare(rows + c * stride, rows + c * stride, pixels);
 }
 
 /* ---- one part */
@@ -97,8 +117,7 @@ static void lay_out(const fip_wgrad *w, const part *t, const float *src, const f
                     float *rows, float *panels)
 {
     int64_t first = t->line * LINE, width = (int64_t)w->nv * VL;
-    for (int64_t c = first; c < min64(w->inputs, t->line_end * LINE); c += LINE)
-        make_rows(w, src, pixels, c, min64(w->inputs, c + LINE), rows - first * row_stride(w));
+    make_rows(w, src, pixels, first, min64(w->inputs, t->line_end * LINE), rows);
     gemm_pack_args pack = {.b = diff_dst,
                            .row_stride = w->outputs,
                            .column_stride = 1,
@@ -110,9 +129,23 @@ static void lay_out(const fip_wgrad *w, const part *t, const float *src, const f
     fip_pack(&pack, pixels, t->panel, t->panel_end);
 }
 
-/* next: diff_dst of the next block, to be asked for meanwhile; NULL: nothing. */
+/* What panel j asks for of the next block, which is as many rows of k floats as there are channels: in the
+ * first half of the panels src, where all of it is wanted in one place, in the others diff_dst. */
+static void ask(const fip_wgrad *w, int64_t j, const float *next_src, const float *next_diff, gemm_rows_args *g)
+{
+    int64_t srcs = w->input_parts * w->output_parts == 1 ? w->panels / 2 : 0, begin, end;
+    if (j < srcs)
+        share(w->inputs, j, srcs, &begin, &end);
+    else
+        share(w->outputs, j - srcs, w->panels - srcs, &begin, &end);
+    g->ahead = (j < srcs ? next_src : next_diff) + begin * g->k;
+    g->ahead_stride = g->k;
+    g->ahead_rows = end - begin;
+}
+
+/* next_src, next_diff: of the next block, to be asked for meanwhile; NULL: nothing. */
 static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const float *rows, const float *panels,
-                     bool accumulate, const float *next, float *diff_weights)
+                     bool accumulate, const float *next_src, const float *next_diff, float *diff_weights)
 {
     int64_t width = (int64_t)w->nv * VL, panel_rows = fip_panel_rows(pixels, pixels);
     int64_t first = t->line * LINE, count = min64(w->inputs, t->line_end * LINE) - first;
@@ -127,25 +160,31 @@ static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const fl
                             .dst_stride = w->outputs,
                             .n = n,
                             .accumulate = accumulate};
-        /* As many rows of k floats as there are columns are this panel's share of the next block. */
-        if (next != NULL) g.ahead = next + column * pixels, g.ahead_stride = pixels, g.ahead_rows = n;
+        if (next_src != NULL) ask(w, j, next_src, next_diff, &g);
         gemm_rows_even(g, count, (int)div_up(n, VL), FIP_ROWS, fip_rows);
     }
 }
 
 void fip_wgrad_run(const fip_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                   bool accumulate, float *scratch, int thread, int threads)
+                   bool accumulate, float *partials, float *scratch, int thread, int threads)
 {
     float *rows = scratch, *panels = scratch + w->rows_floats;
-    for (int64_t i = thread; i < w->input_parts * w->output_parts; i += threads) {
+    int64_t parts = w->input_parts * w->output_parts, begin, end;
+    share(w->chunks * parts, thread, threads, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t chunk = i / parts, b, last;
         part t;
-        share(w->lines, i / w->output_parts, w->input_parts, &t.line, &t.line_end);
+        share(w->lines, i % parts / w->output_parts, w->input_parts, &t.line, &t.line_end);
         share(w->panels, i % w->output_parts, w->output_parts, &t.panel, &t.panel_end);
-        for (int64_t b = 0; b < w->blocks; b++) {
-            int64_t p0 = b * w->block, pixels = min64(w->block, w->pixels - p0);
-            const float *next = w->far && b + 1 < w->blocks ? diff_dst + (p0 + pixels) * w->outputs : NULL;
+        share(w->blocks, chunk, w->chunks, &b, &last);
+        float *out = w->chunks > 1 ? partials + chunk * w->inputs * w->outputs : diff_weights;
+        bool add = w->chunks == 1 && accumulate;
+        for (; b < last; b++, add = true) {
+            int64_t p0 = b * w->block, pixels = min64(w->block, w->pixels - p0), p1 = p0 + pixels;
+            bool next = w->far && p1 < w->pixels;
             lay_out(w, &t, src + p0 * w->inputs, diff_dst + p0 * w->outputs, pixels, rows, panels);
-            multiply(w, &t, pixels, rows, panels, accumulate || b > 0, next, diff_weights);
+            multiply(w, &t, pixels, rows, panels, add, next ? src + p1 * w->inputs : NULL,
+                     diff_dst + p1 * w->outputs, out);
         }
     }
 }

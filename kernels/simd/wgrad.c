@@ -9,8 +9,6 @@
  * put in line, one tap of taps*inputs channels. */
 #include "wgrad.h"
 
-#include "reduce.h"
-
 enum {
     SHORT_K = 8,            /* channels below which taps are put in line */
     ENOUGH_UNITS = 96,      /* tiles that keep any number of threads busy */
@@ -308,12 +306,4 @@ void wgrad_run(const wgrad *w, const float *src, const float *diff_dst, float *d
             }
         }
     }
-}
-
-void wgrad_reduce(const wgrad *w, float *diff_weights, bool accumulate, float *partials, int thread,
-                  int threads)
-{
-    int64_t weights = w->taps * w->inputs * w->problem.oc;
-    if (w->chunks > 1)
-        reduce_chunks(partials, w->chunks, weights, weights, accumulate, diff_weights, thread, threads);
 }

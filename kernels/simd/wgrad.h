@@ -29,15 +29,11 @@ typedef struct {
 void ISA_NAME(wgrad_plan)(const conv_problem *p, const conv_context *ctx, wgrad *out);
 
 /* Thread `thread`'s share. partials: partial_floats in common; scratch: its own thread_floats. When chunks > 1
- * the sums lie in partials afterwards, and once every thread is done, wgrad_reduce by every thread completes
- * them. */
+ * the sums lie in partials afterwards, [chunks][taps][IC/G][OC]: reduce_chunks completes them. */
 void ISA_NAME(wgrad_run)(const wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
                          bool accumulate, float *partials, float *scratch, int thread, int threads);
-void ISA_NAME(wgrad_reduce)(const wgrad *w, float *diff_weights, bool accumulate, float *partials, int thread,
-                            int threads);
 
 #define wgrad_plan ISA_NAME(wgrad_plan)
 #define wgrad_run ISA_NAME(wgrad_run)
-#define wgrad_reduce ISA_NAME(wgrad_reduce)
 
 #endif
