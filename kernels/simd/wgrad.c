@@ -10,12 +10,14 @@
 #include "wgrad.h"
 
 enum {
-    SHORT_K = 8,            /* channels below which taps are put in line */
-    ENOUGH_UNITS = 96,      /* tiles that keep any number of threads busy */
-    FEW_UNITS = 8,          /* tiles that hardly keep two */
-    CHUNK_PIXELS = 2048,    /* of a chunk, or joining the sums costs too much; */
-    FEW_CHUNK_PIXELS = 196, /* where tiles are few, leaving threads idle costs more */
-    LEAST_PIXELS = 256,     /* of a block that fits whole: below it sums are read and written too often */
+    SHORT_K = 8,              /* channels below which taps are put in line */
+    ENOUGH_UNITS = 96,        /* tiles that keep any number of threads busy */
+    FEW_UNITS = 8,            /* tiles that hardly keep two */
+    CHUNK_PIXELS = 2048,      /* of a chunk, or joining the sums costs too much; */
+    FEW_CHUNK_PIXELS = 196,   /* where tiles are few, leaving threads idle costs more */
+    CHUNK_BYTES = 1 << 20,    /* of all chunks' sums where tiles are enough: so threads read less memory */
+    LEAST_PIXELS = 256,       /* of a block that fits whole: below it sums are read and written too often */
+    LEAST_CHUNK_PIXELS = 128, /* of a block of such a chunk */
     MOST_PIXELS = 2048,
     PASSING_PIXELS = 1024, /* a panel of their outputs fits a quarter of L2 */
     NARROW = 256,          /* channels up to which pixels lie close enough together for any vector */
@@ -64,10 +66,15 @@ static void choose_blocks(const conv_problem *p, const conv_context *ctx, wgrad 
     int64_t pixels = l2 * 3 / 8 * reuse / (p->ic + p->oc);
     conv_sizes sizes = conv_problem_sizes(p);
     w->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
-    bool whole = pixels >= LEAST_PIXELS;
-    pixels = whole ? min64(MOST_PIXELS, pixels) : PASSING_PIXELS;
     w->chunks = max64(1, min64(div_up(ENOUGH_UNITS, tiles),
                                p->mb * out / (tiles < FEW_UNITS ? FEW_CHUNK_PIXELS : CHUNK_PIXELS)));
+    bool apart = tiles >= ENOUGH_UNITS && w->taps == 1;
+    if (apart)
+        w->chunks =
+            max64(1, min64(p->mb * out / CHUNK_PIXELS, CHUNK_BYTES / (int64_t)sizeof(float) / sizes.weights));
+    apart = apart && w->chunks > 1;
+    bool whole = pixels >= (apart ? LEAST_CHUNK_PIXELS : LEAST_PIXELS);
+    pixels = whole ? min64(MOST_PIXELS, pixels) : PASSING_PIXELS;
     pixels = min64(pixels, div_up(p->mb * out, w->chunks));
     w->images = max64(1, pixels / out);
     w->row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, pixels));
