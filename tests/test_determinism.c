@@ -18,7 +18,7 @@ static const char *const shapes[] = {
     "depthwise:mb2ic96ih9oc96kh3sh2ph1",  "depthwise:mb5ic3ih19oc3kh3ph1",
     "depthwise:mb4ic64ih28oc64kh3ph1",    "pointwise:mb1ic64ih28oc48kh1",
     "pointwise:mb3ic100ih9oc130kh1",      "pointwise:mb2ic20ih15oc24kh1sh2",
-    "pointwise:mb4ic70ih28oc72kh1",       "pointwise:mb6ic96ih27oc96kh1",
+    "pointwise:mb6ic70ih27oc72kh1",       "pointwise:mb6ic96ih27oc96kh1",
     "pointwise:mb1ic300ih5oc500kh1",      "separable:mb1ic32ih28oc40kh3ph1",
     "separable:mb3ic20ih15oc36kh3sh2ph1", "separable:mb2ic96ih9oc130kh3ph1",
     "separable:mb2ic9ih13oc20kh5ph2dm2",

@@ -117,8 +117,7 @@ static const char *const shapes[] = {
     "pointwise:mb1ic96ih14oc192kh1",
     "pointwise:mb1ic728ih3oc728kh1",
     "pointwise:mb1ic300ih1oc200kh1",
-    "pointwise:mb4ic40ih28oc72kh1", /* pixels enough for fip's chunks */
-    "pointwise:mb6ic96ih27oc96kh1", /* and for those of the plain weight gradient */
+    "pointwise:mb6ic96ih27oc96kh1", /* pixels enough for weight gradients in chunks */
     "pointwise:mb1ic20ih15oc24kh1sh2",
     "pointwise:mb1ic20ih9iw8oc24kh1kw1sh3sw2",
     "pointwise:mb1ic20ih5oc24kh1ph1",

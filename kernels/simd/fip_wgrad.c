@@ -15,8 +15,8 @@
 enum {
     MOST_PIXELS = 22 * FIP_GROUP,
     LEAST_PIXELS = 5 * FIP_GROUP, /* where blocks of all channels are to fit L2 */
-    CHUNK_PIXELS = 1024,          /* at least, or joining the sums costs too much, */
-    CHUNK_BYTES = 1 << 20,        /* and all sums together at most */
+    CHUNK_PIXELS = 2048,          /* at least, or joining the sums costs too much, */
+    CHUNK_BYTES = 4 << 20,        /* and all sums together at most */
     LINE = 16                     /* floats of a cache line */
 };
 
