@@ -31,6 +31,32 @@ typedef struct {
     size_t thread_floats; /* scratch of one thread */
 } product;
 
+/* ---- what the plan and the run both need: blocks of pixels, as ranges of a table's tiles */
+
+typedef struct {
+    int64_t begin, end; /* tiles */
+} tile_range;
+
+static inline int64_t product_block_count(const product *p, const row_table *t)
+{
+    return min64(div_up(t->pixels, p->block_pixels), t->tiles);
+}
+
+static inline tile_range product_block_tiles(const product *p, const row_table *t, int64_t block)
+{
+    tile_range r;
+    share(t->tiles, block, product_block_count(p, t), &r.begin, &r.end);
+    return r;
+}
+
+/* Input pixels [lo, hi) that the tiles read. */
+void ISA_NAME(product_tile_inputs)(const row_table *t, tile_range tiles, int64_t *lo, int64_t *hi);
+
+/* Floats from one copied row to the next: rows spread over cache sets. */
+static inline int64_t product_row_gap(const product *p) { return p->k_block + VL; }
+
+/* ---- what others call */
+
 /* CONV_OK, or why not; product_free also after a failure. fip: multiply pairs. */
 conv_status ISA_NAME(product_plan)(const conv_problem *p, bool backward, bool fip, const conv_context *ctx,
                                    product *out, conv_error *err);
@@ -48,6 +74,7 @@ void ISA_NAME(product_pack)(const product *p, const float *weights, float *packe
 void ISA_NAME(product_run)(const product *p, const float *in, const float *packed, const float *bias, bool relu,
                            float *out, float *scratch, int thread, int threads);
 
+#define product_tile_inputs ISA_NAME(product_tile_inputs)
 #define product_plan ISA_NAME(product_plan)
 #define product_free ISA_NAME(product_free)
 #define product_packed_floats ISA_NAME(product_packed_floats)
