@@ -46,6 +46,24 @@ ALWAYS_INLINE void ask(const int n, const float *row, int64_t width, int64_t pix
 
 /* ---- forward, backward_data */
 
+/* Odd multiples of a pixel's bytes: with those every column is a base and a scaled index, part of the load. */
+typedef struct {
+    int64_t one, three, five, seven;
+} columns;
+
+ALWAYS_INLINE columns columns_of(int64_t pixel)
+{
+    int64_t bytes = pixel * (int64_t)sizeof(float);
+    return (columns){bytes, 3 * bytes, 5 * bytes, 7 * bytes};
+}
+
+ALWAYS_INLINE const float *column_at(const float *p, const columns *by, const int i)
+{
+    const int64_t offset[] = {0,        by->one,       2 * by->one, by->three,  4 * by->one,
+                              by->five, 2 * by->three, by->seven,   8 * by->one};
+    return (const float *)((const char *)p + offset[i]);
+}
+
 ALWAYS_INLINE void pair_tile(const int n, const bool edge, const axis_sweep *w, const depthwise_pair *d,
                              int64_t x)
 {
@@ -109,6 +127,41 @@ static void pair_inner(const axis_sweep *w, const depthwise_pair *d, int64_t x)
     pair_tile(DEPTHWISE_OUTPUTS, false, w, d, x);
 }
 
+/* The same where all source rows exist and nothing else is to be done: tap by tap, so that source vectors are
+ * operands of the multiply-adds and two thirds as many instructions do. */
+static void pair_plain(const axis_sweep *w, const depthwise_pair *d, int64_t x)
+{
+    enum { N = DEPTHWISE_OUTPUTS };
+    int64_t in = x + w->first, pixel = d->src_pixel, step = w->tap_step * d->w_tap, channels = d->channels;
+    const columns by = columns_of(pixel), to = columns_of(d->dst_pixel);
+    const float *rows[4], *weights[3];
+    UNROLL for (int r = 0; r < 4; r++) rows[r] = d->src[r] + in * pixel;
+    UNROLL for (int r = 0; r < 3; r++) weights[r] = d->weights[r] + w->first_tap * d->w_tap;
+    float *const dst[2] = {d->dst[0] + x * d->dst_pixel, d->dst[1] + x * d->dst_pixel};
+    for (int64_t at_c = 0; at_c < channels; at_c += VL) {
+        int64_t c = min64(at_c, channels - VL);
+        vec acc[2][N];
+        UNROLL for (int r = 0; r < 3; r++)
+        {
+            UNROLL for (int k = 0; k < 3; k++)
+            {
+                vec weight = vec_held(vec_load(weights[r] + k * step + c));
+                UNROLL for (int o = 0; o < N; o++)
+                {
+                    vec upper = vec_load(column_at(rows[r] + c, &by, o + k));
+                    vec lower = vec_load(column_at(rows[r + 1] + c, &by, o + k));
+                    acc[0][o] = r + k == 0 ? vec_mul(weight, upper) : vec_fma(weight, upper, acc[0][o]);
+                    acc[1][o] = r + k == 0 ? vec_mul(weight, lower) : vec_fma(weight, lower, acc[1][o]);
+                }
+            }
+        }
+        UNROLL for (int i = 0; i < 2; i++)
+        {
+            UNROLL for (int o = 0; o < N; o++) vec_store((float *)column_at(dst[i] + c, &to, o), acc[i][o]);
+        }
+    }
+}
+
 static void pair_edge(const axis_sweep *w, const depthwise_pair *d, int64_t x)
 {
 #define PAIR_EDGE(n) pair_tile(n, true, w, d, x)
@@ -130,7 +183,10 @@ bool depthwise_pair_fits(const axis_segments *x, int64_t channels)
 void depthwise_pair_run(const axis_segments *segments, const depthwise_pair *d)
 {
     const axis_sweep *w = &segments->sweep;
-    for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS) (inner(w, x) ? pair_inner : pair_edge)(w, d, x);
+    bool rows = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
+    bool plain = rows && d->bias == NULL && !d->relu && !d->ahead && !d->stream;
+    for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS)
+        (!inner(w, x) ? pair_edge : plain ? pair_plain : pair_inner)(w, d, x);
 }
 
 /* ---- backward_weights */

@@ -1,4 +1,5 @@
-/* The plan of a product: blocks for the caches, tables of rows, packed weights. product.c says what they are for.
+/* The plan of a product: blocks for the caches, tables of rows, packed weights. product.c says what they are
+ * for.
  */
 #include <stdlib.h>
 #include <string.h>
