@@ -79,6 +79,8 @@ static const char *const shapes[] = {
     "depthwise:mb1ic48ih13iw3oc48kh3kw3pw1",
     "depthwise:mb1ic16ih7iw2oc16kh3kw3ph1pw2",
     "depthwise:mb1ic16ih8oc16kh3ph2",
+    "depthwise:mb1ic40ih9iw4oc40kh3kw3ph1pw1", /* a whole tile from padding to padding, either vector's */
+    "depthwise:mb1ic40ih9iw7oc40kh3kw3ph1pw1",
     "depthwise:mb1ic33ih5oc33kh3",
     "depthwise:mb1ic64ih14oc64kh3ph1",
     "depthwise:mb2ic96ih7oc96kh5ph2",
