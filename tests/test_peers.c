@@ -324,11 +324,11 @@ static void test_winograd_refuses(void **state)
 }
 
 /* In an own layout dst is written by leave, and execute does not look at src again. */
-static void check_keeps_to_own_copies(const char *name, const char *problem)
+static bool keeps_to_own_copies(const char *name, const char *problem)
 {
     const conv_problem p = parse(&(scenario){.problem = problem});
     const conv_impl *impl = conv_find(name, p.variant);
-    if (impl == NULL || conv_refuse(impl, &p, CONV_FORWARD) != NULL) return;
+    if (impl == NULL || conv_refuse(impl, &p, CONV_FORWARD) != NULL) return false;
     conv_plan *plan = plan_or_fail(impl, &p, CONV_FORWARD, 2, false);
     conv_sizes s = conv_problem_sizes(&p);
     tensors in = make_inputs(&p), out = make_outputs(&p, false);
@@ -351,14 +351,16 @@ static void check_keeps_to_own_copies(const char *name, const char *problem)
     conv_plan_destroy(plan);
     free_tensors(&in), free_tensors(&out);
     free(packed), free(scratch), free(activations);
+    return true;
 }
 
 static void test_execute_keeps_to_its_own_copies(void **state)
 {
     (void)state;
-    check_keeps_to_own_copies("onednn-winograd", "dense:mb1ic16ih9oc16kh3ph1");
-    check_keeps_to_own_copies("blocked-avx2", "depthwise:mb2ic20ih9oc20kh3ph1");
-    check_keeps_to_own_copies("blocked-avx512", "depthwise:mb2ic20ih9oc20kh3ph1");
+    bool ran = keeps_to_own_copies("onednn-winograd", "dense:mb1ic16ih9oc16kh3ph1");
+    ran |= keeps_to_own_copies("blocked-avx2", "depthwise:mb2ic20ih9oc20kh3ph1");
+    ran |= keeps_to_own_copies("blocked-avx512", "depthwise:mb2ic20ih9oc20kh3ph1");
+    if (!ran) skip();
 }
 
 static void test_accumulate(void **state)

@@ -32,13 +32,14 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     return p->rank == 3 ? "rank 3" : NULL;
 }
 
-static void destroy(conv_plan *plan)
+void depthwise_plan_free(depthwise_plan *d)
 {
-    depthwise_plan *d = (depthwise_plan *)plan;
     axis_segments_free(&d->x);
     axis_segments_free(&d->x_forward);
     free(d);
 }
+
+static void destroy(conv_plan *plan) { depthwise_plan_free((depthwise_plan *)plan); }
 
 /* ---- plan */
 
@@ -61,7 +62,8 @@ static void choose_walk(depthwise_plan *d)
     d->from_memory = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
     d->whole_rows = d->pairs && d->from_memory && (WHOLE_LINE || !ring_wanted(d->channels));
     if (d->whole_rows && (units % threads == 0 || units >= 8 * threads)) d->block = d->channels;
-    d->stream = d->whole_rows && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
+    d->stream =
+        d->whole_rows && d->aligned && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
 }
 
 /* Channels of its own leave a thread half the sets of its caches or fewer, whose rest must do. Rings hold only
@@ -120,6 +122,7 @@ static void choose_blocks(depthwise_plan *d)
     d->sum_blocks = div_up(d->channels, d->sum_block);
     /* Chunks of an even number of rows where that keeps pairs whole. */
     int64_t rows = p->mb * d->rows, most = min64(ENOUGH_UNITS / d->sum_blocks, rows * d->width / LEAST_PIXELS);
+    if (d->block_alone) most = 1;
     for (d->chunks = 1; d->chunks * 2 <= most; d->chunks *= 2)
         if (rows / d->chunks % 4 != 0 && rows / d->chunks < 32) break;
     choose_owners(d);
@@ -144,25 +147,43 @@ static void lay_out_scratch(depthwise_plan *d)
     d->head.scratch_bytes = floats * sizeof(float);
 }
 
-static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
-                        conv_plan **out, conv_error *err)
+static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_pass pass,
+                             const conv_context *ctx, bool block_alone, bool aligned, depthwise_plan **out,
+                             conv_error *err)
 {
     depthwise_plan *d = conv_plan_new(sizeof *d, self, p, pass, ctx);
     if (d == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    d->block_alone = block_alone;
+    d->aligned = aligned;
     d->data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA;
     d->weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
     d->bias = d->weights && p->bias;
     if (((pass == CONV_FORWARD || d->data) && !axis_segments_build(&p->axis[CONV_W], d->data, &d->x)) ||
         (d->weights && !axis_segments_build(&p->axis[CONV_W], false, &d->x_forward))) {
-        destroy(&d->head);
+        depthwise_plan_free(d);
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the segments of a row");
     }
     choose_blocks(d);
     lay_out_scratch(d);
     snprintf(d->head.note, sizeof d->head.note, "%lld channels a block%s", (long long)d->block,
              d->ring_rows > 0 ? ", rows copied" : "");
-    *out = &d->head;
+    *out = d;
     return CONV_OK;
+}
+
+static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                        conv_plan **out, conv_error *err)
+{
+    depthwise_plan *d;
+    conv_status status = make_plan(self, p, pass, ctx, false, true, &d, err);
+    if (status == CONV_OK) *out = &d->head;
+    return status;
+}
+
+conv_status depthwise_plan_block(const conv_problem *p, conv_pass pass, const conv_context *ctx, bool aligned,
+                                 depthwise_plan **out, conv_error *err)
+{
+    return make_plan(&simd_depthwise, p, pass, ctx, true, aligned, out, err);
 }
 
 /* ---- execute */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "copy.h"
 #include "depthwise_pass.h"
 #include "reduce.h"
 #include "simd.h"
@@ -58,17 +59,16 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
 static void destroy(conv_plan *plan)
 {
     blocked_plan *b = (blocked_plan *)plan;
-    if (b->full != NULL) simd_depthwise.destroy(&b->full->head);
-    if (b->rest != NULL) simd_depthwise.destroy(&b->rest->head);
+    if (b->full != NULL) depthwise_plan_free(b->full);
+    if (b->rest != NULL) depthwise_plan_free(b->rest);
     free(b);
 }
 
-/* The plan of one block, by one thread, its sums in one piece. */
+/* The plan of one block, by one thread. */
 static conv_status plan_block(const blocked_plan *b, int64_t width, depthwise_plan **out, conv_error *err)
 {
     conv_problem p = b->head.problem;
     conv_context ctx = b->head.context;
-    conv_plan *plan;
     /* Its share of the L3 of all threads; where sums are made of one core's, whatever the threads: their order
      * depends on it. */
     bool sums = b->head.pass == CONV_BACKWARD || b->head.pass == CONV_BACKWARD_WEIGHTS;
@@ -76,13 +76,7 @@ static conv_status plan_block(const blocked_plan *b, int64_t width, depthwise_pl
     ctx.threads = 1;
     p.mb = 1;
     p.ic = p.oc = p.groups = width;
-    conv_status status = simd_depthwise.plan(&simd_depthwise, &p, b->head.pass, &ctx, &plan, err);
-    if (status != CONV_OK) return status;
-    *out = (depthwise_plan *)plan;
-    (*out)->chunks = 1;
-    (*out)->owned = false;
-    if (b->head.problem.ic % VL != 0) (*out)->stream = false; /* not all blocks begin where vectors may */
-    return CONV_OK;
+    return depthwise_plan_block(&p, b->head.pass, &ctx, b->head.problem.ic % VL == 0, out, err);
 }
 
 static bool has_src(const blocked_plan *b) { return b->head.pass == CONV_FORWARD || b->full->weights; }
@@ -156,15 +150,6 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     return CONV_OK;
 }
 
-/* from[i * from_step][width] to to[i * to_step][width]. */
-static void copy_pixels(const float *from, int64_t from_step, float *to, int64_t to_step, int64_t pixels,
-                        int64_t width)
-{
-    vec_mask lanes = vec_mask_first(width);
-    for (; pixels > 0; pixels--, from += from_step, to += to_step)
-        vec_store_mask(to, lanes, vec_load_mask(from, lanes));
-}
-
 /* [MB][pixels][C] to blocks, or back. */
 static void convert(const blocked_plan *b, bool back, const float *from, float *to, int64_t pixels)
 {
@@ -175,9 +160,9 @@ static void convert(const blocked_plan *b, bool back, const float *from, float *
             int64_t width = width_of(b, block), blocked = offset_of(b, image, block, pixels);
             int64_t nhwc = image * pixels * channels + block * VL;
             if (back)
-                copy_pixels(from + blocked, width, to + nhwc, channels, pixels, width);
+                copy_pixels(from + blocked, width, pixels, width, to + nhwc, channels);
             else
-                copy_pixels(from + nhwc, channels, to + blocked, width, pixels, width);
+                copy_pixels(from + nhwc, channels, pixels, width, to + blocked, width);
         }
 }
 

@@ -14,6 +14,8 @@ typedef struct {
     int64_t channels, block, blocks; /* of dst; of one block; blocks */
     int64_t sum_block, sum_blocks;   /* backward_weights: block of channels, blocks */
     int64_t chunks, chunk_floats;    /* fixed chunks of rows */
+    bool block_alone;                /* a block of a larger tensor (depthwise_blocked.c): sums in one piece */
+    bool aligned;                    /* and all such blocks begin where vectors may */
     bool owned;                      /* a thread sums all chunks of channels of its own, and waits for nobody */
     int64_t rows_together;           /* output rows of one unit of work */
     int64_t wide_rows;               /* source rows widened at once; 0: multiplier 1 */
@@ -41,6 +43,12 @@ typedef struct {
     float *taps, *sums; /* [taps][tap_floats] of the block: weights, their gradients */
     int64_t image, c;   /* where the rings are; -1: nowhere yet */
 } depthwise_job;
+
+/* The plan of a block of a tensor blocked by channels, as if it were a tensor of its own, by one thread; status
+ * as of conv_plan_create. aligned: all blocks begin on a vector. */
+conv_status ISA_NAME(depthwise_plan_block)(const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                                           bool aligned, depthwise_plan **out, conv_error *err);
+void ISA_NAME(depthwise_plan_free)(depthwise_plan *d);
 
 /* Floats of a thread's scratch, and a job over it. */
 size_t ISA_NAME(depthwise_job_floats)(const depthwise_plan *d);
@@ -71,6 +79,8 @@ void ISA_NAME(depthwise_run_rows)(depthwise_job *j, int thread, int threads);
  * diff_src, of both gradients. */
 void ISA_NAME(depthwise_run_sums)(depthwise_job *j, int thread, int threads);
 
+#define depthwise_plan_block ISA_NAME(depthwise_plan_block)
+#define depthwise_plan_free ISA_NAME(depthwise_plan_free)
 #define depthwise_job_floats ISA_NAME(depthwise_job_floats)
 #define depthwise_job_make ISA_NAME(depthwise_job_make)
 #define depthwise_job_restart ISA_NAME(depthwise_job_restart)

@@ -9,6 +9,8 @@
  * put in line, one tap of taps*inputs channels. */
 #include "wgrad.h"
 
+#include "copy.h"
+
 enum {
     SHORT_K = 8,              /* channels below which taps are put in line */
     ENOUGH_UNITS = 96,        /* tiles that keep any number of threads busy */
@@ -158,18 +160,6 @@ static int64_t list_runs(const wgrad *w, const pixel_block *b, int64_t tap, gemm
                 runs[count++] = run;
         }
     return count;
-}
-
-/* `channels` of pixels `from` apart to pixels `to` apart. */
-static void copy_pixels(const float *src, int64_t from, int64_t pixels, int64_t channels, float *dst,
-                        int64_t to)
-{
-    vec_mask tail = vec_mask_first((channels - 1) % VL + 1);
-    for (int64_t i = 0; i < pixels; i++, src += from, dst += to) {
-        int64_t c = 0;
-        for (; c + VL < channels; c += VL) vec_store(dst + c, vec_load(src + c));
-        vec_store_mask(dst + c, tail, vec_load_mask(src + c, tail));
-    }
 }
 
 /* The taps of output pixel (y, x) of an image in line; zeros where they fall in the padding. */
