@@ -7,6 +7,16 @@
 .DELETE_ON_ERROR:
 .SUFFIXES:
 MAKEFLAGS += --no-print-directory
+
+# Several goals are made in their order, each by a make of its own, which sees what the one before brought:
+# `make setup bench` finds the compiler and the peers that setup installed.
+ifneq ($(word 2,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+.PHONY: $(MAKECMDGOALS)
+$(MAKECMDGOALS):
+	+@$(MAKE) $@
+else
+
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc)
 endif
@@ -26,8 +36,11 @@ ARGS ?=
 INJECT ?= # a fault on purpose (kernels/inject/inject.h), to see the regression gate find it
 V ?= # V=1 prints whole commands
 
+# Goals that compile nothing ask neither compiler nor libraries: there may be none yet.
+COMPILES := $(filter-out setup clean help format lint-format,$(or $(MAKECMDGOALS),build))
+
 # ---- the two lists --------------------------------------------------------------------------------------------
-MACHINE := $(shell $(CC) -dumpmachine)
+MACHINE := $(shell $(CC) -dumpmachine 2>/dev/null)
 ifneq ($(filter x86_64%,$(MACHINE)),)
 ISAS := base avx2 avx512
 endif
@@ -41,24 +54,41 @@ PER_ISA := kernels/im2col kernels/tiled kernels/nn kernels/peak kernels/simd
 ISAS_kernels/simd := $(filter-out base,$(ISAS))
 ONCE := kernels kernels/naive $(if $(strip $(INJECT)),kernels/inject) harness harness/train bench
 
-# ---- peers: each optional, each found by its header ----------------------------------------------------------------
-has = $(shell echo '\#include <$(1)>' | $(CC) $(2) -E -x c - >/dev/null 2>&1 && echo yes)
-OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
-OPENBLAS_INC := $(firstword $(wildcard /usr/include/*/openblas-openmp))
-FOUND :=
-ifeq ($(call has,oneapi/dnnl/dnnl.h),yes)
-FOUND += onednn
+# ---- peers: each optional, each found by its probe (kernels/peers/probe.sh) ---------------------------------------
+# A peer: its Debian package, the header that proves it, ours that knows its interface, and how to compile and link.
+WITH_PEERS ?= onednn openblas xnnpack onnxruntime
+ONEDNN ?= # the prefix of a oneDNN of one's own
+
+PEER_onednn := libdnnl-dev oneapi/dnnl/dnnl.h kernels/peers/onednn_api.h
+ifneq ($(strip $(ONEDNN)),)
+INC_onednn := -I$(strip $(ONEDNN))/include
+LIBS_onednn := $(foreach d,$(wildcard $(strip $(ONEDNN))/lib $(strip $(ONEDNN))/lib64),-L$(d) -Wl,-rpath,$(d)) -ldnnl
+else
 LIBS_onednn := -ldnnl
 endif
-ifneq ($(and $(OPENBLAS_DIR),$(OPENBLAS_INC)),)
-FOUND += openblas
-LIBS_openblas := -L$(OPENBLAS_DIR) -Wl,-rpath,$(OPENBLAS_DIR) -lopenblas
-endif
-ifeq ($(call has,xnnpack.h),yes)
-FOUND += xnnpack
+
+OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
+PEER_openblas := libopenblas-openmp-dev cblas.h cblas.h
+INC_openblas := -I$(or $(firstword $(wildcard /usr/include/*/openblas-openmp)),/usr/include/openblas-openmp)
+LIBS_openblas := $(OPENBLAS_DIR:%=-L% -Wl,-rpath,%) -lopenblas
+
+PEER_xnnpack := libxnnpack-dev xnnpack.h kernels/peers/xnnpack_api.h
 LIBS_xnnpack := -lXNNPACK -lpthreadpool
+
+PEER_onnxruntime := libonnxruntime-dev onnxruntime/onnxruntime_c_api.h onnxruntime/onnxruntime_c_api.h
+LIBS_onnxruntime := -lonnxruntime
+
+# "yes", or why not in words.
+probe = $(shell sh kernels/peers/probe.sh '$(CC)' $(PEER_$(1)) '$(INC_$(1))' '$(LIBS_$(1))')
+ALL_PEERS := onednn openblas xnnpack onnxruntime
+ifneq ($(COMPILES),)
+$(foreach p,$(ALL_PEERS),$(eval PROBE_$(p) := $(if $(filter $(p),$(WITH_PEERS)),$(call probe,$(p)),left out by WITH_PEERS)))
 endif
+FOUND := $(foreach p,$(ALL_PEERS),$(if $(filter yes,$(PROBE_$(p))),$(p)))
+ABSENT := $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),$(p): $(PROBE_$(p));)
 PEER_SOURCES := $(wildcard $(FOUND:%=kernels/peers/%*.c))
+$(BUILD)/kernels/registry.o: CPPFLAGS += -DPEERS_ABSENT='"$(ABSENT)"'
+$(foreach p,$(FOUND),$(eval $(BUILD)/kernels/peers/$(p)%o: CPPFLAGS += $(INC_$(p))))
 
 # ---- flags --------------------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror)
@@ -74,7 +104,6 @@ export BASE_CFLAGS := $(CFLAGS)
 override CFLAGS += -std=gnu17 $(OPT) $(WARN) $(MATH) $(SAN) -fopenmp -pthread -D_GNU_SOURCE $(DEFINES)
 override CXXFLAGS += -std=gnu++17 $(OPT) $(WARN) $(SAN)
 CPPFLAGS += -MMD -MP $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
-$(BUILD)/kernels/peers/%.o: CPPFLAGS += $(OPENBLAS_INC:%=-I%)
 $(BUILD)/bench/gbench.o: CPPFLAGS += -DGBENCH_VERSION='"$(shell pkg-config --modversion benchmark 2>/dev/null)"'
 $(BUILD)/harness/machine_json.o: CPPFLAGS += -DISA_FLAGS='"$(ISA_FLAGS)"'
 LDLIBS = $(foreach p,$(FOUND),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES) benchmark 2>/dev/null) -lm
@@ -105,17 +134,18 @@ $(BUILD)/sepbench: $(OBJECTS)
 
 # The compiler flags and peers decide every object: a change of either rebuilds.
 STAMP := $(BUILD)/.flags
-$(shell mkdir -p $(BUILD); echo '$(CC) $(CFLAGS) $(FOUND)' | cmp -s - $(STAMP) || echo '$(CC) $(CFLAGS) $(FOUND)' > $(STAMP))
+DECIDES := $(CC) $(CFLAGS) $(foreach p,$(FOUND),$(p) $(INC_$(p))) $(ABSENT)
+$(if $(COMPILES),$(shell mkdir -p $(BUILD); echo '$(DECIDES)' | cmp -s - $(STAMP) || echo '$(DECIDES)' > $(STAMP)))
 
 # The commit goes into one small object, so that a commit does not rebuild the rest.
 ISA_FLAGS := $(strip $(foreach i,$(ISAS),$(i): $(or $(FLAGS_$(i)),none);))
-$(shell sh harness/build_info.sh $(BUILD)/build_info.inc '$(CC)' '$(CFLAGS)' '$(ISA_FLAGS)' '$(strip $(INJECT))')
+$(if $(COMPILES),$(shell sh harness/build_info.sh $(BUILD)/build_info.inc '$(CC)' '$(CFLAGS)' '$(ISA_FLAGS)' '$(strip $(INJECT))'))
 $(BUILD)/harness/build_info.o: CPPFLAGS += -I$(BUILD)
 $(BUILD)/harness/build_info.o: $(BUILD)/build_info.inc
 
 # An injected fault reaches two objects.
 INJECTED := $(BUILD)/kernels/conv.o $(BUILD)/kernels/inject/inject.o
-$(shell echo '$(strip $(INJECT))' | cmp -s - $(BUILD)/.inject || echo '$(strip $(INJECT))' > $(BUILD)/.inject)
+$(if $(COMPILES),$(shell echo '$(strip $(INJECT))' | cmp -s - $(BUILD)/.inject || echo '$(strip $(INJECT))' > $(BUILD)/.inject))
 $(INJECTED): $(BUILD)/.inject
 ifneq ($(strip $(INJECT)),)
 $(INJECTED): CPPFLAGS += -DINJECT='"$(strip $(INJECT))"'
@@ -126,7 +156,7 @@ $(BUILD)/bench/control.o: override CFLAGS += -O1
 
 # Where a header is missing, say which packages, not the compiler's first error.
 need:
-	@sh harness/setup.sh check
+	@CC='$(CC)' sh harness/setup.sh check
 
 $(OBJECTS) $(TEST_HELPERS): $(STAMP) | need
 $(ONCE_OBJECTS) $(TEST_HELPERS): $(BUILD)/%.o: %.c
@@ -210,10 +240,13 @@ lint-format: # what CI checks
 	clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h' '*.cc')
 
 lint: lint-format ## clang-format and clang-tidy, changing nothing
-	clang-tidy --quiet $(shell git ls-files '*.c') -- -std=gnu17 -fopenmp -D_GNU_SOURCE -DISA=avx2 $(FLAGS_avx2) $(CPPFLAGS)
+	clang-tidy --quiet $(filter-out $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),kernels/peers/$(p)%),$(shell git ls-files '*.c')) \
+	    -- -std=gnu17 -fopenmp -D_GNU_SOURCE -DISA=avx2 $(FLAGS_avx2) $(CPPFLAGS) $(foreach p,$(FOUND),$(INC_$(p)))
 
 clean: ## remove build folders
 	rm -rf build build-*
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+endif # one goal

@@ -45,6 +45,21 @@ static size_t print_name(const conv_entry *e, size_t count, size_t first)
     return i;
 }
 
+/* "libraries: oneDNN 2.6.3, ...": the versions of the peers, each once. */
+static void print_libraries(const conv_entry *e, size_t count)
+{
+    const char *before = "\nlibraries: ", *last = "";
+    for (size_t i = 0; i < count; i++) {
+        if (e[i].impl == NULL || e[i].impl->version == NULL) continue;
+        const char *version = e[i].impl->version();
+        if (strcmp(version, last) == 0) continue;
+        printf("%s%s", before, version);
+        before = ", ";
+        last = version;
+    }
+    puts(*last == '\0' ? "\nlibraries: none" : "");
+}
+
 int cmd_list(int argc, char **argv)
 {
     static const struct argp_option options[] = {
@@ -67,7 +82,8 @@ int cmd_list(int argc, char **argv)
     for (int v = 0; v < CONV_VARIANT_COUNT; v++) printf("%s ", conv_variant_name((conv_variant)v));
     printf("%-7s%-8s%s\n", "isa", "results", "what it does");
     for (size_t i = 0; i < count;) i = print_name(e, count, i);
-    printf("\nCPU: %s; widest instruction set %s, allowed %s\n", cpu_model(), cpu_isa_name(cpu_detect()),
+    print_libraries(e, count);
+    printf("CPU: %s; widest instruction set %s, allowed %s\n", cpu_model(), cpu_isa_name(cpu_detect()),
            cpu_isa_name(cpu_allowed()));
     return EXIT_FINE;
 }

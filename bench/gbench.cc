@@ -1,4 +1,4 @@
-// Google Benchmark behind a C interface (gbench.h). Written for 1.7.1 and later.
+// Google Benchmark behind a C interface (gbench.h). What differs between its versions is in gbench_version.h.
 //
 // One sample is one registered benchmark with a fixed iteration count, run at once and unregistered. So the
 // harness, not the library, decides the order of repetitions and when tensors are freed; with the library's
@@ -18,6 +18,8 @@
 #include <map>
 #include <string>
 #include <vector>
+
+#include "gbench_version.h"
 
 namespace
 {
@@ -140,7 +142,7 @@ void keep(Run run, const char *name, int repetition)
     run.family_index = family->second;
     run.per_family_instance_index = 0;
     run.repetition_index = repetition;
-    run.memory_result = nullptr; // points into the runner, which is gone
+    forget_memory(run);
     repetitions[name]++;
     samples.push_back(std::move(run));
 }
@@ -227,7 +229,7 @@ extern "C" double gbench_run(const char *name, void (*once)(void *), void (*evic
     Collector collector;
     benchmark::RunSpecifiedBenchmarks(&collector, nullptr, ".");
     benchmark::ClearRegisteredBenchmarks();
-    if (collector.runs.size() != 1 || collector.runs[0].error_occurred || loop.total_ns < 0) return -1;
+    if (collector.runs.size() != 1 || failed(collector.runs[0]) || loop.total_ns < 0) return -1;
     keep(collector.runs[0], name, repetition);
     return loop.total_ns / (double)iterations;
 }
@@ -237,5 +239,4 @@ extern "C" int gbench_write_json(const char *path)
     return write_json(path) && (out_file.empty() || write_json(out_file)) ? 0 : -1;
 }
 
-// The library has no version call before 1.8; pkg-config told the Makefile.
 extern "C" const char *gbench_version(void) { return GBENCH_VERSION; }

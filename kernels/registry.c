@@ -19,7 +19,7 @@ typedef const conv_impl *const impl_array[CONV_VARIANT_COUNT];
 #define IMPL_WIDEST(name, symbol, variants)                                                                    \
     DECLARE(symbol##_impls_base) DECLARE(symbol##_impls_avx2) DECLARE(symbol##_impls_avx512)
 #define IMPL_AT(name, symbol, isa, variants) DECLARE(symbol##_impls_##isa)
-#define IMPL_PEER(name, symbol, variants, package) DECLARE(symbol##_impls)
+#define IMPL_PEER(name, symbol, variants, library) DECLARE(symbol##_impls)
 #include "impl.def"
 #undef IMPL
 #undef IMPL_WIDEST
@@ -31,7 +31,7 @@ typedef struct {
     const char *name;
     unsigned variants;
     impl_array *copy[CPU_ISA_COUNT];
-    const char *package; /* peers */
+    const char *library; /* peers */
     cpu_isa least;       /* the narrowest copy's ISA */
 } line;
 
@@ -42,7 +42,7 @@ enum { ISA_INDEX_base = CPU_BASE, ISA_INDEX_avx2 = CPU_AVX2, ISA_INDEX_avx512 = 
     {name, variants, {&symbol##_impls_base, &symbol##_impls_avx2, &symbol##_impls_avx512}, NULL, CPU_BASE},
 #define IMPL_AT(name, symbol, isa, variants)                                                                   \
     {name, variants, {[ISA_INDEX_##isa] = &symbol##_impls_##isa}, NULL, (cpu_isa)ISA_INDEX_##isa},
-#define IMPL_PEER(name, symbol, variants, package) {name, variants, {&symbol##_impls}, package, CPU_BASE},
+#define IMPL_PEER(name, symbol, variants, library) {name, variants, {&symbol##_impls}, library, CPU_BASE},
 static const line lines[] = {
 #include "impl.def"
 };
@@ -50,7 +50,7 @@ static const line lines[] = {
 enum { LINES = sizeof lines / sizeof *lines };
 
 static conv_entry entries[LINES * CONV_VARIANT_COUNT];
-static char reasons[LINES][96];
+static char reasons[LINES][160];
 static size_t entry_count;
 
 /* The widest copy that was built and is allowed, or NULL. */
@@ -61,10 +61,30 @@ static impl_array *widest(const line *l, cpu_isa allowed)
     return NULL;
 }
 
+/* The Makefile's probes of the peers that this build lacks: "onednn: why;xnnpack: why;". */
+#ifndef PEERS_ABSENT
+#define PEERS_ABSENT ""
+#endif
+
+/* What the probe of l's library said. */
+static void explain_peer(const line *l, char *reason, size_t size)
+{
+    const char *why = PEERS_ABSENT;
+    size_t name = strlen(l->library);
+    while (why != NULL && (strncmp(why, l->library, name) != 0 || why[name] != ':')) {
+        why = strchr(why, ';');
+        if (why != NULL) why += strspn(why, "; ");
+    }
+    if (why == NULL)
+        snprintf(reason, size, "not in this build");
+    else
+        snprintf(reason, size, "not built: %.*s", (int)strcspn(why + name + 2, ";"), why + name + 2);
+}
+
 static void explain(const line *l, char *reason, size_t size)
 {
-    if (l->package != NULL)
-        snprintf(reason, size, "not built: %s was not found", l->package);
+    if (l->library != NULL)
+        explain_peer(l, reason, size);
     else if (cpu_detect() < l->least)
         snprintf(reason, size, "this CPU has no %s", cpu_isa_name(l->least));
     else if (cpu_allowed() < l->least)

@@ -79,8 +79,7 @@ void transpose_destroy(conv_plan *plan)
     free(plan);
 }
 
-/* from [batch][rows][cols], to [batch][cols][rows]. */
-static void transpose(const float *from, float *to, int64_t batch, int64_t rows, int64_t cols, int threads)
+void transpose_images(const float *from, float *to, int64_t batch, int64_t rows, int64_t cols, int threads)
 {
 #pragma omp parallel for collapse(3) schedule(static) num_threads(threads)
     for (int64_t b = 0; b < batch; b++)
@@ -109,15 +108,15 @@ typedef struct {
 static void enter(const conv_plan *plan, images i, const float *from, float *to)
 {
     bool nhwc = plan->problem.layout == CONV_NHWC;
-    transpose(from, to, i.mb, nhwc ? i.pixels : i.channels, nhwc ? i.channels : i.pixels,
-              plan->context.threads);
+    transpose_images(from, to, i.mb, nhwc ? i.pixels : i.channels, nhwc ? i.channels : i.pixels,
+                     plan->context.threads);
 }
 
 static void leave(const conv_plan *plan, images i, const float *from, float *to)
 {
     bool nhwc = plan->problem.layout == CONV_NHWC;
-    transpose(from, to, i.mb, nhwc ? i.channels : i.pixels, nhwc ? i.pixels : i.channels,
-              plan->context.threads);
+    transpose_images(from, to, i.mb, nhwc ? i.channels : i.pixels, nhwc ? i.pixels : i.channels,
+                     plan->context.threads);
 }
 
 conv_status transpose_execute(const conv_plan *plan, const conv_args *args)

@@ -9,14 +9,8 @@
 #ifndef SEPBENCH_PEERS_ONEDNN_H
 #define SEPBENCH_PEERS_ONEDNN_H
 
-#include <oneapi/dnnl/dnnl.h>
-#include <oneapi/dnnl/dnnl_debug.h>
-
 #include "../conv.h"
-
-#if DNNL_VERSION_MAJOR != 2
-#error "kernels/peers/onednn*.c speak oneDNN 2.x; dnnl_version.h states another major version"
-#endif
+#include "onednn_api.h"
 
 /* One name of impl.def and variant. conv_impl comes first: `self` is one of these. */
 typedef struct {
@@ -49,13 +43,13 @@ typedef enum { ONEDNN_PACK, ONEDNN_ENTER, ONEDNN_EXECUTE, ONEDNN_LEAVE } onednn_
 typedef enum { ONEDNN_ALWAYS, ONEDNN_IF_DIFF_SRC, ONEDNN_IF_OVERWRITE, ONEDNN_IF_ACCUMULATE } onednn_when;
 
 typedef struct {
-    dnnl_memory_desc_t md;
+    onednn_const_md md; /* the builder's: gone with it */
     dnnl_memory_t memory;
     onednn_place at, accumulate_at; /* the latter when args->accumulate */
     size_t offset;                  /* bytes into AT_PACKED and later places */
 } onednn_slot;
 
-enum { ONEDNN_MAX_SLOTS = 64, ONEDNN_MAX_STEPS = 32, ONEDNN_MAX_ARGS = 6 };
+enum { ONEDNN_MAX_SLOTS = 64, ONEDNN_MAX_STEPS = 32, ONEDNN_MAX_ARGS = 6, ONEDNN_MAX_MDS = 192 };
 
 typedef struct {
     dnnl_primitive_t primitive;
@@ -81,6 +75,8 @@ typedef struct {
     conv_error *err;
     conv_status status; /* the first failure */
     int callers_threads;
+    int mds;
+    onednn_md md[ONEDNN_MAX_MDS]; /* every memory descriptor of the plan, destroyed by onednn_finish */
 } onednn_builder;
 
 typedef struct {
@@ -91,8 +87,16 @@ typedef struct {
 /* False, with the status kept and err saying what failed and why, unless s is success. */
 bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what);
 
-/* A new slot; its index. Places by offset are extended by md's size, 64-byte aligned. */
-int onednn_add_slot(onednn_builder *b, const dnnl_memory_desc_t *md, onednn_place at);
+/* Memory descriptors that live as long as the builder; NULL after a failure. Of fp32 elements by strides or by
+ * tag; of the same dimensions in whatever layout oneDNN likes; a copy. */
+onednn_const_md onednn_by_strides(onednn_builder *b, int ndims, const dnnl_dims_t dims,
+                                  const dnnl_dims_t strides);
+onednn_const_md onednn_by_tag(onednn_builder *b, int ndims, const dnnl_dims_t dims, dnnl_format_tag_t tag);
+onednn_const_md onednn_any_layout(onednn_builder *b, onednn_const_md md);
+onednn_const_md onednn_copy(onednn_builder *b, onednn_const_md md);
+
+/* A new slot; its index. Places by offset are extended by md's size, 64-byte aligned. md is copied. */
+int onednn_add_slot(onednn_builder *b, onednn_const_md md, onednn_place at);
 
 /* A primitive of pd, which is destroyed, over `count` slots; adds the scratchpad that execute's steps need. */
 void onednn_add_step(onednn_builder *b, onednn_phase phase, onednn_when when, dnnl_primitive_desc_t pd,
@@ -104,7 +108,7 @@ void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when,
 dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, bool relu);
 
 /* True when both describe the same bytes: plain, unpadded, equal strides along dimensions above 1. */
-bool onednn_same_bytes(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b);
+bool onednn_same_bytes(onednn_const_md a, onednn_const_md b);
 
 /* Builder of an empty plan; then the byte counts of the finished one. On failure finish
  * destroys the plan. */

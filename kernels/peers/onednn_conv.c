@@ -22,7 +22,7 @@
 typedef struct {
     int rank;
     dnnl_dims_t stride, dilation, pad_before, pad_after;
-    dnnl_memory_desc_t src, dst, weights, bias; /* plain: NHWC, Keras's order */
+    onednn_const_md src, dst, weights, bias; /* plain: NHWC, Keras's order */
 } shape;
 
 /* A plan under construction. */
@@ -53,8 +53,8 @@ static bool describe_weights(onednn_builder *b, const conv_problem *p, shape *s)
         dims[n + i] = kernel, strides[n + i] = stride;
         stride *= kernel;
     }
-    return onednn_ok(b, dnnl_memory_desc_init_by_strides(&s->weights, n + p->rank, dims, dnnl_f32, strides),
-                     "describing weights");
+    s->weights = onednn_by_strides(b, n + p->rank, dims, strides);
+    return s->weights != NULL;
 }
 
 static bool describe(onednn_builder *b, const conv_problem *p, shape *s)
@@ -73,129 +73,91 @@ static bool describe(onednn_builder *b, const conv_problem *p, shape *s)
     }
     dnnl_format_tag_t tag = channels_last[p->rank - 1];
     int n = p->rank + 2;
-    return b->status == CONV_OK && describe_weights(b, p, s) &&
-           onednn_ok(b, dnnl_memory_desc_init_by_tag(&s->src, n, src, dnnl_f32, tag), "describing src") &&
-           onednn_ok(b, dnnl_memory_desc_init_by_tag(&s->dst, n, dst, dnnl_f32, tag), "describing dst") &&
-           onednn_ok(b, dnnl_memory_desc_init_by_tag(&s->bias, 1, bias, dnnl_f32, dnnl_x), "describing bias");
-}
-
-/* The same dimensions in the layout oneDNN chooses. */
-static dnnl_memory_desc_t any(maker *m, const dnnl_memory_desc_t *plain)
-{
-    dnnl_memory_desc_t md = *plain;
-    onednn_ok(&m->b,
-              dnnl_memory_desc_init_by_tag(&md, plain->ndims, plain->dims, dnnl_f32, dnnl_format_tag_any),
-              "describing a tensor");
-    return md;
+    s->src = onednn_by_tag(b, n, src, tag);
+    s->dst = onednn_by_tag(b, n, dst, tag);
+    s->bias = onednn_by_tag(b, 1, bias, dnnl_x);
+    return describe_weights(b, p, s);
 }
 
 /* What a primitive is asked to take: the layout of slot if there is one, else by the name's policy. */
-static dnnl_memory_desc_t request(maker *m, int slot, const dnnl_memory_desc_t *plain)
+static onednn_const_md request(maker *m, int slot, onednn_const_md plain)
 {
     if (slot >= 0) return m->b.plan->slot[slot].md;
-    return m->impl->own_layout ? any(m, plain) : *plain;
+    return m->impl->own_layout ? onednn_any_layout(&m->b, plain) : plain;
 }
 
-static dnnl_memory_desc_t query(dnnl_primitive_desc_t pd, dnnl_query_t what)
+/* The descriptor is pd's and goes with it. */
+static onednn_const_md query(dnnl_primitive_desc_t pd, dnnl_query_t what)
 {
-    return *dnnl_primitive_desc_query_md(pd, what, 0);
+    return dnnl_primitive_desc_query_md(pd, what, 0);
 }
 
-/* ---- primitive descriptors -------------------------------------------------------------------------- */
+/* ---- primitive descriptors: NULL after a failure ---------------------------------------------------- */
 
-static dnnl_primitive_desc_t create(maker *m, const void *desc, bool relu, dnnl_primitive_desc_t hint,
-                                    const char *what)
-{
-    dnnl_primitive_desc_t pd = NULL;
-    dnnl_primitive_attr_t attr = onednn_attributes(&m->b, relu);
-    if (attr == NULL) return NULL;
-    bool ok = onednn_ok(&m->b, dnnl_primitive_desc_create(&pd, desc, attr, m->b.engine, hint), what);
-    dnnl_primitive_attr_destroy(attr);
-    return ok ? pd : NULL;
-}
-
-/* oneDNN 2.6.3's jit_1x1 backward_weights gathers a strided src of NHWC channels into scratchpad in whole
+/* oneDNN's jit_1x1 backward_weights (2.6.3) gathers a strided src of NHWC channels into scratchpad in whole
  * vectors and, with channels that fill none, writes beyond its end (found by tests/test_random.c). */
 static bool overruns(const conv_problem *p, dnnl_primitive_desc_t pd)
 {
-    const char *name = "";
     bool strided = false;
     for (int i = 0; i < CONV_AXES; i++) strided = strided || p->axis[i].stride > 1;
-    return strided && p->ic % 16 != 0 &&
-           dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success &&
-           strncmp(name, "jit_1x1", strlen("jit_1x1")) == 0;
-}
-
-/* oneDNN's first implementation that stays within its memory. */
-static dnnl_primitive_desc_t create_weights(maker *m, const conv_problem *p, const void *desc,
-                                            dnnl_primitive_desc_t hint)
-{
-    dnnl_primitive_desc_t pd = create(m, desc, false, hint, "backward_weights");
-    if (pd == NULL || !overruns(p, pd)) return pd;
-    dnnl_primitive_desc_iterator_t each = NULL;
-    dnnl_primitive_attr_t attr = onednn_attributes(&m->b, false);
-    bool ok = attr != NULL &&
-              onednn_ok(&m->b, dnnl_primitive_desc_iterator_create(&each, desc, attr, m->b.engine, hint),
-                        "backward_weights");
-    while (ok && overruns(p, pd)) {
-        ok = onednn_ok(&m->b, dnnl_primitive_desc_iterator_next(each), "another backward_weights");
-        if (!ok) break;
-        dnnl_primitive_desc_destroy(pd);
-        pd = dnnl_primitive_desc_iterator_fetch(each);
-    }
-    if (!ok) {
-        dnnl_primitive_desc_destroy(pd);
-        pd = NULL;
-    }
-    if (each != NULL) dnnl_primitive_desc_iterator_destroy(each);
-    if (attr != NULL) dnnl_primitive_attr_destroy(attr);
-    return pd;
+    return strided && p->ic % 16 != 0 && strncmp(onednn_kernel_name(pd), "jit_1x1", strlen("jit_1x1")) == 0;
 }
 
 static dnnl_primitive_desc_t forward_pd(maker *m, const conv_problem *p, const shape *s, bool training,
-                                        dnnl_memory_desc_t src, dnnl_memory_desc_t dst)
+                                        onednn_const_md src, onednn_const_md dst)
 {
-    dnnl_convolution_desc_t desc;
-    dnnl_memory_desc_t weights = any(m, &s->weights);
-    if (!onednn_ok(&m->b,
-                   dnnl_dilated_convolution_forward_desc_init(
-                       &desc, training ? dnnl_forward_training : dnnl_forward_inference, m->impl->algorithm,
-                       &src, &weights, p->bias ? &s->bias : NULL, &dst, s->stride, s->dilation, s->pad_before,
-                       s->pad_after),
-                   "describing forward"))
-        return NULL;
-    return create(m, &desc, p->post_op == CONV_POST_RELU, NULL, "forward");
+    dnnl_primitive_desc_t pd = NULL;
+    onednn_const_md weights = onednn_any_layout(&m->b, s->weights);
+    dnnl_primitive_attr_t attr = onednn_attributes(&m->b, p->post_op == CONV_POST_RELU);
+    if (attr == NULL) return NULL;
+    onednn_ok(&m->b,
+              dnnl_convolution_forward_primitive_desc_create(
+                  &pd, m->b.engine, training ? dnnl_forward_training : dnnl_forward_inference,
+                  m->impl->algorithm, src, weights, p->bias ? s->bias : NULL, dst, s->stride, s->dilation,
+                  s->pad_before, s->pad_after, attr),
+              "forward");
+    dnnl_primitive_attr_destroy(attr);
+    return pd;
 }
 
 /* A backward primitive wants the forward one it belongs to as a hint. */
 static dnnl_primitive_desc_t backward_data_pd(maker *m, const conv_problem *p, const shape *s,
-                                              dnnl_memory_desc_t diff_src, dnnl_memory_desc_t diff_dst)
+                                              onednn_const_md diff_src, onednn_const_md diff_dst)
 {
-    dnnl_convolution_desc_t desc;
-    dnnl_memory_desc_t weights = any(m, &s->weights);
+    onednn_const_md weights = onednn_any_layout(&m->b, s->weights);
     dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, diff_src, diff_dst), pd = NULL;
-    if (hint != NULL && onednn_ok(&m->b,
-                                  dnnl_dilated_convolution_backward_data_desc_init(
-                                      &desc, m->impl->algorithm, &diff_src, &weights, &diff_dst, s->stride,
-                                      s->dilation, s->pad_before, s->pad_after),
-                                  "describing backward_data"))
-        pd = create(m, &desc, false, hint, "backward_data");
+    dnnl_primitive_attr_t attr = hint == NULL ? NULL : onednn_attributes(&m->b, false);
+    if (attr != NULL)
+        onednn_ok(&m->b,
+                  dnnl_convolution_backward_data_primitive_desc_create(
+                      &pd, m->b.engine, m->impl->algorithm, diff_src, weights, diff_dst, s->stride, s->dilation,
+                      s->pad_before, s->pad_after, hint, attr),
+                  "backward_data");
+    if (attr != NULL) dnnl_primitive_attr_destroy(attr);
     if (hint != NULL) dnnl_primitive_desc_destroy(hint);
     return pd;
 }
 
+/* oneDNN's first implementation that stays within its memory. */
 static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p, const shape *s,
-                                                 dnnl_memory_desc_t src, dnnl_memory_desc_t diff_dst)
+                                                 onednn_const_md src, onednn_const_md diff_dst)
 {
-    dnnl_convolution_desc_t desc;
-    dnnl_memory_desc_t weights = any(m, &s->weights);
+    onednn_const_md weights = onednn_any_layout(&m->b, s->weights);
     dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, src, diff_dst), pd = NULL;
-    if (hint != NULL && onednn_ok(&m->b,
-                                  dnnl_dilated_convolution_backward_weights_desc_init(
-                                      &desc, m->impl->algorithm, &src, &weights, p->bias ? &s->bias : NULL,
-                                      &diff_dst, s->stride, s->dilation, s->pad_before, s->pad_after),
-                                  "describing backward_weights"))
-        pd = create_weights(m, p, &desc, hint);
+    dnnl_primitive_attr_t attr = hint == NULL ? NULL : onednn_attributes(&m->b, false);
+    bool ok = attr != NULL &&
+              onednn_ok(&m->b,
+                        dnnl_convolution_backward_weights_primitive_desc_create(
+                            &pd, m->b.engine, m->impl->algorithm, src, weights, p->bias ? s->bias : NULL,
+                            diff_dst, s->stride, s->dilation, s->pad_before, s->pad_after, hint, attr),
+                        "backward_weights");
+    while (ok && overruns(p, pd))
+        ok = onednn_ok(&m->b, onednn_next_kernel(&pd, m->b.engine, hint), "another backward_weights");
+    if (!ok && pd != NULL) {
+        dnnl_primitive_desc_destroy(pd);
+        pd = NULL;
+    }
+    if (attr != NULL) dnnl_primitive_attr_destroy(attr);
     if (hint != NULL) dnnl_primitive_desc_destroy(hint);
     return pd;
 }
@@ -203,54 +165,53 @@ static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p
 /* ---- slots ------------------------------------------------------------------------------------------ */
 
 /* A user's input as the primitive wants it: in place, or through enter into activations of its own. */
-static int input(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at)
+static int input(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at)
 {
     int user = onednn_add_slot(&m->b, plain, at);
-    if (onednn_same_bytes(plain, &wanted)) return user;
-    int own = onednn_add_slot(&m->b, &wanted, AT_ACTIVATIONS);
+    if (onednn_same_bytes(plain, wanted)) return user;
+    int own = onednn_add_slot(&m->b, wanted, AT_ACTIVATIONS);
     onednn_add_reorder(&m->b, ONEDNN_ENTER, ONEDNN_ALWAYS, user, own, false);
     return own;
 }
 
-static int output(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at,
-                  onednn_when when)
+static int output(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at, onednn_when when)
 {
     int user = onednn_add_slot(&m->b, plain, at);
-    if (onednn_same_bytes(plain, &wanted)) return user;
-    int own = onednn_add_slot(&m->b, &wanted, AT_ACTIVATIONS);
+    if (onednn_same_bytes(plain, wanted)) return user;
+    int own = onednn_add_slot(&m->b, wanted, AT_ACTIVATIONS);
     onednn_add_reorder(&m->b, ONEDNN_LEAVE, when, own, user, false);
     return own;
 }
 
 /* Slot in the layout wanted: itself, or converted inside execute, as a network would have to. */
-static int converted(maker *m, int slot, dnnl_memory_desc_t wanted)
+static int converted(maker *m, int slot, onednn_const_md wanted)
 {
-    if (dnnl_memory_desc_equal(&m->b.plan->slot[slot].md, &wanted)) return slot;
-    int copy = onednn_add_slot(&m->b, &wanted, AT_SCRATCH);
+    if (dnnl_memory_desc_equal(m->b.plan->slot[slot].md, wanted)) return slot;
+    int copy = onednn_add_slot(&m->b, wanted, AT_SCRATCH);
     onednn_add_reorder(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, slot, copy, false);
     return copy;
 }
 
 /* Weights as the primitive wants them: packed, or as they are where it wants Keras's order. A separable
  * packs both of its tensors, or neither could be told apart by packed_bytes. */
-static int packed(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at)
+static int packed(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at)
 {
     int user = onednn_add_slot(&m->b, plain, at);
-    if (onednn_same_bytes(plain, &wanted) && m->impl->impl.variant != CONV_SEPARABLE) return user;
-    int own = onednn_add_slot(&m->b, &wanted, AT_PACKED);
+    if (onednn_same_bytes(plain, wanted) && m->impl->impl.variant != CONV_SEPARABLE) return user;
+    int own = onednn_add_slot(&m->b, wanted, AT_PACKED);
     onednn_add_reorder(&m->b, ONEDNN_PACK, ONEDNN_ALWAYS, user, own, false);
     return own;
 }
 
 /* Where a gradient is computed: the user's tensor, except in another layout or when accumulating. */
-static int gradient(maker *m, const dnnl_memory_desc_t *plain, dnnl_memory_desc_t wanted, onednn_place at)
+static int gradient(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at)
 {
-    int slot = onednn_add_slot(&m->b, &wanted, AT_SCRATCH);
-    if (m->b.status == CONV_OK && onednn_same_bytes(plain, &wanted)) m->b.plan->slot[slot].at = at;
+    int slot = onednn_add_slot(&m->b, wanted, AT_SCRATCH);
+    if (m->b.status == CONV_OK && onednn_same_bytes(plain, wanted)) m->b.plan->slot[slot].at = at;
     return slot;
 }
 
-static void deliver_gradient(maker *m, int slot, const dnnl_memory_desc_t *plain, onednn_place at)
+static void deliver_gradient(maker *m, int slot, onednn_const_md plain, onednn_place at)
 {
     if (m->b.status != CONV_OK) return;
     int user = onednn_add_slot(&m->b, plain, at);
@@ -262,11 +223,9 @@ static void deliver_gradient(maker *m, int slot, const dnnl_memory_desc_t *plain
 /* Appends the name of the kernel oneDNN chose, "brgconv:avx512_core", to the plan's note. */
 static void note(maker *m, dnnl_primitive_desc_t pd)
 {
-    const char *name = NULL;
     char *text = m->b.plan->base.note;
     size_t size = sizeof m->b.plan->base.note, length = strlen(text);
-    if (dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success && name != NULL)
-        snprintf(text + length, size - length, "%s%s", length > 0 ? " + " : "", name);
+    snprintf(text + length, size - length, "%s%s", length > 0 ? " + " : "", onednn_kernel_name(pd));
 }
 
 /* "blocked: jit:avx512_core", or nhwc where oneDNN preferred that and nothing is reordered. */
@@ -287,17 +246,17 @@ static int forward(maker *m, const conv_problem *p, int src, onednn_place weight
 {
     shape s;
     if (!describe(&m->b, p, &s)) return 0;
-    dnnl_primitive_desc_t pd = forward_pd(m, p, &s, m->keep, request(m, src, &s.src), request(m, -1, &s.dst));
+    dnnl_primitive_desc_t pd = forward_pd(m, p, &s, m->keep, request(m, src, s.src), request(m, -1, s.dst));
     if (pd == NULL) return 0;
     note(m, pd);
-    dnnl_memory_desc_t wanted = query(pd, dnnl_query_dst_md);
-    src = src >= 0 ? src : input(m, &s.src, query(pd, dnnl_query_src_md), AT_SRC);
-    int weights = packed(m, &s.weights, query(pd, dnnl_query_weights_md), weights_at);
-    int dst = dst_at == AT_DST ? output(m, &s.dst, wanted, AT_DST, ONEDNN_ALWAYS)
-                               : onednn_add_slot(&m->b, &wanted, dst_at);
+    onednn_const_md wanted = query(pd, dnnl_query_dst_md);
+    src = src >= 0 ? src : input(m, s.src, query(pd, dnnl_query_src_md), AT_SRC);
+    int weights = packed(m, s.weights, query(pd, dnnl_query_weights_md), weights_at);
+    int dst = dst_at == AT_DST ? output(m, s.dst, wanted, AT_DST, ONEDNN_ALWAYS)
+                               : onednn_add_slot(&m->b, wanted, dst_at);
     onednn_use uses[4] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DST, dst}};
     int count = 3;
-    if (p->bias) uses[count++] = (onednn_use){DNNL_ARG_BIAS, onednn_add_slot(&m->b, &s.bias, AT_BIAS)};
+    if (p->bias) uses[count++] = (onednn_use){DNNL_ARG_BIAS, onednn_add_slot(&m->b, s.bias, AT_BIAS)};
     onednn_add_step(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, pd, uses, count);
     return dst;
 }
@@ -305,33 +264,35 @@ static int forward(maker *m, const conv_problem *p, int src, onednn_place weight
 /* diff_dst where dst > 0, else 0, into scratch. relu_use_dst_for_bwd is the variant that reads dst, not src. */
 static int masked(maker *m, int diff_dst, int dst)
 {
-    dnnl_eltwise_desc_t desc;
     dnnl_primitive_desc_t hint = NULL, pd = NULL;
+    dnnl_primitive_attr_t attr = onednn_attributes(&m->b, false);
     const dnnl_alg_kind_t relu = dnnl_eltwise_relu_use_dst_for_bwd;
-    if (m->b.status != CONV_OK) return 0;
-    const dnnl_memory_desc_t md = m->b.plan->slot[diff_dst].md;
-    int result = onednn_add_slot(&m->b, &md, AT_SCRATCH);
-    if (onednn_ok(&m->b, dnnl_eltwise_forward_desc_init(&desc, dnnl_forward_training, relu, &md, 0.0f, 0.0f),
-                  "relu"))
-        hint = create(m, &desc, false, NULL, "relu");
-    if (hint != NULL &&
-        onednn_ok(&m->b, dnnl_eltwise_backward_desc_init(&desc, relu, &md, &md, 0.0f, 0.0f), "relu backward"))
-        pd = create(m, &desc, false, hint, "relu backward");
-    if (pd != NULL) {
+    if (attr == NULL) return 0;
+    onednn_const_md md = m->b.plan->slot[diff_dst].md;
+    int result = onednn_add_slot(&m->b, md, AT_SCRATCH);
+    if (onednn_ok(&m->b,
+                  dnnl_eltwise_forward_primitive_desc_create(&hint, m->b.engine, dnnl_forward_training, relu,
+                                                             md, md, 0.0f, 0.0f, attr),
+                  "relu") &&
+        onednn_ok(&m->b,
+                  dnnl_eltwise_backward_primitive_desc_create(&pd, m->b.engine, relu, md, md, md, 0.0f, 0.0f,
+                                                              hint, attr),
+                  "relu backward")) {
         const onednn_use uses[] = {
             {DNNL_ARG_DST, dst}, {DNNL_ARG_DIFF_DST, diff_dst}, {DNNL_ARG_DIFF_SRC, result}};
         onednn_add_step(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, pd, uses, 3);
     }
+    dnnl_primitive_attr_destroy(attr);
     if (hint != NULL) dnnl_primitive_desc_destroy(hint);
     return result;
 }
 
 /* The user's diff_dst in the layout wanted, masked where the problem has a ReLU. */
-static int incoming(maker *m, const conv_problem *p, const shape *s, dnnl_memory_desc_t wanted)
+static int incoming(maker *m, const conv_problem *p, const shape *s, onednn_const_md wanted)
 {
-    int diff_dst = input(m, &s->dst, wanted, AT_DIFF_DST);
+    int diff_dst = input(m, s->dst, wanted, AT_DIFF_DST);
     if (p->post_op != CONV_POST_RELU) return diff_dst;
-    return masked(m, diff_dst, input(m, &s->dst, wanted, AT_DST));
+    return masked(m, diff_dst, input(m, s->dst, wanted, AT_DST));
 }
 
 /* diff_src of one stage. mid: the slot whose layout diff_src takes (then it goes to scratch), or -1 for the
@@ -340,17 +301,16 @@ static int backward_data(maker *m, const conv_problem *p, int mid, int *diff_dst
 {
     shape s;
     if (!describe(&m->b, p, &s)) return 0;
-    dnnl_primitive_desc_t pd =
-        backward_data_pd(m, p, &s, request(m, mid, &s.src), request(m, *diff_dst, &s.dst));
+    dnnl_primitive_desc_t pd = backward_data_pd(m, p, &s, request(m, mid, s.src), request(m, *diff_dst, s.dst));
     if (pd == NULL) return 0;
     note(m, pd);
     /* The joint backward may be asked to leave diff_src out; a separable's d_mid is needed all the same. */
     onednn_when when = mid < 0 && m->b.plan->base.pass == CONV_BACKWARD ? ONEDNN_IF_DIFF_SRC : ONEDNN_ALWAYS;
-    dnnl_memory_desc_t wanted = query(pd, dnnl_query_diff_src_md);
+    onednn_const_md wanted = query(pd, dnnl_query_diff_src_md);
     if (*diff_dst < 0) *diff_dst = incoming(m, p, &s, query(pd, dnnl_query_diff_dst_md));
-    int weights = packed(m, &s.weights, query(pd, dnnl_query_weights_md), weights_at);
+    int weights = packed(m, s.weights, query(pd, dnnl_query_weights_md), weights_at);
     int diff_src =
-        mid >= 0 ? onednn_add_slot(&m->b, &wanted, AT_SCRATCH) : output(m, &s.src, wanted, AT_DIFF_SRC, when);
+        mid >= 0 ? onednn_add_slot(&m->b, wanted, AT_SCRATCH) : output(m, s.src, wanted, AT_DIFF_SRC, when);
     const onednn_use uses[] = {
         {DNNL_ARG_DIFF_DST, *diff_dst}, {DNNL_ARG_WEIGHTS, weights}, {DNNL_ARG_DIFF_SRC, diff_src}};
     onednn_add_step(&m->b, ONEDNN_EXECUTE, when, pd, uses, 3);
@@ -362,22 +322,22 @@ static void backward_weights(maker *m, const conv_problem *p, int src, int diff_
 {
     shape s;
     if (!describe(&m->b, p, &s)) return;
-    dnnl_primitive_desc_t pd = backward_weights_pd(m, p, &s, request(m, src, &s.src), request(m, -1, &s.dst));
+    dnnl_primitive_desc_t pd = backward_weights_pd(m, p, &s, request(m, src, s.src), request(m, -1, s.dst));
     if (pd == NULL) return;
     note(m, pd);
-    dnnl_memory_desc_t wanted = query(pd, dnnl_query_diff_dst_md);
-    src = src >= 0 ? src : input(m, &s.src, query(pd, dnnl_query_src_md), AT_SRC);
+    onednn_const_md wanted = query(pd, dnnl_query_diff_dst_md);
+    src = src >= 0 ? src : input(m, s.src, query(pd, dnnl_query_src_md), AT_SRC);
     diff_dst = diff_dst >= 0 ? converted(m, diff_dst, wanted) : incoming(m, p, &s, wanted);
-    int weights = gradient(m, &s.weights, query(pd, dnnl_query_diff_weights_md), at);
+    int weights = gradient(m, s.weights, query(pd, dnnl_query_diff_weights_md), at);
     onednn_use uses[4] = {{DNNL_ARG_SRC, src}, {DNNL_ARG_DIFF_DST, diff_dst}, {DNNL_ARG_DIFF_WEIGHTS, weights}};
     int count = 3, bias = -1;
     if (p->bias) {
-        bias = gradient(m, &s.bias, s.bias, AT_DIFF_BIAS);
+        bias = gradient(m, s.bias, s.bias, AT_DIFF_BIAS);
         uses[count++] = (onednn_use){DNNL_ARG_DIFF_BIAS, bias};
     }
     onednn_add_step(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, pd, uses, count);
-    deliver_gradient(m, weights, &s.weights, at);
-    if (bias >= 0) deliver_gradient(m, bias, &s.bias, AT_DIFF_BIAS);
+    deliver_gradient(m, weights, s.weights, at);
+    if (bias >= 0) deliver_gradient(m, bias, s.bias, AT_DIFF_BIAS);
 }
 
 /* ---- plans ------------------------------------------------------------------------------------------ */
@@ -399,12 +359,11 @@ static int workspace_slot(maker *m, const conv_problem *depthwise)
 {
     shape s;
     if (!describe(&m->b, depthwise, &s)) return 0;
-    dnnl_primitive_desc_t pd =
-        forward_pd(m, depthwise, &s, true, request(m, -1, &s.src), request(m, -1, &s.dst));
+    dnnl_primitive_desc_t pd = forward_pd(m, depthwise, &s, true, request(m, -1, s.src), request(m, -1, s.dst));
     if (pd == NULL) return 0;
-    dnnl_memory_desc_t mid = query(pd, dnnl_query_dst_md);
+    int slot = onednn_add_slot(&m->b, query(pd, dnnl_query_dst_md), AT_WORKSPACE);
     dnnl_primitive_desc_destroy(pd);
-    return onednn_add_slot(&m->b, &mid, AT_WORKSPACE);
+    return slot;
 }
 
 static void separable(maker *m, const conv_problem *p, conv_pass pass)
@@ -450,7 +409,7 @@ static bool described(const conv_impl *self, const conv_problem *p, conv_pass pa
     shape s;
     dnnl_primitive_desc_t pd = NULL;
     if (describe(&m.b, p, &s)) {
-        dnnl_memory_desc_t src = request(&m, -1, &s.src), dst = request(&m, -1, &s.dst);
+        onednn_const_md src = request(&m, -1, s.src), dst = request(&m, -1, s.dst);
         if (pass == CONV_FORWARD) pd = forward_pd(&m, p, &s, false, src, dst);
         if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA) pd = backward_data_pd(&m, p, &s, src, dst);
         if (pd != NULL) dnnl_primitive_desc_destroy(pd);

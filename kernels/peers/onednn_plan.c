@@ -22,9 +22,9 @@ static dnnl_status_t cap_status, engine_status;
  * is SSE4.1, one step above our base. The engine lives for the program. */
 static void create_engine(void)
 {
-    static const dnnl_cpu_isa_t cap[CPU_ISA_COUNT] = {dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2, dnnl_cpu_isa_all};
     cpu_isa isa = cpu_allowed();
-    if (cap[isa] != dnnl_cpu_isa_all) cap_status = dnnl_set_max_cpu_isa(cap[isa]);
+    if (isa < CPU_AVX512)
+        cap_status = dnnl_set_max_cpu_isa(isa == CPU_AVX2 ? dnnl_cpu_isa_avx2 : dnnl_cpu_isa_sse41);
     engine_status = dnnl_engine_create(&shared_engine, dnnl_cpu, 0);
 }
 
@@ -61,16 +61,60 @@ bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what)
 
 /* ---- building --------------------------------------------------------------------------------------- */
 
-int onednn_add_slot(onednn_builder *b, const dnnl_memory_desc_t *md, onednn_place at)
+/* The builder's place for one more memory descriptor, or NULL. */
+static onednn_md *new_md(onednn_builder *b)
+{
+    if (b->status == CONV_OK && b->mds == ONEDNN_MAX_MDS)
+        b->status = conv_fail(b->err, CONV_FAILED, "onednn plan: more than %d tensor layouts", ONEDNN_MAX_MDS);
+    return b->status == CONV_OK ? &b->md[b->mds] : NULL;
+}
+
+static onednn_const_md described(onednn_builder *b, onednn_md *md, dnnl_status_t s)
+{
+    if (!onednn_ok(b, s, "describing a tensor")) return NULL;
+    b->mds++;
+    return *md;
+}
+
+onednn_const_md onednn_by_strides(onednn_builder *b, int ndims, const dnnl_dims_t dims,
+                                  const dnnl_dims_t strides)
+{
+    onednn_md *md = new_md(b);
+    if (md == NULL) return NULL;
+    return described(b, md, dnnl_memory_desc_create_with_strides(md, ndims, dims, dnnl_f32, strides));
+}
+
+onednn_const_md onednn_by_tag(onednn_builder *b, int ndims, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+{
+    onednn_md *md = new_md(b);
+    if (md == NULL) return NULL;
+    return described(b, md, dnnl_memory_desc_create_with_tag(md, ndims, dims, dnnl_f32, tag));
+}
+
+onednn_const_md onednn_any_layout(onednn_builder *b, onednn_const_md plain)
+{
+    if (b->status != CONV_OK) return NULL;
+    const onednn_layout l = onednn_layout_of(plain);
+    return onednn_by_tag(b, l.ndims, l.dims, dnnl_format_tag_any);
+}
+
+onednn_const_md onednn_copy(onednn_builder *b, onednn_const_md from)
+{
+    onednn_md *md = new_md(b);
+    return md == NULL ? NULL : described(b, md, dnnl_memory_desc_clone(md, from));
+}
+
+int onednn_add_slot(onednn_builder *b, onednn_const_md given, onednn_place at)
 {
     onednn_plan *plan = b->plan;
+    onednn_const_md md = onednn_copy(b, given);
     if (b->status != CONV_OK) return 0;
     if (plan->slots == ONEDNN_MAX_SLOTS) {
         b->status = conv_fail(b->err, CONV_FAILED, "onednn plan: more than %d slots", ONEDNN_MAX_SLOTS);
         return 0;
     }
     onednn_slot *slot = &plan->slot[plan->slots];
-    *slot = (onednn_slot){.md = *md, .at = at, .accumulate_at = at};
+    *slot = (onednn_slot){.md = md, .at = at, .accumulate_at = at};
     size_t bytes = conv_align(dnnl_memory_desc_get_size(md));
     if (at == AT_SCRATCHPAD) {
         if (bytes > plan->used[at]) plan->used[at] = bytes;
@@ -98,7 +142,7 @@ void onednn_add_step(onednn_builder *b, onednn_phase phase, onednn_when when, dn
     for (int i = 0; i < count; i++)
         step->args[step->count++] = (dnnl_exec_arg_t){uses[i].arg, plan->slot[uses[i].slot].memory};
 
-    const dnnl_memory_desc_t *pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    onednn_const_md pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     if (phase == ONEDNN_EXECUTE && pad != NULL && dnnl_memory_desc_get_size(pad) > 0) {
         int slot = onednn_add_slot(b, pad, AT_SCRATCHPAD);
         step->args[step->count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, plan->slot[slot].memory};
@@ -120,11 +164,10 @@ void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when,
     if (onednn_ok(b, dnnl_primitive_attr_create(&attr), "attributes") &&
         onednn_ok(b, dnnl_primitive_attr_set_scratchpad_mode(attr, mode), "scratchpad mode") &&
         onednn_ok(b, dnnl_post_ops_create(&ops), "post-ops") &&
-        (!add || (onednn_ok(b, dnnl_post_ops_append_sum(ops, 1.0f), "sum post-op") &&
+        (!add || (onednn_ok(b, onednn_append_sum(ops), "sum post-op") &&
                   onednn_ok(b, dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops"))) &&
         onednn_ok(
-            b,
-            dnnl_reorder_primitive_desc_create(&pd, &slot[from].md, b->engine, &slot[to].md, b->engine, attr),
+            b, dnnl_reorder_primitive_desc_create(&pd, slot[from].md, b->engine, slot[to].md, b->engine, attr),
             "describing a reorder")) {
         const onednn_use uses[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
         onednn_add_step(b, phase, when, pd, uses, 2);
@@ -142,8 +185,7 @@ dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, bool relu)
                         "scratchpad mode");
     if (ok && relu) {
         ok = onednn_ok(b, dnnl_post_ops_create(&ops), "post-ops") &&
-             onednn_ok(b, dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f),
-                       "relu post-op") &&
+             onednn_ok(b, onednn_append_relu(ops), "relu post-op") &&
              onednn_ok(b, dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops");
         if (ops != NULL) dnnl_post_ops_destroy(ops);
     }
@@ -152,15 +194,13 @@ dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, bool relu)
     return NULL;
 }
 
-bool onednn_same_bytes(const dnnl_memory_desc_t *a, const dnnl_memory_desc_t *b)
+bool onednn_same_bytes(onednn_const_md a_md, onednn_const_md b_md)
 {
-    if (a->format_kind != dnnl_blocked || b->format_kind != dnnl_blocked || a->ndims != b->ndims ||
-        a->offset0 != b->offset0 || a->format_desc.blocking.inner_nblks != 0 ||
-        b->format_desc.blocking.inner_nblks != 0)
-        return false;
-    for (int d = 0; d < a->ndims; d++)
-        if (a->dims[d] != b->dims[d] || a->padded_dims[d] != a->dims[d] || b->padded_dims[d] != b->dims[d] ||
-            (a->dims[d] > 1 && a->format_desc.blocking.strides[d] != b->format_desc.blocking.strides[d]))
+    const onednn_layout a = onednn_layout_of(a_md), b = onednn_layout_of(b_md);
+    if (!a.plain || !b.plain || a.ndims != b.ndims) return false;
+    for (int d = 0; d < a.ndims; d++)
+        if (a.dims[d] != b.dims[d] || a.padded_dims[d] != a.dims[d] || b.padded_dims[d] != b.dims[d] ||
+            (a.dims[d] > 1 && a.strides[d] != b.strides[d]))
             return false;
     return true;
 }
@@ -203,6 +243,7 @@ conv_status onednn_finish(onednn_builder *b, conv_plan **result)
     onednn_plan *plan = b->plan;
     if (plan == NULL) return b->status;
     swap_threads(b->callers_threads);
+    while (b->mds > 0) dnnl_memory_desc_destroy(b->md[--b->mds]);
     if (b->status != CONV_OK) {
         onednn_destroy(&plan->base);
         return b->status;

@@ -11,17 +11,15 @@
  * padding of minus one stride or less, and an ISA cap, since XNNPACK chooses by itself and cannot be held back.
  * Reads up to XNN_EXTRA_BYTES beyond its inputs, as its header says. */
 #include <math.h>
-#include <omp.h>
-#include <pthread.h>
 #include <pthreadpool.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <xnnpack.h>
 
 #include "../plan.h"
+#include "threads.h"
+#include "xnnpack_api.h"
 
 enum { STAGES = 2 };
 
@@ -98,15 +96,9 @@ static void bind_worker(void *context, size_t item)
 static conv_status create_pool(xnnpack_plan *plan, conv_error *err)
 {
     int threads = plan->base.context.threads;
-    cpu_set_t *affinity = calloc((size_t)threads, sizeof *affinity);
-    if (affinity == NULL) return conv_fail(err, CONV_NO_MEMORY, "xnnpack plan: no memory");
+    cpu_set_t *affinity = peer_omp_affinity(threads);
+    if (affinity == NULL) return conv_fail(err, CONV_FAILED, "xnnpack plan: the threads' cores are unknown");
     conv_status status = CONV_OK;
-    int unread = 0;
-#pragma omp parallel num_threads(threads) reduction(+ : unread)
-    {
-        cpu_set_t *mine = &affinity[omp_get_thread_num()];
-        unread += pthread_getaffinity_np(pthread_self(), sizeof *mine, mine) != 0;
-    }
     binding b = {.caller = pthread_self(), .affinity = affinity, .threads = threads};
     atomic_init(&b.next, 1);
     plan->pool = pthreadpool_create((size_t)threads);
@@ -114,7 +106,7 @@ static conv_status create_pool(xnnpack_plan *plan, conv_error *err)
         status = conv_fail(err, CONV_FAILED, "xnnpack plan: pthreadpool did not start %d threads", threads);
     } else {
         pthreadpool_parallelize_1d(plan->pool, bind_worker, &b, (size_t)threads, 0);
-        if (unread + atomic_load(&b.failed) > 0)
+        if (atomic_load(&b.failed) > 0)
             status = conv_fail(err, CONV_FAILED, "xnnpack plan: pthreadpool's threads could not be bound");
     }
     free(affinity);
@@ -209,16 +201,21 @@ static enum xnn_status create_operator(const conv_problem *p, const float *weigh
         (uint32_t)h->dilation, (uint32_t)w->dilation, (uint32_t)p->groups, (size_t)(p->ic / p->groups),
         (size_t)(p->oc / p->groups), (size_t)p->ic, (size_t)p->oc, weights, NULL,
         p->post_op == CONV_POST_RELU ? 0.0f : -INFINITY, INFINITY,
-        depthwise ? XNN_FLAG_DEPTHWISE_CONVOLUTION : 0, op);
+        depthwise ? XNN_FLAG_DEPTHWISE_CONVOLUTION : 0, XNNPACK_NO_CACHES op);
+}
+
+static xnnpack_tensors tensors(const xnnpack_plan *plan, int i, const float *in, float *out)
+{
+    const conv_problem *p = &plan->stage[i];
+    return (xnnpack_tensors){(size_t)p->mb, (size_t)p->axis[CONV_H].in, (size_t)p->axis[CONV_W].in, in, out};
 }
 
 static enum xnn_status set_up(const xnnpack_plan *plan, int i, const float *in, float *out)
 {
     operator* o = & plan->operators[i];
     if (o->in == in && o->out == out) return xnn_status_success;
-    const conv_problem *p = &plan->stage[i];
-    enum xnn_status s = xnn_setup_convolution2d_nhwc_f32(o->op, (size_t)p->mb, (size_t)p->axis[CONV_H].in,
-                                                         (size_t)p->axis[CONV_W].in, in, out, plan->pool);
+    const xnnpack_tensors t = tensors(plan, i, in, out);
+    enum xnn_status s = xnnpack_set_up(o->op, &t, plan->pool);
     o->in = s == xnn_status_success ? in : NULL;
     o->out = s == xnn_status_success ? out : NULL;
     return s;
@@ -244,8 +241,9 @@ static conv_status pack(const conv_plan *base, const float *weights, const float
         if (o->op != NULL) xnn_delete_operator(o->op);
         *o = (operator){.span = o->span, .span_bytes = o->span_bytes};
         enum xnn_status s = create_operator(p, given, &o->op);
-        /* The first setup allocates XNNPACK's indirection buffer, which depends on sizes, not on addresses. */
-        if (s == xnn_status_success) s = set_up(plan, i, o->span, o->span);
+        /* Allocates XNNPACK's indirection buffer, which depends on sizes, not on addresses. */
+        const xnnpack_tensors t = tensors(plan, i, o->span, o->span);
+        if (s == xnn_status_success) s = xnnpack_prepare(o->op, &t, plan->pool);
         if (s != xnn_status_success) return finished(s);
     }
     return CONV_OK;
