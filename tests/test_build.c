@@ -43,8 +43,11 @@ static void test_probe(void **state)
     (void)state;
     expect_probe("-lm", "libfake-dev was not found");
     write_text("fake.h", "#define FAKE_VERSION 4\n");
-    write_text("known.h", "#include <fake.h>\n#if FAKE_VERSION != 3\n#error\n#endif\n");
-    expect_probe("-lm", "libfake-dev has a version whose interface sepbench does not know");
+    write_text("known.h", "#include <fake.h>\n#if FAKE_VERSION != 3\n#error \"fake 4\"\n#endif\n");
+    expect_probe("-lm", "libfake-dev is fake 4");
+    write_text("known.h", "#include <fake.h>\nint f(void) { return fake_of_another_time; }\n");
+    expect_probe("-lm", "libfake-dev is of a version whose interface sepbench does not know");
+    write_text("known.h", "#include <fake.h>\n#if FAKE_VERSION != 3\n#error \"fake 4\"\n#endif\n");
     write_text("fake.h", "#define FAKE_VERSION 3\n");
     expect_probe("-lthere_is_no_such_library", "libfake-dev has a header but no library to link with");
     expect_probe("-lm", "yes");

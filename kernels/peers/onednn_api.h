@@ -1,4 +1,4 @@
-/* oneDNN 2.x and 3.x through one set of names. The sources of the oneDNN peers are written in 3.x's terms; what
+/* oneDNN 2.6 and later and 3.x through one set of names. The sources of the oneDNN peers are written in 3.x's terms; what
  * 2.x spells otherwise is stated here, and nowhere else.
  *
  *   memory descriptors     3.x: opaque, created and destroyed; 2.x: plain structs, here on the heap
@@ -30,7 +30,9 @@ static inline const char *onednn_kernel_name(const_dnnl_primitive_desc_t pd)
     return dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &name) == dnnl_success ? name : "";
 }
 
-#if DNNL_VERSION_MAJOR == 2
+#if DNNL_VERSION_MAJOR == 2 && DNNL_VERSION_MINOR < 6
+#error "oneDNN before 2.6, of which 2.2.4 computes wrong convolutions"
+#elif DNNL_VERSION_MAJOR == 2
 
 typedef dnnl_memory_desc_t *onednn_md;
 typedef const dnnl_memory_desc_t *onednn_const_md;
@@ -214,7 +216,7 @@ static inline dnnl_status_t onednn_next_kernel(dnnl_primitive_desc_t *pd, dnnl_e
 }
 
 #else
-#error "neither oneDNN 2.x nor 3.x"
+#error "neither oneDNN 2 nor 3"
 #endif
 
 #endif

@@ -8,12 +8,13 @@ set -u
 cc=$1 package=$2 header=$3 source=$4 include=$5 libraries=$6
 exe=$(mktemp) || exit 1
 trap 'rm -f "$exe"' EXIT
-compile() { $cc $include -x c - "$@" >/dev/null 2>&1; } # unquoted: flags are words
-if ! echo "#include <$header>" | compile -E -o /dev/null; then
+compile() { LC_ALL=C $cc $include -x c - "$@" 2>&1; } # unquoted: flags are words
+if ! echo "#include <$header>" | compile -E -o /dev/null >/dev/null; then
     echo "$package was not found"
-elif ! echo "#include \"$source\"" | compile -std=gnu17 -D_GNU_SOURCE -I. -fsyntax-only; then
-    echo "$package has a version whose interface sepbench does not know"
-elif ! echo 'int main(void) { return 0; }' | compile -o "$exe" $libraries; then
+elif ! errors=$(echo "#include \"$source\"" | compile -std=gnu17 -D_GNU_SOURCE -I. -fsyntax-only); then
+    why=$(echo "$errors" | sed -n 's/.*error: #error "\{0,1\}\([^"]*\)"\{0,1\}.*/\1/p; s/.*error: "\([^"]*\)"$/\1/p' | head -n 1)
+    echo "$package is ${why:-of a version whose interface sepbench does not know}"
+elif ! echo 'int main(void) { return 0; }' | compile -o "$exe" $libraries >/dev/null; then
     echo "$package has a header but no library to link with"
 else
     echo yes
