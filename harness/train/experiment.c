@@ -12,7 +12,7 @@
 #include "../cli.h"
 #include "../machine.h"
 #include "checkpoint.h"
-#include "npz.h"
+#include "weights.h"
 #include "summary.h"
 
 typedef struct {
