@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zip.h>
 
@@ -182,6 +183,9 @@ conv_status npz_read(const char *path, npz_file *file, conv_error *err)
 {
     *file = (npz_file){0};
     int code = 0;
+    struct stat about;
+    if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
+        return conv_fail(err, CONV_INVALID, "%s: is a folder: an .npz file is expected", path);
     zip_t *zip = zip_open(path, ZIP_RDONLY, &code);
     if (zip == NULL) {
         zip_error_t e;
