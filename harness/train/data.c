@@ -7,7 +7,7 @@
 #include <string.h>
 #include <zlib.h>
 
-enum { IDX_MAX_RANK = 4, READ_BLOCK = 1 << 20 };
+enum { IDX_MAX_RANK = 4, READ_BLOCK = 1 << 20, FIRST_ROOM = 64 << 20 };
 static const int64_t SIZE_LIMIT = INT64_C(1) << 36; /* a header that claims more than 64 GB is corrupt */
 
 /* Reads exactly `size` bytes; how many came in otherwise, or -1 when the stream itself is damaged. */
@@ -19,6 +19,29 @@ static int64_t read_all(gzFile file, uint8_t *to, int64_t size)
         int n = gzread(file, to + got, (unsigned)want);
         if (n < 0) return -1;
         if (n == 0) break;
+        got += n;
+    }
+    return got;
+}
+
+/* The same into memory that grows with what really comes, for a header may claim anything. *to is NULL when
+ * there is not enough. */
+static int64_t read_growing(gzFile file, uint8_t **to, int64_t size)
+{
+    int64_t room = 0, got = 0;
+    *to = NULL;
+    while (got == room && room < size) {
+        room = room == 0 ? FIRST_ROOM : 2 * room;
+        if (room > size) room = size;
+        uint8_t *larger = realloc(*to, (size_t)room);
+        if (larger == NULL) {
+            free(*to);
+            *to = NULL;
+            return got;
+        }
+        *to = larger;
+        int64_t n = read_all(file, *to + got, room - got);
+        if (n < 0) return n;
         got += n;
     }
     return got;
@@ -99,12 +122,11 @@ static conv_status read_idx(const char *path, const idx_kind *kind, idx_array *a
     conv_status status = read_header(file, path, kind, a, err);
     if (status != CONV_OK) goto done;
     int64_t total = element_count(a) * element_size(a->type);
-    a->bytes = malloc((size_t)total);
+    int64_t got = read_growing(file, &a->bytes, total);
     if (a->bytes == NULL) {
         status = conv_fail(err, CONV_NO_MEMORY, "%s: %lld bytes of memory wanted", path, (long long)total);
         goto done;
     }
-    int64_t got = read_all(file, a->bytes, total);
     uint8_t more;
     int code = Z_OK;
     if (got == total && gzread(file, &more, 1) > 0)
