@@ -209,10 +209,12 @@ static const char *read_one(layer_class c, json_t *value, void *to, conv_error *
 /* "float32", or Keras 2.15's policy object around it. */
 static const char *read_dtype(layer_class c, json_t *value, void *to, conv_error *err)
 {
-    (void)c, (void)to, (void)err;
+    (void)to, (void)err;
     if (json_is_null(value)) return NULL;
     if (json_is_object(value)) value = json_object_get(json_object_get(value, "config"), "name");
-    if (json_is_string(value) && strcmp(json_string_value(value), "float32") == 0) return NULL;
+    const char *name = json_is_string(value) ? json_string_value(value) : "";
+    /* An input layer has the type of the array the model was first called with; the next layer casts it. */
+    if (strcmp(name, "float32") == 0 || (c == CLASS_INPUT && strcmp(name, "float64") == 0)) return NULL;
     return "float32";
 }
 
