@@ -72,8 +72,10 @@ static const struct argp_option options[] = {
     {"relu", KEY_RELU, NULL, 0, "ReLU after the convolution; its backward reads --dst", 0},
     {"threads", KEY_THREADS, "N", 0, "default: one per physical core", 0},
     {NULL, 0, NULL, 0,
-     "Tensors, each a float32 .npy file in C order. Forward reads the first four and writes dst; backward "
-     "reads diff-dst (and dst with --relu) and writes the gradients asked for:",
+     "Tensors, each an .npy file: float32, float64 or float16 in any order is read, float32 in C order "
+     "written. "
+     "Forward reads the first four and writes dst; backward reads diff-dst (and dst with --relu) and writes "
+     "the gradients asked for:",
      1},
     {"src", KEY_TENSOR + TENSOR_SRC, "FILE", 0, "(mb, ih, iw, ic)", 1},
     {"weights", KEY_TENSOR + TENSOR_WEIGHTS, "FILE", 0,

@@ -44,8 +44,13 @@ static const struct argp_option options[] = {
     {"no-shuffle", KEY_NO_SHUFFLE, NULL, 0, "take the images in the file's order", 2},
     {"runs", KEY_RUNS, "N", 0, "train each model N times: mean, standard deviation, interval of the difference",
      2},
-    {"data", KEY_DATA, "DIR", 0, "IDX files, plain or .gz (default $SEPBENCH_DATA or data/mnist)", 3},
-    {"weights-in", KEY_WEIGHTS_IN, "FILE", 0, ".npz with Keras's names and shapes to start from", 3},
+    {"data", KEY_DATA, "DIR", 0,
+     "folder of IDX files named as MNIST's, EMNIST's or QMNIST's, plain or .gz; DIR/emnist-letters picks one "
+     "set of "
+     "several (default $SEPBENCH_DATA or data/mnist)",
+     3},
+    {"weights-in", KEY_WEIGHTS_IN, "FILE", 0,
+     ".npz to start from: Keras's names, or numpy.savez(FILE, *model.get_weights())", 3},
     {"weights-out", KEY_WEIGHTS_OUT, "FILE", 0, ".npz to write at the end", 3},
     {"checkpoint", KEY_CHECKPOINT, "FILE", 0, "where to keep the state (default in --out)", 3},
     {"resume", KEY_RESUME, NULL, 0, "continue what --out (or --checkpoint) holds", 3},
@@ -85,6 +90,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
             a->code = cli_error("--validation-split: '%s' is not a number from 0 to 0.999", arg);
         break;
     case KEY_OPTIMIZER:
+        o->optimizer_named = true;
         if (optimizer_parse(arg, &o->fit.opt, &err) != CONV_OK)
             a->code = cli_error("--optimizer: %s", err.text);
         break;

@@ -52,16 +52,17 @@ static void write_bytes(const char *name, const void *bytes, size_t size)
     assert_int_equal(fclose(file), 0);
 }
 
-/* An .npy of the given header text, major version and data bytes. */
-static void write_raw(const char *name, int major, const char *header, size_t data_bytes)
+/* An .npy of the given header text, major version and data; NULL for zeros. */
+static void write_raw(const char *name, int major, const char *header, const void *data, size_t data_bytes)
 {
-    unsigned char bytes[1024] = "\x93NUMPY";
+    unsigned char bytes[2048] = "\x93NUMPY";
     size_t length = strlen(header), at = 8;
     bytes[6] = (unsigned char)major;
     bytes[at++] = (unsigned char)length;
     bytes[at++] = (unsigned char)(length >> 8);
     if (major >= 2) at += 2;
     memcpy(bytes + at, header, length);
+    if (data != NULL) memcpy(bytes + at + length, data, data_bytes);
     write_bytes(name, bytes, at + length + data_bytes);
 }
 
@@ -170,14 +171,22 @@ static void test_values(void **state)
 static void test_bad_input(void **state)
 {
     static const char shape[] = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 3, 3, 4), }\n";
-    write_raw("f8.npy", 1, "{'descr': '<f8', 'fortran_order': False, 'shape': (3, 3, 3, 4), }\n", 864);
-    write_raw("big.npy", 1, "{'descr': '>f4', 'fortran_order': False, 'shape': (3, 3, 3, 4), }\n", 432);
-    write_raw("fortran.npy", 1, "{'descr': '<f4', 'fortran_order': True, 'shape': (3, 3, 3, 4), }\n", 432);
-    write_raw("short.npy", 1, shape, 431);
-    write_raw("long.npy", 1, shape, 433);
-    write_raw("nokey.npy", 1, "{'descr': '<f4', 'shape': (3, 3, 3, 4), }\n", 432);
-    write_raw("badshape.npy", 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (3, x), }\n", 432);
-    write_raw("v3.npy", 3, shape, 432);
+    const double huge[108] = {[5] = 1e300};
+    write_raw("i4.npy", 1, "{'descr': '<i4', 'fortran_order': False, 'shape': (3, 3, 3, 4), }\n", NULL, 432);
+    write_raw("pairs.npy", 1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (3, 3, 3, 4), }\n",
+              NULL, 432);
+    write_raw("huge.npy", 1, "{'descr': '<f8', 'fortran_order': False, 'shape': (3, 3, 3, 4), }\n", huge,
+              sizeof huge);
+    write_raw("order.npy", 1, "{'descr': '<f4', 'fortran_order': None, 'shape': (3, 3, 3, 4), }\n", NULL, 432);
+    write_raw("product.npy", 1,
+              "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296), }\n", NULL, 432);
+    write_raw("short.npy", 1, shape, NULL, 431);
+    write_raw("long.npy", 1, shape, NULL, 433);
+    write_raw("short16.npy", 1, "{'descr': '<f2', 'fortran_order': True, 'shape': (3, 3, 3, 4), }\n", NULL,
+              215);
+    write_raw("nokey.npy", 1, "{'descr': '<f4', 'shape': (3, 3, 3, 4), }\n", NULL, 432);
+    write_raw("badshape.npy", 1, "{'descr': '<f4', 'fortran_order': False, 'shape': (3, x), }\n", NULL, 432);
+    write_raw("v3.npy", 3, shape, NULL, 432);
     write_bytes("garbage.npy", "PK\3\4 this is no array", 22);
     write_bytes("empty.npy", "", 0);
     static const struct {
@@ -185,10 +194,17 @@ static void test_bad_input(void **state)
     } cases[] = {
         {"mb1ic3ih5oc4kh3 --impl naive --src none.npy --weights w.npy --dst o.npy",
          {"none.npy", "No such file"}},
-        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights f8.npy --dst o.npy", {"f8.npy", "'<f8'"}},
-        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights big.npy --dst o.npy", {"big.npy", "'>f4'"}},
-        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights fortran.npy --dst o.npy",
-         {"fortran.npy", "Fortran"}},
+        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights i4.npy --dst o.npy", {"i4.npy", "'<i4'"}},
+        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights pairs.npy --dst o.npy",
+         {"pairs.npy", "float32"}},
+        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights huge.npy --dst o.npy",
+         {"huge.npy", "element 5 is beyond float32"}},
+        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights order.npy --dst o.npy",
+         {"order.npy", "fortran_order"}},
+        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights product.npy --dst o.npy",
+         {"product.npy", "shape"}},
+        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights short16.npy --dst o.npy",
+         {"short16.npy", "truncated: 108 values are expected, 107"}},
         {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights short.npy --dst o.npy",
          {"short.npy", "truncated"}},
         {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights long.npy --dst o.npy", {"long.npy", "longer"}},
@@ -269,9 +285,44 @@ static void test_read_dialects(void **state)
         npy_shape shape = {2, {2, 3}};
         float data[6];
         conv_error err = {""};
-        write_raw("dialect.npy", cases[i].major, cases[i].header, sizeof data);
+        write_raw("dialect.npy", cases[i].major, cases[i].header, NULL, sizeof data);
         if (!npy_read(in_folder("dialect.npy"), &shape, 1, data, &err))
             fail_msg("%s: %s", cases[i].header, err.text);
+    }
+}
+
+/* numpy.array([[1, -2, 0.5], [3, 2**-24, -65504]]) in every float type, byte order and memory order. */
+static void test_read_types(void **state)
+{
+    static const float want[] = {1, -2, 0.5f, 3, 0x1p-24f, -65504};
+    static const struct {
+        const char *descr, *fortran;
+        unsigned char bytes[48];
+    } cases[] = {
+        {"<f4", "False", "\0\0\x80\x3f\0\0\0\xc0\0\0\0\x3f\0\0\x40\x40\0\0\x80\x33\0\xe0\x7f\xc7"},
+        {">f4", "False", "\x3f\x80\0\0\xc0\0\0\0\x3f\0\0\0\x40\x40\0\0\x33\x80\0\0\xc7\x7f\xe0"},
+        {"<f4", "True", "\0\0\x80\x3f\0\0\x40\x40\0\0\0\xc0\0\0\x80\x33\0\0\0\x3f\0\xe0\x7f\xc7"},
+        {"<f2", "False", "\0\x3c\0\xc0\0\x38\0\x42\1\0\xff\xfb"},
+        {">f2", "True", "\x3c\0\x42\0\xc0\0\0\1\x38\0\xfb\xff"},
+        {"<f8", "False",
+         "\0\0\0\0\0\0\xf0\x3f\0\0\0\0\0\0\0\xc0\0\0\0\0\0\0\xe0\x3f"
+         "\0\0\0\0\0\0\x08\x40\0\0\0\0\0\0\x70\x3e\0\0\0\0\0\xfc\xef\xc0"},
+        {">f8", "True",
+         "\x3f\xf0\0\0\0\0\0\0\x40\x08\0\0\0\0\0\0\xc0\0\0\0\0\0\0\0"
+         "\x3e\x70\0\0\0\0\0\0\x3f\xe0\0\0\0\0\0\0\xc0\xef\xfc\0\0\0\0\0"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        npy_shape shape = {2, {2, 3}};
+        char header[128];
+        float data[6];
+        conv_error err = {""};
+        snprintf(header, sizeof header, "{'descr': '%s', 'fortran_order': %s, 'shape': (2, 3), }\n",
+                 cases[i].descr, cases[i].fortran);
+        write_raw("type.npy", 1, header, cases[i].bytes, 6 * (size_t)(cases[i].descr[2] - '0'));
+        if (!npy_read(in_folder("type.npy"), &shape, 1, data, &err)) fail_msg("%s: %s", header, err.text);
+        for (int k = 0; k < 6; k++)
+            if (data[k] != want[k]) fail_msg("%s: element %d is %g", header, k, (double)data[k]);
     }
 }
 
@@ -325,8 +376,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),        cmocka_unit_test(test_bad_input),
-        cmocka_unit_test(test_read_dialects), cmocka_unit_test(test_written_bytes),
-        cmocka_unit_test(test_atomic),
+        cmocka_unit_test(test_read_dialects), cmocka_unit_test(test_read_types),
+        cmocka_unit_test(test_written_bytes), cmocka_unit_test(test_atomic),
     };
     return cmocka_run_group_tests_name("apply", tests, setup, teardown);
 }

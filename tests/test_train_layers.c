@@ -146,6 +146,7 @@ static void accepted_forms(void **state)
         {"MaxPool2D", "'pool_size':2,'strides':null"},
         {"AvgPool2D", "'pool_size':[2,2]"},
         {"Dropout", "'rate':0.5,'noise_shape':null,'seed':null"},
+        {"InputLayer", "'batch_input_shape':[null,8,8,2],'dtype':'float64'"},
     };
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         conv_error err = {""};

@@ -206,6 +206,7 @@ static void bad_data(void **state)
     const char *t = "$T --quiet --epochs 1 --impl im2col --out d1 --data d";
     expect(2, "nowhere: No such file", "$T --data nowhere");
     expect(2, "no train-images-idx3-ubyte", "mkdir empty; $T --data empty");
+    expect(2, "plain: not a folder: --data is", "echo > plain; $T --data plain");
     expect(2, "d/train-images-idx3-ubyte: truncated: 99984 of 313600 bytes",
            "%s head -c 100000 d/train-images-idx3-ubyte > x; mv x d/train-images-idx3-ubyte; %s", c, t);
     expect(2, "truncated: the IDX header",
@@ -228,6 +229,31 @@ static void bad_data(void **state)
            c, t);
 }
 
+/* What the user should know before the run, a line each; the run goes on. */
+static void warnings(void **state)
+{
+    (void)state;
+    char path[4200];
+    snprintf(path, sizeof path, "%s/m.json", folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("{\"class_name\":\"Sequential\",\"compile_config\":{\"loss\":\"mse\",\"optimizer\":\"rmsprop\"},"
+          "\"config\":{\"layers\":[{\"class_name\":\"Flatten\",\"config\":{\"batch_input_shape\":[null,28,28,1]"
+          "}},"
+          "{\"class_name\":\"Dense\",\"config\":{\"units\":10,\"activation\":\"sigmoid\"}}]}}",
+          file);
+    fclose(file);
+    expect(0, "warning: m.json: the last activation is sigmoid, not softmax", "$T %s --model m.json --out u1",
+           QUICK);
+    expect(0, "warning: m.json was compiled with mse: ", "$T %s --model m.json --out u2", QUICK);
+    expect(0, "warning: m.json was compiled with rmsprop: this run uses adam:", "$T %s --model m.json --out u3",
+           QUICK);
+    expect(0, "0 lines",
+           "$T %s --model m.json --out u4 --optimizer adam 2>&1 | grep -c uses | sed 's/$/ lines/'", QUICK);
+    expect(0, "0 lines", "$T %s --model conv --epochs 1 --out u5 2>&1 | grep -c warning | sed 's/$/ lines/'",
+           QUICK);
+}
+
 static void bad_options(void **state)
 {
     (void)state;
@@ -236,6 +262,8 @@ static void bad_options(void **state)
     expect(2, "--epochs: 'many'", "$T --epochs many");
     expect(2, "--batch-size: '0'", "$T --batch-size 0");
     expect(2, "--validation-split: '1'", "$T --validation-split 1");
+    expect(2, "--validation-split 0.999 leaves none of the 400 images to train on",
+           "$T --validation-split 0.999 --out none");
     expect(2, "unknown optimizer 'ada'", "$T --optimizer ada");
     expect(2, "adam: unknown option 'momentum'", "$T --optimizer adam:momentum=0.9");
     expect(2, "no implementation of that name", "$T --impl fast");
@@ -288,6 +316,7 @@ int main(void)
         cmocka_unit_test(interrupted_says_how_to_go_on),
         cmocka_unit_test(weights_in_and_out),
         cmocka_unit_test(bad_data),
+        cmocka_unit_test(warnings),
         cmocka_unit_test(bad_options),
         cmocka_unit_test(bad_checkpoints),
         cmocka_unit_test(divergence_stops),

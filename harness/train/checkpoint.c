@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "npz.h"
+#include "weights.h"
 
 enum { CHECKPOINT_FORMAT = 1, HISTORY_COLUMNS = 8 };
 
@@ -66,12 +66,12 @@ conv_status checkpoint_save(const char *path, const model *m, const data_pair *d
     }
     history_to_rows(s, rows);
     arrays[used++] = (npz_array){.name = "history",
-                                 .type = NPZ_FLOAT64,
+                                 .type = NPY_FLOAT64,
                                  .rank = 2,
                                  .shape = {s->epochs_done, HISTORY_COLUMNS},
                                  .data = rows};
     arrays[used++] = (npz_array){
-        .name = "sepbench", .type = NPZ_UINT8, .rank = 1, .shape = {(int64_t)strlen(text)}, .data = text};
+        .name = "sepbench", .type = NPY_UINT8, .rank = 1, .shape = {(int64_t)strlen(text)}, .data = text};
     status = npz_write(path, arrays, used, err);
 done:
     free(text);
@@ -84,7 +84,7 @@ done:
 static json_t *read_facts(const char *path, const npz_file *file, conv_error *err)
 {
     const npz_array *a = npz_find(file, "sepbench");
-    json_t *facts = a == NULL || a->type != NPZ_UINT8 ? NULL : json_loadb(a->data, npz_bytes(a), 0, NULL);
+    json_t *facts = a == NULL || a->type != NPY_UINT8 ? NULL : json_loadb(a->data, npz_bytes(a), 0, NULL);
     if (!json_is_object(facts)) {
         conv_fail(err, CONV_INVALID, "%s: not a checkpoint of sepbench", path);
         json_decref(facts);
@@ -143,7 +143,7 @@ conv_status checkpoint_load(const char *path, const model *m, const data_pair *d
     json_t *facts = read_facts(path, &file, err), *want = identity(m, data, o);
     status = facts == NULL ? CONV_INVALID : compare_identity(path, want, facts, err);
     const npz_array *history = npz_find(&file, "history");
-    if (status == CONV_OK && (history == NULL || history->type != NPZ_FLOAT64 || history->rank != 2 ||
+    if (status == CONV_OK && (history == NULL || history->type != NPY_FLOAT64 || history->rank != 2 ||
                               history->shape[1] != HISTORY_COLUMNS))
         status = conv_fail(err, CONV_INVALID, "%s: array 'history' is missing or misshapen", path);
     if (status == CONV_OK && history->shape[0] > o->epochs)

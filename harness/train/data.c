@@ -5,10 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <zlib.h>
 
-enum { IDX_UNSIGNED_BYTE = 8, READ_BLOCK = 1 << 20 };
+enum { IDX_MAX_RANK = 4, READ_BLOCK = 1 << 20, FIRST_ROOM = 64 << 20 };
 static const int64_t SIZE_LIMIT = INT64_C(1) << 36; /* a header that claims more than 64 GB is corrupt */
 
 /* Reads exactly `size` bytes; how many came in otherwise, or -1 when the stream itself is damaged. */
@@ -25,6 +24,29 @@ static int64_t read_all(gzFile file, uint8_t *to, int64_t size)
     return got;
 }
 
+/* The same into memory that grows with what really comes, for a header may claim anything. *to is NULL when
+ * there is not enough. */
+static int64_t read_growing(gzFile file, uint8_t **to, int64_t size)
+{
+    int64_t room = 0, got = 0;
+    *to = NULL;
+    while (got == room && room < size) {
+        room = room == 0 ? FIRST_ROOM : 2 * room;
+        if (room > size) room = size;
+        uint8_t *larger = realloc(*to, (size_t)room);
+        if (larger == NULL) {
+            free(*to);
+            *to = NULL;
+            return got;
+        }
+        *to = larger;
+        int64_t n = read_all(file, *to + got, room - got);
+        if (n < 0) return n;
+        got += n;
+    }
+    return got;
+}
+
 static conv_status damaged(gzFile file, const char *path, conv_error *err)
 {
     int code;
@@ -32,7 +54,34 @@ static conv_status damaged(gzFile file, const char *path, conv_error *err)
     return conv_fail(err, CONV_INVALID, "%s: corrupt: %s", path, code == Z_ERRNO ? strerror(errno) : words);
 }
 
-static conv_status read_header(gzFile file, const char *path, int rank, int64_t *dims, conv_error *err)
+/* What a file may be. */
+typedef struct {
+    int least_rank, most_rank;
+    const char *types; /* the type codes */
+    const char *type_words;
+} idx_kind;
+
+static const idx_kind images_kind = {3, 4, "\x08", "0x08, unsigned byte"};
+static const idx_kind labels_kind = {1, 2, "\x08\x09\x0b\x0c", "0x08, 0x09, 0x0b or 0x0c, an integer"};
+
+typedef struct {
+    int type, rank;
+    int64_t dims[IDX_MAX_RANK];
+    uint8_t *bytes;
+} idx_array;
+
+/* Bytes of an element. */
+static int64_t element_size(int type) { return type == 0x0b ? 2 : type == 0x0c ? 4 : 1; }
+
+static int64_t element_count(const idx_array *a)
+{
+    int64_t count = 1;
+    for (int i = 0; i < a->rank; i++) count *= a->dims[i];
+    return count;
+}
+
+static conv_status read_header(gzFile file, const char *path, const idx_kind *kind, idx_array *a,
+                               conv_error *err)
 {
     uint8_t magic[4], size[4];
     int64_t got = read_all(file, magic, 4);
@@ -41,42 +90,43 @@ static conv_status read_header(gzFile file, const char *path, int rank, int64_t 
     if (magic[0] != 0 || magic[1] != 0)
         return conv_fail(err, CONV_INVALID, "%s: not an IDX file: it begins with %02x %02x", path, magic[0],
                          magic[1]);
-    if (magic[2] != IDX_UNSIGNED_BYTE)
-        return conv_fail(err, CONV_INVALID, "%s: IDX element type 0x%02x: must be 0x08, unsigned byte", path,
-                         magic[2]);
-    if (magic[3] != rank)
-        return conv_fail(err, CONV_INVALID, "%s: IDX of %d dimensions: must have %d", path, magic[3], rank);
-    int64_t total = 1;
-    for (int i = 0; i < rank; i++) {
+    if (magic[2] == 0 || strchr(kind->types, magic[2]) == NULL)
+        return conv_fail(err, CONV_INVALID, "%s: IDX element type 0x%02x: must be %s", path, magic[2],
+                         kind->type_words);
+    if (magic[3] < kind->least_rank || magic[3] > kind->most_rank)
+        return conv_fail(err, CONV_INVALID, "%s: IDX of %d dimensions: must have %d or %d", path, magic[3],
+                         kind->least_rank, kind->most_rank);
+    a->type = magic[2];
+    a->rank = magic[3];
+    int64_t total = element_size(a->type);
+    for (int i = 0; i < a->rank; i++) {
         got = read_all(file, size, 4);
         if (got < 0) return damaged(file, path, err);
         if (got < 4) return conv_fail(err, CONV_INVALID, "%s: truncated: the IDX header ends early", path);
-        dims[i] = (int64_t)size[0] << 24 | size[1] << 16 | size[2] << 8 | size[3];
-        if (dims[i] < 1) return conv_fail(err, CONV_INVALID, "%s: IDX dimension %d is 0", path, i);
-        if (dims[i] > SIZE_LIMIT / total)
+        a->dims[i] = (int64_t)size[0] << 24 | size[1] << 16 | size[2] << 8 | size[3];
+        if (a->dims[i] < 1) return conv_fail(err, CONV_INVALID, "%s: IDX dimension %d is 0", path, i);
+        if (a->dims[i] > SIZE_LIMIT / total)
             return conv_fail(err, CONV_INVALID, "%s: IDX header claims more than 64 GB", path);
-        total *= dims[i];
+        total *= a->dims[i];
     }
     return CONV_OK;
 }
 
-conv_status data_read_idx(const char *path, int rank, int64_t *dims, uint8_t **bytes, conv_error *err)
+static conv_status read_idx(const char *path, const idx_kind *kind, idx_array *a, conv_error *err)
 {
-    *bytes = NULL;
+    *a = (idx_array){.bytes = NULL};
     gzFile file = gzopen(path, "rb");
     if (file == NULL) return conv_fail(err, CONV_INVALID, "%s: %s", path, strerror(errno));
     gzbuffer(file, READ_BLOCK);
 
-    conv_status status = read_header(file, path, rank, dims, err);
+    conv_status status = read_header(file, path, kind, a, err);
     if (status != CONV_OK) goto done;
-    int64_t total = 1;
-    for (int i = 0; i < rank; i++) total *= dims[i];
-    *bytes = malloc((size_t)total);
-    if (*bytes == NULL) {
+    int64_t total = element_count(a) * element_size(a->type);
+    int64_t got = read_growing(file, &a->bytes, total);
+    if (a->bytes == NULL) {
         status = conv_fail(err, CONV_NO_MEMORY, "%s: %lld bytes of memory wanted", path, (long long)total);
         goto done;
     }
-    int64_t got = read_all(file, *bytes, total);
     uint8_t more;
     int code = Z_OK;
     if (got == total && gzread(file, &more, 1) > 0)
@@ -90,55 +140,49 @@ conv_status data_read_idx(const char *path, int rank, int64_t *dims, uint8_t **b
 done:
     gzclose(file);
     if (status != CONV_OK) {
-        free(*bytes);
-        *bytes = NULL;
+        free(a->bytes);
+        a->bytes = NULL;
     }
     return status;
 }
 
-/* The first existing spelling of DIR/PREFIX-KIND-idxRANK-ubyte[.gz] into path. */
-static bool locate(const char *dir, const char *prefix, const char *kind, int rank, char *path, size_t size)
+/* Each label as a byte: the file's only column, or its first, where QMNIST keeps the class. */
+static conv_status labels_to_bytes(const char *path, idx_array *a, conv_error *err)
 {
-    static const char *const forms[] = {"%s/%s-%s-idx%d-ubyte", "%s/%s-%s-idx%d-ubyte.gz",
-                                        "%s/%s-%s.idx%d-ubyte", "%s/%s-%s.idx%d-ubyte.gz"};
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-        snprintf(path, size, forms[i], dir, prefix, kind, rank);
-#pragma GCC diagnostic pop
-        if (access(path, F_OK) == 0) return true;
+    int64_t size = element_size(a->type), step = size * (a->rank == 2 ? a->dims[1] : 1);
+    if (a->type == 0x08 && step == 1) return CONV_OK;
+    for (int64_t i = 0; i < a->dims[0]; i++) {
+        const uint8_t *at = a->bytes + i * step;
+        int64_t value = a->type == 0x08 ? *at : (int8_t)*at;
+        for (int64_t k = 1; k < size; k++) value = value * 256 + at[k];
+        if (value < 0 || value > 255)
+            return conv_fail(err, CONV_INVALID, "%s: label %lld is %lld: must be from 0 to 255", path,
+                             (long long)i, (long long)value);
+        a->bytes[i] = (uint8_t)value;
     }
-    return false;
-}
-
-static conv_status find(const char *dir, const char *prefix, const char *kind, int rank, char *path,
-                        size_t size, conv_error *err)
-{
-    if (access(dir, X_OK) != 0)
-        return conv_fail(err, CONV_INVALID, "%s: %s; 'make setup' fetches MNIST to data/mnist", dir,
-                         strerror(errno));
-    if (!locate(dir, prefix, kind, rank, path, size))
-        return conv_fail(err, CONV_INVALID, "%s: no %s-%s-idx%d-ubyte[.gz] in it", dir, prefix, kind, rank);
     return CONV_OK;
 }
 
-static conv_status load_set(const char *dir, const char *prefix, data_set *set, conv_error *err)
+static conv_status load_set(char (*paths)[4352], data_set *set, conv_error *err)
 {
-    char image_path[4352], label_path[4352];
-    int64_t image_dims[3], label_dims[1];
-    conv_status status = find(dir, prefix, "images", 3, image_path, sizeof image_path, err);
-    if (status == CONV_OK) status = find(dir, prefix, "labels", 1, label_path, sizeof label_path, err);
-    if (status == CONV_OK) status = data_read_idx(image_path, 3, image_dims, &set->images, err);
-    if (status == CONV_OK) status = data_read_idx(label_path, 1, label_dims, &set->labels, err);
+    idx_array images = {.bytes = NULL}, labels = {.bytes = NULL};
+    conv_status status = read_idx(paths[0], &images_kind, &images, err);
+    if (status == CONV_OK) status = read_idx(paths[1], &labels_kind, &labels, err);
+    if (status == CONV_OK) status = labels_to_bytes(paths[1], &labels, err);
+    set->images = images.bytes;
+    set->labels = labels.bytes;
     if (status != CONV_OK) return status;
-    if (image_dims[0] != label_dims[0])
-        return conv_fail(err, CONV_INVALID, "%s: %lld labels for the %lld images of %s", label_path,
-                         (long long)label_dims[0], (long long)image_dims[0], image_path);
-    set->count = image_dims[0];
-    set->rows = image_dims[1];
-    set->columns = image_dims[2];
+    if (images.dims[0] != labels.dims[0])
+        return conv_fail(err, CONV_INVALID, "%s: %lld labels for the %lld images of %s", paths[1],
+                         (long long)labels.dims[0], (long long)images.dims[0], paths[0]);
+    const int64_t *size = images.dims + 1;
+    if (images.rank == 4 && *size == 1) size++; /* one channel, and that first */
+    set->count = images.dims[0];
+    set->rows = size[0];
+    set->columns = size[1];
+    set->channels = size == images.dims + 1 && images.rank == 4 ? size[2] : 1;
     set->crc = (uint32_t)crc32_z(crc32_z(0, set->labels, (size_t)set->count), set->images,
-                                 (size_t)(set->count * set->rows * set->columns));
+                                 (size_t)element_count(&images));
     return CONV_OK;
 }
 
@@ -146,14 +190,18 @@ conv_status data_load(const char *dir, data_pair *data, conv_error *err)
 {
     *data = (data_pair){0};
     snprintf(data->dir, sizeof data->dir, "%s", dir);
-    conv_status status = load_set(dir, "train", &data->train, err);
-    if (status == CONV_OK) status = load_set(dir, "t10k", &data->test, err);
+    data_files files;
+    conv_status status = data_find(dir, &files, err);
+    if (status == CONV_OK) status = load_set(files.path[0], &data->train, err);
+    if (status == CONV_OK) status = load_set(files.path[1], &data->test, err);
     if (status != CONV_OK) goto fail;
 
-    if (data->train.rows != data->test.rows || data->train.columns != data->test.columns) {
-        status = conv_fail(err, CONV_INVALID, "%s: training images are %lldx%lld, test images %lldx%lld", dir,
-                           (long long)data->train.rows, (long long)data->train.columns,
-                           (long long)data->test.rows, (long long)data->test.columns);
+    const data_set *a = &data->train, *b = &data->test;
+    if (a->rows != b->rows || a->columns != b->columns || a->channels != b->channels) {
+        status =
+            conv_fail(err, CONV_INVALID, "%s: training images are %lldx%lldx%lld, test images %lldx%lldx%lld",
+                      dir, (long long)a->rows, (long long)a->columns, (long long)a->channels,
+                      (long long)b->rows, (long long)b->columns, (long long)b->channels);
         goto fail;
     }
     return CONV_OK;

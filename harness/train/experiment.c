@@ -11,9 +11,10 @@
 #include "../build_info.h"
 #include "../cli.h"
 #include "../machine.h"
+#include "check.h"
 #include "checkpoint.h"
-#include "npz.h"
 #include "summary.h"
+#include "weights.h"
 
 typedef struct {
     char label[MODEL_NAME_MAX]; /* folder and column: "conv", or the file's name without .json */
@@ -304,14 +305,7 @@ static int load_models(experiment *e)
                 return cli_error("--model: '%s' is there twice", t->label);
         t->m = model_load(o->models[i], &err);
         if (t->m == NULL) return complain(&err);
-        int64_t pixels = e->data.train.rows * e->data.train.columns;
-        char text[64];
-        if (shape_count(&t->m->in) != pixels)
-            return cli_error("%s: its input is %s: the images of %s have %lldx%lld pixels", o->models[i],
-                             shape_text(&t->m->in, text), o->data_dir, (long long)e->data.train.rows,
-                             (long long)e->data.train.columns);
-        if (data_check_labels(&e->data, shape_count(&t->m->layers[t->m->layer_count - 1].out), &err) != CONV_OK)
-            return complain(&err);
+        if (check_model(o, o->models[i], t->m, &e->data) != EXIT_FINE) return EXIT_USAGE;
     }
     return EXIT_FINE;
 }
@@ -358,6 +352,10 @@ int experiment_run(const experiment_options *o)
     if (!machine_bind_threads(o->threads, why, sizeof why)) cli_warning("%s", why);
     e.load_began = machine_now();
     if (data_load(o->data_dir, &e.data, &err) != CONV_OK) return complain(&err);
+    if (check_split(&o->fit, &e.data) != EXIT_FINE) {
+        code = EXIT_USAGE;
+        goto done;
+    }
     e.models = calloc((size_t)o->model_count, sizeof *e.models);
     if (e.models == NULL) code = cli_error("no memory");
     if (code == EXIT_FINE) code = load_models(&e);

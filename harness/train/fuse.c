@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "net_internal.h"
+#include "options.h"
 
 static op *add_op(net *n, op_kind kind, int layer_index, int64_t in, int64_t out)
 {
@@ -47,15 +48,13 @@ static void set_dropout(net *n, op *o, const layer *l, int layer_index)
 
 static void add_activation(net *n, int i, nn_activation f, const tensor_shape *shape)
 {
-    static const char *const names[] = {"linear", "relu", "sigmoid",  "tanh",
-                                        "elu",    "selu", "softplus", "softmax"};
     if (f == NN_LINEAR) return;
     int64_t count = shape_count(shape);
     op *o = add_op(n, OP_ACTIVATION, i, count, count);
     o->activation = f;
     o->columns = shape->dim[shape->rank - 1];
     o->needs_output = true;
-    strcpy(o->what, names[f]);
+    strcpy(o->what, activation_names[f]);
 }
 
 static void add_penalty(net *n, int i, const layer *l)

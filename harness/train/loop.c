@@ -140,15 +140,19 @@ static fit_result check_weights(net *n, const model *m, const fit_state *s, conv
     return FIT_DONE;
 }
 
+int64_t fit_images(const fit_options *o, int64_t count)
+{
+    return (int64_t)((double)count * (1 - o->validation_split));
+}
+
 fit_result fit_run(net *n, const model *m, const data_pair *data, const fit_options *o, fit_state *s,
                    const fit_watch *watch, conv_error *err)
 {
-    int64_t images = (int64_t)((double)data->train.count * (1 - o->validation_split)),
-            held = data->train.count - images;
+    int64_t images = fit_images(o, data->train.count), held = data->train.count - images;
     int64_t *order = malloc((size_t)data->train.count * sizeof *order);
     fit_result result = FIT_DONE;
-    if (order == NULL || images < 1) {
-        conv_fail(err, CONV_INVALID, "no images to train on");
+    if (order == NULL) {
+        conv_fail(err, CONV_NO_MEMORY, "no memory");
         result = FIT_FAILED;
     }
     for (int64_t i = 0; i < images && result == FIT_DONE; i++) order[i] = i;

@@ -35,6 +35,9 @@ typedef struct {
     double test_loss, test_accuracy;
 } fit_state;
 
+/* How many of `count` images are trained on; the rest is for validation. */
+int64_t fit_images(const fit_options *o, int64_t count);
+
 bool fit_state_create(const model *m, const fit_options *o, fit_state *s);
 void fit_state_destroy(fit_state *s);
 

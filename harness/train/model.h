@@ -1,7 +1,7 @@
 /* A network as data: Keras's Sequential JSON (model.to_json()) read, checked and given shapes.
  *
- * Every key of the file must be known here; an unknown layer, option or value is an error that names it, and
- * what Keras itself refuses is refused in its words. Nothing of the file is ignored silently. */
+ * Every key of the file that is not null must be known here; an unknown layer, option or value is an error that
+ * names it, and what Keras itself refuses is refused in its words. Nothing of the file is ignored silently. */
 #ifndef SEPBENCH_TRAIN_MODEL_H
 #define SEPBENCH_TRAIN_MODEL_H
 
@@ -55,8 +55,16 @@ typedef struct {
     int first_parameter, parameter_count; /* in model.parameter */
 } layer;
 
+/* What compile() was given, where the JSON tells it. */
+typedef struct {
+    char optimizer[160]; /* as optimizer_parse reads it, or Keras's words for one it does not know; "": not told
+                          */
+    char loss[64];       /* "" when it is the cross-entropy of probabilities, or not told */
+} model_compiled;
+
 typedef struct {
     char name[MODEL_NAME_MAX];
+    model_compiled compiled;
     tensor_shape in;
     int layer_count, parameter_count;
     int64_t total;      /* floats of the parameter vector, padding included */
@@ -76,6 +84,8 @@ int64_t shape_count(const tensor_shape *s);
 char *shape_text(const tensor_shape *s, char *buffer);
 /* Multiply-accumulates x 2 of one image through the layer, forward; backward is twice that. */
 int64_t layer_flops(const layer *l);
+/* NULL when the outputs are probabilities, a softmax's; else what they come from, such as "linear". */
+const char *model_not_softmax(const model *m);
 /* CRC-32 over everything that decides what the weights mean: kinds, shapes, options. Checkpoints carry it. */
 uint32_t model_fingerprint(const model *m);
 

@@ -3,25 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zip.h>
 
-static const struct {
-    const char *descr;
-    size_t size;
-} types[] = {
-    [NPZ_FLOAT32] = {"<f4", 4}, [NPZ_FLOAT64] = {"<f8", 8}, [NPZ_INT64] = {"<i8", 8}, [NPZ_UINT8] = {"|u1", 1}};
-
-enum { TYPES = sizeof types / sizeof *types, PREAMBLE = 10, HEADER_MAX = 65536 };
+enum { PREAMBLE = 10 };
 static const char magic[] = "\x93NUMPY";
 
 size_t npz_bytes(const npz_array *a)
 {
-    size_t count = types[a->type].size;
+    size_t count = npy_size(a->type);
     for (int i = 0; i < a->rank; i++) count *= (size_t)a->shape[i];
     return count;
 }
@@ -40,7 +34,7 @@ static char *npy_block(const npz_array *a, size_t *size)
                                    : "%lld",
                       (long long)a->shape[i]);
     int used = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-                        types[a->type].descr, shape);
+                        npy_descr(a->type), shape);
     size_t header = ((size_t)(PREAMBLE + used + 1) + 63) / 64 * 64, bytes = npz_bytes(a);
     char *block = malloc(header + bytes);
     if (block == NULL) return NULL;
@@ -127,91 +121,71 @@ conv_status npz_write(const char *path, const npz_array *arrays, int count, conv
 
 /* ---- reading -------------------------------------------------------------------------------------------- */
 
-/* The text after 'KEY': in a header, or NULL. */
-static const char *after_key(const char *header, const char *key)
+/* libzip may give less than it is asked for before the end. */
+static int64_t read_bytes(void *member, void *to, int64_t size, conv_error *err)
 {
-    char quoted[32];
-    snprintf(quoted, sizeof quoted, "'%s':", key);
-    const char *at = strstr(header, quoted);
-    if (at == NULL) return NULL;
-    at += strlen(quoted);
-    return at + strspn(at, " ");
-}
-
-static const char *parse_header(char *header, npz_array *a)
-{
-    const char *descr = after_key(header, "descr"), *order = after_key(header, "fortran_order"),
-               *shape = after_key(header, "shape");
-    if (descr == NULL || order == NULL || shape == NULL || *shape != '(') return "not a .npy header";
-    int type = 0;
-    while (type < TYPES && strncmp(descr + 1, types[type].descr, 3) != 0) type++;
-    if (type == TYPES) return "element type is none of float32, float64, int64, uint8";
-    if (strncmp(order, "False", 5) != 0) return "Fortran order is not supported";
-    a->type = (npz_type)type;
-    a->rank = 0;
-    for (char *at = (char *)shape + 1; *at != ')';) {
-        char *end;
-        long long value = strtoll(at, &end, 10);
-        if (end == at || value < 0 || a->rank == PARAMETER_MAX_RANK)
-            return "shape is unreadable or has too many axes";
-        a->shape[a->rank++] = value;
-        at = end + strspn(end, ", ");
+    int64_t done = 0;
+    while (done < size) {
+        zip_int64_t got = zip_fread(member, (char *)to + done, (zip_uint64_t)(size - done));
+        if (got < 0) {
+            conv_fail(err, CONV_INVALID, "damaged: its CRC or length is wrong");
+            return -1;
+        }
+        if (got == 0) break;
+        done += got;
     }
-    return NULL;
+    return done;
 }
 
-static const char *parse_npy(char *block, size_t size, npz_array *a)
+/* Of a type that is not read, such as the state of a random number generator, only the name and shape. */
+static bool read_array(zip_file_t *member, int64_t member_bytes, npz_array *a, conv_error *err)
 {
-    if (size < PREAMBLE || memcmp(block, magic, 6) != 0) return "not a .npy member";
-    const unsigned char *b = (const unsigned char *)block;
-    size_t start = b[6] == 1 ? PREAMBLE : 12;
-    size_t length =
-        b[6] == 1 ? b[8] | (size_t)b[9] << 8
-                  : (size < 12 ? 0 : b[8] | (size_t)b[9] << 8 | (size_t)b[10] << 16 | (size_t)b[11] << 24);
-    if (length == 0 || length > HEADER_MAX || start + length > size) return "damaged .npy header";
-    char last = block[start + length - 1];
-    block[start + length - 1] = 0;
-    const char *wrong = parse_header(block + start, a);
-    block[start + length - 1] = last;
-    if (wrong != NULL) return wrong;
-    for (int i = 0; i < a->rank; i++)
-        if (a->shape[i] > (int64_t)1 << 32) return "shape is absurd";
-    size_t bytes = npz_bytes(a);
-    if (bytes != size - start - length) return "its length does not fit its shape";
-    a->data = malloc(bytes + 1);
-    if (a->data == NULL) return "no memory";
-    memcpy(a->data, block + start + length, bytes);
-    return NULL;
+    const npy_stream from = {read_bytes, member};
+    npy_header header;
+    if (!npy_read_header(&from, &header, err)) return false;
+    a->type = header.type;
+    a->rank = header.shape.rank;
+    memcpy(a->shape, header.shape.size, sizeof a->shape);
+    if (a->type == NPY_OTHER) return true;
+    int64_t bytes = member_bytes - header.header_bytes, size = (int64_t)header.size;
+    if (bytes % size != 0 || bytes / size != npy_count(&header.shape)) {
+        conv_fail(err, CONV_INVALID, "its length does not fit its shape");
+        return false;
+    }
+    a->data = malloc(npz_bytes(a) + 1);
+    if (a->data != NULL) return npy_read_data(&from, &header, a->data, err);
+    conv_fail(err, CONV_NO_MEMORY, "no memory");
+    return false;
 }
 
-static const char *read_member(zip_t *zip, zip_uint64_t index, npz_array *a)
+static bool read_member(zip_t *zip, zip_uint64_t index, npz_array *a, conv_error *err)
 {
     zip_stat_t stat;
     if (zip_stat_index(zip, index, 0, &stat) != 0 || !(stat.valid & ZIP_STAT_SIZE) ||
-        stat.size > (zip_uint64_t)1 << 34)
-        return "damaged directory";
+        stat.size > (zip_uint64_t)1 << 34) {
+        conv_fail(err, CONV_INVALID, "damaged directory");
+        return false;
+    }
     snprintf(a->name, sizeof a->name, "%s", stat.name);
     size_t length = strlen(a->name);
     if (length > 4 && strcmp(a->name + length - 4, ".npy") == 0) a->name[length - 4] = 0;
     zip_file_t *file = zip_fopen_index(zip, index, 0);
-    char *block = malloc(stat.size + 1);
-    const char *wrong = NULL;
-    if (file == NULL || block == NULL)
-        wrong = "cannot be opened";
-    else if (zip_fread(file, block, stat.size) != (zip_int64_t)stat.size ||
-             zip_fread(file, block + stat.size, 1) != 0)
-        wrong = "damaged: its CRC or length is wrong";
-    else
-        wrong = parse_npy(block, stat.size, a);
-    if (file != NULL) zip_fclose(file);
-    free(block);
-    return wrong;
+    if (file == NULL) {
+        conv_fail(err, CONV_INVALID, "cannot be opened: %s", zip_strerror(zip));
+        return false;
+    }
+    bool fine = read_array(file, (int64_t)stat.size, a, err);
+    zip_fclose(file);
+    return fine;
 }
 
 conv_status npz_read(const char *path, npz_file *file, conv_error *err)
 {
     *file = (npz_file){0};
     int code = 0;
+    struct stat about;
+    if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
+        return conv_fail(err, CONV_INVALID, "%s: is a folder: an .npz file is expected", path);
     zip_t *zip = zip_open(path, ZIP_RDONLY, &code);
     if (zip == NULL) {
         zip_error_t e;
@@ -226,9 +200,9 @@ conv_status npz_read(const char *path, npz_file *file, conv_error *err)
     if (file->arrays == NULL) status = conv_fail(err, CONV_NO_MEMORY, "%s: no memory", path);
     for (zip_int64_t i = 0; i < count && status == CONV_OK; i++) {
         npz_array *a = &file->arrays[file->count++];
-        const char *wrong = read_member(zip, (zip_uint64_t)i, a);
-        if (wrong != NULL)
-            status = conv_fail(err, CONV_INVALID, "%s: array '%.100s': %s", path, a->name, wrong);
+        conv_error inner;
+        if (!read_member(zip, (zip_uint64_t)i, a, &inner))
+            status = conv_fail(err, CONV_INVALID, "%s: array '%.100s': %.120s", path, a->name, inner.text);
     }
     zip_discard(zip);
     if (status != CONV_OK) npz_free(file);
@@ -247,92 +221,4 @@ const npz_array *npz_find(const npz_file *file, const char *name)
     for (int i = 0; i < file->count; i++)
         if (strcmp(file->arrays[i].name, name) == 0) return &file->arrays[i];
     return NULL;
-}
-
-/* ---- weights -------------------------------------------------------------------------------------------- */
-
-void weights_to_arrays(const model *m, float *vector, const char *prefix, npz_array *arrays)
-{
-    for (int i = 0; i < m->parameter_count; i++) {
-        const parameter *p = &m->parameter[i];
-        npz_array *a = &arrays[i];
-        *a = (npz_array){.type = NPZ_FLOAT32, .rank = p->rank, .data = vector + p->offset};
-        snprintf(a->name, sizeof a->name, "%s%s", prefix, p->name);
-        memcpy(a->shape, p->shape, sizeof a->shape);
-    }
-}
-
-conv_status weights_save(const char *path, const model *m, const float *weights, conv_error *err)
-{
-    npz_array *arrays = calloc((size_t)m->parameter_count, sizeof *arrays);
-    if (arrays == NULL) return conv_fail(err, CONV_NO_MEMORY, "%s: no memory", path);
-    weights_to_arrays(m, (float *)weights, "", arrays);
-    conv_status status = npz_write(path, arrays, m->parameter_count, err);
-    free(arrays);
-    return status;
-}
-
-/* The array of that parameter, its name with or without ":0". */
-static const npz_array *find_parameter(const npz_file *file, const char *prefix, const parameter *p)
-{
-    char name[3 * MODEL_NAME_MAX];
-    int length = snprintf(name, sizeof name, "%s%s", prefix, p->name);
-    const npz_array *a = npz_find(file, name);
-    if (a != NULL) return a;
-    name[length - 2] = 0;
-    return npz_find(file, name);
-}
-
-static conv_status copy_array(const char *path, const npz_array *a, const parameter *p, float *to,
-                              conv_error *err)
-{
-    bool same = a->rank == p->rank && memcmp(a->shape, p->shape, (size_t)p->rank * sizeof *p->shape) == 0;
-    if (!same) {
-        char have[64], want[64];
-        tensor_shape h = {.rank = a->rank < 4 ? a->rank : 4}, w = {.rank = p->rank < 4 ? p->rank : 4};
-        memcpy(h.dim, a->shape, sizeof h.dim);
-        memcpy(w.dim, p->shape, sizeof w.dim);
-        return conv_fail(err, CONV_INVALID, "%s: array '%s' has shape %s: the model's is %s", path, p->name,
-                         shape_text(&h, have), shape_text(&w, want));
-    }
-    if (a->type != NPZ_FLOAT32 && a->type != NPZ_FLOAT64)
-        return conv_fail(err, CONV_INVALID, "%s: array '%s' is not of floats", path, p->name);
-    for (int64_t i = 0; i < p->count; i++) {
-        to[i] = a->type == NPZ_FLOAT32 ? ((const float *)a->data)[i] : (float)((const double *)a->data)[i];
-        if (!isfinite(to[i]))
-            return conv_fail(err, CONV_INVALID, "%s: array '%s': element %lld is not finite", path, p->name,
-                             (long long)i);
-    }
-    return CONV_OK;
-}
-
-conv_status weights_from_file(const char *path, const npz_file *file, const model *m, const char *prefix,
-                              float *vector, conv_error *err)
-{
-    conv_status status = CONV_OK;
-    for (int i = 0; i < m->parameter_count && status == CONV_OK; i++) {
-        const parameter *p = &m->parameter[i];
-        const npz_array *a = find_parameter(file, prefix, p);
-        status = a != NULL ? copy_array(path, a, p, vector + p->offset, err)
-                           : conv_fail(err, CONV_INVALID, "%s: array '%s%s' is missing", path, prefix, p->name);
-    }
-    return status;
-}
-
-conv_status weights_load(const char *path, const model *m, float *weights, conv_error *err)
-{
-    npz_file file;
-    conv_status status = npz_read(path, &file, err);
-    if (status != CONV_OK) return status;
-    for (int i = 0; i < file.count && status == CONV_OK; i++) {
-        bool known = false;
-        for (int k = 0; k < m->parameter_count; k++)
-            known = known || find_parameter(&file, "", &m->parameter[k]) == &file.arrays[i];
-        if (!known)
-            status = conv_fail(err, CONV_INVALID, "%s: array '%.120s' is none of the model's", path,
-                               file.arrays[i].name);
-    }
-    if (status == CONV_OK) status = weights_from_file(path, &file, m, "", weights, err);
-    npz_free(&file);
-    return status;
 }

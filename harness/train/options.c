@@ -1,6 +1,6 @@
 /* One table: every key a layer's config may have, how it is read, where it goes and which classes have it. A
- * key that is in no row for the class is an error, so nothing is ever ignored. Keys and defaults: Keras 2 and
- * tf.keras 2.x, keras/layers get_config(). */
+ * key that is in no row for the class is an error unless it is null, so nothing that matters is ever ignored.
+ * Keys and defaults: Keras 2, tf.keras 2.x and Keras 3, keras/layers get_config(). */
 #include "options.h"
 
 #include <stddef.h>
@@ -110,6 +110,7 @@ static const char *read_name(layer_class c, json_t *value, void *to, conv_error 
 {
     (void)c, (void)err;
     const char *text = json_string_value(value);
+    if (json_is_null(value)) return NULL; /* named after its class */
     if (text == NULL || *text == 0 || strlen(text) >= MODEL_NAME_MAX) return "a name of 1 to 63 characters";
     strcpy(to, text);
     return NULL;
@@ -148,13 +149,14 @@ static const char *read_format(layer_class c, json_t *value, void *to, conv_erro
     return NULL;
 }
 
+const char *const activation_names[] = {"linear", "relu",     "sigmoid", "tanh", "elu",
+                                        "selu",   "softplus", "softmax", NULL};
+
 static const char *read_activation(layer_class c, json_t *value, void *to, conv_error *err)
 {
     (void)c, (void)err;
-    static const char *const words[] = {"linear", "relu",     "sigmoid", "tanh", "elu",
-                                        "selu",   "softplus", "softmax", NULL};
     int at = 0;
-    if (!json_is_null(value) && read_word(value, words, &at) != NULL)
+    if (!json_is_null(value) && read_word(value, activation_names, &at) != NULL)
         return "linear, relu, sigmoid, tanh, elu, selu, softplus or softmax";
     *(nn_activation *)to = (nn_activation)at;
     return NULL;
@@ -192,6 +194,12 @@ static const char *read_false(layer_class c, json_t *value, void *to, conv_error
     return json_is_null(value) || json_is_false(value) ? NULL : "false: anything else is not supported";
 }
 
+static const char *read_any_bool(layer_class c, json_t *value, void *to, conv_error *err)
+{
+    (void)c, (void)to, (void)err;
+    return json_is_null(value) || json_is_boolean(value) ? NULL : "true or false";
+}
+
 static const char *read_one(layer_class c, json_t *value, void *to, conv_error *err)
 {
     (void)c, (void)to, (void)err;
@@ -201,23 +209,32 @@ static const char *read_one(layer_class c, json_t *value, void *to, conv_error *
 /* "float32", or Keras 2.15's policy object around it. */
 static const char *read_dtype(layer_class c, json_t *value, void *to, conv_error *err)
 {
-    (void)c, (void)to, (void)err;
+    (void)to, (void)err;
+    if (json_is_null(value)) return NULL;
     if (json_is_object(value)) value = json_object_get(json_object_get(value, "config"), "name");
-    if (json_is_string(value) && strcmp(json_string_value(value), "float32") == 0) return NULL;
+    const char *name = json_is_string(value) ? json_string_value(value) : "";
+    /* An input layer has the type of the array the model was first called with; the next layer casts it. */
+    if (strcmp(name, "float32") == 0 || (c == CLASS_INPUT && strcmp(name, "float64") == 0)) return NULL;
     return "float32";
+}
+
+const char *shape_parse(json_t *value, tensor_shape *out)
+{
+    size_t rank = json_array_size(value);
+    if (rank < 2 || rank > 4) return "a list such as [null, 28, 28, 1]";
+    *out = (tensor_shape){.rank = (int)rank - 1};
+    for (size_t i = 1; i < rank; i++)
+        if (read_count(CLASS_INPUT, json_array_get(value, i), &out->dim[i - 1], NULL) != NULL)
+            return "fully known after the batch, such as [null, 28, 28, 1]";
+    return NULL;
 }
 
 static const char *read_shape(layer_class c, json_t *value, void *to, conv_error *err)
 {
+    (void)c, (void)err;
     layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, shape));
-    size_t rank = json_array_size(value);
-    if (rank < 2 || rank > 4) return "a list such as [null, 28, 28, 1]";
-    o->shape.rank = (int)rank - 1;
-    o->has_shape = true;
-    for (size_t i = 1; i < rank; i++)
-        if (read_count(c, json_array_get(value, i), &o->shape.dim[i - 1], err) != NULL)
-            return "fully known after the batch, such as [null, 28, 28, 1]";
-    return NULL;
+    o->has_shape = !json_is_null(value);
+    return o->has_shape ? shape_parse(value, &o->shape) : NULL;
 }
 
 /* These three explain themselves in err. */
@@ -251,6 +268,8 @@ static const struct {
     {"name", read_name, AT(name), ALL},
     {"trainable", read_bool, AT(trainable), ALL},
     {"dtype", read_dtype, 0, ALL},
+    {"dynamic", read_false, 0, ALL},
+    {"autocast", read_any_bool, 0, ALL}, /* to the dtype, which is float32 */
     {"batch_input_shape", read_shape, AT(shape), ALL},
     {"batch_shape", read_shape, AT(shape), ONE(CLASS_INPUT)},
     {"sparse", read_false, 0, ONE(CLASS_INPUT)},
@@ -305,6 +324,8 @@ static conv_status read_key(layer_class c, const char *key, json_t *value, layer
         return conv_fail(err, CONV_INVALID, "%s is %s%s: must be %s", key, text,
                          length < sizeof text ? "" : "...", wrong);
     }
+    if (json_is_null(value))
+        return CONV_OK; /* of a newer Keras, and not used: quantization_config, lora_rank */
     return conv_fail(err, CONV_INVALID, "unknown option '%s'", key);
 }
 

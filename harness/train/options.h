@@ -22,6 +22,8 @@ typedef enum {
     CLASS_COUNT
 } layer_class;
 
+extern const char *const activation_names[]; /* by nn_activation; NULL ends them */
+
 typedef enum { PADDING_VALID, PADDING_SAME, PADDING_CAUSAL } padding_kind;
 
 /* Spatial pairs are (height, width); of a 1-D layer (1, length). */
@@ -45,6 +47,9 @@ typedef struct {
 /* "Conv2D", and its alias "Convolution2D"; CLASS_COUNT for none of ours. */
 layer_class layer_class_parse(const char *name);
 bool layer_class_is_1d(layer_class c);
+
+/* "[null, 28, 28, 1]", whose first is the batch. Returns NULL, or what the value must be. */
+const char *shape_parse(json_t *value, tensor_shape *out);
 
 /* Defaults are Keras's. CONV_INVALID says which key or value, without saying in which layer. */
 conv_status layer_options_parse(layer_class c, json_t *config, layer_options *out, conv_error *err);

@@ -38,7 +38,10 @@ static conv_status open_value(const char *what, json_t *value, const char **name
             *name = json_string_value(item);
         else if (strcmp(key, "config") == 0)
             *config = item;
-        else if (strcmp(key, "module") != 0 && strcmp(key, "registered_name") != 0)
+        else if (strcmp(key, "registered_name") == 0 && json_is_string(item))
+            return conv_fail(err, CONV_INVALID, "unknown %s '%s': it is not one of Keras's own", what,
+                             json_string_value(item));
+        else if (strcmp(key, "module") != 0 && strcmp(key, "shared_object_id") != 0 && !json_is_null(item))
             return conv_fail(err, CONV_INVALID, "%s: unknown key '%s'", what, key);
     }
     if (*name == NULL)
@@ -65,6 +68,7 @@ static conv_status read_numbers(const char *name, json_t *config, const char *co
             values[i] = json_number_value(item);
             continue;
         }
+        if (json_is_null(item)) continue; /* of a newer Keras, and not used: input_axes */
         conv_status status = special != NULL ? special(out, key, item, err)
                                              : conv_fail(err, CONV_INVALID, "unknown option '%s'", key);
         if (status != CONV_OK) {
@@ -122,6 +126,7 @@ static conv_status initializer_key(void *to, const char *key, json_t *item, conv
                                                 NULL};
     initializer *out = to;
     if (strcmp(key, "seed") == 0) {
+        if (json_is_object(item)) item = json_object_get(json_object_get(item, "config"), "seed");
         if (!json_is_null(item) && !json_is_integer(item))
             return conv_fail(err, CONV_INVALID, "seed is no integer");
         out->seeded = json_is_integer(item);
@@ -147,9 +152,9 @@ static conv_status initializer_key(void *to, const char *key, json_t *item, conv
 
 conv_status initializer_parse(json_t *value, initializer *out, conv_error *err)
 {
-    const char *name;
-    json_t *config;
-    conv_status status = open_value("initializer", value, &name, &config, err);
+    const char *name = "glorot_uniform"; /* what null means to Keras, also for a bias */
+    json_t *config = NULL;
+    conv_status status = json_is_null(value) ? CONV_OK : open_value("initializer", value, &name, &config, err);
     if (status != CONV_OK) return status;
     for (size_t i = 0; i < sizeof initializers / sizeof *initializers; i++)
         if (same_name(name, initializers[i].name)) {

@@ -50,7 +50,7 @@ typedef struct {
     unsigned axes; /* bit per axis the norm runs over; axis -1 is bit 31 */
 } constraint;
 
-/* Each reads a JSON value in Keras 2's forms: null, a name ("glorot_uniform", "GlorotUniform"), or
+/* Each reads a JSON value in Keras's forms: null, a name ("glorot_uniform", "GlorotUniform"), or
  * {"class_name": NAME, "config": {...}}. CONV_INVALID says what is unknown, without saying where. */
 conv_status initializer_parse(json_t *value, initializer *out, conv_error *err);
 conv_status regularizer_parse(json_t *value, regularizer *out, conv_error *err);

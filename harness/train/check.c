@@ -1,0 +1,60 @@
+#include "check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../cli.h"
+
+int check_split(const fit_options *o, const data_pair *data)
+{
+    if (fit_images(o, data->train.count) > 0) return EXIT_FINE;
+    return cli_error("--validation-split %g leaves none of the %lld images to train on", o->validation_split,
+                     (long long)data->train.count);
+}
+
+/* Images of one channel fit any input of as many pixels; with more, the order of the axes matters too. */
+static int check_input(const experiment_options *o, const char *name, const model *m, const data_set *d)
+{
+    const int64_t image[] = {d->rows, d->columns, d->channels};
+    char input[64], size[64];
+    bool same = m->in.rank == 3 && memcmp(m->in.dim, image, sizeof image) == 0;
+    if (shape_count(&m->in) == d->rows * d->columns * d->channels &&
+        (d->channels == 1 || m->in.rank == 1 || same))
+        return EXIT_FINE;
+    snprintf(size, sizeof size, d->channels == 1 ? "%lldx%lld" : "%lldx%lldx%lld", (long long)d->rows,
+             (long long)d->columns, (long long)d->channels);
+    return cli_error("%s: its input is %s: the images of %s have %s pixels", name, shape_text(&m->in, input),
+                     o->data_dir, size);
+}
+
+/* What Keras would do otherwise, or what looks like a slip in the model. */
+static void warn_of_model(const experiment_options *o, const char *name, const model *m)
+{
+    const char *last = model_not_softmax(m), *loss = m->compiled.loss, *told = m->compiled.optimizer;
+    if (last != NULL)
+        cli_warning(
+            "%s: the last activation is %s, not softmax: the loss takes the outputs, divided by their sum, for "
+            "probabilities, as Keras does",
+            name, last);
+    if (*loss != 0)
+        cli_warning("%s was compiled with %s: this run's loss is the cross-entropy of probabilities", name,
+                    loss);
+    optimizer compiled;
+    char ours[256], theirs[256];
+    optimizer_text(&o->fit.opt, ours, sizeof ours);
+    bool known = optimizer_parse(told, &compiled, NULL) == CONV_OK;
+    bool same = known && strcmp(optimizer_text(&compiled, theirs, sizeof theirs), ours) == 0;
+    if (*told != 0 && !same && !o->optimizer_named)
+        cli_warning("%s was compiled with %s: this run uses %s; --optimizer names another", name, told, ours);
+}
+
+int check_model(const experiment_options *o, const char *name, const model *m, const data_pair *data)
+{
+    conv_error err;
+    int code = check_input(o, name, m, &data->train);
+    if (code != EXIT_FINE) return code;
+    if (data_check_labels(data, shape_count(&m->layers[m->layer_count - 1].out), &err) != CONV_OK)
+        return cli_error("%s", err.text);
+    warn_of_model(o, name, m);
+    return EXIT_FINE;
+}

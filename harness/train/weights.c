@@ -1,0 +1,193 @@
+/* Weights and the arrays of an .npz: which belongs to which, by name or by position, and copying. */
+#include "weights.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void weights_to_arrays(const model *m, float *vector, const char *prefix, npz_array *arrays)
+{
+    for (int i = 0; i < m->parameter_count; i++) {
+        const parameter *p = &m->parameter[i];
+        npz_array *a = &arrays[i];
+        *a = (npz_array){.type = NPY_FLOAT32, .rank = p->rank, .data = vector + p->offset};
+        snprintf(a->name, sizeof a->name, "%s%s", prefix, p->name);
+        memcpy(a->shape, p->shape, sizeof p->shape);
+    }
+}
+
+conv_status weights_save(const char *path, const model *m, const float *weights, conv_error *err)
+{
+    npz_array *arrays = calloc((size_t)m->parameter_count, sizeof *arrays);
+    if (arrays == NULL) return conv_fail(err, CONV_NO_MEMORY, "%s: no memory", path);
+    weights_to_arrays(m, (float *)weights, "", arrays);
+    conv_status status = npz_write(path, arrays, m->parameter_count, err);
+    free(arrays);
+    return status;
+}
+
+/* `what` names the array and the parameter in messages. */
+static conv_status copy_array(const char *path, const char *what, const npz_array *a, const parameter *p,
+                              float *to, conv_error *err)
+{
+    bool same = a->rank == p->rank && memcmp(a->shape, p->shape, (size_t)p->rank * sizeof *p->shape) == 0;
+    if (!same) {
+        char have[160], want[160];
+        npy_shape h = {.rank = a->rank}, w = {.rank = p->rank};
+        memcpy(h.size, a->shape, sizeof a->shape);
+        memcpy(w.size, p->shape, sizeof p->shape);
+        return conv_fail(err, CONV_INVALID, "%s: array %s has shape %s: the model's is %s", path, what,
+                         npy_shape_text(&h, have, sizeof have), npy_shape_text(&w, want, sizeof want));
+    }
+    if (a->type != NPY_FLOAT32 && a->type != NPY_FLOAT64)
+        return conv_fail(err, CONV_INVALID, "%s: array %s is not of floats", path, what);
+    for (int64_t i = 0; i < p->count; i++) {
+        to[i] = a->type == NPY_FLOAT32 ? ((const float *)a->data)[i] : (float)((const double *)a->data)[i];
+        if (!isfinite(to[i]))
+            return conv_fail(err, CONV_INVALID, "%s: array %s: element %lld is not finite", path, what,
+                             (long long)i);
+    }
+    return CONV_OK;
+}
+
+conv_status weights_from_file(const char *path, const npz_file *file, const model *m, const char *prefix,
+                              float *vector, conv_error *err)
+{
+    conv_status status = CONV_OK;
+    for (int i = 0; i < m->parameter_count && status == CONV_OK; i++) {
+        const parameter *p = &m->parameter[i];
+        char name[3 * MODEL_NAME_MAX], what[3 * MODEL_NAME_MAX + 2];
+        snprintf(name, sizeof name, "%s%s", prefix, p->name);
+        snprintf(what, sizeof what, "'%s'", name);
+        const npz_array *a = npz_find(file, name);
+        status = a != NULL ? copy_array(path, what, a, p, vector + p->offset, err)
+                           : conv_fail(err, CONV_INVALID, "%s: array %s is missing", path, what);
+    }
+    return status;
+}
+
+/* ---- from elsewhere ------------------------------------------------------------------------------------- */
+
+/* The state of a Keras 3 layer's own random numbers, such as Dropout's: no weight, and drawn anew by a run. */
+static bool is_random_state(const char *name)
+{
+    const char *last = strrchr(name, '/');
+    return strcmp(last != NULL ? last + 1 : name, "seed_generator_state") == 0;
+}
+
+/* The first component of the names when all weights share it, with its slash: Keras 3 begins with the model's
+ * name, which differs from the JSON's where the model was built twice in a session. */
+static void common_prefix(const npz_file *file, char *prefix, size_t size)
+{
+    *prefix = 0;
+    for (int i = 0; i < file->count; i++) {
+        const char *name = file->arrays[i].name, *slash = strchr(name, '/');
+        if (is_random_state(name)) continue;
+        if (slash != NULL && *prefix == 0) snprintf(prefix, size, "%.*s", (int)(slash - name) + 1, name);
+        if (slash == NULL || strncmp(name, prefix, strlen(prefix)) != 0) {
+            *prefix = 0;
+            return;
+        }
+    }
+}
+
+/* Keras 3's name for the kernel of a depthwise layer, or NULL when parameter `at` is none. */
+static const char *keras3_kernel(const model *m, int at, char *name, size_t size)
+{
+    for (int i = 0; i < m->layer_count; i++) {
+        const layer *l = &m->layers[i];
+        if (l->kind != LAYER_CONV || l->problem.variant != CONV_DEPTHWISE || l->first_parameter != at) continue;
+        snprintf(name, size, "%s/kernel:0", l->name);
+        return name;
+    }
+    return NULL;
+}
+
+/* The array of that name, with or without its ":0". */
+static const npz_array *find_name(const npz_file *file, const char *prefix, const char *name)
+{
+    char whole[sizeof file->arrays->name];
+    int length = snprintf(whole, sizeof whole, "%s%s", prefix, name);
+    if (length >= (int)sizeof whole) return NULL;
+    const npz_array *a = npz_find(file, whole);
+    if (a != NULL) return a;
+    whole[length - 2] = 0;
+    return npz_find(file, whole);
+}
+
+static const npz_array *find_parameter(const npz_file *file, const char *const *prefixes, const model *m,
+                                       int at)
+{
+    char other[2 * MODEL_NAME_MAX];
+    const char *const names[] = {m->parameter[at].name, keras3_kernel(m, at, other, sizeof other)};
+    for (; *prefixes != NULL; prefixes++)
+        for (int i = 0; i < 2 && names[i] != NULL; i++) {
+            const npz_array *a = find_name(file, *prefixes, names[i]);
+            if (a != NULL) return a;
+        }
+    return NULL;
+}
+
+/* Array number N of numpy.savez(f, *arrays), or NULL. */
+static const npz_array *find_position(const npz_file *file, int at)
+{
+    char name[32];
+    snprintf(name, sizeof name, "arr_%d", at);
+    return npz_find(file, name);
+}
+
+/* Whether each array is numbered. */
+static bool by_position(const npz_file *file)
+{
+    for (int i = 0; i < file->count; i++)
+        if (find_position(file, i) == NULL) return false;
+    return file->count > 0;
+}
+
+/* Which array is whose, found[parameter_count]; each used, each found. */
+static conv_status assign(const char *path, const npz_file *file, const model *m, const npz_array **found,
+                          conv_error *err)
+{
+    char common[sizeof file->arrays->name], own[MODEL_NAME_MAX + 1];
+    const char *const prefixes[] = {"", own, common, NULL};
+    bool numbered = by_position(file);
+    if (numbered && file->count != m->parameter_count)
+        return conv_fail(err, CONV_INVALID, "%s: %d arrays without names: the model has %d", path, file->count,
+                         m->parameter_count);
+    snprintf(own, sizeof own, "%s/", m->name);
+    common_prefix(file, common, sizeof common);
+    for (int i = 0; i < m->parameter_count; i++)
+        found[i] = numbered ? find_position(file, i) : find_parameter(file, prefixes, m, i);
+    for (int i = 0; i < file->count; i++) {
+        bool known = is_random_state(file->arrays[i].name);
+        for (int k = 0; k < m->parameter_count; k++) known = known || found[k] == &file->arrays[i];
+        if (!known)
+            return conv_fail(err, CONV_INVALID, "%s: array '%.120s' is none of the model's", path,
+                             file->arrays[i].name);
+    }
+    for (int i = 0; i < m->parameter_count; i++)
+        if (found[i] == NULL)
+            return conv_fail(err, CONV_INVALID, "%s: array '%s' is missing", path, m->parameter[i].name);
+    return CONV_OK;
+}
+
+conv_status weights_load(const char *path, const model *m, float *weights, conv_error *err)
+{
+    npz_file file;
+    conv_status status = npz_read(path, &file, err);
+    if (status != CONV_OK) return status;
+    const npz_array **found = calloc((size_t)m->parameter_count + 1, sizeof(*found));
+    status = found == NULL ? conv_fail(err, CONV_NO_MEMORY, "%s: no memory", path)
+                           : assign(path, &file, m, found, err);
+    for (int i = 0; i < m->parameter_count && status == CONV_OK; i++) {
+        const parameter *p = &m->parameter[i];
+        char what[6 * MODEL_NAME_MAX];
+        bool renamed = strcmp(found[i]->name, p->name) != 0;
+        snprintf(what, sizeof what, renamed ? "'%s' (%s)" : "'%s'", found[i]->name, p->name);
+        status = copy_array(path, what, found[i], p, weights + p->offset, err);
+    }
+    free(found);
+    npz_free(&file);
+    return status;
+}

@@ -1,0 +1,98 @@
+"""Writes the files beside it: models and weights as Keras 3 and numpy write them. They were made by Keras 3.15.1;
+needed only to make them anew: pip install keras tensorflow-cpu; python3 make.py"""
+
+import json
+
+import keras
+import numpy
+from keras import constraints, initializers, layers, regularizers
+
+SGD = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+LOGITS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def write(name, model):
+    with open(name, "w", encoding="ascii") as file:
+        file.write(json.dumps(json.loads(model.to_json()), indent=1) + "\n")
+
+
+def every_layer_2d():
+    return keras.Sequential([
+        keras.Input((12, 12, 1)),
+        layers.Conv2D(4, 3, activation="relu", kernel_regularizer=regularizers.L2(0.01), bias_regularizer="l1",
+                      activity_regularizer=regularizers.L1L2(0.001, 0.002),
+                      kernel_constraint=constraints.MaxNorm(3), kernel_initializer=initializers.HeNormal(seed=3)),
+        layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, activation="tanh",
+                               depthwise_constraint=constraints.UnitNorm(axis=[0, 1])),
+        layers.SeparableConv2D(4, 3, padding="same", depthwise_regularizer="l2", pointwise_constraint="non_neg",
+                               bias_constraint=constraints.MinMaxNorm(),
+                               depthwise_initializer=initializers.VarianceScaling(2.0, "fan_in", "uniform")),
+        layers.MaxPooling2D(2),
+        layers.AveragePooling2D(2, padding="same"),
+        layers.Dropout(0.25, seed=7),
+        layers.Activation("elu"),
+        layers.Flatten(),
+        layers.Dense(16, activation="selu", kernel_initializer=initializers.Constant(0.3), bias_initializer="ones"),
+        layers.Dense(10, activation="softmax", kernel_initializer=initializers.RandomUniform(-0.1, 0.1),
+                     bias_initializer=initializers.TruncatedNormal()),
+    ])
+
+
+def every_layer_1d():
+    return keras.Sequential([
+        keras.Input((12, 12)),
+        layers.Conv1D(4, 3, padding="causal", dilation_rate=2),
+        layers.MaxPooling1D(2),
+        layers.SeparableConv1D(5, 3),
+        layers.AveragePooling1D(2),
+        layers.Flatten(),
+        layers.Dense(10, activation="softmax"),
+    ])
+
+
+def small(shape):
+    return keras.Sequential(([keras.Input(shape)] if shape else []) + [
+        layers.Conv2D(2, 2, name="conv2d"),
+        layers.DepthwiseConv2D(2, name="depthwise_conv2d"),
+        layers.Dropout(0.5),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax", name="dense"),
+    ], name="small")
+
+
+write("layers2d.json", every_layer_2d())
+write("layers1d.json", every_layer_1d())
+compiled = every_layer_1d()
+compiled.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+write("compiled.json", compiled)
+compiled = every_layer_1d()
+compiled.compile(SGD, LOGITS)
+write("compiled_sgd_logits.json", compiled)
+deferred = small(None)
+deferred.build((None, 4, 4, 1))
+write("deferred.json", deferred)
+
+# Element i of weight p is 100 p + i: exact in float16 too.
+model = small((4, 4, 1))
+model.set_weights([(100 * p + numpy.arange(w.size)).reshape(w.shape).astype("f4")
+                   for p, w in enumerate(model.get_weights())])
+write("small.json", model)
+paths = {v.path: v.numpy() for v in model.variables}  # Dropout's random state is among them
+plain = {w.path.split("/", 1)[1]: w.numpy() for w in model.weights}
+
+
+def everything(convert):
+    return {name: convert(array) for name, array in plain.items()}
+
+
+numpy.savez_compressed("w_paths.npz", **paths)
+numpy.savez_compressed("w_other_model.npz", **{name.replace("small", "sequential_7"): a for name, a in paths.items()})
+numpy.savez_compressed("w_plain.npz", **plain)
+numpy.savez_compressed("w_position.npz", *model.get_weights())
+numpy.savez_compressed("w_tf_keras.npz", **{
+    name.replace("conv2d/kernel", "conv2d/depthwise_kernel") + ":0" if name.startswith("depthwise") else name + ":0": a
+    for name, a in plain.items()})
+numpy.savez_compressed("w_fortran.npz", **everything(numpy.asfortranarray))
+numpy.savez_compressed("w_big_endian.npz", **everything(lambda a: a.astype(">f4")))
+numpy.savez_compressed("w_float16.npz", **everything(lambda a: a.astype("<f2")))
+numpy.savez_compressed("w_float64_big_fortran.npz", **everything(lambda a: numpy.asfortranarray(a.astype(">f8"))))
