@@ -136,7 +136,7 @@ static void mid_ranks(const signed_value *v, size_t n, size_t *weight)
 static double p_value(const double *d, size_t n, double sign, double margin)
 {
     signed_value v[PAIRED_MAX];
-    size_t weight[PAIRED_MAX], observed = 0, sum;
+    size_t weight[PAIRED_MAX] = {0}, observed = 0, sum;
     if (!usable(d, n) || !isfinite(margin)) return 1;
     for (size_t i = 0; i < n; i++) {
         double x = sign * d[i] - margin;

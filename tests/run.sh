@@ -25,7 +25,8 @@ for test in "$@"; do
     # cmocka: "[       OK ] test", "[  FAILED  ] test", and "[  ERROR   ]" for a group's own trouble
     ok=$(grep -c '^\[ *OK \]' "$log")
     ran=$(grep -c '^\[ RUN ' "$log")
-    skipped=$(sed -n 's/^\[ *SKIPPED \] \([0-9]*\) test(s), listed below:.*/\1/p' "$log" | head -n 1)
+    # Since 1.1.6 cmocka puts the group's name in front of the count.
+    skipped=$(sed -n 's/^\[ *SKIPPED \] \([^:]*: \)\{0,1\}\([0-9]*\) test(s), listed below:.*/\2/p' "$log" | head -n 1)
     skipped=${skipped:-0}
     bad=$((ran - ok - skipped))
     [ "$bad" -eq 0 ] && { [ $code -ne 0 ] || [ "$ran" -eq 0 ]; } && bad=1

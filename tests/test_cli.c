@@ -274,7 +274,7 @@ static void stop_and_resume(int number, int code, const char *dir)
     static outcome o;
     struct stat size;
     snprintf(words, sizeof words,
-             "bench --suite smoke --impl naive --threads 1 --min-time 0.03 --budget 50 --out %s", dir);
+             "bench --suite smoke --impl naive --threads 1 --min-time 0.03 --budget 900 --out %s", dir);
     snprintf(path, sizeof path, "%s/results.csv", dir);
     pid_t child = start(words);
     for (int i = 0; i < 6000 && (stat(path, &size) != 0 || size.st_size < 1500); i++)

@@ -9,9 +9,11 @@
  * Threads: a pool per session, whose workers ONNX Runtime binds to the cores of the OpenMP threads.
  * Refuses: backward passes (another library), models beyond protobuf's 2 GB, trailing padding of minus one
  * stride or less, and an ISA cap, since it chooses by itself and cannot be held back. */
+#include <fcntl.h>
 #include <onnxruntime/onnxruntime_c_api.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../plan.h"
 #include "../transpose.h"
@@ -40,11 +42,49 @@ static const OrtApi *api;
 static OrtEnv *environment;
 static OrtStatus *start_status;
 
-/* The environment lives for the program. */
+/* A session of the smallest model, created and released. */
+static OrtStatus *first_session(void)
+{
+    unsigned char model[512];
+    const float weight = 1;
+    const conv_axis one = {.in = 1, .kernel = 1, .stride = 1, .dilation = 1};
+    const conv_problem p = {.variant = CONV_POINTWISE,
+                            .rank = 2,
+                            .mb = 1,
+                            .ic = 1,
+                            .oc = 1,
+                            .depth_multiplier = 1,
+                            .groups = 1,
+                            .axis = {one, one, one}};
+    OrtSessionOptions *options = NULL;
+    OrtSession *session = NULL;
+    OrtStatus *s = api->CreateSessionOptions(&options);
+    if (s == NULL && onnx_model_bytes(&p) <= sizeof model) {
+        onnx_model_write(&p, &weight, NULL, model);
+        s = api->CreateSessionFromArray(environment, model, onnx_model_bytes(&p), options, &session);
+    }
+    if (session != NULL) api->ReleaseSession(session);
+    if (options != NULL) api->ReleaseSessionOptions(options);
+    return s;
+}
+
+/* The environment lives for the program. Debian's package registers the ONNX operators twice and says so, 500
+ * lines to standard error, when the first session is created: that one is created here, with standard error
+ * elsewhere. */
 static void start(void)
 {
     api = OrtGetApiBase()->GetApi(ORT_API_VERSION);
-    if (api != NULL) start_status = api->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "sepbench", &environment);
+    if (api == NULL) return;
+    fflush(stderr);
+    int kept = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (kept >= 0 && nowhere >= 0) dup2(nowhere, STDERR_FILENO);
+    start_status = api->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "sepbench", &environment);
+    if (start_status == NULL) start_status = first_session();
+    if (kept >= 0) {
+        dup2(kept, STDERR_FILENO);
+        close(kept);
+    }
+    if (nowhere >= 0) close(nowhere);
 }
 
 static const char *version(void)
