@@ -69,16 +69,15 @@ static impl_array *widest(const line *l, cpu_isa allowed)
 /* What the probe of l's library said. */
 static void explain_peer(const line *l, char *reason, size_t size)
 {
-    const char *why = PEERS_ABSENT;
-    size_t name = strlen(l->library);
-    while (why != NULL && (strncmp(why, l->library, name) != 0 || why[name] != ':')) {
-        why = strchr(why, ';');
-        if (why != NULL) why += strspn(why, "; ");
-    }
-    if (why == NULL)
+    char key[32];
+    snprintf(key, sizeof key, "%s: ", l->library);
+    const char *why = strstr(PEERS_ABSENT, key);
+    if (why == NULL) {
         snprintf(reason, size, "not in this build");
-    else
-        snprintf(reason, size, "not built: %.*s", (int)strcspn(why + name + 2, ";"), why + name + 2);
+        return;
+    }
+    why += strlen(key);
+    snprintf(reason, size, "not built: %.*s", (int)strcspn(why, ";"), why);
 }
 
 static void explain(const line *l, char *reason, size_t size)

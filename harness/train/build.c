@@ -120,7 +120,7 @@ static conv_status conv_weights(model *m, layer *l, layer_class c, const layer_o
 static conv_status build_conv(model *m, layer *l, layer_class c, const layer_options *o, conv_error *err)
 {
     bool flat = layer_class_is_1d(c), plain = c == CLASS_CONV1D || c == CLASS_CONV2D;
-    int64_t hwc[3];
+    int64_t hwc[3] = {0};
     conv_status status = refuse_strides(c, o, err);
     if (status == CONV_OK) status = image_shape(l, flat, hwc, err);
     if (status != CONV_OK) return status;
@@ -176,7 +176,7 @@ static conv_status build_conv(model *m, layer *l, layer_class c, const layer_opt
 static conv_status build_pool(layer *l, layer_class c, const layer_options *o, conv_error *err)
 {
     bool flat = layer_class_is_1d(c);
-    int64_t hwc[3], out[2];
+    int64_t hwc[3] = {0}, out[2];
     conv_status status = image_shape(l, flat, hwc, err);
     if (status != CONV_OK) return status;
     conv_axis axis[2];
