@@ -10,6 +10,7 @@
 #include <zlib.h>
 
 #include "../embed.h"
+#include "../text.h"
 #include "options.h"
 
 enum { ALIGN_FLOATS = 16 }; /* each parameter starts on a cache line */
@@ -386,6 +387,7 @@ static conv_status read_model(model *m, json_t *root, const char *label, conv_er
     if (status != CONV_OK) return conv_fail(err, status, "%s: %.200s", label, inner.text);
     const char *name = json_is_object(config) ? json_string_value(json_object_get(config, "name")) : NULL;
     snprintf(m->name, sizeof m->name, "%s", name == NULL ? "sequential" : name);
+    text_make_printable(m->name);
 
     bool has_input = false;
     for (size_t i = 0; i < json_array_size(layers); i++) {
