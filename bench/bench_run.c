@@ -139,7 +139,7 @@ static void describe_group(const record_row *rows, size_t count, char *text, siz
     char name[CASE_NAME_MAX], time[16];
     const record_row *best = NULL;
     for (size_t i = 0; i < count; i++)
-        if (rows[i].status == CASE_OK && (best == NULL || rows[i].median_ns < best->median_ns)) best = &rows[i];
+        if (record_faster(&rows[i], best)) best = &rows[i];
     snprintf(text, size, "%s: %s%s%s", bench_group_name(rows, name), best ? best->impl : "no time",
              best ? " " : "", best ? bench_time(best->median_ns, time) : "");
 }

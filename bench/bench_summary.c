@@ -58,8 +58,7 @@ static size_t list_groups(const record_row *rows, size_t count, group *groups)
         }
         if (rows[i].status != CASE_OK) continue;
         groups[g].timed++;
-        if (groups[g].fastest == NULL || rows[i].median_ns < groups[g].fastest->median_ns)
-            groups[g].fastest = &rows[i];
+        if (record_faster(&rows[i], groups[g].fastest)) groups[g].fastest = &rows[i];
     }
     return found;
 }

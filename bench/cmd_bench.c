@@ -125,6 +125,20 @@ static int check_same(const record_run *old)
     return EXIT_FINE;
 }
 
+/* Where else to write is for this command line to say, not for a file: a run may be a stranger's. What followed
+ * -- are the last of the words. */
+static void drop_outputs(bench_arguments *a)
+{
+    int kept = 0;
+    for (int i = 0; i < a->gbench_count; i++)
+        if (strncmp(a->gbench[i], "--benchmark_out=", 16) == 0)
+            cli_warning("%s of the run is not written again: repeat it to have it", a->gbench[i]);
+        else
+            a->gbench[kept++] = a->gbench[i];
+    a->word_count -= a->gbench_count - kept;
+    a->gbench_count = kept;
+}
+
 /* The words of the run that is continued, then those of this command line, which win. *old keeps the strings.
  */
 static int parse_resumed(int argc, char **argv, bench_arguments *a, record_run *old, char ***words)
@@ -148,6 +162,7 @@ static int parse_resumed(int argc, char **argv, bench_arguments *a, record_run *
     a->out = NULL;
     a->resume = false;
     a->continued = old->run;
+    drop_outputs(a);
     return code == EXIT_FINE ? parse(argc, argv, a) : code;
 }
 

@@ -6,6 +6,7 @@
 
 #include "../harness/cli.h"
 #include "../harness/report_training.h"
+#include "../harness/text.h"
 #include "commands.h"
 
 enum { COLUMNS = 80, TABLES = 2, MOST_RUNS = 32 };
@@ -18,7 +19,7 @@ typedef struct {
 static const struct argp_option options[] = {
     {"versus", 'v', "IMPL", 0,
      "Compare ours with that peer, case by case (default: onednn where the run has it)", 0},
-    {"out", 'o', "DIR", 0, "Where the report goes (default: reports/<run id>)", 0},
+    {"out", 'o', "DIR", 0, "Where the report goes (default: reports/<name of the run's folder>)", 0},
     {0}};
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -173,7 +174,7 @@ static int write_report(const report_data *data, const char *versus, bool told, 
     conv_error err;
     verdict v;
     report_plots plots;
-    char *absolute = NULL;
+    char *absolute = NULL, shown[PATH_MAX];
     if (!cli_make_path(out)) return cli_error("cannot make the folder %s: %s", out, strerror(errno));
     if (!report_plots_create(data, out, &plots, &err)) return cli_error("%s", err.text);
     verdict_create(data, &v);
@@ -182,7 +183,8 @@ static int write_report(const report_data *data, const char *versus, bool told, 
         put_terminal(data, &v);
         if (told) put_all_versus(data, versus);
         absolute = realpath(out, NULL);
-        printf("\nreport: %s/index.html\n", absolute != NULL ? absolute : out);
+        snprintf(shown, sizeof shown, "%s", absolute != NULL ? absolute : out);
+        printf("\nreport: %s/index.html\n", text_make_printable(shown));
     } else {
         code = cli_error("%s", err.text);
     }
@@ -190,6 +192,15 @@ static int write_report(const report_data *data, const char *versus, bool told, 
     verdict_destroy(&v);
     report_plots_destroy(&plots);
     return code;
+}
+
+/* By the name of the run's folder, never by what a file in it says. */
+static void default_out(const record_run *run, char *out, size_t size)
+{
+    char *whole = realpath(run->dir, NULL);
+    const char *name = whole != NULL ? strrchr(whole, '/') + 1 : "";
+    snprintf(out, size, "reports/%s", *name != '\0' ? name : "run");
+    free(whole);
 }
 
 int cmd_report(int argc, char **argv)
@@ -219,7 +230,7 @@ int cmd_report(int argc, char **argv)
         goto done;
     }
     data.training = &training;
-    snprintf(out, sizeof out, "reports/%s", run.run_id);
+    default_out(&run, out, sizeof out);
     if (run.count == 0 && training.count == 0) {
         cli_error("%s: no case was measured, there is nothing to report", run.dir);
         code = EXIT_INVALID;

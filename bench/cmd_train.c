@@ -7,6 +7,7 @@
 
 #include "../harness/cli.h"
 #include "../harness/machine.h"
+#include "../harness/text.h"
 #include "../harness/train/experiment.h"
 #include "commands.h"
 
@@ -82,7 +83,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     conv_error err;
     switch (key) {
     case 'm': a->models = arg; break;
-    case KEY_IMPL: o->impls = arg; break;
+    case KEY_IMPL:
+        if (!text_is_name_list(arg))
+            a->code = cli_error("--impl: '%s': names of implementations, commas between them", arg);
+        o->impls = arg;
+        break;
     case KEY_EPOCHS: count(a, "--epochs", arg, 1, 1000000, &o->fit.epochs); break;
     case KEY_BATCH: count(a, "--batch-size", arg, 1, 1000000, &o->fit.batch_size); break;
     case KEY_SPLIT:

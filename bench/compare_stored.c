@@ -55,14 +55,6 @@ static int check_comparable(const record_run *base, const record_run *head)
     return EXIT_FINE;
 }
 
-static const record_row *find_row(const record_run *run, const char *name)
-{
-    char other[CASE_NAME_MAX];
-    for (size_t i = 0; i < run->count; i++)
-        if (strcmp(record_case_name(&run->rows[i], other), name) == 0) return &run->rows[i];
-    return NULL;
-}
-
 /* Any true ratio inside both medians' intervals lies between these bounds, so they cover it at least as often
  * as both intervals cover their medians: 90%. */
 static void compare_rows(const record_row *base, const record_row *head, compare_case *c)
@@ -104,7 +96,7 @@ static int fill_result(const record_run *base, const record_run *head, compare_r
     if (r->cases == NULL) return cli_error("no memory for %zu cases", head->count);
     for (size_t i = 0; i < head->count; i++) {
         char name[CASE_NAME_MAX];
-        const record_row *row = find_row(base, record_case_name(&head->rows[i], name));
+        const record_row *row = record_find(base, record_case_name(&head->rows[i], name));
         if (row == NULL && head->rows[i].status != CASE_OK) continue;
         common += row != NULL;
         fill_case(row, &head->rows[i], &r->cases[r->count++]);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
+#include "../harness/text.h"
 #include "suite.h"
 
 typedef struct {
@@ -186,6 +187,7 @@ int suite_add_file(suite_list *list, const char *path, const suite_axes *axes)
     shape_reader r = {.list = list, .axes = axes};
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     snprintf(r.item.suite, sizeof r.item.suite, "%.*s", (int)strcspn(name, "."), name);
+    text_make_printable(r.item.suite);
     size_t before = list->count;
     int code = read_shapes(&r, path);
     if (code == EXIT_FINE && list->count == before && axes->channels.count == 0 && axes->spatial.count == 0)

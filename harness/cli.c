@@ -1,7 +1,6 @@
 /* What every subcommand shares: one-line diagnostics, numbers from words, folders, and a clean interruption. */
 #include "cli.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -11,16 +10,15 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* One write per message, so that lines of several processes do not mix; text from users may hold line breaks.
- */
+#include "text.h"
+
+/* One write per message, so that lines of several processes do not mix. */
 static void print_line(const char *prefix, const char *format, va_list args)
 {
     char line[2048];
     int used = snprintf(line, sizeof line, "sepbench: %s", prefix);
     vsnprintf(line + used, sizeof line - (size_t)used, format, args);
-    for (char *c = line; *c != '\0'; c++)
-        if (iscntrl((unsigned char)*c)) *c = ' ';
-    fprintf(stderr, "%s\n", line);
+    fprintf(stderr, "%s\n", text_make_printable(line));
 }
 
 int cli_error(const char *format, ...)
@@ -59,7 +57,8 @@ static ssize_t filter_lines(void *cookie, const char *text, size_t size)
         bool hint = strncmp(f->line, "Try `", 5) == 0 || strncmp(f->line, "information.\n", 13) == 0 ||
                     strncmp(f->line, "for more information.\n", 22) == 0 ||
                     strncmp(f->line, "more information.\n", 18) == 0;
-        if (!hint) fwrite(f->line, 1, f->used, f->real);
+        f->line[f->used - 1] = '\0';
+        if (!hint) fprintf(f->real, "%s\n", text_make_printable(f->line));
         f->used = 0;
     }
     return (ssize_t)size;

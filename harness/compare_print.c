@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "compare_internal.h"
+#include "text.h"
 
 static const struct {
     const char *name;
@@ -140,6 +141,7 @@ static void session_lines(const compare_result *r, char lines[SESSION_LINES][LIN
     memset(lines, 0, (size_t)SESSION_LINES * LINE_BYTES);
     snprintf(lines[0], LINE_BYTES, "head %s against base %s: %zu case%s, %d thread%s, %s, %.0f s", head, base,
              r->count, plural(r->count), r->threads, plural((size_t)r->threads), r->isa, r->seconds);
+    text_make_printable(lines[0]);
     snprintf(lines[1], LINE_BYTES, "margin %.1f%%: %s", 100 * r->margin, r->margin_why);
     if (!isnan(r->null_spread)) snprintf(spread, sizeof spread, ", spread %.1f%%", 100 * expm1(r->null_spread));
     if (!isnan(r->null_shift))
@@ -183,7 +185,9 @@ static void print_row(FILE *out, const compare_case *c, size_t tail)
             compare_is_judged(c) ? compare_percent(c->ratio, change, sizeof change) : "",
             compare_is_judged(c) ? interval(c, between, sizeof between) : "", smallest(c, least, sizeof least),
             (int)(length - tail), c->name);
-    if (c->reason[0]) fprintf(out, "%13s%s\n", "", c->reason);
+    char reason[sizeof c->reason];
+    memcpy(reason, c->reason, sizeof reason);
+    if (reason[0]) fprintf(out, "%13s%s\n", "", text_make_printable(reason));
     if (c->verdict == COMPARE_WRONG && c->repro[0]) fprintf(out, "%13srepro: %s\n", "", c->repro);
 }
 
@@ -214,12 +218,20 @@ void compare_print(FILE *out, const compare_result *r, bool all)
 /* ---- Markdown: GitHub Flavored Markdown, section 4.10, tables
  * ------------------------------------------------- */
 
-static void put_cell(FILE *out, const char *text)
+/* What would begin a cell, a tag, a link or code is text. */
+static void put_plain(FILE *out, const char *text)
 {
     for (; *text != '\0'; text++) {
-        if (*text == '|') putc('\\', out);
-        putc(*text == '\n' ? ' ' : *text, out);
+        if (strchr("|<[`", *text) != NULL) putc('\\', out);
+        putc(*text, out);
     }
+}
+
+static void put_cell(FILE *out, const char *text)
+{
+    char printable[sizeof((compare_case *)0)->repro];
+    snprintf(printable, sizeof printable, "%s", text);
+    put_plain(out, text_make_printable(printable));
 }
 
 static void markdown_row(FILE *out, const compare_case *c)
@@ -259,7 +271,11 @@ void compare_markdown(FILE *out, const compare_result *r)
     fprintf(out, "### %s\n\n", text);
     session_lines(r, lines);
     for (int i = 0; i < SESSION_LINES; i++)
-        if (lines[i][0]) fprintf(out, "- %s\n", lines[i]);
+        if (lines[i][0]) {
+            fputs("- ", out);
+            put_plain(out, lines[i]);
+            putc('\n', out);
+        }
     if (order != NULL && unchanged < r->count) markdown_table(out, r, order, false);
     compare_limits(r, text, sizeof text);
     if (text[0]) fprintf(out, "\n%s\n", text);

@@ -6,15 +6,16 @@
 
 #include "compare_internal.h"
 #include "csv.h"
+#include "text.h"
 
 /* ---- annotations: docs.github.com, "Workflow commands for GitHub Actions"; in a message the percent sign and
  * line ends are escaped as in actions/toolkit, command.ts
  * ------------------------------------------------------------ */
 
-static void annotate(FILE *out, const char *level, const char *title, const char *text)
+static void annotate(FILE *out, const char *level, const char *title, char *text)
 {
     fprintf(out, "::%s title=%s::", level, title);
-    for (; *text != '\0'; text++) {
+    for (text_make_printable(text); *text != '\0'; text++) {
         if (strchr("%\r\n", *text) != NULL)
             fprintf(out, "%%%02X", (unsigned)*text);
         else

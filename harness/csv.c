@@ -22,20 +22,36 @@ void csv_open(csv_reader *r, const char *data, size_t size)
     *r = (csv_reader){.data = data, .at = data, .end = data + size, .next_line = 1, .start = data};
 }
 
-/* Where the record that begins at `at` ends (past its line feed), or NULL when it is torn. */
-static const char *record_end(const char *at, const char *end, size_t *fields, int *lines)
+/* Where the record at r->at ends (past its line feed), or NULL when it is torn or wrong. */
+static const char *record_end(csv_reader *r, size_t *fields, int *lines)
 {
-    bool quoted = false;
+    bool quoted = false, closed = false; /* within quotes; behind the closing one */
     *fields = 1;
     *lines = 0;
-    for (; at < end; at++) {
-        if (*at == '"') quoted = !quoted; /* a doubled quote toggles twice */
-        if (*at == ',' && !quoted) ++*fields;
-        if (*at == '\n') {
-            ++*lines;
-            if (!quoted) return at + 1;
+    for (const char *at = r->at, *field = at; at < r->end; at++) {
+        bool ends = *at == ',' || *at == '\n' || (*at == '\r' && at + 1 < r->end && at[1] == '\n');
+        *lines += *at == '\n';
+        if (*at == '\0') {
+            r->wrong = "a zero byte";
+            return NULL;
+        }
+        if (quoted) {
+            closed = *at == '"';
+            quoted = !closed;
+        } else if (*at == '"' && (at == field || closed)) {
+            quoted = true; /* opens the field, or is the second of a doubled one */
+        } else if (*at == '"' || (closed && !ends)) {
+            r->wrong = "a quote in the middle of a field";
+            return NULL;
+        } else if (*at == '\n') {
+            return at + 1;
+        } else if (*at == ',') {
+            ++*fields;
+            field = at + 1;
+            closed = false;
         }
     }
+    if (*lines > 0) r->wrong = "a quote that is not closed";
     return NULL;
 }
 
@@ -60,11 +76,15 @@ bool csv_next(csv_reader *r)
 {
     size_t fields;
     int lines;
-    const char *stop = record_end(r->at, r->end, &fields, &lines);
-    if (stop == NULL || !reserve(r, fields, (size_t)(stop - r->at) + 1)) return false;
+    r->line = r->next_line;
+    const char *stop = record_end(r, &fields, &lines);
+    if (stop == NULL) return false;
+    if (!reserve(r, fields, (size_t)(stop - r->at) + 1)) {
+        r->wrong = "too long for the memory";
+        return false;
+    }
     r->start = r->at;
     r->at = stop;
-    r->line = r->next_line;
     r->next_line += lines;
     r->count = 0;
 

@@ -1,5 +1,6 @@
 /* Comma-separated values as RFC 4180 has them, lines ended by a line feed (a carriage return before it is
- * accepted): fields holding a comma, a quote or a line break stand in quotes, quotes inside doubled. */
+ * accepted): fields holding a comma, a quote or a line break stand in quotes, quotes inside doubled. A quote
+ * anywhere else is an error: it would hide the records up to the next one. */
 #ifndef SEPBENCH_CSV_H
 #define SEPBENCH_CSV_H
 
@@ -20,11 +21,12 @@ typedef struct {
     size_t count;                 /* how many */
     char *text;                   /* their storage */
     size_t field_room, text_room; /* allocated */
+    const char *wrong;            /* why csv_next stopped before the end, or NULL: what is wrong in `line` */
 } csv_reader;
 
 void csv_open(csv_reader *r, const char *data, size_t size);
-/* The next record. False at the end; a last record without line feed is torn (the writer was killed in the
- * middle of it) and is not returned. */
+/* The next record. False at the end, and at a record that is none (`wrong`). A last record without any line
+ * feed is torn (the writer was killed in the middle of it) and is not returned. */
 bool csv_next(csv_reader *r);
 void csv_close(csv_reader *r);
 

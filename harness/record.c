@@ -45,6 +45,12 @@ char *record_repro(const record_row *row, char *buffer, size_t size)
     return buffer;
 }
 
+bool record_faster(const record_row *a, const record_row *b)
+{
+    if (a->status != CASE_OK) return false;
+    return b == NULL || b->status != CASE_OK || a->median_ns < b->median_ns;
+}
+
 /* ---- the columns ------------------------------------------------------------------------------------ */
 
 #define ROW(member) offsetof(record_row, member)
@@ -60,13 +66,13 @@ static double gflops(const record_row *r) { return flops(r) / r->median_ns; }
 static double gbps(const record_row *r) { return bytes(r) / r->median_ns; }
 
 const record_column record_table[] = {
-    {"run_id", COLUMN_TEXT, ROW(run_id), sizeof((record_row *)0)->run_id, NULL},
+    {"run_id", COLUMN_NAME, ROW(run_id), sizeof((record_row *)0)->run_id, NULL},
     {"case", COLUMN_CASE, 0, 0, NULL},
-    {"suite", COLUMN_TEXT, ROW(suite), sizeof((record_row *)0)->suite, NULL},
-    {"layer", COLUMN_TEXT, ROW(layer), sizeof((record_row *)0)->layer, NULL},
+    {"suite", COLUMN_LABEL, ROW(suite), sizeof((record_row *)0)->suite, NULL},
+    {"layer", COLUMN_LABEL, ROW(layer), sizeof((record_row *)0)->layer, NULL},
     {"variant", COLUMN_VARIANT, ROW(problem.variant), 0, NULL},
     {"pass", COLUMN_PASS, ROW(pass), 0, NULL},
-    {"impl", COLUMN_TEXT, ROW(impl), sizeof((record_row *)0)->impl, NULL},
+    {"impl", COLUMN_NAME, ROW(impl), sizeof((record_row *)0)->impl, NULL},
     {"isa", COLUMN_ISA, ROW(isa), 0, NULL},
     {"layout", COLUMN_LAYOUT, ROW(problem.layout), 0, NULL},
     {"bias", COLUMN_BOOL, ROW(problem.bias), 0, NULL},
@@ -112,7 +118,7 @@ const record_column record_table[] = {
     {"gbps", COLUMN_DERIVED, 0, 0, gbps},
     {"flop_per_byte", COLUMN_DERIVED, 0, 0, intensity},
     {"percent_peak", COLUMN_REAL, ROW(percent_peak), 0, NULL},
-    {"bound", COLUMN_TEXT, ROW(bound), sizeof((record_row *)0)->bound, NULL},
+    {"bound", COLUMN_LABEL, ROW(bound), sizeof((record_row *)0)->bound, NULL},
     {"max_abs_error", COLUMN_REAL, ROW(max_abs_error), 0, NULL},
     {"error_bound", COLUMN_REAL, ROW(error_bound), 0, NULL},
     {"repro", COLUMN_REPRO, 0, 0, NULL},
@@ -137,7 +143,9 @@ static void put_column(FILE *out, const record_row *row, const record_column *c)
     const void *at = (const char *)row + c->offset;
     char text[CASE_NAME_MAX + 128];
     switch (c->kind) {
-    case COLUMN_TEXT: csv_put(out, at); break;
+    case COLUMN_TEXT:
+    case COLUMN_NAME:
+    case COLUMN_LABEL: csv_put(out, at); break;
     case COLUMN_CASE: csv_put(out, record_case_name(row, text)); break;
     case COLUMN_REPRO: csv_put(out, record_repro(row, text, sizeof text)); break;
     case COLUMN_VARIANT: fputs(conv_variant_name(*(const conv_variant *)at), out); break;

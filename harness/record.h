@@ -88,10 +88,17 @@ typedef struct {
     json_t *run; /* run.json */
     record_row *rows;
     size_t count;
+    void *index; /* record_find's */
 } record_run;
 
 /* Loads a run's folder ("results/latest" when dir is NULL). False with err naming file, line and value. */
 bool record_load(const char *dir, record_run *run, conv_error *err);
 void record_free(record_run *run);
+/* The row of a loaded run with that case name, or NULL. */
+const record_row *record_find(const record_run *run, const char *case_name);
+
+/* The one rule of what is fastest, for every choice among rows: the least median; of equals, what came first.
+ * Rows without a time are never; b may be NULL. */
+bool record_faster(const record_row *a, const record_row *b);
 
 #endif

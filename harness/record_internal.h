@@ -1,13 +1,16 @@
-/* What record.c, record_load.c and record_store.c share: the table of columns and small file helpers. */
+/* What the files record*.c share: the table of columns, the index of cases, and small file helpers. */
 #ifndef SEPBENCH_RECORD_INTERNAL_H
 #define SEPBENCH_RECORD_INTERNAL_H
 
 #include <stdio.h>
 
+#include "csv.h"
 #include "record.h"
 
 typedef enum {
     COLUMN_TEXT,    /* char[size] at offset */
+    COLUMN_NAME,    /* the same: text_is_name */
+    COLUMN_LABEL,   /* the same: text_is_label */
     COLUMN_SIZE,    /* int64_t, always there; part of the problem */
     COLUMN_COUNT,   /* int64_t, negative = not available */
     COLUMN_INT,     /* int, negative = not available */
@@ -37,8 +40,22 @@ extern const record_column record_table[]; /* record_column_count of them */
 void record_put_header(FILE *out);
 void record_put_row(FILE *out, const record_row *row);
 
+/* A tree of cases by name. */
+typedef struct {
+    const char *name; /* text */
+    size_t value;     /* of the tree's owner */
+    char text[];
+} record_entry;
+
+record_entry *record_index_find(void *const *index, const char *name); /* or NULL */
+/* The entry of that name, made with the value where it is new; NULL without memory. */
+record_entry *record_index_add(void **index, const char *name, size_t value);
+void record_index_free(void **index);
+
 /* The whole file, followed by a 0 byte; NULL with err. */
 char *record_slurp(const char *path, size_t *size, conv_error *err);
+/* After the last csv_next: false with err when it stopped at a record that is none. */
+bool record_csv_ended(const char *path, const csv_reader *csv, conv_error *err);
 /* run.json of that folder, its schema checked; NULL with err. */
 json_t *record_read_run(const char *dir, conv_error *err);
 /* Index of each of results.csv's columns in a header line; false with err naming what is missing. */

@@ -8,8 +8,8 @@
 
 #include "../kernels/problem.h"
 #include "cli.h"
-#include "csv.h"
 #include "record_internal.h"
+#include "text.h"
 
 char *record_slurp(const char *path, size_t *size, conv_error *err)
 {
@@ -61,6 +61,12 @@ json_t *record_read_run(const char *dir, conv_error *err)
         return NULL;
     }
     return run;
+}
+
+bool record_csv_ended(const char *path, const csv_reader *csv, conv_error *err)
+{
+    if (csv->wrong != NULL) conv_fail(err, CONV_INVALID, "%s:%d: %s", path, csv->line, csv->wrong);
+    return csv->wrong == NULL;
 }
 
 bool record_read_header(const char *path, char *const *field, size_t count, size_t *index, conv_error *err)
@@ -116,17 +122,23 @@ static bool parse_signed(const char *text, int64_t *value)
     return true;
 }
 
+/* The largest error of a float output is below this, and so is every time. */
+static const double largest_figure = 1e40;
+
 /* Reads text into the row. False when it is not what the column holds. */
 static bool parse_field(const record_column *c, const char *text, record_row *row)
 {
     void *at = (char *)row + c->offset;
     int64_t whole = -1;
     int value;
-    char *end;
     switch (c->kind) {
     case COLUMN_CASE:
     case COLUMN_REPRO:
     case COLUMN_DERIVED: return true;
+    case COLUMN_NAME:
+    case COLUMN_LABEL:
+        if (!(c->kind == COLUMN_NAME ? text_is_name(text) : text_is_label(text))) return false;
+        /* fall through */
     case COLUMN_TEXT: return (size_t)snprintf(at, c->size, "%s", text) < c->size;
     case COLUMN_SIZE: return parse_signed(text, at);
     case COLUMN_COUNT:
@@ -137,9 +149,7 @@ static bool parse_field(const record_column *c, const char *text, record_row *ro
         if (*text != '\0' && !cli_parse_int(text, 0, INT32_MAX, &whole)) return false;
         *(int *)at = (int)whole;
         return true;
-    case COLUMN_REAL:
-        *(double *)at = *text == '\0' ? NAN : strtod(text, &end);
-        return *text == '\0' || (*end == '\0' && isfinite(*(double *)at));
+    case COLUMN_REAL: *(double *)at = NAN; return *text == '\0' || cli_parse_real(text, 0, largest_figure, at);
     case COLUMN_BOOL: *(bool *)at = *text == '1'; return strcmp(text, "0") == 0 || strcmp(text, "1") == 0;
     default: /* the enums, whose C type is that of an unsigned int or an int: same size */
         if (!parse_name(text, enums[c->kind].count, enums[c->kind].name, &value)) return false;
@@ -187,17 +197,39 @@ static bool adopt_problem(const char *name, record_row *row, conv_error *err)
     return true;
 }
 
+/* Whether the columns agree on a case that can have been run and timed; ratios of such times stay numbers. */
+static bool check_row(const record_row *row, conv_error *err)
+{
+    const struct {
+        const char *column;
+        double value;
+    } times[] = {{"median_ns", row->median_ns},
+                 {"ci95_low_ns", row->ci95_low_ns},
+                 {"ci95_high_ns", row->ci95_high_ns},
+                 {"min_ns", row->min_ns}};
+    if (row->threads < 1) {
+        conv_fail(err, CONV_INVALID, "column threads: at least 1 is needed");
+        return false;
+    }
+    if (row->status == CASE_OK && isnan(row->median_ns)) {
+        conv_fail(err, CONV_INVALID, "column median_ns: empty, but the status is ok");
+        return false;
+    }
+    for (size_t i = 0; row->status == CASE_OK && i < sizeof times / sizeof *times; i++)
+        if (times[i].value < 1e-3 || times[i].value > 1e18) {
+            conv_fail(err, CONV_INVALID, "column %s: %g is no time of a call: from 1e-3 to 1e18 ns",
+                      times[i].column, times[i].value);
+            return false;
+        }
+    return true;
+}
+
 static bool read_row(const char *path, const csv_reader *csv, const size_t *index, record_row *row,
                      conv_error *err)
 {
     *row = (record_row){0};
     const char *name = NULL;
     for (size_t c = 0; c < record_column_count; c++) {
-        if (index[c] >= csv->count) {
-            conv_fail(err, CONV_INVALID, "%s:%d: %zu fields: the header has %zu", path, csv->line, csv->count,
-                      record_column_count);
-            return false;
-        }
         const char *text = csv->field[index[c]];
         if (record_table[c].kind == COLUMN_CASE) name = text;
         if (parse_field(&record_table[c], text, row)) continue;
@@ -206,7 +238,7 @@ static bool read_row(const char *path, const csv_reader *csv, const size_t *inde
         return false;
     }
     conv_error why;
-    if (adopt_problem(name, row, &why)) return true;
+    if (check_row(row, &why) && adopt_problem(name, row, &why)) return true;
     conv_fail(err, CONV_INVALID, "%s:%d: %.200s", path, csv->line, why.text);
     return false;
 }
@@ -214,17 +246,27 @@ static bool read_row(const char *path, const csv_reader *csv, const size_t *inde
 /* ---- the run ---------------------------------------------------------------------------------------- */
 
 /* While a run is written, a case measured again has two rows until the file is tidied: the last one counts. */
-static void keep_row(record_run *run, const record_row *row)
+static bool keep_row(record_run *run, size_t *room, const record_row *row)
 {
-    char name[CASE_NAME_MAX], other[CASE_NAME_MAX];
-    record_case_name(row, name);
-    for (size_t i = 0; i < run->count; i++) {
-        if (strcmp(run->rows[i].impl, row->impl) != 0 || run->rows[i].pass != row->pass) continue;
-        if (strcmp(record_case_name(&run->rows[i], other), name) != 0) continue;
-        run->rows[i] = *row;
-        return;
+    char name[CASE_NAME_MAX];
+    const record_entry *entry = record_index_add(&run->index, record_case_name(row, name), run->count);
+    if (entry == NULL) return false;
+    if (entry->value == *room) {
+        size_t wanted = *room ? 2 * *room : 256;
+        record_row *grown = realloc(run->rows, wanted * sizeof *grown);
+        if (grown == NULL) return false;
+        run->rows = grown;
+        *room = wanted;
     }
-    run->rows[run->count++] = *row;
+    run->rows[entry->value] = *row;
+    if (entry->value == run->count) run->count++;
+    return true;
+}
+
+const record_row *record_find(const record_run *run, const char *case_name)
+{
+    const record_entry *entry = record_index_find(&run->index, case_name);
+    return entry != NULL ? &run->rows[entry->value] : NULL;
 }
 
 static bool load_rows(record_run *run, conv_error *err)
@@ -238,22 +280,23 @@ static bool load_rows(record_run *run, conv_error *err)
     csv_reader csv;
     csv_open(&csv, text, size);
     bool ok = index != NULL && csv_next(&csv);
-    if (!ok) conv_fail(err, CONV_INVALID, "%s:1: no header line: not a results.csv", path);
+    if (!ok && record_csv_ended(path, &csv, err))
+        conv_fail(err, CONV_INVALID, "%s:1: no header line: not a results.csv", path);
     ok = ok && record_read_header(path, csv.field, csv.count, index, err);
+    size_t fields = csv.count;
     while (ok && csv_next(&csv)) {
         record_row row;
-        ok = read_row(path, &csv, index, &row, err);
-        if (ok && run->count == room) {
-            room = room ? 2 * room : 256;
-            record_row *grown = realloc(run->rows, room * sizeof *grown);
-            ok = grown != NULL;
-            if (ok)
-                run->rows = grown;
-            else
-                conv_fail(err, CONV_NO_MEMORY, "%s: no memory for its rows", path);
+        ok = csv.count == fields;
+        if (!ok)
+            conv_fail(err, CONV_INVALID, "%s:%d: %zu fields: the header has %zu", path, csv.line, csv.count,
+                      fields);
+        ok = ok && read_row(path, &csv, index, &row, err);
+        if (ok && !keep_row(run, &room, &row)) {
+            conv_fail(err, CONV_NO_MEMORY, "%s: no memory for its rows", path);
+            ok = false;
         }
-        if (ok) keep_row(run, &row);
     }
+    ok = ok && record_csv_ended(path, &csv, err);
     csv_close(&csv);
     free(index);
     free(text);
@@ -274,8 +317,10 @@ bool record_load(const char *dir, record_run *run, conv_error *err)
     run->run = record_read_run(run->dir, err);
     if (run->run == NULL) return false;
     const char *id = json_string_value(json_object_get(run->run, "run_id"));
-    if (id == NULL || (size_t)snprintf(run->run_id, sizeof run->run_id, "%s", id) >= sizeof run->run_id) {
-        conv_fail(err, CONV_INVALID, "%.200s/run.json: no run_id", run->dir);
+    if (id == NULL || !text_is_name(id) ||
+        (size_t)snprintf(run->run_id, sizeof run->run_id, "%s", id) >= sizeof run->run_id) {
+        conv_fail(err, CONV_INVALID, "%.200s/run.json: run_id is '%.80s': not the name of a run", run->dir,
+                  id ? id : "");
         record_free(run);
         return false;
     }
@@ -287,6 +332,7 @@ bool record_load(const char *dir, record_run *run, conv_error *err)
 void record_free(record_run *run)
 {
     json_decref(run->run);
+    record_index_free(&run->index);
     free(run->rows);
     *run = (record_run){0};
 }

@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <search.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,18 +16,14 @@
 #include "cli.h"
 #include "csv.h"
 #include "record_internal.h"
+#include "text.h"
 
 struct record_store {
     char dir[4096], run_id[64];
     int folder, results, samples; /* descriptors: folder holds the lock, the others append */
     bool made_dir, started, linked, superseded;
-    void *known; /* tree of known_case by name */
+    void *known; /* index of cases; value: whether the status is final */
 };
-
-typedef struct {
-    bool final;
-    char name[];
-} known_case;
 
 static const char samples_header[] = "case,repetition,iterations,ns_per_iteration\n";
 
@@ -108,41 +103,16 @@ static int open_append(const record_store *s, const char *name, conv_error *err)
 
 /* ---- which cases are there -------------------------------------------------------------------------- */
 
-static int compare_cases(const void *a, const void *b)
-{
-    return strcmp(((const known_case *)a)->name, ((const known_case *)b)->name);
-}
-
-static known_case *make_case(const char *name, bool final)
-{
-    size_t size = strlen(name) + 1;
-    known_case *k = malloc(sizeof *k + size);
-    if (k != NULL) {
-        k->final = final;
-        memcpy(k->name, name, size);
-    }
-    return k;
-}
-
-static known_case *find_case(const record_store *s, const char *name)
-{
-    known_case *wanted = make_case(name, false);
-    known_case **found = wanted ? tfind(wanted, &s->known, compare_cases) : NULL;
-    free(wanted);
-    return found ? *found : NULL;
-}
-
 /* Notes the case; true when it was known already. */
 static bool note_case(record_store *s, const char *name, bool final)
 {
-    known_case *k = find_case(s, name);
-    if (k != NULL) {
-        k->final = final;
-        return true;
+    record_entry *known = record_index_find(&s->known, name);
+    if (known == NULL) {
+        record_index_add(&s->known, name, final);
+        return false;
     }
-    k = make_case(name, final);
-    if (k != NULL && tsearch(k, &s->known, compare_cases) == NULL) free(k);
-    return false;
+    known->value = final;
+    return true;
 }
 
 static bool is_final(case_status status)
@@ -152,8 +122,8 @@ static bool is_final(case_status status)
 
 bool record_has(const record_store *s, const char *case_name)
 {
-    const known_case *k = find_case(s, case_name);
-    return k != NULL && k->final;
+    const record_entry *known = record_index_find(&s->known, case_name);
+    return known != NULL && known->value;
 }
 
 /* ---- tidying: superseded rows and torn lines go ------------------------------------------------------- */
@@ -192,20 +162,20 @@ static bool tidy_samples(const record_store *s, conv_error *err)
     char *text = record_slurp(path, &size, err), *kept = NULL;
     if (text == NULL) return false;
     FILE *out = open_memstream(&kept, &kept_size);
+    csv_reader csv;
+    csv_open(&csv, text, size);
     if (out != NULL) {
-        csv_reader csv;
-        csv_open(&csv, text, size);
         fputs(samples_header, out);
         if (csv_next(&csv)) /* the header */
             while (csv_next(&csv))
                 if (record_has(s, csv.field[0])) fwrite(csv.start, 1, (size_t)(csv.at - csv.start), out);
-        csv_close(&csv);
     }
     bool ok = out != NULL && fclose(out) == 0;
-    if (ok)
-        ok = replace_file(s, "samples.csv", kept, kept_size, err);
-    else
+    if (!ok)
         conv_fail(err, CONV_NO_MEMORY, "%s: no memory to rewrite it", path);
+    else
+        ok = record_csv_ended(path, &csv, err) && replace_file(s, "samples.csv", kept, kept_size, err);
+    csv_close(&csv);
     free(text);
     free(kept);
     return ok;
@@ -223,6 +193,8 @@ static void make_run_id(char *id, size_t size)
     gmtime_r(&now.tv_sec, &utc);
     gethostname(host, sizeof host - 1);
     host[strcspn(host, ".")] = '\0';
+    for (char *c = host; *c != '\0'; c++)
+        if (!text_is_name((char[]){'x', *c, '\0'})) *c = '-'; /* a host may be called anything, a run may not */
     size_t used = strftime(id, size, "%Y%m%dT%H%M%S", &utc);
     snprintf(id + used, size - used, ".%06ldZ-%.24s", now.tv_nsec / 1000, host);
 }
@@ -373,7 +345,7 @@ static void link_latest(record_store *s)
     if (parent != NULL && strcmp(parent, "/results") == 0) {
         char link[4200], next[4200];
         snprintf(link, sizeof link, "%s/latest", real);
-        snprintf(next, sizeof next, "%s/.latest.%s", real, s->run_id);
+        snprintf(next, sizeof next, "%s/.latest.%s", real, name);
         unlink(next);
         if (symlink(name, next) != 0 || rename(next, link) != 0) {
             cli_warning("%s: not renewed: %s", link, strerror(errno));
@@ -438,6 +410,6 @@ void record_close(record_store *s)
     if (s->samples >= 0) close(s->samples);
     if (s->results >= 0) close(s->results);
     if (s->folder >= 0) close(s->folder); /* last: the lock goes with it */
-    tdestroy(s->known, free);
+    record_index_free(&s->known);
     free(s);
 }

@@ -80,10 +80,9 @@ typedef struct {
 } best_filter;
 extern const best_filter BEST_EXACT; /* anybody's, exact */
 
-/* The fastest ok row by upper confidence bound (the median where there is no interval), or NULL. */
+/* The fastest of those rows (record_faster), or NULL. */
 const record_row *report_best(const report_data *data, const report_point *point, conv_variant variant,
                               best_filter filter);
-double report_upper(const record_row *row);
 /* The ok row of that implementation, or NULL. */
 const record_row *report_row(const report_point *point, conv_variant variant, int impl);
 /* False when either is NULL. */
@@ -147,7 +146,8 @@ double report_network_sum(const report_network *network, int impl, size_t *layer
 
 /* ---- report_style.c */
 report_impl report_style(const char *name);
-/* "0.84", "12.5", "310": three significant digits, no exponent. Returns buffer[16]. */
+/* "0.84", "12.5", "310": three significant digits, no exponent; "-" for what is no number. Returns buffer[16].
+ */
 char *report_number(double value, char *buffer);
 /* "850 ns", "12.3 µs", "4.56 ms", "1.20 s". Returns buffer[24]. */
 char *report_time(double ns, char *buffer);

@@ -78,15 +78,17 @@ void chart_add_point(chart *c, double x, double y, double low, double high)
     c->lines[c->line_count - 1].end_y = y;
 }
 
-/* gnuplot's double-quoted strings know \ and "; `noenhanced` does away with the rest. */
+/* Between single quotes gnuplot takes every character for itself, `command` and \ too, but the quote, which is
+ * doubled; `noenhanced` does away with the rest. The names in it were checked when they were read: none has a
+ * line break, which would begin a command. */
 static void put_string(FILE *out, const char *text)
 {
-    fputc('"', out);
+    fputc('\'', out);
     for (; *text != 0; text++) {
-        if (*text == '"' || *text == '\\') fputc('\\', out);
+        if (*text == '\'') fputc('\'', out);
         fputc(*text, out);
     }
-    fputc('"', out);
+    fputc('\'', out);
 }
 
 void chart_add_text(chart *c, double x, double y, const char *text, const char *color, const char *where)

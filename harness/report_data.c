@@ -126,40 +126,45 @@ static void share_dense(report_setting *s)
 
 /* ---- ceilings: tolerant of what a run of another version wrote --------------------------------------- */
 
-static double number_in(const json_t *object, const char *key)
+/* The ceiling of that name, NaN where there is none; one that no machine has is an error. */
+static bool read_ceiling(const report_data *data, const json_t *object, const char *key, double *value,
+                         conv_error *err)
 {
-    const json_t *value = json_object_get(object, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
+    static const double least = 1e-3, most = 1e12; /* G a second */
+    const json_t *found = json_object_get(object, key);
+    *value = json_is_number(found) && json_number_value(found) > 0 ? json_number_value(found) : NAN;
+    if (isnan(*value) || (*value >= least && *value <= most)) return true;
+    conv_fail(err, CONV_INVALID, "%.200s/run.json: ceilings: %s is %g: not from %g to %g", data->run->dir, key,
+              *value, least, most);
+    return false;
 }
 
-static void read_ceilings(report_data *data, const json_t *entry)
+static bool read_ceilings(report_data *data, const json_t *entry, conv_error *err)
 {
-    if (!json_is_object(entry) || data->ceiling_count == REPORT_MAX_CEILINGS) return;
+    if (!json_is_object(entry) || data->ceiling_count == REPORT_MAX_CEILINGS) return true;
     report_ceilings *c = &data->ceilings[data->ceiling_count++];
-    c->threads = (int)json_integer_value(json_object_get(entry, "threads"));
+    json_int_t threads = json_integer_value(json_object_get(entry, "threads"));
+    c->threads = threads > 0 && threads <= INT32_MAX ? (int)threads : 0;
     const json_t *fma = json_object_get(entry, "fma_gflops"),
                  *bandwidth = json_object_get(entry, "bandwidth_gbps");
-    for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
-        c->fma_gflops[isa] = number_in(fma, cpu_isa_name((cpu_isa)isa));
-        if (!(c->fma_gflops[isa] > 0)) c->fma_gflops[isa] = NAN;
-    }
-    for (int level = 0; level < LEVEL_COUNT; level++) {
-        c->bandwidth_gbps[level] = number_in(bandwidth, memory_level_name((memory_level)level));
-        if (!(c->bandwidth_gbps[level] > 0)) c->bandwidth_gbps[level] = NAN;
-    }
+    bool fine = true;
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++)
+        fine = fine && read_ceiling(data, fma, cpu_isa_name((cpu_isa)isa), &c->fma_gflops[isa], err);
+    for (int level = 0; level < LEVEL_COUNT; level++)
+        fine = fine && read_ceiling(data, bandwidth, memory_level_name((memory_level)level),
+                                    &c->bandwidth_gbps[level], err);
+    return fine;
 }
 
-static void find_ceilings(report_data *data)
+static bool find_ceilings(report_data *data, conv_error *err)
 {
     const json_t *found = json_object_get(data->run->run, "ceilings");
     if (found == NULL) found = json_object_get(json_object_get(data->run->run, "machine"), "ceilings");
-    size_t i;
-    const json_t *entry;
-    if (json_is_array(found)) {
-        json_array_foreach(found, i, entry) read_ceilings(data, entry);
-    } else {
-        read_ceilings(data, found);
-    }
+    if (!json_is_array(found)) return read_ceilings(data, found, err);
+    bool fine = true;
+    for (size_t i = 0; fine && i < json_array_size(found); i++)
+        fine = read_ceilings(data, json_array_get(found, i), err);
+    return fine;
 }
 
 const report_ceilings *report_ceilings_of(const report_data *data, int threads)
@@ -194,8 +199,9 @@ bool report_data_create(const record_run *run, report_data *data, conv_error *er
         qsort(s->points, s->count, sizeof *s->points, by_channels);
         share_dense(s);
     }
-    find_ceilings(data);
-    return true;
+    if (find_ceilings(data, err)) return true;
+    report_data_destroy(data);
+    return false;
 }
 
 void report_data_destroy(report_data *data)
@@ -213,11 +219,6 @@ const record_row *report_row(const report_point *point, conv_variant variant, in
     return row != NULL && row->status == CASE_OK ? row : NULL;
 }
 
-double report_upper(const record_row *row)
-{
-    return isnan(row->ci95_high_ns) ? row->median_ns : row->ci95_high_ns;
-}
-
 const record_row *report_best(const report_data *data, const report_point *point, conv_variant variant,
                               best_filter filter)
 {
@@ -228,7 +229,7 @@ const record_row *report_best(const report_data *data, const report_point *point
         if (row == NULL || (impl->inexact && !filter.inexact) || !(impl->peer ? filter.peers : filter.ours))
             continue;
         if (filter.prefix != NULL && strncmp(impl->name, filter.prefix, strlen(filter.prefix)) != 0) continue;
-        if (best == NULL || report_upper(row) < report_upper(best)) best = row;
+        if (record_faster(row, best)) best = row;
     }
     return best;
 }

@@ -72,8 +72,7 @@ static bool add_layer(report_networks *networks, const report_data *data, const 
     if (row->status != CASE_OK) return true;
     int impl = index_of(data, row->impl);
     layer->by_impl[impl] = row;
-    if (!data->impls[impl].inexact && (layer->best == NULL || report_upper(row) < report_upper(layer->best)))
-        layer->best = row;
+    if (!data->impls[impl].inexact && record_faster(row, layer->best)) layer->best = row;
     return true;
 }
 

@@ -74,7 +74,7 @@ report_impl report_style(const char *name)
 char *report_number(double value, char *buffer)
 {
     double size = fabs(value);
-    if (isnan(value))
+    if (!isfinite(value))
         snprintf(buffer, 16, "-");
     else if (size < 1e-4)
         snprintf(buffer, 16, "%.0f", value);

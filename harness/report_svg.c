@@ -38,16 +38,14 @@ static const char *variable_of(const report_data *data, int r, int g, int b)
 /* One piece of text to recognise at p: returns how many bytes were consumed, after writing what replaces it. */
 static size_t replace_at(FILE *out, const char *p, const report_data *data)
 {
-    if (strncmp(p, "rgb(", 4) == 0) { /* "rgb( 11,  97, 164)" */
-        int rgb[3];
-        char *end = (char *)p + 3;
-        for (int i = 0; i < 3; i++) rgb[i] = (int)strtol(end + 1, &end, 10) & 255;
+    int rgb[3], length = 0;
+    if (sscanf(p, "rgb(%3d,%3d,%3d)%n", &rgb[0], &rgb[1], &rgb[2], &length) == 3 && length > 0) {
         const char *variable = variable_of(data, rgb[0], rgb[1], rgb[2]);
         if (variable != NULL)
             fprintf(out, "var(%s)", variable);
         else
-            fprintf(out, "#%02x%02x%02x", rgb[0], rgb[1], rgb[2]);
-        return (size_t)(end + (*end == ')') - p);
+            fprintf(out, "#%02x%02x%02x", rgb[0] & 255, rgb[1] & 255, rgb[2] & 255);
+        return (size_t)length;
     }
     static const struct {
         const char *from, *to;
@@ -60,10 +58,10 @@ static size_t replace_at(FILE *out, const char *p, const report_data *data)
                  {"stroke-width=\"1.00\" ", ""},
                  {" stroke-linecap=\"butt\" stroke-linejoin=\"miter\"", ""}};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
-        size_t length = strlen(words[i].from);
-        if (strncmp(p, words[i].from, length) == 0) {
+        size_t size = strlen(words[i].from);
+        if (strncmp(p, words[i].from, size) == 0) {
             fputs(words[i].to, out);
-            return length;
+            return size;
         }
     }
     return 0;
@@ -72,14 +70,20 @@ static size_t replace_at(FILE *out, const char *p, const report_data *data)
 static void put_line(FILE *out, const char *line, const char *name, const report_data *data)
 {
     for (const char *p = line; *p != 0;) {
+        const char *words_end = strncmp(p, "<text>", 6) == 0 ? strstr(p, "</text>") : NULL;
+        if (words_end != NULL) { /* a name may look like anything */
+            fwrite(p, 1, (size_t)(words_end - p), out);
+            p = words_end;
+        }
         if (strncmp(p, "#gpPt", 5) == 0) { /* every point is a filled circle */
             fprintf(out, "#%s-dot", name);
             p += 5;
             while (*p >= '0' && *p <= '9') p++;
             continue;
         }
-        if (strncmp(p, "id=\"gnuplot", 11) == 0) { /* the same in every picture */
-            p = strchr(p + 4, '"') + 1;
+        const char *id_end = strncmp(p, "id=\"gnuplot", 11) == 0 ? strchr(p + 4, '"') : NULL;
+        if (id_end != NULL) { /* the same in every picture */
+            p = id_end + 1;
             continue;
         }
         size_t used = replace_at(out, p, data);

@@ -130,7 +130,11 @@ static void put_impl_table(FILE *out, const report_page *page, const report_sett
             "<tr><th>Channels</th>",
             pass == CONV_FORWARD ? "Forward" : "Backward");
     for (int impl = 0; impl < data->impl_count; impl++)
-        if (has[impl]) fprintf(out, "<th>%s</th>", data->impls[impl].name);
+        if (has[impl]) {
+            fputs("<th>", out);
+            report_escape(out, data->impls[impl].name);
+            fputs("</th>", out);
+        }
     fputs("</tr></thead><tbody>\n", out);
     for (size_t i = 0; i < s->count; i++) {
         if (s->points[i].pass != pass || !report_speedup(data, &s->points[i], -1, &p)) continue;

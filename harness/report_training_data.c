@@ -5,10 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "csv.h"
+#include "cli.h"
 #include "record_internal.h"
 #include "report_training.h"
 #include "stats.h"
+#include "text.h"
 
 const char *const training_levels[TRAINING_LEVELS] = {"0.97", "0.98", "0.985", "0.99"};
 
@@ -31,7 +32,8 @@ static bool table_open(table *t, const char *path, conv_error *err)
     if (t->text == NULL) return false;
     csv_open(&t->reader, t->text, size);
     if (!csv_next(&t->reader) || t->reader.count > MOST_COLUMNS) {
-        conv_fail(err, CONV_INVALID, "%s:1: no header of at most %d columns", path, (int)MOST_COLUMNS);
+        if (record_csv_ended(path, &t->reader, err))
+            conv_fail(err, CONV_INVALID, "%s:1: no header of at most %d columns", path, (int)MOST_COLUMNS);
         csv_close(&t->reader);
         free(t->text);
         return false;
@@ -41,10 +43,13 @@ static bool table_open(table *t, const char *path, conv_error *err)
     return true;
 }
 
-static void table_close(table *t)
+/* False with err when the last record read was none. */
+static bool table_close(table *t, conv_error *err)
 {
+    bool whole = record_csv_ended(t->path, &t->reader, err);
     csv_close(&t->reader);
     free(t->text);
+    return whole;
 }
 
 /* The field of that column in the current record; "" when there is none. */
@@ -55,14 +60,38 @@ static const char *text_of(const table *t, const char *column)
     return "";
 }
 
-/* Empty: NaN. Anything but a number: NaN, and false with err. */
+/* Empty: NaN. Anything but a number that training can have found (a float, or seconds): NaN, and false with
+ * err. */
 static bool number_of(const table *t, const char *column, double *value, conv_error *err)
 {
+    static const double largest = 1e40;
     const char *text = text_of(t, column);
-    char *end = NULL;
-    *value = *text == 0 ? NAN : strtod(text, &end);
-    if (*text == 0 || *end == 0) return true;
-    conv_fail(err, CONV_INVALID, "%s:%d: %s is '%s': must be a number", t->path, t->reader.line, column, text);
+    *value = NAN;
+    if (*text == 0 || cli_parse_real(text, -largest, largest, value)) return true;
+    conv_fail(err, CONV_INVALID, "%s:%d: %s is '%.60s': must be a number", t->path, t->reader.line, column,
+              text);
+    return false;
+}
+
+/* Empty: 0. */
+static bool whole_of(const table *t, const char *column, int64_t most, int *value, conv_error *err)
+{
+    const char *text = text_of(t, column);
+    int64_t whole = 0;
+    bool fine = *text == 0 || cli_parse_int(text, 0, most, &whole);
+    *value = (int)whole;
+    if (!fine)
+        conv_fail(err, CONV_INVALID, "%s:%d: %s is '%.60s': must be a whole number up to %lld", t->path,
+                  t->reader.line, column, text, (long long)most);
+    return fine;
+}
+
+/* A name that is part of a path or of a picture. */
+static bool name_of(const table *t, const char *column, bool (*is_name)(const char *text), conv_error *err)
+{
+    const char *text = text_of(t, column);
+    if (is_name(text)) return true;
+    conv_fail(err, CONV_INVALID, "%s:%d: %s is '%.60s': not a name", t->path, t->reader.line, column, text);
     return false;
 }
 
@@ -93,8 +122,7 @@ static bool load_history(const char *path, training_run *run, conv_error *err)
                number_of(&t, "val_accuracy", &e->val_accuracy, err) &&
                number_of(&t, "epoch_s", &e->seconds, err);
     }
-    table_close(&t);
-    return fine;
+    return table_close(&t, err) && fine;
 }
 
 static bool load_profile(const char *path, training_model *m, conv_error *err)
@@ -112,8 +140,7 @@ static bool load_profile(const char *path, training_model *m, conv_error *err)
         fine = number_of(&t, "ns_per_step", &o->ns, err) && number_of(&t, "percent", &o->percent, err) &&
                number_of(&t, "gflops", &o->gflops, err) && number_of(&t, "flops_per_step", &o->flops, err);
     }
-    table_close(&t);
-    return fine;
+    return table_close(&t, err) && fine;
 }
 
 static training_model *model_of(report_training *t, const char *dir, const table *runs, conv_error *err)
@@ -123,15 +150,18 @@ static training_model *model_of(report_training *t, const char *dir, const table
         if (strcmp(t->models[i].dir, dir) == 0 && strcmp(t->models[i].model, model) == 0 &&
             strcmp(t->models[i].impl, impl) == 0)
             return &t->models[i];
-    double threads, batch;
-    if (!number_of(runs, "threads", &threads, err) || !number_of(runs, "batch_size", &batch, err)) return NULL;
+    int threads, batch;
+    if (!name_of(runs, "model", text_is_model, err) || !name_of(runs, "impl", text_is_name_list, err) ||
+        !whole_of(runs, "threads", INT32_MAX, &threads, err) ||
+        !whole_of(runs, "batch_size", INT32_MAX, &batch, err))
+        return NULL;
     training_model *m = extend((void **)&t->models, &t->count, sizeof *t->models);
     if (m == NULL) return NULL;
     snprintf(m->dir, sizeof m->dir, "%s", dir);
     snprintf(m->model, sizeof m->model, "%s", model);
     snprintf(m->impl, sizeof m->impl, "%s", impl);
-    m->threads = threads > 0 ? (int)threads : 0;
-    m->batch = batch > 0 ? (int)batch : 0;
+    m->threads = threads;
+    m->batch = batch;
     char path[4352];
     snprintf(path, sizeof path, "%s/%s/profile.csv", dir, m->model);
     return load_profile(path, m, err) ? m : NULL;
@@ -141,9 +171,7 @@ static bool load_run(report_training *t, const char *dir, const table *runs, con
 {
     training_model *m = model_of(t, dir, runs, err);
     training_run *r = m != NULL ? extend((void **)&m->runs, &m->count, sizeof *m->runs) : NULL;
-    double number;
-    if (r == NULL || !number_of(runs, "run", &number, err)) return false;
-    r->run = (int)number;
+    if (r == NULL || !whole_of(runs, "run", INT32_MAX, &r->run, err)) return false;
     snprintf(r->status, sizeof r->status, "%s", text_of(runs, "status"));
     bool fine = number_of(runs, "epochs", &r->epochs, err) &&
                 number_of(runs, "test_loss", &r->test_loss, err) &&
@@ -163,7 +191,10 @@ static bool load_run(report_training *t, const char *dir, const table *runs, con
 static training_model *torch_model(report_training *t, const char *dir, const table *rows, conv_error *err)
 {
     char impl[64];
-    double threads;
+    int threads;
+    if (!name_of(rows, "model", text_is_model, err) || !name_of(rows, "impl", text_is_name, err) ||
+        !name_of(rows, "layout", text_is_name, err))
+        return NULL;
     snprintf(impl, sizeof impl, "%s %s", text_of(rows, "impl"), text_of(rows, "layout"));
     for (size_t i = 0; i < t->count; i++) {
         training_model *m = &t->models[i];
@@ -171,14 +202,14 @@ static training_model *torch_model(report_training *t, const char *dir, const ta
             strcmp(m->impl, impl) == 0)
             return m;
     }
-    if (!number_of(rows, "threads", &threads, err)) return NULL;
+    if (!whole_of(rows, "threads", INT32_MAX, &threads, err)) return NULL;
     training_model *m = extend((void **)&t->models, &t->count, sizeof *t->models);
     if (m == NULL) return NULL;
     snprintf(m->dir, sizeof m->dir, "%s", dir);
     snprintf(m->model, sizeof m->model, "%s", text_of(rows, "model"));
     snprintf(m->impl, sizeof m->impl, "%s", impl);
     m->peer = true;
-    m->threads = threads > 0 ? (int)threads : 0;
+    m->threads = threads;
     return m;
 }
 
@@ -218,8 +249,7 @@ static bool load_torch(const char *dir, report_training *t, conv_error *err)
     if (!table_open(&rows, path, err)) return false;
     bool fine = true;
     while (fine && csv_next(&rows.reader)) fine = add_torch_epoch(t, dir, &rows, err);
-    table_close(&rows);
-    return fine;
+    return table_close(&rows, err) && fine;
 }
 
 bool training_is(const char *dir)
@@ -238,8 +268,7 @@ bool training_load(const char *dir, report_training *t, conv_error *err)
     if (!table_open(&runs, path, err)) return false;
     bool fine = true;
     while (fine && csv_next(&runs.reader)) fine = load_run(t, dir, &runs, err);
-    table_close(&runs);
-    return fine && load_torch(dir, t, err);
+    return table_close(&runs, err) && fine && load_torch(dir, t, err);
 }
 
 void training_free(report_training *t)

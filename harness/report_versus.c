@@ -194,7 +194,7 @@ void page_versus(FILE *out, const report_page *page)
           "begins with ",
           out);
     report_escape(out, page->versus);
-    fputs(", by upper confidence bound. Above 1&times;, ours is faster; &ldquo;faster&rdquo; and "
+    fputs(", each by its median. Above 1&times;, ours is faster; &ldquo;faster&rdquo; and "
           "&ldquo;slower&rdquo; count "
           "cases whose intervals do not overlap. Only <code>execute</code>: packing and reorders are timed "
           "apart.</p>\n",

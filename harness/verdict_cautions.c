@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "text.h"
 #include "verdict_internal.h"
 
 void verdict_add(char ***list, size_t *count, char *text)
@@ -14,7 +15,7 @@ void verdict_add(char ***list, size_t *count, char *text)
         return;
     }
     *list = more;
-    more[(*count)++] = text;
+    more[(*count)++] = text_make_printable(text);
 }
 
 void verdict_caution(verdict *v, const char *format, ...)

@@ -182,6 +182,28 @@ static void test_annotations(void **state)
     free(text);
 }
 
+/* What a stored run says arrives as text, on a terminal, in a log and in a summary. */
+static void test_hostile_texts(void **state)
+{
+    (void)state;
+    static const char how[] = {'t', 'm', 'g'};
+    compare_result r = made_up();
+    strcpy(cases[4].reason, "::error::forged\n\033c::error::forged `<img>` [x](y)");
+    strcpy(cases[5].reason, cases[4].reason);
+    strcpy(r.head.commit, "\033]0;x <b>");
+    for (size_t i = 0; i < sizeof how; i++) {
+        char *text = printed(&r, how[i]);
+        holds(text, ": error::forged  c::error::forged ");
+        assert_null(strchr(text, '\033'));
+        assert_null(strstr(text, "\n::error::"));
+        free(text);
+    }
+    char *text = printed(&r, 'm');
+    holds(text, "\\`\\<img>\\` \\[x](y)");
+    holds(text, "x \\<b>+changes");
+    free(text);
+}
+
 static char *slurp(const char *dir, const char *name)
 {
     char path[256], *text = NULL;
@@ -242,8 +264,9 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_terminal),    cmocka_unit_test(test_outcomes), cmocka_unit_test(test_markdown),
-        cmocka_unit_test(test_annotations), cmocka_unit_test(test_files),
+        cmocka_unit_test(test_terminal),      cmocka_unit_test(test_outcomes),
+        cmocka_unit_test(test_markdown),      cmocka_unit_test(test_annotations),
+        cmocka_unit_test(test_hostile_texts), cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../bench/bench.h"
 #include "../bench/commands.h"
 #include "../harness/cli.h"
 #include "../harness/report.h"
@@ -165,7 +166,7 @@ static void test_best(void **state)
     made m = {0};
     const char *dense = "dense:mb1ic64ih28oc64kh3ph1";
     add_case(&m, dense, CONV_FORWARD, "avx2", 100, 9);
-    add_case(&m, dense, CONV_FORWARD, "avx512", 99, 9)->ci95_high_ns = 110; /* faster median, wider interval */
+    add_case(&m, dense, CONV_FORWARD, "avx512", 99, 9)->ci95_high_ns = 1100; /* the median decides */
     add_case(&m, dense, CONV_FORWARD, "winograd-avx512", 50, 9);
     add_case(&m, dense, CONV_FORWARD, "onednn", 90, 9);
     add_case(&m, dense, CONV_FORWARD, "tiled", 10, 9)->status = CASE_WRONG;
@@ -177,12 +178,40 @@ static void test_best(void **state)
     assert_int_equal(data.settings[0].count, 1);
     const report_point *q = &data.settings[0].points[0];
     assert_string_equal(report_best(&data, q, CONV_DENSE, BEST_EXACT)->impl, "onednn");
-    assert_string_equal(report_best(&data, q, CONV_DENSE, (best_filter){.ours = true})->impl, "avx2");
+    assert_string_equal(report_best(&data, q, CONV_DENSE, (best_filter){.ours = true})->impl, "avx512");
     assert_string_equal(report_best(&data, q, CONV_DENSE, (best_filter){.ours = true, .inexact = true})->impl,
                         "winograd-avx512");
     assert_string_equal(
         report_best(&data, q, CONV_DENSE, (best_filter){.peers = true, .prefix = "onednn"})->impl, "onednn");
     assert_null(report_best(&data, q, CONV_SEPARABLE, BEST_EXACT));
+    report_data_destroy(&data);
+    end_run(&run, &m);
+}
+
+/* The table that bench prints and the page call the same row the fastest. */
+static void test_one_rule_of_fastest(void **state)
+{
+    (void)state;
+    made m = {0};
+    char *table = NULL;
+    size_t size = 0;
+    add_case(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "onednn", 100, 9);
+    add_case(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx512", 90, 9)->ci95_high_ns = 2000;
+    add_case(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "tiled", 10, 9)->status = CASE_FAILED;
+    assert_true(record_faster(&m.rows[1], &m.rows[0]) && !record_faster(&m.rows[0], &m.rows[1]));
+    assert_true(record_faster(&m.rows[0], NULL) && !record_faster(&m.rows[2], NULL));
+    FILE *out = open_memstream(&table, &size);
+    bench_summary(out, m.rows, m.count);
+    fclose(out);
+    assert_non_null(strstr(table, "avx512"));
+    assert_null(strstr(table, "onednn"));
+    free(table);
+    record_run run = as_run(&m);
+    report_data data;
+    conv_error err;
+    assert_true(report_data_create(&run, &data, &err));
+    assert_string_equal(report_best(&data, &data.settings[0].points[0], CONV_DENSE, BEST_EXACT)->impl,
+                        "avx512");
     report_data_destroy(&data);
     end_run(&run, &m);
 }
@@ -521,6 +550,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_best),
+        cmocka_unit_test(test_one_rule_of_fastest),
         cmocka_unit_test(test_overlap_is_no_difference),
         cmocka_unit_test(test_labels_apart),
         cmocka_unit_test(test_verdict_yes),

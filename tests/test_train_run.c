@@ -174,6 +174,8 @@ static void weights_in_and_out(void **state)
     expect(0, NULL, "$T %s --model conv --epochs 1 --out w1 --weights-out w.npz", QUICK);
     expect(0, NULL, "$T %s --model conv --epochs 1 --out w2 --weights-in w.npz", QUICK);
     expect(2, "holds a training run", "$T %s --model conv --epochs 1 --out w1", QUICK);
+    expect(2, "'`x`.json': a model's file has a name of", "$T %s --model '`x`.json' --out w1", QUICK);
+    expect(2, "--impl: 'best, `x`': names of", "$T %s --model conv --impl 'best, `x`' --out w1", QUICK);
     expect(2, "is none of the model's", "$T %s --model separable --out w5 --weights-in w.npz", QUICK);
     npz_file file;
     conv_error err;

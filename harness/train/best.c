@@ -1,4 +1,5 @@
-/* The fastest implementation of a layer, by timing.
+/* The fastest implementation of a layer, by timing: the least median of its calls, the rule that record_faster
+ * has for the rows of a run.
  *
  * Forward and backward are chosen together, because a backward may read a workspace that only its own forward
  * writes: candidates are (any forward, a backward without workspace) and (an implementation's forward that
@@ -15,6 +16,7 @@
 #include "../../kernels/problem.h"
 #include "../job.h"
 #include "../machine.h"
+#include "../stats.h"
 #include "../verify.h"
 #include "net_internal.h"
 
@@ -74,7 +76,9 @@ typedef struct {
     conv_job job;
     conv_args args;
     bool runs;
-    double *seconds; /* of its fastest call, packing included; DBL_MAX: cannot */
+    double took[MOST_CALLS]; /* seconds of each call, packing included */
+    size_t calls;
+    double *seconds; /* their median; DBL_MAX: cannot */
 } runner;
 
 static void runner_start(runner *r, const trial *t, const conv_impl *impl, conv_pass pass, bool keep,
@@ -99,7 +103,7 @@ static double runner_call(runner *r)
                              : conv_pack(r->job.plan, r->args.weights, r->args.pointwise, r->job.packed);
     r->runs = status == CONV_OK && job_run(&r->job, r->args, NULL) == CONV_OK;
     double took = machine_now() - start;
-    if (r->runs && took < *r->seconds) *r->seconds = took;
+    if (r->runs) r->took[r->calls++] = took;
     if (took > TOO_SLOW) r->runs = false;
     return took;
 }
@@ -112,7 +116,10 @@ static void race(runner *r, int count)
     for (int i = 0; i < MOST_CALLS && (i < LEAST_CALLS || spent < count * ENOUGH_SECONDS); i++)
         for (int k = 0; k < count; k++)
             if (r[k].runs) spent += runner_call(&r[k]);
-    for (int k = 0; k < count; k++) job_finish(&r[k].job);
+    for (int k = 0; k < count; k++) {
+        if (r[k].calls > 0) *r[k].seconds = stats_median(r[k].took, r[k].calls);
+        job_finish(&r[k].job);
+    }
 }
 
 /* The present implementations of the variant that may stand behind "best". */

@@ -11,13 +11,14 @@
 #include "../build_info.h"
 #include "../cli.h"
 #include "../machine.h"
+#include "../text.h"
 #include "check.h"
 #include "checkpoint.h"
 #include "summary.h"
 #include "weights.h"
 
 typedef struct {
-    char label[MODEL_NAME_MAX]; /* folder and column: "conv", or the file's name without .json */
+    char label[TEXT_MODEL_MAX]; /* folder and column: "conv", or the file's name without .json */
     model *m;
     int finished;
     double loss[EXPERIMENT_MAX_RUNS], accuracy[EXPERIMENT_MAX_RUNS];
@@ -285,12 +286,14 @@ static int train_once(experiment *e, trained_model *t, int run)
 
 /* ---- all of it ----------------------------------------------------------------------------------------- */
 
-static void label_of(const char *name, char *label)
+/* False when the file's name cannot name a model. */
+static bool label_of(const char *name, char *label)
 {
-    const char *slash = strrchr(name, '/');
-    snprintf(label, MODEL_NAME_MAX, "%s", slash != NULL ? slash + 1 : name);
-    size_t length = strlen(label);
-    if (length > 5 && strcmp(label + length - 5, ".json") == 0) label[length - 5] = 0;
+    const char *slash = strrchr(name, '/'), *base = slash != NULL ? slash + 1 : name;
+    size_t length = strlen(base);
+    if (length > 5 && strcmp(base + length - 5, ".json") == 0) length -= 5;
+    return length < TEXT_MODEL_MAX && snprintf(label, TEXT_MODEL_MAX, "%.*s", (int)length, base) > 0 &&
+           text_is_model(label);
 }
 
 static int load_models(experiment *e)
@@ -299,7 +302,11 @@ static int load_models(experiment *e)
     conv_error err;
     for (int i = 0; i < o->model_count; i++) {
         trained_model *t = &e->models[i];
-        label_of(o->models[i], t->label);
+        if (!label_of(o->models[i], t->label))
+            return cli_error(
+                "--model: '%s': a model's file has a name of at most %d bytes of plain text, without "
+                "\\ \" ` < > and no dot first",
+                o->models[i], TEXT_MODEL_MAX - 1);
         for (int k = 0; k < i; k++)
             if (strcmp(e->models[k].label, t->label) == 0)
                 return cli_error("--model: '%s' is there twice", t->label);

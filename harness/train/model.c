@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include "../embed.h"
+#include "../text.h"
 #include "build.h"
 #include "compiled.h"
 
@@ -165,6 +166,7 @@ static conv_status read_model(model *m, json_t *root, const char *label, conv_er
     if (status != CONV_OK) return conv_fail(err, status, "%s: %.200s", label, inner.text);
     const char *name = json_is_object(config) ? json_string_value(json_object_get(config, "name")) : NULL;
     snprintf(m->name, sizeof m->name, "%s", name == NULL ? "sequential" : name);
+    text_make_printable(m->name);
 
     compiled_read(json_object_get(root, "compile_config"), &m->compiled);
     json_t *built = built_shape(root, layers);

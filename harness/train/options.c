@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../text.h"
+
 static const struct {
     const char *name;
     layer_class value;
@@ -111,7 +113,8 @@ static const char *read_name(layer_class c, json_t *value, void *to, conv_error 
     (void)c, (void)err;
     const char *text = json_string_value(value);
     if (json_is_null(value)) return NULL; /* named after its class */
-    if (text == NULL || *text == 0 || strlen(text) >= MODEL_NAME_MAX) return "a name of 1 to 63 characters";
+    if (text == NULL || *text == 0 || strlen(text) >= MODEL_NAME_MAX || !text_is_plain(text))
+        return "a name of 1 to 63 printable characters";
     strcpy(to, text);
     return NULL;
 }
