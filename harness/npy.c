@@ -200,6 +200,6 @@ bool npy_write(const char *path, const npy_shape *shape, const float *data, conv
 {
     output o;
     if (!output_open(&o, path, OUTPUT_NAMED)) return output_fail(path, err);
-    write_all(o.file, shape, data); /* its stream remembers a failure */
+    write_all(o.file, shape, data); /* the stream remembers a failure */
     return output_close(&o, true) || output_fail(path, err);
 }

@@ -1,5 +1,6 @@
 #include "output.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_LINKS = 40, MOST_ATTEMPTS = 100 };
+enum { MOST_LINKS = 40, MOST_ATTEMPTS = 100, LONG_NAME = 240 };
 
 bool output_follow(const char *path, char target[PATH_MAX])
 {
@@ -32,6 +33,35 @@ bool output_follow(const char *path, char target[PATH_MAX])
     return false;
 }
 
+/* ---- the stream ---------------------------------------------------------------------------------------- */
+
+/* stdio forgets why a write failed that filled its buffer. */
+static ssize_t put(void *cookie, const char *data, size_t size)
+{
+    output *o = cookie;
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(o->fd, data + done, size - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            if (o->why == 0) o->why = errno;
+            return 0;
+        }
+        done += (size_t)n;
+    }
+    return (ssize_t)size;
+}
+
+/* Takes fd, which may be -1. */
+static bool open_stream(output *o, int fd)
+{
+    o->fd = fd;
+    o->file = fd >= 0 ? fopencookie(o, "wb", (cookie_io_functions_t){.write = put}) : NULL;
+    int why = errno;
+    if (o->file == NULL && fd >= 0) close(fd);
+    errno = why;
+    return o->file != NULL;
+}
+
 /* ---- a file without a name yet ------------------------------------------------------------------------ */
 
 static bool open_folder(output *o, const char *path)
@@ -54,7 +84,8 @@ static bool open_folder(output *o, const char *path)
     return o->folder >= 0;
 }
 
-/* A file system that knows no nameless files (NFS): one that is this process's alone. */
+/* Where there are no nameless files (NFS), or no room for more than the name: one that is this process's alone.
+ */
 static int open_named_part(output *o)
 {
     int fd = -1;
@@ -70,13 +101,12 @@ static bool open_aside(output *o, const char *path)
 {
     if (!open_folder(o, path)) return false;
     int fd = -1;
-    if (access("/proc/self/fd", X_OK) == 0) /* where a nameless file gets its name from */
+    if (strlen(o->name) <= LONG_NAME &&
+        access("/proc/self/fd", X_OK) == 0) /* where a nameless file gets its name from */
         fd = openat(o->folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
     if (fd < 0) fd = open_named_part(o);
-    o->file = fd >= 0 ? fdopen(fd, "wb") : NULL;
-    if (o->file != NULL) return true;
+    if (open_stream(o, fd)) return true;
     int why = errno;
-    if (fd >= 0) close(fd);
     if (fd >= 0 && o->part[0] != '\0') unlinkat(o->folder, o->part, 0);
     close(o->folder);
     errno = why;
@@ -88,22 +118,15 @@ static bool open_aside(output *o, const char *path)
 static bool name_part(output *o)
 {
     char self[64];
-    snprintf(self, sizeof self, "/proc/self/fd/%d", fileno(o->file));
+    snprintf(self, sizeof self, "/proc/self/fd/%d", o->fd);
     for (int i = 0, number = 0; i < MOST_ATTEMPTS; i++) {
-        snprintf(o->part, sizeof o->part, number > 0 ? ".%.200s.new%d" : ".%.200s.new", o->name, number);
+        snprintf(o->part, sizeof o->part, number > 0 ? ".%.240s.new%d" : ".%.240s.new", o->name, number);
         if (linkat(AT_FDCWD, self, o->folder, o->part, AT_SYMLINK_FOLLOW) == 0) return true;
         if (errno != EEXIST) break;
         if (unlinkat(o->folder, o->part, 0) != 0 && errno != ENOENT) number++; /* it cannot be had */
     }
     o->part[0] = '\0';
     return false;
-}
-
-bool output_is_part(const char *entry, const char *name)
-{
-    size_t length = strlen(name);
-    return entry[0] == '.' && strncmp(entry + 1, name, length) == 0 &&
-           strncmp(entry + 1 + length, ".new", 4) == 0;
 }
 
 static bool take_name(output *o)
@@ -137,9 +160,7 @@ static bool open_in_place(output *o, const char *path, bool through_stdout)
 {
     if (through_stdout && fflush(stdout) != 0) return false;
     int fd = through_stdout ? fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0) : open(path, O_WRONLY | O_CLOEXEC);
-    o->file = fd >= 0 ? fdopen(fd, "wb") : NULL;
-    if (o->file == NULL && fd >= 0) close(fd);
-    return o->file != NULL;
+    return open_stream(o, fd);
 }
 
 /* ---- */
@@ -170,11 +191,10 @@ bool output_open(output *o, const char *path, output_kind kind)
 
 bool output_close(output *o, bool keep)
 {
-    errno = 0;
-    bool fine = fflush(o->file) == 0 && !ferror(o->file);
-    if (keep && o->folder >= 0) fine = fine && fsync(fileno(o->file)) == 0 && take_name(o);
-    int why = errno;
-    if (fclose(o->file) != 0 && fine) {
+    bool fine = fclose(o->file) == 0 && o->why == 0;
+    if (fine && keep && o->folder >= 0) fine = fsync(o->fd) == 0 && take_name(o);
+    int why = o->why != 0 ? o->why : errno;
+    if (close(o->fd) != 0 && fine) {
         fine = false;
         why = errno;
     }
@@ -182,7 +202,7 @@ bool output_close(output *o, bool keep)
         if (o->part[0] != '\0') unlinkat(o->folder, o->part, 0);
         close(o->folder);
     }
-    errno = why != 0 ? why : EIO;
+    errno = why;
     return fine || !keep;
 }
 
@@ -197,7 +217,7 @@ bool output_write(const char *path, output_kind kind, const void *data, size_t s
 {
     output o;
     if (!output_open(&o, path, kind)) return output_fail(path, err);
-    fwrite(data, 1, size, o.file); /* its stream remembers a failure */
+    fwrite(data, 1, size, o.file); /* the stream remembers a failure */
     return output_close(&o, true) || output_fail(path, err);
 }
 
@@ -213,6 +233,23 @@ bool output_json(const char *path, const json_t *json, size_t flags, conv_error 
     bool fine = output_write(path, OUTPUT_OWN, text, (size_t)(line_end - text) + 1, err);
     free(text);
     return fine;
+}
+
+bool output_is_part(const char *entry, const char *name)
+{
+    size_t length = strlen(name);
+    return entry[0] == '.' && strncmp(entry + 1, name, length) == 0 &&
+           strncmp(entry + 1 + length, ".new", 4) == 0;
+}
+
+void output_sweep(const char *folder, const char *const *names, size_t count)
+{
+    DIR *dir = opendir(folder);
+    if (dir == NULL) return;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;)
+        for (size_t i = 0; i < count; i++)
+            if (output_is_part(entry->d_name, names[i])) unlinkat(dirfd(dir), entry->d_name, 0);
+    closedir(dir);
 }
 
 bool output_check(const char *path, conv_error *err)

@@ -19,6 +19,7 @@ typedef enum {
 
 typedef struct {
     FILE *file;              /* to write to */
+    int fd, why;             /* what is behind it; errno of the first write that failed */
     int folder;              /* descriptor of the target's folder; -1: the file is written in place */
     char name[NAME_MAX + 1]; /* of the target in it */
     char part[NAME_MAX + 1]; /* the file's name until then; "": none yet */
@@ -40,9 +41,10 @@ bool output_fail(const char *path, conv_error *err);
 /* Whether a file that the user named could be written, before hours are spent on what is to go into it. */
 bool output_check(const char *path, conv_error *err);
 
-/* Whether a kill between two system calls may have left that entry of a folder when `name` was written there.
- */
+/* Whether that entry of a folder is what a kill leaves that comes while `name` is written there; and away with
+ * all such of these names. Only where nobody else writes. */
 bool output_is_part(const char *entry, const char *name);
+void output_sweep(const char *folder, const char *const *names, size_t count);
 
 /* Where path leads, when it is a symbolic link, even to nothing yet. False with errno. */
 bool output_follow(const char *path, char target[PATH_MAX]);

@@ -32,6 +32,10 @@ typedef struct {
     char name[];
 } known_case;
 
+/* What the folder holds, the tables first. */
+static const char *const file_names[] = {"results.csv", "samples.csv", "run.json", "benchmark.json"};
+enum { TABLES = 2, FILES = sizeof file_names / sizeof *file_names };
+
 static const char samples_header[] = "case,repetition,iterations,ns_per_iteration\n";
 
 /* ---- files ------------------------------------------------------------------------------------------ */
@@ -227,16 +231,15 @@ static bool has_rows(const char *path)
  * a row. */
 static bool is_free(const record_store *s)
 {
-    static const char *const names[] = {"results.csv", "samples.csv", "run.json"};
     char path[4200];
     bool free = true;
     DIR *dir = opendir(s->dir);
     for (struct dirent *entry; dir != NULL && free && (entry = readdir(dir)) != NULL;) {
         free = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-        for (size_t i = 0; !free && i < sizeof names / sizeof *names; i++) {
-            join(path, sizeof path, s, names[i]);
-            bool table = i < 2 && strcmp(entry->d_name, names[i]) == 0;
-            free = output_is_part(entry->d_name, names[i]) || (table && !has_rows(path));
+        for (int i = 0; !free && i < FILES; i++) {
+            join(path, sizeof path, s, file_names[i]);
+            bool table = i < TABLES && strcmp(entry->d_name, file_names[i]) == 0;
+            free = output_is_part(entry->d_name, file_names[i]) || (table && !has_rows(path));
         }
     }
     if (dir != NULL) closedir(dir);
@@ -304,10 +307,9 @@ static bool continue_run(record_store *s, const char *out_dir, json_t *run, conv
 /* Undoes start_run: an empty run is not left behind as if it were one. */
 static void abandon(record_store *s)
 {
-    static const char *const names[] = {"run.json", "results.csv", "samples.csv"};
-    for (size_t i = 0; s->started && i < sizeof names / sizeof *names; i++) {
+    for (int i = 0; s->started && i < FILES; i++) {
         char path[4200];
-        join(path, sizeof path, s, names[i]);
+        join(path, sizeof path, s, file_names[i]);
         unlink(path);
     }
     claim_undo(&s->folder);
@@ -322,6 +324,7 @@ record_store *record_open(const char *out_dir, bool resume, json_t *run, conv_er
     }
     s->results = s->samples = -1;
     bool ok = resume ? continue_run(s, out_dir, run, err) : start_run(s, out_dir, run, err);
+    if (ok) output_sweep(s->dir, file_names, FILES);
     ok = ok && (s->results = open_append(s, "results.csv", err)) >= 0 &&
          (s->samples = open_append(s, "samples.csv", err)) >= 0;
     if (ok) return s;

@@ -156,6 +156,7 @@ static int train_once(experiment *e, trained_model *t, int run)
     e->state = (fit_state){0};
     int code = start_run(e, run);
     if (code == EXIT_FINE && !cli_make_path(e->dir)) code = cli_error("%s: %s", e->dir, strerror(errno));
+    if (code == EXIT_FINE) experiment_sweep(e);
     if (code == EXIT_FINE) {
         if (!o->quiet && o->runs * o->model_count > 1)
             printf("%s: run %d of %d, seed %llu\n", t->label, run, o->runs, (unsigned long long)e->fit.seed);

@@ -147,6 +147,16 @@ int experiment_open(experiment *e)
     return there || experiment_save(e) ? EXIT_FINE : EXIT_USAGE;
 }
 
+void experiment_sweep(const experiment *e)
+{
+    static const char *const names[] = {"run.json", "runs.csv",    "profile.csv",   "history.csv",
+                                        "best.npz", "weights.npz", "checkpoint.npz"};
+    char path[4352];
+    const char *const folders[] = {e->out.path, path_of(e, e->now->label, path, sizeof path), e->dir};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        output_sweep(folders[i], names, sizeof names / sizeof *names);
+}
+
 void experiment_close(experiment *e)
 {
     char path[4352];

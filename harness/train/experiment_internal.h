@@ -43,6 +43,9 @@ int experiment_open(experiment *e);
 /* An experiment in which no run began leaves no folder. */
 void experiment_close(experiment *e);
 
+/* What a kill left in the folders of the run under way goes. */
+void experiment_sweep(const experiment *e);
+
 bool experiment_save(experiment *e); /* run.json; what is wrong has been said */
 bool experiment_is_empty(const experiment *e);
 json_t *experiment_model_entry(experiment *e, const trained_model *t);
