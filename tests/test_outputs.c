@@ -188,9 +188,7 @@ static void full_and_closed_streams(void **state)
         expect(2, "stdout cannot be written: No space", command);
     }
     expect(0, NULL, "$B --out c1 >&- 2>&- <&-");
-    expect(0, NULL, "$B --out c2 >/dev/null 2>&1");
-    expect(0, NULL,
-           "for f in results samples; do test $(wc -l <c1/$f.csv) = $(wc -l <c2/$f.csv) || exit 1; done");
+    expect(0, NULL, "test $(wc -l <c1/results.csv) = 2 && ! grep -v '^case,\\|^dense/' c1/samples.csv");
     expect(0, NULL,
            "$T --epochs 1 --out c3 >&- 2>&-; cut -c 1-5 c3/runs.csv | tr '\\n' ' ' | grep -qx 'model small '");
     expect(2, "stdout cannot be written", "$S report c1 --out page 2>&1 >/dev/full");
