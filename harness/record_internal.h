@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "claim.h"
 #include "record.h"
 
 typedef enum {
@@ -36,6 +37,13 @@ extern const record_column record_table[]; /* record_column_count of them */
 
 void record_put_header(FILE *out);
 void record_put_row(FILE *out, const record_row *row);
+
+enum { RECORD_ID_MAX = 64, RECORD_TABLES = 2, RECORD_FILES = 4 };
+/* What a run's folder holds, the tables first. */
+extern const char *const record_files[RECORD_FILES];
+/* Makes the run's id, and finds or makes its folder (NULL: results/<run_id>) and locks it. One that exists must
+ * be free. */
+bool record_claim_new(claim *folder, const char *out_dir, char run_id[RECORD_ID_MAX], conv_error *err);
 
 /* The whole file, followed by a 0 byte; NULL with err. */
 char *record_slurp(const char *path, size_t *size, conv_error *err);

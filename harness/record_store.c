@@ -2,7 +2,6 @@
  * that a kill loses at most the line being written; whatever replaces a file as a whole goes through output.h.
  * A case measured again gets a second row, which wins; tidying drops the first.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <search.h>
@@ -10,10 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "claim.h"
 #include "cli.h"
 #include "csv.h"
 #include "output.h"
@@ -31,10 +28,6 @@ typedef struct {
     bool final;
     char name[];
 } known_case;
-
-/* What the folder holds, the tables first. */
-static const char *const file_names[] = {"results.csv", "samples.csv", "run.json", "benchmark.json"};
-enum { TABLES = 2, FILES = sizeof file_names / sizeof *file_names };
 
 static const char samples_header[] = "case,repetition,iterations,ns_per_iteration\n";
 
@@ -203,71 +196,10 @@ static bool tidy_samples(const record_store *s, conv_error *err)
 
 /* ---- opening ---------------------------------------------------------------------------------------- */
 
-/* UTC time to the microsecond and the host's short name: unique, and sorted by time. */
-static void make_run_id(char *id, size_t size)
-{
-    struct timespec now;
-    struct tm utc;
-    char host[64] = "host";
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    gethostname(host, sizeof host - 1);
-    host[strcspn(host, ".")] = '\0';
-    size_t used = strftime(id, size, "%Y%m%dT%H%M%S", &utc);
-    snprintf(id + used, size - used, ".%06ldZ-%.24s", now.tv_nsec / 1000, host);
-}
-
-static bool has_rows(const char *path)
-{
-    size_t size;
-    char *text = record_slurp(path, &size, NULL);
-    const char *header_end = text != NULL ? strchr(text, '\n') : NULL;
-    bool rows = text == NULL || (header_end != NULL && header_end[1] != '\0');
-    free(text);
-    return rows;
-}
-
-/* Whether nothing is in the folder but what a start leaves that was killed before its run.json: tables without
- * a row. */
-static bool is_free(const record_store *s)
-{
-    char path[4200];
-    bool free = true;
-    DIR *dir = opendir(s->dir);
-    for (struct dirent *entry; dir != NULL && free && (entry = readdir(dir)) != NULL;) {
-        free = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-        for (int i = 0; !free && i < FILES; i++) {
-            join(path, sizeof path, s, file_names[i]);
-            bool table = i < TABLES && strcmp(entry->d_name, file_names[i]) == 0;
-            free = output_is_part(entry->d_name, file_names[i]) || (table && !has_rows(path));
-        }
-    }
-    if (dir != NULL) closedir(dir);
-    return free && dir != NULL;
-}
-
-/* Finds or makes the folder of a new run, and locks it. One that exists must be free. */
-static bool claim_new(record_store *s, const char *out_dir, conv_error *err)
-{
-    char path[4200];
-    do { /* somebody may have had the same microsecond */
-        make_run_id(s->run_id, sizeof s->run_id);
-        snprintf(s->dir, sizeof s->dir, out_dir != NULL ? "%s" : "results/%s",
-                 out_dir != NULL ? out_dir : s->run_id);
-    } while (out_dir == NULL && access(s->dir, F_OK) == 0);
-    if (!claim_folder(&s->folder, s->dir, false, err)) return false;
-    if (is_free(s)) return true;
-    join(path, sizeof path, s, "run.json");
-    conv_fail(err, CONV_INVALID,
-              access(path, F_OK) == 0 ? "%.200s: holds a run already: continue it with --resume or name another"
-                                      : "%.200s: not an empty folder and not a run: name another",
-              s->dir);
-    return false;
-}
-
 static bool start_run(record_store *s, const char *out_dir, json_t *run, conv_error *err)
 {
-    if (!claim_new(s, out_dir, err)) return false;
+    if (!record_claim_new(&s->folder, out_dir, s->run_id, err)) return false;
+    snprintf(s->dir, sizeof s->dir, "%s", s->folder.path);
     s->started = true;
     char *header = NULL;
     size_t size = 0;
@@ -307,9 +239,9 @@ static bool continue_run(record_store *s, const char *out_dir, json_t *run, conv
 /* Undoes start_run: an empty run is not left behind as if it were one. */
 static void abandon(record_store *s)
 {
-    for (int i = 0; s->started && i < FILES; i++) {
+    for (int i = 0; s->started && i < RECORD_FILES; i++) {
         char path[4200];
-        join(path, sizeof path, s, file_names[i]);
+        join(path, sizeof path, s, record_files[i]);
         unlink(path);
     }
     claim_undo(&s->folder);
@@ -324,7 +256,7 @@ record_store *record_open(const char *out_dir, bool resume, json_t *run, conv_er
     }
     s->results = s->samples = -1;
     bool ok = resume ? continue_run(s, out_dir, run, err) : start_run(s, out_dir, run, err);
-    if (ok) output_sweep(s->dir, file_names, FILES);
+    if (ok) output_sweep(s->dir, record_files, RECORD_FILES);
     ok = ok && (s->results = open_append(s, "results.csv", err)) >= 0 &&
          (s->samples = open_append(s, "samples.csv", err)) >= 0;
     if (ok) return s;
