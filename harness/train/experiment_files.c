@@ -1,4 +1,5 @@
 /* The folder of an experiment: whose it is, run.json, runs.csv, and how to come back to it. */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,6 +129,16 @@ static int check_kind(const char *path)
     return code;
 }
 
+/* A checkpoint that the user named may be another training's, whose folder is elsewhere. */
+static int claim_checkpoint(experiment *e)
+{
+    conv_error err;
+    if (e->o->checkpoint == NULL) return EXIT_FINE;
+    if (!output_follow(e->o->checkpoint, e->checkpoint))
+        return cli_error("--checkpoint: %s: %s", e->o->checkpoint, strerror(errno));
+    return claim_file(&e->checkpoint_claim, e->checkpoint, &err) ? EXIT_FINE : complain(&err);
+}
+
 int experiment_open(experiment *e)
 {
     char path[4352];
@@ -138,6 +149,7 @@ int experiment_open(experiment *e)
         return cli_error("%s holds a training run: --resume continues it, another --out starts anew",
                          e->out.path);
     int code = there ? check_kind(path) : EXIT_FINE;
+    if (code == EXIT_FINE) code = claim_checkpoint(e);
     if (code != EXIT_FINE) return code;
     e->run = run_json_start(e);
     e->runs = open_memstream(&e->runs_text, &e->runs_size);
@@ -161,6 +173,7 @@ void experiment_close(experiment *e)
 {
     char path[4352];
     if (e->fresh && experiment_is_empty(e)) unlink(path_of(e, "run.json", path, sizeof path));
+    claim_drop(&e->checkpoint_claim);
     claim_undo(&e->out);
     if (e->runs != NULL) fclose(e->runs);
     free(e->runs_text);

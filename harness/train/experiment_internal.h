@@ -21,9 +21,9 @@ typedef struct {
     bool ready;                 /* the first step is past */
     trained_model *models;
     /* the folder */
-    claim out;
-    bool fresh;      /* its run.json is this process's */
-    json_t *run;     /* run.json */
+    claim out, checkpoint_claim; /* the latter of one that the user named */
+    bool fresh;                  /* its run.json is this process's */
+    json_t *run;                 /* run.json */
     FILE *runs;      /* runs.csv so far, in memory: finished runs of a resumed folder are listed again */
     char *runs_text; /* what was written to it */
     size_t runs_size;
