@@ -6,7 +6,9 @@
 
 #include "../harness/build_info.h"
 #include "../harness/cli.h"
+#include "../harness/output.h"
 #include "../harness/progress.h"
+#include "../harness/words.h"
 #include "bench.h"
 #include "budget.h"
 #include "gbench.h"
@@ -215,9 +217,32 @@ static void note_disturbance(bench *b)
     warn(b, text);
 }
 
+/* The repetitions for Google Benchmark's tools: in the run's folder, and where --benchmark_out wants them. */
+static void write_samples(bench *b)
+{
+    char path[4200];
+    conv_error *err = &b->write_error;
+    char *json = gbench_json();
+    snprintf(path, sizeof path, "%s/benchmark.json", record_dir(b->store));
+    if (json == NULL) conv_fail(err, CONV_NO_MEMORY, "%.200s: no memory", path);
+    if (json != NULL && output_write(path, OUTPUT_OWN, json, strlen(json), err) && gbench_out_file() != NULL)
+        output_write(gbench_out_file(), OUTPUT_NAMED, json, strlen(json), err);
+    free(json);
+}
+
+static int say_interrupted(const bench *b)
+{
+    char *dir = words_quote(record_dir(b->store));
+    fprintf(stderr,
+            "sepbench: interrupted after %zu of %zu cases; resume with: sepbench bench --resume --out %s\n",
+            b->done, b->cases->count, dir != NULL ? dir : "DIR");
+    free(dir);
+    return cli_signal_exit_code();
+}
+
 static int finish(bench *b)
 {
-    char path[4200], time[32];
+    char time[32];
     conv_error *err = &b->write_error;
     bool stopped = err->text[0] != '\0';
     progress_clear(&b->progress);
@@ -228,18 +253,11 @@ static int finish(bench *b)
                                                         : "complete"));
     json_object_set_new(b->run, "finished", json_string(utc_time(time, sizeof time)));
     if (!stopped) {
-        snprintf(path, sizeof path, "%s/benchmark.json", record_dir(b->store));
-        if (gbench_write_json(path) != 0) cli_warning("%s: not written", path);
+        write_samples(b);
         record_update_run(b->store, b->run, err);
     }
     if (err->text[0] != '\0') return cli_error("%s; what was measured before is kept", err->text);
-    if (cli_interrupted()) {
-        fprintf(stderr,
-                "sepbench: interrupted after %zu of %zu cases; resume with: sepbench bench --resume --out %s\n",
-                b->done, b->cases->count, record_dir(b->store));
-        return cli_signal_exit_code();
-    }
-    return EXIT_FINE;
+    return cli_interrupted() ? say_interrupted(b) : EXIT_FINE;
 }
 
 /* The table, and the exit code that the whole run deserves, with the rows of earlier sessions. */

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
+#include "../harness/output.h"
 #include "bench.h"
 #include "commands.h"
 #include "gbench.h"
@@ -170,7 +171,10 @@ static int parse_resumed(int argc, char **argv, bench_arguments *a, record_run *
 static int apply_filter(const bench_arguments *a, selection *cases)
 {
     char bad[256], name[CASE_NAME_MAX];
+    conv_error err;
     if (gbench_init(a->gbench_count, a->gbench, bad, sizeof bad) != 0) return cli_error("%s", bad);
+    if (gbench_out_file() != NULL && !output_check(gbench_out_file(), &err))
+        return cli_error("--benchmark_out: %s", err.text);
     size_t kept = 0;
     for (size_t i = 0; i < cases->count; i++)
         if (gbench_selected(record_case_name(&cases->rows[i], name))) cases->rows[kept++] = cases->rows[i];

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "../harness/claim.h"
 #include "../harness/cli.h"
 #include "../harness/machine.h"
 #include "commands.h"
@@ -150,20 +151,32 @@ static int check_sides(const compare_arguments *a, bool *stored)
 
 /* ---- the end */
 
+/* The job summary of GitHub Actions, which other steps write as well. */
+static int append_summary(const compare_result *r)
+{
+    const char *path = getenv("GITHUB_STEP_SUMMARY");
+    FILE *out = path != NULL ? fopen(path, "a") : NULL;
+    if (path == NULL) return EXIT_FINE;
+    if (out != NULL) compare_markdown(out, r);
+    bool fine = out != NULL && fflush(out) == 0 && !ferror(out);
+    int why = errno;
+    if (out != NULL) fclose(out);
+    return fine ? EXIT_FINE : cli_error("GITHUB_STEP_SUMMARY: %s: cannot be written: %s", path, strerror(why));
+}
+
 static int show(const compare_arguments *a, const compare_result *r)
 {
     conv_error err;
     compare_print(stdout, r, a->all);
     if (getenv("GITHUB_ACTIONS") != NULL) compare_annotations(stdout, r);
-    const char *summary = getenv("GITHUB_STEP_SUMMARY");
-    FILE *out = summary != NULL ? fopen(summary, "a") : NULL;
-    if (out != NULL) {
-        compare_markdown(out, r);
-        fclose(out);
+    int code = compare_exit_code(r), written = append_summary(r);
+    claim folder;
+    if (a->out != NULL) {
+        bool fine = claim_folder(&folder, a->out, true, &err) && compare_write(a->out, r, &err);
+        if (!fine) written = cli_error("%s", err.text);
+        claim_drop(&folder);
     }
-    if (a->out != NULL && !cli_make_path(a->out)) return cli_error("%s: %s", a->out, strerror(errno));
-    if (a->out != NULL && !compare_write(a->out, r, &err)) return cli_error("%s", err.text);
-    return compare_exit_code(r);
+    return code != EXIT_FINE ? code : written;
 }
 
 static int run(const compare_arguments *a, compare_result *r)

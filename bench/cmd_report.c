@@ -1,9 +1,9 @@
 /* sepbench report [RUN...] [--versus IMPL]: the page, the pictures, and the verdict on the terminal. */
-#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../harness/claim.h"
 #include "../harness/cli.h"
 #include "../harness/report_training.h"
 #include "../harness/text.h"
@@ -175,8 +175,12 @@ static int write_report(const report_data *data, const char *versus, bool told, 
     verdict v;
     report_plots plots;
     char *absolute = NULL, shown[PATH_MAX];
-    if (!cli_make_path(out)) return cli_error("cannot make the folder %s: %s", out, strerror(errno));
-    if (!report_plots_create(data, out, &plots, &err)) return cli_error("%s", err.text);
+    claim folder;
+    if (!claim_folder(&folder, out, true, &err)) return cli_error("%s", err.text);
+    if (!report_plots_create(data, out, &plots, &err)) {
+        claim_undo(&folder);
+        return cli_error("%s", err.text);
+    }
     verdict_create(data, &v);
     int code = EXIT_FINE;
     if (report_html_write(data, &v, &plots, versus, out, &err)) {
@@ -189,6 +193,7 @@ static int write_report(const report_data *data, const char *versus, bool told, 
         code = cli_error("%s", err.text);
     }
     free(absolute);
+    claim_drop(&folder);
     verdict_destroy(&v);
     report_plots_destroy(&plots);
     return code;

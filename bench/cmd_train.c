@@ -2,13 +2,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "../harness/cli.h"
 #include "../harness/machine.h"
+#include "../harness/output.h"
 #include "../harness/text.h"
 #include "../harness/train/experiment.h"
+#include "../harness/words.h"
 #include "commands.h"
 
 enum {
@@ -141,13 +141,15 @@ static int split_models(train_arguments *a)
     return EXIT_FINE;
 }
 
-/* results/training-TIME, with a number behind it where two start in the same second. */
-static char *default_out(char *out, size_t size)
+/* Before hours of training: what the user named must be possible to write. */
+static int check_outputs(const experiment_options *o)
 {
-    time_t now = time(NULL);
-    size_t used = strftime(out, size, "results/training-%Y%m%dT%H%M%SZ", gmtime(&now));
-    for (int i = 2; access(out, F_OK) == 0; i++) snprintf(out + used, size - used, "-%d", i);
-    return out;
+    conv_error err;
+    if (o->weights_out != NULL && !output_check(o->weights_out, &err))
+        return cli_error("--weights-out: %s", err.text);
+    if (o->checkpoint != NULL && !output_check(o->checkpoint, &err))
+        return cli_error("--checkpoint: %s", err.text);
+    return EXIT_FINE;
 }
 
 int cmd_train(int argc, char **argv)
@@ -157,7 +159,7 @@ int cmd_train(int argc, char **argv)
         NULL,    "Trains the article's two MNIST networks, or your own, with Keras's semantics.",
         NULL,    NULL,
         NULL};
-    char default_models[] = "conv", out[64];
+    char default_models[] = "conv";
     const char *data = getenv("SEPBENCH_DATA");
     train_arguments a = {
         .models = default_models,
@@ -167,11 +169,11 @@ int cmd_train(int argc, char **argv)
               .fit = {.epochs = 25, .batch_size = 250, .validation_split = 0.2, .seed = 1, .shuffle = true}}};
     optimizer_parse("adam", &a.o.fit.opt, NULL);
     if (cli_parse(&argp, argc, argv, &a) != 0) return EXIT_USAGE;
+    if (!words_check("SEPBENCH_DATA", a.o.data_dir)) return EXIT_USAGE;
     if (a.code == EXIT_FINE) a.code = split_models(&a);
+    if (a.code == EXIT_FINE) a.code = check_outputs(&a.o);
     if (a.code != EXIT_FINE) return a.code;
     if (a.o.threads == 0) a.o.threads = machine_default_threads();
-    a.o.out_named = a.o.out_dir != NULL;
-    if (!a.o.out_named) a.o.out_dir = default_out(out, sizeof out);
     a.o.command = json_array();
     for (int i = 0; i < argc; i++) json_array_append_new(a.o.command, json_string(argv[i]));
     cli_catch_signals();

@@ -371,5 +371,5 @@ int cmd_worker(int argc, char **argv)
     free(line);
     fclose(s->out);
     free(s);
-    return EXIT_FINE;
+    return fine ? EXIT_FINE : cli_error("worker: stdout cannot be written");
 }

@@ -11,11 +11,10 @@
 #include <regex.h>
 #include <time.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <map>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -147,29 +146,6 @@ void keep(Run run, const char *name, int repetition)
     samples.push_back(std::move(run));
 }
 
-bool write_json(const std::string &path)
-{
-    const std::string partial = path + ".part";
-    errno = 0;
-    std::ofstream file(partial);
-    benchmark::JSONReporter json;
-    json.SetOutputStream(&file);
-    json.SetErrorStream(&file);
-    if (!json.ReportContext(benchmark::BenchmarkReporter::Context())) return false;
-    std::vector<Run> all = samples;
-    for (Run &run : all) run.repetitions = (int64_t)repetitions[run.run_name.function_name];
-    json.ReportRuns(all);
-    json.Finalize();
-    file.close();
-    if (file.fail()) {
-        int cause = errno ? errno : EIO;
-        remove(partial.c_str());
-        errno = cause;
-        return false;
-    }
-    return rename(partial.c_str(), path.c_str()) == 0;
-}
-
 } // namespace
 
 extern "C" int gbench_init(int argc, char **argv, char *bad, int bad_size)
@@ -234,9 +210,20 @@ extern "C" double gbench_run(const char *name, void (*once)(void *), void (*evic
     return loop.total_ns / (double)iterations;
 }
 
-extern "C" int gbench_write_json(const char *path)
+extern "C" char *gbench_json(void)
 {
-    return write_json(path) && (out_file.empty() || write_json(out_file)) ? 0 : -1;
+    std::ostringstream text;
+    benchmark::JSONReporter json;
+    json.SetOutputStream(&text);
+    json.SetErrorStream(&text);
+    if (!json.ReportContext(benchmark::BenchmarkReporter::Context())) return nullptr;
+    std::vector<Run> all = samples;
+    for (Run &run : all) run.repetitions = (int64_t)repetitions[run.run_name.function_name];
+    json.ReportRuns(all);
+    json.Finalize();
+    return strdup(text.str().c_str());
 }
+
+extern "C" const char *gbench_out_file(void) { return out_file.empty() ? nullptr : out_file.c_str(); }
 
 extern "C" const char *gbench_version(void) { return GBENCH_VERSION; }

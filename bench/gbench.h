@@ -25,8 +25,10 @@ int gbench_selected(const char *name);
 double gbench_run(const char *name, void (*once)(void *), void (*evict)(void *), void *ctx, int64_t iterations,
                   int repetition);
 
-/* Writes every sample so far as Google Benchmark's JSON. 0, or -1 with errno. */
-int gbench_write_json(const char *path);
+/* Every sample so far as Google Benchmark's JSON, to be freed; NULL: no memory. */
+char *gbench_json(void);
+/* The FILE of --benchmark_out; NULL: none. */
+const char *gbench_out_file(void);
 
 const char *gbench_version(void);
 

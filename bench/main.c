@@ -4,6 +4,8 @@
 
 #include "../harness/build_info.h"
 #include "../harness/cli.h"
+#include "../harness/streams.h"
+#include "../harness/words.h"
 #include "../kernels/cpu.h"
 #include "commands.h"
 
@@ -30,6 +32,12 @@ static void usage(FILE *out)
 
 int main(int argc, char **argv)
 {
+    streams_open();
+    for (int i = 1; i < argc; i++) {
+        char what[32];
+        snprintf(what, sizeof what, "argument %d", i);
+        if (!words_check(what, argv[i])) return EXIT_USAGE;
+    }
     if (argc < 2) {
         usage(stderr);
         return EXIT_USAGE;

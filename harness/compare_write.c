@@ -1,11 +1,11 @@
 /* A comparison for machines: annotations of GitHub Actions, compare.csv, compare.json. */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "compare_internal.h"
 #include "csv.h"
+#include "output.h"
 #include "text.h"
 
 /* ---- annotations: docs.github.com, "Workflow commands for GitHub Actions"; in a message the percent sign and
@@ -190,41 +190,27 @@ static json_t *result_json(const compare_result *r)
         "cases", cases);
 }
 
-static bool write_json(FILE *out, const compare_result *r)
-{
-    json_t *json = result_json(r);
-    bool ok = json != NULL && json_dumpf(json, out, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) == 0;
-    json_decref(json);
-    putc('\n', out);
-    return ok;
-}
-
 /* ---- files --------------------------------------------------------------------------------------------- */
 
-typedef enum { FILE_CSV, FILE_JSON, FILE_MARKDOWN } file_kind;
-
-static bool write_file(const char *dir, const char *name, file_kind kind, const compare_result *r,
-                       conv_error *err)
+static bool write_file(const char *dir, const char *name, void (*put)(FILE *out, const compare_result *r),
+                       const compare_result *r, conv_error *err)
 {
     char path[4200];
+    output o;
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    errno = 0;
-    FILE *out = fopen(path, "w");
-    bool ok = out != NULL;
-    if (ok && kind == FILE_CSV) write_csv(out, r);
-    if (ok && kind == FILE_JSON) ok = write_json(out, r);
-    if (ok && kind == FILE_MARKDOWN) compare_markdown(out, r);
-    if (out != NULL) {
-        ok = !ferror(out) && ok;
-        ok = fclose(out) == 0 && ok;
-    }
-    if (!ok) conv_fail(err, CONV_FAILED, "%.200s: %s", path, errno ? strerror(errno) : "cannot be written");
-    return ok;
+    if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
+    put(o.file, r);
+    return output_close(&o, true) || output_fail(path, err);
 }
 
 bool compare_write(const char *dir, const compare_result *r, conv_error *err)
 {
-    return write_file(dir, "compare.csv", FILE_CSV, r, err) &&
-           write_file(dir, "compare.json", FILE_JSON, r, err) &&
-           write_file(dir, "compare.md", FILE_MARKDOWN, r, err);
+    char path[4200];
+    snprintf(path, sizeof path, "%s/compare.json", dir);
+    json_t *json = result_json(r);
+    bool fine = write_file(dir, "compare.csv", write_csv, r, err) &&
+                output_json(path, json, JSON_INDENT(1) | JSON_REAL_PRECISION(6), err) &&
+                write_file(dir, "compare.md", compare_markdown, r, err);
+    json_decref(json);
+    return fine;
 }

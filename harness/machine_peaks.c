@@ -14,6 +14,7 @@
 #include "../kernels/peak/peak.h"
 #include "cli.h"
 #include "machine_internal.h"
+#include "output.h"
 
 extern const peak_kernels peak_kernels_base __attribute__((weak));
 extern const peak_kernels peak_kernels_avx2 __attribute__((weak));
@@ -214,12 +215,11 @@ static bool ceilings_load(int threads, machine_ceilings *c)
     return good && c->fma_gflops[CPU_BASE] > 0;
 }
 
-/* Written aside and renamed: another sepbench may be reading. Failure costs the next run a second, no more. */
+/* Failure costs the next run a second, no more. */
 static void ceilings_save(const machine_ceilings *c)
 {
-    char path[4200], part[4300];
+    char path[4200];
     if (strcmp(machine_build_id(), "unknown") == 0 || !ceilings_file(c->threads, path, sizeof path)) return;
-    snprintf(part, sizeof part, "%s.%ld", path, (long)getpid());
     json_t *fma = json_object(), *gbps = json_object();
     for (int i = 0; i < CPU_ISA_COUNT; i++)
         json_object_set_new(fma, cpu_isa_name((cpu_isa)i), json_real(c->fma_gflops[i]));
@@ -227,7 +227,7 @@ static void ceilings_save(const machine_ceilings *c)
         json_object_set_new(gbps, level_names[l], json_real(c->bandwidth_gbps[l]));
     json_t *file = json_pack("{s:o, s:I, s:o, s:o}", "key", ceilings_key(c->threads), "measured",
                              (json_int_t)time(NULL), "fma_gflops", fma, "bandwidth_gbps", gbps);
-    if (json_dump_file(file, part, JSON_INDENT(2)) != 0 || rename(part, path) != 0) remove(part);
+    output_json(path, file, JSON_INDENT(2), NULL);
     json_decref(file);
 }
 

@@ -56,9 +56,8 @@ bool npy_read(const char *path, const npy_shape *accepted, int accepted_count, f
 
 /* ---- writing ---------------------------------------------------------------------------------------- */
 
-/* Writes a whole file or none: into a new file beside it that then takes its name; what is no regular file (a
- * pipe, /dev/stdout) is written directly. False with err when that fails, also for a full disk; path is then as
- * before. */
+/* Writes a file that the user named (output.h). False with err when that fails, also for a full disk; path is
+ * then as before. */
 bool npy_write(const char *path, const npy_shape *shape, const float *data, conv_error *err);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 
+#include "claim.h"
 #include "csv.h"
 #include "record.h"
 
@@ -51,6 +52,12 @@ record_entry *record_index_find(void *const *index, const char *name); /* or NUL
 /* The entry of that name, made with the value where it is new; NULL without memory. */
 record_entry *record_index_add(void **index, const char *name, size_t value);
 void record_index_free(void **index);
+enum { RECORD_ID_MAX = 64, RECORD_TABLES = 2, RECORD_FILES = 4 };
+/* What a run's folder holds, the tables first. */
+extern const char *const record_files[RECORD_FILES];
+/* Makes the run's id, and finds or makes its folder (NULL: results/<run_id>) and locks it. One that exists must
+ * be free. */
+bool record_claim_new(claim *folder, const char *out_dir, char run_id[RECORD_ID_MAX], conv_error *err);
 
 /* The whole file, followed by a 0 byte; NULL with err. */
 char *record_slurp(const char *path, size_t *size, conv_error *err);

@@ -1,27 +1,26 @@
 /* The run's folder while it is written. results.csv and samples.csv only ever grow, one write(2) a line, so
- * that a kill loses at most the line being written; whatever replaces a file as a whole goes through a
- * temporary name and rename(2). A case measured again gets a second row, which wins; tidying drops the first.
+ * that a kill loses at most the line being written; whatever replaces a file as a whole goes through output.h.
+ * A case measured again gets a second row, which wins; tidying drops the first.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "csv.h"
+#include "output.h"
 #include "record_internal.h"
 #include "text.h"
 
 struct record_store {
     char dir[4096], run_id[64];
-    int folder, results, samples; /* descriptors: folder holds the lock, the others append */
-    bool made_dir, started, linked, superseded;
+    claim folder;
+    int results, samples; /* descriptors that append */
+    bool started, linked, superseded;
     void *known; /* index of cases; value: whether the status is final */
 };
 
@@ -52,28 +51,12 @@ static bool write_all(int fd, const char *data, size_t size)
     return true;
 }
 
-/* Writes a whole file so that readers see the old one or the new one. */
 static bool replace_file(const record_store *s, const char *name, const char *data, size_t size,
                          conv_error *err)
 {
-    char path[4200], next[4200];
+    char path[4200];
     join(path, sizeof path, s, name);
-    snprintf(next, sizeof next, "%s/.%s.new", s->dir, name);
-    int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    bool ok = fd >= 0 && write_all(fd, data, size) && fsync(fd) == 0;
-    int why = errno;
-    if (fd >= 0 && close(fd) != 0 && ok) {
-        ok = false;
-        why = errno;
-    }
-    if (ok && rename(next, path) != 0) {
-        ok = false;
-        why = errno;
-    }
-    if (ok) return true;
-    unlink(next);
-    errno = why;
-    return fail_errno(err, path);
+    return output_write(path, OUTPUT_OWN, data, size, err);
 }
 
 /* One line, whole or not at all. */
@@ -96,7 +79,7 @@ static int open_append(const record_store *s, const char *name, conv_error *err)
 {
     char path[4200];
     join(path, sizeof path, s, name);
-    int fd = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) fail_errno(err, path);
     return fd;
 }
@@ -183,85 +166,10 @@ static bool tidy_samples(const record_store *s, conv_error *err)
 
 /* ---- opening ---------------------------------------------------------------------------------------- */
 
-/* UTC time to the microsecond and the host's short name: unique, and sorted by time. */
-static void make_run_id(char *id, size_t size)
-{
-    struct timespec now;
-    struct tm utc;
-    char host[64] = "host";
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    gethostname(host, sizeof host - 1);
-    host[strcspn(host, ".")] = '\0';
-    for (char *c = host; *c != '\0'; c++)
-        if (!text_is_name((char[]){'x', *c, '\0'})) *c = '-'; /* a host may be called anything, a run may not */
-    size_t used = strftime(id, size, "%Y%m%dT%H%M%S", &utc);
-    snprintf(id + used, size - used, ".%06ldZ-%.24s", now.tv_nsec / 1000, host);
-}
-
-/* Entries of a folder besides . and .. or -1 with errno. */
-static int count_entries(const char *path)
-{
-    DIR *dir = opendir(path);
-    if (dir == NULL) return -1;
-    int count = -2;
-    while (readdir(dir) != NULL) count++;
-    closedir(dir);
-    return count;
-}
-
-/* One writer at a time. */
-static bool lock_folder(record_store *s, conv_error *err)
-{
-    s->folder = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (s->folder < 0) return fail_errno(err, s->dir);
-    if (flock(s->folder, LOCK_EX | LOCK_NB) == 0) return true;
-    if (errno != EWOULDBLOCK) return fail_errno(err, s->dir);
-    conv_fail(err, CONV_INVALID, "%.200s: another sepbench is writing there", s->dir);
-    return false;
-}
-
-/* Finds or makes the folder of a new run. An existing one must be empty. */
-static bool claim_folder(record_store *s, const char *out_dir, conv_error *err)
-{
-    for (int attempt = 0; attempt < 100; attempt++) {
-        make_run_id(s->run_id, sizeof s->run_id);
-        if (out_dir != NULL)
-            snprintf(s->dir, sizeof s->dir, "%s", out_dir);
-        else
-            snprintf(s->dir, sizeof s->dir, "results/%s", s->run_id);
-        char parent[4096];
-        snprintf(parent, sizeof parent, "%s", s->dir);
-        size_t length = strlen(parent);
-        while (length > 1 && parent[length - 1] == '/') parent[--length] = '\0';
-        char *slash = strrchr(parent, '/');
-        if (slash != NULL && slash != parent) {
-            *slash = '\0';
-            if (!cli_make_path(parent)) return fail_errno(err, parent);
-        }
-        s->made_dir = mkdir(s->dir, 0777) == 0;
-        if (s->made_dir) return true;
-        if (errno != EEXIST) return fail_errno(err, s->dir);
-        if (out_dir == NULL) continue; /* somebody had the same microsecond */
-        int entries = count_entries(s->dir);
-        if (entries < 0 || access(s->dir, W_OK | X_OK) != 0) return fail_errno(err, s->dir);
-        if (entries == 0) return true;
-        char path[4200];
-        join(path, sizeof path, s, "run.json");
-        conv_fail(err, CONV_INVALID,
-                  access(path, F_OK) == 0
-                      ? "%.200s: holds a run already: continue it with --resume or name another"
-                      : "%.200s: not an empty folder and not a run: name another",
-                  s->dir);
-        return false;
-    }
-    conv_fail(err, CONV_FAILED, "%s: no free name for the run", s->dir);
-    return false;
-}
-
 static bool start_run(record_store *s, const char *out_dir, json_t *run, conv_error *err)
 {
-    if (!claim_folder(s, out_dir, err) || !lock_folder(s, err)) return false;
+    if (!record_claim_new(&s->folder, out_dir, s->run_id, err)) return false;
+    snprintf(s->dir, sizeof s->dir, "%s", s->folder.path);
     s->started = true;
     char *header = NULL;
     size_t size = 0;
@@ -287,7 +195,7 @@ static bool continue_run(record_store *s, const char *out_dir, json_t *run, conv
     snprintf(s->dir, sizeof s->dir, "%s", real);
     free(real);
     record_run old;
-    if (!lock_folder(s, err)) return false;
+    if (!claim_folder(&s->folder, s->dir, false, err)) return false;
     if (!tidy_results(s, &old, err)) return false;
     snprintf(s->run_id, sizeof s->run_id, "%s", old.run_id);
     for (size_t i = 0; i < old.count; i++) {
@@ -301,13 +209,12 @@ static bool continue_run(record_store *s, const char *out_dir, json_t *run, conv
 /* Undoes start_run: an empty run is not left behind as if it were one. */
 static void abandon(record_store *s)
 {
-    static const char *const names[] = {"run.json", "results.csv", "samples.csv"};
-    for (size_t i = 0; s->started && i < sizeof names / sizeof *names; i++) {
+    for (int i = 0; s->started && i < RECORD_FILES; i++) {
         char path[4200];
-        join(path, sizeof path, s, names[i]);
+        join(path, sizeof path, s, record_files[i]);
         unlink(path);
     }
-    if (s->made_dir) rmdir(s->dir);
+    claim_undo(&s->folder);
 }
 
 record_store *record_open(const char *out_dir, bool resume, json_t *run, conv_error *err)
@@ -317,8 +224,9 @@ record_store *record_open(const char *out_dir, bool resume, json_t *run, conv_er
         conv_fail(err, CONV_NO_MEMORY, "no memory for the results store");
         return NULL;
     }
-    s->folder = s->results = s->samples = -1;
+    s->results = s->samples = -1;
     bool ok = resume ? continue_run(s, out_dir, run, err) : start_run(s, out_dir, run, err);
+    if (ok) output_sweep(s->dir, record_files, RECORD_FILES);
     ok = ok && (s->results = open_append(s, "results.csv", err)) >= 0 &&
          (s->samples = open_append(s, "samples.csv", err)) >= 0;
     if (ok) return s;
@@ -390,16 +298,9 @@ bool record_update_run(record_store *s, json_t *run, conv_error *err)
 {
     json_object_set_new(run, "schema", json_integer(RECORD_SCHEMA));
     json_object_set_new(run, "run_id", json_string(s->run_id));
-    char *text = json_dumps(run, JSON_INDENT(2));
-    if (text == NULL) {
-        conv_fail(err, CONV_FAILED, "%.200s/run.json: cannot be written as JSON", s->dir);
-        return false;
-    }
-    char *line_end = text + strlen(text); /* a text file ends in a line feed: it takes the 0 byte's place */
-    *line_end = '\n';
-    bool ok = replace_file(s, "run.json", text, (size_t)(line_end - text) + 1, err);
-    free(text);
-    return ok;
+    char path[4200];
+    join(path, sizeof path, s, "run.json");
+    return output_json(path, run, JSON_INDENT(2), err);
 }
 
 void record_close(record_store *s)
@@ -409,7 +310,7 @@ void record_close(record_store *s)
     if (s->superseded && !tidy_results(s, NULL, &err)) cli_warning("%s", err.text);
     if (s->samples >= 0) close(s->samples);
     if (s->results >= 0) close(s->results);
-    if (s->folder >= 0) close(s->folder); /* last: the lock goes with it */
+    claim_drop(&s->folder); /* last */
     record_index_free(&s->known);
     free(s);
 }

@@ -1,9 +1,9 @@
 /* The page: reports/page.html with its {{marks}} replaced by the sections of this run. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "embed.h"
+#include "output.h"
 #include "report_chart.h"
 #include "report_page.h"
 
@@ -188,20 +188,14 @@ bool report_html_write(const report_data *data, const verdict *v, const report_p
 {
     report_page page = {.data = data, .verdict = v, .plots = plots, .versus = versus, .dir = dir};
     const embedded_file *template = embedded_find("reports/page.html");
-    char path[4352], part[4352];
+    char path[4352];
+    output o;
     snprintf(path, sizeof path, "%s/index.html", dir);
-    snprintf(part, sizeof part, "%s/index.html.part", dir);
-    FILE *out = template != NULL ? fopen(part, "w") : NULL;
-    if (out == NULL) {
-        conv_fail(err, CONV_FAILED, "cannot write %s: %s", part,
-                  template ? strerror(errno) : "no template in this build");
+    if (template == NULL) {
+        conv_fail(err, CONV_FAILED, "no template of the page in this build");
         return false;
     }
-    expand(out, &page, template->data);
-    bool fine = fflush(out) == 0 && !ferror(out);
-    if (fclose(out) != 0) fine = false;
-    if (fine && rename(part, path) == 0) return true;
-    conv_fail(err, CONV_FAILED, "cannot write %s: %s", path, strerror(errno));
-    remove(part);
-    return false;
+    if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
+    expand(o.file, &page, template->data);
+    return output_close(&o, true) || output_fail(path, err);
 }

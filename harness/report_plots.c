@@ -1,13 +1,10 @@
 /* Which pictures a run gives, their lines and points; then gnuplot draws them all in one go. */
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "output.h"
+#include "report_drawing.h"
 #include "report_training.h"
 
 static const char *const pass_words[] = {"forward", "backward", "backward, data", "backward, weights"};
@@ -264,62 +261,33 @@ static bool compose(const report_data *data, FILE *script, report_plots *plots)
     return fine && training_plots(data, script, finish, plots);
 }
 
-/* Runs gnuplot in dir on the script; its messages go to plots.log, removed when all went well. */
-static bool run_gnuplot(const char *dir, conv_error *err)
+static bool draw(const report_data *data, const char *dir, const char *drawing, report_plots *plots,
+                 conv_error *err)
 {
-    extern char **environ;
-    char *argv[] = {"gnuplot", "plots.gp", NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addchdir_np(&actions, dir);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "plots.log", O_WRONLY | O_CREAT | O_TRUNC, 0644);
-    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
-    pid_t child;
-    int status = 0, failed = posix_spawnp(&child, "gnuplot", &actions, NULL, argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (failed != 0) {
-        conv_fail(err, CONV_FAILED,
-                  failed == ENOENT ? "gnuplot was not found: install the package gnuplot-nox"
-                                   : "gnuplot cannot run: %s",
-                  strerror(failed));
-        return false;
+    char path[4352];
+    output o;
+    snprintf(path, sizeof path, "%s/plots.gp", drawing);
+    if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
+    fprintf(o.file, "# Draws every picture of this report anew: gnuplot plots.gp\n");
+    bool fine = compose(data, o.file, plots);
+    if (!fine) conv_fail(err, CONV_NO_MEMORY, "out of memory");
+    if (!output_close(&o, fine)) fine = output_fail(path, err);
+    fine = fine && drawing_run(drawing, dir, err);
+    for (size_t i = 0; fine && i < plots->count; i++) {
+        snprintf(path, sizeof path, "%s/%s.svg", drawing, plots->plots[i].name);
+        fine = svg_finish(path, plots->plots[i].name, plots->plots[i].title, data, err);
     }
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        conv_fail(err, CONV_FAILED, "gnuplot failed on %s/plots.gp: plots.log beside it says why", dir);
-        return false;
-    }
-    return true;
+    return fine;
 }
 
 bool report_plots_create(const report_data *data, const char *dir, report_plots *plots, conv_error *err)
 {
+    char drawing[4096];
     *plots = (report_plots){0};
-    char path[4352];
-    snprintf(path, sizeof path, "%s/plots.gp", dir);
-    FILE *script = fopen(path, "w");
-    if (script == NULL) {
-        conv_fail(err, CONV_FAILED, "cannot write %s: %s", path, strerror(errno));
-        return false;
-    }
-    fprintf(script, "# Draws every picture of this report anew: gnuplot plots.gp\n");
-    bool fine = compose(data, script, plots);
-    if (!fine) conv_fail(err, CONV_NO_MEMORY, "out of memory");
-    if (fclose(script) != 0 && fine) {
-        conv_fail(err, CONV_FAILED, "cannot write %s: %s", path, strerror(errno));
-        fine = false;
-    }
-    fine = fine && run_gnuplot(dir, err);
-    for (size_t i = 0; fine && i < plots->count; i++) {
-        snprintf(path, sizeof path, "%s/%s.svg", dir, plots->plots[i].name);
-        fine = svg_finish(path, plots->plots[i].name, plots->plots[i].title, data, err);
-    }
-    snprintf(path, sizeof path, "%s/plots.log", dir);
-    if (fine)
-        unlink(path);
-    else
-        report_plots_destroy(plots);
+    if (!drawing_open(dir, drawing, sizeof drawing, err)) return false;
+    bool fine = draw(data, dir, drawing, plots, err);
+    fine = drawing_close(drawing, dir, fine, err) && fine;
+    if (!fine) report_plots_destroy(plots);
     return fine;
 }
 

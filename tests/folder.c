@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -43,4 +44,19 @@ void write_text(const char *path, const char *text)
     fputs(text, out);
     fclose(out);
     chmod(path, 0755);
+}
+
+int run_shell(char *output, size_t size, const char *format, ...)
+{
+    char command[8192];
+    va_list args;
+    va_start(args, format);
+    int used = vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    assert_true(used < (int)sizeof command);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    output[fread(output, 1, size - 1, pipe)] = '\0';
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

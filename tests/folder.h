@@ -13,4 +13,7 @@ void read_text(const char *path, char *text, size_t size);
 /* A file with that text, which may be run. */
 void write_text(const char *path, const char *text);
 
+/* Runs a shell command; its exit code or 128 + its signal, and in output what it printed. */
+int run_shell(char *output, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
 #endif

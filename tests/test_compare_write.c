@@ -258,7 +258,7 @@ static void test_files(void **state)
     free(text);
     rmdir(dir);
     assert_false(compare_write(dir, &r, &err));
-    holds(err.text, "compare.csv: No such file or directory");
+    holds(err.text, "compare.csv: cannot be written: No such file or directory");
 }
 
 int main(void)

@@ -188,10 +188,10 @@ static void weights_in_and_out(void **state)
     assert_int_equal(kernel->rank, 4);
     assert_int_equal(kernel->shape[2], 32);
     assert_int_equal(kernel->shape[3], 64);
-    assert_int_equal(npz_write(path, file.arrays, 7, &err), CONV_OK);
+    assert_int_equal(npz_write(path, OUTPUT_OWN, file.arrays, 7, &err), CONV_OK);
     expect(2, "array 'dense_1/bias:0' is missing", "$T %s --model conv --out w6 --weights-in w.npz", QUICK);
     file.arrays[7].shape[0] = 5;
-    assert_int_equal(npz_write(path, file.arrays, 8, &err), CONV_OK);
+    assert_int_equal(npz_write(path, OUTPUT_OWN, file.arrays, 8, &err), CONV_OK);
     expect(2, "array 'dense_1/bias:0' has shape (5,): the model's is (10,)",
            "$T %s --model conv --out w7 --weights-in w.npz", QUICK);
     npz_free(&file);

@@ -11,11 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../../kernels/problem.h"
 #include "../job.h"
 #include "../machine.h"
+#include "../output.h"
 #include "../stats.h"
 #include "../verify.h"
 #include "net_internal.h"
@@ -221,11 +221,8 @@ static json_t *cache_read(void)
 /* A failure is no harm: the next run times again. */
 static void cache_write(json_t *cache)
 {
-    char path[4400], temporary[4500];
-    if (!cache_path(path, sizeof path)) return;
-    snprintf(temporary, sizeof temporary, "%s.%d", path, (int)getpid());
-    if (json_dump_file(cache, temporary, JSON_INDENT(1)) != 0 || rename(temporary, path) != 0)
-        unlink(temporary);
+    char path[4400];
+    if (cache_path(path, sizeof path)) output_json(path, cache, JSON_INDENT(1), NULL);
 }
 
 /* "dense mb8ic1ih28oc32oh26kh3 nhwc +bias first". */

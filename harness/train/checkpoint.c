@@ -1,5 +1,4 @@
-/* Checkpoints are written whole and renamed into place (npz_write), so a kill at any moment leaves the
- * previous. */
+/* Checkpoints are written whole (npz_write), so a kill at any moment leaves the previous. */
 #include "checkpoint.h"
 
 #include <math.h>
@@ -72,7 +71,7 @@ conv_status checkpoint_save(const char *path, const model *m, const data_pair *d
                                  .data = rows};
     arrays[used++] = (npz_array){
         .name = "sepbench", .type = NPY_UINT8, .rank = 1, .shape = {(int64_t)strlen(text)}, .data = text};
-    status = npz_write(path, arrays, used, err);
+    status = npz_write(path, OUTPUT_OWN, arrays, used, err);
 done:
     free(text);
     json_decref(facts);

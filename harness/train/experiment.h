@@ -12,12 +12,12 @@ typedef struct {
     int runs, threads;
     const char *impls;
     int64_t slice;
-    fit_options fit; /* run k has seed fit.seed + k - 1 */
-    const char *data_dir, *out_dir;
+    fit_options fit;                /* run k has seed fit.seed + k - 1 */
+    const char *data_dir, *out_dir; /* out_dir NULL: results/training-TIME */
     const char *weights_in, *weights_out,
-        *checkpoint;                                /* NULL: none, none, in out_dir; one model, one run only */
-    bool resume, quiet, out_named, optimizer_named; /* named: by the user */
-    json_t *command;                                /* the command line, for run.json */
+        *checkpoint;                     /* NULL: none, none, in out_dir; one model, one run only */
+    bool resume, quiet, optimizer_named; /* named: by the user */
+    json_t *command;                     /* the command line, for run.json */
 } experiment_options;
 
 /* Returns an exit code; what went wrong has been said on stderr. */

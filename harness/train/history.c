@@ -1,34 +1,14 @@
 /* Files of a training run, and the statistics over runs. */
 #include "history.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../csv.h"
+#include "../output.h"
 #include "../stats.h"
-
-static conv_status finish(FILE *file, const char *path, conv_error *err)
-{
-    bool bad = ferror(file) != 0 || fflush(file) != 0;
-    int code = errno;
-    if (fclose(file) != 0) {
-        bad = true;
-        code = errno;
-    }
-    return bad ? conv_fail(err, CONV_FAILED, "%s: cannot be written: %s", path, strerror(code)) : CONV_OK;
-}
-
-static FILE *open_file(const char *path, const char *mode, conv_error *err)
-{
-    FILE *file = fopen(path, mode);
-    if (file == NULL) conv_fail(err, CONV_FAILED, "%s: cannot be written: %s", path, strerror(errno));
-    return file;
-}
 
 /* ",VALUE", empty when it is no number. */
 static void put(FILE *file, const char *format, double value)
@@ -42,10 +22,12 @@ static void put(FILE *file, const char *format, double value)
 
 conv_status history_write(const char *path, const fit_state *s, conv_error *err)
 {
-    char temporary[4096];
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    FILE *file = open_file(temporary, "w", err);
-    if (file == NULL) return CONV_FAILED;
+    output o;
+    if (!output_open(&o, path, OUTPUT_OWN)) {
+        output_fail(path, err);
+        return CONV_FAILED;
+    }
+    FILE *file = o.file;
     fputs(HISTORY_COLUMNS_TEXT "\n", file);
     for (int64_t i = 0; i < s->epochs_done; i++) {
         const fit_epoch *e = &s->history[i];
@@ -59,14 +41,7 @@ conv_status history_write(const char *path, const fit_state *s, conv_error *err)
         put(file, "%.9g", e->learning_rate);
         fputc('\n', file);
     }
-    conv_status status = finish(file, path, err);
-    if (status != CONV_OK) {
-        unlink(temporary);
-        return status;
-    }
-    if (rename(temporary, path) != 0)
-        return conv_fail(err, CONV_FAILED, "%s: cannot be written: %s", path, strerror(errno));
-    return CONV_OK;
+    return output_close(&o, true) || output_fail(path, err) ? CONV_OK : CONV_FAILED;
 }
 
 double history_time_to(const fit_state *s, double level)
@@ -90,12 +65,9 @@ double history_median_epoch(const fit_state *s)
     return median;
 }
 
-conv_status runs_append(const char *path, const run_label *label, const fit_state *s, conv_error *err)
+void runs_put(FILE *file, const run_label *label, const fit_state *s)
 {
     static const double levels[] = {0.97, 0.98, 0.985, 0.99};
-    FILE *file = open_file(path, "a", err);
-    if (file == NULL) return CONV_FAILED;
-    if (ftell(file) == 0) fputs(RUNS_COLUMNS_TEXT "\n", file);
     csv_put(file, label->model);
     fprintf(file, ",%d,%llu,", label->run, (unsigned long long)label->seed);
     csv_put(file, label->impl);
@@ -111,7 +83,6 @@ conv_status runs_append(const char *path, const run_label *label, const fit_stat
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
         put(file, "%.6f", history_time_to(s, levels[i]));
     fputc('\n', file);
-    return finish(file, path, err);
 }
 
 static void profile_line(FILE *file, const char *layer_name, const char *operation, const char *pass,
@@ -133,11 +104,14 @@ conv_status profile_write(const char *path, const net *n, int64_t steps, int64_t
     enum { MOST = 512 };
     double wall, explained = 0, share = 1.0 / (double)(steps > 0 ? steps : 1);
     net_profile_row *rows = malloc(MOST * sizeof *rows);
-    FILE *file = rows == NULL ? NULL : open_file(path, "w", err);
-    if (file == NULL) {
+    output o;
+    if (rows == NULL) return conv_fail(err, CONV_NO_MEMORY, "%.200s: no memory", path);
+    if (!output_open(&o, path, OUTPUT_OWN)) {
         free(rows);
+        output_fail(path, err);
         return CONV_FAILED;
     }
+    FILE *file = o.file;
     int count = net_profile(n, rows, MOST, &wall);
     double step = wall * share;
     fputs(PROFILE_COLUMNS_TEXT "\n", file);
@@ -154,7 +128,7 @@ conv_status profile_write(const char *path, const net *n, int64_t steps, int64_t
     profile_line(file, "residual", "waiting and bookkeeping", "", (wall - explained) * share, step, 0);
     profile_line(file, "step", "whole", "", step, step, 0);
     free(rows);
-    return finish(file, path, err);
+    return output_close(&o, true) || output_fail(path, err) ? CONV_OK : CONV_FAILED;
 }
 
 /* ---- statistics over runs ---------------------------------------------------------------------------------

@@ -13,6 +13,8 @@
 #ifndef SEPBENCH_TRAIN_HISTORY_H
 #define SEPBENCH_TRAIN_HISTORY_H
 
+#include <stdio.h>
+
 #include "loop.h"
 
 enum { HISTORY_SCHEMA = 1 }; /* "schema" in OUT/run.json */
@@ -48,8 +50,8 @@ typedef struct {
 /* Rewrites the whole history (resume may have lost an epoch that was written but not checkpointed). */
 conv_status history_write(const char *path, const fit_state *s, conv_error *err);
 
-/* Appends a line, with the header first when the file is new. */
-conv_status runs_append(const char *path, const run_label *label, const fit_state *s, conv_error *err);
+/* A line of runs.csv. */
+void runs_put(FILE *file, const run_label *label, const fit_state *s);
 
 /* steps: training steps since net_profile_reset. */
 conv_status profile_write(const char *path, const net *n, int64_t steps, int64_t batch, conv_error *err);

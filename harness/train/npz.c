@@ -1,13 +1,10 @@
 /* .npz through libzip. The .npy header is that of NumPy's format version 1.0 (numpy/lib/format.py). */
 #include "npz.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zip.h>
 
 enum { PREAMBLE = 10 };
@@ -72,51 +69,49 @@ static bool add_member(zip_t *zip, const npz_array *a)
     return true;
 }
 
-static bool sync_path(const char *path, int flags)
+/* The archive as one malloc'ed block; NULL with a reason. libzip makes it in memory: what it writes to a path
+ * goes through temporary files of its own, which stay behind after a kill. */
+static char *zip_arrays(const npz_array *arrays, int count, size_t *size, char *reason, size_t room)
 {
-    int fd = open(path, flags | O_CLOEXEC);
-    bool ok = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0) close(fd);
-    return ok;
-}
-
-static void sync_folder_of(const char *path)
-{
-    char folder[4096];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash != NULL) *slash = 0;
-    sync_path(slash != NULL && *folder ? folder : ".", O_RDONLY | O_DIRECTORY);
-}
-
-conv_status npz_write(const char *path, const npz_array *arrays, int count, conv_error *err)
-{
-    char temporary[4096], reason[160] = "";
-    snprintf(temporary, sizeof temporary, "%s.tmp", path);
-    int code = 0;
-    zip_t *zip = zip_open(temporary, ZIP_CREATE | ZIP_TRUNCATE, &code);
-    if (zip == NULL) {
-        zip_error_t e;
-        zip_error_init_with_code(&e, code);
-        snprintf(reason, sizeof reason, "%s", zip_error_strerror(&e));
-        zip_error_fini(&e);
-        return conv_fail(err, CONV_FAILED, "%s: cannot be written: %s", path, reason);
-    }
-    bool ok = true;
+    zip_error_t e;
+    zip_stat_t stat;
+    zip_error_init(&e);
+    zip_source_t *whole = zip_source_buffer_create(NULL, 0, 0, &e);
+    zip_t *zip = whole != NULL ? zip_open_from_source(whole, ZIP_TRUNCATE, &e) : NULL;
+    bool ok = zip != NULL;
+    char *block = NULL;
+    if (ok) zip_source_keep(whole); /* beyond the archive that it becomes */
     for (int i = 0; i < count && ok; i++) ok = add_member(zip, &arrays[i]);
-    if (!ok || zip_close(zip) != 0) {
-        snprintf(reason, sizeof reason, "%s", zip_strerror(zip));
+    if (zip != NULL && (!ok || zip_close(zip) != 0)) {
+        ok = false;
+        zip_error_set(&e, zip_error_code_zip(zip_get_error(zip)), zip_error_code_system(zip_get_error(zip)));
         zip_discard(zip);
-        unlink(temporary);
-        return conv_fail(err, CONV_FAILED, "%s: cannot be written: %s", path, reason);
     }
-    if (!sync_path(temporary, O_RDONLY) || rename(temporary, path) != 0) {
-        snprintf(reason, sizeof reason, "%s", strerror(errno));
-        unlink(temporary);
-        return conv_fail(err, CONV_FAILED, "%s: cannot be written: %s", path, reason);
+    ok = ok && zip_source_stat(whole, &stat) == 0 && zip_source_open(whole) == 0;
+    if (ok) {
+        *size = stat.size;
+        block = malloc(stat.size + 1);
+        if (block != NULL && zip_source_read(whole, block, stat.size) != (zip_int64_t)stat.size) {
+            free(block);
+            block = NULL;
+        }
+        zip_source_close(whole);
     }
-    sync_folder_of(path);
-    return CONV_OK;
+    if (block == NULL) snprintf(reason, room, "%s", ok ? "no memory" : zip_error_strerror(&e));
+    if (whole != NULL) zip_source_free(whole);
+    zip_error_fini(&e);
+    return block;
+}
+
+conv_status npz_write(const char *path, output_kind kind, const npz_array *arrays, int count, conv_error *err)
+{
+    char reason[160];
+    size_t size;
+    char *block = zip_arrays(arrays, count, &size, reason, sizeof reason);
+    if (block == NULL) return conv_fail(err, CONV_FAILED, "%.200s: cannot be written: %s", path, reason);
+    bool written = output_write(path, kind, block, size, err);
+    free(block);
+    return written ? CONV_OK : CONV_FAILED;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
 #define SEPBENCH_TRAIN_NPZ_H
 
 #include "../npy.h"
+#include "../output.h"
 #include "model.h"
 
 typedef struct {
@@ -15,9 +16,8 @@ typedef struct {
 
 size_t npz_bytes(const npz_array *a);
 
-/* Writes to PATH.tmp, syncs and renames: PATH holds the old or the new file, never part of one. CONV_FAILED
- * names path and reason (disk full ...), and nothing of the attempt is left. */
-conv_status npz_write(const char *path, const npz_array *arrays, int count, conv_error *err);
+/* CONV_FAILED names path and reason (disk full ...); path is then as before. */
+conv_status npz_write(const char *path, output_kind kind, const npz_array *arrays, int count, conv_error *err);
 
 typedef struct {
     npz_array *arrays;

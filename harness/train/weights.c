@@ -17,12 +17,13 @@ void weights_to_arrays(const model *m, float *vector, const char *prefix, npz_ar
     }
 }
 
-conv_status weights_save(const char *path, const model *m, const float *weights, conv_error *err)
+conv_status weights_save(const char *path, output_kind kind, const model *m, const float *weights,
+                         conv_error *err)
 {
     npz_array *arrays = calloc((size_t)m->parameter_count, sizeof *arrays);
     if (arrays == NULL) return conv_fail(err, CONV_NO_MEMORY, "%s: no memory", path);
     weights_to_arrays(m, (float *)weights, "", arrays);
-    conv_status status = npz_write(path, arrays, m->parameter_count, err);
+    conv_status status = npz_write(path, kind, arrays, m->parameter_count, err);
     free(arrays);
     return status;
 }

@@ -5,7 +5,8 @@
 #include "npz.h"
 
 /* Under tf.keras's names ("conv2d/kernel:0") and shapes. */
-conv_status weights_save(const char *path, const model *m, const float *weights, conv_error *err);
+conv_status weights_save(const char *path, output_kind kind, const model *m, const float *weights,
+                         conv_error *err);
 /* The names may be without ":0" and behind one name that all share, as Keras 3's paths are
  * ("sequential/conv2d/kernel"); or none, in the order of model.get_weights() (numpy.savez(f, *arrays) calls
  * them arr_0, arr_1, ...). A missing, extra or misshapen array, or one that is not finite, is CONV_INVALID

@@ -1,0 +1,61 @@
+/* What experiment.c, which trains, and experiment_files.c, which keeps the folder, share. */
+#ifndef SEPBENCH_TRAIN_EXPERIMENT_INTERNAL_H
+#define SEPBENCH_TRAIN_EXPERIMENT_INTERNAL_H
+
+#include "../claim.h"
+#include "../text.h"
+#include "experiment.h"
+#include "summary.h"
+
+typedef struct {
+    char label[TEXT_MODEL_MAX]; /* folder and column: "conv", or the file's name without .json */
+    model *m;
+    int finished;
+    double loss[EXPERIMENT_MAX_RUNS], accuracy[EXPERIMENT_MAX_RUNS];
+    double epoch_s; /* median over runs of the median epoch */
+} trained_model;
+
+typedef struct {
+    const experiment_options *o;
+    data_pair data;
+    double load_began, chose_s; /* machine_now() before loading; seconds spent choosing implementations since */
+    bool ready;                 /* the first step is past */
+    trained_model *models;
+    /* the folder */
+    claim out, checkpoint_claim; /* the latter of one that the user named */
+    bool fresh;                  /* its run.json is this process's */
+    json_t *run;                 /* run.json */
+    FILE *runs;      /* runs.csv so far, in memory: finished runs of a resumed folder are listed again */
+    char *runs_text; /* what was written to it */
+    size_t runs_size;
+    /* the run under way */
+    trained_model *now;
+    net *n;
+    fit_state state;
+    fit_options fit;
+    char dir[4096], checkpoint[4352];
+    epoch_line line;
+    conv_error problem; /* a file that could not be written */
+    int64_t steps;      /* since the profile was reset */
+} experiment;
+
+/* Claims the folder; run.json is in it from now on, so that no other training begins there. An exit code. */
+int experiment_open(experiment *e);
+/* An experiment in which no run began leaves no folder. */
+void experiment_close(experiment *e);
+
+/* What a kill left in the folders of the run under way goes. */
+void experiment_sweep(const experiment *e);
+
+bool experiment_save(experiment *e); /* run.json; what is wrong has been said */
+bool experiment_is_empty(const experiment *e);
+json_t *experiment_model_entry(experiment *e, const trained_model *t);
+/* The run under way in run.json, and in runs.csv. */
+bool experiment_note_run(experiment *e, int run, const char *status);
+conv_status experiment_list_run(experiment *e, const run_label *label, conv_error *err);
+
+json_t *experiment_number(double x); /* null where it is none */
+/* The command that goes on where an interrupt stopped this one. */
+void experiment_say_how_to_resume(const experiment *e);
+
+#endif
