@@ -183,10 +183,10 @@ static bool label_of(const char *name, char *label)
            text_is_model(label);
 }
 
-/* What is in the folder already, or is another one. */
+/* What is in the folder already. */
 static bool is_taken(const char *label)
 {
-    static const char *const names[] = {"", ".", "..", "run.json", "runs.csv", "torch.csv"};
+    static const char *const names[] = {"run.json", "runs.csv", "torch.csv"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(label, names[i]) == 0) return true;
     return false;
