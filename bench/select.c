@@ -40,7 +40,7 @@ static const struct argp_option option_table[] = {
      "numbers or 32:2048 (doubling); filters problems that are not of a sweep", 0},
     {"spatial", KEY_SPATIAL, "LIST", 0, "height and width, as --channels", 0},
     {"batch", KEY_BATCH, "LIST", 0, "minibatch, also of problems that name another", 0},
-    {"threads", KEY_THREADS, "LIST", 0, "default: one per physical core", 0},
+    {"threads", KEY_THREADS, "LIST", 0, "default: OMP_NUM_THREADS, else one per physical core", 0},
     {"layout", KEY_LAYOUT, "LIST", 0, "nhwc (default), nchw", 0},
     {"cache", KEY_CACHE, "LIST", 0, "warm (default), cold", 0},
     {"bias", KEY_BIAS, NULL, 0, "problems with a bias", 0},
