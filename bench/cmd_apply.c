@@ -266,10 +266,9 @@ static int apply(const arguments *a, const conv_impl *impl, const conv_problem *
                  const role roles[TENSOR_COUNT])
 {
     conv_tensors tensors = {0};
-    size_t needed = conv_tensors_bytes(p, a->pass), available = machine_memory_available();
-    if (needed > available)
-        return cli_error("the tensors need %zu MB, %zu MB of memory are available", needed >> 20,
-                         available >> 20);
+    conv_error err;
+    if (conv_tensors_fit(p, a->pass, &err) != CONV_OK)
+        return cli_error("problem '%s': %s", a->problem, err.text);
     int code = read_inputs(a, p, roles, &tensors.src);
     if (code == EXIT_FINE) code = execute(a, impl, p, &tensors);
     if (code == EXIT_FINE) code = write_outputs(a, p, roles, &tensors.src);

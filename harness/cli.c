@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* One write per message, so that lines of several processes do not mix; text from users may hold line breaks.
  */
@@ -131,10 +132,23 @@ bool cli_make_path(const char *path)
 
 static volatile sig_atomic_t caught;
 
-static void on_signal(int number) { caught = number; }
+static const char *stopping;
+
+/* Said at once: what is at hand, such as one call of an implementation, may take long. */
+static void on_signal(int number)
+{
+    int before = errno;
+    caught = number;
+    ssize_t written = write(STDERR_FILENO, stopping, strlen(stopping));
+    (void)written; /* a signal handler has nobody to tell */
+    errno = before;
+}
 
 void cli_catch_signals(void)
 {
+    static const char text[] =
+        "\nsepbench: stopping after the case or step at hand; a second signal stops at once\n";
+    stopping = text + !isatty(STDERR_FILENO); /* a terminal's line may hold the progress */
     /* SA_RESETHAND: the second signal finds the default action, which kills. */
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
     sigemptyset(&action.sa_mask);
