@@ -183,10 +183,12 @@ static conv_status prepare(prepared *p, const conv_impl *impl, conv_error *err)
     p->context = machine_context(row->threads);
     const char *why = conv_refuse(impl, &row->problem, row->pass);
     if (why != NULL) return conv_fail(err, CONV_REFUSED, "%s", why);
+    conv_status status = conv_tensors_fit(&row->problem, row->pass, err);
+    if (status != CONV_OK) return status;
     if (!conv_tensors_create(&row->problem, row->pass, FILL_REALS, 1, &p->tensors))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tensors");
     p->args = conv_tensors_args(&p->tensors);
-    conv_status status = job_start(&p->job, impl, &row->problem, row->pass, &p->context, &p->args, err);
+    status = job_start(&p->job, impl, &row->problem, row->pass, &p->context, &p->args, err);
     if (status == CONV_OK) status = job_prepare(&p->job, &p->args, err);
     if (status != CONV_OK) return status;
     p->args.packed = p->job.packed;

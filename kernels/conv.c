@@ -148,8 +148,9 @@ static conv_status check_axis(const conv_problem *p, int i, conv_error *err)
                   {"padding after p", a->pad_after, -most}};
     for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
         if (fields[f].value < fields[f].least || fields[f].value > most)
-            return conv_fail(err, CONV_INVALID, "%s%c is %lld: must be between %lld and 2^31", fields[f].what,
-                             letters[i], (long long)fields[f].value, (long long)fields[f].least);
+            return conv_fail(err, fields[f].value > most ? CONV_NO_MEMORY : CONV_INVALID,
+                             "%s%c is %lld: must be between %lld and 2^31", fields[f].what, letters[i],
+                             (long long)fields[f].value, (long long)fields[f].least);
     if (conv_out(a) < 1)
         return conv_fail(err, CONV_INVALID,
                          "no output along %c: input %lld with padding %lld+%lld is smaller "
@@ -175,7 +176,8 @@ static conv_status check_channels(const conv_problem *p, conv_error *err)
                   {"depth multiplier dm", p->depth_multiplier}};
     for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
         if (fields[f].value < 1 || fields[f].value > INT32_MAX)
-            return conv_fail(err, CONV_INVALID, "%s is %lld: must be between 1 and 2^31-1", fields[f].what,
+            return conv_fail(err, fields[f].value < 1 ? CONV_INVALID : CONV_NO_MEMORY,
+                             "%s is %lld: must be between 1 and 2^31-1", fields[f].what,
                              (long long)fields[f].value);
     switch (p->variant) {
     case CONV_DENSE:
@@ -212,7 +214,7 @@ static conv_status check_sizes(const conv_problem *p, conv_error *err)
     fits = fits && times(&work, p->ic) && times(&work, p->oc) && times(&mid, p->ic);
     for (int i = 0; i < CONV_AXES && fits; i++) fits = times(&work, conv_out(&p->axis[i]));
     if (!fits || !times(&work, p->mb) || !times(&src, 4) || !times(&dst, 4) || !times(&mid, 4))
-        return conv_fail(err, CONV_INVALID, "sizes overflow: a tensor or the FLOPs reach 2^62");
+        return conv_fail(err, CONV_NO_MEMORY, "sizes overflow: a tensor or the FLOPs reach 2^62");
     return CONV_OK;
 }
 
