@@ -56,7 +56,7 @@ static json_t *answer_failure(conv_status status, const conv_error *err)
 
 /* ---- the case a request names */
 
-static conv_status read_case(const json_t *request, record_row *row, conv_error *err)
+conv_status worker_read_case(const json_t *request, record_row *row, conv_error *err)
 {
     const char *problem, *pass, *impl, *layout;
     int bias, relu;
@@ -130,7 +130,7 @@ static json_t *do_verify(server *s, const json_t *request)
 {
     record_row row;
     conv_error err = {""};
-    conv_status status = read_case(request, &row, &err);
+    conv_status status = worker_read_case(request, &row, &err);
     if (status != CONV_OK) return answer_failure(status, &err);
     const conv_impl *impl = find_impl(&row, &err);
     if (impl == NULL) return answer_failure(CONV_REFUSED, &err);
@@ -230,7 +230,7 @@ static json_t *do_prepare(server *s, const json_t *request)
         free(p);
         return answer(CASE_FAILED, "prepare: the id is missing, out of range or in use");
     }
-    conv_status status = read_case(request, &p->row, &err);
+    conv_status status = worker_read_case(request, &p->row, &err);
     const conv_impl *impl = status == CONV_OK ? find_impl(&p->row, &err) : NULL;
     if (status == CONV_OK && impl == NULL) status = CONV_REFUSED;
     if (status == CONV_OK) status = bind_pool(s, p->row.threads, &err);
