@@ -288,6 +288,7 @@ int bench_run(const bench_arguments *a, selection *cases)
     bind_pool(&b, b.most_threads);
     if (!open_store(&b)) goto done;
 
+    cli_announce_stop();
     cli_catch_signals();
     drop_known(&b);
     progress_start(&b.progress, cases->count);

@@ -211,6 +211,7 @@ int cmd_verify(int argc, char **argv)
         select_free(&cases);
         return cli_error("no memory for %zu cases", cases.count);
     }
+    cli_announce_stop();
     cli_catch_signals();
     verify_cases(&cases, &s);
     printf("%zu cases: %d ok, %d wrong, %d failed, %d refused, %d skipped for lack of memory%s\n", cases.count,

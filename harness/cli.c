@@ -132,9 +132,8 @@ bool cli_make_path(const char *path)
 
 static volatile sig_atomic_t caught;
 
-static const char *stopping;
+static const char *stopping = ""; /* what the handler says */
 
-/* Said at once: what is at hand, such as one call of an implementation, may take long. */
 static void on_signal(int number)
 {
     int before = errno;
@@ -144,11 +143,14 @@ static void on_signal(int number)
     errno = before;
 }
 
+void cli_announce_stop(void)
+{
+    static const char text[] = "\nsepbench: stopping after this case; a second signal stops at once\n";
+    stopping = text + !isatty(STDERR_FILENO); /* a terminal's line may hold the progress */
+}
+
 void cli_catch_signals(void)
 {
-    static const char text[] =
-        "\nsepbench: stopping after the case or step at hand; a second signal stops at once\n";
-    stopping = text + !isatty(STDERR_FILENO); /* a terminal's line may hold the progress */
     /* SA_RESETHAND: the second signal finds the default action, which kills. */
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART};
     sigemptyset(&action.sa_mask);

@@ -311,7 +311,7 @@ static void test_interrupted_oracle(void **state)
     if (end.tv_sec - begin.tv_sec > 6)
         fail_msg("answered after %lld s", (long long)(end.tv_sec - begin.tv_sec));
     assert_int_equal(o.code, 128 + SIGINT);
-    assert_non_null(strstr(o.err, "stopping after the case or step at hand"));
+    assert_non_null(strstr(o.err, "stopping after this case"));
     assert_non_null(strstr(o.out, "interrupted"));
 }
 
