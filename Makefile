@@ -119,13 +119,14 @@ EMBED := $(sort $(wildcard bench/problems/*.txt bench/models/*.json reports/*.gp
 OBJECTS := $(ONCE_OBJECTS) $(CXX_OBJECTS) $(PER_ISA_OBJECTS) $(BUILD)/embed.o
 MAIN := $(BUILD)/bench/main.o
 TESTS := $(patsubst tests/test_%.c,$(BUILD)/tests/test_%,$(wildcard tests/test_*.c))
-TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)))
+TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)) tests/fuzz/targets.c)
+FUZZERS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fuzz/*.c))
 
 # One short line per file unless V=1.
 say = $(if $(strip $(V)),,@echo '  $(1)' $@;)
 
 # ---- targets -----------------------------------------------------------------------------------------------------------
-.PHONY: setup need build test bench train report regress install format lint lint-format clean help
+.PHONY: setup need build test fuzz bench train report regress install format lint lint-format clean help
 
 build: $(BUILD)/sepbench ## compile build/sepbench; INJECT= breaks it on purpose (kernels/inject/inject.h)
 
@@ -151,6 +152,12 @@ ifneq ($(strip $(INJECT)),)
 $(INJECTED): CPPFLAGS += -DINJECT='"$(strip $(INJECT))"'
 endif
 
+# Inputs do not reach the kernels, and those take many minutes with all that a fuzzer wants.
+ifneq ($(findstring fuzzer,$(SANITIZE)),)
+$(PER_ISA_OBJECTS) $(BUILD)/kernels/peers/%.o: SAN :=
+WARN += -Wno-pass-failed
+endif
+
 # The gate's control kernel must never change, neither in source nor in flags.
 $(BUILD)/bench/control.o: override CFLAGS += -O1
 
@@ -158,8 +165,8 @@ $(BUILD)/bench/control.o: override CFLAGS += -O1
 need:
 	@CC='$(CC)' sh harness/setup.sh check
 
-$(OBJECTS) $(TEST_HELPERS): $(STAMP) | need
-$(ONCE_OBJECTS) $(TEST_HELPERS): $(BUILD)/%.o: %.c
+$(OBJECTS) $(TEST_HELPERS) $(FUZZERS): $(STAMP) | need
+$(sort $(ONCE_OBJECTS) $(TEST_HELPERS) $(FUZZERS)): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 $(CXX_OBJECTS): $(BUILD)/%.o: %.cc
@@ -183,7 +190,10 @@ $(BUILD)/tests/test_%: tests/test_%.c $(TEST_HELPERS) $(filter-out $(MAIN),$(OBJ
 	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@.o $<
 	$(call say,link   )$(CXX) $(LDFLAGS) -o $@ $@.o $(filter %.o,$^) $(LDLIBS) -lcmocka
 
--include $(OBJECTS:.o=.d) $(TEST_HELPERS:.o=.d) $(TESTS:=.d)
+$(BUILD)/fuzz: $(FUZZERS) $(filter-out $(MAIN),$(OBJECTS))
+	$(call say,link   )$(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
+
+-include $(OBJECTS:.o=.d) $(sort $(TEST_HELPERS:.o=.d) $(FUZZERS:.o=.d)) $(TESTS:=.d)
 
 SEPBENCH := $(BUILD)/sepbench
 
@@ -193,6 +203,11 @@ setup: ## install what is missing (sudo when not root) and fetch MNIST
 # Every test program runs even after one failed; the last line counts them.
 test: build $(TESTS) ## all tests; SANITIZE=address,undefined for a checked build
 	@sh tests/run.sh $(SEPBENCH) $(TESTS)
+
+# clang's libFuzzer (Debian: clang, libclang-rt-dev). SECONDS: how long each target is fuzzed; without it they are built.
+fuzz: ## build the fuzz targets with clang; SECONDS=10 runs each for as long
+	@$(MAKE) CC=clang CXX=clang++ SANITIZE=fuzzer-no-link,address,undefined BUILD=build-fuzz build-fuzz/fuzz
+	$(if $(SECONDS),@sh tests/fuzz/run.sh build-fuzz/fuzz $(SECONDS))
 
 # The question itself when QUICK: dense against separable, forward and backward.
 BENCH_ARGS = --suite $(or $(SUITE),sweep) --budget $(or $(BUDGET),$(if $(QUICK),30,245)) $(if $(IMPL),--impl $(IMPL)) \

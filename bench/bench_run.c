@@ -22,6 +22,7 @@ typedef struct {
     json_t *run; /* run.json */
     machine_ceilings ceilings[MOST_THREAD_COUNTS];
     int ceiling_count, bound_threads, most_threads;
+    char no_pool[128]; /* why the threads bound last are too few; empty when they are not */
     budget budget;
     progress progress;
     double seconds_left, timed_seconds; /* of the run; of this group's timed loops */
@@ -47,12 +48,14 @@ static void warn(bench *b, const char *text)
 
 static void bind_pool(bench *b, int threads)
 {
-    char why[256], text[320];
+    char why[sizeof b->no_pool], text[320];
     if (threads == b->bound_threads) return;
-    if (!machine_bind_threads(threads, why, sizeof why)) {
+    threads_state state = machine_bind_threads(threads, why, sizeof why);
+    if (state == THREADS_UNBOUND) {
         snprintf(text, sizeof text, "%d threads are not bound: %s", threads, why);
         warn(b, text);
     }
+    snprintf(b->no_pool, sizeof b->no_pool, "%s", state == THREADS_FEWER ? why : "");
     b->bound_threads = threads;
 }
 
@@ -74,15 +77,16 @@ static void measure_ceilings(bench *b)
         if (ceilings_of(b, threads) != NULL || b->ceiling_count == MOST_THREAD_COUNTS) continue;
         progress_update(&b->progress, 0, -1, "measuring the machine's ceilings");
         bind_pool(b, threads);
+        if (b->no_pool[0] != '\0') continue;
         machine_ceilings *c = &b->ceilings[b->ceiling_count++];
         *c = machine_measure_ceilings(threads, fresh);
         c->threads = threads;
         json_array_append_new(all, machine_ceilings_json(c));
     }
     json_object_set_new(b->run, "ceilings", all);
-    if (b->ceiling_count > 0) /* of the most threads, where readers look for the machine */
-        json_object_set_new(json_object_get(b->run, "machine"), "ceilings",
-                            machine_ceilings_json(ceilings_of(b, b->most_threads)));
+    const machine_ceilings *most = ceilings_of(b, b->most_threads);
+    if (most != NULL) /* where readers look for the machine */
+        json_object_set_new(json_object_get(b->run, "machine"), "ceilings", machine_ceilings_json(most));
 }
 
 static json_t *describe(const bench_arguments *a)
@@ -174,6 +178,11 @@ static bool run_group(bench *b, size_t first, size_t count)
     options.budget = b->a->budget > 0 ? fmax(granted, 0.001) : 0;
     const measure_sink sink = {on_sample, on_row, b};
     bind_pool(b, rows[0].threads);
+    for (size_t i = 0; i < count && b->no_pool[0] != '\0'; i++) {
+        if (rows[i].reason[0] != '\0') continue;
+        rows[i].status = CASE_FAILED;
+        snprintf(rows[i].reason, sizeof rows[i].reason, "%s", b->no_pool);
+    }
     double started = machine_now();
     b->timed_seconds = 0;
     measure_group(rows, (int)count, &options, ceilings_of(b, rows[0].threads), run_loop, NULL, &sink);
@@ -297,6 +306,7 @@ int bench_run(const bench_arguments *a, selection *cases)
     bind_pool(&b, b.most_threads);
     if (!open_store(&b)) goto done;
 
+    cli_announce_stop();
     cli_catch_signals();
     drop_known(&b);
     progress_start(&b.progress, cases->count);

@@ -70,7 +70,7 @@ static const struct argp_option options[] = {
     {"pass", KEY_PASS, "PASS", 0, "forward (default), backward, backward_data or backward_weights", 0},
     {"layout", KEY_LAYOUT, "LAYOUT", 0, "of src, dst and their gradients: nhwc (default) or nchw", 0},
     {"relu", KEY_RELU, NULL, 0, "ReLU after the convolution; its backward reads --dst", 0},
-    {"threads", KEY_THREADS, "N", 0, "default: one per physical core", 0},
+    {"threads", KEY_THREADS, "N", 0, "default: OMP_NUM_THREADS, else one per physical core", 0},
     {NULL, 0, NULL, 0,
      "Tensors, each an .npy file: float32, float64 or float16 in any order is read, float32 in C order "
      "written. "
@@ -268,10 +268,9 @@ static int apply(const arguments *a, const conv_impl *impl, const conv_problem *
                  const role roles[TENSOR_COUNT])
 {
     conv_tensors tensors = {0};
-    size_t needed = conv_tensors_bytes(p, a->pass), available = machine_memory_available();
-    if (needed > available)
-        return cli_error("the tensors need %zu MB, %zu MB of memory are available", needed >> 20,
-                         available >> 20);
+    conv_error err;
+    if (conv_tensors_fit(p, a->pass, &err) != CONV_OK)
+        return cli_error("problem '%s': %s", a->problem, err.text);
     int code = read_inputs(a, p, roles, &tensors.src);
     if (code == EXIT_FINE) code = execute(a, impl, p, &tensors);
     if (code == EXIT_FINE) code = write_outputs(a, p, roles, &tensors.src);
@@ -291,7 +290,6 @@ int cmd_apply(int argc, char **argv)
     conv_error err;
     const conv_impl *impl;
     role roles[TENSOR_COUNT];
-    char why[256];
     if (cli_parse(&argp, argc, argv, &a) != 0) return EXIT_USAGE;
     if (a.problem == NULL) return cli_error("no PROBLEM given, such as mb1ic32ih28oc32kh3ph1");
     if (problem_parse(a.problem, &p, NULL, &err) != CONV_OK)
@@ -305,6 +303,6 @@ int cmd_apply(int argc, char **argv)
     if (code != EXIT_FINE) return code;
     const char *refusal = conv_refuse(impl, &p, a.pass);
     if (refusal != NULL) return cli_error("%s refuses %s: %s", a.impl, conv_pass_name(a.pass), refusal);
-    if (!machine_bind_threads(a.threads, why, sizeof why)) cli_warning("%s", why);
-    return apply(&a, impl, &p, roles);
+    code = machine_need_threads(a.threads);
+    return code == EXIT_FINE ? apply(&a, impl, &p, roles) : code;
 }

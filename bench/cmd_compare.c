@@ -94,7 +94,7 @@ static int take_cases(const selection *cases, compare_result *r)
         size_t same = 0;
         while (strcmp(r->cases[same].name, c->name) != 0) same++;
         if (same < r->count) continue;
-        if (c->row.status == CASE_REFUSED) {
+        if (c->row.reason[0] != '\0') { /* decided already */
             c->verdict = COMPARE_NOT_COMPARED;
             snprintf(c->reason, sizeof c->reason, "%s", c->row.reason);
         }

@@ -15,7 +15,8 @@ typedef struct {
 } machine_options;
 
 static const struct argp_option options[] = {
-    {"threads", 't', "N", 0, "measure 1, 2, 4, ... up to N threads (default: one per physical core)", 0},
+    {"threads", 't', "N", 0,
+     "measure 1, 2, 4, ... up to N threads (default: OMP_NUM_THREADS, else one per physical core)", 0},
     {"fresh", OPT_FRESH, NULL, 0, "measure the ceilings again instead of showing remembered ones", 0},
     {"json", OPT_JSON, NULL, 0, "print JSON", 0},
     {"doctor", OPT_DOCTOR, NULL, 0, "list what makes measurements noisy here and how to mend it", 0},
@@ -116,16 +117,16 @@ static void print_ceilings(const machine_ceilings *c, int count)
 }
 
 /* 1, 2, 4, ... and `most`. Warns where threads could not be bound. */
-static int measure_all(const machine_options *o, machine_ceilings *c)
+static int measure_all(const machine_options *o, machine_ceilings *c, int *count)
 {
-    int count = 0;
+    *count = 0;
     for (int t = 1; !cli_interrupted(); t = 2 * t < o->threads ? 2 * t : o->threads) {
-        char why[160];
-        if (!machine_bind_threads(t, why, sizeof why)) cli_warning("%s", why);
-        c[count++] = machine_measure_ceilings(t, o->fresh);
+        int code = machine_need_threads(t);
+        if (code != EXIT_FINE) return code;
+        c[(*count)++] = machine_measure_ceilings(t, o->fresh);
         if (t == o->threads) break;
     }
-    return count;
+    return EXIT_FINE;
 }
 
 static void print_wrapped(const char *label, const char *text)
@@ -187,7 +188,8 @@ int cmd_machine(int argc, char **argv)
 
     machine_ceilings c[32];
     if (!o.json) print_machine();
-    int count = measure_all(&o, c);
+    int count, code = measure_all(&o, c, &count);
+    if (code != EXIT_FINE) return code;
     if (cli_interrupted()) return cli_signal_exit_code();
     if (o.json) {
         json_t *machine = machine_json(o.threads, &c[count - 1]), *all = json_array();

@@ -56,7 +56,7 @@ static const struct argp_option options[] = {
     {"checkpoint", KEY_CHECKPOINT, "FILE", 0, "where to keep the state (default in --out)", 3},
     {"resume", KEY_RESUME, NULL, 0, "continue what --out (or --checkpoint) holds", 3},
     {"out", KEY_OUT, "DIR", 0, "folder for the results (default results/training-TIME)", 3},
-    {"threads", KEY_THREADS, "N", 0, "default: the physical cores", 4},
+    {"threads", KEY_THREADS, "N", 0, "default: OMP_NUM_THREADS, else one per physical core", 4},
     {"slice", KEY_SLICE, "N", 0, "images of a slice; default from the caches", 4},
     {"quiet", KEY_QUIET, NULL, 0, "no table, no progress", 4},
     {0}};

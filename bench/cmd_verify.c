@@ -76,6 +76,7 @@ typedef struct {
     outcome *outcomes; /* room for the rows of the largest group */
     int of_status[CASE_STATUS_COUNT];
     int bound_threads;
+    char no_pool[256]; /* why that many threads are not to be had; empty when they are */
 } session;
 
 static void set_outcome(outcome *o, case_status status, const char *check, const char *text)
@@ -130,7 +131,10 @@ static void verify_group(const record_row *rows, size_t count, session *s)
     const verify_arguments *a = s->arguments;
     for (size_t i = 0; i < count; i++) {
         s->outcomes[i] = (outcome){.status = CASE_OK};
-        if (rows[i].status == CASE_REFUSED) set_outcome(&s->outcomes[i], CASE_REFUSED, NULL, rows[i].reason);
+        if (rows[i].reason[0] != '\0') /* decided already */
+            set_outcome(&s->outcomes[i], rows[i].status, NULL, rows[i].reason);
+        else if (s->no_pool[0] != '\0')
+            set_outcome(&s->outcomes[i], CASE_FAILED, NULL, s->no_pool);
     }
     for (int c = 0; c < CHECKS && !cli_interrupted(); c++) {
         bool gradients = rows->pass == CONV_BACKWARD || rows->pass == CONV_BACKWARD_WEIGHTS;
@@ -156,14 +160,20 @@ static void verify_group(const record_row *rows, size_t count, session *s)
     fflush(stdout);
 }
 
+static void bind_pool(session *s, int threads)
+{
+    char why[sizeof s->no_pool];
+    threads_state state = machine_bind_threads(threads, why, sizeof why);
+    if (state == THREADS_UNBOUND) cli_warning("%s", why);
+    snprintf(s->no_pool, sizeof s->no_pool, "%s", state == THREADS_FEWER ? why : "");
+    s->bound_threads = threads;
+}
+
 static void verify_cases(const selection *cases, session *s)
 {
     for (size_t first = 0, end; first < cases->count && !cli_interrupted(); first = end) {
         const record_row *row = &cases->rows[first];
-        char why[256];
-        if (row->threads != s->bound_threads && !machine_bind_threads(row->threads, why, sizeof why))
-            cli_warning("%s", why);
-        s->bound_threads = row->threads;
+        if (row->threads != s->bound_threads) bind_pool(s, row->threads);
         end = select_group_end(cases, first);
         verify_group(row, end - first, s);
     }
@@ -201,6 +211,7 @@ int cmd_verify(int argc, char **argv)
         select_free(&cases);
         return cli_error("no memory for %zu cases", cases.count);
     }
+    cli_announce_stop();
     cli_catch_signals();
     verify_cases(&cases, &s);
     printf("%zu cases: %d ok, %d wrong, %d failed, %d refused, %d skipped for lack of memory%s\n", cases.count,

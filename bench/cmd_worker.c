@@ -56,7 +56,7 @@ static json_t *answer_failure(conv_status status, const conv_error *err)
 
 /* ---- the case a request names */
 
-static conv_status read_case(const json_t *request, record_row *row, conv_error *err)
+conv_status worker_read_case(const json_t *request, record_row *row, conv_error *err)
 {
     const char *problem, *pass, *impl, *layout;
     int bias, relu;
@@ -95,12 +95,14 @@ static const conv_impl *find_impl(const record_row *row, conv_error *err)
     return NULL;
 }
 
-static void bind_pool(server *s, int threads)
+static conv_status bind_pool(server *s, int threads, conv_error *err)
 {
     char why[256];
-    if (threads == s->bound_threads) return;
-    if (!machine_bind_threads(threads, why, sizeof why)) cli_warning("%s", why);
-    s->bound_threads = threads;
+    if (threads == s->bound_threads) return CONV_OK;
+    threads_state state = machine_bind_threads(threads, why, sizeof why);
+    if (state == THREADS_UNBOUND) cli_warning("%s", why);
+    s->bound_threads = state == THREADS_FEWER ? 0 : threads;
+    return state == THREADS_FEWER ? conv_fail(err, CONV_FAILED, "%s", why) : CONV_OK;
 }
 
 /* ---- verify */
@@ -128,11 +130,12 @@ static json_t *do_verify(server *s, const json_t *request)
 {
     record_row row;
     conv_error err = {""};
-    conv_status status = read_case(request, &row, &err);
+    conv_status status = worker_read_case(request, &row, &err);
     if (status != CONV_OK) return answer_failure(status, &err);
     const conv_impl *impl = find_impl(&row, &err);
     if (impl == NULL) return answer_failure(CONV_REFUSED, &err);
-    bind_pool(s, row.threads);
+    status = bind_pool(s, row.threads, &err);
+    if (status != CONV_OK) return answer_failure(status, &err);
     double seconds = 0;
     json_t *reply = check(&row, impl, FILL_INTEGERS, &seconds);
     if (reply == NULL) reply = check(&row, impl, FILL_REALS, &seconds);
@@ -180,10 +183,12 @@ static conv_status prepare(prepared *p, const conv_impl *impl, conv_error *err)
     p->context = machine_context(row->threads);
     const char *why = conv_refuse(impl, &row->problem, row->pass);
     if (why != NULL) return conv_fail(err, CONV_REFUSED, "%s", why);
+    conv_status status = conv_tensors_fit(&row->problem, row->pass, err);
+    if (status != CONV_OK) return status;
     if (!conv_tensors_create(&row->problem, row->pass, FILL_REALS, 1, &p->tensors))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tensors");
     p->args = conv_tensors_args(&p->tensors);
-    conv_status status = job_start(&p->job, impl, &row->problem, row->pass, &p->context, &p->args, err);
+    status = job_start(&p->job, impl, &row->problem, row->pass, &p->context, &p->args, err);
     if (status == CONV_OK) status = job_prepare(&p->job, &p->args, err);
     if (status != CONV_OK) return status;
     p->args.packed = p->job.packed;
@@ -225,13 +230,11 @@ static json_t *do_prepare(server *s, const json_t *request)
         free(p);
         return answer(CASE_FAILED, "prepare: the id is missing, out of range or in use");
     }
-    conv_status status = read_case(request, &p->row, &err);
+    conv_status status = worker_read_case(request, &p->row, &err);
     const conv_impl *impl = status == CONV_OK ? find_impl(&p->row, &err) : NULL;
     if (status == CONV_OK && impl == NULL) status = CONV_REFUSED;
-    if (status == CONV_OK) {
-        bind_pool(s, p->row.threads);
-        status = prepare(p, impl, &err);
-    }
+    if (status == CONV_OK) status = bind_pool(s, p->row.threads, &err);
+    if (status == CONV_OK) status = prepare(p, impl, &err);
     if (status != CONV_OK) {
         release(p);
         return answer_failure(status, &err);
@@ -270,7 +273,8 @@ static json_t *do_sample(server *s, const json_t *request)
     if (slot == NULL || *slot == NULL || iterations < 1 || batches < 1 || batches > BATCHES_MAX)
         return answer(CASE_FAILED, "sample: no such case is prepared, or impossible iterations or batches");
     prepared *p = *slot;
-    bind_pool(s, p->row.threads);
+    conv_error err;
+    if (bind_pool(s, p->row.threads, &err) != CONV_OK) return answer(CASE_FAILED, err.text);
     for (double end = machine_now() + 1e-9 * fmin(warm_ns, 1e9); machine_now() < end;) call_once(p);
     double waited = quiet_waited(), started = machine_now();
     double ns = time_batches(p, iterations, (size_t)batches), seconds = machine_now() - started;
@@ -364,8 +368,9 @@ int cmd_worker(int argc, char **argv)
         return cli_error("worker: no memory or no stdout");
     }
     signal(SIGINT, SIG_IGN); /* the terminal sends it to the gate as well, which then closes our input */
-    bind_pool(s, machine_default_threads());
-    bool fine = reply(s, hello());
+    conv_error err;
+    bool fine = bind_pool(s, machine_default_threads(), &err) == CONV_OK ? reply(s, hello())
+                                                                         : (cli_error("%s", err.text), false);
     while (fine && !quit && getline(&line, &room, stdin) > 0) fine = reply(s, handle(s, line, &quit));
     for (int i = 0; i < WORKER_CASES_MAX; i++) release(s->cases[i]);
     free(line);

@@ -196,8 +196,7 @@ static size_t chunk_end(const gate_session *s, const phase *p, size_t first)
     for (; end < s->r->count; end++) {
         const compare_case *c = &s->r->cases[end];
         if (!takes_part(c, p)) continue;
-        bytes +=
-            3 * (double)conv_tensors_bytes(&c->row.problem, c->row.pass); /* with packed weights, scratch */
+        bytes += 3 * conv_tensors_bytes(&c->row.problem, c->row.pass); /* with packed weights, scratch */
         if (bytes > most && end > first) break;
     }
     return end;

@@ -37,6 +37,7 @@ static void become_worker(const char *path, int in, int out, int complaints)
      * longer than the gap between two calls of a timed loop, and doubles the samples a session has time for. */
     setenv("GOMP_SPINCOUNT", "30000", 0);
     setenv("KMP_BLOCKTIME", "1", 0);
+    machine_unbind(); /* with OMP_PROC_BIND the gate itself is on one core */
     if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(complaints, STDERR_FILENO) < 0)
         _exit(126);
     execv(path, argv);

@@ -117,8 +117,8 @@ done:
 int overhead_run(int threads)
 {
     static const double wanted_us[] = {1, 5, 50, 500};
-    char why[160];
-    if (!machine_bind_threads(threads, why, sizeof why)) cli_warning("%s", why);
+    int code = machine_need_threads(threads);
+    if (code != EXIT_FINE) return code;
     printf("  %-30s %13s   %7s  %s\n", "kernel", "bare loop", "harness", "95% interval");
     chain c = {.steps = 1000000, .factor = 1.0 + 1e-9};
     double ns_per_step = INFINITY;

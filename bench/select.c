@@ -40,7 +40,7 @@ static const struct argp_option option_table[] = {
      "numbers or 32:2048 (doubling); filters problems that are not of a sweep", 0},
     {"spatial", KEY_SPATIAL, "LIST", 0, "height and width, as --channels", 0},
     {"batch", KEY_BATCH, "LIST", 0, "minibatch, also of problems that name another", 0},
-    {"threads", KEY_THREADS, "LIST", 0, "default: one per physical core", 0},
+    {"threads", KEY_THREADS, "LIST", 0, "default: OMP_NUM_THREADS, else one per physical core", 0},
     {"layout", KEY_LAYOUT, "LIST", 0, "nhwc (default), nchw", 0},
     {"cache", KEY_CACHE, "LIST", 0, "warm (default), cold", 0},
     {"bias", KEY_BIAS, NULL, 0, "problems with a bias", 0},
@@ -194,36 +194,6 @@ static int read_problems(plan *p)
     return code;
 }
 
-static bool same_choice(const suite_problem *a, const suite_problem *b)
-{
-    return a->problem.variant == b->problem.variant && strcmp(a->passes, b->passes) == 0 &&
-           strcmp(a->impls, b->impls) == 0;
-}
-
-/* Case names are unique: a shape that occurs twice is measured once, under both names. */
-static int merge_duplicates(suite_list *list)
-{
-    char(*text)[PROBLEM_STRING_MAX] = malloc((list->count + 1) * sizeof *text);
-    if (text == NULL) return cli_error("no memory for %zu problems", list->count);
-    size_t kept = 0;
-    for (size_t i = 0; i < list->count; i++) {
-        suite_problem *item = &list->items[i];
-        problem_format(&item->problem, text[kept]);
-        size_t j = 0;
-        while (j < kept && (!same_choice(&list->items[j], item) || strcmp(text[j], text[kept]) != 0)) j++;
-        if (j == kept) {
-            list->items[kept++] = *item;
-        } else if (item->layer[0] != '\0' && strcmp(list->items[j].layer, item->layer) != 0) {
-            char *layer = list->items[j].layer;
-            size_t used = strlen(layer);
-            snprintf(layer + used, sizeof item->layer - used, "%s%s", used ? "+" : "", item->layer);
-        }
-    }
-    list->count = kept;
-    free(text);
-    return EXIT_FINE;
-}
-
 /* ---- groups and rows -------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -338,7 +308,12 @@ static bool add_group(const plan *p, const group *g, int index, selection *out)
         snprintf(row.layer, sizeof row.layer, "%s", g->source->layer);
         snprintf(row.impl, sizeof row.impl, "%s", e[i].name);
         row.isa = e[i].impl ? conv_isa(e[i].impl) : CPU_BASE;
-        const char *why = e[i].impl ? conv_refuse(e[i].impl, &row.problem, row.pass) : e[i].absent;
+        const char *why = e[i].absent;
+        conv_error large;
+        if (e[i].impl != NULL && conv_problem_check(&row.problem, &large) != CONV_OK)
+            snprintf(row.reason, sizeof row.reason, "%.*s", (int)sizeof row.reason - 1, large.text);
+        else if (e[i].impl != NULL)
+            why = conv_refuse(e[i].impl, &row.problem, row.pass);
         if (why != NULL) {
             row.status = CASE_REFUSED;
             snprintf(row.reason, sizeof row.reason, "%s", why);
@@ -355,7 +330,7 @@ int select_cases(const select_options *options, selection *out)
     *out = (selection){0};
     int code = read_axes(&p);
     if (code == EXIT_FINE) code = read_problems(&p);
-    if (code == EXIT_FINE) code = merge_duplicates(&p.problems);
+    if (code == EXIT_FINE) code = suite_merge(&p.problems);
     if (code != EXIT_FINE) goto done;
 
     size_t count;

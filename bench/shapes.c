@@ -1,9 +1,9 @@
-/* Shape files: problem strings separated by blanks or lines, # starts a comment. Of benchdnn's options, --mb
- * and
- * --batch (include) are followed and those that say how benchdnn should test (--dir, --cfg, --attr-...) are
- * passed over with a warning: what to measure is this program's command line's business. Our own --pass=LIST
- * and
- * --impl=LIST hold for the problems after them, up to --reset, where the command line says nothing else. */
+/* Shape files: problem strings separated by blanks or lines, # starts a comment; a word that ends with a
+ * backslash, or has one behind it, goes on with the next word. Of benchdnn's options, --mb=LIST (0: as the
+ * problem says) and --batch (include) are followed and those that say how benchdnn should test (--dir, --cfg,
+ * --attr-...) are passed over with a warning: what to measure is this program's command line's business. Our
+ * own --pass=LIST and --impl=LIST hold for the problems after them, up to --reset, where the command line says
+ * nothing else. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,8 @@ typedef struct {
     const char *path; /* the file being read */
     bool embedded;    /* it and what it includes are inside the program */
     int line, depth;
-    int64_t mb;         /* benchdnn's --mb, 0 = as each problem says */
+    int64_t mb[64];     /* benchdnn's --mb, 0 = as each problem says */
+    int mb_count;       /* 0: no --mb */
     suite_problem item; /* what --pass= and --impl= say of the problems that follow */
     char warned[512];   /* options already warned of, each followed by a blank */
 } shape_reader;
@@ -56,7 +57,7 @@ static bool is_impl(const char *word)
     return false;
 }
 
-/* Copies the list, each of whose words must be known. */
+/* Copies the list, each of whose words must be known; an empty one sets nothing. */
 static int read_list(const shape_reader *r, const char *option, const char *list,
                      bool (*known)(const char *word), char *to, size_t size)
 {
@@ -64,38 +65,68 @@ static int read_list(const shape_reader *r, const char *option, const char *list
     if (strlen(list) >= size || strlen(list) >= sizeof copy)
         return cli_error("%s:%d: --%s=%.20s...: too long", r->path, r->line, option, list);
     strcpy(copy, list);
-    while ((word = strsep(&rest, ",|")) != NULL)
+    while (list[0] != '\0' && (word = strsep(&rest, ",|")) != NULL)
         if (!known(word))
             return cli_error("%s:%d: --%s: unknown %s '%s'", r->path, r->line, option, option, word);
     strcpy(to, list);
     return EXIT_FINE;
 }
 
+/* Whether a list of implementations is benchdnn's (--impl=ref): no word of it is one of ours. */
+static bool is_foreign(const char *list)
+{
+    char copy[256], *rest = copy, *word;
+    if (list[0] == '\0' || snprintf(copy, sizeof copy, "%s", list) >= (int)sizeof copy) return false;
+    while ((word = strsep(&rest, ",|")) != NULL)
+        if (is_impl(word)) return false;
+    return true;
+}
+
+static int read_batch_sizes(shape_reader *r, const char *list)
+{
+    const int most = sizeof r->mb / sizeof *r->mb;
+    r->mb_count = 0;
+    for (const char *at = list; *at != '\0';) {
+        char word[24];
+        size_t length = strcspn(at, ",");
+        snprintf(word, sizeof word, "%.*s", (int)length, at);
+        if (length >= sizeof word || r->mb_count == most ||
+            !cli_parse_int(word, 0, INT32_MAX, &r->mb[r->mb_count++]) || strcmp(at + length, ",") == 0)
+            return cli_error("%s:%d: --mb: '%.60s' is not a list of at most %d whole numbers", r->path, r->line,
+                             list, most);
+        at += length + (at[length] == ',');
+    }
+    return EXIT_FINE;
+}
+
+/* Once per option: what benchdnn says there has no effect. */
+static void pass_over(shape_reader *r, const char *option)
+{
+    char mark[64];
+    snprintf(mark, sizeof mark, "%.60s ", option);
+    if (strstr(r->warned, mark) != NULL) return;
+    cli_warning("%s:%d: benchdnn's option %.60s has no effect here (the command line says what to measure)",
+                r->path, r->line, option);
+    strncat(r->warned, mark, sizeof r->warned - strlen(r->warned) - 1);
+}
+
 static int read_option(shape_reader *r, const char *word)
 {
-    size_t length = strcspn(word, "=");
-    const char *value = word[length] == '=' ? word + length + 1 : "";
-    if (strncmp(word, "--batch=", 8) == 0) return include(r, value);
-    if (strncmp(word, "--mb=", 5) == 0) {
-        if (cli_parse_int(value, 0, INT32_MAX, &r->mb)) return EXIT_FINE;
-        return cli_error("%s:%d: --mb: '%s' is not a whole number", r->path, r->line, value);
-    }
-    if (strncmp(word, "--pass=", 7) == 0)
+    const char *equals = strchr(word, '='), *value = equals != NULL ? equals + 1 : "";
+    char option[48];
+    snprintf(option, sizeof option, "%.*s", (int)(equals != NULL ? equals - word : (long)strlen(word)), word);
+    if (strcmp(option, "--batch") == 0 && equals != NULL) return include(r, value);
+    if (strcmp(option, "--mb") == 0 && equals != NULL) return read_batch_sizes(r, value);
+    if (strcmp(option, "--pass") == 0)
         return read_list(r, "pass", value, is_pass, r->item.passes, sizeof r->item.passes);
-    if (strncmp(word, "--impl=", 7) == 0)
+    if (strcmp(option, "--impl") == 0 && !is_foreign(value))
         return read_list(r, "impl", value, is_impl, r->item.impls, sizeof r->item.impls);
-    if (strcmp(word, "--reset") == 0) {
-        r->mb = 0;
+    if (strcmp(option, "--reset") == 0) {
+        r->mb_count = 0;
         r->item.passes[0] = r->item.impls[0] = '\0';
         return EXIT_FINE;
     }
-    char mark[64];
-    snprintf(mark, sizeof mark, "%.*s ", (int)length, word);
-    if (strstr(r->warned, mark) == NULL) {
-        cli_warning("%s:%d: benchdnn's option %.*s has no effect here (the command line says what to measure)",
-                    r->path, r->line, (int)length, word);
-        strncat(r->warned, mark, sizeof r->warned - strlen(r->warned) - 1);
-    }
+    pass_over(r, strcmp(option, "--impl") == 0 ? word : option);
     return EXIT_FINE;
 }
 
@@ -104,48 +135,83 @@ static int read_word(shape_reader *r, const char *word)
     if (word[0] == '-') return read_option(r, word);
     conv_error err;
     conv_problem *p = &r->item.problem;
-    if (problem_parse(word, p, r->item.layer, &err) != CONV_OK)
+    if (problem_parse(word, p, r->item.layer, &err) == CONV_INVALID)
         return cli_error("%s:%d: problem '%.100s': %s", r->path, r->line, word, err.text);
-    if (r->mb > 0) p->mb = r->mb;
-    if (conv_problem_check(p, &err) != CONV_OK)
-        return cli_error("%s:%d: problem '%.100s': %s", r->path, r->line, word, err.text);
-    return suite_append(r->list, &r->item, r->axes);
+    int64_t own = p->mb;
+    int code = r->mb_count == 0 ? suite_append(r->list, &r->item, r->axes) : EXIT_FINE;
+    for (int i = 0; i < r->mb_count && code == EXIT_FINE; i++) {
+        p->mb = r->mb[i] > 0 ? r->mb[i] : own;
+        code = suite_append(r->list, &r->item, r->axes);
+    }
+    return code;
 }
 
-/* The next line without its line feed; false at the end. */
-static bool next_line(const char **at, const char *end, char **line, size_t *room)
+/* ---- words ------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    char *at;
+    int line;
+} cursor;
+
+static bool is_blank(char c) { return c != '\0' && strchr(" \t\r\f\v\n", c) != NULL; }
+
+/* Over blanks, line feeds and comments. */
+static void skip_blanks(cursor *c)
 {
-    if (*at >= end) return false;
-    const char *feed = memchr(*at, '\n', (size_t)(end - *at));
-    size_t length = (size_t)((feed ? feed : end) - *at);
-    if (*line == NULL || length + 1 > *room) {
-        char *grown = realloc(*line, length + 1);
-        if (grown == NULL) return false;
-        *line = grown;
-        *room = length + 1;
+    while (is_blank(*c->at) || *c->at == '#') {
+        if (*c->at == '#') c->at += strcspn(c->at, "\n");
+        if (*c->at == '\n') c->line++;
+        if (*c->at != '\0') c->at++;
     }
-    memcpy(*line, *at, length);
-    (*line)[length] = '\0';
-    *at += length + 1;
+}
+
+/* At the end of a word: over the backslash behind it, if there is one. */
+static bool skip_backslash(cursor *c)
+{
+    char *at = c->at + strspn(c->at, " \t");
+    if (*at != '\\' || (at[1] != '\0' && !is_blank(at[1]))) return false;
+    c->at = at + 1;
     return true;
+}
+
+/* The next word, in place and 0 at its end, its first line in r->line; NULL at the end of the text. A quoted
+ * part may hold blanks but no line feed. */
+static char *next_word(shape_reader *r, cursor *c, bool *open)
+{
+    skip_blanks(c);
+    char *word = c->at, *to = word;
+    r->line = c->line;
+    *open = false;
+    if (*word == '\0') return NULL;
+    while (*c->at != '\0' && *c->at != '\n' && (*open || !is_blank(*c->at))) {
+        if (*c->at == '"') *open = !*open;
+        bool last = !*open && (c->at[1] == '\0' || is_blank(c->at[1]));
+        bool backslash = last && *c->at == '\\';
+        if (!backslash) *to++ = *c->at;
+        c->at++;
+        if (backslash || (last && skip_backslash(c))) skip_blanks(c);
+    }
+    if (*c->at == '\n') c->line++;
+    if (*c->at != '\0') c->at++;
+    *to = '\0';
+    return word;
 }
 
 static int read_text(shape_reader *r, const char *data, size_t size)
 {
-    static const char blanks[] = " \t\r\f\v";
-    char *line = NULL;
-    size_t room = 0;
-    int code = EXIT_FINE;
+    static const char byte_order_mark[] = "\xEF\xBB\xBF";
     if (memchr(data, '\0', size) != NULL)
         return cli_error("%s: not a text file: it holds a zero byte", r->path);
-    for (const char *at = data; code == EXIT_FINE && next_line(&at, data + size, &line, &room);) {
-        r->line++;
-        char *rest = NULL;
-        for (char *word = strtok_r(line, blanks, &rest); word != NULL && word[0] != '#' && code == EXIT_FINE;
-             word = strtok_r(NULL, blanks, &rest))
-            code = read_word(r, word);
-    }
-    free(line);
+    char *text = strndup(data, size), *word;
+    if (text == NULL) return cli_error("%s: no memory for its text", r->path);
+    cursor c = {text, 1};
+    if (strncmp(text, byte_order_mark, 3) == 0) c.at += 3;
+    int code = EXIT_FINE;
+    bool open;
+    while (code == EXIT_FINE && (word = next_word(r, &c, &open)) != NULL)
+        code = open ? cli_error("%s:%d: '%.60s' has no closing quote on its line", r->path, r->line, word)
+                    : read_word(r, word);
+    free(text);
     return code;
 }
 
@@ -171,7 +237,6 @@ static char *slurp(const char *path, size_t *size)
 static int read_shapes(shape_reader *r, const char *path)
 {
     r->path = path;
-    r->line = 0;
     const embedded_file *file = r->embedded ? embedded_find(path) : NULL;
     if (file != NULL) return read_text(r, file->data, file->size);
     size_t size;

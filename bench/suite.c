@@ -1,6 +1,7 @@
 /* The suites: one table. Generated ones are products of axes, the others are shape files (shapes.c). */
 #include "suite.h"
 
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -164,12 +165,64 @@ int suite_append(suite_list *list, const suite_problem *item, const suite_axes *
     if (axes->batch.count == 0) return append(list, item);
     for (int b = 0; b < axes->batch.count; b++) {
         p->mb = axes->batch.values[b];
-        conv_error err;
-        if (conv_problem_check(p, &err) != CONV_OK)
-            return cli_error("--batch %lld: %s", (long long)p->mb, err.text);
         int code = append(list, &batched);
         if (code != EXIT_FINE) return code;
     }
+    return EXIT_FINE;
+}
+
+/* What makes two problems of a list the same case. */
+static char *choice_key(const suite_problem *item)
+{
+    char problem[PROBLEM_STRING_MAX], *key;
+    return asprintf(&key, "%s:%s %s %s", conv_variant_name(item->problem.variant),
+                    problem_format(&item->problem, problem), item->passes, item->impls) < 0
+               ? NULL
+               : key;
+}
+
+static void add_layer(suite_problem *to, const char *layer)
+{
+    size_t used = strlen(to->layer);
+    if (layer[0] != '\0' && strcmp(to->layer, layer) != 0)
+        snprintf(to->layer + used, sizeof to->layer - used, "%s%s", used ? "+" : "", layer);
+}
+
+typedef struct {
+    char *key;
+    suite_problem *item;
+} choice;
+
+static int compare_choices(const void *a, const void *b)
+{
+    return strcmp(((const choice *)a)->key, ((const choice *)b)->key);
+}
+
+static void keep(void *node) { (void)node; }
+
+int suite_merge(suite_list *list)
+{
+    choice *choices = calloc(list->count + 1, sizeof *choices), **found;
+    void *tree = NULL;
+    size_t kept = 0;
+    bool fine = choices != NULL;
+    for (size_t i = 0; fine && i < list->count; i++) {
+        choice *own = &choices[kept];
+        *own = (choice){choice_key(&list->items[i]), &list->items[kept]};
+        found = own->key != NULL ? tsearch(own, &tree, compare_choices) : NULL;
+        fine = found != NULL;
+        if (fine && *found == own) {
+            list->items[kept++] = list->items[i];
+        } else {
+            if (fine) add_layer((*found)->item, list->items[i].layer);
+            free(own->key);
+        }
+    }
+    tdestroy(tree, keep);
+    for (size_t i = 0; i < kept; i++) free(choices[i].key);
+    free(choices);
+    if (!fine) return cli_error("no memory for %zu problems", list->count);
+    list->count = kept;
     return EXIT_FINE;
 }
 

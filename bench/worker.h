@@ -23,6 +23,13 @@
 #ifndef SEPBENCH_WORKER_H
 #define SEPBENCH_WORKER_H
 
+#include <jansson.h>
+
+#include "../harness/record.h"
+
 enum { WORKER_PROTOCOL = 1, WORKER_PROTOCOL_OLDEST = 1, WORKER_CASES_MAX = 4096 };
+
+/* The CASE of a request; another status than CONV_OK with words, when it is none or one that cannot be run. */
+conv_status worker_read_case(const json_t *request, record_row *row, conv_error *err);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "text.h"
 
@@ -130,7 +131,22 @@ bool cli_make_path(const char *path)
 
 static volatile sig_atomic_t caught;
 
-static void on_signal(int number) { caught = number; }
+static const char *stopping = ""; /* what the handler says */
+
+static void on_signal(int number)
+{
+    int before = errno;
+    caught = number;
+    ssize_t written = write(STDERR_FILENO, stopping, strlen(stopping));
+    (void)written; /* a signal handler has nobody to tell */
+    errno = before;
+}
+
+void cli_announce_stop(void)
+{
+    static const char text[] = "\nsepbench: stopping after this case; a second signal stops at once\n";
+    stopping = text + !isatty(STDERR_FILENO); /* a terminal's line may hold the progress */
+}
 
 void cli_catch_signals(void)
 {

@@ -40,6 +40,8 @@ bool cli_make_path(const char *path);
 /* True after SIGINT or SIGTERM (cli_catch_signals installs the handlers; a second signal kills). Long loops
  * poll it, flush what they have and return 128 + the signal. */
 void cli_catch_signals(void);
+/* For commands of which one case may take long: the first signal is answered at once, with a line. */
+void cli_announce_stop(void);
 bool cli_interrupted(void);
 int cli_signal_exit_code(void);
 

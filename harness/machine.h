@@ -25,7 +25,8 @@ typedef struct {
 /* Reads the machine once; the same pointer ever after. */
 const machine_info *machine_get(void);
 
-/* Physical cores allowed, the default of --threads (never more than the cgroup quota rounded up). */
+/* The default of --threads: OMP_NUM_THREADS where it is set, else the physical cores allowed, never more than
+ * the cgroup quota rounded up; in either case no more than OMP_THREAD_LIMIT. */
 int machine_default_threads(void);
 
 /* Bytes that may be allocated now: min(MemAvailable, cgroup limit - usage), read afresh. */
@@ -34,11 +35,20 @@ size_t machine_memory_available(void);
 /* A context for plans: threads, and cache figures clamped to sane ranges (a VM may report 480 MB of L3). */
 conv_context machine_context(int threads);
 
+/* Fewer threads than asked for (OMP_THREAD_LIMIT) are no measurement of that thread count; unbound ones are one
+ * with a warning. */
+typedef enum { THREADS_BOUND, THREADS_UNBOUND, THREADS_FEWER } threads_state;
+
 /* Creates the OpenMP pool with `threads` threads and binds each, from inside the worker, to one physical
  * core (thread i to the i-th core in hwloc's order; with more threads than cores none is bound). Calls
- * omp_set_num_threads(threads), which peers obey. False when affinity cannot be set or does not stick:
- * why[] (size bytes) says it; the run goes on with a warning. Call before the first peer plan. */
-bool machine_bind_threads(int threads, char *why, size_t size);
+ * omp_set_num_threads(threads), which peers obey. Unless THREADS_BOUND, why[] (size bytes) says what is amiss.
+ * Call before the first peer plan. */
+threads_state machine_bind_threads(int threads, char *why, size_t size);
+/* The same for commands that need just this many: EXIT_FINE, after a warning when they are not bound, or
+ * EXIT_USAGE after one line on stderr. */
+int machine_need_threads(int threads);
+/* Gives the calling thread back the affinity that the process was started with: for children. */
+void machine_unbind(void);
 
 /* Identifies this build of the program: a hash of the executable, 16 hexadecimal digits; "unknown" when the
  * executable cannot be read. What is remembered of a build (ceilings, the choice of `best`) is keyed by it. */

@@ -38,15 +38,12 @@ static size_t cache_size(hwloc_obj_t core, hwloc_obj_type_t type, int *sharing)
     return o->attr->cache.size;
 }
 
-/* Hardware threads that the cgroup, the kernel and the caller's own affinity (taskset) leave. With
- * OMP_PROC_BIND the OpenMP runtime has already put this thread on one core: that is not a wish to use one. */
+/* Hardware threads that the cgroup, the kernel and the caller's own affinity (taskset) leave. */
 static hwloc_cpuset_t allowed_pus(hwloc_topology_t t)
 {
     hwloc_cpuset_t allowed = hwloc_bitmap_dup(hwloc_topology_get_allowed_cpuset(t));
-    hwloc_cpuset_t own = hwloc_bitmap_alloc();
-    if (omp_get_proc_bind() == omp_proc_bind_false && hwloc_get_cpubind(t, own, HWLOC_CPUBIND_THREAD) == 0 &&
-        hwloc_bitmap_intersects(own, allowed))
-        hwloc_bitmap_and(allowed, allowed, own);
+    hwloc_cpuset_t own = machine_started_mask(t);
+    if (hwloc_bitmap_intersects(own, allowed)) hwloc_bitmap_and(allowed, allowed, own);
     hwloc_bitmap_free(own);
     return allowed;
 }
@@ -124,8 +121,12 @@ const machine_map *machine_topology(void)
 int machine_default_threads(void)
 {
     const machine_info *m = machine_get();
+    const char *wish = getenv("OMP_NUM_THREADS");
+    long wanted = wish != NULL ? strtol(wish, NULL, 10) : 0; /* of a list, the outermost level's */
     int quota = (int)m->cpu_quota + (m->cpu_quota > (int)m->cpu_quota);
     int threads = quota > 0 && quota < m->cores ? quota : m->cores;
+    if (wanted > 0) threads = wanted < MACHINE_MAX_THREADS ? (int)wanted : MACHINE_MAX_THREADS;
+    if (threads > omp_get_thread_limit()) threads = omp_get_thread_limit();
     return threads < MACHINE_MAX_THREADS ? threads : MACHINE_MAX_THREADS;
 }
 

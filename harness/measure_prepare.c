@@ -11,7 +11,6 @@
 
 /* Oracle work per group, about a hundredth of a second. */
 static const double VERIFY_FLOPS = 1e7;
-static const double MEMORY_SHARE = 0.9; /* of what is free: the rest is for libraries' private buffers */
 
 static void close_by(measure_job *job, conv_status status, const conv_error *error)
 {
@@ -23,48 +22,34 @@ static void close_by(measure_job *job, conv_status status, const conv_error *err
 
 /* ---- memory */
 
-/* In floating point: sizes that nobody can allocate must not overflow on the way to being refused. */
-static double tensor_bytes(const group *g)
-{
-    conv_sizes n = conv_problem_sizes(&g->problem);
-    double weights = (double)n.weights + (double)n.pointwise, bytes = 0;
-    bytes += (double)n.src + weights + (double)n.dst;
-    if (g->pass != CONV_FORWARD) bytes += (double)n.src + weights;
-    return sizeof(float) * bytes;
-}
-
 static double plan_bytes(const conv_plan *p)
 {
     return (double)p->packed_bytes + (double)p->scratch_bytes + (double)p->workspace_bytes +
            (double)p->activation_bytes;
 }
 
-static void close_too_large(measure_job *job, double needed, double available)
-{
-    measure_close(job, CASE_SKIPPED, "needs %.3g GB of memory, %.3g GB are available", 1e-9 * needed,
-                  1e-9 * available);
-}
-
 static void check_tensors_fit(group *g)
 {
-    double needed = tensor_bytes(g), available = MEMORY_SHARE * (double)machine_memory_available();
+    conv_error error;
+    conv_status status = conv_tensors_fit(&g->problem, g->pass, &error);
     for (int i = 0; i < g->count; i++)
-        if (g->jobs[i].open && needed > available) close_too_large(&g->jobs[i], needed, available);
+        if (g->jobs[i].open && status != CONV_OK) close_by(&g->jobs[i], status, &error);
 }
 
 /* Alone for verification, then all packed weights and activations beside each other and the largest scratch:
  * the order of the rows decides who stays. */
 static void check_plans_fit(group *g)
 {
-    double tensors = tensor_bytes(g), available = MEMORY_SHARE * (double)machine_memory_available(), kept = 0;
-    double scratch = 0;
+    double tensors = conv_tensors_bytes(&g->problem, g->pass), available = memory_to_use();
+    double kept = 0, scratch = 0;
+    conv_error error;
     for (int i = 0; i < g->count; i++) {
         measure_job *j = &g->jobs[i];
         if (!j->open) continue;
         double own = plan_bytes(j->plan) - (double)j->plan->scratch_bytes;
         double larger = fmax(scratch, (double)j->plan->scratch_bytes);
         if (tensors + kept + own + larger > available) {
-            close_too_large(j, tensors + kept + own + larger, available);
+            close_by(j, memory_short(tensors + kept + own + larger, available, &error), &error);
             continue;
         }
         kept += own;

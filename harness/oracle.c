@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli.h"
+
 /* ---- creation --------------------------------------------------------------------------------------- */
 
 /* [MB][C][positions] -> [MB][positions][C] */
@@ -167,7 +169,9 @@ bool oracle_keep_mid(oracle *o, int64_t first, int64_t count)
     if (o->kept_value == NULL || o->kept_magnitude == NULL) return false;
 #pragma omp parallel for schedule(static)
     for (int64_t item = 0; item < items; item++)
-        oracle_upstream(o, item, first, count, o->kept_value + item * count, o->kept_magnitude + item * count);
+        if (!cli_interrupted())
+            oracle_upstream(o, item, first, count, o->kept_value + item * count,
+                            o->kept_magnitude + item * count);
     o->kept_first = first;
     o->kept_count = count;
     return true;

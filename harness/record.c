@@ -59,8 +59,14 @@ bool record_faster(const record_row *a, const record_row *b)
 static double out_d(const record_row *r) { return (double)conv_out(&r->problem.axis[CONV_D]); }
 static double out_h(const record_row *r) { return (double)conv_out(&r->problem.axis[CONV_H]); }
 static double out_w(const record_row *r) { return (double)conv_out(&r->problem.axis[CONV_W]); }
-static double flops(const record_row *r) { return (double)conv_flops(&r->problem, r->pass); }
-static double bytes(const record_row *r) { return (double)conv_bytes_min(&r->problem, r->pass); }
+/* Of sizes that no machine could hold there is nothing to count. */
+static double counted(const record_row *r, int64_t (*count)(const conv_problem *p, conv_pass pass))
+{
+    return conv_problem_check(&r->problem, NULL) == CONV_OK ? (double)count(&r->problem, r->pass) : NAN;
+}
+
+static double flops(const record_row *r) { return counted(r, conv_flops); }
+static double bytes(const record_row *r) { return counted(r, conv_bytes_min); }
 static double intensity(const record_row *r) { return flops(r) / bytes(r); }
 static double gflops(const record_row *r) { return flops(r) / r->median_ns; }
 static double gbps(const record_row *r) { return bytes(r) / r->median_ns; }

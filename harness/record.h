@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../kernels/conv.h"
+#include "../kernels/problem.h"
 
 enum { RECORD_SCHEMA = 1 }; /* "schema" in run.json; another number is refused */
 
@@ -28,7 +28,7 @@ enum { CASE_NAME_MAX = 512 };
 /* One row of results.csv. Everything the case is, then what was found. NaN or a negative integer in a
  * measured field means not available and is written as an empty field. */
 typedef struct {
-    char run_id[64], suite[32], layer[96];
+    char run_id[64], suite[32], layer[PROBLEM_NAME_MAX];
     conv_problem problem;
     conv_pass pass;
     char impl[32];

@@ -116,7 +116,7 @@ char *report_versus_name(const report_data *data, const report_setting *setting,
 /* ---- report_networks.c: layers named "network:layer*N" (benchdnn's way), N times in the network; layers of
  * the same shape share a row, their names joined by "+" */
 typedef struct {
-    char name[96];                               /* "network:layer*N" */
+    char name[PROBLEM_NAME_MAX];                 /* "network:layer*N" */
     const record_row *row;                       /* its problem */
     const record_row *best;                      /* exact, or NULL */
     const record_row *by_impl[REPORT_MAX_IMPLS]; /* ok rows */
@@ -124,7 +124,7 @@ typedef struct {
 } network_layer;
 
 typedef struct {
-    char name[96];
+    char name[PROBLEM_NAME_MAX];
     int threads;
     cache_mode cache;
     int64_t mb;

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "machine.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #elif defined(__has_feature)
@@ -152,13 +154,13 @@ static void tensor_usage(const conv_problem *p, conv_pass pass, usage *use)
 
 static float **slots(conv_tensors *t) { return &t->src; }
 
-size_t conv_tensors_bytes(const conv_problem *p, conv_pass pass)
+double conv_tensors_bytes(const conv_problem *p, conv_pass pass)
 {
     usage use[TENSOR_COUNT];
     tensor_usage(p, pass, use);
-    size_t bytes = 0;
+    double bytes = 0;
     for (int i = 0; i < TENSOR_COUNT; i++)
-        if (use[i].count > 0) bytes += round_up((size_t)use[i].count * sizeof(float), LINE) + 3 * LINE;
+        if (use[i].count > 0) bytes += (double)use[i].count * sizeof(float) + 4 * LINE;
     return bytes;
 }
 
@@ -168,6 +170,22 @@ static double over_axes(const conv_problem *p, bool outputs)
     for (int i = 0; i < CONV_AXES; i++)
         product *= outputs ? (double)conv_out(&p->axis[i]) : (double)p->axis[i].kernel;
     return product;
+}
+
+double memory_to_use(void) { return 0.9 * (double)machine_memory_available(); }
+
+conv_status memory_short(double needed, double available, conv_error *err)
+{
+    return conv_fail(err, CONV_NO_MEMORY, "needs %.3g GB of memory, %.3g GB are available", 1e-9 * needed,
+                     1e-9 * available);
+}
+
+conv_status conv_tensors_fit(const conv_problem *p, conv_pass pass, conv_error *err)
+{
+    /* Which input each tap of each output of an image reads, and the list of taps. */
+    double tables = 2 * sizeof(int32_t) * over_axes(p, true) * over_axes(p, false);
+    double needed = conv_tensors_bytes(p, pass) + tables, available = memory_to_use();
+    return needed <= available ? CONV_OK : memory_short(needed, available, err);
 }
 
 /* The largest whole amplitude for which no sum of the pass can come near 2^24, at least 1. With 1 the sums of

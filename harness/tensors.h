@@ -39,8 +39,16 @@ enum {
     TENSOR_COUNT
 };
 
-/* Bytes conv_tensors_create will allocate for that pass. */
-size_t conv_tensors_bytes(const conv_problem *p, conv_pass pass);
+/* Bytes conv_tensors_create will allocate for that pass. In floating point: sizes that nobody can allocate must
+ * not overflow on the way to being refused. */
+double conv_tensors_bytes(const conv_problem *p, conv_pass pass);
+/* What may be taken of the memory that is free; the rest is for libraries' private buffers. */
+double memory_to_use(void);
+/* Says in err that needed bytes are more than memory_to_use() said. Returns CONV_NO_MEMORY. */
+conv_status memory_short(double needed, double available, conv_error *err);
+/* Before anything is allocated or planned: CONV_OK, or CONV_NO_MEMORY when the tensors, and what a plan
+ * tabulates for them, do not fit in memory. */
+conv_status conv_tensors_fit(const conv_problem *p, conv_pass pass, conv_error *err);
 /* Allocates what the pass needs (NULL for the rest) and fills inputs; weights scaled so that dst is of the
  * order of 1 for FILL_REALS. Touched first by the bound OpenMP threads. False when memory is short. */
 bool conv_tensors_create(const conv_problem *p, conv_pass pass, fill_kind kind, uint64_t seed, conv_tensors *t);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli.h"
 #include "job.h"
 #include "oracle.h"
 
@@ -157,9 +158,11 @@ static void consult_oracle(verify_reference *r)
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t i = 0; i < r->run_count; i++) {
         run *u = &r->runs[i];
+        if (cli_interrupted()) continue;
         u->root = oracle_row(r->oracle, u->tensor, u->row, u->first, u->count, r->value + u->at,
                              r->magnitude + u->at);
     }
+    if (cli_interrupted()) return;
     for (int64_t i = 0; i < r->run_count; i++) {
         const run *u = &r->runs[i];
         double *largest = &r->largest[u->tensor], *root = &r->largest_root[u->tensor];
@@ -189,6 +192,7 @@ conv_status verify_prepare(const conv_problem *p, conv_pass pass, const verify_o
 {
     *reference = NULL;
     conv_status status = conv_problem_check(p, err);
+    if (status == CONV_OK) status = conv_tensors_fit(p, pass, err);
     if (status != CONV_OK) return status;
     verify_reference *r = calloc(1, sizeof *r);
     if (r == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for the reference");
@@ -208,10 +212,14 @@ conv_status verify_prepare(const conv_problem *p, conv_pass pass, const verify_o
     }
     if (!fine) {
         verify_release(r);
-        return conv_fail(err, CONV_NO_MEMORY, "no memory for the tensors (%zu MB) and their reference",
-                         conv_tensors_bytes(p, pass) >> 20);
+        return conv_fail(err, CONV_NO_MEMORY, "no memory for the tensors (%.3g GB) and their reference",
+                         1e-9 * conv_tensors_bytes(p, pass));
     }
     consult_oracle(r);
+    if (cli_interrupted()) { /* rows are missing */
+        verify_release(r);
+        return conv_fail(err, CONV_FAILED, "interrupted");
+    }
     r->inputs = input_fingerprint(r);
     *reference = r;
     return CONV_OK;

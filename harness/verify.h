@@ -34,7 +34,7 @@ typedef struct {
  * any number of implementations. */
 typedef struct verify_reference verify_reference;
 
-/* CONV_NO_MEMORY when memory is short. */
+/* CONV_NO_MEMORY when memory is short, CONV_FAILED after an interruption, which is looked for between rows. */
 conv_status verify_prepare(const conv_problem *p, conv_pass pass, const verify_options *options,
                            verify_reference **reference, conv_error *err);
 /* Plans, packs, poisons, runs once (for a backward pass that needs a workspace: its forward first) and

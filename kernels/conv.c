@@ -77,18 +77,43 @@ int64_t conv_out(const conv_axis *a)
     return room < 0 ? 0 : room / a->stride + 1;
 }
 
+/* The sum of floor((a*i + b) / m) over i from 0 to n - 1, all of them >= 0 and m > 0, in as many steps as
+ * Euclid's algorithm takes for a and m: what is left after whole multiples of m are counted are the points
+ * under a line, which are counted again with the axes exchanged. (R. L. Graham, D. E. Knuth, O. Patashnik,
+ * Concrete Mathematics, 3.5) */
+static int64_t sum_of_floors(int64_t n, int64_t m, int64_t a, int64_t b)
+{
+    int64_t sum = 0;
+    while (n > 0) {
+        sum += n * (n - 1) / 2 * (a / m) + n * (b / m);
+        int64_t highest = a % m * n + b % m, divisor = a % m;
+        n = highest / m;
+        b = highest % m;
+        a = m;
+        m = divisor;
+    }
+    return sum;
+}
+
+/* Of the pairs (output o, tap k), those whose o*stride + k*dilation is below `limit`. */
+static int64_t pairs_below(const conv_axis *a, int64_t out, int64_t limit)
+{
+    if (limit <= 0) return 0;
+    int64_t last = limit - 1; /* the largest sum counted */
+    int64_t taps = last / a->dilation + 1, whole = last - (out - 1) * a->stride;
+    whole = whole < 0 ? 0 : whole / a->dilation + 1; /* taps for which every output counts */
+    if (taps > a->kernel) taps = a->kernel;
+    if (whole > taps) whole = taps;
+    int64_t rest = taps - whole; /* of the others tap k has (last - k*dilation) / stride + 1 outputs */
+    int64_t least = rest > 0 ? last - (taps - 1) * a->dilation : 0;
+    return whole * out + rest + sum_of_floors(rest, a->stride, a->dilation, least);
+}
+
+/* Tap k of output o reads o*stride + k*dilation - pad, which must lie in [0, in). */
 int64_t conv_real_taps(const conv_axis *a)
 {
-    /* Tap k of output o reads o*stride - pad + k*dilation; count the o for which that is inside, per k. */
-    int64_t out = conv_out(a), taps = 0;
-    for (int64_t k = 0; k < a->kernel; k++) {
-        int64_t offset = k * a->dilation - a->pad_before;
-        int64_t first = offset >= 0 ? 0 : (-offset + a->stride - 1) / a->stride;
-        int64_t end = a->in - offset <= 0 ? 0 : (a->in - offset - 1) / a->stride + 1;
-        if (end > out) end = out;
-        if (end > first) taps += end - first;
-    }
-    return taps;
+    int64_t out = conv_out(a);
+    return pairs_below(a, out, a->pad_before + a->in) - pairs_below(a, out, a->pad_before);
 }
 
 void conv_pad_same(conv_axis *a)
@@ -123,8 +148,9 @@ static conv_status check_axis(const conv_problem *p, int i, conv_error *err)
                   {"padding after p", a->pad_after, -most}};
     for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
         if (fields[f].value < fields[f].least || fields[f].value > most)
-            return conv_fail(err, CONV_INVALID, "%s%c is %lld: must be between %lld and 2^31", fields[f].what,
-                             letters[i], (long long)fields[f].value, (long long)fields[f].least);
+            return conv_fail(err, fields[f].value > most ? CONV_NO_MEMORY : CONV_INVALID,
+                             "%s%c is %lld: must be between %lld and 2^31", fields[f].what, letters[i],
+                             (long long)fields[f].value, (long long)fields[f].least);
     if (conv_out(a) < 1)
         return conv_fail(err, CONV_INVALID,
                          "no output along %c: input %lld with padding %lld+%lld is smaller "
@@ -150,7 +176,8 @@ static conv_status check_channels(const conv_problem *p, conv_error *err)
                   {"depth multiplier dm", p->depth_multiplier}};
     for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
         if (fields[f].value < 1 || fields[f].value > INT32_MAX)
-            return conv_fail(err, CONV_INVALID, "%s is %lld: must be between 1 and 2^31-1", fields[f].what,
+            return conv_fail(err, fields[f].value < 1 ? CONV_INVALID : CONV_NO_MEMORY,
+                             "%s is %lld: must be between 1 and 2^31-1", fields[f].what,
                              (long long)fields[f].value);
     switch (p->variant) {
     case CONV_DENSE:
@@ -187,7 +214,7 @@ static conv_status check_sizes(const conv_problem *p, conv_error *err)
     fits = fits && times(&work, p->ic) && times(&work, p->oc) && times(&mid, p->ic);
     for (int i = 0; i < CONV_AXES && fits; i++) fits = times(&work, conv_out(&p->axis[i]));
     if (!fits || !times(&work, p->mb) || !times(&src, 4) || !times(&dst, 4) || !times(&mid, 4))
-        return conv_fail(err, CONV_INVALID, "sizes overflow: a tensor or the FLOPs reach 2^62");
+        return conv_fail(err, CONV_NO_MEMORY, "sizes overflow: a tensor or the FLOPs reach 2^62");
     return CONV_OK;
 }
 

@@ -88,7 +88,8 @@ conv_status conv_fail(conv_error *err, conv_status status, const char *format, .
     __attribute__((format(printf, 3, 4)));
 
 /* CONV_OK, or CONV_INVALID with the offending field: sizes below 1, groups that do not divide, no output
- * element, tensors or FLOPs beyond 2^62. Everything below expects a problem that passed. */
+ * element; or CONV_NO_MEMORY for what no machine could hold: sizes beyond 2^31, tensors or FLOPs beyond 2^62.
+ * Everything below expects a problem that passed. */
 conv_status conv_problem_check(const conv_problem *p, conv_error *err);
 
 /* Output elements along the axis: (in + pads - effective kernel) / stride + 1. */

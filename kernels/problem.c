@@ -18,7 +18,8 @@ static const char axis_letters[] = "dhw";
 static const char *const allowed_keys = "g mb ic oc dm, or one of i o k s p d with d h w (ih, kw, ...)";
 
 enum { MISSING = -1 };
-static const int64_t largest = INT32_MAX; /* of any number: then no arithmetic below can overflow */
+/* Of any number, and of what two of them make along an axis: then no sum of a few overflows. */
+static const int64_t largest = INT64_C(1) << 40, longest = INT64_C(1) << 60;
 
 typedef struct {
     int64_t g, mb, ic, oc, dm;
@@ -115,6 +116,12 @@ static bool absent(const int64_t *axis)
            axis[PAD] < 1;
 }
 
+static bool too_long(int64_t count, int64_t distance)
+{
+    int64_t length;
+    return __builtin_mul_overflow(count, distance, &length) || length > longest;
+}
+
 static conv_status fill_axis(const int64_t *given, char letter, conv_axis *a, conv_error *err)
 {
     static const int needed[] = {IN, KERNEL};
@@ -128,7 +135,12 @@ static conv_status fill_axis(const int64_t *given, char letter, conv_axis *a, co
                      .stride = given[STRIDE] == MISSING ? 1 : given[STRIDE],
                      .dilation = given[DILATION] == MISSING ? 1 : given[DILATION] + 1,
                      .pad_before = given[PAD] == MISSING ? 0 : given[PAD]};
-    int64_t extent = conv_effective_kernel(a), out = given[OUT];
+    int64_t out = given[OUT];
+    if (too_long(a->kernel, a->dilation) || too_long(out, a->stride))
+        return conv_fail(err, CONV_INVALID,
+                         "the sizes along %c overflow: k%c%lld at a dilation of %lld, s%c%lld", letter, letter,
+                         (long long)a->kernel, (long long)a->dilation, letter, (long long)a->stride);
+    int64_t extent = conv_effective_kernel(a);
     if (out == MISSING) {
         int64_t room = a->in + 2 * a->pad_before - extent;
         if (room < 0)

@@ -12,11 +12,11 @@
 
 #include "conv.h"
 
-enum { PROBLEM_STRING_MAX = 320, PROBLEM_NAME_MAX = 96 };
+enum { PROBLEM_STRING_MAX = 384, PROBLEM_NAME_MAX = 640 };
 
 /* Parses text into *p (layout nhwc, no bias, no post-op) and, when name is not NULL, the n"..." part into
- * name[PROBLEM_NAME_MAX] ("" if absent). Otherwise CONV_INVALID with a text naming the offending piece and what
- * is allowed. */
+ * name[PROBLEM_NAME_MAX] ("" if absent). CONV_INVALID with a text naming the offending piece and what is
+ * allowed; CONV_NO_MEMORY as conv_problem_check: *p and name are those of the text, for a row that says so. */
 conv_status problem_parse(const char *text, conv_problem *p, char *name, conv_error *err);
 
 /* The canonical string without prefix or name: mb always, then the shortest form that parses back to the same

@@ -249,7 +249,7 @@ static void test_bad_input(void **state)
         {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights w.npy --dst .", {"--dst", "folder"}},
         {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights w.npy --dst /dev/full",
          {"/dev/full", "No space left"}},
-        {"mb200000ic3000ih5000oc4kh3 --impl naive --src src.npy --weights w.npy --dst o.npy", {"memory", "MB"}},
+        {"mb200000ic3000ih5000oc4kh3 --impl naive --src src.npy --weights w.npy --dst o.npy", {"memory", "GB"}},
     };
     char output[4096];
     (void)state;

@@ -296,6 +296,25 @@ static void test_interrupted(void **state)
     stop_and_resume(SIGINT, 128 + SIGINT, "stopped");
 }
 
+/* The oracle of this problem takes a quarter of a minute and more. */
+static void test_interrupted_oracle(void **state)
+{
+    (void)state;
+    static outcome o;
+    struct timespec begin, end;
+    pid_t child = start("verify --oracle 0 mb16ic256ih56oc256kh3ph1 --impl tiled --pass forward --threads 1");
+    nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    kill(child, SIGINT);
+    finish(child, &o);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    if (end.tv_sec - begin.tv_sec > 6)
+        fail_msg("answered after %lld s", (long long)(end.tv_sec - begin.tv_sec));
+    assert_int_equal(o.code, 128 + SIGINT);
+    assert_non_null(strstr(o.err, "stopping after this case"));
+    assert_non_null(strstr(o.out, "interrupted"));
+}
+
 static void test_killed(void **state)
 {
     (void)state;
@@ -340,6 +359,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_full_folder, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_a_run, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_interrupted, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_interrupted_oracle, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_killed, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_nothing_measured, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_verify, enter_folder, leave_folder),

@@ -216,6 +216,101 @@ static void test_shape_file(void **state)
     suite_free(&list);
 }
 
+/* Parts of shape files of oneDNN's that this program once could not read. */
+static void test_benchdnn_files(void **state)
+{
+    (void)state;
+    suite_list list = {0};
+    /* 0 keeps what the problem says, and what it says when it says nothing; an empty list ends the option */
+    assert_int_equal(add_text(&list, "--mb=0,16,32 mb4ic8ih5oc8kh3 ic8ih6oc8kh3 --mb= ic8ih7oc8kh3"),
+                     EXIT_FINE);
+    const int64_t mb[] = {4, 16, 32, 2, 16, 32, 2};
+    assert_int_equal(list.count, 7);
+    for (size_t i = 0; i < 7; i++) assert_int_equal(list.items[i].problem.mb, mb[i]);
+    suite_free(&list);
+
+    /* a word goes on behind a backslash, in whatever way it stands there */
+    assert_int_equal(add_text(&list, "--attr-post-ops=relu, \\\r\n   add:f32,\\\n tanh\n"
+                                     "ic8ih5\\\n# between\n oc8kh3 ic8ih6oc8kh3 \\\n"),
+                     EXIT_FINE);
+    assert_int_equal(list.count, 2);
+    assert_true(list.items[0].problem.axis[CONV_H].in == 5 && list.items[1].problem.axis[CONV_H].in == 6);
+    suite_free(&list);
+
+    /* benchdnn's implementations are not ours: all are taken; where one of a list is ours, the others are
+     * errors */
+    assert_int_equal(add_text(&list, "--impl=naive ic8ih5oc8kh3 --impl= ic8ih6oc8kh3 --impl=naive --reset\n"
+                                     "--impl=ref ic8ih7oc8kh3"),
+                     EXIT_FINE);
+    assert_int_equal(list.count, 3);
+    assert_string_equal(list.items[0].impls, "naive");
+    for (int i = 1; i < 3; i++) assert_string_equal(list.items[i].impls, "");
+    suite_free(&list);
+    assert_int_equal(add_text(&list, "--impl=naive,ref ic8ih7oc8kh3"), EXIT_USAGE);
+
+    assert_int_equal(add_text(&list, "\xEF\xBB\xBFmb1ic8ih5oc8kh3ph1\r\nmb1ic8ih6oc8kh3ph1\r\n"), EXIT_FINE);
+    assert_int_equal(list.count, 2);
+    suite_free(&list);
+    assert_int_equal(add_text(&list, "ic8ih5oc8kh3n\"two words # one name\" ic8ih6oc8kh3"), EXIT_FINE);
+    assert_int_equal(list.count, 2);
+    assert_string_equal(list.items[0].layer, "two words # one name");
+    suite_free(&list);
+}
+
+static void test_long_layer_name(void **state)
+{
+    (void)state;
+    suite_list list = {0};
+    char text[800], name[601];
+    memset(name, 'x', 600);
+    name[600] = '\0';
+    snprintf(text, sizeof text, "ic8ih5oc8kh3n\"%s\"", name);
+    assert_int_equal(add_text(&list, text), EXIT_FINE);
+    assert_string_equal(list.items[0].layer, name);
+    suite_free(&list);
+}
+
+static void test_bad_shape_files(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "--mb=1,,2 ic8ih5oc8kh3", "--mb=1, ic8ih5oc8kh3",  "--mb=-1 ic8ih5oc8kh3",       "--mb=1x ic8ih5oc8kh3",
+        "--mb=, ic8ih5oc8kh3",    "ic8ih5oc8kh3n\"open\n", "--attr=\"open ic8ih5oc8kh3", "\\",
+    };
+    suite_list list = {0};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (add_text(&list, texts[i]) != EXIT_USAGE) fail_msg("'%s' was accepted", texts[i]);
+    suite_free(&list);
+}
+
+/* Sizes that no machine could hold do not stop the file: they are rows that say so. */
+static void test_too_large_is_skipped(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"mb1ic1oc1iw4294967311kw3", "mb1ic4294967311oc1iw1kw1",
+                                        "mb2147483647ic2147483647ih2147483647oc2147483647kh1",
+                                        "ic3ih8oc8kh3sh1000oh2147483647ph2147483647"};
+    char text[512] = "mb1ic8ih5oc8kh3ph1\n";
+    for (int i = 0; i < 4; i++) strcat(strcat(text, texts[i]), "\n");
+    strcpy(file, "/tmp/sepbench-shapes-XXXXXX");
+    int fd = mkstemp(file);
+    assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
+    close(fd);
+    selection s =
+        selected((select_options){.shapes = file, .impls = "naive", .passes = "forward", .threads = "1"});
+    unlink(file);
+    assert_int_equal(s.count, 5);
+    size_t large = 0;
+    for (size_t i = 0; i < s.count; i++) {
+        assert_int_equal(s.rows[i].status, CASE_SKIPPED);
+        large += strstr(s.rows[i].reason, "must be between 1 and 2^31") != NULL ||
+                 strstr(s.rows[i].reason, "must be between -2147483648 and 2^31") != NULL ||
+                 strstr(s.rows[i].reason, "reach 2^62") != NULL;
+    }
+    assert_int_equal(large, 4);
+    select_free(&s);
+}
+
 /* ---- numbers */
 
 static void test_numbers(void **state)
@@ -268,6 +363,10 @@ int main(void)
         cmocka_unit_test(test_networks),
         cmocka_unit_test(test_same_shape_twice_is_one_case),
         cmocka_unit_test(test_shape_file),
+        cmocka_unit_test(test_benchdnn_files),
+        cmocka_unit_test(test_long_layer_name),
+        cmocka_unit_test(test_bad_shape_files),
+        cmocka_unit_test(test_too_large_is_skipped),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_budget_covers_all_that_it_can),
     };

@@ -258,9 +258,8 @@ int experiment_run(const experiment_options *o)
 {
     experiment e = {.o = o};
     conv_error err;
-    char why[256];
-    int code = EXIT_FINE;
-    if (!machine_bind_threads(o->threads, why, sizeof why)) cli_warning("%s", why);
+    int code = machine_need_threads(o->threads);
+    if (code != EXIT_FINE) return code;
     e.load_began = machine_now();
     if (data_load(o->data_dir, &e.data, &err) != CONV_OK) return complain(&err);
     if (check_split(&o->fit, &e.data) != EXIT_FINE) {
