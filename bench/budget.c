@@ -134,7 +134,8 @@ double budget_group(budget *b, size_t first, size_t count, double left, bool *sk
         seconds += granted(c, share, most);
     }
     *remaining = sum_granted(b, first, share, most);
-    return seconds;
+    /* Time that nobody is going to need is this group's too: a stall must not cost it a row. */
+    return seconds + fmax(0, left - *remaining);
 }
 
 void budget_learn_overhead(budget *b, size_t first, size_t count, const bool *skip, double seconds,
