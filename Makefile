@@ -252,7 +252,7 @@ format: ## clang-format every source
 	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cc')
 
 lint-format: # what CI checks
-	clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h' '*.cc')
+	@clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h' '*.cc')
 
 lint: lint-format ## clang-format and clang-tidy, changing nothing
 	clang-tidy --quiet $(filter-out $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),kernels/peers/$(p)%),$(shell git ls-files '*.c')) \

@@ -171,8 +171,7 @@ static void train_outputs(void **state)
         "t5/small/run-1/.$f.npz.new; ln -s ../../../victim t5/small/run-1/$f.npz.tmp; done; "
         "ln -s ../../../victim t5/small/run-1/best.npz; ln -s ../victim t5/runs.csv; $T --epochs 1 --out t5");
     expect_victim();
-    expect(2, "and no dot first",
-           "cp small.json ...json; $T --epochs 1 --out t6 --model ./...json");
+    expect(2, "and no dot first", "cp small.json ...json; $T --epochs 1 --out t6 --model ./...json");
     expect(0, NULL, "test ! -e t6");
 }
 

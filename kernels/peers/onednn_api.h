@@ -1,5 +1,5 @@
-/* oneDNN 2.6 and later and 3.x through one set of names. The sources of the oneDNN peers are written in 3.x's terms; what
- * 2.x spells otherwise is stated here, and nowhere else.
+/* oneDNN 2.6 and later and 3.x through one set of names. The sources of the oneDNN peers are written in 3.x's
+ * terms; what 2.x spells otherwise is stated here, and nowhere else.
  *
  *   memory descriptors     3.x: opaque, created and destroyed; 2.x: plain structs, here on the heap
  *   primitive descriptors  3.x: one call each; 2.x: an operation descriptor first
