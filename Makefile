@@ -1,6 +1,6 @@
 # sepbench: is a depthwise-separable convolution really faster on this CPU? `make help` lists the targets.
 #
-# One non-recursive makefile. Sources are found by folder; folders in PER_ISA are compiled once per
+# One non-recursive makefile. Sources are found by folder; folders in PER_ISA and those in them are compiled once per
 # instruction set (ISAS), each copy under its own symbol names (kernels/isa.h).
 
 .DEFAULT_GOAL := build
@@ -110,13 +110,16 @@ LDLIBS = $(foreach p,$(FOUND),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES
 LDFLAGS += -fopenmp -pthread $(SAN)
 
 # ---- objects --------------------------------------------------------------------------------------------------------
-PER_ISA_OBJECTS := $(foreach d,$(PER_ISA),$(foreach i,$(if $(filter undefined,$(origin ISAS_$(d))),$(ISAS),$(ISAS_$(d))),\
-    $(patsubst %.c,$(BUILD)/%.$(i).o,$(wildcard $(d)/*.c))))
+# Of a folder in PER_ISA: its instruction sets, and the objects of its sources for one of them.
+isas = $(if $(filter undefined,$(origin ISAS_$(1))),$(ISAS),$(ISAS_$(1)))
+parts = $(patsubst %.c,$(BUILD)/%.$(2).o,$(wildcard $(1)/*.c $(1)/*/*.c))
+PARTS := $(foreach d,$(PER_ISA),$(foreach i,$(call isas,$(d)),$(call parts,$(d),$(i))))
+COPIES := $(foreach d,$(PER_ISA),$(foreach i,$(filter-out base,$(call isas,$(d))),$(BUILD)/$(d).$(i).o))
 ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(foreach d,$(ONCE),$(wildcard $(d)/*.c)) $(PEER_SOURCES))
 CXX_OBJECTS := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard bench/*.cc))
 # Data files that travel inside the program (harness/embed.h).
 EMBED := $(sort $(wildcard bench/problems/*.txt bench/models/*.json reports/*.gp reports/*.html reports/*.css))
-OBJECTS := $(ONCE_OBJECTS) $(CXX_OBJECTS) $(PER_ISA_OBJECTS) $(BUILD)/embed.o
+OBJECTS := $(ONCE_OBJECTS) $(CXX_OBJECTS) $(filter %.base.o,$(PARTS)) $(COPIES) $(BUILD)/embed.o
 MAIN := $(BUILD)/bench/main.o
 TESTS := $(patsubst tests/test_%.c,$(BUILD)/tests/test_%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)))
@@ -158,7 +161,7 @@ $(BUILD)/bench/control.o: override CFLAGS += -O1
 need:
 	@CC='$(CC)' sh harness/setup.sh check
 
-$(OBJECTS) $(TEST_HELPERS): $(STAMP) | need
+$(OBJECTS) $(PARTS) $(TEST_HELPERS): $(STAMP) | need
 $(ONCE_OBJECTS) $(TEST_HELPERS): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
@@ -174,16 +177,26 @@ $(BUILD)/embed.o: $(BUILD)/embed.c
 define per_isa
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
-	$$(call say,compile)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $(FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
+	$$(call say,compile)$$(CC) $$(CPPFLAGS) $$(CFLAGS) -fno-lto $(FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call per_isa,$(i))))
+
+# A folder's copy is one object. What it defines gets the instruction set's name; weak and common symbols, which the
+# linker merges by name (sanitizers have some), keep theirs. That needs machine code, hence no LTO in these folders.
+define copy
+$(BUILD)/$(1).$(2).o: $(call parts,$(1),$(2))
+	$$(call say,copy   )$$(CC) -nostdlib -r -o $$@.plain $$(filter %.o,$$^) && \
+	    nm -g --defined-only $$@.plain | awk '$$$$2 ~ /[TDRB]/ { print $$$$3, $$$$3 "_$(2)" }' > $$@.names && \
+	    objcopy --redefine-syms=$$@.names $$@.plain $$@
+endef
+$(foreach d,$(PER_ISA),$(foreach i,$(filter-out base,$(call isas,$(d))),$(eval $(call copy,$(d),$(i)))))
 
 $(BUILD)/tests/test_%: tests/test_%.c $(TEST_HELPERS) $(filter-out $(MAIN),$(OBJECTS)) $(STAMP)
 	@mkdir -p $(@D)
 	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@.o $<
 	$(call say,link   )$(CXX) $(LDFLAGS) -o $@ $@.o $(filter %.o,$^) $(LDLIBS) -lcmocka
 
--include $(OBJECTS:.o=.d) $(TEST_HELPERS:.o=.d) $(TESTS:=.d)
+-include $(OBJECTS:.o=.d) $(PARTS:.o=.d) $(TEST_HELPERS:.o=.d) $(TESTS:=.d)
 
 SEPBENCH := $(BUILD)/sepbench
 

@@ -8,25 +8,24 @@
 
 #include "support.h"
 
-#undef ISA
-#define ISA base /* gemm.h names one copy; the others follow from its declarations */
 #include "../kernels/im2col/gemm.h"
 
+/* gemm.h declares the base copy; the others are absent in a build without that instruction set. */
 #define DECLARE(isa)                                                                                           \
-    extern __typeof__(gemm_rows) im2col_gemm_rows_##isa __attribute__((weak));                                 \
-    extern __typeof__(gemm_transposed) im2col_gemm_transposed_##isa __attribute__((weak));                     \
-    extern __typeof__(gemm_block) im2col_gemm_block_##isa __attribute__((weak));                               \
-    extern __typeof__(gemm_pack_a) im2col_gemm_pack_a_##isa __attribute__((weak));                             \
-    extern __typeof__(gemm_pack_b) im2col_gemm_pack_b_##isa __attribute__((weak));                             \
-    extern __typeof__(gemm_run) im2col_gemm_run_##isa __attribute__((weak));                                   \
-    extern __typeof__(gemm_tile) im2col_gemm_tile_##isa __attribute__((weak));                                 \
-    extern __typeof__(gemm_tile_sizes) im2col_gemm_tile_sizes_##isa __attribute__((weak));
-DECLARE(avx2)
-DECLARE(avx512)
+    extern __typeof__(gemm_fill_rows) gemm_fill_rows##isa __attribute__((weak));                               \
+    extern __typeof__(gemm_fill_transposed) gemm_fill_transposed##isa __attribute__((weak));                   \
+    extern __typeof__(gemm_block) gemm_block##isa __attribute__((weak));                                       \
+    extern __typeof__(gemm_pack_a) gemm_pack_a##isa __attribute__((weak));                                     \
+    extern __typeof__(gemm_pack_b) gemm_pack_b##isa __attribute__((weak));                                     \
+    extern __typeof__(gemm_run) gemm_run##isa __attribute__((weak));                                           \
+    extern __typeof__(gemm_tile) gemm_tile##isa __attribute__((weak));                                         \
+    extern __typeof__(gemm_tile_sizes) gemm_tile_sizes##isa __attribute__((weak));
+DECLARE(_avx2)
+DECLARE(_avx512)
 
 typedef struct {
     cpu_isa isa;
-    __typeof__(&gemm_rows) rows, transposed;
+    __typeof__(&gemm_fill_rows) rows, transposed;
     __typeof__(&gemm_block) block;
     __typeof__(&gemm_pack_a) pack_a;
     __typeof__(&gemm_pack_b) pack_b;
@@ -35,17 +34,16 @@ typedef struct {
     __typeof__(&gemm_tile_sizes) sizes;
 } copy;
 
-#define COPY(isa)                                                                                              \
+#define COPY(number, isa)                                                                                      \
     {                                                                                                          \
-        (cpu_isa) ISA_VALUE_##isa, im2col_gemm_rows_##isa, im2col_gemm_transposed_##isa,                       \
-            im2col_gemm_block_##isa, im2col_gemm_pack_a_##isa, im2col_gemm_pack_b_##isa,                       \
-            im2col_gemm_run_##isa, im2col_gemm_tile_##isa, im2col_gemm_tile_sizes_##isa                        \
+        (number), gemm_fill_rows##isa, gemm_fill_transposed##isa, gemm_block##isa, gemm_pack_a##isa,           \
+            gemm_pack_b##isa, gemm_run##isa, gemm_tile##isa, gemm_tile_sizes##isa                              \
     }
 
 /* Runs test on every copy that was built and is allowed; the base copy always is. */
 static void on_every_copy(void (*test)(const copy *c))
 {
-    const copy copies[] = {COPY(base), COPY(avx2), COPY(avx512)};
+    const copy copies[] = {COPY(CPU_BASE, ), COPY(CPU_AVX2, _avx2), COPY(CPU_AVX512, _avx512)};
     int ran = 0;
     for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
         if (copies[i].run == NULL || copies[i].isa > cpu_allowed()) continue;

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../isa.h"
 #include "../plan.h"
 #include "depthwise.h"
 #include "lower.h"

@@ -89,7 +89,8 @@ gemm_sizes gemm_tile_sizes(void) { return (gemm_sizes){MR, NR, KC_MAX, A_LD}; }
 
 /* ---- packing --------------------------------------------------------------------------------------------- */
 
-void gemm_rows(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to, int64_t ld)
+void gemm_fill_rows(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
+                    int64_t ld)
 {
     const gemm_matrix *m = matrix;
     for (int64_t r = 0; r < rows; r++) {
@@ -103,8 +104,8 @@ void gemm_rows(const void *matrix, int64_t row, int64_t rows, int64_t col, int64
     }
 }
 
-void gemm_transposed(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
-                     int64_t ld)
+void gemm_fill_transposed(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
+                          int64_t ld)
 {
     const gemm_matrix *m = matrix;
     for (int64_t c = 0; c < cols; c++) {

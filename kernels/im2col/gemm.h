@@ -10,8 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../isa.h"
-
 /* Writes rows [row, row + rows) x columns [col, col + cols) of the matrix to to[r * ld + c]. */
 typedef void gemm_fill(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
                        int64_t ld);
@@ -53,16 +51,7 @@ typedef struct {
     int threads;
 } gemm_call;
 
-#define gemm_rows ISA_NAME(im2col_gemm_rows)
-#define gemm_transposed ISA_NAME(im2col_gemm_transposed)
-#define gemm_block ISA_NAME(im2col_gemm_block)
-#define gemm_pack_a ISA_NAME(im2col_gemm_pack_a)
-#define gemm_pack_b ISA_NAME(im2col_gemm_pack_b)
-#define gemm_run ISA_NAME(im2col_gemm_run)
-#define gemm_tile ISA_NAME(im2col_gemm_tile)
-#define gemm_tile_sizes ISA_NAME(im2col_gemm_tile_sizes)
-
-gemm_fill gemm_rows, gemm_transposed; /* matrix: const gemm_matrix * */
+gemm_fill gemm_fill_rows, gemm_fill_transposed; /* matrix: const gemm_matrix * */
 
 /* a_ahead, b_ahead: that operand will be packed ahead of time. l1d, l2 in bytes. */
 gemm_blocking gemm_block(int64_t m, int64_t n, int64_t k, size_t l1d, size_t l2, bool a_ahead, bool b_ahead);

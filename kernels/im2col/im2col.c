@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "../compose.h"
+#include "../isa.h"
 #include "../plan.h"
 #include "depthwise.h"
 #include "gemm.h"
@@ -77,7 +78,7 @@ static part part_of(const im2col_plan *m, const conv_args *args, int64_t image, 
 /* The lowered matrix, or src where they are the same. */
 static gemm_operand lowered_operand(const im2col_plan *m, const part *t)
 {
-    if (m->direct) return (gemm_operand){gemm_rows, &t->src, false};
+    if (m->direct) return (gemm_operand){gemm_fill_rows, &t->src, false};
     return (gemm_operand){m->nhwc ? lower_nhwc : lower_nchw, &t->lowered, false};
 }
 
@@ -127,7 +128,7 @@ static void data_of_part(const im2col_plan *m, const conv_args *args, const part
     const float *packed = (const float *)args->packed + (size_t)t->group * m->packed_group;
     float *block = (float *)((char *)args->scratch + conv_align(m->data.scratch_bytes));
     float *diff_src = args->diff_src + t->image;
-    gemm_operand gradient = {gemm_rows, &t->diff_dst, false};
+    gemm_operand gradient = {gemm_fill_rows, &t->diff_dst, false};
     for (int64_t i = 0; i < m->pixels; i += m->block_pixels)
         for (int64_t k = 0; k < m->columns; k += m->block_columns) {
             lowered_block b = {i, least(m->block_pixels, m->pixels - i), k,
@@ -172,7 +173,7 @@ static void weights_of(const im2col_plan *m, const conv_args *args, int64_t n, i
                               .cols = m->oc,
                               .depth = i_end - i,
                               .a = lowered_operand(m, &t),
-                              .b = {m->nhwc ? gemm_rows : gemm_transposed, &t.diff_dst, false},
+                              .b = {m->nhwc ? gemm_fill_rows : gemm_fill_transposed, &t.diff_dst, false},
                               .c = to + g * m->oc,
                               .ldc = m->head.problem.oc,
                               .add = add,
@@ -320,11 +321,11 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
         float *to = (float *)packed + (size_t)g * m->packed_group;
         if (m->nhwc)
             gemm_pack_b(is_forward ? &m->forward : &m->data,
-                        (gemm_operand){is_forward ? gemm_rows : gemm_transposed, &matrix, false}, to,
+                        (gemm_operand){is_forward ? gemm_fill_rows : gemm_fill_transposed, &matrix, false}, to,
                         plan->context.threads);
         else
-            gemm_pack_a(is_forward ? &m->forward : &m->data, (gemm_operand){gemm_rows, &matrix, is_forward}, to,
-                        plan->context.threads);
+            gemm_pack_a(is_forward ? &m->forward : &m->data,
+                        (gemm_operand){gemm_fill_rows, &matrix, is_forward}, to, plan->context.threads);
     }
     return CONV_OK;
 }
@@ -348,6 +349,5 @@ static const conv_impl pointwise = PRODUCT(CONV_POINTWISE, "the project's blocke
 static const conv_impl separable = {COMPOSE(&im2col_depthwise, &pointwise), COMMON,
                                     .summary = "im2col depthwise, then im2col pointwise"};
 
-extern const conv_impl *const ISA_NAME(im2col_impls)[CONV_VARIANT_COUNT];
-const conv_impl *const ISA_NAME(im2col_impls)[CONV_VARIANT_COUNT] = {&dense, &im2col_depthwise, &pointwise,
-                                                                     &separable};
+extern const conv_impl *const im2col_impls[CONV_VARIANT_COUNT];
+const conv_impl *const im2col_impls[CONV_VARIANT_COUNT] = {&dense, &im2col_depthwise, &pointwise, &separable};

@@ -9,7 +9,6 @@
 #define SEPBENCH_IM2COL_LOWER_H
 
 #include "../conv.h"
-#include "../isa.h"
 
 typedef struct {
     conv_axis h, w;
@@ -25,12 +24,6 @@ typedef struct {
     int64_t pixel, pixels;
     int64_t column, columns;
 } lowered_block;
-
-#define lower_describe ISA_NAME(im2col_lower_describe)
-#define lower_nhwc ISA_NAME(im2col_lower_nhwc)
-#define lower_nchw ISA_NAME(im2col_lower_nchw)
-#define lower_nhwc_add ISA_NAME(im2col_lower_nhwc_add)
-#define lower_nchw_add ISA_NAME(im2col_lower_nchw_add)
 
 /* Everything but src, for group g of p. */
 lowering lower_describe(const conv_problem *p, int64_t g);

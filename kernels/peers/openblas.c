@@ -5,16 +5,13 @@
  * larger, so that scratch does not grow with the batch. A 1x1 convolution of stride 1 multiplies src where it
  * lies. NHWC. Refuses rank 3, other builds of OpenBLAS (their threads would not be ours), and a core type
  * beyond SEPBENCH_MAX_ISA (OpenBLAS fixes it when it is loaded). No depthwise: it is not a matrix product. */
-#undef ISA
-#define ISA base /* of the lowering: it copies, through libc's memcpy, which picks its own instructions */
-
 #include <cblas.h>
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../conv.h"
-#include "../im2col/lower.h"
+#include "../im2col/lower.h" /* the base copy: it copies, through libc's memcpy, which picks its own instructions */
 #include "../im2col/reduce.h"
 #include "../plan.h"
 

@@ -18,7 +18,7 @@ typedef struct {
     const float *bias; /* NULL: none */
     bool relu;
 } depthwise_row;
-void ISA_NAME(depthwise_row_run)(const axis_segments *x, const depthwise_row *row);
+void depthwise_row_run(const axis_segments *x, const depthwise_row *row);
 
 /* sums[row][tap][c] += sum over x of src[row][x of tap][c] * diff_dst[x][c]: x by segments of the forward axis.
  */
@@ -30,7 +30,7 @@ typedef struct {
     int64_t src_pixel, w_tap, dst_pixel;
     int64_t channels;
 } depthwise_sums;
-void ISA_NAME(depthwise_sums_run)(const axis_segments *x, const depthwise_sums *row);
+void depthwise_sums_run(const axis_segments *x, const depthwise_sums *row);
 
 /* Two neighbouring output rows at once, of a 3x3 kernel whose outputs' source rows follow one another (stride
  * 1, no dilation): each source row is loaded once for both. */
@@ -47,8 +47,8 @@ typedef struct {
     bool stream; /* dst goes there past the caches; its vectors must be aligned */
 } depthwise_pair;
 /* Whether the pair kernels do this axis (the row's; the caller looks after the other) and block of channels. */
-bool ISA_NAME(depthwise_pair_fits)(const axis_segments *x, int64_t channels);
-void ISA_NAME(depthwise_pair_run)(const axis_segments *x, const depthwise_pair *pair);
+bool depthwise_pair_fits(const axis_segments *x, int64_t channels);
+void depthwise_pair_run(const axis_segments *x, const depthwise_pair *pair);
 
 /* The same of backward_weights: sums[kernel row][tap][c]. */
 typedef struct {
@@ -59,7 +59,7 @@ typedef struct {
     int64_t channels;
     bool ahead; /* as above */
 } depthwise_sums_pair;
-void ISA_NAME(depthwise_sums_pair_run)(const axis_segments *x, const depthwise_sums_pair *pair);
+void depthwise_sums_pair_run(const axis_segments *x, const depthwise_sums_pair *pair);
 
 /* The same of `bands` that follow one another, BAND_ROWS rows each, whole vectors of channels; of the source
  * rows only the first of all and the last of all may be padding. */
@@ -75,13 +75,6 @@ typedef struct {
     bool head, tail;          /* the first source row, the last one, are padding */
     bool ahead;               /* bands follow one another in memory too: ask for the next one's */
 } depthwise_band;
-void ISA_NAME(depthwise_band_run)(const axis_segments *x, const depthwise_band *band);
-
-#define depthwise_band_run ISA_NAME(depthwise_band_run)
-#define depthwise_pair_fits ISA_NAME(depthwise_pair_fits)
-#define depthwise_pair_run ISA_NAME(depthwise_pair_run)
-#define depthwise_sums_pair_run ISA_NAME(depthwise_sums_pair_run)
-#define depthwise_row_run ISA_NAME(depthwise_row_run)
-#define depthwise_sums_run ISA_NAME(depthwise_sums_run)
+void depthwise_band_run(const axis_segments *x, const depthwise_band *band);
 
 #endif

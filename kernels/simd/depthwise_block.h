@@ -18,8 +18,8 @@ typedef struct {
 } block_plan;
 
 /* False when memory is short. */
-bool ISA_NAME(block_plan_build)(const conv_problem *p, bool backward, block_plan *plan);
-void ISA_NAME(block_plan_free)(block_plan *plan);
+bool block_plan_build(const conv_problem *p, bool backward, block_plan *plan);
+void block_plan_free(block_plan *plan);
 
 typedef struct {
     const float *in;  /* the image's pixel (0, 0), first channel of the block */
@@ -31,15 +31,9 @@ typedef struct {
 } block_tensors;
 
 /* out = in convolved with weights [KH*KW][..], taps `tap` floats apart. Overwrites out. */
-void ISA_NAME(block_convolve)(const block_plan *plan, const block_tensors *t, const float *weights,
-                              int64_t tap);
+void block_convolve(const block_plan *plan, const block_tensors *t, const float *weights, int64_t tap);
 /* diff_weights[KH*KW][..] += sums over the rows of in (src) times out (diff_dst, which is only read). Forward
  * plan. */
-void ISA_NAME(block_gradient)(const block_plan *plan, const block_tensors *t, float *diff_weights, int64_t tap);
-
-#define block_plan_build ISA_NAME(block_plan_build)
-#define block_plan_free ISA_NAME(block_plan_free)
-#define block_convolve ISA_NAME(block_convolve)
-#define block_gradient ISA_NAME(block_gradient)
+void block_gradient(const block_plan *plan, const block_tensors *t, float *diff_weights, int64_t tap);
 
 #endif

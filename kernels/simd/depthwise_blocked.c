@@ -303,5 +303,5 @@ static const conv_impl depthwise = {.name = "blocked-" ISA_STRING,
                                     .leave = leave,
                                     .destroy = destroy};
 
-extern const conv_impl *const ISA_NAME(blocked_impls)[CONV_VARIANT_COUNT];
-const conv_impl *const ISA_NAME(blocked_impls)[CONV_VARIANT_COUNT] = {[CONV_DEPTHWISE] = &depthwise};
+extern const conv_impl *const blocked_impls[CONV_VARIANT_COUNT];
+const conv_impl *const blocked_impls[CONV_VARIANT_COUNT] = {[CONV_DEPTHWISE] = &depthwise};

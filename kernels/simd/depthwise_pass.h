@@ -46,27 +46,26 @@ typedef struct {
 
 /* The plan of a block of a tensor blocked by channels, as if it were a tensor of its own, by one thread; status
  * as of conv_plan_create. aligned: all blocks begin on a vector. */
-conv_status ISA_NAME(depthwise_plan_block)(const conv_problem *p, conv_pass pass, const conv_context *ctx,
-                                           bool aligned, depthwise_plan **out, conv_error *err);
-void ISA_NAME(depthwise_plan_free)(depthwise_plan *d);
+conv_status depthwise_plan_block(const conv_problem *p, conv_pass pass, const conv_context *ctx, bool aligned,
+                                 depthwise_plan **out, conv_error *err);
+void depthwise_plan_free(depthwise_plan *d);
 
 /* Floats of a thread's scratch, and a job over it. */
-size_t ISA_NAME(depthwise_job_floats)(const depthwise_plan *d);
-depthwise_job ISA_NAME(depthwise_job_make)(const depthwise_plan *d, const conv_args *args, float *scratch);
+size_t depthwise_job_floats(const depthwise_plan *d);
+depthwise_job depthwise_job_make(const depthwise_plan *d, const conv_args *args, float *scratch);
 /* The job over other tensors, and a plan that differs in nothing but a smaller number of channels; no rings. */
-void ISA_NAME(depthwise_job_restart)(depthwise_job *j, const depthwise_plan *d, const conv_args *args);
+void depthwise_job_restart(depthwise_job *j, const depthwise_plan *d, const conv_args *args);
 /* What both halves of a joint backward need. Turns the rings and the weights to channels [c, c + width) of an
  * image. */
-void ISA_NAME(depthwise_turn)(depthwise_job *j, int64_t image, int64_t c, int64_t width);
+void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width);
 /* Source rows that output rows [y0, y1) read, of the forward geometry and the block, widened. Returns the first
  * one's number. */
-int64_t ISA_NAME(depthwise_widen_rows)(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1);
+int64_t depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1);
 /* to[taps][..] = from[taps][..], `width` channels; floats from a tap to the next. */
-void ISA_NAME(depthwise_copy_taps)(const depthwise_plan *d, const float *from, int64_t from_tap, float *to,
-                                   int64_t to_tap, int64_t width);
+void depthwise_copy_taps(const depthwise_plan *d, const float *from, int64_t from_tap, float *to,
+                         int64_t to_tap, int64_t width);
 /* Rows [y0, y1) of diff_src of one image, channels [c, c + width) of dst. */
-void ISA_NAME(depthwise_backward_rows)(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0,
-                                       int64_t y1);
+void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1);
 /* Floats from a tap of the weights that the job reads, or of its sums, to the next. */
 static inline int64_t depthwise_tap_step(const depthwise_plan *d)
 {
@@ -74,21 +73,9 @@ static inline int64_t depthwise_tap_step(const depthwise_plan *d)
 }
 
 /* A thread's share of forward or backward_data. */
-void ISA_NAME(depthwise_run_rows)(depthwise_job *j, int thread, int threads);
+void depthwise_run_rows(depthwise_job *j, int thread, int threads);
 /* A thread's share of backward_weights, as partials where there are several chunks; with the plan's joint and a
  * diff_src, of both gradients. */
-void ISA_NAME(depthwise_run_sums)(depthwise_job *j, int thread, int threads);
-
-#define depthwise_plan_block ISA_NAME(depthwise_plan_block)
-#define depthwise_plan_free ISA_NAME(depthwise_plan_free)
-#define depthwise_job_floats ISA_NAME(depthwise_job_floats)
-#define depthwise_job_make ISA_NAME(depthwise_job_make)
-#define depthwise_job_restart ISA_NAME(depthwise_job_restart)
-#define depthwise_turn ISA_NAME(depthwise_turn)
-#define depthwise_widen_rows ISA_NAME(depthwise_widen_rows)
-#define depthwise_copy_taps ISA_NAME(depthwise_copy_taps)
-#define depthwise_backward_rows ISA_NAME(depthwise_backward_rows)
-#define depthwise_run_rows ISA_NAME(depthwise_run_rows)
-#define depthwise_run_sums ISA_NAME(depthwise_run_sums)
+void depthwise_run_sums(depthwise_job *j, int thread, int threads);
 
 #endif

@@ -11,14 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../isa.h"
-
 /* Whether pixels that many floats apart all fall into one set. */
-bool ISA_NAME(ring_wanted)(int64_t pixel);
+bool ring_wanted(int64_t pixel);
 /* Floats from one copied pixel, or tap, to the next. */
-int64_t ISA_NAME(ring_pixel)(int64_t block);
+int64_t ring_pixel(int64_t block);
 /* Floats of scratch, a multiple of a cache line: `rows` neighbouring rows are held at a time. */
-int64_t ISA_NAME(ring_floats)(int64_t rows, int64_t width, int64_t block);
+int64_t ring_floats(int64_t rows, int64_t width, int64_t block);
 
 typedef struct {
     const float *image;      /* row 0, pixel 0, first channel of the block */
@@ -31,20 +29,13 @@ typedef struct {
 } row_ring;
 
 /* A ring in `scratch` of ring_floats(rows, width, block). */
-row_ring ISA_NAME(ring_make)(float *scratch, int64_t rows, int64_t width, int64_t block, int64_t pixel);
+row_ring ring_make(float *scratch, int64_t rows, int64_t width, int64_t block, int64_t pixel);
 /* Turns to another image or block: forgets all rows. */
-void ISA_NAME(ring_turn)(row_ring *r, const float *image, int64_t channels);
+void ring_turn(row_ring *r, const float *image, int64_t channels);
 /* Row y; its pixels are ring_step apart. */
-const float *ISA_NAME(ring_row)(row_ring *r, int64_t y);
+const float *ring_row(row_ring *r, int64_t y);
 
 /* Floats from one pixel of a row to the next. */
 static inline int64_t ring_step(const row_ring *r) { return r->rows > 0 ? r->copy_pixel : r->pixel; }
-
-#define ring_pixel ISA_NAME(ring_pixel)
-#define ring_wanted ISA_NAME(ring_wanted)
-#define ring_floats ISA_NAME(ring_floats)
-#define ring_make ISA_NAME(ring_make)
-#define ring_turn ISA_NAME(ring_turn)
-#define ring_row ISA_NAME(ring_row)
 
 #endif

@@ -52,6 +52,6 @@ static const conv_impl separable = {.name = "fip-" ISA_STRING,
                                     .execute = execute,
                                     .destroy = destroy};
 
-extern const conv_impl *const ISA_NAME(fip_impls)[CONV_VARIANT_COUNT];
-const conv_impl *const ISA_NAME(fip_impls)[CONV_VARIANT_COUNT] = {
+extern const conv_impl *const fip_impls[CONV_VARIANT_COUNT];
+const conv_impl *const fip_impls[CONV_VARIANT_COUNT] = {
     [CONV_POINTWISE] = &simd_pointwise_fip, [CONV_SEPARABLE] = &separable};

@@ -18,16 +18,12 @@ typedef struct {
 } fip_wgrad;
 
 /* Whether the pixels of src and dst correspond one to one, as they have to. */
-bool ISA_NAME(fip_wgrad_fits)(const conv_problem *p);
-void ISA_NAME(fip_wgrad_plan)(const conv_problem *p, const conv_context *ctx, fip_wgrad *out);
+bool fip_wgrad_fits(const conv_problem *p);
+void fip_wgrad_plan(const conv_problem *p, const conv_context *ctx, fip_wgrad *out);
 /* diff_weights[IC][OC] (+)= sum over pixels of src[pixel][IC] * diff_dst[pixel][OC]: thread `thread`'s share.
  * partials: partial_floats in common; scratch: its own thread_floats. When chunks > 1 the sums lie in partials
  * afterwards, [chunks][IC][OC]. */
-void ISA_NAME(fip_wgrad_run)(const fip_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                             bool accumulate, float *partials, float *scratch, int thread, int threads);
-
-#define fip_wgrad_fits ISA_NAME(fip_wgrad_fits)
-#define fip_wgrad_plan ISA_NAME(fip_wgrad_plan)
-#define fip_wgrad_run ISA_NAME(fip_wgrad_run)
+void fip_wgrad_run(const fip_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
+                   bool accumulate, float *partials, float *scratch, int thread, int threads);
 
 #endif

@@ -15,16 +15,16 @@
 #include "vec.h"
 
 /* Rows of the tallest tile of nv vectors, 1 <= nv <= TILE_VECTORS. */
-int ISA_NAME(gemm_tile_rows)(int nv);
+int gemm_tile_rows(int nv);
 /* The kernel of exactly m rows and nv vectors. */
-gemm_rows_kernel *ISA_NAME(gemm_rows)(int m, int nv);
+gemm_rows_kernel *gemm_rows(int m, int nv);
 /* `count` evenly spaced rows (index and dst_index NULL) in tiles as tall as they can be alike, at most `most`,
  * each by kernel(m, nv); sets tiles. */
-void ISA_NAME(gemm_rows_even)(gemm_rows_args args, int64_t count, int nv, int most, gemm_rows_finder *kernel);
-gemm_columns_kernel *ISA_NAME(gemm_columns)(int m, int nv);
+void gemm_rows_even(gemm_rows_args args, int64_t count, int nv, int most, gemm_rows_finder *kernel);
+gemm_columns_kernel *gemm_columns(int m, int nv);
 
 /* Vectors per panel that suit n columns: least waste, then fastest tile. */
-int ISA_NAME(gemm_panel_vectors)(int64_t n);
+int gemm_panel_vectors(int64_t n);
 
 /* Panels of a [k][n] matrix: panel j holds columns [j*nv*VL, ...) as [k][width_j], width_j = nv*VL, the last
  * panel's rounded up to VL and zero-filled; panel j starts at j*nv*VL*k. Floats in all: k * round_up(n, VL). */
@@ -32,14 +32,8 @@ ALWAYS_INLINE int64_t gemm_panels_floats(int64_t k, int64_t n) { return k * roun
 /* Packs `rows` rows of such a matrix of k rows, those from row first_row on: element (i, j) of them is at
  * b[i*row_stride + j*column_stride], one of the strides being 1. Only panels [first, last) are written, so
  * parts may be packed by different threads. */
-void ISA_NAME(gemm_pack)(const gemm_pack_args *args, int64_t first, int64_t last);
+void gemm_pack(const gemm_pack_args *args, int64_t first, int64_t last);
 
 /* Shorter names inside this folder. */
-#define gemm_tile_rows ISA_NAME(gemm_tile_rows)
-#define gemm_rows ISA_NAME(gemm_rows)
-#define gemm_rows_even ISA_NAME(gemm_rows_even)
-#define gemm_columns ISA_NAME(gemm_columns)
-#define gemm_panel_vectors ISA_NAME(gemm_panel_vectors)
-#define gemm_pack ISA_NAME(gemm_pack)
 
 #endif

@@ -33,21 +33,17 @@ ALWAYS_INLINE int64_t fip_panel_rows(int64_t k, int64_t k_block)
     return k + FIP_HEADER_ROWS * div_up(k, k_block);
 }
 /* gemm_pack, with headers, of whole panels [first, last): p->k and p->rows are k, p->first_row 0. */
-void ISA_NAME(fip_pack)(const gemm_pack_args *p, int64_t k_block, int64_t first, int64_t last);
+void fip_pack(const gemm_pack_args *p, int64_t k_block, int64_t first, int64_t last);
 
 /* A row's two numbers of that kind follow its k floats. */
 enum { FIP_ROW_TAIL = 2 };
 /* Scales k floats to the magnitude that columns have and writes the tail after them; `to` may be `from`. An
  * infinite or NaN element makes the whole row's results NaN. */
-void ISA_NAME(fip_prepare)(float *to, const float *from, int64_t k);
+void fip_prepare(float *to, const float *from, int64_t k);
 
 /* As gemm_rows, for one tap without index: m <= FIP_ROWS, nv <= FIP_VECTORS; args.rows prepared by fip_prepare,
  * args.panel at the header of a block packed by fip_pack. */
-gemm_rows_kernel *ISA_NAME(fip_rows)(int m, int nv);
+gemm_rows_kernel *fip_rows(int m, int nv);
 ALWAYS_INLINE int fip_panel_vectors(int64_t n) { return (int)min64(FIP_VECTORS, div_up(n, VL)); }
-
-#define fip_pack ISA_NAME(fip_pack)
-#define fip_prepare ISA_NAME(fip_prepare)
-#define fip_rows ISA_NAME(fip_rows)
 
 #endif

@@ -50,7 +50,7 @@ static inline tile_range product_block_tiles(const product *p, const row_table *
 }
 
 /* Input pixels [lo, hi) that the tiles read. */
-void ISA_NAME(product_tile_inputs)(const row_table *t, tile_range tiles, int64_t *lo, int64_t *hi);
+void product_tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int64_t *hi);
 
 /* Floats from one copied row to the next: rows spread over cache sets. */
 static inline int64_t product_row_gap(const product *p) { return p->k_block + VL; }
@@ -58,27 +58,20 @@ static inline int64_t product_row_gap(const product *p) { return p->k_block + VL
 /* ---- what others call */
 
 /* CONV_OK, or why not; product_free also after a failure. fip: multiply pairs. */
-conv_status ISA_NAME(product_plan)(const conv_problem *p, bool backward, bool fip, const conv_context *ctx,
-                                   product *out, conv_error *err);
-void ISA_NAME(product_free)(product *p);
+conv_status product_plan(const conv_problem *p, bool backward, bool fip, const conv_context *ctx, product *out,
+                         conv_error *err);
+void product_free(product *p);
 
 /* Rows of the tallest tile. */
 ALWAYS_INLINE int product_tile_rows(const product *p) { return p->fip ? FIP_ROWS : gemm_tile_rows(p->nv); }
 
-int64_t ISA_NAME(product_packed_floats)(const product *p);
+int64_t product_packed_floats(const product *p);
 /* weights [taps][IC/G][OC] into the panels of all groups. */
-void ISA_NAME(product_pack)(const product *p, const float *weights, float *packed, int threads);
+void product_pack(const product *p, const float *weights, float *packed, int threads);
 
 /* Thread `thread` of `threads` does its share: no two write the same element, none waits. scratch:
  * thread_floats of its own. in, out, bias as the problem has them; bias may be NULL. */
-void ISA_NAME(product_run)(const product *p, const float *in, const float *packed, const float *bias, bool relu,
-                           float *out, float *scratch, int thread, int threads);
-
-#define product_tile_inputs ISA_NAME(product_tile_inputs)
-#define product_plan ISA_NAME(product_plan)
-#define product_free ISA_NAME(product_free)
-#define product_packed_floats ISA_NAME(product_packed_floats)
-#define product_pack ISA_NAME(product_pack)
-#define product_run ISA_NAME(product_run)
+void product_run(const product *p, const float *in, const float *packed, const float *bias, bool relu,
+                 float *out, float *scratch, int thread, int threads);
 
 #endif

@@ -33,11 +33,8 @@ typedef struct {
 
 /* Builds the table of `images` images. backward: outputs are src pixels, inputs dst pixels. every_tap: tiles
  * list all taps, reached or not. CONV_NO_MEMORY, or CONV_REFUSED when pixels reach 2^31. */
-conv_status ISA_NAME(row_table_build)(const conv_problem *p, bool backward, int64_t images, int rows,
-                                      bool every_tap, row_table *table, conv_error *err);
-void ISA_NAME(row_table_free)(row_table *table);
-
-#define row_table_build ISA_NAME(row_table_build)
-#define row_table_free ISA_NAME(row_table_free)
+conv_status row_table_build(const conv_problem *p, bool backward, int64_t images, int rows, bool every_tap,
+                            row_table *table, conv_error *err);
+void row_table_free(row_table *table);
 
 #endif

@@ -268,5 +268,5 @@ const conv_impl simd_separable_fused = {.name = "fused-" ISA_STRING,
                                         .execute = execute,
                                         .destroy = destroy};
 
-extern const conv_impl *const ISA_NAME(fused_impls)[CONV_VARIANT_COUNT];
-const conv_impl *const ISA_NAME(fused_impls)[CONV_VARIANT_COUNT] = {[CONV_SEPARABLE] = &simd_separable_fused};
+extern const conv_impl *const fused_impls[CONV_VARIANT_COUNT];
+const conv_impl *const fused_impls[CONV_VARIANT_COUNT] = {[CONV_SEPARABLE] = &simd_separable_fused};

@@ -52,13 +52,9 @@ typedef struct {
     bool by_chunk; /* threads share out chunks; else the channel blocks of each image */
 } fused_plan;
 
-conv_status ISA_NAME(fused_forward_plan)(fused_plan *f, conv_error *err);
-conv_status ISA_NAME(fused_forward)(const fused_plan *f, const conv_args *args);
-conv_status ISA_NAME(fused_backward_plan)(fused_plan *f, conv_error *err);
-conv_status ISA_NAME(fused_backward)(const fused_plan *f, const conv_args *args);
-#define fused_forward_plan ISA_NAME(fused_forward_plan)
-#define fused_forward ISA_NAME(fused_forward)
-#define fused_backward_plan ISA_NAME(fused_backward_plan)
-#define fused_backward ISA_NAME(fused_backward)
+conv_status fused_forward_plan(fused_plan *f, conv_error *err);
+conv_status fused_forward(const fused_plan *f, const conv_args *args);
+conv_status fused_backward_plan(fused_plan *f, conv_error *err);
+conv_status fused_backward(const fused_plan *f, const conv_args *args);
 
 #endif

@@ -20,8 +20,6 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#include "../isa.h"
-
 #if defined(__AVX512F__)
 #include "vec_avx512.h"
 #else

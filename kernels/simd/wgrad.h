@@ -26,14 +26,11 @@ typedef struct {
     size_t thread_floats, partial_floats;   /* scratch per thread; in common */
 } wgrad;
 
-void ISA_NAME(wgrad_plan)(const conv_problem *p, const conv_context *ctx, wgrad *out);
+void wgrad_plan(const conv_problem *p, const conv_context *ctx, wgrad *out);
 
 /* Thread `thread`'s share. partials: partial_floats in common; scratch: its own thread_floats. When chunks > 1
  * the sums lie in partials afterwards, [chunks][taps][IC/G][OC]: reduce_chunks completes them. */
-void ISA_NAME(wgrad_run)(const wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                         bool accumulate, float *partials, float *scratch, int thread, int threads);
-
-#define wgrad_plan ISA_NAME(wgrad_plan)
-#define wgrad_run ISA_NAME(wgrad_run)
+void wgrad_run(const wgrad *w, const float *src, const float *diff_dst, float *diff_weights, bool accumulate,
+               float *partials, float *scratch, int thread, int threads);
 
 #endif

@@ -137,5 +137,5 @@ static const conv_impl dense = {.name = "winograd-" ISA_STRING,
                                 .pack = pack,
                                 .execute = execute};
 
-extern const conv_impl *const ISA_NAME(winograd_impls)[CONV_VARIANT_COUNT];
-const conv_impl *const ISA_NAME(winograd_impls)[CONV_VARIANT_COUNT] = {[CONV_DENSE] = &dense};
+extern const conv_impl *const winograd_impls[CONV_VARIANT_COUNT];
+const conv_impl *const winograd_impls[CONV_VARIANT_COUNT] = {[CONV_DENSE] = &dense};

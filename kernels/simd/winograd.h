@@ -37,23 +37,23 @@ typedef struct {
 
 /* Sets the rest of a grid whose sizes are set: F(4x4) where that multiplies less and every side of `in` and
  * `out` has `least` pixels, else F(2x2). */
-void ISA_NAME(winograd_cut)(winograd_grid *g, int64_t least, const conv_problem *p, const conv_context *ctx);
+void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const conv_context *ctx);
 
 /* B' d B of channels [first, last) of one tile; in [mb][in_h][in_w][channels]. `first` goes to to->at; lanes
  * after the last become 0. */
-void ISA_NAME(winograd_input)(const winograd_grid *g, int64_t tile, const float *in, int64_t channels,
-                              int64_t first, int64_t last, const winograd_place *to);
+void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64_t channels, int64_t first,
+                    int64_t last, const winograd_place *to);
 /* A y A' likewise; out [mb][out_h][out_w][channels]. */
-void ISA_NAME(winograd_diff)(const winograd_grid *g, int64_t tile, const float *out, int64_t channels,
-                             int64_t first, int64_t last, const winograd_place *to);
+void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64_t channels, int64_t first,
+                   int64_t last, const winograd_place *to);
 /* A' m A of one tile, bias (or NULL) added, ReLU applied, into out [mb][out_h][out_w][channels]. from: one
  * block. stream: past the caches; channels must be a multiple of VL. */
-void ISA_NAME(winograd_output)(const winograd_grid *g, int64_t tile, const winograd_place *from,
-                               const float *bias, bool relu, bool stream, float *out, int64_t channels);
+void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from, const float *bias,
+                     bool relu, bool stream, float *out, int64_t channels);
 /* G' u G: (xi, column c) of u at u[xi*xi_stride + c]; tap t of the result at weights[t*tap_stride + c],
  * c < columns. */
-void ISA_NAME(winograd_gradient)(int alpha, const float *u, int64_t xi_stride, int64_t columns, bool accumulate,
-                                 float *weights, int64_t tap_stride);
+void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t columns, bool accumulate,
+                       float *weights, int64_t tap_stride);
 
 /* ---- forward and backward_data */
 
@@ -70,14 +70,12 @@ typedef struct {
     size_t v_floats, thread_floats, scratch_floats, packed_floats;
 } winograd_product;
 
-void ISA_NAME(winograd_product_plan)(const conv_problem *p, bool backward, const conv_context *ctx,
-                                     winograd_product *out);
-void ISA_NAME(winograd_product_pack)(const winograd_product *w, const float *weights, float *packed,
-                                     int threads);
+void winograd_product_plan(const conv_problem *p, bool backward, const conv_context *ctx,
+                           winograd_product *out);
+void winograd_product_pack(const winograd_product *w, const float *weights, float *packed, int threads);
 /* Every thread of the team calls this; holds barriers. bias: NULL for none. */
-void ISA_NAME(winograd_product_run)(const winograd_product *w, const float *in, const float *packed,
-                                    const float *bias, bool relu, float *out, float *scratch, int thread,
-                                    int threads);
+void winograd_product_run(const winograd_product *w, const float *in, const float *packed, const float *bias,
+                          bool relu, float *out, float *scratch, int thread, int threads);
 
 /* ---- backward_weights */
 
@@ -99,21 +97,9 @@ typedef struct {
     size_t team_floats, scratch_floats; /* what works together needs; in all */
 } winograd_wgrad;
 
-void ISA_NAME(winograd_wgrad_plan)(const conv_problem *p, const conv_context *ctx, winograd_wgrad *out);
+void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winograd_wgrad *out);
 /* Every thread of the team calls this; holds barriers. */
-void ISA_NAME(winograd_wgrad_run)(const winograd_wgrad *w, const float *src, const float *diff_dst,
-                                  float *diff_weights, bool accumulate, float *scratch, int thread,
-                                  int threads);
-
-#define winograd_cut ISA_NAME(winograd_cut)
-#define winograd_input ISA_NAME(winograd_input)
-#define winograd_diff ISA_NAME(winograd_diff)
-#define winograd_output ISA_NAME(winograd_output)
-#define winograd_gradient ISA_NAME(winograd_gradient)
-#define winograd_product_plan ISA_NAME(winograd_product_plan)
-#define winograd_product_pack ISA_NAME(winograd_product_pack)
-#define winograd_product_run ISA_NAME(winograd_product_run)
-#define winograd_wgrad_plan ISA_NAME(winograd_wgrad_plan)
-#define winograd_wgrad_run ISA_NAME(winograd_wgrad_run)
+void winograd_wgrad_run(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
+                        bool accumulate, float *scratch, int thread, int threads);
 
 #endif
