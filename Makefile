@@ -52,6 +52,7 @@ FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 
 PER_ISA := kernels/im2col kernels/tiled kernels/nn kernels/peak kernels/simd
 ISAS_kernels/simd := $(filter-out base,$(ISAS))
+ISAS_kernels/simd/fip := $(filter avx512,$(ISAS))
 ONCE := kernels kernels/naive $(if $(strip $(INJECT)),kernels/inject) harness harness/train bench
 
 # ---- peers: each optional, each found by its probe (kernels/peers/probe.sh) ---------------------------------------
@@ -110,9 +111,10 @@ LDLIBS = $(foreach p,$(FOUND),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES
 LDFLAGS += -fopenmp -pthread $(SAN)
 
 # ---- objects --------------------------------------------------------------------------------------------------------
-# Of a folder in PER_ISA: its instruction sets, and the objects of its sources for one of them.
+# Of a folder in PER_ISA: its instruction sets, and the objects of its sources for one of them, subfolders included.
 isas = $(if $(filter undefined,$(origin ISAS_$(1))),$(ISAS),$(ISAS_$(1)))
-parts = $(patsubst %.c,$(BUILD)/%.$(2).o,$(wildcard $(1)/*.c $(1)/*/*.c))
+parts = $(patsubst %.c,$(BUILD)/%.$(2).o,$(wildcard $(addsuffix /*.c,\
+    $(foreach d,$(1) $(patsubst %/,%,$(wildcard $(1)/*/)),$(if $(filter $(2),$(call isas,$(d))),$(d))))))
 PARTS := $(foreach d,$(PER_ISA),$(foreach i,$(call isas,$(d)),$(call parts,$(d),$(i))))
 COPIES := $(foreach d,$(PER_ISA),$(foreach i,$(filter-out base,$(call isas,$(d))),$(BUILD)/$(d).$(i).o))
 ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(foreach d,$(ONCE),$(wildcard $(d)/*.c)) $(PEER_SOURCES))

@@ -2,39 +2,36 @@
  * (wgrad.c) for backward_weights, all in one parallel region. Pointwise is the case of one tap: a GEMM straight
  * on NHWC. Backward passes: the ReLU mask first, where there is one; then every thread's share of diff_src and
  * of the weights' gradient without waiting between them; then the joining of chunks' sums. Refuses rank 3.
- * fip is the same with products that multiply pairs (gemm_fip.h), and for the weights' gradient fip_wgrad.c. */
+ * fip/ has the same with products that multiply pairs and a weights' gradient of its own. */
 #include <omp.h>
 #include <stdio.h>
 
 #include "../plan.h"
 
-#include "fip_wgrad.h"
+#include "dense.h"
 #include "product.h"
 #include "reduce.h"
-#include "simd.h"
-#include "wgrad.h"
 
 typedef struct {
     conv_plan head;
-    bool data, weights, bias; /* backward: which gradients */
-    product product;          /* forward or backward_data */
-    wgrad wgrad;
-    bool pairs; /* the weights' gradient by fip_wgrad, else by wgrad */
-    fip_wgrad fip_wgrad;
+    bool data, weights, bias;                    /* backward: which gradients */
+    product product;                             /* forward or backward_data */
+    wgrad *wgrad;                                /* NULL: not asked for */
     int64_t pixels;                              /* of dst, all images */
     size_t masked, bias_sums, partials, threads; /* offsets into scratch, floats */
     size_t thread_floats;
 } dense_plan;
 
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+const char *dense_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
     (void)self, (void)pass;
     return p->rank == 3 ? "rank 3" : NULL;
 }
 
-static void destroy(conv_plan *plan)
+void dense_destroy(conv_plan *plan)
 {
     product_free(&((dense_plan *)plan)->product);
+    free(((dense_plan *)plan)->wgrad);
     free(plan);
 }
 
@@ -45,17 +42,17 @@ static void lay_out_scratch(dense_plan *d)
     bool mask = d->head.pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
     d->masked = conv_reserve(&floats, mask ? masked : 0);
     d->bias_sums = conv_reserve(&floats, d->bias ? (size_t)(bias_chunks(d->pixels) * p->oc) : 0);
-    d->partials = conv_reserve(&floats, d->pairs ? d->fip_wgrad.partial_floats : d->wgrad.partial_floats);
-    size_t data = d->product.thread_floats,
-           weights = d->pairs ? d->fip_wgrad.thread_floats : d->wgrad.thread_floats;
+    d->partials = conv_reserve(&floats, d->weights ? d->wgrad->partial_floats : 0);
+    size_t data = d->product.thread_floats, weights = d->weights ? d->wgrad->thread_floats : 0;
     d->thread_floats = conv_align((data > weights ? data : weights) * sizeof(float)) / sizeof(float);
     d->threads = conv_reserve(&floats, d->thread_floats * (size_t)d->head.context.threads);
     d->head.scratch_bytes = floats * sizeof(float);
 }
 
-static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
-                        conv_plan **out, conv_error *err)
+conv_status dense_plan_create(const conv_impl *self, const conv_problem *p, conv_pass pass,
+                              const conv_context *ctx, conv_plan **out, conv_error *err)
 {
+    const simd_impl *impl = (const simd_impl *)self;
     dense_plan *d = conv_plan_new(sizeof *d, self, p, pass, ctx);
     if (d == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     d->data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA;
@@ -63,26 +60,28 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     d->bias = d->weights && p->bias;
     d->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     if (pass == CONV_FORWARD || d->data) {
-        conv_status status = product_plan(p, d->data, self->inexact, ctx, &d->product, err);
+        conv_status status = product_plan(p, d->data, impl->way, ctx, &d->product, err);
         if (status != CONV_OK) {
-            destroy(&d->head);
+            dense_destroy(&d->head);
             return status;
         }
         d->head.packed_bytes = (size_t)product_packed_floats(&d->product) * sizeof(float);
         snprintf(d->head.note, sizeof d->head.note, "%dx%d, kc %lld", product_tile_rows(&d->product),
                  d->product.nv * VL, (long long)d->product.k_block);
     }
-    d->pairs = self->inexact && d->weights && fip_wgrad_fits(p);
-    if (d->pairs)
-        fip_wgrad_plan(p, ctx, &d->fip_wgrad);
-    else if (d->weights)
-        wgrad_plan(p, ctx, &d->wgrad);
+    if (d->weights) {
+        d->wgrad = impl->plan_weights(p, ctx);
+        if (d->wgrad == NULL) {
+            dense_destroy(&d->head);
+            return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+        }
+    }
     lay_out_scratch(d);
     *out = &d->head;
     return CONV_OK;
 }
 
-static conv_status pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
+conv_status dense_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
 {
     (void)pointwise;
     product_pack(&((const dense_plan *)plan)->product, weights, packed, plan->context.threads);
@@ -104,13 +103,15 @@ static void backward(const dense_plan *d, const conv_args *args, int thread, int
         product_run(&d->product, diff_dst, args->packed, NULL, false, args->diff_src, own, thread, threads);
     if (!d->weights) return;
     if (d->bias) bias_sums(diff_dst, d->pixels, p->oc, scratch + d->bias_sums, thread, threads);
-    if (d->pairs)
-        fip_wgrad_run(&d->fip_wgrad, args->src, diff_dst, args->diff_weights, args->accumulate,
-                      scratch + d->partials, own, thread, threads);
-    else
-        wgrad_run(&d->wgrad, args->src, diff_dst, args->diff_weights, args->accumulate, scratch + d->partials,
-                  own, thread, threads);
-    int64_t chunks = d->pairs ? d->fip_wgrad.chunks : d->wgrad.chunks;
+    d->wgrad->run(d->wgrad, &(wgrad_share){.src = args->src,
+                                           .diff_dst = diff_dst,
+                                           .diff_weights = args->diff_weights,
+                                           .accumulate = args->accumulate,
+                                           .partials = scratch + d->partials,
+                                           .scratch = own,
+                                           .thread = thread,
+                                           .threads = threads});
+    int64_t chunks = d->wgrad->chunks;
     if (!d->bias && chunks <= 1) return;
 #pragma omp barrier
     if (chunks > 1) {
@@ -123,7 +124,7 @@ static void backward(const dense_plan *d, const conv_args *args, int thread, int
                       args->diff_bias, thread, threads);
 }
 
-static conv_status execute(const conv_plan *plan, const conv_args *args)
+conv_status dense_execute(const conv_plan *plan, const conv_args *args)
 {
     const dense_plan *d = (const dense_plan *)plan;
     bool relu = plan->problem.post_op == CONV_POST_RELU;
@@ -141,27 +142,13 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return CONV_OK;
 }
 
-static const char *refuse_fip(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    /* A joint backward may need its forward's workspace. */
-    int64_t terms = pass == CONV_FORWARD         ? p->ic / p->groups
-                    : pass == CONV_BACKWARD_DATA ? p->oc / p->groups
-                                                 : min64(p->ic, p->oc) / p->groups;
-    if (pass == CONV_BACKWARD_WEIGHTS && !fip_wgrad_fits(p))
-        return "groups or strides: the sums over pixels multiply no pairs, as " ISA_STRING;
-    if (terms < FIP_GROUP) return "sums of fewer than 24 channels: hardly a pair";
-    return refuse(self, p, pass);
-}
-
-#define MATRIX_CONVOLUTION(which, words)                                                                       \
-    .variant = (which), .summary = words, .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC, .plan = plan,           \
-    .pack = pack, .execute = execute, .destroy = destroy
-
-const conv_impl simd_dense = {MATRIX_CONVOLUTION(CONV_DENSE, "implicit GEMM, " ISA_STRING " register tiles"),
-                              .name = ISA_STRING, .refuse = refuse};
-const conv_impl simd_pointwise = {
-    MATRIX_CONVOLUTION(CONV_POINTWISE, "GEMM on NHWC, " ISA_STRING " register tiles"), .name = ISA_STRING,
-    .refuse = refuse};
-const conv_impl simd_pointwise_fip = {
-    MATRIX_CONVOLUTION(CONV_POINTWISE, "GEMM on NHWC, pairs of terms for one multiplication"),
-    .name = "fip-" ISA_STRING, .refuse = refuse_fip, .inexact = true, .error_factor = FIP_ERROR_FACTOR};
+const simd_impl simd_dense = {.impl = {MATRIX_CONVOLUTION(CONV_DENSE), .name = ISA_STRING,
+                                       .refuse = dense_refuse,
+                                       .summary = "implicit GEMM, " ISA_STRING " register tiles"},
+                              .way = &gemm_plain,
+                              .plan_weights = wgrad_plan};
+const simd_impl simd_pointwise = {.impl = {MATRIX_CONVOLUTION(CONV_POINTWISE), .name = ISA_STRING,
+                                           .refuse = dense_refuse,
+                                           .summary = "GEMM on NHWC, " ISA_STRING " register tiles"},
+                                  .way = &gemm_plain,
+                                  .plan_weights = wgrad_plan};

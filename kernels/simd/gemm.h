@@ -34,6 +34,24 @@ ALWAYS_INLINE int64_t gemm_panels_floats(int64_t k, int64_t n) { return k * roun
  * parts may be packed by different threads. */
 void gemm_pack(const gemm_pack_args *args, int64_t first, int64_t last);
 
-/* Shorter names inside this folder. */
+/* One way to multiply rows by panels: plainly, or by pairs of terms (gemm_fip.h). */
+typedef struct {
+    gemm_rows_finder *rows;
+    int (*tile_rows)(int nv);                                              /* as gemm_tile_rows */
+    int (*panel_vectors)(int64_t n);                                       /* as gemm_panel_vectors */
+    void (*pack)(const gemm_pack_args *args, int64_t first, int64_t last); /* as gemm_pack */
+    void (*prepare)(float *to, const float *from, int64_t k); /* a row that the kernels will read */
+    bool prepared;       /* every row has to be, else only those that are better copied */
+    int64_t header_rows; /* that a packed panel has before each block of k */
+    double rate;         /* vectors of multiply-adds in a cycle, for cost models */
+} gemm_way;
+
+extern const gemm_way gemm_plain;
+
+/* Rows that a panel of k rows in blocks of k_block has with its headers. */
+ALWAYS_INLINE int64_t gemm_panel_rows(const gemm_way *way, int64_t k, int64_t k_block)
+{
+    return way->header_rows == 0 ? k : k + way->header_rows * div_up(k, k_block);
+}
 
 #endif

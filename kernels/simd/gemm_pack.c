@@ -1,6 +1,7 @@
 /* Packing of weight panels for the micro-kernels: panel by panel, row by row, so writes are sequential. Where
  * the matrix is given transposed (backward_data), VL columns are read together: each is contiguous along the
  * rows. */
+#include "copy.h"
 #include "gemm.h"
 
 /* Rows contiguous along n. */
@@ -39,3 +40,12 @@ void gemm_pack(const gemm_pack_args *p, int64_t first, int64_t last)
             transpose_rows(p, column, width, out);
     }
 }
+
+static void copy_row(float *to, const float *from, int64_t k) { copy_pixels(from, k, 1, k, to, k); }
+
+const gemm_way gemm_plain = {.rows = gemm_rows,
+                             .tile_rows = gemm_tile_rows,
+                             .panel_vectors = gemm_panel_vectors,
+                             .pack = gemm_pack,
+                             .prepare = copy_row,
+                             .rate = 1.8};

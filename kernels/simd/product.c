@@ -10,6 +10,8 @@
  * first panel the rows of the tiles, or of the copy, that come next; during every other the next panel. */
 #include "product.h"
 
+#include "copy.h"
+
 enum { TILES_AHEAD = 4 }; /* rows are asked for so many tiles before they are read in place */
 
 /* What the tiles of one group of images have in common. */
@@ -31,19 +33,12 @@ typedef struct {
     gemm_rows_args args; /* of the next batch; much is common to all */
 } block;
 
-static void copy_floats(float *to, const float *from, int64_t n)
-{
-    int64_t i = 0;
-    for (; i + VL <= n; i += VL) vec_store(to + i, vec_load(from + i));
-    if (i < n) vec_store_mask(to + i, vec_mask_first(n - i), vec_load_mask(from + i, vec_mask_first(n - i)));
-}
-
 static void copy_inputs(const job *j, const block *b, int64_t count)
 {
     const product *p = j->p;
     int64_t channels = p->groups * p->k, gap = product_row_gap(p);
     const float *from = j->in + b->first * channels + b->group * p->k + b->k0;
-    for (int64_t i = 0; i < count; i++) copy_floats(j->copied + i * gap, from + i * channels, b->k);
+    copy_pixels(from, channels, count, b->k, j->copied, gap);
 }
 
 /* All taps of each position in line; with one tap, its block of k. */
@@ -59,7 +54,7 @@ static void gather_rows(const job *j, const block *b, tile_range tiles)
             float *to = j->copied + (tile->first - b->first + r) * gap;
             for (int64_t t = 0; t < p->taps; t++, to += each) {
                 int64_t pixel = in[t * tile->m + r];
-                (p->fip ? fip_prepare : copy_floats)(to, pixel < 0 ? p->zeros : from + pixel * channels, each);
+                p->way->prepare(to, pixel < 0 ? p->zeros : from + pixel * channels, each);
             }
         }
     }
@@ -94,7 +89,7 @@ static int64_t panel_width(const product *p, int64_t panel)
 static const float *panel_at(const job *j, const block *b, int64_t panel)
 {
     const product *p = j->p;
-    int64_t row = p->fip ? fip_panel_rows(b->k0, p->k_block) : b->k0;
+    int64_t row = gemm_panel_rows(p->way, b->k0, p->k_block);
     return j->packed + b->group * p->panel_floats + panel * p->nv * VL * p->panel_rows +
            row * panel_width(p, panel);
 }
@@ -144,7 +139,7 @@ static void run_batch(const job *j, block *b, const row_tile *tile, int64_t tile
         args->dst = b->dst + tile->first * args->dst_stride;
     else
         args->dst_index = t->out + tile->first;
-    (p->fip ? fip_rows : gemm_rows)(tile->m, vectors)(args);
+    p->way->rows(tile->m, vectors)(args);
 }
 
 /* One panel: tiles [begin, end) of a block of `tiles`. first, last: whether the thread's share of the block has

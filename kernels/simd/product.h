@@ -3,7 +3,7 @@
 #ifndef SEPBENCH_SIMD_PRODUCT_H
 #define SEPBENCH_SIMD_PRODUCT_H
 
-#include "gemm_fip.h"
+#include "gemm.h"
 #include "rows.h"
 
 typedef enum {
@@ -16,7 +16,7 @@ typedef struct {
     row_table table[2];   /* of `images` images each, and of the remaining ones */
     int64_t full, images; /* groups of images with table[0] */
     bool backward;
-    bool fip; /* multiply pairs (gemm_fip.h); one tap only, rows are scaled as they are copied */
+    const gemm_way *way; /* one that prepares every row: one tap only */
     product_mode mode;
     int64_t groups, taps, k, n; /* per group of channels */
     int nv;
@@ -57,13 +57,13 @@ static inline int64_t product_row_gap(const product *p) { return p->k_block + VL
 
 /* ---- what others call */
 
-/* CONV_OK, or why not; product_free also after a failure. fip: multiply pairs. */
-conv_status product_plan(const conv_problem *p, bool backward, bool fip, const conv_context *ctx, product *out,
-                         conv_error *err);
+/* CONV_OK, or why not; product_free also after a failure. */
+conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
+                         product *out, conv_error *err);
 void product_free(product *p);
 
 /* Rows of the tallest tile. */
-ALWAYS_INLINE int product_tile_rows(const product *p) { return p->fip ? FIP_ROWS : gemm_tile_rows(p->nv); }
+ALWAYS_INLINE int product_tile_rows(const product *p) { return p->way->tile_rows(p->nv); }
 
 int64_t product_packed_floats(const product *p);
 /* weights [taps][IC/G][OC] into the panels of all groups. */

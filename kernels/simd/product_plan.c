@@ -44,13 +44,13 @@ static void choose_blocks(int64_t pixels, const conv_context *ctx, product *out)
         int64_t most = min64(MOST_K, max64(LEAST_K, l2 / (out->taps == 1 ? 2 : 4) / (out->taps * width)));
         out->k_block = min64(out->k, round_up(div_up(out->k, div_up(out->k, most)), 16));
         out->k_blocks = div_up(out->k, out->k_block);
-        bool copy = out->fip || out->k_blocks > 1 || row_bytes % SAME_SET_BYTES == 0;
+        bool copy = out->way->prepared || out->k_blocks > 1 || row_bytes % SAME_SET_BYTES == 0;
         out->mode = !copy ? PRODUCT_DIRECT : out->taps == 1 ? PRODUCT_GATHER : PRODUCT_COPY;
     }
-    out->panel_rows = out->fip ? fip_panel_rows(out->k, out->k_block) : out->taps * out->k;
+    out->panel_rows = gemm_panel_rows(out->way, out->taps * out->k, out->k_block);
     out->panel_floats = gemm_panels_floats(out->panel_rows, out->n);
     int64_t tile = product_tile_rows(out),
-            blocks = max64(out->fip ? COPIED_BLOCKS : PIXEL_BLOCKS, ctx->threads);
+            blocks = max64(out->way->prepared ? COPIED_BLOCKS : PIXEL_BLOCKS, ctx->threads);
     out->block_pixels = max64(4 * tile, l2 / 2 / out->k_block);
     if (out->panels > 1 && out->groups * out->panel_floats <= l2 / 8)
         out->block_pixels = min64(out->block_pixels, round_up(div_up(pixels, blocks), tile));
@@ -90,15 +90,15 @@ static size_t thread_floats(const product *p)
     return (size_t)round_up(rows * product_row_gap(p), VL);
 }
 
-conv_status product_plan(const conv_problem *p, bool backward, bool fip, const conv_context *ctx, product *out,
-                         conv_error *err)
+conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
+                         product *out, conv_error *err)
 {
     int64_t inputs = p->ic / p->groups, outputs = p->oc / p->groups;
-    *out = (product){.backward = backward, .fip = fip, .groups = p->groups};
+    *out = (product){.backward = backward, .way = way, .groups = p->groups};
     out->k = backward ? outputs : inputs;
     out->n = backward ? inputs : outputs;
     out->taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
-    out->nv = fip ? fip_panel_vectors(out->n) : gemm_panel_vectors(out->n);
+    out->nv = way->panel_vectors(out->n);
     out->panels = div_up(out->n, (int64_t)out->nv * VL);
     int64_t out_image = backward ? p->axis[CONV_H].in * p->axis[CONV_W].in
                                  : conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
@@ -146,6 +146,7 @@ void product_pack(const product *p, const float *weights, float *packed, int thr
                                    .rows = p->taps * p->k,
                                    .k = p->taps * p->k,
                                    .n = p->n,
+                                   .k_block = p->k_block,
                                    .nv = p->nv,
                                    .panels = packed + g * p->panel_floats};
             if (p->backward) {
@@ -153,13 +154,9 @@ void product_pack(const product *p, const float *weights, float *packed, int thr
                 pack.column_stride = oc;
                 pack.rows = p->k;
             }
-            if (p->fip) {
-                fip_pack(&pack, p->k_block, panel, panel + 1);
-                continue;
-            }
             /* Transposed tap by tap; else the taps lie as the panel has them. */
             for (int64_t tap = 0; tap < (p->backward ? p->taps : 1); tap++, pack.first_row += p->k) {
-                gemm_pack(&pack, panel, panel + 1);
+                p->way->pack(&pack, panel, panel + 1);
                 pack.b += inputs * oc;
             }
         }

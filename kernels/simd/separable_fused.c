@@ -26,10 +26,7 @@ typedef struct {
     int64_t rows, parts;
 } tiling;
 
-static int forward_tile_rows(const fused_plan *f)
-{
-    return f->fip ? FIP_ROWS : gemm_tile_rows((int)(f->panels.width / VL));
-}
+static int forward_tile_rows(const fused_plan *f) { return f->way->tile_rows((int)(f->panels.width / VL)); }
 
 static double tiling_cost(const fused_plan *f, tiling t)
 {
@@ -38,10 +35,10 @@ static double tiling_cost(const fused_plan *f, tiling t)
     int64_t pixels = t.rows * conv_out(&p->axis[CONV_W]);
     double panels = (double)div_up(f->panels.count, t.parts), c = (double)p->ic;
     double vectors = panels * (double)f->panels.width / VL;
-    /* Two FMAs a cycle at nine tenths, pairs at 2.6; a depthwise tap costs 1.3 cycles a vector; weights come at
+    /* A depthwise tap costs 1.3 cycles a vector; weights come at
      * 64 bytes a cycle from L2, at 32 from beyond, as they are asked for ahead, and so do rows that do not fit;
      * a task's start and the panels' first touch about 500 cycles. */
-    double gemm = (double)round_up(pixels, forward_tile_rows(f)) * c * vectors / (f->fip ? 2.6 : 1.8);
+    double gemm = (double)round_up(pixels, forward_tile_rows(f)) * c * vectors / f->way->rate;
     double depthwise =
         1.3 * (double)pixels * c / VL * (double)(p->axis[CONV_H].kernel * p->axis[CONV_W].kernel);
     double half = (double)f->head.context.l2 / 2, weight_bytes = 4 * c * vectors * VL;
@@ -56,9 +53,9 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
 {
     const conv_problem *p = &f->head.problem;
     int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
-    f->panels = fused_panels_of(p->oc, f->fip ? fip_panel_vectors(p->oc) : gemm_panel_vectors(p->oc));
+    f->panels = fused_panels_of(p->oc, f->way->panel_vectors(p->oc));
     f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, K_BLOCK)), VL));
-    f->panel_rows = f->fip ? fip_panel_rows(p->ic, f->block) : p->ic;
+    f->panel_rows = gemm_panel_rows(f->way, p->ic, f->block);
     conv_sizes sizes = conv_problem_sizes(p);
     size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)f->head.context.threads;
     f->head.packed_bytes = (size_t)gemm_panels_floats(f->panel_rows, p->oc) * sizeof(float);
@@ -116,7 +113,7 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
     const conv_problem *p = &f->head.problem;
     int64_t ow = conv_out(&p->axis[CONV_W]), pixels = (t->row_end - t->row_begin) * ow;
     float *dst = args->dst + (t->image * f->pixels + t->row_begin * ow) * p->oc;
-    int64_t row = f->fip ? fip_panel_rows(k0, f->block) : k0;
+    int64_t row = gemm_panel_rows(f->way, k0, f->block);
     for (int64_t j = t->panel_begin; j < t->panel_end; j++) {
         int64_t n = fused_panel_columns(&f->panels, j), column = j * f->panels.width;
         int nv = (int)div_up(n, VL);
@@ -137,7 +134,7 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
         else if (f->far_panels && j + 1 < t->panel_end)
             g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = k,
             g.ahead_rows = f->panels.width;
-        gemm_rows_even(g, pixels, nv, forward_tile_rows(f), f->fip ? fip_rows : gemm_rows);
+        gemm_rows_even(g, pixels, nv, forward_tile_rows(f), f->way->rows);
     }
 }
 
@@ -148,7 +145,7 @@ static void fill(const fused_plan *f, const conv_args *args, const forward_task 
 {
     const conv_problem *p = &f->head.problem;
     int64_t image = p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic, ow = conv_out(&p->axis[CONV_W]);
-    int64_t rows = f->fip ? 2 : t->row_end - t->row_begin;
+    int64_t rows = f->way->prepared ? 2 : t->row_end - t->row_begin;
     for (int64_t y = t->row_begin; y < t->row_end; y += rows) {
         block_tensors depthwise = {.in = args->src + t->image * image + k0,
                                    .in_pixel = p->ic,
@@ -158,10 +155,10 @@ static void fill(const fused_plan *f, const conv_args *args, const forward_task 
                                    .row_begin = y,
                                    .row_end = min64(y + rows, t->row_end)};
         block_convolve(&f->forward, &depthwise, args->weights + k0, p->ic);
-        if (!f->fip) continue;
+        if (!f->way->prepared) continue;
         float *pixel = depthwise.out;
         for (int64_t i = (depthwise.row_end - y) * ow; i > 0; i--, pixel += mid_pixel)
-            fip_prepare(pixel, pixel, k);
+            f->way->prepare(pixel, pixel, k);
     }
 }
 
@@ -216,7 +213,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 {
     fused_plan *f = conv_plan_new(sizeof *f, self, p, pass, ctx);
     if (f == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    f->fip = self->inexact;
+    f->way = ((const simd_impl *)self)->way;
     f->pixels = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     conv_status status = pass == CONV_FORWARD ? fused_forward_plan(f, err) : fused_backward_plan(f, err);
     if (status != CONV_OK) {
@@ -239,14 +236,11 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
                            .rows = forward ? p->ic : p->oc,
                            .k = forward ? p->ic : p->oc,
                            .n = forward ? p->oc : p->ic,
+                           .k_block = f->block,
                            .nv = (int)(f->panels.width / VL),
                            .panels = packed};
 #pragma omp parallel for schedule(static) num_threads(plan->context.threads)
-    for (int64_t j = 0; j < f->panels.count; j++)
-        if (f->fip)
-            fip_pack(&args, f->block, j, j + 1);
-        else
-            gemm_pack(&args, j, j + 1);
+    for (int64_t j = 0; j < f->panels.count; j++) f->way->pack(&args, j, j + 1);
     return CONV_OK;
 }
 
@@ -256,17 +250,18 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return plan->pass == CONV_FORWARD ? fused_forward(f, args) : fused_backward(f, args);
 }
 
-const conv_impl simd_separable_fused = {.name = "fused-" ISA_STRING,
-                                        .variant = CONV_SEPARABLE,
-                                        .summary =
-                                            "depthwise and pointwise in one pass, the intermediate in cache",
-                                        .isa = ISA_ENUM,
-                                        .layouts = 1u << CONV_NHWC,
-                                        .refuse = refuse,
-                                        .plan = plan,
-                                        .pack = pack,
-                                        .execute = execute,
-                                        .destroy = destroy};
+const simd_impl simd_separable_fused = {
+    .impl = {.name = "fused-" ISA_STRING,
+             .variant = CONV_SEPARABLE,
+             .summary = "depthwise and pointwise in one pass, the intermediate in cache",
+             .isa = ISA_ENUM,
+             .layouts = 1u << CONV_NHWC,
+             .refuse = refuse,
+             .plan = plan,
+             .pack = pack,
+             .execute = execute,
+             .destroy = destroy},
+    .way = &gemm_plain};
 
 extern const conv_impl *const fused_impls[CONV_VARIANT_COUNT];
-const conv_impl *const fused_impls[CONV_VARIANT_COUNT] = {[CONV_SEPARABLE] = &simd_separable_fused};
+const conv_impl *const fused_impls[CONV_VARIANT_COUNT] = {[CONV_SEPARABLE] = &simd_separable_fused.impl};

@@ -4,7 +4,7 @@
 
 #include "../plan.h"
 #include "depthwise_block.h"
-#include "gemm_fip.h"
+#include "gemm.h"
 
 /* Buffers of a block of channels keep pixels this much further apart than the block is wide: at powers of two
  * the rows of a register tile would all fall into one L1 set. */
@@ -35,8 +35,8 @@ typedef struct {
     int64_t block;        /* channels of the intermediate in cache at once */
     size_t thread_floats; /* scratch of one thread */
 
-    bool fip;           /* forward: the intermediate is multiplied in pairs (gemm_fip.h) */
-    int64_t panel_rows; /* forward: of a packed panel */
+    const gemm_way *way; /* forward: how the intermediate is multiplied */
+    int64_t panel_rows;  /* forward: of a packed panel */
 
     /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
     int64_t rows, row_tiles, parts;

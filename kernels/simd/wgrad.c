@@ -9,7 +9,10 @@
  * put in line, one tap of taps*inputs channels. */
 #include "wgrad.h"
 
+#include <stdlib.h>
+
 #include "copy.h"
+#include "gemm.h"
 
 enum {
     SHORT_K = 8,              /* channels below which taps are put in line */
@@ -26,6 +29,26 @@ enum {
     LINE = 16,             /* floats of a cache line */
 };
 
+typedef struct {
+    wgrad head;
+    conv_problem problem;
+    int64_t groups, inputs, outputs; /* channels per group */
+    int64_t taps;
+    bool lower;               /* taps put in line: one row of taps*inputs values per output pixel */
+    bool copy;                /* operands are copied closer together first */
+    bool far;                 /* src and diff_dst do not fit L2: what comes next is asked for ahead of time */
+    int64_t height;           /* rows of the product: inputs, or taps*inputs when lowered */
+    int64_t a_pixel, b_pixel; /* floats from one pixel to the next, of src and diff_dst or of their copies */
+    int nv;
+    int64_t panels, strips; /* tiles along outputs, along height */
+    int64_t together;       /* strips whose inputs stay in L2 while the panels pass */
+    int64_t images, row_blocks,
+        rows;       /* a block of pixels: whole images, or a share of one image's rows; its rows */
+    int64_t blocks; /* of pixels in all; a chunk has some of them */
+    int64_t units;  /* of one chunk: groups * panels * strips * taps */
+    int64_t a_floats, b_floats, run_floats; /* parts of a thread's scratch */
+} columns_wgrad;
+
 /* ---- blocks of pixels: whole images, or rows of one */
 
 typedef struct {
@@ -34,7 +57,7 @@ typedef struct {
     int64_t iy0, iy1;      /* input rows they read */
 } pixel_block;
 
-static pixel_block block_at(const wgrad *w, int64_t index)
+static pixel_block block_at(const columns_wgrad *w, int64_t index)
 {
     const conv_axis *h = &w->problem.axis[CONV_H];
     pixel_block b = {.y1 = conv_out(h), .iy1 = h->in};
@@ -51,7 +74,7 @@ static pixel_block block_at(const wgrad *w, int64_t index)
     return b;
 }
 
-static int64_t strip_begin(const wgrad *w, int64_t strip)
+static int64_t strip_begin(const columns_wgrad *w, int64_t strip)
 {
     int64_t begin, end;
     share(w->height, strip, w->strips, &begin, &end);
@@ -60,7 +83,7 @@ static int64_t strip_begin(const wgrad *w, int64_t strip)
 
 /* ---- plan */
 
-static void choose_blocks(const conv_problem *p, const conv_context *ctx, wgrad *w)
+static void choose_blocks(const conv_problem *p, const conv_context *ctx, columns_wgrad *w)
 {
     int64_t out = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), reuse = min64(w->lower ? 1 : w->taps, 4);
@@ -68,25 +91,25 @@ static void choose_blocks(const conv_problem *p, const conv_context *ctx, wgrad 
     int64_t pixels = l2 * 3 / 8 * reuse / (p->ic + p->oc);
     conv_sizes sizes = conv_problem_sizes(p);
     w->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
-    w->chunks = max64(1, min64(div_up(ENOUGH_UNITS, tiles),
-                               p->mb * out / (tiles < FEW_UNITS ? FEW_CHUNK_PIXELS : CHUNK_PIXELS)));
+    w->head.chunks = max64(1, min64(div_up(ENOUGH_UNITS, tiles),
+                                    p->mb * out / (tiles < FEW_UNITS ? FEW_CHUNK_PIXELS : CHUNK_PIXELS)));
     bool apart = tiles >= ENOUGH_UNITS && w->taps == 1;
     if (apart)
-        w->chunks =
+        w->head.chunks =
             max64(1, min64(p->mb * out / CHUNK_PIXELS, CHUNK_BYTES / (int64_t)sizeof(float) / sizes.weights));
-    apart = apart && w->chunks > 1;
+    apart = apart && w->head.chunks > 1;
     bool whole = pixels >= (apart ? LEAST_CHUNK_PIXELS : LEAST_PIXELS);
     pixels = whole ? min64(MOST_PIXELS, pixels) : PASSING_PIXELS;
-    pixels = min64(pixels, div_up(p->mb * out, w->chunks));
+    pixels = min64(pixels, div_up(p->mb * out, w->head.chunks));
     w->images = max64(1, pixels / out);
     w->row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, pixels));
     w->blocks = w->row_blocks > 1 ? p->mb * w->row_blocks : div_up(p->mb, w->images);
-    w->chunks = min64(w->chunks, w->blocks);
+    w->head.chunks = min64(w->head.chunks, w->blocks);
     pixels = w->row_blocks > 1 ? div_up(out, w->row_blocks) : w->images * out;
     w->together = whole ? w->strips : min64(w->strips, max64(1, l2 * 3 / 8 / pixels / gemm_tile_rows(w->nv)));
 }
 
-static void size_scratch(const conv_problem *p, wgrad *w)
+static void size_scratch(const conv_problem *p, columns_wgrad *w)
 {
     const conv_axis *x = &p->axis[CONV_W];
     int64_t in_rows = 0, out_rows = 0;
@@ -101,17 +124,22 @@ static void size_scratch(const conv_problem *p, wgrad *w)
     w->rows = out_rows;
     int64_t run_bytes = w->taps * (out_rows * (int64_t)sizeof(gemm_run) + (int64_t)sizeof(int64_t));
     w->run_floats = round_up(run_bytes / (int64_t)sizeof(float), VL);
-    w->thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats);
-    w->partial_floats = w->chunks > 1 ? (size_t)(w->chunks * conv_problem_sizes(p).weights) : 0;
+    w->head.thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats);
+    w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * conv_problem_sizes(p).weights) : 0;
 }
 
-void wgrad_plan(const conv_problem *p, const conv_context *ctx, wgrad *w)
+static wgrad_runner run;
+
+wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
 {
-    *w = (wgrad){.problem = *p,
-                 .groups = p->groups,
-                 .inputs = p->ic / p->groups,
-                 .outputs = p->oc / p->groups,
-                 .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel};
+    columns_wgrad *w = malloc(sizeof *w);
+    if (w == NULL) return NULL;
+    *w = (columns_wgrad){.head.run = run,
+                         .problem = *p,
+                         .groups = p->groups,
+                         .inputs = p->ic / p->groups,
+                         .outputs = p->oc / p->groups,
+                         .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel};
     w->lower = w->taps > 1 && w->inputs < SHORT_K;
     w->copy = (int)VL < (int)LINE && (p->ic > NARROW || p->oc > NARROW);
     w->height = w->lower ? w->taps * w->inputs : w->inputs;
@@ -124,12 +152,13 @@ void wgrad_plan(const conv_problem *p, const conv_context *ctx, wgrad *w)
     w->b_pixel = w->copy ? (int64_t)w->nv * VL : p->oc;
     w->units = w->groups * w->panels * w->strips * (w->lower ? 1 : w->taps);
     size_scratch(p, w);
+    return &w->head;
 }
 
 /* ---- run */
 
 typedef struct {
-    const wgrad *w;
+    const columns_wgrad *w;
     const float *src, *diff_dst;
     float *dst;         /* the chunk's sums, shaped as diff_weights */
     float *a, *b;       /* scratch: copies of src, or taps in line; of a panel of diff_dst */
@@ -139,7 +168,7 @@ typedef struct {
 
 /* Runs of one tap over the block, pixels counted from the block's first input and output pixel; adjacent ones
  * join. */
-static int64_t list_runs(const wgrad *w, const pixel_block *b, int64_t tap, gemm_run *runs)
+static int64_t list_runs(const columns_wgrad *w, const pixel_block *b, int64_t tap, gemm_run *runs)
 {
     const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
     int64_t out_w = conv_out(x), count = 0, offset = tap % x->kernel * x->dilation - x->pad_before;
@@ -163,7 +192,7 @@ static int64_t list_runs(const wgrad *w, const pixel_block *b, int64_t tap, gemm
 }
 
 /* The taps of output pixel (y, x) of an image in line; zeros where they fall in the padding. */
-static void line_of(const wgrad *w, const float *image, int64_t y, int64_t x, float *line)
+static void line_of(const columns_wgrad *w, const float *image, int64_t y, int64_t x, float *line)
 {
     const conv_axis *ah = &w->problem.axis[CONV_H], *aw = &w->problem.axis[CONV_W];
     for (int64_t kh = 0; kh < ah->kernel; kh++) {
@@ -179,7 +208,7 @@ static void line_of(const wgrad *w, const float *image, int64_t y, int64_t x, fl
 
 static void lower(const job *j, const pixel_block *b, int64_t group)
 {
-    const wgrad *w = j->w;
+    const columns_wgrad *w = j->w;
     const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
     float *to = j->a;
     for (int64_t i = 0; i < b->images; i++) {
@@ -195,7 +224,7 @@ typedef struct {
     int64_t panel, strip, tap;
 } unit;
 
-static unit unit_at(const wgrad *w, int64_t index)
+static unit unit_at(const columns_wgrad *w, int64_t index)
 {
     int64_t taps = w->lower ? 1 : w->taps, first = index / (w->together * w->panels * taps) * w->together;
     int64_t count = min64(w->together, w->strips - first), rest = index - first * w->panels * taps;
@@ -210,7 +239,8 @@ typedef struct {
 
 /* The next panel of outputs, where strips see several: a line of each pixel in one strip, the next line in the
  * next. Else the block after this one, as many lines in each unit as there are pixels: src, then diff_dst. */
-static void ask(const wgrad *w, const block_data *b, const unit *u, int64_t unit, gemm_columns_args *args)
+static void ask(const columns_wgrad *w, const block_data *b, const unit *u, int64_t unit,
+                gemm_columns_args *args)
 {
     int64_t width = (int64_t)w->nv * VL, line = (u->strip - u->first) * LINE, ic = w->problem.ic,
             oc = w->problem.oc;
@@ -231,7 +261,7 @@ static void ask(const wgrad *w, const block_data *b, const unit *u, int64_t unit
 static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t begin, int64_t end,
                       bool accumulate)
 {
-    const wgrad *w = j->w;
+    const columns_wgrad *w = j->w;
     const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
     int64_t ic = w->problem.ic, oc = w->problem.oc, full = (int64_t)w->nv * VL, taps = w->lower ? 1 : w->taps;
     block_data d = {.src = j->src + (b->image * h->in + b->iy0) * x->in * ic + group * w->inputs,
@@ -282,24 +312,24 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
     }
 }
 
-void wgrad_run(const wgrad *w, const float *src, const float *diff_dst, float *diff_weights, bool accumulate,
-               float *partials, float *scratch, int thread, int threads)
+static void run(const wgrad *plan, const wgrad_share *s)
 {
+    const columns_wgrad *w = (const columns_wgrad *)plan;
     int64_t weights = w->taps * w->inputs * w->problem.oc, per_group = w->units / w->groups, begin, end;
-    share(w->chunks * w->units, thread, threads, &begin, &end);
-    job j = {.w = w, .src = src, .diff_dst = diff_dst, .a = scratch, .b = scratch + w->a_floats};
+    share(w->head.chunks * w->units, s->thread, s->threads, &begin, &end);
+    job j = {.w = w, .src = s->src, .diff_dst = s->diff_dst, .a = s->scratch, .b = s->scratch + w->a_floats};
     j.runs = (gemm_run *)(j.b + w->b_floats);
     j.run_count = (int64_t *)(j.runs + w->taps * w->rows);
     for (int64_t chunk = begin / w->units; chunk * w->units < end; chunk++) {
         int64_t first, last;
-        share(w->blocks, chunk, w->chunks, &first, &last);
-        j.dst = w->chunks > 1 ? partials + chunk * weights : diff_weights;
+        share(w->blocks, chunk, w->head.chunks, &first, &last);
+        j.dst = w->head.chunks > 1 ? s->partials + chunk * weights : s->diff_weights;
         for (int64_t g = 0; g < w->groups; g++) {
             int64_t at = chunk * w->units + g * per_group;
             int64_t from = max64(begin, at), to = min64(end, at + per_group);
             for (int64_t i = first; from < to && i < last; i++) {
                 pixel_block b = block_at(w, i);
-                run_block(&j, &b, g, from - at, to - at, i > first || (accumulate && w->chunks == 1));
+                run_block(&j, &b, g, from - at, to - at, i > first || (s->accumulate && w->head.chunks == 1));
             }
         }
     }

@@ -14,7 +14,7 @@
 #ifndef SEPBENCH_SIMD_GEMM_FIP_H
 #define SEPBENCH_SIMD_GEMM_FIP_H
 
-#include "gemm.h"
+#include "../gemm.h"
 
 /* Terms go by groups: FIP_LANES first partners, as many second ones, as many single terms. What is left at the
  * end of a block of k is single too. */
@@ -27,13 +27,8 @@ enum { FIP_ERROR_FACTOR = 16 };
  * of each column's pairs, and the factor that takes away its scale. */
 enum { FIP_HEADER_ROWS = 2 };
 
-/* Rows that a panel of k rows in blocks of k_block has with its headers. */
-ALWAYS_INLINE int64_t fip_panel_rows(int64_t k, int64_t k_block)
-{
-    return k + FIP_HEADER_ROWS * div_up(k, k_block);
-}
 /* gemm_pack, with headers, of whole panels [first, last): p->k and p->rows are k, p->first_row 0. */
-void fip_pack(const gemm_pack_args *p, int64_t k_block, int64_t first, int64_t last);
+void fip_pack(const gemm_pack_args *p, int64_t first, int64_t last);
 
 /* A row's two numbers of that kind follow its k floats. */
 enum { FIP_ROW_TAIL = 2 };
@@ -41,9 +36,14 @@ enum { FIP_ROW_TAIL = 2 };
  * infinite or NaN element makes the whole row's results NaN. */
 void fip_prepare(float *to, const float *from, int64_t k);
 
+/* Of the tallest tile, of 2 vectors: 24 accumulators, 6 vectors of a panel, 2 sums are 32 registers. */
+enum { FIP_ROWS = 12 };
+
 /* As gemm_rows, for one tap without index: m <= FIP_ROWS, nv <= FIP_VECTORS; args.rows prepared by fip_prepare,
  * args.panel at the header of a block packed by fip_pack. */
 gemm_rows_kernel *fip_rows(int m, int nv);
 ALWAYS_INLINE int fip_panel_vectors(int64_t n) { return (int)min64(FIP_VECTORS, div_up(n, VL)); }
+
+extern const gemm_way fip_way;
 
 #endif

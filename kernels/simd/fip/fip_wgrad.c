@@ -12,6 +12,10 @@
  * The sum over pixels of one weight has one order whatever the parts. */
 #include "fip_wgrad.h"
 
+#include <stdlib.h>
+
+#include "gemm_fip.h"
+
 enum {
     MOST_PIXELS = 22 * FIP_GROUP,
     LEAST_PIXELS = 5 * FIP_GROUP, /* where blocks of all channels are to fit L2 */
@@ -19,6 +23,17 @@ enum {
     CHUNK_BYTES = 4 << 20,        /* and all sums together at most */
     LINE = 16                     /* floats of a cache line */
 };
+
+typedef struct {
+    wgrad head;
+    int64_t pixels, inputs, outputs;
+    int64_t block, blocks; /* pixels of a block, the last one may have fewer; blocks */
+    int64_t lines, panels; /* the inputs' cache lines and the outputs' panels, which are dealt out */
+    int64_t input_parts, output_parts;
+    int nv;
+    bool far;            /* src and diff_dst do not fit L2: the next block is asked for ahead of time */
+    int64_t rows_floats; /* of a thread's scratch, the rows' part */
+} fip_wgrad;
 
 /* Floats from one transposed row to the next: an odd number of cache lines, or rows would crowd few sets. */
 static int64_t row_stride(const fip_wgrad *w) { return (div_up(w->block + FIP_ROW_TAIL, LINE) | 1) * LINE; }
@@ -31,25 +46,30 @@ bool fip_wgrad_fits(const conv_problem *p)
     return p->groups == 1;
 }
 
-void fip_wgrad_plan(const conv_problem *p, const conv_context *ctx, fip_wgrad *w)
+static wgrad_runner run;
+
+wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
 {
-    *w = (fip_wgrad){.inputs = p->ic, .outputs = p->oc, .pixels = p->mb, .nv = fip_panel_vectors(p->oc)};
+    fip_wgrad *w = malloc(sizeof *w);
+    if (w == NULL) return NULL;
+    *w = (fip_wgrad){
+        .head.run = run, .inputs = p->ic, .outputs = p->oc, .pixels = p->mb, .nv = fip_panel_vectors(p->oc)};
     for (int i = 0; i < CONV_AXES; i++) w->pixels *= p->axis[i].in;
     int64_t weights = p->ic * p->oc, most = MOST_PIXELS;
-    w->chunks = min64(w->pixels / CHUNK_PIXELS, CHUNK_BYTES / ((int64_t)sizeof(float) * weights));
-    if (w->chunks > 1) { /* both operands in two fifths of L2 */
+    w->head.chunks = min64(w->pixels / CHUNK_PIXELS, CHUNK_BYTES / ((int64_t)sizeof(float) * weights));
+    if (w->head.chunks > 1) { /* both operands in two fifths of L2 */
         int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_GROUP * FIP_GROUP;
         most = min64(most, max64(fit, LEAST_PIXELS));
     }
     w->block = div_up(w->pixels, div_up(w->pixels, most));
     w->blocks = div_up(w->pixels, w->block);
-    w->chunks = max64(1, min64(w->chunks, w->blocks));
-    w->partial_floats = w->chunks > 1 ? (size_t)(w->chunks * weights) : 0;
+    w->head.chunks = max64(1, min64(w->head.chunks, w->blocks));
+    w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * weights) : 0;
     w->lines = div_up(w->inputs, LINE);
     w->panels = div_up(w->outputs, (int64_t)w->nv * VL);
     conv_sizes sizes = conv_problem_sizes(p);
     w->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
-    int64_t least = INT64_MAX, all = w->chunks >= ctx->threads ? 1 : ctx->threads / w->chunks;
+    int64_t least = INT64_MAX, all = w->head.chunks >= ctx->threads ? 1 : ctx->threads / w->head.chunks;
     for (int64_t parts = 1; parts <= all; parts++) {
         int64_t across = all / parts;
         int64_t channels = div_up(w->lines, parts) * LINE + div_up(w->panels, across) * w->nv * VL;
@@ -60,7 +80,9 @@ void fip_wgrad_plan(const conv_problem *p, const conv_context *ctx, fip_wgrad *w
     }
     int64_t panels = div_up(w->panels, w->output_parts);
     w->rows_floats = round_up(div_up(w->lines, w->input_parts) * LINE * row_stride(w), LINE);
-    w->thread_floats = (size_t)(w->rows_floats + panels * w->nv * VL * fip_panel_rows(w->block, w->block));
+    w->head.thread_floats =
+        (size_t)(w->rows_floats + panels * w->nv * VL * gemm_panel_rows(&fip_way, w->block, w->block));
+    return &w->head;
 }
 
 /* ---- operands */
@@ -124,9 +146,10 @@ static void lay_out(const fip_wgrad *w, const part *t, const float *src, const f
                            .rows = pixels,
                            .k = pixels,
                            .n = w->outputs,
+                           .k_block = pixels,
                            .nv = w->nv,
-                           .panels = panels - t->panel * width * fip_panel_rows(pixels, pixels)};
-    fip_pack(&pack, pixels, t->panel, t->panel_end);
+                           .panels = panels - t->panel * width * gemm_panel_rows(&fip_way, pixels, pixels)};
+    fip_pack(&pack, t->panel, t->panel_end);
 }
 
 /* What panel j asks for of the next block, which is as many rows of k floats as there are channels: in the
@@ -147,7 +170,7 @@ static void ask(const fip_wgrad *w, int64_t j, const float *next_src, const floa
 static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const float *rows, const float *panels,
                      bool accumulate, const float *next_src, const float *next_diff, float *diff_weights)
 {
-    int64_t width = (int64_t)w->nv * VL, panel_rows = fip_panel_rows(pixels, pixels);
+    int64_t width = (int64_t)w->nv * VL, panel_rows = gemm_panel_rows(&fip_way, pixels, pixels);
     int64_t first = t->line * LINE, count = min64(w->inputs, t->line_end * LINE) - first;
     for (int64_t j = t->panel; j < t->panel_end && count > 0; j++) {
         int64_t column = j * width, n = min64(width, w->outputs - column);
@@ -165,26 +188,26 @@ static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const fl
     }
 }
 
-void fip_wgrad_run(const fip_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                   bool accumulate, float *partials, float *scratch, int thread, int threads)
+static void run(const wgrad *plan, const wgrad_share *s)
 {
-    float *rows = scratch, *panels = scratch + w->rows_floats;
+    const fip_wgrad *w = (const fip_wgrad *)plan;
+    float *rows = s->scratch, *panels = s->scratch + w->rows_floats;
     int64_t parts = w->input_parts * w->output_parts, begin, end;
-    share(w->chunks * parts, thread, threads, &begin, &end);
+    share(w->head.chunks * parts, s->thread, s->threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t chunk = i / parts, b, last;
         part t;
         share(w->lines, i % parts / w->output_parts, w->input_parts, &t.line, &t.line_end);
         share(w->panels, i % w->output_parts, w->output_parts, &t.panel, &t.panel_end);
-        share(w->blocks, chunk, w->chunks, &b, &last);
-        float *out = w->chunks > 1 ? partials + chunk * w->inputs * w->outputs : diff_weights;
-        bool add = w->chunks == 1 && accumulate;
+        share(w->blocks, chunk, w->head.chunks, &b, &last);
+        float *out = w->head.chunks > 1 ? s->partials + chunk * w->inputs * w->outputs : s->diff_weights;
+        bool add = w->head.chunks == 1 && s->accumulate;
         for (; b < last; b++, add = true) {
             int64_t p0 = b * w->block, pixels = min64(w->block, w->pixels - p0), p1 = p0 + pixels;
             bool next = w->far && p1 < w->pixels;
-            lay_out(w, &t, src + p0 * w->inputs, diff_dst + p0 * w->outputs, pixels, rows, panels);
-            multiply(w, &t, pixels, rows, panels, add, next ? src + p1 * w->inputs : NULL,
-                     diff_dst + p1 * w->outputs, out);
+            lay_out(w, &t, s->src + p0 * w->inputs, s->diff_dst + p0 * w->outputs, pixels, rows, panels);
+            multiply(w, &t, pixels, rows, panels, add, next ? s->src + p1 * w->inputs : NULL,
+                     s->diff_dst + p1 * w->outputs, out);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "gemm_tile.h"
+#include "../gemm_tile.h"
 
 /* ---- operands */
 
@@ -99,16 +99,16 @@ static void finish_block(float *block, int64_t k, int64_t width)
     }
 }
 
-void fip_pack(const gemm_pack_args *p, int64_t k_block, int64_t first, int64_t last)
+void fip_pack(const gemm_pack_args *p, int64_t first, int64_t last)
 {
-    int64_t full = (int64_t)p->nv * VL, rows = fip_panel_rows(p->k, k_block);
+    int64_t full = (int64_t)p->nv * VL, rows = gemm_panel_rows(&fip_way, p->k, p->k_block);
     for (int64_t j = first; j < last; j++) {
         int64_t width = min64(full, round_up(p->n, VL) - j * full);
         gemm_pack_args block = *p;
         block.k = rows;
-        for (int64_t k = 0; k < p->k; k += k_block) {
+        for (int64_t k = 0; k < p->k; k += p->k_block) {
             block.first_row += FIP_HEADER_ROWS;
-            block.rows = min64(k_block, p->k - k);
+            block.rows = min64(p->k_block, p->k - k);
             gemm_pack(&block, j, j + 1);
             finish_block(p->panels + j * full * rows + block.first_row * width, block.rows, width);
             block.b += block.rows * p->row_stride;
@@ -218,3 +218,20 @@ static gemm_rows_kernel *const table[FIP_VECTORS + 1][FIP_ROWS + 1] = {
 };
 
 gemm_rows_kernel *fip_rows(int m, int nv) { return table[nv][m]; }
+
+static int tile_rows(int nv)
+{
+    (void)nv;
+    return FIP_ROWS;
+}
+
+static int panel_vectors(int64_t n) { return fip_panel_vectors(n); }
+
+const gemm_way fip_way = {.rows = fip_rows,
+                          .tile_rows = tile_rows,
+                          .panel_vectors = panel_vectors,
+                          .pack = fip_pack,
+                          .prepare = fip_prepare,
+                          .prepared = true,
+                          .header_rows = FIP_HEADER_ROWS,
+                          .rate = 2.6};
