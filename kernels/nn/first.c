@@ -4,11 +4,9 @@
  * of kernel + 1, the weights of the block staying in registers. Backward sums the weights' gradient over all
  * positions in registers; there is no gradient by the input, a network's first layer needs none. Serial: the
  * caller slices the batch. */
+#include "../util.h"
 #include "internal.h"
 #include "lanes.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
 
 enum { WINDOW = 4, MAX_TAPS = 25 }; /* outputs of a pooling window */
 

@@ -14,11 +14,9 @@
  * Serial: the caller slices the batch. */
 #include <string.h>
 
+#include "../util.h"
 #include "internal.h"
 #include "lanes.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
 
 enum {
     WINDOW = 4,                     /* outputs of a pooling window */

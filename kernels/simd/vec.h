@@ -19,23 +19,12 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "../util.h"
+
 #if defined(__AVX512F__)
 #include "vec_avx512.h"
 #else
 #include "vec_avx2.h"
-#endif
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-
-/* Loops over registers must vanish before arrays of vectors can live in registers. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#define UNROLL4 _Pragma("clang loop unroll_count(4)")
-#define UNROLL8 _Pragma("clang loop unroll_count(8)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#define UNROLL4 _Pragma("GCC unroll 4")
-#define UNROLL8 _Pragma("GCC unroll 8")
 #endif
 
 /* p, in a register: keeps the compiler from precomputing (and spilling) every address of an unrolled loop. */
@@ -49,19 +38,6 @@ ALWAYS_INLINE const float *pointer_held(const float *p)
 ALWAYS_INLINE void prefetch(const float *p, const int floats)
 {
     UNROLL for (int i = 0; i < floats; i += 16) _mm_prefetch((const char *)(p + i), _MM_HINT_T1);
-}
-
-ALWAYS_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-ALWAYS_INLINE int64_t div_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
-ALWAYS_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-ALWAYS_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/* Share i of n of `total` pieces, contiguous, sizes differing by at most one: [*begin, *end). */
-ALWAYS_INLINE void share(int64_t total, int64_t i, int64_t n, int64_t *begin, int64_t *end)
-{
-    int64_t least = total / n, more = total % n;
-    *begin = i * least + min64(i, more);
-    *end = *begin + least + (i < more);
 }
 
 #endif
