@@ -1,4 +1,4 @@
-/* Products that multiply pairs (kernels/simd/fip/gemm_fip.h): every tile at every depth around a group of
+/* Products that multiply pairs (kernels/simd/fip/fip.h): every tile at every depth around a group of
  * terms, exact on whole numbers; results that only change their exponent with the operands'; operands of any
  * magnitude; and where the stated error factor comes from. */
 #include <math.h>
@@ -7,7 +7,7 @@
 
 #include "support.h"
 
-#include "../kernels/simd/gemm_args.h"
+#include "../kernels/simd/gemm/args.h"
 
 #define COUNT(a) (int)(sizeof(a) / sizeof *(a))
 

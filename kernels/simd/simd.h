@@ -1,11 +1,11 @@
 /* The implementations of this folder, one per variant and instruction set. */
-#ifndef SEPBENCH_SIMD_H
-#define SEPBENCH_SIMD_H
+#ifndef SEPBENCH_SIMD_SIMD_H
+#define SEPBENCH_SIMD_SIMD_H
 
 #include "../conv.h"
 #include "../isa.h"
-#include "gemm.h"
-#include "wgrad.h"
+#include "dense/weights_gradient.h"
+#include "gemm/gemm.h"
 
 /* One that multiplies, and how: its products with weights, the weights' gradient (NULL in a fused one). */
 typedef struct {

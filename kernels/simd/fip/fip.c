@@ -1,10 +1,10 @@
 /* Separable convolution whose products with the pointwise weights multiply pairs (gemm_fip.h): forward keeps
  * the intermediate in cache (separable_fused.c), unless backward will want it; the rest is depthwise, then
  * pointwise (dense.c). Inexact. Refuses what those refuse. */
+#include "fip.h"
 #include "../../compose.h"
-#include "../dense.h"
-#include "fip_wgrad.h"
-#include "gemm_fip.h"
+#include "../dense/dense.h"
+#include "weights_gradient.h"
 
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {

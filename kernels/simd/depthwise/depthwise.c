@@ -1,0 +1,244 @@
+/* Depthwise convolution, every pass, any stride, dilation and multiplier.
+ *
+ * forward, backward_data: image, row of outputs, block of channels; a block is as wide as its rows of one
+ * kernel window fit L1. Rows are dealt out in equal contiguous shares. backward_weights: fixed chunks of rows x
+ * blocks of channels, each with sums of its own, joined in an ordered tree; where that is soon done, by threads
+ * that own channels and wait for nobody. From memory whole rows are walked, the next tile's asked for in time,
+ * and outputs too large for L3 go past it. Where the pixels of all channels lie whole pages apart, rows are
+ * copied next to each other first (depthwise_ring.h), and the joint backward copies them once for both
+ * gradients. All in one parallel region. Refuses rank 3. */
+#include <omp.h>
+#include <stdio.h>
+
+#include "../reduce.h"
+#include "../simd.h"
+#include "driver.h"
+#include "kernels.h"
+
+enum {
+    MOST_CHANNELS = 256,     /* of a block */
+    MOST_SUM_CHANNELS = 128, /* of a block in backward_weights */
+    ENOUGH_UNITS = 64,       /* of backward_weights: keep any number of threads busy */
+    LEAST_PIXELS = 196,      /* of a chunk */
+    SUMMING_CORES = 2,       /* whose L3 backward_weights counts on */
+    RING_CHANNELS = 128,     /* of a block whose rows are copied */
+    WIDE_ROWS = 8            /* output rows whose widened sources are in scratch at once */
+};
+enum { WHOLE_LINE = VL * sizeof(float) == 64 }; /* a vector is one */
+
+static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    (void)self, (void)pass;
+    return p->rank == 3 ? "rank 3" : NULL;
+}
+
+void depthwise_plan_free(depthwise_plan *d)
+{
+    axis_segments_free(&d->x);
+    axis_segments_free(&d->x_forward);
+    free(d);
+}
+
+static void destroy(conv_plan *plan) { depthwise_plan_free((depthwise_plan *)plan); }
+
+/* ---- plan */
+
+/* Sums are made in another order when walked whole, so there the size must not depend on the threads. */
+static size_t l3_of_all(const depthwise_plan *d)
+{
+    return d->head.context.l3 * (size_t)(d->weights ? SUMMING_CORES : d->head.context.threads);
+}
+
+/* What lies in L3 is found quickly enough without being asked for, and is best written there. Pixels that crowd
+ * one set of L1 are better copied than walked whole: in vectors of half a line, which meet each line twice,
+ * always; in whole lines until they come from memory for certain (a virtual machine's share of L3 is a guess).
+ */
+static void choose_walk(depthwise_plan *d)
+{
+    const conv_problem *p = &d->head.problem;
+    conv_sizes sizes = conv_problem_sizes(p);
+    size_t src = (size_t)sizes.src * sizeof(float), dst = (size_t)sizes.dst * sizeof(float);
+    int64_t units = p->mb * d->rows / 2, threads = d->head.context.threads;
+    d->from_memory = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
+    d->whole_rows = d->pairs && d->from_memory && (WHOLE_LINE || !ring_wanted(d->channels));
+    if (d->whole_rows && (units % threads == 0 || units >= 8 * threads)) d->block = d->channels;
+    d->stream =
+        d->whole_rows && d->aligned && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
+}
+
+/* Channels of its own leave a thread half the sets of its caches or fewer, whose rest must do. Rings hold only
+ * a block of them, and vectors are no whole number of a multiplier's channels. */
+static void choose_owners(depthwise_plan *d)
+{
+    conv_sizes sizes = conv_problem_sizes(&d->head.problem);
+    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)d->head.context.threads;
+    int64_t vectors = d->channels / VL;
+    bool even = vectors % d->head.context.threads == 0 || vectors >= 8 * d->head.context.threads;
+    bool plain = d->ring_rows == 0 && d->head.problem.depth_multiplier == 1 && d->channels % VL == 0;
+    d->owned = d->chunks > 1 && plain && even && bytes <= d->head.context.l2 * threads / 4;
+}
+
+/* Rows copied into rings where the pixels of a tile crowd into one set of L1, in blocks whose rings fit half of
+ * L2. */
+static void choose_ring(depthwise_plan *d)
+{
+    const conv_problem *p = &d->head.problem;
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    if (p->depth_multiplier > 1 || d->whole_rows || !ring_wanted(d->channels)) return;
+    /* No bands from two rings, for larger ones cost what bands save, nor from half lines of a diff_dst that is
+     * read where it lies. */
+    bool bands = d->bands && !d->data && WHOLE_LINE;
+    int64_t rows = conv_effective_kernel(h) + (bands ? BAND_ROWS - 1 : d->pairs);
+    int64_t rings = d->weights && d->data ? 2 : 1, width = max64(x->in, d->width);
+    int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
+    if (rings * ring_floats(rows, width, RING_CHANNELS) > room) return;
+    d->bands = bands;
+    d->block = min64(d->block, RING_CHANNELS);
+    d->ring_rows = rows;
+    d->tap_floats = ring_pixel(d->block);
+}
+
+static void choose_blocks(depthwise_plan *d)
+{
+    const conv_problem *p = &d->head.problem;
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    int64_t m = p->depth_multiplier;
+    d->rows = conv_out(h);
+    d->width = conv_out(x);
+    d->channels = p->oc;
+    int64_t block = round_up(div_up(d->channels, div_up(d->channels, MOST_CHANNELS)), VL);
+    if (m > 1) block = max64(1, block / m) * m;
+    d->block = min64(block, d->channels);
+    d->pairs = m == 1 && h->kernel == 3 && h->stride == 1 && h->dilation == 1 &&
+               depthwise_pair_fits(d->weights ? &d->x_forward : &d->x, VL);
+    choose_walk(d);
+    /* A band is a long piece of memory itself where pixels lie side by side. */
+    d->bands = d->weights && d->pairs && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
+    choose_ring(d);
+    d->blocks = div_up(d->channels, d->block);
+    d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
+    if (m > 1) d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
+    d->sum_block = m > 1 ? d->block : min64(d->block, MOST_SUM_CHANNELS);
+    d->sum_blocks = div_up(d->channels, d->sum_block);
+    /* Chunks of an even number of rows where that keeps pairs whole. */
+    int64_t rows = p->mb * d->rows, most = min64(ENOUGH_UNITS / d->sum_blocks, rows * d->width / LEAST_PIXELS);
+    if (d->block_alone) most = 1;
+    for (d->chunks = 1; d->chunks * 2 <= most; d->chunks *= 2)
+        if (rows / d->chunks % 4 != 0 && rows / d->chunks < 32) break;
+    choose_owners(d);
+    d->chunk_floats = d->chunks > 1 ? conv_problem_sizes(p).weights : 0;
+    /* One walk for both gradients where rows of diff_dst and diff_src pair off and every thread has its share.
+     */
+    int64_t units = d->chunks * d->sum_blocks, threads = d->head.context.threads;
+    d->joint = d->data && d->weights && d->ring_rows > 0 && h->stride == 1 && h->in == d->rows &&
+               (units % threads == 0 || units >= 4 * threads);
+}
+
+static void lay_out_scratch(depthwise_plan *d)
+{
+    const conv_problem *p = &d->head.problem;
+    int64_t dst = conv_problem_sizes(p).dst;
+    size_t floats = 0;
+    d->masked = conv_reserve(&floats, d->head.pass != CONV_FORWARD && p->post_op == CONV_POST_RELU ? dst : 0);
+    d->bias_floats = conv_reserve(&floats, d->bias ? bias_chunks(dst / p->oc) * p->oc : 0);
+    d->partials = conv_reserve(&floats, d->weights ? d->chunks * d->chunk_floats : 0);
+    d->thread_floats = depthwise_job_floats(d);
+    d->threads = conv_reserve(&floats, (int64_t)d->thread_floats * d->head.context.threads);
+    d->head.scratch_bytes = floats * sizeof(float);
+}
+
+static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_pass pass,
+                             const conv_context *ctx, bool block_alone, bool aligned, depthwise_plan **out,
+                             conv_error *err)
+{
+    depthwise_plan *d = conv_plan_new(sizeof *d, self, p, pass, ctx);
+    if (d == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    d->block_alone = block_alone;
+    d->aligned = aligned;
+    d->data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA;
+    d->weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
+    d->bias = d->weights && p->bias;
+    if (((pass == CONV_FORWARD || d->data) && !axis_segments_build(&p->axis[CONV_W], d->data, &d->x)) ||
+        (d->weights && !axis_segments_build(&p->axis[CONV_W], false, &d->x_forward))) {
+        depthwise_plan_free(d);
+        return conv_fail(err, CONV_NO_MEMORY, "no memory for the segments of a row");
+    }
+    choose_blocks(d);
+    lay_out_scratch(d);
+    snprintf(d->head.note, sizeof d->head.note, "%lld channels a block%s", (long long)d->block,
+             d->ring_rows > 0 ? ", rows copied" : "");
+    *out = d;
+    return CONV_OK;
+}
+
+static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                        conv_plan **out, conv_error *err)
+{
+    depthwise_plan *d;
+    conv_status status = make_plan(self, p, pass, ctx, false, true, &d, err);
+    if (status == CONV_OK) *out = &d->head;
+    return status;
+}
+
+conv_status depthwise_plan_block(const conv_problem *p, conv_pass pass, const conv_context *ctx, bool aligned,
+                                 depthwise_plan **out, conv_error *err)
+{
+    return make_plan(&simd_depthwise, p, pass, ctx, true, aligned, out, err);
+}
+
+/* ---- execute */
+
+static void backward(depthwise_job *j, int thread, int threads)
+{
+    const depthwise_plan *d = j->d;
+    const conv_args *args = j->args;
+    const conv_problem *p = &d->head.problem;
+    conv_sizes sizes = conv_problem_sizes(p);
+    float *scratch = args->scratch, *bias = scratch + d->bias_floats;
+    int64_t pixels = sizes.dst / p->oc;
+    if (p->post_op == CONV_POST_RELU) {
+        relu_mask(args->dst, args->diff_dst, sizes.dst, scratch + d->masked, thread, threads);
+        j->diff_dst = scratch + d->masked;
+#pragma omp barrier
+    }
+    if (d->data && !d->joint && args->diff_src != NULL) depthwise_run_rows(j, thread, threads);
+    if (!d->weights) return;
+    if (d->bias) bias_sums(j->diff_dst, pixels, p->oc, bias, thread, threads);
+    j->partials = scratch + d->partials;
+    depthwise_run_sums(j, thread, threads);
+    bool apart = d->chunks == 1 || d->owned;
+    if (!d->bias && apart) return;
+#pragma omp barrier
+    if (!apart)
+        reduce_chunks(j->partials, d->chunks, d->chunk_floats, sizes.weights, args->accumulate,
+                      args->diff_weights, thread, threads);
+    if (d->bias)
+        reduce_chunks(bias, bias_chunks(pixels), p->oc, p->oc, args->accumulate, args->diff_bias, thread,
+                      threads);
+}
+
+static conv_status execute(const conv_plan *plan, const conv_args *args)
+{
+    const depthwise_plan *d = (const depthwise_plan *)plan;
+#pragma omp parallel num_threads(plan->context.threads)
+    {
+        int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+        float *own = (float *)args->scratch + d->threads + (size_t)thread * d->thread_floats;
+        depthwise_job j = depthwise_job_make(d, args, own);
+        if (plan->pass == CONV_FORWARD)
+            depthwise_run_rows(&j, thread, threads);
+        else
+            backward(&j, thread, threads);
+    }
+    return CONV_OK;
+}
+
+const conv_impl simd_depthwise = {.name = ISA_STRING,
+                                  .variant = CONV_DEPTHWISE,
+                                  .summary = "rows in " ISA_STRING " registers, channels in vectors",
+                                  .isa = ISA_ENUM,
+                                  .layouts = 1u << CONV_NHWC,
+                                  .refuse = refuse,
+                                  .plan = plan,
+                                  .execute = execute,
+                                  .destroy = destroy};

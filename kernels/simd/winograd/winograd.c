@@ -1,0 +1,141 @@
+/* Dense 3x3 convolution by Winograd's minimal filtering, F(4x4,3x3), or F(2x2,3x3) where outputs are too few
+ * for it: 4 (2.25) times fewer multiplications, inexact, every pass. Backward passes: the ReLU mask first,
+ * where there is one, then diff_src and the weights' gradient without waiting between them. Refuses kernels
+ * other than 3x3, strides, dilations, groups, fewer than 16 channels, and weight gradients over a single row or
+ * column. */
+#include <omp.h>
+#include <stdio.h>
+
+#include "../../plan.h"
+#include "../reduce.h"
+#include "../simd.h"
+#include "winograd.h"
+
+/* |error| <= WINOGRAD_ERROR_FACTOR * u * sqrt(K) * max sum|x*w|: the componentwise bound of Barabasz et al.,
+ * theorem 1, with roundings of random sign. tests/test_winograd_bound.c derives it from the matrices, for every
+ * pass, size and padding: the worst output has 83.3 (K = 9*16 and 27 roundings in the transforms; it falls with
+ * K), the worst weight's gradient 99.6, twice the exact bound's own factor included. A weight's gradient sums
+ * over few pixels in a small image, so F(4x4), which enlarges the numbers by 7.9 per axis, waits for 6 per axis
+ * there, and F(2x2) for 2. */
+enum { WINOGRAD_ERROR_FACTOR = 104, LEAST_CHANNELS = 16, LEAST_PIXELS = 2 };
+
+typedef struct {
+    conv_plan head;
+    bool data, weights, bias; /* backward: which gradients */
+    winograd_product product; /* forward or backward_data */
+    winograd_wgrad wgrad;
+    int64_t pixels; /* of dst, all images */
+    /* Offsets into scratch, floats. Either gradient has its own: a core would fetch what another wrote there.
+     */
+    size_t masked, bias_sums, product_scratch, wgrad_scratch;
+} winograd_plan;
+
+static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    (void)self;
+    if (p->rank > 2) return "rank 3";
+    if (p->groups != 1) return "groups other than 1";
+    for (int i = CONV_H; i <= CONV_W; i++) {
+        const conv_axis *a = &p->axis[i];
+        if (a->kernel != 3) return "kernel other than 3x3";
+        if (a->stride != 1) return "stride other than 1";
+        if (a->dilation != 1) return "dilation";
+        if ((pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) &&
+            min64(a->in, conv_out(a)) < LEAST_PIXELS)
+            return "weight gradient over a single row or column: outside the error bound";
+    }
+    if (p->ic < LEAST_CHANNELS || p->oc < LEAST_CHANNELS) return "fewer than 16 channels: nothing to gain";
+    return NULL;
+}
+
+static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                        conv_plan **out, conv_error *err)
+{
+    winograd_plan *w = conv_plan_new(sizeof *w, self, p, pass, ctx);
+    if (w == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    w->data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA;
+    w->weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
+    w->bias = w->weights && p->bias;
+    w->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    if (pass == CONV_FORWARD || w->data) winograd_product_plan(p, w->data, ctx, &w->product);
+    if (w->weights) winograd_wgrad_plan(p, ctx, &w->wgrad);
+
+    size_t floats = 0;
+    bool mask = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
+    w->masked = conv_reserve(&floats, mask ? (size_t)(w->pixels * p->oc) : 0);
+    w->bias_sums = conv_reserve(&floats, w->bias ? (size_t)(bias_chunks(w->pixels) * p->oc) : 0);
+    w->product_scratch = conv_reserve(&floats, w->product.scratch_floats);
+    w->wgrad_scratch = conv_reserve(&floats, w->wgrad.scratch_floats);
+    w->head.scratch_bytes = floats * sizeof(float);
+    w->head.packed_bytes = w->product.packed_floats * sizeof(float);
+
+    const winograd_grid *g = w->data || !w->weights ? &w->product.grid : &w->wgrad.grid;
+    snprintf(w->head.note, sizeof w->head.note, "F(%dx%d,3x3), %lld tiles at a time", g->m, g->m,
+             (long long)(w->weights && !w->data ? w->wgrad.chunk : w->product.group));
+    *out = &w->head;
+    return CONV_OK;
+}
+
+static conv_status pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
+{
+    (void)pointwise;
+    winograd_product_pack(&((const winograd_plan *)plan)->product, weights, packed, plan->context.threads);
+    return CONV_OK;
+}
+
+/* One thread's part of a backward pass. */
+static void backward(const winograd_plan *w, const conv_args *args, int thread, int threads)
+{
+    const conv_problem *p = &w->head.problem;
+    float *scratch = args->scratch, *sums = scratch + w->bias_sums;
+    const float *diff_dst = args->diff_dst;
+    if (p->post_op == CONV_POST_RELU) {
+        relu_mask(args->dst, diff_dst, w->pixels * p->oc, scratch + w->masked, thread, threads);
+        diff_dst = scratch + w->masked;
+#pragma omp barrier
+    }
+    if (w->data && args->diff_src != NULL)
+        winograd_product_run(&w->product, diff_dst, args->packed, NULL, false, args->diff_src,
+                             scratch + w->product_scratch, thread, threads);
+    if (!w->weights) return;
+    if (w->bias) bias_sums(diff_dst, w->pixels, p->oc, sums, thread, threads);
+    winograd_wgrad_run(&w->wgrad, args->src, diff_dst, args->diff_weights, args->accumulate,
+                       scratch + w->wgrad_scratch, thread, threads);
+    if (!w->bias) return;
+#pragma omp barrier
+    reduce_chunks(sums, bias_chunks(w->pixels), p->oc, p->oc, args->accumulate, args->diff_bias, thread,
+                  threads);
+}
+
+static conv_status execute(const conv_plan *plan, const conv_args *args)
+{
+    const winograd_plan *w = (const winograd_plan *)plan;
+    const conv_problem *p = &plan->problem;
+#pragma omp parallel num_threads(plan->context.threads)
+    {
+        int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+        if (plan->pass == CONV_FORWARD)
+            winograd_product_run(&w->product, args->src, args->packed, p->bias ? args->bias : NULL,
+                                 p->post_op == CONV_POST_RELU, args->dst,
+                                 (float *)args->scratch + w->product_scratch, thread, threads);
+        else
+            backward(w, args, thread, threads);
+    }
+    return CONV_OK;
+}
+
+static const conv_impl dense = {.name = "winograd-" ISA_STRING,
+                                .variant = CONV_DENSE,
+                                .summary =
+                                    "Winograd F(4x4,3x3) or F(2x2,3x3), the transformed tensors in cache",
+                                .isa = ISA_ENUM,
+                                .inexact = true,
+                                .error_factor = WINOGRAD_ERROR_FACTOR,
+                                .layouts = 1u << CONV_NHWC,
+                                .refuse = refuse,
+                                .plan = plan,
+                                .pack = pack,
+                                .execute = execute};
+
+extern const conv_impl *const winograd_impls[CONV_VARIANT_COUNT];
+const conv_impl *const winograd_impls[CONV_VARIANT_COUNT] = {[CONV_DENSE] = &dense};
