@@ -11,7 +11,7 @@
  *                        instruction where the instruction set has that
  *   vec_where_positive(t, v): v where t > 0, else 0 (ReLU's gradient; a NaN in t gives 0)
  *   VEC_REGISTERS        how many there are
- *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm.h)
+ *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm/gemm.h)
  *   DEPTHWISE_OUTPUTS    and of depthwise rows */
 #ifndef SEPBENCH_SIMD_VEC_H
 #define SEPBENCH_SIMD_VEC_H
@@ -26,6 +26,22 @@
 #else
 #include "vec_avx2.h"
 #endif
+
+/* What columns in the padding read. */
+static const float vec_zeros[VL] __attribute__((aligned(64)));
+
+/* A vector that is whole, else only the lanes of a tail. */
+ALWAYS_INLINE vec vec_load_lanes(const bool whole, const float *p, vec_mask lanes)
+{
+    return whole ? vec_load(p) : vec_load_mask(p, lanes);
+}
+ALWAYS_INLINE void vec_store_lanes(const bool whole, float *p, vec_mask lanes, vec v)
+{
+    if (whole)
+        vec_store(p, v);
+    else
+        vec_store_mask(p, lanes, v);
+}
 
 /* p, in a register: keeps the compiler from precomputing (and spilling) every address of an unrolled loop. */
 ALWAYS_INLINE const float *pointer_held(const float *p)

@@ -1,8 +1,8 @@
 /* Dense and pointwise convolution: implicit GEMM (product.c) for forward and backward_data, columns product
- * (wgrad.c) for backward_weights, all in one parallel region. Pointwise is the case of one tap: a GEMM straight
- * on NHWC. Backward passes: the ReLU mask first, where there is one; then every thread's share of diff_src and
- * of the weights' gradient without waiting between them; then the joining of chunks' sums. Refuses rank 3.
- * fip/ has the same with products that multiply pairs and a weights' gradient of its own. */
+ * (weights_gradient.c) for backward_weights, all in one parallel region. Pointwise is the case of one tap: a
+ * GEMM straight on NHWC. Backward passes: the ReLU mask first, where there is one; then every thread's share of
+ * diff_src and of the weights' gradient without waiting between them; then the joining of chunks' sums. Refuses
+ * rank 3. fip/ has the same with products that multiply pairs and a weights' gradient of its own. */
 #include <omp.h>
 #include <stdio.h>
 

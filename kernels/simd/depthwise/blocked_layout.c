@@ -3,10 +3,10 @@
  * layout.
  *
  * A block of an image is an NHWC image of its own whose pixels lie side by side, so the passes over rows
- * (depthwise_pass.c) do it as they are, and memory is read in one piece however many channels there are; in
- * NHWC the pixels of many channels lie pages apart. image, block of channels, without weight gradients also
- * part of its rows: parallel. Gradients of images are joined in an ordered tree; a thread that has its blocks
- * of all images waits for nobody. Refuses multipliers other than 1 and rank 3. */
+ * (convolve_rows.c, gradient_rows.c) do it as they are, and memory is read in one piece however many channels
+ * there are; in NHWC the pixels of many channels lie pages apart. image, block of channels, without weight
+ * gradients also part of its rows: parallel. Gradients of images are joined in an ordered tree; a thread that
+ * has its blocks of all images waits for nobody. Refuses multipliers other than 1 and rank 3. */
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -264,7 +264,7 @@ static void run(const blocked_plan *b, const conv_args *args, int thread, int th
 #pragma omp barrier
     }
     /* Image slowest, so that memory is walked in its order. */
-    bool alone = b->blocks % threads == 0 || b->blocks >= 8 * threads;
+    bool alone = deals_evenly(b->blocks, threads, 8);
     int64_t first, last, begin, end;
     share(b->blocks, thread, threads, &first, &last);
     int64_t from = alone ? first : 0, blocks = alone ? last - first : b->blocks;

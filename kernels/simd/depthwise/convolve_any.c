@@ -10,17 +10,10 @@
 
 enum { MOST_OUTPUTS = 7, MOST_TAPS = 7 }; /* of any instruction set */
 
-static const float zeros[VL] __attribute__((aligned(64)));
-
-ALWAYS_INLINE vec load_lanes(const bool whole, const float *p, vec_mask lanes)
-{
-    return whole ? vec_load(p) : vec_load_mask(p, lanes);
-}
-
 ALWAYS_INLINE void start(const int n, const bool whole, vec_mask lanes, const depthwise_row *d, int64_t c,
                          vec acc[MOST_OUTPUTS])
 {
-    vec first = d->bias == NULL ? vec_zero() : load_lanes(whole, d->bias + c, lanes);
+    vec first = d->bias == NULL ? vec_zero() : vec_load_lanes(whole, d->bias + c, lanes);
     UNROLL for (int r = 0; r < n; r++) acc[r] = first;
 }
 
@@ -31,13 +24,7 @@ ALWAYS_INLINE void finish(const int n, const bool whole, vec_mask lanes, const d
     if (d->relu) {
         UNROLL for (int r = 0; r < n; r++) acc[r] = vec_max(acc[r], vec_zero());
     }
-    UNROLL for (int r = 0; r < n; r++)
-    {
-        if (whole)
-            vec_store(dst + r * step, acc[r]);
-        else
-            vec_store_mask(dst + r * step, lanes, acc[r]);
-    }
+    UNROLL for (int r = 0; r < n; r++) { vec_store_lanes(whole, dst + r * step, lanes, acc[r]); }
 }
 
 /* ---- swept: kw taps, stride s */
@@ -59,7 +46,7 @@ ALWAYS_INLINE void swept_tile(const int kw, const int s, const int n, const bool
             UNROLL for (int column = 0; column < (n - 1) * s + kw; column++)
             {
                 const float *at = p;
-                if (edge) at = (uint64_t)(in + column) < (uint64_t)w->inputs ? p : zeros;
+                if (edge) at = (uint64_t)(in + column) < (uint64_t)w->inputs ? p : vec_zeros;
                 vec v = vec_held(vec_load(at));
                 p = pointer_held(p + pixel);
                 UNROLL for (int r = 0; r < n; r++)
@@ -126,10 +113,10 @@ ALWAYS_INLINE void general_tile(const int n, const bool whole, vec_mask lanes, c
     start(n, whole, lanes, d, c, acc);
     for (int64_t row = 0; row < d->rows; row++)
         for (int64_t k = 0; k < s->tap_count; k++) {
-            vec w = load_lanes(whole, d->weights[row] + s->taps[k].tap * d->w_tap + c, lanes);
+            vec w = vec_load_lanes(whole, d->weights[row] + s->taps[k].tap * d->w_tap + c, lanes);
             const float *p = d->src[row] + (s->taps[k].in + x * s->in_step) * d->src_pixel + c;
             UNROLL for (int r = 0; r < n; r++) acc[r] =
-                vec_fma(load_lanes(whole, p + r * step, lanes), w, acc[r]);
+                vec_fma(vec_load_lanes(whole, p + r * step, lanes), w, acc[r]);
         }
     finish(n, whole, lanes, d, d->dst + s->first * d->dst_pixel + x * dst_step + c, dst_step, acc);
 }

@@ -242,7 +242,7 @@ static void run_share(depthwise_job *j, int thread, int threads)
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
     int64_t groups = div_up(axis_outputs(&p->axis[CONV_H], d->data), d->rows_together), begin, end;
-    bool by_rows = p->mb * groups % threads == 0 || p->mb * groups >= 8 * threads;
+    bool by_rows = deals_evenly(p->mb * groups, threads, 8);
     if (d->ring_rows > 0 && by_rows) {
         share(p->mb * groups, thread, threads, &begin, &end);
         for (int64_t g = begin, last; g < end; g = last) {

@@ -5,7 +5,7 @@
  * blocks of channels, each with sums of its own, joined in an ordered tree; where that is soon done, by threads
  * that own channels and wait for nobody. From memory whole rows are walked, the next tile's asked for in time,
  * and outputs too large for L3 go past it. Where the pixels of all channels lie whole pages apart, rows are
- * copied next to each other first (depthwise_ring.h), and the joint backward copies them once for both
+ * copied next to each other first (copied_rows.h), and the joint backward copies them once for both
  * gradients. All in one parallel region. Refuses rank 3. */
 #include <omp.h>
 #include <stdio.h>
@@ -61,7 +61,7 @@ static void choose_walk(depthwise_plan *d)
     int64_t units = p->mb * d->rows / 2, threads = d->head.context.threads;
     d->from_memory = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
     d->whole_rows = d->pairs && d->from_memory && (WHOLE_LINE || !ring_wanted(d->channels));
-    if (d->whole_rows && (units % threads == 0 || units >= 8 * threads)) d->block = d->channels;
+    if (d->whole_rows && deals_evenly(units, threads, 8)) d->block = d->channels;
     d->stream =
         d->whole_rows && d->aligned && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
 }
@@ -73,7 +73,7 @@ static void choose_owners(depthwise_plan *d)
     conv_sizes sizes = conv_problem_sizes(&d->head.problem);
     size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)d->head.context.threads;
     int64_t vectors = d->channels / VL;
-    bool even = vectors % d->head.context.threads == 0 || vectors >= 8 * d->head.context.threads;
+    bool even = deals_evenly(vectors, d->head.context.threads, 8);
     bool plain = d->ring_rows == 0 && d->head.problem.depth_multiplier == 1 && d->channels % VL == 0;
     d->owned = d->chunks > 1 && plain && even && bytes <= d->head.context.l2 * threads / 4;
 }
@@ -131,7 +131,7 @@ static void choose_blocks(depthwise_plan *d)
      */
     int64_t units = d->chunks * d->sum_blocks, threads = d->head.context.threads;
     d->joint = d->data && d->weights && d->ring_rows > 0 && h->stride == 1 && h->in == d->rows &&
-               (units % threads == 0 || units >= 4 * threads);
+               deals_evenly(units, threads, 4);
 }
 
 static void lay_out_scratch(depthwise_plan *d)

@@ -14,7 +14,7 @@ typedef struct {
     int64_t channels, block, blocks; /* of dst; of one block; blocks */
     int64_t sum_block, sum_blocks;   /* backward_weights: block of channels, blocks */
     int64_t chunks, chunk_floats;    /* fixed chunks of rows */
-    bool block_alone;                /* a block of a larger tensor (depthwise_blocked.c): sums in one piece */
+    bool block_alone;                /* a block of a larger tensor (blocked_layout.c): sums in one piece */
     bool aligned;                    /* and all such blocks begin where vectors may */
     bool owned;                      /* a thread sums all chunks of channels of its own, and waits for nobody */
     int64_t rows_together;           /* output rows of one unit of work */

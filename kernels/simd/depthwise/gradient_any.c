@@ -6,13 +6,6 @@
  * the last channels (masked) go tap by tap over the segments of the row. */
 #include "kernels.h"
 
-static const float zeros[VL] __attribute__((aligned(64)));
-
-ALWAYS_INLINE vec load_lanes(const bool whole, const float *p, vec_mask lanes)
-{
-    return whole ? vec_load(p) : vec_load_mask(p, lanes);
-}
-
 typedef struct {
     const float *p[3]; /* source rows at x = 0, channel c */
     const float *diff; /* at output x = 0, channel c */
@@ -32,7 +25,7 @@ ALWAYS_INLINE void sum_pixels(const int rows, const int kw, const bool edge, con
             {
                 const float *at = s->p[r];
                 if (edge)
-                    at = (uint64_t)(in + k) < (uint64_t)w->inputs ? at + offset + k * pixel : zeros;
+                    at = (uint64_t)(in + k) < (uint64_t)w->inputs ? at + offset + k * pixel : vec_zeros;
                 else
                     at += offset + k * pixel;
                 acc[r][k] = vec_fma(vec_load(at), v, acc[r][k]);
@@ -94,13 +87,13 @@ ALWAYS_INLINE void one_tap(const bool whole, vec_mask lanes, const depthwise_sum
                 *diff = d->diff_dst + s->first * d->dst_pixel + c;
     float *sum = d->sums[row] + tap->tap * d->w_tap + c;
     int64_t step = s->in_step * d->src_pixel, x = 0;
-    vec acc[4] = {load_lanes(whole, sum, lanes), vec_zero(), vec_zero(), vec_zero()};
+    vec acc[4] = {vec_load_lanes(whole, sum, lanes), vec_zero(), vec_zero(), vec_zero()};
     for (; x + 4 <= s->count; x += 4) {
         UNROLL for (int i = 0; i < 4; i++, p += step, diff += d->dst_pixel) acc[i] =
-            vec_fma(load_lanes(whole, p, lanes), load_lanes(whole, diff, lanes), acc[i]);
+            vec_fma(vec_load_lanes(whole, p, lanes), vec_load_lanes(whole, diff, lanes), acc[i]);
     }
     for (; x < s->count; x++, p += step, diff += d->dst_pixel)
-        acc[0] = vec_fma(load_lanes(whole, p, lanes), load_lanes(whole, diff, lanes), acc[0]);
+        acc[0] = vec_fma(vec_load_lanes(whole, p, lanes), vec_load_lanes(whole, diff, lanes), acc[0]);
     vec all = vec_add(vec_add(acc[0], acc[1]), vec_add(acc[2], acc[3]));
     if (whole)
         vec_store(sum, all);

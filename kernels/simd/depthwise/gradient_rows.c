@@ -66,7 +66,6 @@ static void sum_bands(depthwise_job *j, int64_t width, int64_t y, int64_t rows, 
     const depthwise_plan *d = j->d;
     const conv_axis *h = &d->head.problem.axis[CONV_H], *x = &d->head.problem.axis[CONV_W];
     int64_t first = y - h->pad_before;
-    bool head = first<0, tail = first + rows + 2> h->in;
     depthwise_band band = {.src_pixel = ring_step(&j->src_ring),
                            .w_tap = sums_tap,
                            .dst_pixel = ring_step(&j->diff_ring),
@@ -74,8 +73,7 @@ static void sum_bands(depthwise_job *j, int64_t width, int64_t y, int64_t rows, 
                            .bands = rows / BAND_ROWS,
                            .src_row = x->in * d->channels,
                            .dst_row = d->width * d->channels,
-                           .head = head,
-                           .tail = tail,
+                           .head = first<0, .tail = first + rows + 2> h->in,
                            .ahead = d->from_memory && d->channels == VL};
     for (int64_t i = 0; i < BAND_ROWS; i++) band.diff_dst[i] = ring_row(&j->diff_ring, y + i);
     for (int64_t i = 0; i < BAND_ROWS + 2; i++)
@@ -154,7 +152,7 @@ void depthwise_run_sums(depthwise_job *j, int thread, int threads)
         sum_owned(j, thread, threads);
         return;
     }
-    bool whole = d->from_memory && d->ring_rows == 0 && (d->chunks % threads == 0 || d->chunks >= 8 * threads);
+    bool whole = d->from_memory && d->ring_rows == 0 && deals_evenly(d->chunks, threads, 8);
     int64_t wide = whole ? d->channels : d->sum_block, blocks = div_up(d->channels, wide), begin, end;
     share(d->chunks * blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {

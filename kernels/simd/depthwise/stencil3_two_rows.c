@@ -2,15 +2,13 @@
  *
  * A tile is two rows of up to DEPTHWISE_OUTPUTS outputs, channels innermost: memory is read in long pieces.
  * Four source rows serve both output rows, each source vector being loaded once for up to six multiply-adds.
- * Columns in the padding read a vector of zeros; rows in the padding are left out. The last vector of channels
- * overlaps the one before, or in backward_weights, where that would count twice, is masked. */
+ * Columns in the padding read a vector of zeros; rows in the padding are left out. The last vector of
+ * channels overlaps the one before, or in backward_weights, where that would count twice, is masked. */
 #include "kernels.h"
 
 #include <stddef.h>
 
 enum { CROWDED_PIXEL = 512 }; /* floats; 64 sets of 16 floats have 1024 */
-
-static const float zeros[VL] __attribute__((aligned(64)));
 
 /* CALL(n) of a tile that n <= DEPTHWISE_OUTPUTS outputs are left for. */
 #if VEC_REGISTERS == 32
@@ -105,7 +103,7 @@ ALWAYS_INLINE void sum_columns(const int n, const bool edge, const axis_sweep *w
         UNROLL for (int column = 0; column < n + 2; column++)
         {
             const float *at = p;
-            if (edge) at = (uint64_t)(t->in + column) < (uint64_t)w->inputs ? p : zeros;
+            if (edge) at = (uint64_t)(t->in + column) < (uint64_t)w->inputs ? p : vec_zeros;
             vec v = vec_held(vec_load(at));
             p = pointer_held(p + pixel);
             UNROLL for (int k = 0; k < 3; k++)
@@ -218,19 +216,6 @@ static bool inner(const axis_sweep *w, int64_t x)
     return x + DEPTHWISE_OUTPUTS <= w->outputs && in >= 0 && in + DEPTHWISE_OUTPUTS + 2 <= w->inputs;
 }
 
-ALWAYS_INLINE vec load_lanes(const bool whole, const float *p, vec_mask lanes)
-{
-    return whole ? vec_load(p) : vec_load_mask(p, lanes);
-}
-
-ALWAYS_INLINE void store_lanes(const bool whole, float *p, vec_mask lanes, vec v)
-{
-    if (whole)
-        vec_store(p, v);
-    else
-        vec_store_mask(p, lanes, v);
-}
-
 /* Source row r's vector at `column` of the tile, *p, with all outputs of both rows that it meets; edge: unless
  * x, where it lies, is in the padding. *p moves on. */
 ALWAYS_INLINE void meet(const int n, const int r, const int column, const bool edge, const bool whole,
@@ -238,8 +223,8 @@ ALWAYS_INLINE void meet(const int n, const int r, const int column, const bool e
                         vec diff[2][DEPTHWISE_OUTPUTS], vec acc[3][3])
 {
     const float *at = *p;
-    if (edge) at = (uint64_t)x < (uint64_t)w->inputs ? at : zeros;
-    vec v = vec_held(load_lanes(whole, at, lanes));
+    if (edge) at = (uint64_t)x < (uint64_t)w->inputs ? at : vec_zeros;
+    vec v = vec_held(vec_load_lanes(whole, at, lanes));
     UNROLL for (int k = 0; k < 3; k++)
     {
         const int o = column - k;
@@ -270,7 +255,7 @@ ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool columns, c
         const float *q = d->diff_dst[i] + x * d->dst_pixel + c;
         UNROLL for (int o = 0; o < n; o++)
         {
-            diff[i][o] = load_lanes(whole, q, lanes);
+            diff[i][o] = vec_load_lanes(whole, q, lanes);
             q += d->dst_pixel;
         }
     }
@@ -297,7 +282,8 @@ ALWAYS_INLINE void load_sums(const bool whole, vec_mask lanes, const depthwise_s
 {
     UNROLL for (int r = 0; r < 3; r++)
     {
-        UNROLL for (int k = 0; k < 3; k++) acc[r][k] = load_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes);
+        UNROLL for (int k = 0; k < 3; k++) acc[r][k] =
+            vec_load_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes);
     }
 }
 
@@ -306,7 +292,8 @@ ALWAYS_INLINE void store_sums(const bool whole, vec_mask lanes, const depthwise_
 {
     UNROLL for (int r = 0; r < 3; r++)
     {
-        UNROLL for (int k = 0; k < 3; k++) store_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes, acc[r][k]);
+        UNROLL for (int k = 0; k < 3; k++)
+            vec_store_lanes(whole, d->sums[r] + k * d->w_tap + c, lanes, acc[r][k]);
     }
 }
 

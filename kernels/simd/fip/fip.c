@@ -1,6 +1,6 @@
-/* Separable convolution whose products with the pointwise weights multiply pairs (gemm_fip.h): forward keeps
- * the intermediate in cache (separable_fused.c), unless backward will want it; the rest is depthwise, then
- * pointwise (dense.c). Inexact. Refuses what those refuse. */
+/* Pointwise and separable convolution whose products multiply pairs (fip.h). Pointwise is dense.c with those.
+ * Separable keeps the intermediate of forward in cache (separable/fused_forward.c), unless backward will want
+ * it; the rest is depthwise, then pointwise. Inexact. Refuses what those refuse. */
 #include "fip.h"
 #include "../../compose.h"
 #include "../dense/dense.h"

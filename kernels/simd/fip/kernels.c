@@ -1,4 +1,4 @@
-/* The micro-kernel that multiplies pairs, and what prepares its operands; gemm_fip.h says how. Each step takes
+/* The micro-kernel that multiplies pairs, and what prepares its operands; fip.h says how. Each step takes
  * one pair and one single term of every row, so that the scheduler's few dozen instructions always hold
  * additions as well as multiplications. */
 #include "fip.h"
@@ -204,7 +204,7 @@ ALWAYS_INLINE void fip_kernel(const int m, const int nv, const gemm_rows_args *g
     for (int64_t tile = 0; tile < g->tiles; tile++) fip_tile(m, nv, g, tile);
 }
 
-/* ---- one instance per line of fip_tiles.def */
+/* ---- one instance per line of tiles.def */
 
 #define TILE(m, nv)                                                                                            \
     static void fip_##m##_##nv(const gemm_rows_args *g) { fip_kernel(m, nv, g); }

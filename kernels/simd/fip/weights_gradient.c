@@ -1,4 +1,4 @@
-/* A sum over pixels as a product of rows (gemm_fip.h), for which both operands are laid out anew.
+/* A sum over pixels as a product of rows (fip.h), for which both operands are laid out anew.
  *
  * for chunk of pixels, part of the inputs, part of the outputs:       parallel
  *   for block of pixels (up to 528, the product's k):

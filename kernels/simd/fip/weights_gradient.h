@@ -1,4 +1,4 @@
-/* The weights' gradient of a pointwise convolution with a product that multiplies pairs (gemm_fip.h). */
+/* The weights' gradient of a pointwise convolution with a product that multiplies pairs (fip.h). */
 #ifndef SEPBENCH_SIMD_FIP_WEIGHTS_GRADIENT_H
 #define SEPBENCH_SIMD_FIP_WEIGHTS_GRADIENT_H
 

@@ -63,7 +63,7 @@ typedef struct {
     int64_t row_stride, column_stride;
     int64_t first_row, rows;
     int64_t k, n;
-    int64_t k_block; /* gemm_fip.h: rows of a block, each with a header; gemm_pack does not ask */
+    int64_t k_block; /* fip/fip.h: rows of a block, each with a header; gemm_pack does not ask */
     int nv;
     float *panels;
 } gemm_pack_args;

@@ -34,7 +34,7 @@ ALWAYS_INLINE int64_t gemm_panels_floats(int64_t k, int64_t n) { return k * roun
  * parts may be packed by different threads. */
 void gemm_pack(const gemm_pack_args *args, int64_t first, int64_t last);
 
-/* One way to multiply rows by panels: plainly, or by pairs of terms (gemm_fip.h). */
+/* One way to multiply rows by panels: plainly, or by pairs of terms (fip/fip.h). */
 typedef struct {
     gemm_rows_finder *rows;
     int (*tile_rows)(int nv);                                              /* as gemm_tile_rows */

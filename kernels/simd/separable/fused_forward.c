@@ -7,7 +7,7 @@
  *
  * The depthwise stage is the GEMM's k, so tiles overlap in nothing but the source rows they read. Where rows
  * are few and weights large (7x7, 2048 channels) threads take parts of the panels instead and repeat the
- * depthwise, a hundredth of the work. fip.c has the same loops with a product of pairs. The sum over k of one
+ * depthwise, a hundredth of the work. fip/ has the same loops with a product of pairs. The sum over k of one
  * output has one order whatever the tiles, hence the same bits. Refuses multipliers other than 1 and rank 3. */
 #include "fused.h"
 

@@ -31,8 +31,6 @@ static origin origin_of(const winograd_grid *g, int64_t tile)
     return (origin){tile / g->tiles_image, i / g->tiles_w * g->m, i % g->tiles_w * g->m};
 }
 
-static const float zeros[VL];
-
 /* The pixels that a transform reads: channel c of pixel i at at[i][c & inside[i]]. */
 typedef struct {
     const float *at[MOST_PIXELS];
@@ -47,7 +45,7 @@ static void look(window *w, int size, const float *image, int64_t height, int64_
     for (int i = 0; i < size; i++)
         for (int j = 0; j < size; j++) {
             bool inside = y + i >= 0 && y + i < height && x + j >= 0 && x + j < width;
-            w->at[i * size + j] = inside ? image + ((y + i) * width + x + j) * channels : zeros;
+            w->at[i * size + j] = inside ? image + ((y + i) * width + x + j) * channels : vec_zeros;
             w->inside[i * size + j] = inside ? -1 : 0;
         }
 }

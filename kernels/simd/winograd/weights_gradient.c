@@ -64,8 +64,7 @@ static void choose_way(winograd_wgrad *w, const conv_context *ctx)
     }
     w->chunk = tiles;
     w->way = WINOGRAD_UNITS;
-    w->alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads &&
-               (units % ctx->threads == 0 || units >= 4 * ctx->threads);
+    w->alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads && deals_evenly(units, ctx->threads, 4);
     if ((units >= ENOUGH_UNITS || w->alone) && xis * tiles * w->width <= l2 / 8 * 5) return;
     w->alone = false;
 

@@ -1,5 +1,5 @@
-/* Winograd's parts: tiles of an image (winograd_tiles.c), forward and backward_data (winograd_product.c),
- * backward_weights (winograd_wgrad.c), all three behind winograd.c. */
+/* Winograd's parts: tiles of an image (tiles.c), forward and backward_data (product.c), backward_weights
+ * (weights_gradient.c), all three behind winograd.c. */
 #ifndef SEPBENCH_SIMD_WINOGRAD_WINOGRAD_H
 #define SEPBENCH_SIMD_WINOGRAD_WINOGRAD_H
 
