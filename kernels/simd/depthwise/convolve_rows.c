@@ -1,5 +1,4 @@
-/* Depthwise forward and backward_data over rows: finds for each row of outputs the rows it reads, has them
- * copied into a ring where that pays, and calls the row and pair kernels.
+/* Depthwise forward and backward_data over rows (walk.c): what is a thread's to do, and in which order.
  *
  * With a multiplier, source rows are widened (each channel repeated) into scratch, or rows of diff_src summed
  * up from their widened form: the kernels know no multiplier. */
@@ -7,7 +6,7 @@
 
 #include <string.h>
 
-#include "kernels.h"
+#include "../vec.h"
 
 /* ---- scratch of a thread */
 
@@ -46,8 +45,8 @@ depthwise_job depthwise_job_make(const depthwise_plan *d, const conv_args *args,
         .d = d,
         .args = args,
         .diff_dst = args->diff_dst,
-        .src = (const float **)(scratch + at.pointers),
-        .weights = (float **)(scratch + at.pointers) + p->axis[CONV_H].kernel,
+        .pointers = {(const float **)(scratch + at.pointers),
+                     (float **)(scratch + at.pointers) + p->axis[CONV_H].kernel},
         .wide = scratch + at.wide,
         .src_ring = ring_make(scratch + at.src, d->ring_rows, p->axis[CONV_W].in, d->block, p->ic),
         .diff_ring = ring_make(scratch + at.diff, diff_rows(d), d->width, d->block, d->channels),
@@ -119,7 +118,7 @@ static void fold(const float *wide, int64_t pixels, int64_t multiplier, int64_t 
         }
 }
 
-int64_t depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1)
+row_ring depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1)
 {
     const conv_problem *p = &j->d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
@@ -127,67 +126,35 @@ int64_t depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, 
     int64_t last = max64(first, min64(h->in, (y1 - 1) * h->stride - h->pad_before + conv_effective_kernel(h)));
     widen(j->src_ring.image + first * x->in * p->ic, (last - first) * x->in, p->ic, p->depth_multiplier, width,
           j->wide);
-    return first;
+    return rows_in_place(j->wide - first * x->in * width, x->in, width);
 }
 
 /* ---- rows of dst or diff_src */
-
-/* Output rows y and y+1, by the pair kernel; what it has in common with the row kernel is in row. */
-static void run_pair(const depthwise_plan *d, row_ring *in, const depthwise_row *row, bool backward, int64_t y,
-                     const float *weights)
-{
-    const conv_axis *h = &d->head.problem.axis[CONV_H], *x = &d->head.problem.axis[CONV_W];
-    int64_t inputs = axis_inputs(h, backward), outputs = axis_outputs(x, backward);
-    int64_t first = backward ? y + h->pad_before - 2 : y - h->pad_before;
-    depthwise_pair pair = {.src_pixel = row->src_pixel,
-                           .w_tap = row->w_tap,
-                           .dst_pixel = row->dst_pixel,
-                           .dst = {row->dst, row->dst + outputs * row->dst_pixel},
-                           .channels = row->channels,
-                           .bias = row->bias,
-                           .relu = row->relu,
-                           .ahead = d->whole_rows && row->channels == row->src_pixel,
-                           .stream = d->stream};
-    for (int64_t i = 0; i < 4; i++)
-        if (first + i >= 0 && first + i < inputs) pair.src[i] = ring_row(in, first + i);
-    for (int64_t k = 0; k < 3; k++) pair.weights[k] = weights + (backward ? 2 - k : k) * 3 * row->w_tap;
-    depthwise_pair_run(&d->x, &pair);
-}
 
 /* Output rows [y0, y1) of one image, channels [c, c + width), forward. */
 static void forward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    bool wide = p->depth_multiplier > 1;
     depthwise_turn(j, image, c, width);
-    int64_t first = wide ? depthwise_widen_rows(j, width, y0, y1) : 0;
-    const float *weights = block_weights(j);
-    depthwise_row row = {.src = j->src,
-                         .weights = (const float *const *)j->weights,
-                         .src_pixel = wide ? width : ring_step(&j->src_ring),
-                         .w_tap = depthwise_tap_step(d),
-                         .dst_pixel = d->channels,
-                         .channels = width,
-                         .bias = p->bias ? j->args->bias + c : NULL,
-                         .relu = p->post_op == CONV_POST_RELU};
-    bool pairs = d->pairs && depthwise_pair_fits(&d->x, width);
-    for (int64_t y = y0; y < y1; y++) {
-        row.dst = j->args->dst + (image * d->rows + y) * d->width * d->channels + c;
-        if (pairs && y + 1 < y1) {
-            run_pair(d, &j->src_ring, &row, false, y++, weights);
-            continue;
-        }
-        row.rows = 0;
-        for (int64_t k = 0; k < h->kernel; k++) {
-            int64_t iy = axis_input(h, false, y, k);
-            if (iy < 0) continue;
-            j->src[row.rows] = wide ? j->wide + (iy - first) * x->in * width : ring_row(&j->src_ring, iy);
-            j->weights[row.rows++] = (float *)weights + k * x->kernel * row.w_tap;
-        }
-        depthwise_row_run(&d->x, &row);
+    row_ring wide, *in = &j->src_ring;
+    if (p->depth_multiplier > 1) {
+        wide = depthwise_widen_rows(j, width, y0, y1);
+        in = &wide;
     }
+    row_convolution rows = {.walk = &d->walk,
+                            .in = in,
+                            .pointers = j->pointers,
+                            .weights = block_weights(j),
+                            .w_tap = depthwise_tap_step(d),
+                            .out = j->args->dst + (image * d->rows + y0) * d->width * d->channels + c,
+                            .out_pixel = d->channels,
+                            .channels = width,
+                            .bias = p->bias ? j->args->bias + c : NULL,
+                            .relu = p->post_op == CONV_POST_RELU,
+                            .ahead = d->whole_rows && width == ring_step(in),
+                            .stream = d->stream};
+    rows_convolve(&rows, y0, y1);
 }
 
 void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1)
@@ -197,30 +164,24 @@ void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     int64_t m = p->depth_multiplier;
     depthwise_turn(j, image, c, width);
-    const float *weights = block_weights(j);
-    depthwise_row row = {.src = j->src,
-                         .weights = (const float *const *)j->weights,
-                         .src_pixel = ring_step(&j->diff_ring),
-                         .w_tap = depthwise_tap_step(d),
-                         .dst_pixel = m > 1 ? width : p->ic,
-                         .channels = width};
-    bool pairs = d->pairs && depthwise_pair_fits(&d->x, width);
-    for (int64_t y = y0; y < y1; y++) {
-        float *dst = j->args->diff_src + (image * h->in + y) * x->in * p->ic + c / m;
-        row.dst = m > 1 ? j->wide : dst;
-        if (pairs && y + 1 < y1) {
-            run_pair(d, &j->diff_ring, &row, true, y++, weights);
-            continue;
-        }
-        row.rows = 0;
-        for (int64_t k = 0; k < h->kernel; k++) {
-            int64_t oy = axis_input(h, true, y, k);
-            if (oy < 0) continue;
-            j->src[row.rows] = ring_row(&j->diff_ring, oy);
-            j->weights[row.rows++] = (float *)weights + k * x->kernel * row.w_tap;
-        }
-        depthwise_row_run(&d->x, &row);
-        if (m > 1) fold(j->wide, x->in, m, width, dst, p->ic);
+    float *diff_src = j->args->diff_src + (image * h->in + y0) * x->in * p->ic + c / m;
+    row_convolution rows = {.walk = &d->walk,
+                            .in = &j->diff_ring,
+                            .pointers = j->pointers,
+                            .weights = block_weights(j),
+                            .w_tap = depthwise_tap_step(d),
+                            .out = m > 1 ? j->wide : diff_src,
+                            .out_pixel = m > 1 ? width : p->ic,
+                            .channels = width,
+                            .ahead = d->whole_rows && width == ring_step(&j->diff_ring),
+                            .stream = d->stream};
+    if (m == 1) {
+        rows_convolve(&rows, y0, y1);
+        return;
+    }
+    for (int64_t y = y0; y < y1; y++, diff_src += x->in * p->ic) {
+        rows_convolve(&rows, y, y + 1);
+        fold(j->wide, x->in, m, width, diff_src, p->ic);
     }
 }
 

@@ -30,6 +30,11 @@ typedef struct {
 
 /* A ring in `scratch` of ring_floats(rows, width, block). */
 row_ring ring_make(float *scratch, int64_t rows, int64_t width, int64_t block, int64_t pixel);
+/* Rows of an image read where they lie. */
+static inline row_ring rows_in_place(const float *image, int64_t width, int64_t pixel)
+{
+    return (row_ring){.image = image, .pixel = pixel, .width = width};
+}
 /* Turns to another image or block: forgets all rows. */
 void ring_turn(row_ring *r, const float *image, int64_t channels);
 /* Row y; its pixels are ring_step apart. */

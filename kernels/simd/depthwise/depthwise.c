@@ -34,8 +34,8 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
 
 void depthwise_plan_free(depthwise_plan *d)
 {
-    axis_segments_free(&d->x);
-    axis_segments_free(&d->x_forward);
+    row_walk_free(&d->walk);
+    row_walk_free(&d->forward_walk);
     free(d);
 }
 
@@ -109,8 +109,7 @@ static void choose_blocks(depthwise_plan *d)
     int64_t block = round_up(div_up(d->channels, div_up(d->channels, MOST_CHANNELS)), VL);
     if (m > 1) block = max64(1, block / m) * m;
     d->block = min64(block, d->channels);
-    d->pairs = m == 1 && h->kernel == 3 && h->stride == 1 && h->dilation == 1 &&
-               depthwise_pair_fits(d->weights ? &d->x_forward : &d->x, VL);
+    d->pairs = d->weights ? d->forward_walk.pairs : d->walk.pairs;
     choose_walk(d);
     /* A band is a long piece of memory itself where pixels lie side by side. */
     d->bands = d->weights && d->pairs && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
@@ -158,8 +157,8 @@ static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_
     d->data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA;
     d->weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
     d->bias = d->weights && p->bias;
-    if (((pass == CONV_FORWARD || d->data) && !axis_segments_build(&p->axis[CONV_W], d->data, &d->x)) ||
-        (d->weights && !axis_segments_build(&p->axis[CONV_W], false, &d->x_forward))) {
+    if (((pass == CONV_FORWARD || d->data) && !row_walk_build(p, d->data, &d->walk)) ||
+        (d->weights && !row_walk_build(p, false, &d->forward_walk))) {
         depthwise_plan_free(d);
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the segments of a row");
     }

@@ -3,13 +3,12 @@
 #define SEPBENCH_SIMD_DEPTHWISE_DRIVER_H
 
 #include "../../plan.h"
-#include "../axis.h"
-#include "copied_rows.h"
+#include "walk.h"
 
 typedef struct {
     conv_plan head;
     bool data, weights, bias;        /* backward: which gradients */
-    axis_segments x, x_forward;      /* of forward or backward_data; of backward_weights */
+    row_walk walk, forward_walk;     /* of forward or backward_data; of backward_weights */
     int64_t rows, width;             /* of an image of dst */
     int64_t channels, block, blocks; /* of dst; of one block; blocks */
     int64_t sum_block, sum_blocks;   /* backward_weights: block of channels, blocks */
@@ -36,8 +35,7 @@ typedef struct {
     const conv_args *args;
     const float *diff_dst; /* masked where there is a ReLU */
     float *partials;       /* [chunks][taps][channels] */
-    const float **src;     /* [KH] */
-    float **weights;       /* [KH] */
+    row_pointers pointers;
     float *wide;
     row_ring src_ring, diff_ring;
     float *taps, *sums; /* [taps][tap_floats] of the block: weights, their gradients */
@@ -58,9 +56,8 @@ void depthwise_job_restart(depthwise_job *j, const depthwise_plan *d, const conv
 /* What both halves of a joint backward need. Turns the rings and the weights to channels [c, c + width) of an
  * image. */
 void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width);
-/* Source rows that output rows [y0, y1) read, of the forward geometry and the block, widened. Returns the first
- * one's number. */
-int64_t depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1);
+/* Source rows that output rows [y0, y1) read, of the forward geometry and the block, widened: as an image. */
+row_ring depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1);
 /* to[taps][..] = from[taps][..], `width` channels; floats from a tap to the next. */
 void depthwise_copy_taps(const depthwise_plan *d, const float *from, int64_t from_tap, float *to,
                          int64_t to_tap, int64_t width);

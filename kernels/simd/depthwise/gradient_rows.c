@@ -1,54 +1,10 @@
-/* Depthwise backward_weights over rows: finds for each row of diff_dst, or two, or bands of four, the source
- * rows that it meets and calls the kernels that sum; what is a thread's to sum, and in which order. */
+/* Depthwise backward_weights over rows (walk.c): by ones, twos or bands of four; what is a thread's to sum, and
+ * in which order. */
 #include <string.h>
 
 #include "../reduce.h"
 #include "driver.h"
 #include "kernels.h"
-
-/* Adds output row y to the sums [taps][..], the distance of whose taps is in row. */
-static void sum_row(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap)
-{
-    (void)rows;
-    const depthwise_plan *d = j->d;
-    const conv_problem *p = &d->head.problem;
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    bool wide = p->depth_multiplier > 1;
-    int64_t first = wide ? depthwise_widen_rows(j, width, y, y + 1) : 0;
-    depthwise_sums row = {.src = j->src,
-                          .sums = j->weights,
-                          .diff_dst = ring_row(&j->diff_ring, y),
-                          .src_pixel = wide ? width : ring_step(&j->src_ring),
-                          .w_tap = sums_tap,
-                          .dst_pixel = ring_step(&j->diff_ring),
-                          .channels = width};
-    for (int64_t k = 0; k < h->kernel; k++) {
-        int64_t iy = axis_input(h, false, y, k);
-        if (iy < 0) continue;
-        j->src[row.rows] = wide ? j->wide + (iy - first) * x->in * width : ring_row(&j->src_ring, iy);
-        j->weights[row.rows++] = sums + k * x->kernel * sums_tap;
-    }
-    depthwise_sums_run(&d->x_forward, &row);
-}
-
-/* The same of rows y and y+1. */
-static void sum_pair(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap)
-{
-    (void)rows;
-    const depthwise_plan *d = j->d;
-    const conv_axis *h = &d->head.problem.axis[CONV_H];
-    int64_t first = y - h->pad_before;
-    depthwise_sums_pair pair = {.diff_dst = {ring_row(&j->diff_ring, y), ring_row(&j->diff_ring, y + 1)},
-                                .src_pixel = ring_step(&j->src_ring),
-                                .w_tap = sums_tap,
-                                .dst_pixel = ring_step(&j->diff_ring),
-                                .channels = width,
-                                .ahead = d->whole_rows && width == d->channels};
-    for (int64_t i = 0; i < 4; i++)
-        if (first + i >= 0 && first + i < h->in) pair.src[i] = ring_row(&j->src_ring, first + i);
-    for (int64_t k = 0; k < 3; k++) pair.sums[k] = sums + k * 3 * sums_tap;
-    depthwise_sums_pair_run(&d->x_forward, &pair);
-}
 
 /* How many bands from row y on, of `rows` at most, have all source rows but for the first and the last of all:
  * one, where other channels lie between the pixels and all that a band reads is best read at once. */
@@ -60,29 +16,26 @@ static int64_t bands_from(const depthwise_plan *d, int64_t y, int64_t rows)
     return d->channels > VL ? min64(bands, 1) : bands;
 }
 
-/* The same of bands of rows. */
-static void sum_bands(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap)
+/* Adds rows [y, y + rows) to the sums [taps][..] of the block that the rings are turned to. */
+static void sum_block(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums)
 {
     const depthwise_plan *d = j->d;
-    const conv_axis *h = &d->head.problem.axis[CONV_H], *x = &d->head.problem.axis[CONV_W];
-    int64_t first = y - h->pad_before;
-    depthwise_band band = {.src_pixel = ring_step(&j->src_ring),
-                           .w_tap = sums_tap,
-                           .dst_pixel = ring_step(&j->diff_ring),
-                           .channels = width,
-                           .bands = rows / BAND_ROWS,
-                           .src_row = x->in * d->channels,
-                           .dst_row = d->width * d->channels,
-                           .head = first<0, .tail = first + rows + 2> h->in,
-                           .ahead = d->from_memory && d->channels == VL};
-    for (int64_t i = 0; i < BAND_ROWS; i++) band.diff_dst[i] = ring_row(&j->diff_ring, y + i);
-    for (int64_t i = 0; i < BAND_ROWS + 2; i++)
-        if (first + i >= 0 && first + i < h->in) band.src[i] = ring_row(&j->src_ring, first + i);
-    for (int64_t k = 0; k < 3; k++) band.sums[k] = sums + k * 3 * sums_tap;
-    depthwise_band_run(&d->x_forward, &band);
+    row_ring wide, *src = &j->src_ring;
+    if (d->head.problem.depth_multiplier > 1) {
+        wide = depthwise_widen_rows(j, width, y, y + rows);
+        src = &wide;
+    }
+    row_gradient gradient = {.walk = &d->forward_walk,
+                             .src = src,
+                             .diff_dst = &j->diff_ring,
+                             .pointers = j->pointers,
+                             .sums = sums,
+                             .w_tap = depthwise_tap_step(d),
+                             .channels = width,
+                             .ahead = rows == 2 ? d->whole_rows && width == d->channels
+                                                : d->from_memory && d->channels == VL};
+    rows_gradient(&gradient, y, rows);
 }
-
-typedef void summing(depthwise_job *j, int64_t width, int64_t y, int64_t rows, float *sums, int64_t sums_tap);
 
 /* Where a block's sums are made while its rows are copied: side by side; else in the gradient itself. */
 static float *block_sums(const depthwise_job *j, float *out, int64_t c)
@@ -102,11 +55,10 @@ static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, in
         int64_t image = i / rows, y = i % rows, left = min64(last - i, rows - y);
         int64_t many = bands ? BAND_ROWS * bands_from(d, y, left) : 0;
         n = many > 0 ? many : d->pairs && left > 1 ? 2 : 1;
-        summing *sum = many > 0 ? sum_bands : n == 2 ? sum_pair : sum_row;
         for (int64_t c = c0; c < c1; c += block) {
             int64_t width = min64(block, c1 - c);
             depthwise_turn(j, image, c, width);
-            sum(j, width, y, n, block_sums(j, out, c), depthwise_tap_step(d));
+            sum_block(j, width, y, n, block_sums(j, out, c));
             if (joint) depthwise_backward_rows(j, image, c, width, y, y + n);
         }
     }

@@ -3,7 +3,7 @@
 #define SEPBENCH_SIMD_SEPARABLE_FUSED_H
 
 #include "../../plan.h"
-#include "../depthwise/channel_block.h"
+#include "../depthwise/walk.h"
 #include "../gemm/gemm.h"
 
 /* Buffers of a block of channels keep pixels this much further apart than the block is wide: at powers of two
@@ -31,7 +31,7 @@ typedef struct {
     conv_plan head;
     int64_t pixels;       /* output pixels of one image */
     fused_panels panels;  /* forward: of pointwise [C][OC]; backward: of its transpose [OC][C] */
-    block_plan forward;   /* src -> intermediate */
+    row_walk forward;     /* src -> intermediate */
     int64_t block;        /* channels of the intermediate in cache at once */
     size_t thread_floats; /* scratch of one thread */
 
@@ -45,9 +45,9 @@ typedef struct {
     bool stream;     /* src and dst do not fit L3: dst goes past it */
 
     /* backward: images in `chunks` with gradients of their own, summed in the end */
-    block_plan backward; /* d_mid -> diff_src */
-    fused_panels diff;   /* of diff_dst [pixel][OC] */
-    size_t diff_floats;  /* with ReLU: of one image's */
+    row_walk backward;  /* d_mid -> diff_src */
+    fused_panels diff;  /* of diff_dst [pixel][OC] */
+    size_t diff_floats; /* with ReLU: of one image's */
     int64_t chunks, chunk_floats;
     bool by_chunk; /* threads share out chunks; else the channel blocks of each image */
 } fused_plan;

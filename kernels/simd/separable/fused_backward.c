@@ -63,7 +63,7 @@ conv_status fused_backward_plan(fused_plan *f, conv_error *err)
     f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, p->ic) * sizeof(float);
     snprintf(f->head.note, sizeof f->head.note, "fused: %lld channels in cache, %lld chunks of images",
              (long long)f->block, (long long)f->chunks);
-    if (!block_plan_build(p, false, &f->forward) || !block_plan_build(p, true, &f->backward))
+    if (!row_walk_build(p, false, &f->forward) || !row_walk_build(p, true, &f->backward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
     return CONV_OK;
 }
@@ -182,34 +182,42 @@ static void depthwise_gradients(const context *x, channel_block block)
     float *sums = x->out.weights + block.begin;
     for (int64_t t = 0; t < taps && !x->out.accumulate; t++)
         memset(sums + t * p->ic, 0, (size_t)block.count * sizeof *sums);
-    block_tensors weights = {.in = x->args->src + image + block.begin,
-                             .in_pixel = p->ic,
-                             .out = x->d_mid,
-                             .out_pixel = mid_pixel(x->f),
-                             .channels = block.count,
-                             .row_end = conv_out(&p->axis[CONV_H])};
-    block_gradient(&x->f->forward, &weights, sums, p->ic);
+    row_ring src = rows_in_place(x->args->src + image + block.begin, p->axis[CONV_W].in, p->ic);
+    row_ring d_mid = rows_in_place(x->d_mid, conv_out(&p->axis[CONV_W]), mid_pixel(x->f));
+    row_gradient gradient = {.walk = &x->f->forward,
+                             .src = &src,
+                             .diff_dst = &d_mid,
+                             .sums = sums,
+                             .w_tap = p->ic,
+                             .channels = block.count};
+    for (int64_t y = 0, rows, end = conv_out(&p->axis[CONV_H]); y < end; y += rows) {
+        rows = x->f->forward.pairs && y + 1 < end ? 2 : 1;
+        rows_gradient(&gradient, y, rows);
+    }
     if (x->args->diff_src == NULL) return;
-    block_tensors data = {.in = x->d_mid,
-                          .in_pixel = mid_pixel(x->f),
-                          .out = x->args->diff_src + image + block.begin,
-                          .out_pixel = p->ic,
-                          .channels = block.count,
-                          .row_end = p->axis[CONV_H].in};
-    block_convolve(&x->f->backward, &data, x->args->weights + block.begin, p->ic);
+    row_convolution data = {.walk = &x->f->backward,
+                            .in = &d_mid,
+                            .weights = x->args->weights + block.begin,
+                            .w_tap = p->ic,
+                            .out = x->args->diff_src + image + block.begin,
+                            .out_pixel = p->ic,
+                            .channels = block.count};
+    rows_convolve(&data, 0, p->axis[CONV_H].in);
 }
 
 static void recompute_mid(const context *x, channel_block block)
 {
     const conv_problem *p = &x->f->head.problem;
     int64_t image = x->image * p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic;
-    block_tensors forward = {.in = x->args->src + image + block.begin,
-                             .in_pixel = p->ic,
-                             .out = x->mid,
-                             .out_pixel = mid_pixel(x->f),
-                             .channels = block.count,
-                             .row_end = conv_out(&p->axis[CONV_H])};
-    block_convolve(&x->f->forward, &forward, x->args->weights + block.begin, p->ic);
+    row_ring src = rows_in_place(x->args->src + image + block.begin, p->axis[CONV_W].in, p->ic);
+    row_convolution forward = {.walk = &x->f->forward,
+                               .in = &src,
+                               .weights = x->args->weights + block.begin,
+                               .w_tap = p->ic,
+                               .out = x->mid,
+                               .out_pixel = mid_pixel(x->f),
+                               .channels = block.count};
+    rows_convolve(&forward, 0, conv_out(&p->axis[CONV_H]));
 }
 
 static void backward_block(const context *x, int64_t i)

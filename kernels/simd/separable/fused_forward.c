@@ -76,7 +76,7 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
     f->head.scratch_bytes = f->thread_floats * sizeof(float) * (size_t)f->head.context.threads;
     snprintf(f->head.note, sizeof f->head.note, "fused: %lld rows x %lld channels in cache, %lld parts",
              (long long)f->rows, (long long)f->block, (long long)f->parts);
-    if (!block_plan_build(p, false, &f->forward))
+    if (!row_walk_build(p, false, &f->forward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
     return CONV_OK;
 }
@@ -146,19 +146,20 @@ static void fill(const fused_plan *f, const conv_args *args, const forward_task 
     const conv_problem *p = &f->head.problem;
     int64_t image = p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic, ow = conv_out(&p->axis[CONV_W]);
     int64_t rows = f->way->prepared ? 2 : t->row_end - t->row_begin;
-    for (int64_t y = t->row_begin; y < t->row_end; y += rows) {
-        block_tensors depthwise = {.in = args->src + t->image * image + k0,
-                                   .in_pixel = p->ic,
-                                   .out = mid + (y - t->row_begin) * ow * mid_pixel,
-                                   .out_pixel = mid_pixel,
-                                   .channels = k,
-                                   .row_begin = y,
-                                   .row_end = min64(y + rows, t->row_end)};
-        block_convolve(&f->forward, &depthwise, args->weights + k0, p->ic);
+    row_ring src = rows_in_place(args->src + t->image * image + k0, p->axis[CONV_W].in, p->ic);
+    row_convolution depthwise = {.walk = &f->forward,
+                                 .in = &src,
+                                 .weights = args->weights + k0,
+                                 .w_tap = p->ic,
+                                 .out_pixel = mid_pixel,
+                                 .channels = k};
+    for (int64_t y = t->row_begin, end; y < t->row_end; y = end) {
+        end = min64(y + rows, t->row_end);
+        depthwise.out = mid + (y - t->row_begin) * ow * mid_pixel;
+        rows_convolve(&depthwise, y, end);
         if (!f->way->prepared) continue;
         float *pixel = depthwise.out;
-        for (int64_t i = (depthwise.row_end - y) * ow; i > 0; i--, pixel += mid_pixel)
-            f->way->prepare(pixel, pixel, k);
+        for (int64_t i = (end - y) * ow; i > 0; i--, pixel += mid_pixel) f->way->prepare(pixel, pixel, k);
     }
 }
 
@@ -194,8 +195,8 @@ conv_status fused_forward(const fused_plan *f, const conv_args *args)
 static void destroy(conv_plan *plan)
 {
     fused_plan *f = (fused_plan *)plan;
-    block_plan_free(&f->forward);
-    block_plan_free(&f->backward);
+    row_walk_free(&f->forward);
+    row_walk_free(&f->backward);
     free(f);
 }
 
@@ -203,7 +204,7 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
 {
     (void)self, (void)pass;
     if (p->rank > 2) return "rank 3";
-    if (p->axis[CONV_H].kernel > BLOCK_KERNEL_ROWS) return "kernel taller than 16";
+    if (p->axis[CONV_H].kernel > WALK_ROWS) return "kernel taller than 16";
     if (p->depth_multiplier != 1) return "depth multiplier other than 1";
     return NULL;
 }
