@@ -79,7 +79,7 @@ static conv_status plan_block(const blocked_plan *b, int64_t width, depthwise_pl
     return depthwise_plan_block(&p, b->head.pass, &ctx, b->head.problem.ic % VL == 0, out, err);
 }
 
-static bool has_src(const blocked_plan *b) { return b->head.pass == CONV_FORWARD || b->full->weights; }
+static bool has_src(const blocked_plan *b) { return b->head.pass == CONV_FORWARD || b->full->backward.weights; }
 static bool masks(const blocked_plan *b)
 {
     return b->head.pass != CONV_FORWARD && b->head.problem.post_op == CONV_POST_RELU;
@@ -93,7 +93,7 @@ static void lay_out_activations(blocked_plan *b)
     b->src = conv_reserve(&floats, has_src(b) ? sizes.src : 0);
     b->dst = conv_reserve(&floats, forward || masks(b) ? sizes.dst : 0);
     b->diff_dst = conv_reserve(&floats, forward ? 0 : sizes.dst);
-    b->diff_src = conv_reserve(&floats, b->full->data ? sizes.src : 0);
+    b->diff_src = conv_reserve(&floats, b->full->backward.data ? sizes.src : 0);
     b->head.activation_bytes = floats * sizeof(float);
 }
 
@@ -102,8 +102,8 @@ static void lay_out_scratch(blocked_plan *b)
     const conv_problem *p = &b->head.problem;
     size_t floats = 0;
     b->masked = conv_reserve(&floats, masks(b) ? conv_problem_sizes(p).dst : 0);
-    b->partials = conv_reserve(&floats, b->full->weights ? p->mb * taps_of(p) * p->ic : 0);
-    b->bias = conv_reserve(&floats, b->full->bias ? p->mb * bias_chunks(b->out_pixels) * p->ic : 0);
+    b->partials = conv_reserve(&floats, b->full->backward.weights ? p->mb * taps_of(p) * p->ic : 0);
+    b->bias = conv_reserve(&floats, b->full->backward.bias ? p->mb * bias_chunks(b->out_pixels) * p->ic : 0);
     b->thread_floats = depthwise_job_floats(b->full);
     b->threads = conv_reserve(&floats, (int64_t)b->thread_floats * b->head.context.threads);
     b->head.scratch_bytes = floats * sizeof(float);
@@ -126,7 +126,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
         return status;
     }
     int64_t wanted = div_up(UNITS_A_THREAD * ctx->threads, p->mb * b->blocks);
-    b->parts = b->full->weights ? 1 : min64(conv_out(h), wanted);
+    b->parts = b->full->backward.weights ? 1 : min64(conv_out(h), wanted);
     lay_out_activations(b);
     lay_out_scratch(b);
     if (pass != CONV_BACKWARD_WEIGHTS)
@@ -181,7 +181,7 @@ static conv_status leave(const conv_plan *plan, const conv_args *args)
     const blocked_plan *b = (const blocked_plan *)plan;
     const float *from = args->activations;
     if (plan->pass == CONV_FORWARD) convert(b, true, from + b->dst, args->dst, b->out_pixels);
-    if (b->full->data && args->diff_src != NULL)
+    if (b->full->backward.data && args->diff_src != NULL)
         convert(b, true, from + b->diff_src, args->diff_src, b->in_pixels);
     return CONV_OK;
 }
@@ -216,12 +216,12 @@ static void run_unit(const blocked_plan *b, const conv_args *args, const float *
     if (args->packed != NULL)
         block_args.weights = (const float *)args->packed + taps_of(&b->head.problem) * block * VL;
     if (args->bias != NULL) block_args.bias = args->bias + block * VL;
-    if (d->weights) block_args.diff_weights = partials_of(b, args, block, image);
+    if (d->backward.weights) block_args.diff_weights = partials_of(b, args, block, image);
     depthwise_job_restart(job, d, &block_args);
-    if (b->head.pass == CONV_FORWARD || (d->data && args->diff_src != NULL))
+    if (b->head.pass == CONV_FORWARD || (d->backward.data && args->diff_src != NULL))
         depthwise_run_rows(job, (int)part, (int)b->parts);
-    if (d->weights) depthwise_run_sums(job, 0, 1);
-    if (d->bias)
+    if (d->backward.weights) depthwise_run_sums(job, 0, 1);
+    if (d->backward.bias)
         bias_sums(block_args.diff_dst, b->out_pixels, width_of(b, block), bias_of(b, args, block, image), 0, 1);
 }
 
@@ -247,7 +247,7 @@ static void join(const blocked_plan *b, const conv_args *args, int64_t first, in
         float *partials = partials_of(b, args, block, 0);
         reduce_chunks(partials, p->mb, size, size, false, partials, 0, 1);
         deliver(partials, taps, width, args->accumulate, args->diff_weights + block * VL, p->ic);
-        if (b->full->bias)
+        if (b->full->backward.bias)
             reduce_chunks(bias_of(b, args, block, 0), chunks, width, width, args->accumulate,
                           args->diff_bias + block * VL, 0, 1);
     }
@@ -274,7 +274,7 @@ static void run(const blocked_plan *b, const conv_args *args, int thread, int th
         int64_t i = u / b->parts;
         run_unit(b, args, diff_dst, from + i % blocks, i / blocks, u % b->parts, &job);
     }
-    if (!b->full->weights) return;
+    if (!b->full->backward.weights) return;
     if (!alone) {
 #pragma omp barrier
     }

@@ -15,7 +15,7 @@ typedef struct {
 } layout;
 
 /* Rows of diff_dst in the ring: for the weights' gradient alone each is read once, best where it lies. */
-static int64_t diff_rows(const depthwise_plan *d) { return d->data ? d->ring_rows : 0; }
+static int64_t diff_rows(const depthwise_plan *d) { return d->backward.data ? d->ring_rows : 0; }
 
 static layout lay_out(const depthwise_plan *d)
 {
@@ -23,14 +23,14 @@ static layout lay_out(const depthwise_plan *d)
     layout at;
     size_t floats = 0;
     int64_t taps = d->ring_rows > 0 ? h->kernel * x->kernel * d->tap_floats : 0;
-    bool reads_src = d->head.pass == CONV_FORWARD || d->weights;
+    bool reads_src = d->head.pass == CONV_FORWARD || d->backward.weights;
     at.pointers =
         conv_reserve(&floats, div_up(2 * h->kernel * (int64_t)sizeof(float *), (int64_t)sizeof(float)));
     at.wide = conv_reserve(&floats, d->wide_rows * x->in * d->block);
     at.src = conv_reserve(&floats, reads_src ? ring_floats(d->ring_rows, x->in, d->block) : 0);
     at.diff = conv_reserve(&floats, ring_floats(diff_rows(d), d->width, d->block));
     at.taps = conv_reserve(&floats, taps);
-    at.sums = conv_reserve(&floats, d->weights ? taps : 0);
+    at.sums = conv_reserve(&floats, d->backward.weights ? taps : 0);
     at.all = floats;
     return at;
 }
@@ -79,7 +79,7 @@ void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width)
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     if (image == j->image && c == j->c) return;
-    if (d->head.pass == CONV_FORWARD || d->weights)
+    if (d->head.pass == CONV_FORWARD || d->backward.weights)
         ring_turn(&j->src_ring, j->args->src + image * h->in * x->in * p->ic + c / p->depth_multiplier, width);
     if (d->head.pass != CONV_FORWARD)
         ring_turn(&j->diff_ring, j->diff_dst + image * d->rows * d->width * d->channels + c, width);
@@ -189,10 +189,10 @@ void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t
 static void run_groups(depthwise_job *j, int64_t image, int64_t block, int64_t g0, int64_t g1)
 {
     const depthwise_plan *d = j->d;
-    int64_t rows = axis_outputs(&d->head.problem.axis[CONV_H], d->data), c = block * d->block;
+    int64_t rows = axis_outputs(&d->head.problem.axis[CONV_H], d->backward.data), c = block * d->block;
     for (int64_t y = g0 * d->rows_together; y < min64(rows, g1 * d->rows_together); y += d->rows_together)
-        (d->data ? depthwise_backward_rows : forward_rows)(j, image, c, min64(d->block, d->channels - c), y,
-                                                           min64(rows, y + d->rows_together));
+        (d->backward.data ? depthwise_backward_rows : forward_rows)(
+            j, image, c, min64(d->block, d->channels - c), y, min64(rows, y + d->rows_together));
 }
 
 /* Image slowest, then group of rows, then block of channels, so that shares are long contiguous pieces of
@@ -202,7 +202,7 @@ static void run_share(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    int64_t groups = div_up(axis_outputs(&p->axis[CONV_H], d->data), d->rows_together), begin, end;
+    int64_t groups = div_up(axis_outputs(&p->axis[CONV_H], d->backward.data), d->rows_together), begin, end;
     bool by_rows = deals_evenly(p->mb * groups, threads, 8);
     if (d->ring_rows > 0 && by_rows) {
         share(p->mb * groups, thread, threads, &begin, &end);

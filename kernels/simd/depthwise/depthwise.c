@@ -10,7 +10,6 @@
 #include <omp.h>
 #include <stdio.h>
 
-#include "../reduce.h"
 #include "../simd.h"
 #include "driver.h"
 #include "kernels.h"
@@ -46,7 +45,7 @@ static void destroy(conv_plan *plan) { depthwise_plan_free((depthwise_plan *)pla
 /* Sums are made in another order when walked whole, so there the size must not depend on the threads. */
 static size_t l3_of_all(const depthwise_plan *d)
 {
-    return d->head.context.l3 * (size_t)(d->weights ? SUMMING_CORES : d->head.context.threads);
+    return d->head.context.l3 * (size_t)(d->backward.weights ? SUMMING_CORES : d->head.context.threads);
 }
 
 /* What lies in L3 is found quickly enough without being asked for, and is best written there. Pixels that crowd
@@ -62,8 +61,8 @@ static void choose_walk(depthwise_plan *d)
     d->from_memory = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
     d->whole_rows = d->pairs && d->from_memory && (WHOLE_LINE || !ring_wanted(d->channels));
     if (d->whole_rows && deals_evenly(units, threads, 8)) d->block = d->channels;
-    d->stream =
-        d->whole_rows && d->aligned && d->channels % VL == 0 && (d->data ? src : dst) > 2 * l3_of_all(d);
+    d->stream = d->whole_rows && d->aligned && d->channels % VL == 0 &&
+                (d->backward.data ? src : dst) > 2 * l3_of_all(d);
 }
 
 /* Channels of its own leave a thread half the sets of its caches or fewer, whose rest must do. Rings hold only
@@ -87,9 +86,9 @@ static void choose_ring(depthwise_plan *d)
     if (p->depth_multiplier > 1 || d->whole_rows || !ring_wanted(d->channels)) return;
     /* No bands from two rings, for larger ones cost what bands save, nor from half lines of a diff_dst that is
      * read where it lies. */
-    bool bands = d->bands && !d->data && WHOLE_LINE;
+    bool bands = d->bands && !d->backward.data && WHOLE_LINE;
     int64_t rows = conv_effective_kernel(h) + (bands ? BAND_ROWS - 1 : d->pairs);
-    int64_t rings = d->weights && d->data ? 2 : 1, width = max64(x->in, d->width);
+    int64_t rings = d->backward.weights && d->backward.data ? 2 : 1, width = max64(x->in, d->width);
     int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
     if (rings * ring_floats(rows, width, RING_CHANNELS) > room) return;
     d->bands = bands;
@@ -109,10 +108,10 @@ static void choose_blocks(depthwise_plan *d)
     int64_t block = round_up(div_up(d->channels, div_up(d->channels, MOST_CHANNELS)), VL);
     if (m > 1) block = max64(1, block / m) * m;
     d->block = min64(block, d->channels);
-    d->pairs = d->weights ? d->forward_walk.pairs : d->walk.pairs;
+    d->pairs = d->backward.weights ? d->forward_walk.pairs : d->walk.pairs;
     choose_walk(d);
     /* A band is a long piece of memory itself where pixels lie side by side. */
-    d->bands = d->weights && d->pairs && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
+    d->bands = d->backward.weights && d->pairs && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
     choose_ring(d);
     d->blocks = div_up(d->channels, d->block);
     d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
@@ -129,18 +128,17 @@ static void choose_blocks(depthwise_plan *d)
     /* One walk for both gradients where rows of diff_dst and diff_src pair off and every thread has its share.
      */
     int64_t units = d->chunks * d->sum_blocks, threads = d->head.context.threads;
-    d->joint = d->data && d->weights && d->ring_rows > 0 && h->stride == 1 && h->in == d->rows &&
-               deals_evenly(units, threads, 4);
+    d->joint = d->backward.data && d->backward.weights && d->ring_rows > 0 && h->stride == 1 &&
+               h->in == d->rows && deals_evenly(units, threads, 4);
 }
 
 static void lay_out_scratch(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
-    int64_t dst = conv_problem_sizes(p).dst;
     size_t floats = 0;
-    d->masked = conv_reserve(&floats, d->head.pass != CONV_FORWARD && p->post_op == CONV_POST_RELU ? dst : 0);
-    d->bias_floats = conv_reserve(&floats, d->bias ? bias_chunks(dst / p->oc) * p->oc : 0);
-    d->partials = conv_reserve(&floats, d->weights ? d->chunks * d->chunk_floats : 0);
+    backward_reserve(p, d->head.pass, d->backward.weights ? (size_t)(d->chunks * d->chunk_floats) : 0, &floats,
+                     &d->backward);
+    d->backward.chunks = d->owned ? 1 : d->chunks;
     d->thread_floats = depthwise_job_floats(d);
     d->threads = conv_reserve(&floats, (int64_t)d->thread_floats * d->head.context.threads);
     d->head.scratch_bytes = floats * sizeof(float);
@@ -154,11 +152,9 @@ static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_
     if (d == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     d->block_alone = block_alone;
     d->aligned = aligned;
-    d->data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA;
-    d->weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
-    d->bias = d->weights && p->bias;
-    if (((pass == CONV_FORWARD || d->data) && !row_walk_build(p, d->data, &d->walk)) ||
-        (d->weights && !row_walk_build(p, false, &d->forward_walk))) {
+    d->backward = backward_of(p, pass);
+    if (((pass == CONV_FORWARD || d->backward.data) && !row_walk_build(p, d->backward.data, &d->walk)) ||
+        (d->backward.weights && !row_walk_build(p, false, &d->forward_walk))) {
         depthwise_plan_free(d);
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the segments of a row");
     }
@@ -173,7 +169,7 @@ static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
-    depthwise_plan *d;
+    depthwise_plan *d = NULL;
     conv_status status = make_plan(self, p, pass, ctx, false, true, &d, err);
     if (status == CONV_OK) *out = &d->head;
     return status;
@@ -187,33 +183,19 @@ conv_status depthwise_plan_block(const conv_problem *p, conv_pass pass, const co
 
 /* ---- execute */
 
-static void backward(depthwise_job *j, int thread, int threads)
+static void backward_data(const backward_job *j)
 {
-    const depthwise_plan *d = j->d;
-    const conv_args *args = j->args;
-    const conv_problem *p = &d->head.problem;
-    conv_sizes sizes = conv_problem_sizes(p);
-    float *scratch = args->scratch, *bias = scratch + d->bias_floats;
-    int64_t pixels = sizes.dst / p->oc;
-    if (p->post_op == CONV_POST_RELU) {
-        relu_mask(args->dst, args->diff_dst, sizes.dst, scratch + d->masked, thread, threads);
-        j->diff_dst = scratch + d->masked;
-#pragma omp barrier
-    }
-    if (d->data && !d->joint && args->diff_src != NULL) depthwise_run_rows(j, thread, threads);
-    if (!d->weights) return;
-    if (d->bias) bias_sums(j->diff_dst, pixels, p->oc, bias, thread, threads);
-    j->partials = scratch + d->partials;
-    depthwise_run_sums(j, thread, threads);
-    bool apart = d->chunks == 1 || d->owned;
-    if (!d->bias && apart) return;
-#pragma omp barrier
-    if (!apart)
-        reduce_chunks(j->partials, d->chunks, d->chunk_floats, sizes.weights, args->accumulate,
-                      args->diff_weights, thread, threads);
-    if (d->bias)
-        reduce_chunks(bias, bias_chunks(pixels), p->oc, p->oc, args->accumulate, args->diff_bias, thread,
-                      threads);
+    depthwise_job *job = j->own;
+    job->diff_dst = j->diff_dst;
+    if (!job->d->joint) depthwise_run_rows(job, j->thread, j->threads);
+}
+
+static void backward_weights(const backward_job *j)
+{
+    depthwise_job *job = j->own;
+    job->diff_dst = j->diff_dst;
+    job->partials = (float *)j->args->scratch + job->d->backward.partials;
+    depthwise_run_sums(job, j->thread, j->threads);
 }
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)
@@ -223,11 +205,12 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     {
         int thread = omp_get_thread_num(), threads = omp_get_num_threads();
         float *own = (float *)args->scratch + d->threads + (size_t)thread * d->thread_floats;
-        depthwise_job j = depthwise_job_make(d, args, own);
+        depthwise_job job = depthwise_job_make(d, args, own);
+        backward_job j = {plan, args, thread, threads, NULL, &job};
         if (plan->pass == CONV_FORWARD)
-            depthwise_run_rows(&j, thread, threads);
+            depthwise_run_rows(&job, thread, threads);
         else
-            backward(&j, thread, threads);
+            backward_run(&d->backward, &j, backward_data, backward_weights);
     }
     return CONV_OK;
 }

@@ -2,12 +2,12 @@
 #ifndef SEPBENCH_SIMD_DEPTHWISE_DRIVER_H
 #define SEPBENCH_SIMD_DEPTHWISE_DRIVER_H
 
-#include "../../plan.h"
+#include "../backward.h"
 #include "walk.h"
 
 typedef struct {
     conv_plan head;
-    bool data, weights, bias;        /* backward: which gradients */
+    backward_frame backward;
     row_walk walk, forward_walk;     /* of forward or backward_data; of backward_weights */
     int64_t rows, width;             /* of an image of dst */
     int64_t channels, block, blocks; /* of dst; of one block; blocks */
@@ -26,7 +26,7 @@ typedef struct {
     bool whole_rows;                 /* so pairs are walked with all channels, in the order memory has them */
     bool stream;                     /* and what is written goes past the caches */
     bool joint;                      /* both gradients in one walk over the rows */
-    size_t masked, bias_floats, partials, threads, thread_floats; /* scratch: offsets and size, floats */
+    size_t threads, thread_floats;   /* scratch: where the threads' begins and how much each has, floats */
 } depthwise_plan;
 
 /* A thread's view of the pass and its scratch. */

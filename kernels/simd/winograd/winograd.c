@@ -1,13 +1,11 @@
 /* Dense 3x3 convolution by Winograd's minimal filtering, F(4x4,3x3), or F(2x2,3x3) where outputs are too few
- * for it: 4 (2.25) times fewer multiplications, inexact, every pass. Backward passes: the ReLU mask first,
- * where there is one, then diff_src and the weights' gradient without waiting between them. Refuses kernels
- * other than 3x3, strides, dilations, groups, fewer than 16 channels, and weight gradients over a single row or
- * column. */
+ * for it: 4 (2.25) times fewer multiplications, inexact, every pass. Refuses kernels other than 3x3, strides,
+ * dilations, groups, fewer than 16 channels, and weight gradients over a single row or column. */
 #include <omp.h>
 #include <stdio.h>
 
 #include "../../plan.h"
-#include "../reduce.h"
+#include "../backward.h"
 #include "../simd.h"
 #include "winograd.h"
 
@@ -21,13 +19,12 @@ enum { WINOGRAD_ERROR_FACTOR = 104, LEAST_CHANNELS = 16, LEAST_PIXELS = 2 };
 
 typedef struct {
     conv_plan head;
-    bool data, weights, bias; /* backward: which gradients */
+    backward_frame backward;
     winograd_product product; /* forward or backward_data */
     winograd_wgrad wgrad;
-    int64_t pixels; /* of dst, all images */
     /* Offsets into scratch, floats. Either gradient has its own: a core would fetch what another wrote there.
      */
-    size_t masked, bias_sums, product_scratch, wgrad_scratch;
+    size_t product_scratch, wgrad_scratch;
 } winograd_plan;
 
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
@@ -53,25 +50,20 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 {
     winograd_plan *w = conv_plan_new(sizeof *w, self, p, pass, ctx);
     if (w == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    w->data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA;
-    w->weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
-    w->bias = w->weights && p->bias;
-    w->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-    if (pass == CONV_FORWARD || w->data) winograd_product_plan(p, w->data, ctx, &w->product);
-    if (w->weights) winograd_wgrad_plan(p, ctx, &w->wgrad);
+    w->backward = backward_of(p, pass);
+    if (pass == CONV_FORWARD || w->backward.data) winograd_product_plan(p, w->backward.data, ctx, &w->product);
+    if (w->backward.weights) winograd_wgrad_plan(p, ctx, &w->wgrad);
 
     size_t floats = 0;
-    bool mask = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
-    w->masked = conv_reserve(&floats, mask ? (size_t)(w->pixels * p->oc) : 0);
-    w->bias_sums = conv_reserve(&floats, w->bias ? (size_t)(bias_chunks(w->pixels) * p->oc) : 0);
+    backward_reserve(p, pass, 0, &floats, &w->backward);
     w->product_scratch = conv_reserve(&floats, w->product.scratch_floats);
     w->wgrad_scratch = conv_reserve(&floats, w->wgrad.scratch_floats);
     w->head.scratch_bytes = floats * sizeof(float);
     w->head.packed_bytes = w->product.packed_floats * sizeof(float);
 
-    const winograd_grid *g = w->data || !w->weights ? &w->product.grid : &w->wgrad.grid;
+    const winograd_grid *g = w->backward.data || !w->backward.weights ? &w->product.grid : &w->wgrad.grid;
     snprintf(w->head.note, sizeof w->head.note, "F(%dx%d,3x3), %lld tiles at a time", g->m, g->m,
-             (long long)(w->weights && !w->data ? w->wgrad.chunk : w->product.group));
+             (long long)(w->backward.weights && !w->backward.data ? w->wgrad.chunk : w->product.group));
     *out = &w->head;
     return CONV_OK;
 }
@@ -83,28 +75,18 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     return CONV_OK;
 }
 
-/* One thread's part of a backward pass. */
-static void backward(const winograd_plan *w, const conv_args *args, int thread, int threads)
+static void backward_data(const backward_job *j)
 {
-    const conv_problem *p = &w->head.problem;
-    float *scratch = args->scratch, *sums = scratch + w->bias_sums;
-    const float *diff_dst = args->diff_dst;
-    if (p->post_op == CONV_POST_RELU) {
-        relu_mask(args->dst, diff_dst, w->pixels * p->oc, scratch + w->masked, thread, threads);
-        diff_dst = scratch + w->masked;
-#pragma omp barrier
-    }
-    if (w->data && args->diff_src != NULL)
-        winograd_product_run(&w->product, diff_dst, args->packed, NULL, false, args->diff_src,
-                             scratch + w->product_scratch, thread, threads);
-    if (!w->weights) return;
-    if (w->bias) bias_sums(diff_dst, w->pixels, p->oc, sums, thread, threads);
-    winograd_wgrad_run(&w->wgrad, args->src, diff_dst, args->diff_weights, args->accumulate,
-                       scratch + w->wgrad_scratch, thread, threads);
-    if (!w->bias) return;
-#pragma omp barrier
-    reduce_chunks(sums, bias_chunks(w->pixels), p->oc, p->oc, args->accumulate, args->diff_bias, thread,
-                  threads);
+    const winograd_plan *w = (const winograd_plan *)j->plan;
+    winograd_product_run(&w->product, j->diff_dst, j->args->packed, NULL, false, j->args->diff_src,
+                         (float *)j->args->scratch + w->product_scratch, j->thread, j->threads);
+}
+
+static void backward_weights(const backward_job *j)
+{
+    const winograd_plan *w = (const winograd_plan *)j->plan;
+    winograd_wgrad_run(&w->wgrad, j->args->src, j->diff_dst, j->args->diff_weights, j->args->accumulate,
+                       (float *)j->args->scratch + w->wgrad_scratch, j->thread, j->threads);
 }
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)
@@ -113,13 +95,13 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     const conv_problem *p = &plan->problem;
 #pragma omp parallel num_threads(plan->context.threads)
     {
-        int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+        backward_job j = {plan, args, omp_get_thread_num(), omp_get_num_threads(), NULL, NULL};
         if (plan->pass == CONV_FORWARD)
             winograd_product_run(&w->product, args->src, args->packed, p->bias ? args->bias : NULL,
                                  p->post_op == CONV_POST_RELU, args->dst,
-                                 (float *)args->scratch + w->product_scratch, thread, threads);
+                                 (float *)args->scratch + w->product_scratch, j.thread, j.threads);
         else
-            backward(w, args, thread, threads);
+            backward_run(&w->backward, &j, backward_data, backward_weights);
     }
     return CONV_OK;
 }
