@@ -15,7 +15,7 @@ typedef struct {
     conv_plan head;
     backward_frame backward;
     product product;               /* forward or backward_data */
-    wgrad *wgrad;                  /* NULL: not asked for */
+    wgrad *wgrad;                  /* NULL in passes without */
     size_t threads, thread_floats; /* scratch: where the threads' begins and how much each has, floats */
 } dense_plan;
 

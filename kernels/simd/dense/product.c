@@ -6,13 +6,13 @@
  * tile) are dealt out as equal contiguous shares, so any number of threads balances and none reduces: dst tiles
  * have one owner. Rows are copied first where k needs blocking (only then is the block compact in the cache),
  * where they lie a multiple of 4 KiB apart (they would share one cache set), and where k is so short that taps
- * are put in line. What does not fit L2 is asked for while something else is multiplied: during a thread's
+ * are put in line. What does not fit L2 is prefetched while something else is multiplied: during a thread's
  * first panel the rows of the tiles, or of the copy, that come next; during every other the next panel. */
 #include "product.h"
 
 #include "../copy.h"
 
-enum { TILES_AHEAD = 4 }; /* rows are asked for so many tiles before they are read in place */
+enum { TILES_AHEAD = 4 }; /* rows are prefetched so many tiles before they are read in place */
 
 /* What the tiles of one group of images have in common. */
 typedef struct {
@@ -94,9 +94,9 @@ static const float *panel_at(const job *j, const block *b, int64_t panel)
            row * panel_width(p, panel);
 }
 
-/* What a batch asks for meanwhile: the panel after this one, as many rows of k floats as it has columns, from
+/* What a batch prefetches: the panel after this one, as many rows of k floats as it has columns, from
  * the share's first tile on. */
-static void ask_for_panel(const job *j, block *b, int64_t row, int64_t panel)
+static void prefetch_panel(const job *j, block *b, int64_t row, int64_t panel)
 {
     b->args.ahead = panel_at(j, b, panel + 1) + row * b->k;
     b->args.ahead_stride = b->k;
@@ -104,7 +104,7 @@ static void ask_for_panel(const job *j, block *b, int64_t row, int64_t panel)
 }
 
 /* Or the rows that come next: of tiles further on; of a copy, those of its next block of k or of pixels. */
-static void ask_for_rows(const job *j, block *b, const row_tile *tile, int64_t block_pixels)
+static void prefetch_rows(const job *j, block *b, const row_tile *tile, int64_t block_pixels)
 {
     const product *p = j->p;
     int64_t pixel = max64(0, j->table->index[tile->index + tile->taps / 2 * tile->m]), k0 = b->k0;
@@ -159,10 +159,10 @@ static void run_panel(const job *j, block *b, tile_range tiles, int64_t panel, i
     b->args.ahead_rows = 0;
     for (int64_t i = begin, batch; i < end; i += batch) {
         const row_tile *tile = &t->tile[tiles.begin + i];
-        if (p->far_rows && first)
-            ask_for_rows(j, b, tile, pixels);
-        else if (p->far_panels && !last)
-            ask_for_panel(j, b, tile->first - origin, panel);
+        if (p->rows_beyond_l2 && first)
+            prefetch_rows(j, b, tile, pixels);
+        else if (p->panels_beyond_l2 && !last)
+            prefetch_panel(j, b, tile->first - origin, panel);
         batch = min64(tile->alike, end - i);
         run_batch(j, b, tile, batch, (int)(width / VL));
     }

@@ -22,13 +22,13 @@ typedef struct {
     int nv;
     int64_t panels, panel_rows, panel_floats; /* per group of channels; floats of one group's panels */
     int64_t k_block, k_blocks;
-    int64_t block_pixels; /* output pixels whose rows stay in L2 */
-    bool far_rows;        /* in and out do not fit L2: rows are asked for ahead of time */
-    bool far_panels;      /* nor do the weights: so are panels */
-    bool stream;          /* in and out do not fit L3: out is written past it */
-    int64_t units[2];     /* tiles * panels * groups of one table */
-    float *zeros;         /* [k]: what padding reads */
-    size_t thread_floats; /* scratch of one thread */
+    int64_t block_pixels;  /* output pixels whose rows stay in L2 */
+    bool rows_beyond_l2;   /* in and out do not fit L2: rows are prefetched */
+    bool panels_beyond_l2; /* nor do the weights: so are panels */
+    bool stream;           /* in and out do not fit L3: out is written past it */
+    int64_t units[2];      /* tiles * panels * groups of one table */
+    float *zeros;          /* [k]: what padding reads */
+    size_t thread_floats;  /* scratch of one thread */
 } product;
 
 /* ---- what the plan and the run both need: blocks of pixels, as ranges of a table's tiles */

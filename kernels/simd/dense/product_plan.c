@@ -60,8 +60,8 @@ static void choose_distance(const conv_problem *p, const conv_context *ctx, prod
 {
     conv_sizes sizes = conv_problem_sizes(p);
     size_t all = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)ctx->threads;
-    out->far_rows = all > ctx->l2 * threads;
-    out->far_panels = out->taps == 1 && (size_t)out->panel_floats * sizeof(float) > ctx->l2 / 2;
+    out->rows_beyond_l2 = all > ctx->l2 * threads;
+    out->panels_beyond_l2 = out->taps == 1 && (size_t)out->panel_floats * sizeof(float) > ctx->l2 / 2;
     /* Twice, for a virtual machine's share of L3 is a guess. */
     out->stream = out->k_blocks == 1 && out->n % VL == 0 && all > 2 * ctx->l3 * threads;
 }

@@ -3,10 +3,10 @@
  * Loop order of a thread: chunk of pixels, channel group, block of pixels, strips of inputs together, panel of
  * outputs, strip, tap; the register tile [inputs][outputs] sums over the block's pixels, run by run (a run: the
  * valid part of a row). A block of few channels fits a part of L2 whole; of many, so many strips do, and one
- * panel of outputs. What comes next is asked for while something else is summed. For narrow vectors wide pixels
- * are copied closer together first. Units are dealt out in equal contiguous shares; where weights are too small
- * to feed many cores, fixed chunks of pixels sum apart and meet in an ordered tree. A first layer's taps are
- * put in line, one tap of taps*inputs channels. */
+ * panel of outputs. What comes next is prefetched while something else is summed. For narrow vectors wide
+ * pixels are copied closer together first. Units are dealt out in equal contiguous shares; where weights are
+ * too small to feed many cores, fixed chunks of pixels sum apart and meet in an ordered tree. A first layer's
+ * taps are put in line, one tap of taps*inputs channels. */
 #include "weights_gradient.h"
 
 #include <stdlib.h>
@@ -36,7 +36,7 @@ typedef struct {
     int64_t taps;
     bool lower;               /* taps put in line: one row of taps*inputs values per output pixel */
     bool copy;                /* operands are copied closer together first */
-    bool far;                 /* src and diff_dst do not fit L2: what comes next is asked for ahead of time */
+    bool beyond_l2;           /* src and diff_dst do not fit L2: what comes next is prefetched */
     int64_t height;           /* rows of the product: inputs, or taps*inputs when lowered */
     int64_t a_pixel, b_pixel; /* floats from one pixel to the next, of src and diff_dst or of their copies */
     int nv;
@@ -90,7 +90,7 @@ static void choose_blocks(const conv_problem *p, const conv_context *ctx, column
     int64_t tiles = w->groups * w->panels * w->strips * (w->lower ? 1 : w->taps);
     int64_t pixels = l2 * 3 / 8 * reuse / (p->ic + p->oc);
     conv_sizes sizes = conv_problem_sizes(p);
-    w->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+    w->beyond_l2 = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
     w->head.chunks = max64(1, min64(div_up(ENOUGH_UNITS, tiles),
                                     p->mb * out / (tiles < FEW_UNITS ? FEW_CHUNK_PIXELS : CHUNK_PIXELS)));
     bool apart = tiles >= ENOUGH_UNITS && w->taps == 1;
@@ -239,8 +239,8 @@ typedef struct {
 
 /* The next panel of outputs, where strips see several: a line of each pixel in one strip, the next line in the
  * next. Else the block after this one, as many lines in each unit as there are pixels: src, then diff_dst. */
-static void ask(const columns_wgrad *w, const block_data *b, const unit *u, int64_t unit,
-                gemm_columns_args *args)
+static void prefetch_next(const columns_wgrad *w, const block_data *b, const unit *u, int64_t unit,
+                          gemm_columns_args *args)
 {
     int64_t width = (int64_t)w->nv * VL, line = (u->strip - u->first) * LINE, ic = w->problem.ic,
             oc = w->problem.oc;
@@ -303,7 +303,7 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
             .n = n,
             .accumulate = accumulate,
         };
-        if (w->far) ask(w, &d, &u, i - begin, &args);
+        if (w->beyond_l2) prefetch_next(w, &d, &u, i - begin, &args);
         if (u.tap + 1 < taps)
             args.next = args.dst + w->height * oc;
         else if (u.strip + 1 < u.first + u.count)

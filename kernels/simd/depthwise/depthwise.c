@@ -3,7 +3,7 @@
  * forward, backward_data: image, row of outputs, block of channels; a block is as wide as its rows of one
  * kernel window fit L1. Rows are dealt out in equal contiguous shares. backward_weights: fixed chunks of rows x
  * blocks of channels, each with sums of its own, joined in an ordered tree; where that is soon done, by threads
- * that own channels and wait for nobody. From memory whole rows are walked, the next tile's asked for in time,
+ * that own channels and wait for nobody. From memory whole rows are walked, the next tile's prefetched,
  * and outputs too large for L3 go past it. Where the pixels of all channels lie whole pages apart, rows are
  * copied next to each other first (copied_rows.h), and the joint backward copies them once for both
  * gradients. All in one parallel region. Refuses rank 3. */
@@ -48,7 +48,7 @@ static size_t l3_of_all(const depthwise_plan *d)
     return d->head.context.l3 * (size_t)(d->backward.weights ? SUMMING_CORES : d->head.context.threads);
 }
 
-/* What lies in L3 is found quickly enough without being asked for, and is best written there. Pixels that crowd
+/* What lies in L3 is read quickly enough without a prefetch, and is best written there. Pixels that crowd
  * one set of L1 are better copied than walked whole: in vectors of half a line, which meet each line twice,
  * always; in whole lines until they come from memory for certain (a virtual machine's share of L3 is a guess).
  */
@@ -58,15 +58,16 @@ static void choose_walk(depthwise_plan *d)
     conv_sizes sizes = conv_problem_sizes(p);
     size_t src = (size_t)sizes.src * sizeof(float), dst = (size_t)sizes.dst * sizeof(float);
     int64_t units = p->mb * d->rows / 2, threads = d->head.context.threads;
-    d->from_memory = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
-    d->whole_rows = d->pairs && d->from_memory && (WHOLE_LINE || !ring_wanted(d->channels));
+    d->beyond_l3 = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
+    d->whole_rows = d->pairs && d->beyond_l3 && (WHOLE_LINE || !ring_wanted(d->channels));
     if (d->whole_rows && deals_evenly(units, threads, 8)) d->block = d->channels;
     d->stream = d->whole_rows && d->aligned && d->channels % VL == 0 &&
                 (d->backward.data ? src : dst) > 2 * l3_of_all(d);
 }
 
-/* Channels of its own leave a thread half the sets of its caches or fewer, whose rest must do. Rings hold only
- * a block of them, and vectors are no whole number of a multiplier's channels. */
+/* A thread that owns some of the channels reads a piece of every pixel, and such pieces use half the sets of
+ * its caches or fewer: the tensors must fit a quarter of L2. Not with rings, which hold only a block of
+ * channels, nor with multipliers, of whose channels a vector is no whole number. */
 static void choose_owners(depthwise_plan *d)
 {
     conv_sizes sizes = conv_problem_sizes(&d->head.problem);

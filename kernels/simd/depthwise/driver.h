@@ -22,7 +22,7 @@ typedef struct {
     int64_t tap_floats;              /* and from one copied tap to the next */
     bool pairs;                      /* rows go by twos */
     bool bands;                      /* in backward_weights by BAND_ROWS */
-    bool from_memory;                /* src and dst are larger than L3 */
+    bool beyond_l3;                  /* src and dst are larger than L3 */
     bool whole_rows;                 /* so pairs are walked with all channels, in the order memory has them */
     bool stream;                     /* and what is written goes past the caches */
     bool joint;                      /* both gradients in one walk over the rows */

@@ -7,7 +7,8 @@
 #include "kernels.h"
 
 /* How many bands from row y on, of `rows` at most, have all source rows but for the first and the last of all:
- * one, where other channels lie between the pixels and all that a band reads is best read at once. */
+ * only one where other channels lie between the pixels, so that all channels of its rows are read before the
+ * next rows. */
 static int64_t bands_from(const depthwise_plan *d, int64_t y, int64_t rows)
 {
     const conv_axis *h = &d->head.problem.axis[CONV_H];
@@ -33,7 +34,7 @@ static void sum_block(depthwise_job *j, int64_t width, int64_t y, int64_t rows, 
                              .w_tap = depthwise_tap_step(d),
                              .channels = width,
                              .ahead = rows == 2 ? d->whole_rows && width == d->channels
-                                                : d->from_memory && d->channels == VL};
+                                                : d->beyond_l3 && d->channels == VL};
     rows_gradient(&gradient, y, rows);
 }
 
@@ -104,7 +105,7 @@ void depthwise_run_sums(depthwise_job *j, int thread, int threads)
         sum_owned(j, thread, threads);
         return;
     }
-    bool whole = d->from_memory && d->ring_rows == 0 && deals_evenly(d->chunks, threads, 8);
+    bool whole = d->beyond_l3 && d->ring_rows == 0 && deals_evenly(d->chunks, threads, 8);
     int64_t wide = whole ? d->channels : d->sum_block, blocks = div_up(d->channels, wide), begin, end;
     share(d->chunks * blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {

@@ -43,7 +43,7 @@ typedef struct {
     int64_t channels;
     const float *bias;
     bool relu;
-    bool ahead;  /* rows come from memory: ask for the next tile's; pixels must be `channels` apart */
+    bool ahead;  /* rows come from memory: the next tile's are prefetched; pixels must be `channels` apart */
     bool stream; /* dst goes there past the caches; its vectors must be aligned */
 } depthwise_pair;
 /* Whether the pair kernels do this axis (the row's; the caller looks after the other) and block of channels. */
@@ -73,7 +73,7 @@ typedef struct {
     int64_t bands;            /* > 0 */
     int64_t src_row, dst_row; /* with more than one: floats from a row to the next */
     bool head, tail;          /* the first source row, the last one, are padding */
-    bool ahead;               /* bands follow one another in memory too: ask for the next one's */
+    bool ahead;               /* bands follow one another in memory too: the next one's are prefetched */
 } depthwise_band;
 void depthwise_band_run(const axis_segments *x, const depthwise_band *band);
 

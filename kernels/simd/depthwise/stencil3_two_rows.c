@@ -32,11 +32,12 @@ enum { CROWDED_PIXEL = 512 }; /* floats; 64 sets of 16 floats have 1024 */
     }
 #endif
 
-/* Asks for a part of what the next tile is the first to read or write of a row of `width` pixels: from x on, or
- * past the end of this row the start of the row after next, the one that takes its place. The part is that of
- * the vector at channel c, counted as memory lies, so that the hardware sees long pieces too. Pixels of a
+/* Prefetches a part of what the next tile is the first to read or write of a row of `width` pixels: from x on,
+ * or past the end of this row the start of the row after next, the one that takes its place. The part is that
+ * of the vector at channel c, counted as memory lies, so that the hardware sees long pieces too. Pixels of a
  * single vector make tiles too short for that: there it is the tile under this one. */
-ALWAYS_INLINE void ask(const int n, const float *row, int64_t width, int64_t pixel, int64_t x, int64_t c)
+ALWAYS_INLINE void prefetch_row(const int n, const float *row, int64_t width, int64_t pixel, int64_t x,
+                                int64_t c)
 {
     int64_t at = pixel == VL ? x - n + 2 * width : x < width ? x : 2 * width;
     if (row != NULL) prefetch(row + at * pixel + c * n, n * VL);
@@ -137,8 +138,8 @@ ALWAYS_INLINE void pair_tile(const int n, const tile_kind kind, const axis_sweep
         if (!plain && d->ahead) {
             UNROLL for (int i = 0; i < 2; i++)
             {
-                ask(n, d->src[2 + i], w->inputs, pixel, t.in + n + 2, at_c);
-                if (!d->stream) ask(n, d->dst[i], w->outputs, d->dst_pixel, x + n, at_c);
+                prefetch_row(n, d->src[2 + i], w->inputs, pixel, t.in + n + 2, at_c);
+                if (!d->stream) prefetch_row(n, d->dst[i], w->outputs, d->dst_pixel, x + n, at_c);
             }
         }
         vec acc[2][DEPTHWISE_OUTPUTS], start = plain || d->bias == NULL ? vec_zero() : vec_load(d->bias + c);
@@ -246,8 +247,8 @@ ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool columns, c
     if (d->ahead) {
         UNROLL for (int i = 0; i < 2; i++)
         {
-            ask(n, d->src[2 + i], w->inputs, pixel, in + n + 2, c);
-            ask(n, d->diff_dst[i], w->outputs, d->dst_pixel, x + n, c);
+            prefetch_row(n, d->src[2 + i], w->inputs, pixel, in + n + 2, c);
+            prefetch_row(n, d->diff_dst[i], w->outputs, d->dst_pixel, x + n, c);
         }
     }
     UNROLL for (int i = 0; i < 2; i++)

@@ -178,11 +178,11 @@ ALWAYS_INLINE void fip_tile(const int m, const int nv, const gemm_rows_args *g, 
         a[r] = g->rows + (tile * m + r) * g->row_stride;
         UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_add_at(vec_load(g->panel + v * VL), a[r] + g->k);
     }
-    bool ask = tile * m < g->ahead_rows;
-    const float *ahead = ask ? g->ahead + tile * m * g->ahead_stride : NULL;
+    bool prefetching = tile * m < g->ahead_rows;
+    const float *ahead = prefetching ? g->ahead + tile * m * g->ahead_stride : NULL;
     int64_t k = 0;
     for (; k + FIP_GROUP <= g->k; k += FIP_GROUP, b += FIP_GROUP * nv * VL) {
-        if (ask) {
+        if (prefetching) {
             UNROLL for (int r = 0; r < m; r++) prefetch(ahead + k + r * g->ahead_stride, FIP_GROUP);
         }
         sum_group(m, nv, acc, a, k, b);

@@ -31,7 +31,7 @@ typedef struct {
     int64_t lines, panels; /* the inputs' cache lines and the outputs' panels, which are dealt out */
     int64_t input_parts, output_parts;
     int nv;
-    bool far;            /* src and diff_dst do not fit L2: the next block is asked for ahead of time */
+    bool beyond_l2;      /* src and diff_dst do not fit L2: the next block is prefetched */
     int64_t rows_floats; /* of a thread's scratch, the rows' part */
 } fip_wgrad;
 
@@ -68,7 +68,7 @@ wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
     w->lines = div_up(w->inputs, LINE);
     w->panels = div_up(w->outputs, (int64_t)w->nv * VL);
     conv_sizes sizes = conv_problem_sizes(p);
-    w->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+    w->beyond_l2 = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
     int64_t least = INT64_MAX, all = w->head.chunks >= ctx->threads ? 1 : ctx->threads / w->head.chunks;
     for (int64_t parts = 1; parts <= all; parts++) {
         int64_t across = all / parts;
@@ -152,9 +152,10 @@ static void lay_out(const fip_wgrad *w, const part *t, const float *src, const f
     fip_pack(&pack, t->panel, t->panel_end);
 }
 
-/* What panel j asks for of the next block, which is as many rows of k floats as there are channels: in the
+/* What panel j prefetches of the next block, which is as many rows of k floats as there are channels: in the
  * first half of the panels src, where all of it is wanted in one place, in the others diff_dst. */
-static void ask(const fip_wgrad *w, int64_t j, const float *next_src, const float *next_diff, gemm_rows_args *g)
+static void prefetch_next(const fip_wgrad *w, int64_t j, const float *next_src, const float *next_diff,
+                          gemm_rows_args *g)
 {
     int64_t srcs = w->input_parts * w->output_parts == 1 ? w->panels / 2 : 0, begin, end;
     if (j < srcs)
@@ -166,7 +167,7 @@ static void ask(const fip_wgrad *w, int64_t j, const float *next_src, const floa
     g->ahead_rows = end - begin;
 }
 
-/* next_src, next_diff: of the next block, to be asked for meanwhile; NULL: nothing. */
+/* next_src, next_diff: of the next block, prefetched meanwhile; NULL: nothing. */
 static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const float *rows, const float *panels,
                      bool accumulate, const float *next_src, const float *next_diff, float *diff_weights)
 {
@@ -183,7 +184,7 @@ static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const fl
                             .dst_stride = w->outputs,
                             .n = n,
                             .accumulate = accumulate};
-        if (next_src != NULL) ask(w, j, next_src, next_diff, &g);
+        if (next_src != NULL) prefetch_next(w, j, next_src, next_diff, &g);
         gemm_rows_even(g, count, (int)div_up(n, VL), FIP_ROWS, fip_rows);
     }
 }
@@ -204,7 +205,7 @@ static void run(const wgrad *plan, const wgrad_share *s)
         bool add = w->head.chunks == 1 && s->accumulate;
         for (; b < last; b++, add = true) {
             int64_t p0 = b * w->block, pixels = min64(w->block, w->pixels - p0), p1 = p0 + pixels;
-            bool next = w->far && p1 < w->pixels;
+            bool next = w->beyond_l2 && p1 < w->pixels;
             lay_out(w, &t, s->src + p0 * w->inputs, s->diff_dst + p0 * w->outputs, pixels, rows, panels);
             multiply(w, &t, pixels, rows, panels, add, next ? s->src + p1 * w->inputs : NULL,
                      s->diff_dst + p1 * w->outputs, out);

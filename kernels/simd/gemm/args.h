@@ -27,8 +27,8 @@ typedef struct {
     const float *bias;        /* [n] or NULL */
     bool relu;                /* max(0, .) at the end */
     bool stream;              /* full vectors of dst, which must be aligned, go past the caches */
-    const float *ahead; /* what is wanted next, to be brought to L2 meanwhile: row i's k floats, asked for while
-                           dst row i is computed, at ahead + i*ahead_stride */
+    const float *ahead;       /* what is prefetched to L2 meanwhile: row i's k floats, while
+                                 dst row i is computed, at ahead + i*ahead_stride */
     int64_t ahead_stride, ahead_rows; /* 0: nothing */
 } gemm_rows_args;
 
@@ -47,10 +47,9 @@ typedef struct {
     float *dst;     /* row r at dst + r*ldc, n floats */
     int64_t ldc, n; /* (nv-1)*VL < n <= nv*VL; of b, n columns are read */
     bool accumulate;
-    const float
-        *ahead; /* what is wanted next, to be brought to L2 meanwhile: at each pixel ahead_step floats of it */
+    const float *ahead; /* what is prefetched to L2 meanwhile: at each pixel ahead_step floats of it */
     int64_t ahead_step; /* 0: nothing */
-    const float *next;  /* where the next tile's dst will be, to be brought near meanwhile; NULL: nothing */
+    const float *next;  /* where the next tile's dst will be, prefetched too; NULL: nothing */
 } gemm_columns_args;
 
 typedef void gemm_rows_kernel(const gemm_rows_args *args);
@@ -63,7 +62,7 @@ typedef struct {
     int64_t row_stride, column_stride;
     int64_t first_row, rows;
     int64_t k, n;
-    int64_t k_block; /* fip/fip.h: rows of a block, each with a header; gemm_pack does not ask */
+    int64_t k_block; /* fip/fip.h: rows of a block, each with a header; gemm_pack does without */
     int nv;
     float *panels;
 } gemm_pack_args;

@@ -61,7 +61,7 @@ ALWAYS_INLINE void rows_sum(const int m, const int nv, vec acc[TILE_ROWS][TILE_V
     }
 }
 
-/* The same, asking for a cache line of each row ahead in the time that a line of each row takes. */
+/* The same, prefetching a cache line of each row ahead in the time that a line of each row takes. */
 ALWAYS_INLINE void rows_sum_ahead(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
                                   const float *const a[TILE_ROWS], const gemm_rows_args *g, int64_t tile,
                                   const float *b)
@@ -74,7 +74,7 @@ ALWAYS_INLINE void rows_sum_ahead(const int m, const int nv, vec acc[TILE_ROWS][
     }
 }
 
-/* All taps of the tile, those after the first without asking for anything. */
+/* All taps of the tile, those after the first without prefetching. */
 ALWAYS_INLINE void taps_sum(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
                             const gemm_rows_args *g, int64_t tile)
 {
@@ -90,7 +90,7 @@ ALWAYS_INLINE void taps_sum(const int m, const int nv, vec acc[TILE_ROWS][TILE_V
     }
 }
 
-/* plain: a single tap, which is slice 0, and nothing is asked for. */
+/* plain: a single tap, which is slice 0, and nothing is prefetched. */
 ALWAYS_INLINE void rows_tile(const int m, const int nv, const bool plain, const gemm_rows_args *g, int64_t tile)
 {
     vec acc[TILE_ROWS][TILE_VECTORS];

@@ -40,9 +40,9 @@ typedef struct {
 
     /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
     int64_t rows, row_tiles, parts;
-    bool far;        /* src and dst do not fit L2: src is asked for ahead of time */
-    bool far_panels; /* nor do the weights: the next panel is */
-    bool stream;     /* src and dst do not fit L3: dst goes past it */
+    bool beyond_l2;        /* src and dst do not fit L2: src is prefetched */
+    bool panels_beyond_l2; /* nor do the weights: the next panel is */
+    bool stream;           /* src and dst do not fit L3: dst goes past it */
 
     /* backward: images in `chunks` with gradients of their own, summed in the end */
     row_walk backward;  /* d_mid -> diff_src */

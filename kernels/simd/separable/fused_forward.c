@@ -36,7 +36,7 @@ static double tiling_cost(const fused_plan *f, tiling t)
     double panels = (double)div_up(f->panels.count, t.parts), c = (double)p->ic;
     double vectors = panels * (double)f->panels.width / VL;
     /* A depthwise tap costs 1.3 cycles a vector; weights come at
-     * 64 bytes a cycle from L2, at 32 from beyond, as they are asked for ahead, and so do rows that do not fit;
+     * 64 bytes a cycle from L2, at 32 from beyond, as they are prefetched, and so do rows that do not fit;
      * a task's start and the panels' first touch about 500 cycles. */
     double gemm = (double)round_up(pixels, forward_tile_rows(f)) * c * vectors / f->way->rate;
     double depthwise =
@@ -59,8 +59,8 @@ conv_status fused_forward_plan(fused_plan *f, conv_error *err)
     conv_sizes sizes = conv_problem_sizes(p);
     size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)f->head.context.threads;
     f->head.packed_bytes = (size_t)gemm_panels_floats(f->panel_rows, p->oc) * sizeof(float);
-    f->far_panels = f->head.packed_bytes > f->head.context.l2 / 2;
-    f->far = bytes > f->head.context.l2 * threads;
+    f->panels_beyond_l2 = f->head.packed_bytes > f->head.context.l2 / 2;
+    f->beyond_l2 = bytes > f->head.context.l2 * threads;
     f->stream = bytes > 2 * f->head.context.l3 * threads && p->oc % VL == 0 && f->block == p->ic;
     tiling best = {1, 1};
     double least = INFINITY;
@@ -129,9 +129,9 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
                             .bias = p->bias ? args->bias + column : NULL,
                             .relu = p->post_op == CONV_POST_RELU && k0 + k == p->ic,
                             .stream = f->stream};
-        if (f->far && j == t->panel_begin)
+        if (f->beyond_l2 && j == t->panel_begin)
             g.ahead = rows_ahead(f, args, t) + k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
-        else if (f->far_panels && j + 1 < t->panel_end)
+        else if (f->panels_beyond_l2 && j + 1 < t->panel_end)
             g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = k,
             g.ahead_rows = f->panels.width;
         gemm_rows_even(g, pixels, nv, forward_tile_rows(f), f->way->rows);

@@ -57,7 +57,7 @@ void winograd_product_plan(const conv_problem *p, bool backward, const conv_cont
     int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha;
     w->packed_floats = (size_t)(xis * gemm_panels_floats(w->k, w->n));
     choose_groups(w, ctx);
-    w->stream = w->grid.far && w->n % VL == 0;
+    w->stream = w->grid.beyond_l3 && w->n % VL == 0;
     int64_t teams = w->alone ? ctx->threads : 1;
     w->v_floats = (size_t)(xis * w->group * w->v_row);
     w->thread_floats = w->v_floats + (size_t)(xis * w->group * w->m_row);

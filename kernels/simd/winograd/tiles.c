@@ -17,7 +17,7 @@ void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const 
     g->tiles_w = div_up(g->out_w, g->m);
     g->tiles_image = g->tiles_w * div_up(g->out_h, g->m);
     g->tiles = g->tiles_image * p->mb;
-    g->far = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l3 * (size_t)ctx->threads;
+    g->beyond_l3 = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l3 * (size_t)ctx->threads;
 }
 
 /* Upper left pixel of a tile in `out`. */
@@ -35,7 +35,7 @@ static origin origin_of(const winograd_grid *g, int64_t tile)
 typedef struct {
     const float *at[MOST_PIXELS];
     int64_t inside[MOST_PIXELS]; /* all ones; 0: padding, zeros */
-    int64_t ahead; /* floats from a pixel to the one in its place in the next tile; 0: not asked for */
+    int64_t ahead; /* floats from a pixel to the one in its place in the next tile; 0: not prefetched */
 } window;
 
 /* size x size pixels from (y, x) on of an image [height][width][channels]. */
@@ -59,7 +59,7 @@ ALWAYS_INLINE void transform_axis(const int alpha, const int size, vec *d)
         alpha == 6 ? winograd_diff_6(d, 1) : winograd_diff_4(d, 1);
 }
 
-ALWAYS_INLINE void transform_window(const int alpha, const int size, const bool far, const window *w,
+ALWAYS_INLINE void transform_window(const int alpha, const int size, const bool prefetching, const window *w,
                                     int64_t first, int64_t last, const winograd_place *to)
 {
     const int64_t stride = to->xi_stride, width = to->width;
@@ -69,8 +69,9 @@ ALWAYS_INLINE void transform_window(const int alpha, const int size, const bool 
             vec_mask lanes = vec_mask_first(min64(VL, last - c));
             vec half[MOST_PIXELS], d[MOST_ALPHA];
             for (int x = 0; x < size; x++) {
-                const bool ask = far && x >= size - (alpha - 2); /* the others it shares with this one */
-                UNROLL for (int y = 0; ask && y < size; y++) prefetch(w->at[y * size + x] + c + w->ahead, VL);
+                const bool fresh =
+                    prefetching && x >= size - (alpha - 2); /* the others it shares with this one */
+                UNROLL for (int y = 0; fresh && y < size; y++) prefetch(w->at[y * size + x] + c + w->ahead, VL);
                 UNROLL for (int y = 0; y < size; y++)
                 {
                     const int i = y * size + x;
@@ -104,7 +105,7 @@ void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64
     window w;
     look(&w, g->alpha, in + o.image * g->in_h * g->in_w * channels, g->in_h, g->in_w, channels, o.y - g->pad_h,
          o.x - g->pad_w);
-    w.ahead = g->far ? g->m * channels : 0;
+    w.ahead = g->beyond_l3 ? g->m * channels : 0;
     if (g->alpha == 6)
         transform(6, 6, &w, first, last, to);
     else
@@ -117,7 +118,7 @@ void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64
     origin o = origin_of(g, tile);
     window w;
     look(&w, g->m, out + o.image * g->out_h * g->out_w * channels, g->out_h, g->out_w, channels, o.y, o.x);
-    w.ahead = g->far ? g->m * channels : 0;
+    w.ahead = g->beyond_l3 ? g->m * channels : 0;
     if (g->alpha == 6)
         transform(6, 4, &w, first, last, to);
     else

@@ -25,7 +25,7 @@ typedef struct {
     int64_t in_h, in_w, out_h, out_w;
     int64_t pad_h, pad_w; /* zeros before; may be negative */
     int64_t tiles_w, tiles_image, tiles;
-    bool far; /* in and out do not fit L3: the pixels of the next tile are asked for */
+    bool beyond_l3; /* in and out do not fit L3: the pixels of the next tile are prefetched */
 } winograd_grid;
 
 /* Where a transformed tile's numbers are: (xi, channel c) at at[xi*xi_stride + c/width*block + c%width], xi
