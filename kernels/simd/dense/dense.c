@@ -88,8 +88,13 @@ static float *own_scratch(const dense_plan *d, const conv_args *args, int thread
 static void backward_data(const backward_job *j)
 {
     const dense_plan *d = (const dense_plan *)j->plan;
-    product_run(&d->product, j->diff_dst, j->args->packed, NULL, false, j->args->diff_src,
-                own_scratch(d, j->args, j->thread), j->thread, j->threads);
+    product_share share = {.in = j->diff_dst,
+                           .packed = j->args->packed,
+                           .out = j->args->diff_src,
+                           .scratch = own_scratch(d, j->args, j->thread),
+                           .thread = j->thread,
+                           .threads = j->threads};
+    product_run(&d->product, &share);
 }
 
 static void backward_weights(const backward_job *j)
@@ -106,16 +111,28 @@ static void backward_weights(const backward_job *j)
     d->wgrad->run(d->wgrad, &share);
 }
 
+static void forward(const dense_plan *d, const conv_args *args, int thread, int threads)
+{
+    const conv_problem *p = &d->head.problem;
+    product_share share = {.in = args->src,
+                           .packed = args->packed,
+                           .bias = p->bias ? args->bias : NULL,
+                           .relu = p->post_op == CONV_POST_RELU,
+                           .out = args->dst,
+                           .scratch = own_scratch(d, args, thread),
+                           .thread = thread,
+                           .threads = threads};
+    product_run(&d->product, &share);
+}
+
 conv_status dense_execute(const conv_plan *plan, const conv_args *args)
 {
     const dense_plan *d = (const dense_plan *)plan;
-    bool relu = plan->problem.post_op == CONV_POST_RELU;
 #pragma omp parallel num_threads(plan->context.threads)
     {
         backward_job j = {plan, args, omp_get_thread_num(), omp_get_num_threads(), NULL, NULL};
         if (plan->pass == CONV_FORWARD)
-            product_run(&d->product, args->src, args->packed, plan->problem.bias ? args->bias : NULL, relu,
-                        args->dst, own_scratch(d, args, j.thread), j.thread, j.threads);
+            forward(d, args, j.thread, j.threads);
         else
             backward_run(&d->backward, &j, backward_data, backward_weights);
     }

@@ -212,11 +212,10 @@ static void run_images(const job *j, int64_t begin, int64_t end)
     }
 }
 
-void product_run(const product *p, const float *in, const float *packed, const float *bias, bool relu,
-                 float *out, float *scratch, int thread, int threads)
+void product_run(const product *p, const product_share *s)
 {
     int64_t begin, end, at = 0;
-    share(p->full * p->units[0] + p->units[1], thread, threads, &begin, &end);
+    share(p->full * p->units[0] + p->units[1], s->thread, s->threads, &begin, &end);
     for (int64_t i = 0; i < p->full + (p->units[1] > 0); i++) {
         int which = i == p->full;
         const row_table *t = &p->table[which];
@@ -224,12 +223,12 @@ void product_run(const product *p, const float *in, const float *packed, const f
         if (from < to) {
             job j = {.p = p,
                      .table = t,
-                     .in = in + i * p->images * t->in_image * p->groups * p->k,
-                     .packed = packed,
-                     .bias = bias,
-                     .out = out + i * p->images * t->out_image * p->groups * p->n,
-                     .relu = relu,
-                     .copied = scratch};
+                     .in = s->in + i * p->images * t->in_image * p->groups * p->k,
+                     .packed = s->packed,
+                     .bias = s->bias,
+                     .out = s->out + i * p->images * t->out_image * p->groups * p->n,
+                     .relu = s->relu,
+                     .copied = s->scratch};
             run_images(&j, from - at, to - at);
         }
         at += p->units[which];

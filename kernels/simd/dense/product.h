@@ -4,6 +4,7 @@
 #define SEPBENCH_SIMD_DENSE_PRODUCT_H
 
 #include "../gemm/gemm.h"
+#include "../thread_share.h"
 #include "row_table.h"
 
 typedef enum {
@@ -69,9 +70,7 @@ int64_t product_packed_floats(const product *p);
 /* weights [taps][IC/G][OC] into the panels of all groups. */
 void product_pack(const product *p, const float *weights, float *packed, int threads);
 
-/* Thread `thread` of `threads` does its share: no two write the same element, none waits. scratch:
- * thread_floats of its own. in, out, bias as the problem has them; bias may be NULL. */
-void product_run(const product *p, const float *in, const float *packed, const float *bias, bool relu,
-                 float *out, float *scratch, int thread, int threads);
+/* A thread's share: no two write the same element, none waits. scratch: thread_floats of its own. */
+void product_run(const product *p, const product_share *s);
 
 #endif

@@ -4,16 +4,7 @@
 #define SEPBENCH_SIMD_DENSE_WEIGHTS_GRADIENT_H
 
 #include "../../conv.h"
-
-/* One thread's share of it. */
-typedef struct {
-    const float *src, *diff_dst;
-    float *diff_weights;
-    bool accumulate;
-    float *partials; /* partial_floats in common */
-    float *scratch;  /* the thread's own thread_floats */
-    int thread, threads;
-} wgrad_share;
+#include "../thread_share.h"
 
 /* A plan of it, whichever way; the way's own plan begins with this. */
 typedef struct wgrad wgrad;
@@ -22,7 +13,7 @@ struct wgrad {
     wgrad_runner *run;
     int64_t chunks; /* fixed chunks of pixels with sums of their own. If more than 1 the sums lie in partials
                        afterwards, [chunks][taps][IC/G][OC]: reduce_chunks completes them. */
-    size_t thread_floats, partial_floats;
+    size_t thread_floats, partial_floats; /* scratch per thread; in common */
 };
 
 /* By columns of gemm.h; to be freed. NULL: no memory. */

@@ -124,40 +124,42 @@ static void multiply(const winograd_product *w, const float *packed, const float
 }
 
 /* Tiles [from, to) by a team of `threads`. */
-static void run_tiles(const winograd_product *w, const float *in, const float *packed, const float *bias,
-                      bool relu, float *out, float *scratch, int64_t from, int64_t to, int thread, int threads)
+static void run_tiles(const winograd_product *w, const product_share *s, int64_t from, int64_t to)
 {
     const winograd_grid *g = &w->grid;
-    float *v = scratch, *m = scratch + w->v_floats;
+    float *v = s->scratch, *m = s->scratch + w->v_floats;
     for (int64_t group = from; group < to; group += w->group) {
         int64_t count = min64(w->group, to - group), begin, end, first, last;
-        share(count, thread, threads, &first, &last);
+        share(count, s->thread, s->threads, &first, &last);
         for (int64_t t = first; t < last; t++) {
             winograd_place place = {
                 .at = v + t * w->v_row, .xi_stride = w->group * w->v_row, .width = w->v_row};
-            winograd_input(g, group + t, in, w->k, 0, w->k, &place);
+            winograd_input(g, group + t, s->in, w->k, 0, w->k, &place);
         }
-        winograd_wait(threads);
-        share((int64_t)g->alpha * g->alpha * w->panels, thread, threads, &begin, &end);
-        for (int64_t i = begin; i < end; i++) multiply(w, packed, v, m, count, i / w->panels, i % w->panels);
-        winograd_wait(threads);
+        winograd_wait(s->threads);
+        share((int64_t)g->alpha * g->alpha * w->panels, s->thread, s->threads, &begin, &end);
+        for (int64_t i = begin; i < end; i++) multiply(w, s->packed, v, m, count, i / w->panels, i % w->panels);
+        winograd_wait(s->threads);
         for (int64_t t = first; t < last; t++) {
             winograd_place place = {.at = m + t * w->m_row, .xi_stride = w->group * w->m_row};
-            winograd_output(g, group + t, &place, bias, relu, w->stream, out, w->n);
+            winograd_output(g, group + t, &place, s->bias, s->relu, w->stream, s->out, w->n);
         }
         /* No wait here: the next group's products, which overwrite M, wait for everybody's transforms. */
     }
     if (w->stream) vec_stream_end();
 }
 
-void winograd_product_run(const winograd_product *w, const float *in, const float *packed, const float *bias,
-                          bool relu, float *out, float *scratch, int thread, int threads)
+void winograd_product_run(const winograd_product *w, const product_share *s)
 {
     int64_t begin, end;
     if (!w->alone) {
-        run_tiles(w, in, packed, bias, relu, out, scratch, 0, w->grid.tiles, thread, threads);
+        run_tiles(w, s, 0, w->grid.tiles);
         return;
     }
-    share(w->grid.tiles, thread, threads, &begin, &end);
-    run_tiles(w, in, packed, bias, relu, out, scratch + (size_t)thread * w->thread_floats, begin, end, 0, 1);
+    share(w->grid.tiles, s->thread, s->threads, &begin, &end);
+    product_share alone = *s;
+    alone.scratch += (size_t)s->thread * w->thread_floats;
+    alone.thread = 0;
+    alone.threads = 1;
+    run_tiles(w, &alone, begin, end);
 }

@@ -107,8 +107,7 @@ void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winogra
 
 typedef struct {
     const winograd_wgrad *w;
-    float *diff_weights;
-    bool accumulate;
+    wgrad_share s; /* thread and threads: of the team that works on this */
     float *v, *z, *sums;
     int64_t strip0, strip1, panel0, panel1; /* to be transformed */
 } job;
@@ -164,35 +163,34 @@ static void gradient(const job *j, int64_t panel, int64_t strip, int64_t first, 
     const winograd_wgrad *w = j->w;
     int64_t column = panel * w->width, n = min64(w->width, w->oc - column);
     for (int64_t r = first; r < min64(last, w->ic - strip * STRIP); r++)
-        winograd_gradient(w->grid.alpha, sums + r * w->width, stride, n, j->accumulate,
-                          j->diff_weights + (strip * STRIP + r) * w->oc + column, w->ic * w->oc);
+        winograd_gradient(w->grid.alpha, sums + r * w->width, stride, n, j->s.accumulate,
+                          j->s.diff_weights + (strip * STRIP + r) * w->oc + column, w->ic * w->oc);
 }
 
 /* V and Z of tiles [first, first + count). */
-static void transform(const job *j, const float *src, const float *diff_dst, int64_t first, int64_t count,
-                      int thread, int threads)
+static void transform(const job *j, int64_t first, int64_t count)
 {
     const winograd_wgrad *w = j->w;
     int64_t begin, end;
-    share(count, thread, threads, &begin, &end);
+    share(count, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
         winograd_place to = strip_place(w, j->v + j->strip0 * w->chunk * STRIP, t);
-        winograd_input(&w->grid, first + t, src, w->ic, j->strip0 * STRIP, min64(w->ic, j->strip1 * STRIP),
+        winograd_input(&w->grid, first + t, j->s.src, w->ic, j->strip0 * STRIP, min64(w->ic, j->strip1 * STRIP),
                        &to);
     }
     for (int64_t t = begin; t < end; t++) {
         winograd_place to = panel_place(w, j->z + j->panel0 * w->chunk * w->width, t);
-        winograd_diff(&w->grid, first + t, diff_dst, w->oc, j->panel0 * w->width,
+        winograd_diff(&w->grid, first + t, j->s.diff_dst, w->oc, j->panel0 * w->width,
                       min64(w->oc, j->panel1 * w->width), &to);
     }
 }
 
 /* Products of one chunk, xi by xi. */
-static void multiply_chunk(const job *j, int64_t count, bool accumulate, int thread, int threads)
+static void multiply_chunk(const job *j, int64_t count, bool accumulate)
 {
     const winograd_wgrad *w = j->w;
     int64_t units = w->panels * w->strips, begin, end;
-    share(xis_of(w) * units, thread, threads, &begin, &end);
+    share(xis_of(w) * units, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t xi = i / units, unit = i % units;
         multiply(j, xi, unit / w->strips, unit % w->strips, count, accumulate,
@@ -200,11 +198,11 @@ static void multiply_chunk(const job *j, int64_t count, bool accumulate, int thr
     }
 }
 
-static void gradients(const job *j, int thread, int threads)
+static void gradients(const job *j)
 {
     const winograd_wgrad *w = j->w;
     int64_t begin, end;
-    share(w->panels * w->strips * STRIP, thread, threads, &begin, &end);
+    share(w->panels * w->strips * STRIP, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t unit = i / STRIP, row = i % STRIP;
         gradient(j, unit / w->strips, unit % w->strips, row, row + 1, j->sums + unit * STRIP * w->width,
@@ -224,27 +222,25 @@ static void units_apart(const job *j, int64_t begin, int64_t end)
     }
 }
 
-/* All strips and panels, with scratch to itself. */
-static job whole_job(const winograd_wgrad *w, float *diff_weights, bool accumulate, float *scratch)
+/* All strips and panels. */
+static job whole_job(const winograd_wgrad *w, const wgrad_share *s)
 {
     return (job){.w = w,
-                 .diff_weights = diff_weights,
-                 .accumulate = accumulate,
-                 .v = scratch,
-                 .z = scratch + w->v_floats,
-                 .sums = scratch + w->v_floats + w->z_floats,
+                 .s = *s,
+                 .v = s->scratch,
+                 .z = s->scratch + w->v_floats,
+                 .sums = s->scratch + w->v_floats + w->z_floats,
                  .strip1 = w->strips,
                  .panel1 = w->panels};
 }
 
 /* Thread's share of the units; scratch is its own when the plan says alone. */
-static void run_units(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                      bool accumulate, float *scratch, int thread, int threads)
+static void run_units(const winograd_wgrad *w, const wgrad_share *s)
 {
     int64_t begin, end;
-    share(w->panels * w->strips, thread, threads, &begin, &end);
+    share(w->panels * w->strips, s->thread, s->threads, &begin, &end);
     if (w->alone && begin == end) return;
-    job j = whole_job(w, diff_weights, accumulate, scratch);
+    job j = whole_job(w, s);
     if (w->alone) {
         j.panel0 = begin / w->strips;
         j.panel1 = (end - 1) / w->strips + 1;
@@ -252,67 +248,71 @@ static void run_units(const winograd_wgrad *w, const float *src, const float *di
             j.strip0 = begin % w->strips;
             j.strip1 = (end - 1) % w->strips + 1;
         }
-        transform(&j, src, diff_dst, 0, w->chunk, 0, 1);
+        j.s.thread = 0;
+        j.s.threads = 1;
+        transform(&j, 0, w->chunk);
     } else {
-        j.sums += thread * xis_of(w) * sum_stride(w, 1);
-        transform(&j, src, diff_dst, 0, w->chunk, thread, threads);
-        winograd_wait(threads);
+        j.sums += s->thread * xis_of(w) * sum_stride(w, 1);
+        transform(&j, 0, w->chunk);
+        winograd_wait(s->threads);
     }
     units_apart(&j, begin, end);
 }
 
-/* Tiles [from, to) by a team of `threads`, with sums and scratch of its own. */
-static void run_tiles(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                      bool accumulate, float *scratch, int64_t from, int64_t to, int thread, int threads)
+/* Tiles [from, to) by a team, with sums and scratch of its own. */
+static void run_tiles(const winograd_wgrad *w, const wgrad_share *s, int64_t from, int64_t to)
 {
-    job j = whole_job(w, diff_weights, accumulate, scratch);
+    job j = whole_job(w, s);
     for (int64_t tile = from; tile < to; tile += w->chunk) {
         int64_t count = min64(w->chunk, to - tile);
-        transform(&j, src, diff_dst, tile, count, thread, threads);
-        winograd_wait(threads);
-        multiply_chunk(&j, count, tile > from, thread, threads);
-        winograd_wait(threads);
+        transform(&j, tile, count);
+        winograd_wait(s->threads);
+        multiply_chunk(&j, count, tile > from);
+        winograd_wait(s->threads);
     }
-    gradients(&j, thread, threads);
+    gradients(&j);
 }
 
 /* Fixed parts of the tiles: their gradients, then the sum of those. */
-static void run_parts(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                      bool accumulate, float *scratch, int thread, int threads)
+static void run_parts(const winograd_wgrad *w, const wgrad_share *s)
 {
     int64_t weights = 9 * w->ic * w->oc, begin = 0, end = PARTS, joined = 1;
-    float *partials = scratch, *sums = scratch + partial_floats(w);
+    float *partials = s->scratch;
+    wgrad_share own = *s;
+    own.scratch += partial_floats(w);
+    own.accumulate = false;
     if (w->alone) {
-        share(PARTS, thread, threads, &begin, &end);
-        sums += (size_t)thread * w->team_floats;
+        share(PARTS, s->thread, s->threads, &begin, &end);
+        own.scratch += (size_t)s->thread * w->team_floats;
+        own.thread = 0;
+        own.threads = 1;
     }
     for (int64_t part = begin; part < end; part++) {
         int64_t from, to;
         share(w->grid.tiles, part, PARTS, &from, &to);
-        run_tiles(w, src, diff_dst, partials + part * weights, false, sums, from, to, w->alone ? 0 : thread,
-                  w->alone ? 1 : threads);
+        own.diff_weights = partials + part * weights;
+        run_tiles(w, &own, from, to);
     }
     /* Whole branches of the tree are joined by the thread that has them: less to fetch from another core. */
-    if (w->alone && PARTS % threads == 0) {
-        joined = PARTS / threads;
+    if (w->alone && PARTS % s->threads == 0) {
+        joined = PARTS / s->threads;
         float *first = partials + begin * weights;
         reduce_chunks(first, joined, weights, weights, false, first, 0, 1);
     }
-    winograd_wait(threads);
-    reduce_chunks(partials, PARTS / joined, joined * weights, weights, accumulate, diff_weights, thread,
-                  threads);
+    winograd_wait(s->threads);
+    reduce_chunks(partials, PARTS / joined, joined * weights, weights, s->accumulate, s->diff_weights,
+                  s->thread, s->threads);
 }
 
-void winograd_wgrad_run(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                        bool accumulate, float *scratch, int thread, int threads)
+void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s)
 {
+    wgrad_share own = *s;
     switch (w->way) {
     case WINOGRAD_UNITS:
-        if (w->alone) scratch += (size_t)thread * w->team_floats;
-        run_units(w, src, diff_dst, diff_weights, accumulate, scratch, thread, threads);
+        if (w->alone) own.scratch += (size_t)s->thread * w->team_floats;
+        run_units(w, &own);
         break;
-    case WINOGRAD_PARTS: run_parts(w, src, diff_dst, diff_weights, accumulate, scratch, thread, threads); break;
-    case WINOGRAD_TOGETHER:
-        run_tiles(w, src, diff_dst, diff_weights, accumulate, scratch, 0, w->grid.tiles, thread, threads);
+    case WINOGRAD_PARTS: run_parts(w, s); break;
+    case WINOGRAD_TOGETHER: run_tiles(w, s, 0, w->grid.tiles);
     }
 }

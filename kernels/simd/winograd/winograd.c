@@ -75,31 +75,53 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     return CONV_OK;
 }
 
+static void forward(const winograd_plan *w, const conv_args *args, int thread, int threads)
+{
+    const conv_problem *p = &w->head.problem;
+    product_share share = {.in = args->src,
+                           .packed = args->packed,
+                           .bias = p->bias ? args->bias : NULL,
+                           .relu = p->post_op == CONV_POST_RELU,
+                           .out = args->dst,
+                           .scratch = (float *)args->scratch + w->product_scratch,
+                           .thread = thread,
+                           .threads = threads};
+    winograd_product_run(&w->product, &share);
+}
+
 static void backward_data(const backward_job *j)
 {
     const winograd_plan *w = (const winograd_plan *)j->plan;
-    winograd_product_run(&w->product, j->diff_dst, j->args->packed, NULL, false, j->args->diff_src,
-                         (float *)j->args->scratch + w->product_scratch, j->thread, j->threads);
+    product_share share = {.in = j->diff_dst,
+                           .packed = j->args->packed,
+                           .out = j->args->diff_src,
+                           .scratch = (float *)j->args->scratch + w->product_scratch,
+                           .thread = j->thread,
+                           .threads = j->threads};
+    winograd_product_run(&w->product, &share);
 }
 
 static void backward_weights(const backward_job *j)
 {
     const winograd_plan *w = (const winograd_plan *)j->plan;
-    winograd_wgrad_run(&w->wgrad, j->args->src, j->diff_dst, j->args->diff_weights, j->args->accumulate,
-                       (float *)j->args->scratch + w->wgrad_scratch, j->thread, j->threads);
+    wgrad_share share = {.src = j->args->src,
+                         .diff_dst = j->diff_dst,
+                         .diff_weights = j->args->diff_weights,
+                         .accumulate = j->args->accumulate,
+                         .scratch = (float *)j->args->scratch + w->wgrad_scratch,
+                         .thread = j->thread,
+                         .threads = j->threads};
+    winograd_wgrad_run(&w->wgrad, &share);
 }
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)
 {
     const winograd_plan *w = (const winograd_plan *)plan;
-    const conv_problem *p = &plan->problem;
 #pragma omp parallel num_threads(plan->context.threads)
     {
         backward_job j = {plan, args, omp_get_thread_num(), omp_get_num_threads(), NULL, NULL};
         if (plan->pass == CONV_FORWARD)
-            winograd_product_run(&w->product, args->src, args->packed, p->bias ? args->bias : NULL,
-                                 p->post_op == CONV_POST_RELU, args->dst,
-                                 (float *)args->scratch + w->product_scratch, j.thread, j.threads);
+            forward(w, args, j.thread, j.threads);
         else
             backward_run(&w->backward, &j, backward_data, backward_weights);
     }

@@ -5,6 +5,7 @@
 
 #include "../../conv.h"
 #include "../gemm/gemm.h"
+#include "../thread_share.h"
 
 /* Every thread of a team of that many calls this. */
 ALWAYS_INLINE void winograd_wait(int threads)
@@ -73,9 +74,8 @@ typedef struct {
 void winograd_product_plan(const conv_problem *p, bool backward, const conv_context *ctx,
                            winograd_product *out);
 void winograd_product_pack(const winograd_product *w, const float *weights, float *packed, int threads);
-/* Every thread of the team calls this; holds barriers. bias: NULL for none. */
-void winograd_product_run(const winograd_product *w, const float *in, const float *packed, const float *bias,
-                          bool relu, float *out, float *scratch, int thread, int threads);
+/* Every thread of the team calls this; holds barriers. scratch: scratch_floats in common. */
+void winograd_product_run(const winograd_product *w, const product_share *s);
 
 /* ---- backward_weights */
 
@@ -98,8 +98,7 @@ typedef struct {
 } winograd_wgrad;
 
 void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winograd_wgrad *out);
-/* Every thread of the team calls this; holds barriers. */
-void winograd_wgrad_run(const winograd_wgrad *w, const float *src, const float *diff_dst, float *diff_weights,
-                        bool accumulate, float *scratch, int thread, int threads);
+/* Every thread of the team calls this; holds barriers. scratch: scratch_floats in common. */
+void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s);
 
 #endif
