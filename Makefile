@@ -1,6 +1,6 @@
 # sepbench: is a depthwise-separable convolution really faster on this CPU? `make help` lists the targets.
 #
-# One non-recursive makefile. Sources are found by folder; folders in PER_ISA are compiled once per
+# One non-recursive makefile. Sources are found by folder; folders in PER_ISA and those in them are compiled once per
 # instruction set (ISAS), each copy under its own symbol names (kernels/isa.h).
 
 .DEFAULT_GOAL := build
@@ -52,6 +52,7 @@ FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 
 PER_ISA := kernels/im2col kernels/tiled kernels/nn kernels/peak kernels/simd
 ISAS_kernels/simd := $(filter-out base,$(ISAS))
+ISAS_kernels/simd/fip := $(filter avx512,$(ISAS))
 ONCE := kernels kernels/naive $(if $(strip $(INJECT)),kernels/inject) harness harness/train bench
 
 # ---- peers: each optional, each found by its probe (kernels/peers/probe.sh) ---------------------------------------
@@ -110,13 +111,17 @@ LDLIBS = $(foreach p,$(FOUND),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES
 LDFLAGS += -fopenmp -pthread $(SAN)
 
 # ---- objects --------------------------------------------------------------------------------------------------------
-PER_ISA_OBJECTS := $(foreach d,$(PER_ISA),$(foreach i,$(if $(filter undefined,$(origin ISAS_$(d))),$(ISAS),$(ISAS_$(d))),\
-    $(patsubst %.c,$(BUILD)/%.$(i).o,$(wildcard $(d)/*.c))))
+# Of a folder in PER_ISA: its instruction sets, and the objects of its sources for one of them, subfolders included.
+isas = $(if $(filter undefined,$(origin ISAS_$(1))),$(ISAS),$(ISAS_$(1)))
+parts = $(patsubst %.c,$(BUILD)/%.$(2).o,$(wildcard $(addsuffix /*.c,\
+    $(foreach d,$(1) $(patsubst %/,%,$(wildcard $(1)/*/)),$(if $(filter $(2),$(call isas,$(d))),$(d))))))
+PARTS := $(foreach d,$(PER_ISA),$(foreach i,$(call isas,$(d)),$(call parts,$(d),$(i))))
+COPIES := $(foreach d,$(PER_ISA),$(foreach i,$(filter-out base,$(call isas,$(d))),$(BUILD)/$(d).$(i).o))
 ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(foreach d,$(ONCE),$(wildcard $(d)/*.c)) $(PEER_SOURCES))
 CXX_OBJECTS := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard bench/*.cc))
 # Data files that travel inside the program (harness/embed.h).
 EMBED := $(sort $(wildcard bench/problems/*.txt bench/models/*.json reports/*.gp reports/*.html reports/*.css))
-OBJECTS := $(ONCE_OBJECTS) $(CXX_OBJECTS) $(PER_ISA_OBJECTS) $(BUILD)/embed.o
+OBJECTS := $(ONCE_OBJECTS) $(CXX_OBJECTS) $(filter %.base.o,$(PARTS)) $(COPIES) $(BUILD)/embed.o
 MAIN := $(BUILD)/bench/main.o
 TESTS := $(patsubst tests/test_%.c,$(BUILD)/tests/test_%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)) tests/fuzz/targets.c)
@@ -154,7 +159,7 @@ endif
 
 # Inputs do not reach the kernels, and those take many minutes with all that a fuzzer wants.
 ifneq ($(findstring fuzzer,$(SANITIZE)),)
-$(PER_ISA_OBJECTS) $(BUILD)/kernels/peers/%.o: SAN :=
+$(PARTS) $(BUILD)/kernels/peers/%.o: SAN :=
 WARN += -Wno-pass-failed
 endif
 
@@ -165,7 +170,7 @@ $(BUILD)/bench/control.o: override CFLAGS += -O1
 need:
 	@CC='$(CC)' sh harness/setup.sh check
 
-$(OBJECTS) $(TEST_HELPERS) $(FUZZERS): $(STAMP) | need
+$(OBJECTS) $(PARTS) $(TEST_HELPERS) $(FUZZERS): $(STAMP) | need
 $(sort $(ONCE_OBJECTS) $(TEST_HELPERS) $(FUZZERS)): $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
@@ -181,9 +186,19 @@ $(BUILD)/embed.o: $(BUILD)/embed.c
 define per_isa
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
-	$$(call say,compile)$$(CC) $$(CPPFLAGS) $$(CFLAGS) $(FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
+	$$(call say,compile)$$(CC) $$(CPPFLAGS) $$(CFLAGS) -fno-lto $(FLAGS_$(1)) -DISA=$(1) -c -o $$@ $$<
 endef
 $(foreach i,$(ISAS),$(eval $(call per_isa,$(i))))
+
+# A folder's copy is one object. What it defines gets the instruction set's name; weak and common symbols, which the
+# linker merges by name (sanitizers have some), keep theirs. That needs machine code, hence no LTO in these folders.
+define copy
+$(BUILD)/$(1).$(2).o: $(call parts,$(1),$(2))
+	$$(call say,copy   )$$(CC) -nostdlib -r -o $$@.plain $$(filter %.o,$$^) && \
+	    nm -g --defined-only $$@.plain | awk '$$$$2 ~ /[TDRB]/ { print $$$$3, $$$$3 "_$(2)" }' > $$@.names && \
+	    objcopy --redefine-syms=$$@.names $$@.plain $$@
+endef
+$(foreach d,$(PER_ISA),$(foreach i,$(filter-out base,$(call isas,$(d))),$(eval $(call copy,$(d),$(i)))))
 
 $(BUILD)/tests/test_%: tests/test_%.c $(TEST_HELPERS) $(filter-out $(MAIN),$(OBJECTS)) $(STAMP)
 	@mkdir -p $(@D)
@@ -193,7 +208,7 @@ $(BUILD)/tests/test_%: tests/test_%.c $(TEST_HELPERS) $(filter-out $(MAIN),$(OBJ
 $(BUILD)/fuzz: $(FUZZERS) $(filter-out $(MAIN),$(OBJECTS))
 	$(call say,link   )$(CXX) $(LDFLAGS) -fsanitize=fuzzer -o $@ $^ $(LDLIBS)
 
--include $(OBJECTS:.o=.d) $(sort $(TEST_HELPERS:.o=.d) $(FUZZERS:.o=.d)) $(TESTS:=.d)
+-include $(OBJECTS:.o=.d) $(PARTS:.o=.d) $(sort $(TEST_HELPERS:.o=.d) $(FUZZERS:.o=.d)) $(TESTS:=.d)
 
 SEPBENCH := $(BUILD)/sepbench
 

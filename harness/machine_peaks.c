@@ -11,17 +11,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../kernels/isa.h"
 #include "../kernels/peak/peak.h"
 #include "cli.h"
 #include "machine_internal.h"
 #include "output.h"
 
-extern const peak_kernels peak_kernels_base __attribute__((weak));
-extern const peak_kernels peak_kernels_avx2 __attribute__((weak));
-extern const peak_kernels peak_kernels_avx512 __attribute__((weak));
-
-static const peak_kernels *const kernels[CPU_ISA_COUNT] = {
-    [CPU_BASE] = &peak_kernels_base, [CPU_AVX2] = &peak_kernels_avx2, [CPU_AVX512] = &peak_kernels_avx512};
+ISA_DECLARE(const peak_kernels, peak_table)
+static const peak_kernels *const kernels[CPU_ISA_COUNT] = ISA_COPIES(peak_table);
 
 static const char *const level_names[LEVEL_COUNT] = {"L1", "L2", "L3", "DRAM"};
 

@@ -50,6 +50,13 @@ cpu_isa cpu_allowed(void)
     return text != NULL && cpu_isa_parse(text, &cap) && cap < widest ? cap : widest;
 }
 
+const void *cpu_widest(const void *const copies[CPU_ISA_COUNT])
+{
+    int isa = (int)cpu_allowed();
+    while (isa > CPU_BASE && copies[isa] == NULL) isa--;
+    return copies[isa];
+}
+
 const char *cpu_isa_name(cpu_isa isa) { return isa_names[isa]; }
 
 const char *cpu_model(void)

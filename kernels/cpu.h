@@ -21,6 +21,10 @@ cpu_isa cpu_detect(void);
  * the variable leaves the cap off; call cpu_cap_error() once at program start to refuse it in words. */
 cpu_isa cpu_allowed(void);
 
+/* Of the copies of something, by cpu_isa and NULL where the build lacks one, the widest that is allowed; or
+ * NULL. */
+const void *cpu_widest(const void *const copies[CPU_ISA_COUNT]);
+
 /* NULL when SEPBENCH_MAX_ISA is unset or valid, else its offending value. */
 const char *cpu_cap_error(void);
 

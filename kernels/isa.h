@@ -1,27 +1,33 @@
-/* Names for sources that are compiled once per instruction set.
+/* Sources that are compiled once per instruction set: how one of them names its own, and how a table in them is
+ * found from outside.
  *
- * The Makefile compiles each file of such a folder with -DISA=base, -DISA=avx2, -DISA=avx512 and the
- * matching machine flags. ISA_NAME(sgemm) is then sgemm_avx2, so the copies can live in one program. Wrap
- * every external symbol of such a file; keep helpers static. */
+ * The Makefile compiles each file of such a folder with -DISA=base, -DISA=avx2, -DISA=avx512 and the matching
+ * machine flags, and appends the set to every symbol that the folder defines: nn_table of the AVX2 copy is
+ * linked as nn_table_avx2. The base copy keeps its names. Debug information keeps the names of the source. */
 #ifndef SEPBENCH_ISA_H
 #define SEPBENCH_ISA_H
 
 #include "cpu.h"
 
-#ifndef ISA
-#error "this file is compiled once per instruction set: add its folder to PER_ISA in the Makefile"
-#endif
+/* ---- from outside: every copy of a table, by cpu_isa. Those that this build lacks are NULL (weak symbols). */
+#define ISA_DECLARE(type, table)                                                                               \
+    extern type table __attribute__((weak)), table##_avx2 __attribute__((weak)),                               \
+        table##_avx512 __attribute__((weak));
+#define ISA_COPIES(table)                                                                                      \
+    {                                                                                                          \
+        [CPU_BASE] = &table, [CPU_AVX2] = &table##_avx2, [CPU_AVX512] = &table##_avx512                        \
+    }
 
-#define ISA_PASTE_(symbol, isa) symbol##_##isa
-#define ISA_PASTE(symbol, isa) ISA_PASTE_(symbol, isa)
-#define ISA_NAME(symbol) ISA_PASTE(symbol, ISA)
-
+/* ---- from inside: ISA_STRING is "avx2" and ISA_ENUM CPU_AVX2, and so on. */
+#ifdef ISA
 #define ISA_QUOTE_(isa) #isa
 #define ISA_QUOTE(isa) ISA_QUOTE_(isa)
-#define ISA_STRING ISA_QUOTE(ISA) /* "avx2" */
+#define ISA_STRING ISA_QUOTE(ISA)
 
-/* ISA_ENUM is CPU_AVX2 and so on. */
-enum { ISA_VALUE_base = CPU_BASE, ISA_VALUE_avx2 = CPU_AVX2, ISA_VALUE_avx512 = CPU_AVX512 };
-#define ISA_ENUM ((cpu_isa)ISA_PASTE(ISA_VALUE, ISA))
+#define ISA_PASTE_(prefix, isa) prefix##isa
+#define ISA_PASTE(prefix, isa) ISA_PASTE_(prefix, isa)
+enum { ISA_IS_base = CPU_BASE, ISA_IS_avx2 = CPU_AVX2, ISA_IS_avx512 = CPU_AVX512 };
+#define ISA_ENUM ((cpu_isa)ISA_PASTE(ISA_IS_, ISA))
+#endif
 
 #endif

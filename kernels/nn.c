@@ -1,21 +1,13 @@
 /* Which copy of kernels/nn runs: the widest that was built and is allowed; what the fused routes cover. */
 #include "nn/nn.h"
+#include "isa.h"
 
-extern const nn_kernels nn_table_base __attribute__((weak)), nn_table_avx2 __attribute__((weak)),
-    nn_table_avx512 __attribute__((weak));
+ISA_DECLARE(const nn_kernels, nn_table)
+static const void *const copies[CPU_ISA_COUNT] = ISA_COPIES(nn_table);
 
-const nn_kernels *nn_kernels_at(cpu_isa isa)
-{
-    const nn_kernels *const copies[CPU_ISA_COUNT] = {&nn_table_base, &nn_table_avx2, &nn_table_avx512};
-    return isa <= cpu_allowed() ? copies[isa] : NULL;
-}
+const nn_kernels *nn_kernels_at(cpu_isa isa) { return isa <= cpu_allowed() ? copies[isa] : NULL; }
 
-const nn_kernels *nn_kernels_get(void)
-{
-    for (int isa = CPU_ISA_COUNT - 1; isa > CPU_BASE; isa--)
-        if (nn_kernels_at((cpu_isa)isa) != NULL) return nn_kernels_at((cpu_isa)isa);
-    return nn_kernels_at(CPU_BASE);
-}
+const nn_kernels *nn_kernels_get(void) { return cpu_widest(copies); }
 
 const char *nn_first_refuse(const nn_first *p)
 {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conv.h"
+#include "isa.h"
 
 #define DENSE (1u << CONV_DENSE)
 #define DEPTHWISE (1u << CONV_DEPTHWISE)
@@ -13,16 +14,12 @@
 
 typedef const conv_impl *const impl_array[CONV_VARIANT_COUNT];
 
-/* ---- first reading: declare the arrays. Copies that this build lacks resolve to NULL through weak symbols. */
-#define DECLARE(array) extern impl_array array __attribute__((weak));
-#define IMPL(name, symbol, variants) DECLARE(symbol##_impls)
-#define IMPL_WIDEST(name, symbol, variants)                                                                    \
-    DECLARE(symbol##_impls_base) DECLARE(symbol##_impls_avx2) DECLARE(symbol##_impls_avx512)
-#define IMPL_AT(name, symbol, isa, variants) DECLARE(symbol##_impls_##isa)
-#define IMPL_PEER(name, symbol, variants, library) DECLARE(symbol##_impls)
+/* ---- first reading: declare the arrays. */
+#define IMPL(name, symbol, variants) ISA_DECLARE(impl_array, symbol##_impls)
+#define IMPL_AT(name, symbol, isa, variants) ISA_DECLARE(impl_array, symbol##_impls)
+#define IMPL_PEER(name, symbol, variants, library) ISA_DECLARE(impl_array, symbol##_impls)
 #include "impl.def"
 #undef IMPL
-#undef IMPL_WIDEST
 #undef IMPL_AT
 #undef IMPL_PEER
 
@@ -30,19 +27,15 @@ typedef const conv_impl *const impl_array[CONV_VARIANT_COUNT];
 typedef struct {
     const char *name;
     unsigned variants;
-    impl_array *copy[CPU_ISA_COUNT];
+    const void *copies[CPU_ISA_COUNT];
     const char *library; /* peers */
-    cpu_isa least;       /* the narrowest copy's ISA */
+    cpu_isa only;        /* IMPL_AT: its copy; CPU_ISA_COUNT: the widest */
 } line;
 
-enum { ISA_INDEX_base = CPU_BASE, ISA_INDEX_avx2 = CPU_AVX2, ISA_INDEX_avx512 = CPU_AVX512 };
-
-#define IMPL(name, symbol, variants) {name, variants, {&symbol##_impls}, NULL, CPU_BASE},
-#define IMPL_WIDEST(name, symbol, variants)                                                                    \
-    {name, variants, {&symbol##_impls_base, &symbol##_impls_avx2, &symbol##_impls_avx512}, NULL, CPU_BASE},
-#define IMPL_AT(name, symbol, isa, variants)                                                                   \
-    {name, variants, {[ISA_INDEX_##isa] = &symbol##_impls_##isa}, NULL, (cpu_isa)ISA_INDEX_##isa},
-#define IMPL_PEER(name, symbol, variants, library) {name, variants, {&symbol##_impls}, library, CPU_BASE},
+#define IMPL(name, symbol, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, CPU_ISA_COUNT},
+#define IMPL_AT(name, symbol, isa, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, isa},
+#define IMPL_PEER(name, symbol, variants, library)                                                             \
+    {name, variants, ISA_COPIES(symbol##_impls), library, CPU_ISA_COUNT},
 static const line lines[] = {
 #include "impl.def"
 };
@@ -53,12 +46,11 @@ static conv_entry entries[LINES * CONV_VARIANT_COUNT];
 static char reasons[LINES][160];
 static size_t entry_count;
 
-/* The widest copy that was built and is allowed, or NULL. */
-static impl_array *widest(const line *l, cpu_isa allowed)
+/* The array of the copy that runs, or NULL. */
+static const conv_impl *const *chosen(const line *l)
 {
-    for (int isa = (int)allowed; isa >= 0; isa--)
-        if (l->copy[isa] != NULL) return l->copy[isa];
-    return NULL;
+    if (l->only == CPU_ISA_COUNT) return cpu_widest(l->copies);
+    return l->only <= cpu_allowed() ? l->copies[l->only] : NULL;
 }
 
 /* The Makefile's probes of the peers that this build lacks: "onednn: why;xnnpack: why;". */
@@ -82,11 +74,12 @@ static void explain_peer(const line *l, char *reason, size_t size)
 
 static void explain(const line *l, char *reason, size_t size)
 {
+    cpu_isa least = l->only == CPU_ISA_COUNT ? CPU_BASE : l->only;
     if (l->library != NULL)
         explain_peer(l, reason, size);
-    else if (cpu_detect() < l->least)
-        snprintf(reason, size, "this CPU has no %s", cpu_isa_name(l->least));
-    else if (cpu_allowed() < l->least)
+    else if (cpu_detect() < least)
+        snprintf(reason, size, "this CPU has no %s", cpu_isa_name(least));
+    else if (cpu_allowed() < least)
         snprintf(reason, size, "SEPBENCH_MAX_ISA=%s forbids it", cpu_isa_name(cpu_allowed()));
     else
         snprintf(reason, size, "not in this build");
@@ -95,12 +88,12 @@ static void explain(const line *l, char *reason, size_t size)
 static void read_list(void)
 {
     for (size_t i = 0; i < LINES; i++) {
-        impl_array *array = widest(&lines[i], cpu_allowed());
+        const conv_impl *const *array = chosen(&lines[i]);
         if (array == NULL) explain(&lines[i], reasons[i], sizeof reasons[i]);
         for (int v = 0; v < CONV_VARIANT_COUNT; v++)
             if (lines[i].variants & (1u << v))
-                entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v,
-                                                      array ? (*array)[v] : NULL, array ? NULL : reasons[i]};
+                entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v, array ? array[v] : NULL,
+                                                      array ? NULL : reasons[i]};
     }
 }
 

@@ -1,5 +1,5 @@
-/* Products that multiply pairs (kernels/simd/gemm_fip.h): every tile at every depth around a group of terms,
- * exact on whole numbers; results that only change their exponent with the operands'; operands of any
+/* Products that multiply pairs (kernels/simd/fip/fip.h): every tile at every depth around a group of
+ * terms, exact on whole numbers; results that only change their exponent with the operands'; operands of any
  * magnitude; and where the stated error factor comes from. */
 #include <math.h>
 #include <stdlib.h>
@@ -7,28 +7,26 @@
 
 #include "support.h"
 
-#include "../kernels/simd/gemm_args.h"
+#include "../kernels/simd/gemm/args.h"
 
 #define COUNT(a) (int)(sizeof(a) / sizeof *(a))
 
 /* The copies' symbols; absent in a build without that instruction set. */
 #define COPY(isa)                                                                                              \
-    extern void fip_pack_##isa(const gemm_pack_args *, int64_t, int64_t, int64_t) __attribute__((weak));       \
+    extern void fip_pack_##isa(const gemm_pack_args *, int64_t, int64_t) __attribute__((weak));                \
     extern void fip_prepare_##isa(float *, const float *, int64_t) __attribute__((weak));                      \
     extern gemm_rows_kernel *fip_rows_##isa(int, int) __attribute__((weak));
-COPY(avx2)
 COPY(avx512)
 
 typedef struct {
     cpu_isa isa;
     int lanes, rows; /* floats of a vector, rows of the tallest tile */
-    void (*pack)(const gemm_pack_args *, int64_t, int64_t, int64_t);
+    void (*pack)(const gemm_pack_args *, int64_t, int64_t);
     void (*prepare)(float *, const float *, int64_t);
     gemm_rows_kernel *(*kernel)(int, int);
 } copy;
 
 static const copy copies[] = {
-    {CPU_AVX2, 8, 4, fip_pack_avx2, fip_prepare_avx2, fip_rows_avx2},
     {CPU_AVX512, 16, 12, fip_pack_avx512, fip_prepare_avx512, fip_rows_avx512},
 };
 
@@ -59,9 +57,16 @@ static void multiply(const copy *c, int m, int nv, int tiles, int64_t n, int64_t
                      gemm_rows_args args)
 {
     int64_t width = (int64_t)nv * c->lanes, at = 0;
-    gemm_pack_args pack = {
-        .b = b, .row_stride = n, .column_stride = 1, .rows = k, .k = k, .n = n, .nv = nv, .panels = panel};
-    c->pack(&pack, k_block, 0, 1);
+    gemm_pack_args pack = {.b = b,
+                           .row_stride = n,
+                           .column_stride = 1,
+                           .rows = k,
+                           .k = k,
+                           .n = n,
+                           .k_block = k_block,
+                           .nv = nv,
+                           .panels = panel};
+    c->pack(&pack, 0, 1);
     bool relu = args.relu, accumulate = args.accumulate;
     for (int64_t k0 = 0; k0 < k; k0 += k_block, at += HEADER) {
         args.k = k - k0 < k_block ? k - k0 : k_block;
@@ -205,7 +210,6 @@ static void test_bound(void **state)
 int main(void)
 {
     static const char *const names[][4] = {
-        {"tiles avx2", "scales avx2", "extremes avx2", "bound avx2"},
         {"tiles avx512", "scales avx512", "extremes avx512", "bound avx512"}};
     static const CMUnitTestFunction functions[] = {test_tiles, test_scales, test_extremes, test_bound};
     struct CMUnitTest tests[1 + 4 * COUNT(copies)] = {{"factor", test_factor, NULL, NULL, NULL}};

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "../kernels/cpu.h"
-#include "../kernels/simd/gemm_args.h"
+#include "../kernels/simd/gemm/args.h"
 
 #define COUNT(a) (int)(sizeof(a) / sizeof *(a))
 

@@ -13,7 +13,7 @@
 
 enum { TILE = 6, OUT = 4, TAPS = 3 };
 
-/* F(4x4): oneDNN 2.6, src/cpu/x64/jit_avx512_core_f32_wino_conv_4x3.cpp, and ours, winograd_transform.h: 0.625,
+/* F(4x4): oneDNN 2.6, src/cpu/x64/jit_avx512_core_f32_wino_conv_4x3.cpp, and ours, winograd/transform.h: 0.625,
  * 1.5 and their negatives, 0; infinity last. F(2x2), ours: 0, 1, -1, infinity. */
 static const double points_4[] = {0, 0.625, -0.625, 1.5, -1.5}, points_2[] = {0, 1, -1};
 

@@ -3,9 +3,6 @@
 #define SEPBENCH_IM2COL_DEPTHWISE_H
 
 #include "../conv.h"
-#include "../isa.h"
-
-#define im2col_depthwise ISA_NAME(im2col_depthwise)
 
 extern const conv_impl im2col_depthwise;
 

@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#include "../util.h"
+
 /* Vector length, vectors across a register tile, rows down it, most k per slice. MR * NV accumulators, NV for B
  * and one for the broadcast of A must fit the registers: 32 with AVX-512, else 16. */
 #if defined(__AVX512F__)
@@ -27,15 +29,11 @@ enum { TASKS = 32 }; /* wanted per slice: what two to a few dozen threads share 
 typedef float vec __attribute__((vector_size(VL * sizeof(float))));
 typedef float vec_unaligned __attribute__((vector_size(VL * sizeof(float)), aligned(sizeof(float)), may_alias));
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
-
 /* ---- the register tile ----------------------------------------------------------------------------------- */
 
 /* a(i, k) is a[i * row + k * step]; both are constants where this is inlined. */
-static inline __attribute__((always_inline)) void full_tile(int64_t depth, const float *restrict a, int64_t row,
-                                                            int64_t step, const float *restrict b,
-                                                            float *restrict c, int64_t ldc, bool add)
+ALWAYS_INLINE void full_tile(int64_t depth, const float *restrict a, int64_t row, int64_t step,
+                             const float *restrict b, float *restrict c, int64_t ldc, bool add)
 {
     vec sum[MR][NV];
 #pragma GCC unroll 16
@@ -89,7 +87,8 @@ gemm_sizes gemm_tile_sizes(void) { return (gemm_sizes){MR, NR, KC_MAX, A_LD}; }
 
 /* ---- packing --------------------------------------------------------------------------------------------- */
 
-void gemm_rows(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to, int64_t ld)
+void gemm_fill_rows(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
+                    int64_t ld)
 {
     const gemm_matrix *m = matrix;
     for (int64_t r = 0; r < rows; r++) {
@@ -103,8 +102,8 @@ void gemm_rows(const void *matrix, int64_t row, int64_t rows, int64_t col, int64
     }
 }
 
-void gemm_transposed(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
-                     int64_t ld)
+void gemm_fill_transposed(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
+                          int64_t ld)
 {
     const gemm_matrix *m = matrix;
     for (int64_t c = 0; c < cols; c++) {
@@ -119,7 +118,7 @@ static int64_t a_panel(bool transposed, int64_t kc) { return MR * (transposed ? 
 /* Rows [row, row + MR) of A, k in [k0, k0 + depth), zeros below the last row m. */
 static void pack_a_panel(gemm_operand a, int64_t row, int64_t m, int64_t k0, int64_t depth, float *to)
 {
-    int64_t rows = least(MR, m - row);
+    int64_t rows = min64(MR, m - row);
     if (a.transposed) {
         if (rows < MR) memset(to, 0, (size_t)(depth * MR) * sizeof *to);
         a.fill(a.matrix, k0, depth, row, rows, to, MR);
@@ -131,56 +130,38 @@ static void pack_a_panel(gemm_operand a, int64_t row, int64_t m, int64_t k0, int
 
 static void pack_b_panel(gemm_operand b, int64_t col, int64_t n, int64_t k0, int64_t depth, float *to)
 {
-    int64_t cols = least(NR, n - col);
+    int64_t cols = min64(NR, n - col);
     if (cols < NR) memset(to, 0, (size_t)(depth * NR) * sizeof *to);
     b.fill(b.matrix, k0, depth, col, cols, to, NR);
 }
 
 /* Ahead of time: [slice of k][panel], every slice kc deep but the last. */
-void gemm_pack_a(const gemm_blocking *g, gemm_operand a, float *packed, int threads)
-{
-    int64_t panels = parts(g->m, MR), size = a_panel(a.transposed, g->kc);
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-    for (int64_t s = 0; s < parts(g->k, g->kc); s++)
-        for (int64_t i = 0; i < panels; i++)
-            pack_a_panel(a, i * MR, g->m, s * g->kc, least(g->kc, g->k - s * g->kc),
-                         packed + (s * panels + i) * size);
-}
-
 void gemm_pack_b(const gemm_blocking *g, gemm_operand b, float *packed, int threads)
 {
-    int64_t panels = parts(g->n, NR), size = g->kc * NR;
+    int64_t panels = div_up(g->n, NR), size = g->kc * NR;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-    for (int64_t s = 0; s < parts(g->k, g->kc); s++)
+    for (int64_t s = 0; s < div_up(g->k, g->kc); s++)
         for (int64_t j = 0; j < panels; j++)
-            pack_b_panel(b, j * NR, g->n, s * g->kc, least(g->kc, g->k - s * g->kc),
+            pack_b_panel(b, j * NR, g->n, s * g->kc, min64(g->kc, g->k - s * g->kc),
                          packed + (s * panels + j) * size);
 }
 
 /* ---- the product ----------------------------------------------------------------------------------------- */
 
-/* Cuts `whole` into equal pieces, multiples of unit, of about `most` or less. */
-static int64_t even(int64_t whole, int64_t most, int64_t unit)
-{
-    int64_t pieces = parts(whole, most > unit ? most : unit);
-    return parts(parts(whole, pieces), unit) * unit;
-}
-
-gemm_blocking gemm_block(int64_t m, int64_t n, int64_t k, size_t l1d, size_t l2, bool a_ahead, bool b_ahead)
+gemm_blocking gemm_block(int64_t m, int64_t n, int64_t k, size_t l1d, size_t l2, bool b_ahead)
 {
     gemm_blocking g = {.m = m, .n = n, .k = k};
     int64_t fits_l1 = (int64_t)(l1d * 2 / 3 / (NR * sizeof(float)));
-    g.kc = even(k, fits_l1 < KC_MAX ? fits_l1 : KC_MAX, 8);
-    g.mc = even(m, (int64_t)(l2 * 3 / 4 / (A_LD * sizeof(float))), MR);
-    int64_t down = g.mc / MR, across = parts(n, NR);
-    for (g.tile_m = parts(down, 2); g.tile_m > 1 && parts(down, g.tile_m) * across < TASKS;)
-        g.tile_m = parts(g.tile_m, 2);
-    int64_t slices = parts(k, g.kc),
+    g.kc = even_piece(k, min64(fits_l1, KC_MAX), 8);
+    g.mc = even_piece(m, (int64_t)(l2 * 3 / 4 / (A_LD * sizeof(float))), MR);
+    int64_t down = g.mc / MR, across = div_up(n, NR);
+    for (g.tile_m = div_up(down, 2); g.tile_m > 1 && div_up(down, g.tile_m) * across < TASKS;)
+        g.tile_m = div_up(g.tile_m, 2);
+    int64_t slices = div_up(k, g.kc),
             panel = a_panel(true, g.kc) > a_panel(false, g.kc) ? a_panel(true, g.kc) : a_panel(false, g.kc);
-    g.packed_a_bytes = (size_t)(slices * parts(m, MR) * panel) * sizeof(float);
     g.packed_b_bytes = (size_t)(slices * across * NR * g.kc) * sizeof(float);
-    g.scratch_bytes = (a_ahead ? 0 : (size_t)(down * panel) * sizeof(float)) +
-                      (b_ahead ? 0 : (size_t)(across * NR * g.kc) * sizeof(float));
+    g.scratch_bytes =
+        (size_t)(down * panel) * sizeof(float) + (b_ahead ? 0 : (size_t)(across * NR * g.kc) * sizeof(float));
     return g;
 }
 
@@ -196,9 +177,8 @@ static void finish(const gemm_call *call, int64_t row, int64_t rows, int64_t col
 {
     for (int64_t i = 0; i < rows; i++) {
         float *c = call->c + (row + i) * call->ldc + col;
-        float row_bias = call->row_bias ? call->row_bias[call->row + row + i] : 0;
         for (int64_t j = 0; j < cols; j++) {
-            float value = c[j] + row_bias + (call->col_bias ? call->col_bias[call->col + col + j] : 0);
+            float value = c[j] + (call->bias ? call->bias[call->col + col + j] : 0);
             c[j] = call->relu && !(value > 0) ? 0 : value;
         }
     }
@@ -208,10 +188,10 @@ static void finish(const gemm_call *call, int64_t row, int64_t rows, int64_t col
 static void task(const gemm_blocking *g, const gemm_call *call, const slice *s, int64_t i, int64_t i_end,
                  int64_t j)
 {
-    bool finishing = s->last && (call->relu || call->row_bias != NULL || call->col_bias != NULL);
-    int64_t panel = a_panel(call->a.transposed, g->kc), cols = least(NR, call->cols - j * NR);
+    bool finishing = s->last && (call->relu || call->bias != NULL);
+    int64_t panel = a_panel(call->a.transposed, g->kc), cols = min64(NR, call->cols - j * NR);
     for (; i < i_end; i++) {
-        int64_t row = s->row + i * MR, rows = least(MR, s->rows - i * MR);
+        int64_t row = s->row + i * MR, rows = min64(MR, s->rows - i * MR);
         gemm_tile(s->depth, s->a + i * panel, call->a.transposed, s->b + j * g->kc * NR,
                   call->c + row * call->ldc + j * NR, call->ldc, (int)rows, (int)cols, s->add);
         if (finishing) finish(call, row, rows, j * NR, cols);
@@ -221,25 +201,21 @@ static void task(const gemm_blocking *g, const gemm_call *call, const slice *s, 
 /* Packs what is not packed ahead and says where the slice's panels are. Called by every thread of the team. */
 static slice pack_slice(const gemm_blocking *g, const gemm_call *call, int64_t row, int64_t k0)
 {
-    slice s = {.row = row, .rows = least(g->mc, call->rows - row), .depth = least(g->kc, call->depth - k0)};
+    slice s = {.row = row, .rows = min64(g->mc, call->rows - row), .depth = min64(g->kc, call->depth - k0)};
     s.add = call->add || k0 > 0;
     s.last = k0 + s.depth == call->depth;
     int64_t panel = a_panel(call->a.transposed, g->kc), first = call->row + row;
-    float *a = call->scratch, *b = a + (call->packed_a ? 0 : g->mc / MR * panel);
+    float *a = call->scratch, *b = a + g->mc / MR * panel;
     s.a = a;
     s.b = b;
-    if (call->packed_a)
-        s.a = call->packed_a + (k0 / g->kc * parts(g->m, MR) + first / MR) * panel;
-    else {
 #pragma omp for schedule(static) nowait
-        for (int64_t i = 0; i < parts(s.rows, MR); i++)
-            pack_a_panel(call->a, first + i * MR, first + s.rows, call->k + k0, s.depth, a + i * panel);
-    }
+    for (int64_t i = 0; i < div_up(s.rows, MR); i++)
+        pack_a_panel(call->a, first + i * MR, first + s.rows, call->k + k0, s.depth, a + i * panel);
     if (call->packed_b)
-        s.b = call->packed_b + (k0 / g->kc * parts(g->n, NR) + call->col / NR) * g->kc * NR;
+        s.b = call->packed_b + (k0 / g->kc * div_up(g->n, NR) + call->col / NR) * g->kc * NR;
     else {
 #pragma omp for schedule(static) nowait
-        for (int64_t j = 0; j < parts(call->cols, NR); j++)
+        for (int64_t j = 0; j < div_up(call->cols, NR); j++)
             pack_b_panel(call->b, call->col + j * NR, call->col + call->cols, call->k + k0, s.depth,
                          b + j * g->kc * NR);
     }
@@ -248,15 +224,15 @@ static slice pack_slice(const gemm_blocking *g, const gemm_call *call, int64_t r
 
 void gemm_run(const gemm_blocking *g, const gemm_call *call)
 {
-    int64_t across = parts(call->cols, NR);
+    int64_t across = div_up(call->cols, NR);
 #pragma omp parallel num_threads(call->threads)
     for (int64_t row = 0; row < call->rows; row += g->mc)
         for (int64_t k0 = 0; k0 < call->depth; k0 += g->kc) {
             slice s = pack_slice(g, call, row, k0);
-            int64_t down = parts(s.rows, MR);
+            int64_t down = div_up(s.rows, MR);
 #pragma omp barrier
 #pragma omp for collapse(2) schedule(static)
             for (int64_t i = 0; i < down; i += g->tile_m)
-                for (int64_t j = 0; j < across; j++) task(g, call, &s, i, least(i + g->tile_m, down), j);
+                for (int64_t j = 0; j < across; j++) task(g, call, &s, i, min64(i + g->tile_m, down), j);
         }
 }

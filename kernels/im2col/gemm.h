@@ -10,8 +10,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../isa.h"
-
 /* Writes rows [row, row + rows) x columns [col, col + cols) of the matrix to to[r * ld + c]. */
 typedef void gemm_fill(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
                        int64_t ld);
@@ -32,41 +30,31 @@ typedef struct {
 /* How one product is cut up; from the sizes and the caches only, so the same on any number of threads. */
 typedef struct {
     int64_t m, n, k;
-    int64_t kc;                            /* k per packed slice, a panel of B fits half of L1 */
-    int64_t mc;                            /* rows of A packed at a time, a slice fits L2 */
-    int64_t tile_m, tile_n;                /* register tiles per task, down and across */
-    size_t packed_a_bytes, packed_b_bytes; /* of a whole operand packed ahead of time */
-    size_t scratch_bytes;                  /* one slice of each operand that is not packed ahead */
+    int64_t kc;             /* k per packed slice, a panel of B fits half of L1 */
+    int64_t mc;             /* rows of A packed at a time, a slice fits L2 */
+    int64_t tile_m, tile_n; /* register tiles per task, down and across */
+    size_t packed_b_bytes;  /* of the whole of B packed ahead of time */
+    size_t scratch_bytes;   /* one slice of A, and of B where it is not packed ahead */
 } gemm_blocking;
 
 typedef struct {
-    int64_t row, col, k;       /* where the product starts within the operands; where one is packed ahead, its
-                                  row or col is a multiple of the register tile and k is 0 */
+    int64_t row, col, k; /* where the product starts within the operands; where B is packed ahead, col is a
+                            multiple of the register tile and k is 0 */
     int64_t rows, cols, depth; /* of the product; at most the blocking's m, n, k */
     gemm_operand a, b;         /* [m][k], [k][n] */
-    const float *packed_a, *packed_b; /* from gemm_pack_a, gemm_pack_b: the operand is not filled; else NULL */
-    float *c;                         /* [rows][ldc], written; added to if `add` */
+    const float *packed_b;     /* from gemm_pack_b: B is not filled; else NULL */
+    float *c;                  /* [rows][ldc], written; added to if `add` */
     int64_t ldc;
-    bool add, relu;                   /* C += A * B;  max(., 0) at the end */
-    const float *row_bias, *col_bias; /* added at the end, indexed like A's rows and B's columns, or NULL */
-    void *scratch;                    /* gemm_blocking's scratch_bytes, 64-byte aligned */
+    bool add, relu;    /* C += A * B;  max(., 0) at the end */
+    const float *bias; /* added at the end, indexed like B's columns, or NULL */
+    void *scratch;     /* gemm_blocking's scratch_bytes, 64-byte aligned */
     int threads;
 } gemm_call;
 
-#define gemm_rows ISA_NAME(im2col_gemm_rows)
-#define gemm_transposed ISA_NAME(im2col_gemm_transposed)
-#define gemm_block ISA_NAME(im2col_gemm_block)
-#define gemm_pack_a ISA_NAME(im2col_gemm_pack_a)
-#define gemm_pack_b ISA_NAME(im2col_gemm_pack_b)
-#define gemm_run ISA_NAME(im2col_gemm_run)
-#define gemm_tile ISA_NAME(im2col_gemm_tile)
-#define gemm_tile_sizes ISA_NAME(im2col_gemm_tile_sizes)
+gemm_fill gemm_fill_rows, gemm_fill_transposed; /* matrix: const gemm_matrix * */
 
-gemm_fill gemm_rows, gemm_transposed; /* matrix: const gemm_matrix * */
-
-/* a_ahead, b_ahead: that operand will be packed ahead of time. l1d, l2 in bytes. */
-gemm_blocking gemm_block(int64_t m, int64_t n, int64_t k, size_t l1d, size_t l2, bool a_ahead, bool b_ahead);
-void gemm_pack_a(const gemm_blocking *g, gemm_operand a, float *packed, int threads);
+/* b_ahead: B will be packed ahead of time. l1d, l2 in bytes. */
+gemm_blocking gemm_block(int64_t m, int64_t n, int64_t k, size_t l1d, size_t l2, bool b_ahead);
 void gemm_pack_b(const gemm_blocking *g, gemm_operand b, float *packed, int threads);
 void gemm_run(const gemm_blocking *g, const gemm_call *call);
 

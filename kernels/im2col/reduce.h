@@ -3,11 +3,6 @@
 #define SEPBENCH_IM2COL_REDUCE_H
 
 #include "../conv.h"
-#include "../isa.h"
-
-#define reduce_tree ISA_NAME(im2col_reduce_tree)
-#define reduce_bias ISA_NAME(im2col_reduce_bias)
-#define reduce_bias_bytes ISA_NAME(im2col_reduce_bias_bytes)
 
 /* sum[count] (+)= parts[0] + parts[1] + ... in a balanced tree; parts[chunks][count] is overwritten. */
 void reduce_tree(float *parts, int64_t chunks, int64_t count, float *sum, bool add, int threads);

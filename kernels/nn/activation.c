@@ -27,7 +27,7 @@ static void softmax_backward(int64_t rows, int64_t columns, const float *y, cons
     }
 }
 
-void ISA_NAME(nn_activate)(nn_activation f, int64_t rows, int64_t columns, const float *x, float *y)
+void nn_activate(nn_activation f, int64_t rows, int64_t columns, const float *x, float *y)
 {
     int64_t n = rows * columns;
     switch (f) {
@@ -43,8 +43,8 @@ void ISA_NAME(nn_activate)(nn_activation f, int64_t rows, int64_t columns, const
     }
 }
 
-void ISA_NAME(nn_activate_backward)(nn_activation f, int64_t rows, int64_t columns, const float *y,
-                                    const float *dy, float *dx)
+void nn_activate_backward(nn_activation f, int64_t rows, int64_t columns, const float *y, const float *dy,
+                          float *dx)
 {
     int64_t n = rows * columns;
     switch (f) {

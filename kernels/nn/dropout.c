@@ -41,8 +41,7 @@ static void keep_bits(const nn_dropout *d, uint32_t row, uint32_t first, uint32_
         for (int l = 0; l < LANES; l++) keep[v][l] = ~keep[v][l];
 }
 
-void ISA_NAME(nn_dropout_bits)(const nn_dropout *d, int64_t first_row, int64_t rows, int64_t columns,
-                               uint64_t *bits)
+void nn_dropout_bits(const nn_dropout *d, int64_t first_row, int64_t rows, int64_t columns, uint64_t *bits)
 {
     int64_t blocks = nn_dropout_words(columns) / 2;
     uint32_t keep[4][LANES];
@@ -56,8 +55,8 @@ void ISA_NAME(nn_dropout_bits)(const nn_dropout *d, int64_t first_row, int64_t r
         }
 }
 
-void ISA_NAME(nn_apply_dropout)(int64_t rows, int64_t columns, const uint64_t *bits, float scale,
-                                const float *x, float *y)
+void nn_apply_dropout(int64_t rows, int64_t columns, const uint64_t *bits, float scale, const float *x,
+                      float *y)
 {
     for (int64_t row = 0; row < rows; row++, x += columns, y += columns, bits += nn_dropout_words(columns))
         for (int64_t i = 0; i < columns; i += 64) {

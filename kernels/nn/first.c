@@ -4,11 +4,9 @@
  * of kernel + 1, the weights of the block staying in registers. Backward sums the weights' gradient over all
  * positions in registers; there is no gradient by the input, a network's first layer needs none. Serial: the
  * caller slices the batch. */
+#include "../util.h"
 #include "internal.h"
 #include "lanes.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
 
 enum { WINDOW = 4, MAX_TAPS = 25 }; /* outputs of a pooling window */
 
@@ -67,8 +65,8 @@ ALWAYS_INLINE void forward(const nn_first *p, const int kh, const int kw, int64_
             }
 }
 
-void ISA_NAME(nn_first_forward)(const nn_first *p, int64_t images, const float *x, const float *weights,
-                                const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax)
+void nn_first_forward(const nn_first *p, int64_t images, const float *x, const float *weights,
+                      const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax)
 {
     if (p->kernel_h == 3)
         forward(p, 3, 3, images, x, weights, bias, bits, bits != NULL ? scale : 1, y, argmax);
@@ -111,8 +109,8 @@ ALWAYS_INLINE void backward_block(const nn_first *p, const int kh, const int kw,
     if (db != NULL) store(db, accumulate ? load(db) + bias * scale : bias * scale);
 }
 
-void ISA_NAME(nn_first_backward)(const nn_first *p, int64_t images, const float *x, const float *dy,
-                                 const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db)
+void nn_first_backward(const nn_first *p, int64_t images, const float *x, const float *dy,
+                       const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db)
 {
     for (int64_t c = 0; c < p->channels; c += LANES) {
         float *bias = db == NULL ? NULL : db + c;

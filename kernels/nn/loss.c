@@ -3,7 +3,7 @@
 
 #include "internal.h"
 
-void ISA_NAME(nn_scale_pixels)(int64_t count, const uint8_t *x, float *y)
+void nn_scale_pixels(int64_t count, const uint8_t *x, float *y)
 {
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) y[i] = (float)x[i] / 255.0f;
@@ -18,8 +18,8 @@ static int64_t first_largest(int64_t count, const float *x)
     return best;
 }
 
-void ISA_NAME(nn_softmax_cross_entropy)(int64_t rows, int64_t classes, const float *x, const uint8_t *labels,
-                                        float scale, float *loss, uint8_t *correct, float *p, float *dx)
+void nn_softmax_cross_entropy(int64_t rows, int64_t classes, const float *x, const uint8_t *labels, float scale,
+                              float *loss, uint8_t *correct, float *p, float *dx)
 {
     for (int64_t r = 0; r < rows; r++, x += classes) {
         int64_t best = first_largest(classes, x);
@@ -37,8 +37,8 @@ void ISA_NAME(nn_softmax_cross_entropy)(int64_t rows, int64_t classes, const flo
 
 /* loss = -log(clip(y_label / S)), S = sum of y; where the clip is idle, d/dy_i = 1/S - [i = label] / y_label.
  */
-void ISA_NAME(nn_cross_entropy)(int64_t rows, int64_t classes, const float *y, const uint8_t *labels,
-                                float scale, float *loss, uint8_t *correct, float *dy)
+void nn_cross_entropy(int64_t rows, int64_t classes, const float *y, const uint8_t *labels, float scale,
+                      float *loss, uint8_t *correct, float *dy)
 {
     const float tiny = 1e-7f;
     for (int64_t r = 0; r < rows; r++, y += classes) {

@@ -5,7 +5,7 @@
 
 #include "internal.h"
 
-void ISA_NAME(nn_sum_chunks)(int64_t count, int64_t chunks, int64_t stride, const float *parts, float *g)
+void nn_sum_chunks(int64_t count, int64_t chunks, int64_t stride, const float *parts, float *g)
 {
     enum { BLOCK = 64 };
     for (int64_t i = 0; i < count; i += BLOCK) {
@@ -17,7 +17,7 @@ void ISA_NAME(nn_sum_chunks)(int64_t count, int64_t chunks, int64_t stride, cons
     }
 }
 
-double ISA_NAME(nn_penalty)(int64_t count, float l1, float l2, float scale, const float *x, float *g)
+double nn_penalty(int64_t count, float l1, float l2, float scale, const float *x, float *g)
 {
     double absolute = 0, square = 0;
     for (int64_t i = 0; i < count; i++) {
@@ -30,8 +30,8 @@ double ISA_NAME(nn_penalty)(int64_t count, float l1, float l2, float scale, cons
     return (double)scale * ((double)l1 * absolute + (double)l2 * square);
 }
 
-void ISA_NAME(nn_adam)(int64_t count, const nn_rates *r, const float *g, float *restrict w, float *restrict m,
-                       float *restrict v)
+void nn_adam(int64_t count, const nn_rates *r, const float *g, float *restrict w, float *restrict m,
+             float *restrict v)
 {
     float rate = r->learning_rate, b1 = r->beta_1, b2 = r->beta_2, epsilon = r->epsilon;
     float c1 = 1 - b1, c2 = 1 - b2;
@@ -43,8 +43,7 @@ void ISA_NAME(nn_adam)(int64_t count, const nn_rates *r, const float *g, float *
     }
 }
 
-void ISA_NAME(nn_sgd)(int64_t count, const nn_rates *r, const float *g, float *restrict w,
-                      float *restrict velocity)
+void nn_sgd(int64_t count, const nn_rates *r, const float *g, float *restrict w, float *restrict velocity)
 {
     float rate = r->learning_rate, momentum = r->momentum;
     for (int64_t i = 0; i < count; i++) {
@@ -53,8 +52,8 @@ void ISA_NAME(nn_sgd)(int64_t count, const nn_rates *r, const float *g, float *r
     }
 }
 
-void ISA_NAME(nn_rmsprop)(int64_t count, const nn_rates *r, const float *g, float *restrict w,
-                          float *restrict mean_square)
+void nn_rmsprop(int64_t count, const nn_rates *r, const float *g, float *restrict w,
+                float *restrict mean_square)
 {
     float rate = r->learning_rate, rho = r->rho, epsilon = r->epsilon;
 #pragma omp simd

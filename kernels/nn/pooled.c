@@ -14,11 +14,9 @@
  * Serial: the caller slices the batch. */
 #include <string.h>
 
+#include "../util.h"
 #include "internal.h"
 #include "lanes.h"
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
 
 enum {
     WINDOW = 4,                     /* outputs of a pooling window */
@@ -85,9 +83,8 @@ ALWAYS_INLINE void forward_block(const nn_pooled *p, const image *m, const int v
     for (; w < windows; w++) forward_tile(p, m, 1, vectors, w, c);
 }
 
-void ISA_NAME(nn_pooled_forward)(const nn_pooled *p, int64_t images, const float *x, const float *weights,
-                                 const float *bias, const uint64_t *bits, float scale, float *y,
-                                 uint8_t *argmax)
+void nn_pooled_forward(const nn_pooled *p, int64_t images, const float *x, const float *weights,
+                       const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax)
 {
     int64_t in = p->in_h * p->in_w * p->in_channels, out = p->out_h * p->out_w * p->channels;
     for (int64_t n = 0; n < images; n++) {
@@ -117,7 +114,7 @@ typedef struct {
     float scale;
 } group;
 
-void ISA_NAME(nn_transpose)(int64_t rows, int64_t columns, const float *x, float *y)
+void nn_transpose(int64_t rows, int64_t columns, const float *x, float *y)
 {
     for (int64_t r0 = 0; r0 < rows; r0 += TILE)
         for (int64_t c0 = 0; c0 < columns; c0 += TILE) {
@@ -286,9 +283,9 @@ static void write_gradient(const nn_pooled *p, const float *sum, const float *bi
         db[c] = accumulate ? db[c] + bias[c] * scale : bias[c] * scale;
 }
 
-void ISA_NAME(nn_pooled_backward)(const nn_pooled *p, int64_t images, const float *x, const float *dy,
-                                  const uint8_t *argmax, float scale, const float *weights, bool accumulate,
-                                  float *dx, float *dw, float *db, void *scratch)
+void nn_pooled_backward(const nn_pooled *p, int64_t images, const float *x, const float *dy,
+                        const uint8_t *argmax, float scale, const float *weights, bool accumulate, float *dx,
+                        float *dw, float *db, void *scratch)
 {
     int64_t taps = p->kernel_h * p->kernel_w * p->in_channels, in = p->in_h * p->in_w * p->in_channels,
             out = p->out_h * p->out_w, tap[WINDOW];

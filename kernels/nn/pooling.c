@@ -66,8 +66,8 @@ static void max_one(const nn_pool *p, const window *w, int64_t c, float *y, uint
     if (which != NULL) which[c] = (uint8_t)(keep ? index : NN_POOL_NONE);
 }
 
-void ISA_NAME(nn_max_pool)(const nn_pool *p, int64_t images, const float *x, const uint64_t *bits, float scale,
-                           float *y, uint8_t *argmax)
+void nn_max_pool(const nn_pool *p, int64_t images, const float *x, const uint64_t *bits, float scale, float *y,
+                 uint8_t *argmax)
 {
     int64_t channels = p->channels, in = p->in_h * p->in_w * channels, out = p->out_h * p->out_w * channels;
     window w = {.scale = bits != NULL ? scale : 1};
@@ -147,8 +147,8 @@ static void spread(const nn_pool *p, const window *w, const float *dy, const uin
             }
 }
 
-void ISA_NAME(nn_max_pool_backward)(const nn_pool *p, int64_t images, const float *dy, const uint8_t *argmax,
-                                    float scale, float *dx)
+void nn_max_pool_backward(const nn_pool *p, int64_t images, const float *dy, const uint8_t *argmax, float scale,
+                          float *dx)
 {
     int64_t channels = p->channels, in = p->in_h * p->in_w * channels;
     window w = {.scale = scale};
@@ -164,7 +164,7 @@ void ISA_NAME(nn_max_pool_backward)(const nn_pool *p, int64_t images, const floa
     }
 }
 
-void ISA_NAME(nn_average_pool)(const nn_pool *p, int64_t images, const float *x, float *y)
+void nn_average_pool(const nn_pool *p, int64_t images, const float *x, float *y)
 {
     int64_t channels = p->channels, in = p->in_h * p->in_w * channels;
     for (int64_t n = 0; n < images; n++, x += in)
@@ -186,7 +186,7 @@ void ISA_NAME(nn_average_pool)(const nn_pool *p, int64_t images, const float *x,
             }
 }
 
-void ISA_NAME(nn_average_pool_backward)(const nn_pool *p, int64_t images, const float *dy, float *dx)
+void nn_average_pool_backward(const nn_pool *p, int64_t images, const float *dy, float *dx)
 {
     int64_t channels = p->channels, in = p->in_h * p->in_w * channels;
     for (int64_t n = 0; n < images; n++, dx += in) {

@@ -7,8 +7,6 @@
  * Vectors are GCC's and clang's vector extension, so one source serves every instruction set. */
 #include "peak.h"
 
-#include "../isa.h"
-
 #if defined(__AVX512F__)
 enum { VECTOR_BYTES = 64 };
 #elif defined(__AVX2__)
@@ -55,5 +53,5 @@ static void triad(float *a, const float *b, const float *c, float s, size_t n, i
     }
 }
 
-extern const peak_kernels ISA_NAME(peak_kernels);
-const peak_kernels ISA_NAME(peak_kernels) = {fma_rate, triad};
+extern const peak_kernels peak_table;
+const peak_kernels peak_table = {fma_rate, triad};

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One per instruction set: `peak_kernels_avx2` and so on. */
+/* One per instruction set (kernels/isa.h): peak_table. */
 typedef struct {
     /* Runs `rounds` rounds of independent fp32 multiply-adds in registers; returns the FLOPs done. They start
      * from *sink, which receives a value that depends on all of them. */

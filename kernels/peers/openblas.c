@@ -5,18 +5,16 @@
  * larger, so that scratch does not grow with the batch. A 1x1 convolution of stride 1 multiplies src where it
  * lies. NHWC. Refuses rank 3, other builds of OpenBLAS (their threads would not be ours), and a core type
  * beyond SEPBENCH_MAX_ISA (OpenBLAS fixes it when it is loaded). No depthwise: it is not a matrix product. */
-#undef ISA
-#define ISA base /* of the lowering: it copies, through libc's memcpy, which picks its own instructions */
-
 #include <cblas.h>
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../conv.h"
-#include "../im2col/lower.h"
+#include "../im2col/lower.h" /* the base copy: it copies, through libc's memcpy, which picks its own instructions */
 #include "../im2col/reduce.h"
 #include "../plan.h"
+#include "../util.h"
 
 typedef struct {
     conv_plan head;
@@ -26,19 +24,16 @@ typedef struct {
     size_t gradient;       /* offset in scratch of a block of masked diff_dst, behind the lowered block */
 } openblas_plan;
 
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
-
 /* ---- the passes ------------------------------------------------------------------------------------------ */
 
 enum { STRIP = 16 }; /* pixels per task around sgemm */
 
-static void lower_block(const lowering *l, int64_t pixel, int64_t pixels, int64_t columns, float *to,
-                        int threads)
+static void lower_strips(const lowering *l, int64_t pixel, int64_t pixels, int64_t columns, float *to,
+                         int threads)
 {
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t i = 0; i < pixels; i += STRIP)
-        lower_nhwc(l, pixel + i, least(STRIP, pixels - i), 0, columns, to + i * columns, columns);
+        lower_block(l, pixel + i, min64(STRIP, pixels - i), 0, columns, to + i * columns, columns);
 }
 
 /* Bias and ReLU on dst[pixels][oc], rows ld apart. */
@@ -63,10 +58,10 @@ static void forward(const openblas_plan *m, const conv_args *args)
         lowering l = lower_describe(p, g);
         l.src = args->src;
         for (int64_t i = 0; i < m->pixels; i += m->block) {
-            int64_t pixels = least(m->block, m->pixels - i);
+            int64_t pixels = min64(m->block, m->pixels - i);
             const float *col = m->direct ? args->src + i * p->ic + l.first : args->scratch;
             float *dst = args->dst + i * p->oc + g * m->oc;
-            if (!m->direct) lower_block(&l, i, pixels, m->columns, args->scratch, m->head.context.threads);
+            if (!m->direct) lower_strips(&l, i, pixels, m->columns, args->scratch, m->head.context.threads);
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)pixels, (blasint)m->oc,
                         (blasint)m->columns, 1, col, (blasint)(m->direct ? p->ic : m->columns),
                         args->weights + g * m->oc, (blasint)p->oc, 0, dst, (blasint)p->oc);
@@ -94,28 +89,22 @@ static const float *gradient(const openblas_plan *m, const conv_args *args, int6
     return to;
 }
 
-static void set_zero(float *to, int64_t count, int threads)
-{
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < count; i++) to[i] = 0;
-}
-
 static void backward_data(const openblas_plan *m, const conv_args *args)
 {
     const conv_problem *p = &m->head.problem;
     int threads = m->head.context.threads;
-    if (!m->direct) set_zero(args->diff_src, conv_problem_sizes(p).src, threads);
+    if (!m->direct) lower_clear(p, args->diff_src, threads);
     for (int64_t g = 0; g < p->groups; g++) {
         lowering l = lower_describe(p, g);
         for (int64_t i = 0; i < m->pixels; i += m->block) {
-            lowered_block b = {i, least(m->block, m->pixels - i), 0, m->columns};
+            lowered_block b = {i, min64(m->block, m->pixels - i), 0, m->columns};
             int64_t ld;
             const float *diff = gradient(m, args, g, i, b.pixels, &ld);
             float *col = m->direct ? args->diff_src + i * p->ic + l.first : args->scratch;
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)b.pixels, (blasint)m->columns,
                         (blasint)m->oc, 1, diff, (blasint)ld, args->weights + g * m->oc, (blasint)p->oc, 0, col,
                         (blasint)(m->direct ? p->ic : m->columns));
-            if (!m->direct) lower_nhwc_add(&l, b, col, m->columns, args->diff_src, threads);
+            if (!m->direct) lower_add_block(&l, b, col, m->columns, args->diff_src, threads);
         }
     }
 }
@@ -128,10 +117,10 @@ static void backward_weights(const openblas_plan *m, const conv_args *args)
         lowering l = lower_describe(p, g);
         l.src = args->src;
         for (int64_t i = 0; i < m->pixels; i += m->block) {
-            int64_t pixels = least(m->block, m->pixels - i), ld;
+            int64_t pixels = min64(m->block, m->pixels - i), ld;
             const float *diff = gradient(m, args, g, i, pixels, &ld);
             const float *col = m->direct ? args->src + i * p->ic + l.first : args->scratch;
-            if (!m->direct) lower_block(&l, i, pixels, m->columns, args->scratch, threads);
+            if (!m->direct) lower_strips(&l, i, pixels, m->columns, args->scratch, threads);
             cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)m->columns, (blasint)m->oc,
                         (blasint)pixels, 1, col, (blasint)(m->direct ? p->ic : m->columns), diff, (blasint)ld,
                         args->accumulate || i > 0 ? 1 : 0, args->diff_weights + g * m->oc, (blasint)p->oc);
@@ -182,28 +171,19 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     return p->rank == 3 ? "rank 3" : NULL;
 }
 
-static bool is_direct(const conv_problem *p)
-{
-    for (int i = 0; i < CONV_AXES; i++) {
-        const conv_axis *a = &p->axis[i];
-        if (a->kernel != 1 || a->stride != 1 || a->pad_before != 0 || conv_out(a) != a->in) return false;
-    }
-    return true;
-}
-
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
     enum { LEAST_PIXELS = 1024 }; /* per sgemm, or it would spend its time packing weights */
     openblas_plan *m = conv_plan_new(sizeof *m, self, p, pass, ctx);
     if (m == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    m->direct = is_direct(p);
+    m->direct = lower_is_src(p);
     m->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     m->columns = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * (p->ic / p->groups);
     m->oc = p->oc / p->groups;
     int64_t fits = (int64_t)(ctx->l2 / sizeof(float)) / m->columns;
     m->block =
-        m->direct ? m->pixels : parts(m->pixels, parts(m->pixels, fits > LEAST_PIXELS ? fits : LEAST_PIXELS));
+        m->direct ? m->pixels : div_up(m->pixels, div_up(m->pixels, fits > LEAST_PIXELS ? fits : LEAST_PIXELS));
     m->gradient = m->direct ? 0 : conv_align((size_t)(m->block * m->columns) * sizeof(float));
     bool masked = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
     size_t bias = pass != CONV_FORWARD && p->bias ? reduce_bias_bytes(p) : 0;

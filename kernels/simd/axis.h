@@ -9,7 +9,6 @@
 #include <stdint.h>
 
 #include "../conv.h"
-#include "../isa.h"
 
 static inline int64_t axis_outputs(const conv_axis *a, bool backward) { return backward ? a->in : conv_out(a); }
 static inline int64_t axis_inputs(const conv_axis *a, bool backward) { return backward ? conv_out(a) : a->in; }
@@ -53,10 +52,7 @@ typedef struct {
 } axis_segments;
 
 /* False when memory is short. */
-bool ISA_NAME(axis_segments_build)(const conv_axis *a, bool backward, axis_segments *out);
-void ISA_NAME(axis_segments_free)(axis_segments *s);
-
-#define axis_segments_build ISA_NAME(axis_segments_build)
-#define axis_segments_free ISA_NAME(axis_segments_free)
+bool axis_segments_build(const conv_axis *a, bool backward, axis_segments *out);
+void axis_segments_free(axis_segments *s);
 
 #endif

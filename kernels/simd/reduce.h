@@ -11,22 +11,16 @@
 
 /* out[0..count) (+)= the sum over `chunks` arrays of `stride` floats each in partials, joined pairwise in
  * order, chunks > 0; out may be the first of them. Thread `thread` does its share of the elements. */
-void ISA_NAME(reduce_chunks)(const float *partials, int64_t chunks, int64_t stride, int64_t count,
-                             bool accumulate, float *out, int thread, int threads);
+void reduce_chunks(const float *partials, int64_t chunks, int64_t stride, int64_t count, bool accumulate,
+                   float *out, int thread, int threads);
 
 /* diff_bias: column sums of diff_dst [pixels][channels], in bias_chunks(pixels) chunks. Each thread adds up its
  * chunks into partials [chunks][channels]; reduce_chunks completes after all are done. */
-int64_t ISA_NAME(bias_chunks)(int64_t pixels);
-void ISA_NAME(bias_sums)(const float *diff_dst, int64_t pixels, int64_t channels, float *partials, int thread,
-                         int threads);
+int64_t bias_chunks(int64_t pixels);
+void bias_sums(const float *diff_dst, int64_t pixels, int64_t channels, float *partials, int thread,
+               int threads);
 
 /* out = diff_dst where dst > 0, else 0: the gradient before the ReLU. Thread's share of count elements. */
-void ISA_NAME(relu_mask)(const float *dst, const float *diff_dst, int64_t count, float *out, int thread,
-                         int threads);
-
-#define reduce_chunks ISA_NAME(reduce_chunks)
-#define bias_chunks ISA_NAME(bias_chunks)
-#define bias_sums ISA_NAME(bias_sums)
-#define relu_mask ISA_NAME(relu_mask)
+void relu_mask(const float *dst, const float *diff_dst, int64_t count, float *out, int thread, int threads);
 
 #endif

@@ -1,19 +1,21 @@
 /* The implementations of this folder, one per variant and instruction set. */
-#ifndef SEPBENCH_SIMD_H
-#define SEPBENCH_SIMD_H
+#ifndef SEPBENCH_SIMD_SIMD_H
+#define SEPBENCH_SIMD_SIMD_H
 
 #include "../conv.h"
 #include "../isa.h"
+#include "dense/weights_gradient.h"
+#include "gemm/gemm.h"
 
-extern const conv_impl ISA_NAME(simd_dense), ISA_NAME(simd_pointwise), ISA_NAME(simd_depthwise);
-extern const conv_impl ISA_NAME(simd_pointwise_fip), ISA_NAME(simd_separable_fused);
-extern const conv_impl *const ISA_NAME(simd_impls)[CONV_VARIANT_COUNT];
+/* One that multiplies, and how: its products with weights, the weights' gradient (NULL in a fused one). */
+typedef struct {
+    conv_impl impl;
+    const gemm_way *way;
+    wgrad *(*plan_weights)(const conv_problem *p, const conv_context *ctx);
+} simd_impl;
 
-#define simd_dense ISA_NAME(simd_dense)
-#define simd_pointwise ISA_NAME(simd_pointwise)
-#define simd_depthwise ISA_NAME(simd_depthwise)
-#define simd_pointwise_fip ISA_NAME(simd_pointwise_fip)
-#define simd_separable_fused ISA_NAME(simd_separable_fused)
-#define simd_impls ISA_NAME(simd_impls)
+extern const simd_impl simd_dense, simd_pointwise, simd_separable_fused;
+extern const conv_impl simd_depthwise;
+extern const conv_impl *const simd_impls[CONV_VARIANT_COUNT];
 
 #endif

@@ -11,8 +11,7 @@
  *                        instruction where the instruction set has that
  *   vec_where_positive(t, v): v where t > 0, else 0 (ReLU's gradient; a NaN in t gives 0)
  *   VEC_REGISTERS        how many there are
- *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm.h)
- *   FIP_ROWS             and of those that multiply pairs (gemm_fip.h)
+ *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm/gemm.h)
  *   DEPTHWISE_OUTPUTS    and of depthwise rows */
 #ifndef SEPBENCH_SIMD_VEC_H
 #define SEPBENCH_SIMD_VEC_H
@@ -20,7 +19,7 @@
 #include <immintrin.h>
 #include <stdint.h>
 
-#include "../isa.h"
+#include "../util.h"
 
 #if defined(__AVX512F__)
 #include "vec_avx512.h"
@@ -28,18 +27,21 @@
 #include "vec_avx2.h"
 #endif
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* What columns in the padding read. */
+static const float vec_zeros[VL] __attribute__((aligned(64)));
 
-/* Loops over registers must vanish before arrays of vectors can live in registers. */
-#if defined(__clang__)
-#define UNROLL _Pragma("clang loop unroll(full)")
-#define UNROLL4 _Pragma("clang loop unroll_count(4)")
-#define UNROLL8 _Pragma("clang loop unroll_count(8)")
-#else
-#define UNROLL _Pragma("GCC unroll 32")
-#define UNROLL4 _Pragma("GCC unroll 4")
-#define UNROLL8 _Pragma("GCC unroll 8")
-#endif
+/* A vector that is whole, else only the lanes of a tail. */
+ALWAYS_INLINE vec vec_load_lanes(const bool whole, const float *p, vec_mask lanes)
+{
+    return whole ? vec_load(p) : vec_load_mask(p, lanes);
+}
+ALWAYS_INLINE void vec_store_lanes(const bool whole, float *p, vec_mask lanes, vec v)
+{
+    if (whole)
+        vec_store(p, v);
+    else
+        vec_store_mask(p, lanes, v);
+}
 
 /* p, in a register: keeps the compiler from precomputing (and spilling) every address of an unrolled loop. */
 ALWAYS_INLINE const float *pointer_held(const float *p)
@@ -52,19 +54,6 @@ ALWAYS_INLINE const float *pointer_held(const float *p)
 ALWAYS_INLINE void prefetch(const float *p, const int floats)
 {
     UNROLL for (int i = 0; i < floats; i += 16) _mm_prefetch((const char *)(p + i), _MM_HINT_T1);
-}
-
-ALWAYS_INLINE int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-ALWAYS_INLINE int64_t div_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
-ALWAYS_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-ALWAYS_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-
-/* Share i of n of `total` pieces, contiguous, sizes differing by at most one: [*begin, *end). */
-ALWAYS_INLINE void share(int64_t total, int64_t i, int64_t n, int64_t *begin, int64_t *end)
-{
-    int64_t least = total / n, more = total % n;
-    *begin = i * least + min64(i, more);
-    *end = *begin + least + (i < more);
 }
 
 #endif

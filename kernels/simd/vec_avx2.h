@@ -12,7 +12,6 @@ enum {
     TILE_ROWS_2 = 6,
     TILE_ROWS_3 = 4,
     TILE_ROWS_4 = 0,
-    FIP_ROWS = 4,
     DEPTHWISE_OUTPUTS = 4 /* of a row at once: two rows of 4, 6 weights and a source vector */
 };
 

@@ -13,7 +13,6 @@ enum {
     TILE_ROWS_2 = 14,
     TILE_ROWS_3 = 8,
     TILE_ROWS_4 = 6,
-    FIP_ROWS = 12,        /* x 2 vectors: 24 accumulators, 6 vectors of a panel, 2 sums */
     DEPTHWISE_OUTPUTS = 7 /* of a row at once: two rows of 7 and 9 weights; 7 divides common widths */
 };
 

@@ -39,7 +39,7 @@ static void pack_block(const gather_shape *g, const conv_problem *p, const float
     int64_t rows = p->ic / p->groups;
     for (int64_t from = 0; from < g->in; from += g->depth)
         for (int64_t t = 0; t < g->taps; t++)
-            for (int64_t c = from; c < least(from + g->depth, g->in); c++)
+            for (int64_t c = from; c < min64(from + g->depth, g->in); c++)
                 for (int64_t l = 0; l < LANES; l++) {
                     int64_t o = block * LANES + l;
                     int64_t at = g->transposed ? (t * rows + o) * p->oc + c : (t * rows + c) * p->oc + o;
@@ -125,7 +125,7 @@ static void find_tiles(const gather_shape *g, task *t, int64_t row, int64_t row_
     int64_t columns = col_end - col, end = (row_end - row) * columns;
     for (int64_t first = 0; first < end; first += ROWS, t->tiles++) {
         positions *tile = &t->tile[t->tiles];
-        tile->count = least(ROWS, end - first);
+        tile->count = min64(ROWS, end - first);
         tile->tap = taps + t->tiles * g->taps;
         for (int64_t r = 0; r < tile->count; r++) {
             tile->row[r] = (row + (first + r) / columns) * g->h.divisor + t->phase_h;
@@ -135,9 +135,9 @@ static void find_tiles(const gather_shape *g, task *t, int64_t row, int64_t row_
     }
 }
 
-static int64_t bands(const gather_shape *g) { return parts(parts(g->h.out, g->h.divisor), g->band); }
-static int64_t stretches(const gather_shape *g) { return parts(parts(g->w.out, g->w.divisor), g->stretch); }
-static int64_t chunks(const gather_shape *g) { return parts(g->blocks, g->chunk); }
+static int64_t bands(const gather_shape *g) { return div_up(div_up(g->h.out, g->h.divisor), g->band); }
+static int64_t stretches(const gather_shape *g) { return div_up(div_up(g->w.out, g->w.divisor), g->stretch); }
+static int64_t chunks(const gather_shape *g) { return div_up(g->blocks, g->chunk); }
 
 /* Tasks for one chunk of channels. */
 static int64_t places(const gather_shape *g)
@@ -159,14 +159,14 @@ gather_shape gather_plan(const conv_problem *p, conv_pass pass, const conv_conte
     g.taps = g.h.taps * g.w.taps;
     g.in = g.in_all / g.groups;
     g.out = depthwise ? p->ic : g.out_all / g.groups;
-    g.blocks = parts(g.out, LANES);
+    g.blocks = div_up(g.out, LANES);
     int64_t fits = (int64_t)(ctx->l2 / 4 / sizeof(float)) / (g.taps * LANES);
-    g.depth = parts(g.in, parts(g.in, most(fits, 16)));
-    int64_t rows = parts(g.h.out, g.h.divisor), columns = parts(g.w.out, g.w.divisor); /* of one phase */
-    g.stretch = parts(columns, parts(columns, POSITIONS));
-    g.band = parts(rows, parts(rows * g.stretch, POSITIONS));
-    g.chunk = parts(g.blocks, least(g.blocks, parts(TASKS, places(&g))));
-    g.tiles = parts(g.band * g.stretch, ROWS);
+    g.depth = div_up(g.in, div_up(g.in, max64(fits, 16)));
+    int64_t rows = div_up(g.h.out, g.h.divisor), columns = div_up(g.w.out, g.w.divisor); /* of one phase */
+    g.stretch = div_up(columns, div_up(columns, POSITIONS));
+    g.band = div_up(rows, div_up(rows * g.stretch, POSITIONS));
+    g.chunk = div_up(g.blocks, min64(g.blocks, div_up(TASKS, places(&g))));
+    g.tiles = div_up(g.band * g.stretch, ROWS);
     g.packed_group = (size_t)(g.taps * LANES * g.blocks * (depthwise ? p->depth_multiplier : g.in));
     g.scratch_bytes = zeros_bytes(&g) + (size_t)ctx->threads * thread_bytes(&g);
     return g;
@@ -184,15 +184,15 @@ static int64_t digit(int64_t *number, int64_t count)
 static task find_task(const gather_shape *g, int64_t i, const float *in, void *scratch)
 {
     task t = {.block = digit(&i, chunks(g)) * g->chunk};
-    t.block_end = least(t.block + g->chunk, g->blocks);
+    t.block_end = min64(t.block + g->chunk, g->blocks);
     t.group = digit(&i, g->groups);
     int64_t col = digit(&i, stretches(g)) * g->stretch, row = digit(&i, bands(g)) * g->band;
     t.phase_w = digit(&i, g->w.divisor);
     t.phase_h = digit(&i, g->h.divisor);
     t.image = i;
     t.tile = (positions *)((char *)scratch + zeros_bytes(g) + (size_t)omp_get_thread_num() * thread_bytes(g));
-    int64_t row_end = least(row + g->band, parts(g->h.out - t.phase_h, g->h.divisor));
-    int64_t col_end = least(col + g->stretch, parts(g->w.out - t.phase_w, g->w.divisor));
+    int64_t row_end = min64(row + g->band, div_up(g->h.out - t.phase_h, g->h.divisor));
+    int64_t col_end = min64(col + g->stretch, div_up(g->w.out - t.phase_w, g->w.divisor));
     in += t.image * g->h.in * g->w.in * g->in_all + t.group * g->in;
     if (row < row_end && col < col_end) find_tiles(g, &t, row, row_end, col, col_end, in, scratch);
     return t;
@@ -228,10 +228,10 @@ static void dense_task(const gather_shape *g, const task *t, const float *packed
     packed += (size_t)t->group * g->packed_group;
     for (int64_t c = 0; c < g->in; c += g->depth)
         for (int64_t b = t->block; b < t->block_end; b++) {
-            int64_t depth = least(g->depth, g->in - c), o = first + b * LANES;
+            int64_t depth = min64(g->depth, g->in - c), o = first + b * LANES;
             bool last = c + depth == g->in;
             const float *w = packed + b * block_size + c * g->taps * LANES;
-            ending e = {c > 0, last && relu, last && bias ? bias + o : NULL, least(LANES, g->out - b * LANES),
+            ending e = {c > 0, last && relu, last && bias ? bias + o : NULL, min64(LANES, g->out - b * LANES),
                         1};
             for (int64_t i = 0; i < t->tiles; i++) {
                 const positions *tile = &t->tile[i];
@@ -273,7 +273,7 @@ static void depthwise_task(const gather_shape *g, const task *t, int64_t multipl
     for (int64_t i = 0; i < t->tiles; i++)
         for (int64_t b = t->block; b < t->block_end; b++) {
             const positions *tile = &t->tile[i];
-            int64_t c = b * LANES, lanes = least(LANES, g->out - c);
+            int64_t c = b * LANES, lanes = min64(LANES, g->out - c);
             tile_sums sums = {{0}};
             for (int64_t m = 0; m < multiples; m++) {
                 const float *w = packed + (m * g->blocks + b) * g->taps * LANES;

@@ -5,7 +5,6 @@
 #define SEPBENCH_TILED_GATHER_H
 
 #include "../conv.h"
-#include "../isa.h"
 
 /* Along one axis output o and tap t meet at input (o * by_out + t * by_tap + offset) / divisor, if that divides
  * and lies inside. */
@@ -27,11 +26,6 @@ typedef struct {
     size_t packed_group;     /* floats */
     size_t scratch_bytes;
 } gather_shape;
-
-#define gather_plan ISA_NAME(tiled_gather_plan)
-#define gather_pack ISA_NAME(tiled_gather_pack)
-#define gather_dense ISA_NAME(tiled_gather_dense)
-#define gather_depthwise ISA_NAME(tiled_gather_depthwise)
 
 /* For the dense, pointwise and depthwise variants; pass is CONV_FORWARD or CONV_BACKWARD_DATA. */
 gather_shape gather_plan(const conv_problem *p, conv_pass pass, const conv_context *ctx);

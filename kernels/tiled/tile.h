@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 
+#include "../util.h"
+
 #if defined(__AVX512F__)
 enum { ROWS = 7, LANES = 32 };
 #elif defined(__AVX2__)
@@ -22,13 +24,9 @@ typedef struct {
     int64_t tap;
 } tile_tap;
 
-static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
-static inline int64_t parts(int64_t whole, int64_t part) { return (whole + part - 1) / part; }
-
 /* sums[r][l] += x[r][from + k] * w[k][l], k < depth: every input channel with every lane of outputs. */
-static inline __attribute__((always_inline)) void
-tile_add_product(tile_sums sums, const tile_rows x, int64_t from, int64_t depth, const float *restrict w)
+ALWAYS_INLINE void tile_add_product(tile_sums sums, const tile_rows x, int64_t from, int64_t depth,
+                                    const float *restrict w)
 {
     tile_sums s;
     for (int r = 0; r < ROWS; r++)
@@ -44,9 +42,8 @@ tile_add_product(tile_sums sums, const tile_rows x, int64_t from, int64_t depth,
 }
 
 /* sums[r][l] += taps[t].x[r][from + l] * w[tap][l], lanes lanes: each lane a channel of its own. */
-static inline __attribute__((always_inline)) void tile_add_taps(tile_sums sums, const tile_tap *taps,
-                                                                int64_t count, int64_t from, int lanes,
-                                                                const float *restrict w)
+ALWAYS_INLINE void tile_add_taps(tile_sums sums, const tile_tap *taps, int64_t count, int64_t from, int lanes,
+                                 const float *restrict w)
 {
     tile_sums s;
     for (int r = 0; r < ROWS; r++)
@@ -63,8 +60,8 @@ static inline __attribute__((always_inline)) void tile_add_taps(tile_sums sums, 
 
 /* sums[r][l] += x[i][r] * y[i][l], i < count, rows of x `step` floats apart: ROWS channels with LANES channels.
  */
-static inline __attribute__((always_inline)) void
-tile_add_outer(tile_sums sums, const float *restrict x, int64_t step, const float *restrict y, int64_t count)
+ALWAYS_INLINE void tile_add_outer(tile_sums sums, const float *restrict x, int64_t step,
+                                  const float *restrict y, int64_t count)
 {
     tile_sums s;
     for (int r = 0; r < ROWS; r++)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "../compose.h"
+#include "../isa.h"
 #include "../plan.h"
 #include "gather.h"
 #include "weights.h"
@@ -122,5 +123,5 @@ static const conv_impl dense = LOOPS(CONV_DENSE), depthwise = LOOPS(CONV_DEPTHWI
 static const conv_impl separable = {COMPOSE(&depthwise, &pointwise), COMMON,
                                     .summary = "tiled depthwise, then tiled pointwise"};
 
-extern const conv_impl *const ISA_NAME(tiled_impls)[CONV_VARIANT_COUNT];
-const conv_impl *const ISA_NAME(tiled_impls)[CONV_VARIANT_COUNT] = {&dense, &depthwise, &pointwise, &separable};
+extern const conv_impl *const tiled_impls[CONV_VARIANT_COUNT];
+const conv_impl *const tiled_impls[CONV_VARIANT_COUNT] = {&dense, &depthwise, &pointwise, &separable};

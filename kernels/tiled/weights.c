@@ -19,8 +19,8 @@ static int64_t out_pixels(const conv_problem *p)
 /* Depthwise blocks go over channels, once per multiple; dense ones over each group's outputs. */
 static int64_t blocks_of(const conv_problem *p)
 {
-    if (p->variant == CONV_DEPTHWISE) return p->depth_multiplier * parts(p->ic, LANES);
-    return p->groups * parts(p->oc / p->groups, LANES);
+    if (p->variant == CONV_DEPTHWISE) return p->depth_multiplier * div_up(p->ic, LANES);
+    return p->groups * div_up(p->oc / p->groups, LANES);
 }
 
 weights_shape weights_plan(const conv_problem *p, const conv_context *ctx)
@@ -28,7 +28,7 @@ weights_shape weights_plan(const conv_problem *p, const conv_context *ctx)
     enum { TILES = 8 }; /* register tiles that share a task's reading of the gradient */
     weights_shape s = {.blocks = blocks_of(p), .chunk = TILES * ROWS};
     int64_t row = conv_out(&p->axis[CONV_W]) * LANES * (int64_t)sizeof(float);
-    s.band = most(1, (int64_t)(ctx->l2 / 4) / row);
+    s.band = max64(1, (int64_t)(ctx->l2 / 4) / row);
     s.scratch_bytes = (size_t)(s.blocks * p->mb * out_pixels(p) * LANES) * sizeof(float);
     return s;
 }
@@ -41,9 +41,9 @@ typedef struct {
 
 static channels channels_of(const conv_problem *p, int64_t block)
 {
-    int64_t in_row = p->variant == CONV_DEPTHWISE ? p->ic : p->oc / p->groups, per_row = parts(in_row, LANES);
+    int64_t in_row = p->variant == CONV_DEPTHWISE ? p->ic : p->oc / p->groups, per_row = div_up(in_row, LANES);
     int64_t row = block / per_row, first = block % per_row * LANES;
-    channels c = {.lanes = least(LANES, in_row - first)};
+    channels c = {.lanes = min64(LANES, in_row - first)};
     if (p->variant == CONV_DEPTHWISE) {
         c.o = first * p->depth_multiplier + row;
         c.step = p->depth_multiplier;
@@ -77,7 +77,7 @@ static void add_bias(const weights_shape *s, const conv_problem *p, const conv_a
     float total[LANES] = {0};
     for (int64_t from = 0; from < pixels; from += band) {
         float sum[LANES] = {0};
-        for (int64_t i = from; i < least(from + band, pixels); i++)
+        for (int64_t i = from; i < min64(from + band, pixels); i++)
             for (int l = 0; l < LANES; l++) sum[l] += gradient[i * LANES + l];
         for (int l = 0; l < LANES; l++) total[l] += sum[l];
     }
@@ -102,8 +102,8 @@ static stretch row_of(const conv_problem *p, const float *src, int64_t row, int6
     const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
     int64_t n = row / conv_out(h), y = row % conv_out(h) * h->stride - h->pad_before + kh * h->dilation;
     int64_t offset = kw * w->dilation - w->pad_before; /* x = ow * stride + offset */
-    int64_t from = offset >= 0 ? 0 : parts(-offset, w->stride);
-    int64_t end = w->in <= offset ? 0 : least(conv_out(w), parts(w->in - offset, w->stride));
+    int64_t from = offset >= 0 ? 0 : div_up(-offset, w->stride);
+    int64_t end = w->in <= offset ? 0 : min64(conv_out(w), div_up(w->in - offset, w->stride));
     if (y < 0 || y >= h->in || from >= end) return (stretch){0};
     return (stretch){src + ((n * h->in + y) * w->in + from * w->stride + offset) * p->ic, w->stride * p->ic,
                      end - from, from};
@@ -138,9 +138,9 @@ static void dense_task(const weights_shape *s, const conv_problem *p, const conv
     int64_t ic = p->ic / p->groups, all_rows = p->mb * conv_out(&p->axis[CONV_H]);
     for (int64_t row = 0; row < all_rows; row += s->band)
         for (int64_t c = from; c < end; c += ROWS) {
-            int64_t rows = least(ROWS, end - c);
+            int64_t rows = min64(ROWS, end - c);
             tile_sums sums = {{0}};
-            band_sums(p, args->src + o.group * ic + c, gradient, row, least(row + s->band, all_rows), tap, rows,
+            band_sums(p, args->src + o.group * ic + c, gradient, row, min64(row + s->band, all_rows), tap, rows,
                       sums);
             for (int64_t r = 0; r < rows; r++) {
                 float *to = args->diff_weights + (tap * ic + c + r) * p->oc + o.o;
@@ -162,7 +162,7 @@ static void depthwise_task(const weights_shape *s, const conv_problem *p, const 
     float total[LANES] = {0};
     for (int64_t from = 0; from < all_rows; from += s->band) {
         float sum[LANES] = {0};
-        for (int64_t row = from; row < least(from + s->band, all_rows); row++) {
+        for (int64_t row = from; row < min64(from + s->band, all_rows); row++) {
             stretch x = row_of(p, args->src + c, row, tap / kw, tap % kw);
             const float *y = gradient + (row * ow + x.first) * LANES;
             for (int64_t i = 0; i < x.count; i++)
@@ -188,7 +188,7 @@ void weights_run(const weights_shape *s, const conv_problem *p, const conv_args 
 #pragma omp for collapse(2) schedule(static)
         for (int64_t b = 0; b < s->blocks; b++)
             for (int64_t i = 0; i < pixels; i += STRIP)
-                lay_out(p, args, b, i, least(STRIP, pixels - i), gradient + (b * pixels + i) * LANES);
+                lay_out(p, args, b, i, min64(STRIP, pixels - i), gradient + (b * pixels + i) * LANES);
 #pragma omp for collapse(3) schedule(static) nowait
         for (int64_t b = 0; b < s->blocks; b++)
             for (int64_t t = 0; t < taps; t++)
@@ -197,7 +197,7 @@ void weights_run(const weights_shape *s, const conv_problem *p, const conv_args 
                     if (p->variant == CONV_DEPTHWISE)
                         depthwise_task(s, p, args, block, t, b);
                     else
-                        dense_task(s, p, args, block, t, b, c, least(c + s->chunk, ic));
+                        dense_task(s, p, args, block, t, b, c, min64(c + s->chunk, ic));
                 }
         if (p->bias) {
 #pragma omp for schedule(static)

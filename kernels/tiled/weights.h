@@ -3,7 +3,6 @@
 #define SEPBENCH_TILED_WEIGHTS_H
 
 #include "../conv.h"
-#include "../isa.h"
 
 typedef struct {
     int64_t blocks;       /* of LANES output channels (depthwise: input channels), all groups */
@@ -11,9 +10,6 @@ typedef struct {
     int64_t chunk;        /* dense: input channels per task, a multiple of the register tile */
     size_t scratch_bytes; /* the gradient, blocked */
 } weights_shape;
-
-#define weights_plan ISA_NAME(tiled_weights_plan)
-#define weights_run ISA_NAME(tiled_weights_run)
 
 weights_shape weights_plan(const conv_problem *p, const conv_context *ctx);
 void weights_run(const weights_shape *s, const conv_problem *p, const conv_args *args, void *scratch,

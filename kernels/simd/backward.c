@@ -1,0 +1,58 @@
+/* The frame of dense, depthwise and Winograd's backward passes. */
+#include "backward.h"
+
+#include "reduce.h"
+
+backward_frame backward_of(const conv_problem *p, conv_pass pass)
+{
+    bool weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
+    return (backward_frame){.data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA,
+                            .weights = weights,
+                            .bias = weights && p->bias,
+                            .pixels = conv_problem_sizes(p).dst / p->oc,
+                            .chunks = 1};
+}
+
+void backward_reserve(const conv_problem *p, conv_pass pass, size_t partial_floats, size_t *floats,
+                      backward_frame *b)
+{
+    bool mask = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
+    b->masked = conv_reserve(floats, mask ? (size_t)(b->pixels * p->oc) : 0);
+    b->bias_sums = conv_reserve(floats, b->bias ? (size_t)(bias_chunks(b->pixels) * p->oc) : 0);
+    b->partials = conv_reserve(floats, partial_floats);
+}
+
+/* Joins the chunks of both gradients. */
+static void join(const backward_frame *b, const backward_job *j)
+{
+    const conv_args *args = j->args;
+    const conv_problem *p = &j->plan->problem;
+    float *scratch = args->scratch;
+    int64_t weights = conv_problem_sizes(p).weights;
+    if (b->chunks > 1)
+        reduce_chunks(scratch + b->partials, b->chunks, weights, weights, args->accumulate, args->diff_weights,
+                      j->thread, j->threads);
+    if (b->bias)
+        reduce_chunks(scratch + b->bias_sums, bias_chunks(b->pixels), p->oc, p->oc, args->accumulate,
+                      args->diff_bias, j->thread, j->threads);
+}
+
+void backward_run(const backward_frame *b, backward_job *j, backward_step *data, backward_step *weights)
+{
+    const conv_args *args = j->args;
+    const conv_problem *p = &j->plan->problem;
+    float *scratch = args->scratch;
+    j->diff_dst = args->diff_dst;
+    if (p->post_op == CONV_POST_RELU) {
+        relu_mask(args->dst, args->diff_dst, b->pixels * p->oc, scratch + b->masked, j->thread, j->threads);
+        j->diff_dst = scratch + b->masked;
+#pragma omp barrier
+    }
+    if (b->data && args->diff_src != NULL) data(j);
+    if (!b->weights) return;
+    if (b->bias) bias_sums(j->diff_dst, b->pixels, p->oc, scratch + b->bias_sums, j->thread, j->threads);
+    weights(j);
+    if (!b->bias && b->chunks <= 1) return;
+#pragma omp barrier
+    join(b, j);
+}

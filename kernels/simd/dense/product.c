@@ -1,0 +1,237 @@
+/* Implicit GEMM of forward and backward_data over row tables.
+ *
+ * Loop order of a thread: group of images, block of output pixels, channel group, block of k, weight panel,
+ * tile. A panel's block of k (at most a quarter of L2, or half with one tap) is read from memory once per block
+ * of pixels and then from L2; the block's rows (at most half of L2) stay while the panels pass. Units (panel,
+ * tile) are dealt out as equal contiguous shares, so any number of threads balances and none reduces: dst tiles
+ * have one owner. Rows are copied first where k needs blocking (only then is the block compact in the cache),
+ * where they lie a multiple of 4 KiB apart (they would share one cache set), and where k is so short that taps
+ * are put in line. What does not fit L2 is prefetched while something else is multiplied: during a thread's
+ * first panel the rows of the tiles, or of the copy, that come next; during every other the next panel. */
+#include "product.h"
+
+#include "../copy.h"
+
+enum { TILES_AHEAD = 4 }; /* rows are prefetched so many tiles before they are read in place */
+
+/* What the tiles of one group of images have in common. */
+typedef struct {
+    const product *p;
+    const row_table *table;
+    const float *in, *packed, *bias; /* in: first image of the group */
+    float *out;
+    bool relu;
+    float *copied;
+} job;
+
+/* The present block: channel group, k, and where copied rows begin. */
+typedef struct {
+    int64_t group, k0, k;
+    int64_t first;       /* position (gather) or input pixel (copy) at job.copied */
+    const float *rows;   /* of position `first`, where kernels need no index */
+    float *dst;          /* of the present panel, from pixel 0 on */
+    gemm_rows_args args; /* of the next batch; much is common to all */
+} block;
+
+static void copy_inputs(const job *j, const block *b, int64_t count)
+{
+    const product *p = j->p;
+    int64_t channels = p->groups * p->k, gap = product_row_gap(p);
+    const float *from = j->in + b->first * channels + b->group * p->k + b->k0;
+    copy_pixels(from, channels, count, b->k, j->copied, gap);
+}
+
+/* All taps of each position in line; with one tap, its block of k. */
+static void gather_rows(const job *j, const block *b, tile_range tiles)
+{
+    const product *p = j->p;
+    int64_t channels = p->groups * p->k, gap = product_row_gap(p), each = p->taps == 1 ? b->k : p->k;
+    const float *from = j->in + b->group * p->k + (p->taps == 1 ? b->k0 : 0);
+    for (int64_t i = tiles.begin; i < tiles.end; i++) {
+        const row_tile *tile = &j->table->tile[i];
+        const int32_t *in = j->table->index + tile->index;
+        for (int64_t r = 0; r < tile->m; r++) {
+            float *to = j->copied + (tile->first - b->first + r) * gap;
+            for (int64_t t = 0; t < p->taps; t++, to += each) {
+                int64_t pixel = in[t * tile->m + r];
+                p->way->prepare(to, pixel < 0 ? p->zeros : from + pixel * channels, each);
+            }
+        }
+    }
+}
+
+/* What all batches of the block have in common; set once, for a batch may last a microsecond. */
+static void set_common(const job *j, block *b)
+{
+    const product *p = j->p;
+    bool gather = p->mode == PRODUCT_GATHER, direct = p->mode == PRODUCT_DIRECT;
+    b->rows = direct ? j->in + b->group * p->k : j->copied;
+    b->args = (gemm_rows_args){
+        .rows = b->rows,
+        .row_stride = direct ? p->groups * p->k : product_row_gap(p),
+        .first = p->mode == PRODUCT_COPY ? b->first : 0,
+        .zeros = p->zeros,
+        .k = gather && p->taps > 1 ? p->taps * p->k : b->k,
+        .dst_stride = p->groups * p->n,
+        .accumulate = b->k0 > 0,
+        .relu = j->relu && b->k0 + b->k == p->k,
+        .stream = p->stream,
+    };
+}
+
+/* Columns of a panel, its last vector filled up; where its present block of k begins. */
+static int64_t panel_width(const product *p, int64_t panel)
+{
+    int64_t full = (int64_t)p->nv * VL;
+    return round_up(min64(full, p->n - panel * full), VL);
+}
+
+static const float *panel_at(const job *j, const block *b, int64_t panel)
+{
+    const product *p = j->p;
+    int64_t row = gemm_panel_rows(p->way, b->k0, p->k_block);
+    return j->packed + b->group * p->panel_floats + panel * p->nv * VL * p->panel_rows +
+           row * panel_width(p, panel);
+}
+
+/* What a batch prefetches: the panel after this one, as many rows of k floats as it has columns, from
+ * the share's first tile on. */
+static void prefetch_panel(const job *j, block *b, int64_t row, int64_t panel)
+{
+    b->args.ahead = panel_at(j, b, panel + 1) + row * b->k;
+    b->args.ahead_stride = b->k;
+    b->args.ahead_rows = panel_width(j->p, panel + 1) - row;
+}
+
+/* Or the rows that come next: of tiles further on; of a copy, those of its next block of k or of pixels. */
+static void prefetch_rows(const job *j, block *b, const row_tile *tile, int64_t block_pixels)
+{
+    const product *p = j->p;
+    int64_t pixel = max64(0, j->table->index[tile->index + tile->taps / 2 * tile->m]), k0 = b->k0;
+    if (p->mode == PRODUCT_DIRECT)
+        pixel += TILES_AHEAD * tile->m;
+    else if (k0 + b->k < p->k)
+        k0 += b->k;
+    else
+        pixel += block_pixels, k0 = 0;
+    int64_t channels = p->groups * p->k;
+    b->args.ahead = j->in + pixel * channels + b->group * p->k + k0;
+    b->args.ahead_stride = channels;
+    b->args.ahead_rows = INT64_MAX;
+}
+
+/* `tiles` tiles alike from this one on, and the panel that run_panel has set. */
+static void run_batch(const job *j, block *b, const row_tile *tile, int64_t tiles, int vectors)
+{
+    const product *p = j->p;
+    const row_table *t = j->table;
+    gemm_rows_args *args = &b->args;
+    bool gather = p->mode == PRODUCT_GATHER;
+    args->tiles = tiles;
+    args->taps = gather ? 1 : tile->taps;
+    if (gather || t->straight) {
+        args->rows = b->rows + (tile->first - b->first) * args->row_stride;
+    } else {
+        args->slices = t->slices + tile->slices;
+        args->index = t->index + tile->index;
+    }
+    if (t->straight)
+        args->dst = b->dst + tile->first * args->dst_stride;
+    else
+        args->dst_index = t->out + tile->first;
+    p->way->rows(tile->m, vectors)(args);
+}
+
+/* One panel: tiles [begin, end) of a block of `tiles`. first, last: whether the thread's share of the block has
+ * no panel before, after it. */
+static void run_panel(const job *j, block *b, tile_range tiles, int64_t panel, int64_t begin, int64_t end,
+                      bool first, bool last)
+{
+    const product *p = j->p;
+    const row_table *t = j->table;
+    int64_t column = panel * p->nv * VL, width = panel_width(p, panel), origin = t->tile[tiles.begin].first;
+    int64_t pixels = (tiles.end == t->tiles ? t->pixels : t->tile[tiles.end].first) - origin;
+    b->args.panel = panel_at(j, b, panel);
+    b->args.slice_stride = p->k * width;
+    b->args.dst = b->dst = j->out + b->group * p->n + column;
+    b->args.n = min64(width, p->n - column);
+    b->args.bias = j->bias == NULL ? NULL : j->bias + b->group * p->n + column;
+    b->args.ahead_rows = 0;
+    for (int64_t i = begin, batch; i < end; i += batch) {
+        const row_tile *tile = &t->tile[tiles.begin + i];
+        if (p->rows_beyond_l2 && first)
+            prefetch_rows(j, b, tile, pixels);
+        else if (p->panels_beyond_l2 && !last)
+            prefetch_panel(j, b, tile->first - origin, panel);
+        batch = min64(tile->alike, end - i);
+        run_batch(j, b, tile, batch, (int)(width / VL));
+    }
+}
+
+/* Units [begin, end) of (panel, tile), panel slowest, for one block of tiles and one channel group. */
+static void run_units(const job *j, int64_t group, tile_range tiles, int64_t begin, int64_t end)
+{
+    const product *p = j->p;
+    int64_t count = tiles.end - tiles.begin, first = begin / count, last = (end - 1) / count;
+    /* Of a share within one panel only its own tiles' rows are wanted. */
+    tile_range read = tiles;
+    if (first == last)
+        read = (tile_range){tiles.begin + begin - first * count, tiles.begin + end - first * count};
+    block b = {.group = group};
+    for (int64_t kb = 0; kb < p->k_blocks; kb++) {
+        b.k0 = kb * p->k_block;
+        b.k = min64(p->k_block, p->k - b.k0);
+        if (p->mode == PRODUCT_COPY) {
+            int64_t past;
+            product_tile_inputs(j->table, read, &b.first, &past);
+            copy_inputs(j, &b, past - b.first);
+        } else if (p->mode == PRODUCT_GATHER) {
+            b.first = j->table->tile[read.begin].first;
+            gather_rows(j, &b, read);
+        }
+        set_common(j, &b);
+        for (int64_t panel = first; panel <= last; panel++)
+            run_panel(j, &b, tiles, panel, max64(0, begin - panel * count), min64(count, end - panel * count),
+                      panel == first, panel == last);
+    }
+}
+
+/* Units [begin, end) of one group of images: block of tiles slowest, then channel group, panel, tile. */
+static void run_images(const job *j, int64_t begin, int64_t end)
+{
+    const product *p = j->p;
+    int64_t per_tile = p->groups * p->panels, blocks = product_block_count(p, j->table);
+    for (int64_t i = 0; i < blocks; i++) {
+        tile_range tiles = product_block_tiles(p, j->table, i);
+        int64_t count = (tiles.end - tiles.begin) * p->panels;
+        for (int64_t g = 0; g < p->groups; g++) {
+            int64_t first = tiles.begin * per_tile + g * count;
+            int64_t from = max64(begin, first), to = min64(end, first + count);
+            if (from < to) run_units(j, g, tiles, from - first, to - first);
+        }
+    }
+}
+
+void product_run(const product *p, const product_share *s)
+{
+    int64_t begin, end, at = 0;
+    share(p->full * p->units[0] + p->units[1], s->thread, s->threads, &begin, &end);
+    for (int64_t i = 0; i < p->full + (p->units[1] > 0); i++) {
+        int which = i == p->full;
+        const row_table *t = &p->table[which];
+        int64_t from = max64(begin, at), to = min64(end, at + p->units[which]);
+        if (from < to) {
+            job j = {.p = p,
+                     .table = t,
+                     .in = s->in + i * p->images * t->in_image * p->groups * p->k,
+                     .packed = s->packed,
+                     .bias = s->bias,
+                     .out = s->out + i * p->images * t->out_image * p->groups * p->n,
+                     .relu = s->relu,
+                     .copied = s->scratch};
+            run_images(&j, from - at, to - at);
+        }
+        at += p->units[which];
+    }
+    if (p->stream) vec_stream_end();
+}

@@ -1,0 +1,154 @@
+/* Builds row tables: per axis the classes of coordinates whose valid taps agree, then pixels by class of row
+ * and column, then tiles. Runs once per plan. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../vec.h"
+
+#include "../axis.h"
+#include "row_table.h"
+
+/* One axis: what tap k reads for output o, and the class of o. */
+typedef struct {
+    int64_t out, taps, classes;
+    int32_t *in;    /* [out][taps], -1: nothing */
+    int32_t *class; /* [out], numbered by first appearance */
+} axis_map;
+
+static bool same_taps(const int32_t *a, const int32_t *b, int64_t taps)
+{
+    for (int64_t k = 0; k < taps; k++)
+        if ((a[k] < 0) != (b[k] < 0)) return false;
+    return true;
+}
+
+/* Classes are few next to coordinates: each coordinate is compared with the first of each class. */
+static bool map_axis(const conv_axis *a, bool backward, axis_map *map)
+{
+    map->out = backward ? a->in : conv_out(a);
+    map->taps = a->kernel;
+    map->in = malloc((size_t)(map->out * map->taps) * sizeof *map->in);
+    map->class = malloc((size_t)map->out * sizeof *map->class);
+    int64_t *first = malloc((size_t)map->out * sizeof *first);
+    bool ok = map->in != NULL && map->class != NULL && first != NULL;
+    for (int64_t o = 0; ok && o < map->out; o++) {
+        int32_t *in = map->in + o * map->taps;
+        for (int64_t k = 0; k < map->taps; k++) in[k] = (int32_t)axis_input(a, backward, o, k);
+        int64_t c = 0;
+        while (c < map->classes && !same_taps(in, map->in + first[c] * map->taps, map->taps)) c++;
+        if (c == map->classes) first[map->classes++] = o;
+        map->class[o] = (int32_t)c;
+    }
+    free(first);
+    return ok;
+}
+
+static void free_axis(axis_map *map)
+{
+    free(map->in);
+    free(map->class);
+}
+
+static void order_pixels(const axis_map *h, const axis_map *w, row_table *t)
+{
+    int64_t at = 0;
+    for (int64_t ch = 0; ch < h->classes; ch++)
+        for (int64_t cw = 0; cw < w->classes; cw++)
+            for (int64_t i = 0; i < t->images; i++)
+                for (int64_t y = 0; y < h->out; y++)
+                    for (int64_t x = 0; h->class[y] == ch && x < w->out; x++)
+                        if (w->class[x] == cw) t->out[at++] = (int32_t)(i * t->out_image + y * w->out + x);
+}
+
+/* The input pixel of tap (kh, kw) for an output pixel of the table, or -1. */
+static int32_t input_pixel(const axis_map *h, const axis_map *w, const row_table *t, int64_t in_width,
+                           int32_t out, int64_t kh, int64_t kw)
+{
+    int64_t image = out / t->out_image, y = out % t->out_image / w->out, x = out % w->out;
+    int32_t iy = h->in[y * h->taps + kh], ix = w->in[x * w->taps + kw];
+    return iy < 0 || ix < 0 ? -1 : (int32_t)(image * t->in_image + iy * in_width + ix);
+}
+
+static void list_taps(const axis_map *h, const axis_map *w, int64_t in_width, bool every_tap, row_table *t)
+{
+    int64_t index = 0, slices = 0;
+    for (int64_t i = 0; i < t->tiles; i++) {
+        row_tile *tile = &t->tile[i];
+        int64_t begin, end;
+        share(t->pixels, i, t->tiles, &begin, &end);
+        *tile = (row_tile){.first = begin, .index = index, .m = (int32_t)(end - begin), .slices = slices};
+        for (int64_t tap = 0; tap < t->taps; tap++) {
+            bool reached = every_tap;
+            for (int64_t r = 0; r < tile->m; r++) {
+                int32_t in = input_pixel(h, w, t, in_width, t->out[begin + r], tap / w->taps, tap % w->taps);
+                t->index[index + r] = in;
+                reached |= in >= 0;
+            }
+            if (!reached) continue;
+            index += tile->m;
+            t->slices[slices++] = (int32_t)tap;
+            tile->taps++;
+        }
+    }
+}
+
+static void count_alike(row_table *t)
+{
+    for (int64_t i = t->tiles - 1; i >= 0; i--) {
+        row_tile *tile = &t->tile[i], *next = tile + 1;
+        bool same = i + 1 < t->tiles && next->m == tile->m && next->taps == tile->taps &&
+                    memcmp(t->slices + tile->slices, t->slices + next->slices,
+                           (size_t)tile->taps * sizeof *t->slices) == 0;
+        tile->alike = same ? next->alike + 1 : 1;
+    }
+}
+
+static bool is_straight(const row_table *t)
+{
+    bool straight = t->taps == 1;
+    for (int64_t i = 0; straight && i < t->pixels; i++) straight = t->out[i] == i && t->index[i] == i;
+    return straight;
+}
+
+conv_status row_table_build(const conv_problem *p, bool backward, int64_t images, int rows, bool every_tap,
+                            row_table *table, conv_error *err)
+{
+    const conv_axis *ah = &p->axis[CONV_H], *aw = &p->axis[CONV_W];
+    axis_map h = {0}, w = {0};
+    conv_status status = CONV_OK;
+    int64_t src = ah->in * aw->in, dst = conv_out(ah) * conv_out(aw);
+    *table = (row_table){.images = images,
+                         .out_image = backward ? src : dst,
+                         .in_image = backward ? dst : src,
+                         .taps = ah->kernel * aw->kernel};
+    table->pixels = images * table->out_image;
+    table->tiles = div_up(table->pixels, rows);
+    if (images * max64(src, dst) > INT32_MAX) return conv_fail(err, CONV_REFUSED, "images beyond 2^31 pixels");
+    table->tile = malloc((size_t)table->tiles * sizeof *table->tile);
+    table->out = malloc((size_t)table->pixels * sizeof *table->out);
+    /* One tap's row beyond the end: a tap is written before it is known to be reached. */
+    table->index = malloc((size_t)(table->pixels * table->taps + rows) * sizeof *table->index);
+    table->slices = malloc((size_t)(table->tiles * table->taps) * sizeof *table->slices);
+    if (table->tile == NULL || table->out == NULL || table->index == NULL || table->slices == NULL ||
+        !map_axis(ah, backward, &h) || !map_axis(aw, backward, &w)) {
+        row_table_free(table);
+        status = conv_fail(err, CONV_NO_MEMORY, "no memory for the table of rows");
+    } else {
+        order_pixels(&h, &w, table);
+        list_taps(&h, &w, backward ? conv_out(aw) : aw->in, every_tap, table);
+        count_alike(table);
+        table->straight = is_straight(table);
+    }
+    free_axis(&h);
+    free_axis(&w);
+    return status;
+}
+
+void row_table_free(row_table *t)
+{
+    free(t->tile);
+    free(t->out);
+    free(t->index);
+    free(t->slices);
+    *t = (row_table){0};
+}

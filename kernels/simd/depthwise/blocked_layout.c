@@ -1,0 +1,307 @@
+/* Depthwise convolution on activations blocked by channels, oneDNN's nChw16c: [MB][C/VL][H][W][VL], the last
+ * block as narrow as what is left. enter and leave convert, outside execute: for a network that keeps to this
+ * layout.
+ *
+ * A block of an image is an NHWC image of its own whose pixels lie side by side, so the passes over rows
+ * (convolve_rows.c, gradient_rows.c) do it as they are, and memory is read in one piece however many channels
+ * there are; in NHWC the pixels of many channels lie pages apart. image, block of channels, without weight
+ * gradients also part of its rows: parallel. Gradients of images are joined in an ordered tree; a thread that
+ * has its blocks of all images waits for nobody. Refuses multipliers other than 1 and rank 3. */
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../copy.h"
+#include "../reduce.h"
+#include "../simd.h"
+#include "driver.h"
+
+enum { UNITS_A_THREAD = 8 }; /* of forward and backward_data */
+
+typedef struct {
+    conv_plan head;
+    depthwise_plan *full, *rest; /* of a block of one image; of a narrower last one, NULL: as wide */
+    int64_t blocks, parts;       /* of an image; of a block */
+    int64_t in_pixels, out_pixels;
+    size_t src, dst, diff_dst, diff_src; /* activations: offsets, floats; of those the pass has */
+    size_t masked, partials, bias, threads, thread_floats; /* scratch: offsets and size, floats */
+} blocked_plan;
+
+/* ---- blocks */
+
+static int64_t width_of(const blocked_plan *b, int64_t block)
+{
+    return min64(VL, b->head.problem.ic - block * VL);
+}
+
+static const depthwise_plan *plan_of(const blocked_plan *b, int64_t block)
+{
+    return b->rest != NULL && block == b->blocks - 1 ? b->rest : b->full;
+}
+
+/* Where a block begins in a tensor of so many pixels an image. */
+static int64_t offset_of(const blocked_plan *b, int64_t image, int64_t block, int64_t pixels)
+{
+    return pixels * (image * b->head.problem.ic + block * VL);
+}
+
+static int64_t taps_of(const conv_problem *p) { return p->axis[CONV_H].kernel * p->axis[CONV_W].kernel; }
+
+/* ---- plan */
+
+static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    (void)self, (void)pass;
+    if (p->depth_multiplier != 1) return "depth multiplier other than 1";
+    return p->rank == 3 ? "rank 3" : NULL;
+}
+
+static void destroy(conv_plan *plan)
+{
+    blocked_plan *b = (blocked_plan *)plan;
+    if (b->full != NULL) depthwise_plan_free(b->full);
+    if (b->rest != NULL) depthwise_plan_free(b->rest);
+    free(b);
+}
+
+/* The plan of one block, by one thread. */
+static conv_status plan_block(const blocked_plan *b, int64_t width, depthwise_plan **out, conv_error *err)
+{
+    conv_problem p = b->head.problem;
+    conv_context ctx = b->head.context;
+    /* Its share of the L3 of all threads; where sums are made of one core's, whatever the threads: their order
+     * depends on it. */
+    bool sums = b->head.pass == CONV_BACKWARD || b->head.pass == CONV_BACKWARD_WEIGHTS;
+    ctx.l3 = ctx.l3 * (size_t)(sums ? 1 : ctx.threads) / (size_t)(p.mb * b->blocks);
+    ctx.threads = 1;
+    p.mb = 1;
+    p.ic = p.oc = p.groups = width;
+    return depthwise_plan_block(&p, b->head.pass, &ctx, b->head.problem.ic % VL == 0, out, err);
+}
+
+static bool has_src(const blocked_plan *b) { return b->head.pass == CONV_FORWARD || b->full->backward.weights; }
+static bool masks(const blocked_plan *b)
+{
+    return b->head.pass != CONV_FORWARD && b->head.problem.post_op == CONV_POST_RELU;
+}
+
+static void lay_out_activations(blocked_plan *b)
+{
+    conv_sizes sizes = conv_problem_sizes(&b->head.problem);
+    bool forward = b->head.pass == CONV_FORWARD;
+    size_t floats = 0;
+    b->src = conv_reserve(&floats, has_src(b) ? sizes.src : 0);
+    b->dst = conv_reserve(&floats, forward || masks(b) ? sizes.dst : 0);
+    b->diff_dst = conv_reserve(&floats, forward ? 0 : sizes.dst);
+    b->diff_src = conv_reserve(&floats, b->full->backward.data ? sizes.src : 0);
+    b->head.activation_bytes = floats * sizeof(float);
+}
+
+static void lay_out_scratch(blocked_plan *b)
+{
+    const conv_problem *p = &b->head.problem;
+    size_t floats = 0;
+    b->masked = conv_reserve(&floats, masks(b) ? conv_problem_sizes(p).dst : 0);
+    b->partials = conv_reserve(&floats, b->full->backward.weights ? p->mb * taps_of(p) * p->ic : 0);
+    b->bias = conv_reserve(&floats, b->full->backward.bias ? p->mb * bias_chunks(b->out_pixels) * p->ic : 0);
+    b->thread_floats = depthwise_job_floats(b->full);
+    b->threads = conv_reserve(&floats, (int64_t)b->thread_floats * b->head.context.threads);
+    b->head.scratch_bytes = floats * sizeof(float);
+}
+
+static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                        conv_plan **out, conv_error *err)
+{
+    blocked_plan *b = conv_plan_new(sizeof *b, self, p, pass, ctx);
+    if (b == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
+    b->blocks = div_up(p->ic, VL);
+    b->in_pixels = h->in * w->in;
+    b->out_pixels = conv_out(h) * conv_out(w);
+    conv_status status = plan_block(b, min64(VL, p->ic), &b->full, err);
+    if (status == CONV_OK && b->blocks > 1 && p->ic % VL != 0)
+        status = plan_block(b, p->ic % VL, &b->rest, err);
+    if (status != CONV_OK) {
+        destroy(&b->head);
+        return status;
+    }
+    int64_t wanted = div_up(UNITS_A_THREAD * ctx->threads, p->mb * b->blocks);
+    b->parts = b->full->backward.weights ? 1 : min64(conv_out(h), wanted);
+    lay_out_activations(b);
+    lay_out_scratch(b);
+    if (pass != CONV_BACKWARD_WEIGHTS)
+        b->head.packed_bytes = (size_t)conv_problem_sizes(p).weights * sizeof(float);
+    snprintf(b->head.note, sizeof b->head.note, "nChw%dc, %lld parts a block", VL, (long long)b->parts);
+    *out = &b->head;
+    return CONV_OK;
+}
+
+/* ---- pack, enter, leave */
+
+static conv_status pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
+{
+    (void)pointwise;
+    const blocked_plan *b = (const blocked_plan *)plan;
+    int64_t taps = taps_of(&plan->problem), channels = plan->problem.ic;
+    float *to = packed;
+    for (int64_t block = 0; block < b->blocks; block++)
+        for (int64_t t = 0, width = width_of(b, block); t < taps; t++, to += width)
+            memcpy(to, weights + t * channels + block * VL, (size_t)width * sizeof(float));
+    return CONV_OK;
+}
+
+/* [MB][pixels][C] to blocks, or back. */
+static void convert(const blocked_plan *b, bool back, const float *from, float *to, int64_t pixels)
+{
+    int64_t mb = b->head.problem.mb, channels = b->head.problem.ic;
+#pragma omp parallel for collapse(2) schedule(static) num_threads(b->head.context.threads)
+    for (int64_t block = 0; block < b->blocks; block++)
+        for (int64_t image = 0; image < mb; image++) {
+            int64_t width = width_of(b, block), blocked = offset_of(b, image, block, pixels);
+            int64_t nhwc = image * pixels * channels + block * VL;
+            if (back)
+                copy_pixels(from + blocked, width, pixels, width, to + nhwc, channels);
+            else
+                copy_pixels(from + nhwc, channels, pixels, width, to + blocked, width);
+        }
+}
+
+static conv_status enter(const conv_plan *plan, const conv_args *args)
+{
+    const blocked_plan *b = (const blocked_plan *)plan;
+    float *to = args->activations;
+    if (has_src(b)) convert(b, false, args->src, to + b->src, b->in_pixels);
+    if (plan->pass != CONV_FORWARD) convert(b, false, args->diff_dst, to + b->diff_dst, b->out_pixels);
+    if (masks(b)) convert(b, false, args->dst, to + b->dst, b->out_pixels);
+    return CONV_OK;
+}
+
+static conv_status leave(const conv_plan *plan, const conv_args *args)
+{
+    const blocked_plan *b = (const blocked_plan *)plan;
+    const float *from = args->activations;
+    if (plan->pass == CONV_FORWARD) convert(b, true, from + b->dst, args->dst, b->out_pixels);
+    if (b->full->backward.data && args->diff_src != NULL)
+        convert(b, true, from + b->diff_src, args->diff_src, b->in_pixels);
+    return CONV_OK;
+}
+
+/* ---- execute */
+
+/* The sums that a block's units leave: [image][taps][width]. */
+static float *partials_of(const blocked_plan *b, const conv_args *args, int64_t block, int64_t image)
+{
+    int64_t taps = taps_of(&b->head.problem), mb = b->head.problem.mb;
+    return (float *)args->scratch + b->partials + taps * (mb * block * VL + image * width_of(b, block));
+}
+
+/* And those of its bias: [image][chunk][width]. */
+static float *bias_of(const blocked_plan *b, const conv_args *args, int64_t block, int64_t image)
+{
+    int64_t chunks = bias_chunks(b->out_pixels), mb = b->head.problem.mb;
+    return (float *)args->scratch + b->bias + chunks * (mb * block * VL + image * width_of(b, block));
+}
+
+/* A part of a block of an image; diff_dst: blocked, masked where there is a ReLU. */
+static void run_unit(const blocked_plan *b, const conv_args *args, const float *diff_dst, int64_t block,
+                     int64_t image, int64_t part, depthwise_job *job)
+{
+    const depthwise_plan *d = plan_of(b, block);
+    int64_t in = offset_of(b, image, block, b->in_pixels), out = offset_of(b, image, block, b->out_pixels);
+    float *all = args->activations;
+    conv_args block_args = {.src = all + b->src + in,
+                            .dst = all + b->dst + out,
+                            .diff_dst = diff_dst + out,
+                            .diff_src = all + b->diff_src + in};
+    if (args->packed != NULL)
+        block_args.weights = (const float *)args->packed + taps_of(&b->head.problem) * block * VL;
+    if (args->bias != NULL) block_args.bias = args->bias + block * VL;
+    if (d->backward.weights) block_args.diff_weights = partials_of(b, args, block, image);
+    depthwise_job_restart(job, d, &block_args);
+    if (b->head.pass == CONV_FORWARD || (d->backward.data && args->diff_src != NULL))
+        depthwise_run_rows(job, (int)part, (int)b->parts);
+    if (d->backward.weights) depthwise_run_sums(job, 0, 1);
+    if (d->backward.bias)
+        bias_sums(block_args.diff_dst, b->out_pixels, width_of(b, block), bias_of(b, args, block, image), 0, 1);
+}
+
+/* to[taps][channels] (+)= from[taps][width]. */
+static void deliver(const float *from, int64_t taps, int64_t width, bool accumulate, float *to,
+                    int64_t channels)
+{
+    vec_mask lanes = vec_mask_first(width);
+    for (int64_t t = 0; t < taps; t++, from += width, to += channels) {
+        vec sum = vec_load_mask(from, lanes);
+        if (accumulate) sum = vec_add(sum, vec_load_mask(to, lanes));
+        vec_store_mask(to, lanes, sum);
+    }
+}
+
+/* The gradients of blocks [first, last). */
+static void join(const blocked_plan *b, const conv_args *args, int64_t first, int64_t last)
+{
+    const conv_problem *p = &b->head.problem;
+    int64_t taps = taps_of(p), chunks = p->mb * bias_chunks(b->out_pixels);
+    for (int64_t block = first; block < last; block++) {
+        int64_t width = width_of(b, block), size = taps * width;
+        float *partials = partials_of(b, args, block, 0);
+        reduce_chunks(partials, p->mb, size, size, false, partials, 0, 1);
+        deliver(partials, taps, width, args->accumulate, args->diff_weights + block * VL, p->ic);
+        if (b->full->backward.bias)
+            reduce_chunks(bias_of(b, args, block, 0), chunks, width, width, args->accumulate,
+                          args->diff_bias + block * VL, 0, 1);
+    }
+}
+
+static void run(const blocked_plan *b, const conv_args *args, int thread, int threads)
+{
+    const conv_problem *p = &b->head.problem;
+    float *scratch = args->scratch, *own = scratch + b->threads + (size_t)thread * b->thread_floats;
+    const float *all = args->activations, *diff_dst = all + b->diff_dst;
+    if (masks(b)) {
+        relu_mask(all + b->dst, diff_dst, conv_problem_sizes(p).dst, scratch + b->masked, thread, threads);
+        diff_dst = scratch + b->masked;
+#pragma omp barrier
+    }
+    /* Image slowest, so that memory is walked in its order. */
+    bool alone = deals_evenly(b->blocks, threads, 8);
+    int64_t first, last, begin, end;
+    share(b->blocks, thread, threads, &first, &last);
+    int64_t from = alone ? first : 0, blocks = alone ? last - first : b->blocks;
+    share(p->mb * blocks * b->parts, alone ? 0 : thread, alone ? 1 : threads, &begin, &end);
+    depthwise_job job = depthwise_job_make(b->full, args, own);
+    for (int64_t u = begin; u < end; u++) {
+        int64_t i = u / b->parts;
+        run_unit(b, args, diff_dst, from + i % blocks, i / blocks, u % b->parts, &job);
+    }
+    if (!b->full->backward.weights) return;
+    if (!alone) {
+#pragma omp barrier
+    }
+    join(b, args, first, last);
+}
+
+static conv_status execute(const conv_plan *plan, const conv_args *args)
+{
+    const blocked_plan *b = (const blocked_plan *)plan;
+#pragma omp parallel num_threads(plan->context.threads)
+    run(b, args, omp_get_thread_num(), omp_get_num_threads());
+    return CONV_OK;
+}
+
+static const conv_impl depthwise = {.name = "blocked-" ISA_STRING,
+                                    .variant = CONV_DEPTHWISE,
+                                    .summary =
+                                        ISA_STRING " on activations blocked by channels, reorders timed apart",
+                                    .isa = ISA_ENUM,
+                                    .layouts = 1u << CONV_NHWC,
+                                    .refuse = refuse,
+                                    .plan = plan,
+                                    .pack = pack,
+                                    .enter = enter,
+                                    .execute = execute,
+                                    .leave = leave,
+                                    .destroy = destroy};
+
+extern const conv_impl *const blocked_impls[CONV_VARIANT_COUNT];
+const conv_impl *const blocked_impls[CONV_VARIANT_COUNT] = {[CONV_DEPTHWISE] = &depthwise};

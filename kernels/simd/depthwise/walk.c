@@ -1,0 +1,147 @@
+/* Input rows of the kernels, and the choice among those. */
+#include "walk.h"
+
+#include "kernels.h"
+
+bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
+{
+    const conv_axis *x = &p->axis[CONV_W];
+    *w = (row_walk){.h = p->axis[CONV_H],
+                    .backward = backward,
+                    .kernel_w = x->kernel,
+                    .in_width = axis_inputs(x, backward),
+                    .out_width = axis_outputs(x, backward)};
+    if (!axis_segments_build(x, backward, &w->x)) return false;
+    w->pairs = p->depth_multiplier == 1 && w->h.kernel == 3 && w->h.stride == 1 && w->h.dilation == 1 &&
+               depthwise_pair_fits(&w->x, VL);
+    return true;
+}
+
+void row_walk_free(row_walk *w) { axis_segments_free(&w->x); }
+
+/* The input rows of output row y, and of taps ([KH*KW][..]) the kernel rows that meet them; returns how many.
+ */
+static int64_t rows_met(const row_walk *w, row_ring *in, int64_t y, float *taps, int64_t w_tap,
+                        row_pointers met)
+{
+    int64_t rows = 0;
+    for (int64_t k = 0; k < w->h.kernel; k++) {
+        int64_t row = axis_input(&w->h, w->backward, y, k);
+        if (row < 0) continue;
+        met.in[rows] = ring_row(in, row);
+        met.taps[rows++] = taps + k * w->kernel_w * w_tap;
+    }
+    return rows;
+}
+
+/* in[i] = input row first + i, NULL in the padding. */
+static void rows_from(const row_walk *w, row_ring *in, int64_t first, int64_t count, const float **rows)
+{
+    int64_t inputs = axis_inputs(&w->h, w->backward);
+    for (int64_t i = 0; i < count; i++)
+        rows[i] = first + i >= 0 && first + i < inputs ? ring_row(in, first + i) : NULL;
+}
+
+/* Output rows y and y+1, the first of them at out. */
+static void convolve_pair(const row_convolution *c, int64_t y, float *out)
+{
+    const row_walk *w = c->walk;
+    depthwise_pair pair = {.src_pixel = ring_step(c->in),
+                           .w_tap = c->w_tap,
+                           .dst_pixel = c->out_pixel,
+                           .dst = {out, out + w->out_width * c->out_pixel},
+                           .channels = c->channels,
+                           .bias = c->bias,
+                           .relu = c->relu,
+                           .ahead = c->ahead,
+                           .stream = c->stream};
+    rows_from(w, c->in, w->backward ? y + w->h.pad_before - 2 : y - w->h.pad_before, 4, pair.src);
+    for (int64_t k = 0; k < 3; k++) pair.weights[k] = c->weights + (w->backward ? 2 - k : k) * 3 * c->w_tap;
+    depthwise_pair_run(&w->x, &pair);
+}
+
+void rows_convolve(const row_convolution *c, int64_t y0, int64_t y1)
+{
+    const row_walk *w = c->walk;
+    const float *in[WALK_ROWS];
+    float *taps[WALK_ROWS];
+    row_pointers met = c->pointers.in != NULL ? c->pointers : (row_pointers){in, taps};
+    depthwise_row row = {.src = met.in,
+                         .weights = (const float *const *)met.taps,
+                         .src_pixel = ring_step(c->in),
+                         .w_tap = c->w_tap,
+                         .dst_pixel = c->out_pixel,
+                         .channels = c->channels,
+                         .bias = c->bias,
+                         .relu = c->relu};
+    bool pairs = w->pairs && c->channels >= VL;
+    for (int64_t y = y0; y < y1; y++) {
+        float *out = c->out + (y - y0) * w->out_width * c->out_pixel;
+        if (pairs && y + 1 < y1) {
+            convolve_pair(c, y++, out);
+            continue;
+        }
+        row.dst = out;
+        row.rows = rows_met(w, c->in, y, (float *)c->weights, c->w_tap, met);
+        depthwise_row_run(&w->x, &row);
+    }
+}
+
+/* ---- backward_weights */
+
+static void gradient_row(const row_gradient *g, int64_t y)
+{
+    const float *in[WALK_ROWS];
+    float *taps[WALK_ROWS];
+    row_pointers met = g->pointers.in != NULL ? g->pointers : (row_pointers){in, taps};
+    depthwise_sums row = {.src = met.in,
+                          .sums = met.taps,
+                          .rows = rows_met(g->walk, g->src, y, g->sums, g->w_tap, met),
+                          .diff_dst = ring_row(g->diff_dst, y),
+                          .src_pixel = ring_step(g->src),
+                          .w_tap = g->w_tap,
+                          .dst_pixel = ring_step(g->diff_dst),
+                          .channels = g->channels};
+    depthwise_sums_run(&g->walk->x, &row);
+}
+
+static void gradient_pair(const row_gradient *g, int64_t y)
+{
+    depthwise_sums_pair pair = {.diff_dst = {ring_row(g->diff_dst, y), ring_row(g->diff_dst, y + 1)},
+                                .src_pixel = ring_step(g->src),
+                                .w_tap = g->w_tap,
+                                .dst_pixel = ring_step(g->diff_dst),
+                                .channels = g->channels,
+                                .ahead = g->ahead};
+    rows_from(g->walk, g->src, y - g->walk->h.pad_before, 4, pair.src);
+    for (int64_t k = 0; k < 3; k++) pair.sums[k] = g->sums + k * 3 * g->w_tap;
+    depthwise_sums_pair_run(&g->walk->x, &pair);
+}
+
+static void gradient_bands(const row_gradient *g, int64_t y, int64_t rows)
+{
+    int64_t first = y - g->walk->h.pad_before;
+    depthwise_band band = {.src_pixel = ring_step(g->src),
+                           .w_tap = g->w_tap,
+                           .dst_pixel = ring_step(g->diff_dst),
+                           .channels = g->channels,
+                           .bands = rows / BAND_ROWS,
+                           .src_row = g->src->width * g->src->pixel,
+                           .dst_row = g->diff_dst->width * g->diff_dst->pixel,
+                           .head = first<0, .tail = first + rows + 2> g->walk->h.in,
+                           .ahead = g->ahead};
+    for (int64_t i = 0; i < BAND_ROWS; i++) band.diff_dst[i] = ring_row(g->diff_dst, y + i);
+    rows_from(g->walk, g->src, first, BAND_ROWS + 2, band.src);
+    for (int64_t k = 0; k < 3; k++) band.sums[k] = g->sums + k * 3 * g->w_tap;
+    depthwise_band_run(&g->walk->x, &band);
+}
+
+void rows_gradient(const row_gradient *g, int64_t y, int64_t rows)
+{
+    if (rows == 1)
+        gradient_row(g, y);
+    else if (rows == 2)
+        gradient_pair(g, y);
+    else
+        gradient_bands(g, y, rows);
+}

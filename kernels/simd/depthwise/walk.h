@@ -1,0 +1,57 @@
+/* Which input rows a row of outputs meets, and which kernel does it: one row, two, or bands of four. One place
+ * for every pass, plain and fused, whether rows are copied into a ring or read where they lie. */
+#ifndef SEPBENCH_SIMD_DEPTHWISE_WALK_H
+#define SEPBENCH_SIMD_DEPTHWISE_WALK_H
+
+#include "../axis.h"
+#include "copied_rows.h"
+
+typedef struct {
+    conv_axis h;
+    bool backward; /* outputs are diff_src's, inputs diff_dst's */
+    bool pairs;    /* two rows at once: 3x3, stride 1, no dilation */
+    int64_t kernel_w, in_width, out_width;
+    axis_segments x; /* along a row */
+} row_walk;
+
+/* False when memory is short. */
+bool row_walk_build(const conv_problem *p, bool backward, row_walk *w);
+void row_walk_free(row_walk *w);
+
+/* Room for KH pointers each; NULL: there are at most WALK_ROWS. */
+enum { WALK_ROWS = 16 };
+typedef struct {
+    const float **in;
+    float **taps;
+} row_pointers;
+
+typedef struct {
+    const row_walk *walk;
+    row_ring *in;
+    row_pointers pointers;
+    const float *weights; /* [KH*KW][..], taps w_tap floats apart */
+    int64_t w_tap;
+    float *out; /* of the first row, at x = 0 */
+    int64_t out_pixel, channels;
+    const float *bias; /* NULL: none */
+    bool relu;
+    bool ahead, stream; /* as in depthwise_pair */
+} row_convolution;
+
+/* Output rows [y0, y1), overwritten. */
+void rows_convolve(const row_convolution *c, int64_t y0, int64_t y1);
+
+typedef struct {
+    const row_walk *walk; /* forward */
+    row_ring *src, *diff_dst;
+    row_pointers pointers;
+    float *sums; /* [KH*KW][..], taps w_tap floats apart */
+    int64_t w_tap, channels;
+    bool ahead; /* as in depthwise_sums_pair, depthwise_band */
+} row_gradient;
+
+/* Adds what rows [y, y + rows) of diff_dst give: one; with pairs two, or bands, of whose source rows only the
+ * first of all and the last of all may be padding. */
+void rows_gradient(const row_gradient *g, int64_t y, int64_t rows);
+
+#endif

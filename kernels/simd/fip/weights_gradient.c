@@ -1,0 +1,214 @@
+/* A sum over pixels as a product of rows (fip.h), for which both operands are laid out anew.
+ *
+ * for chunk of pixels, part of the inputs, part of the outputs:       parallel
+ *   for block of pixels (up to 528, the product's k):
+ *     src, transposed: a row of scaled pixels per input
+ *     diff_dst: panels of scaled columns, as weights are packed
+ *     for panel, for strip of inputs: register tile, diff_weights (+)=
+ *
+ * Each thread lays out what it needs by itself: what another core has just written comes slower than that. What
+ * that costs falls with the channels, and is least where a thread has all of them: hence chunks, as many as
+ * their sums may cost, fixed by the problem and joined in a tree; what threads are left share out the channels.
+ * The sum over pixels of one weight has one order whatever the parts. */
+#include "weights_gradient.h"
+
+#include <stdlib.h>
+
+#include "fip.h"
+
+enum {
+    MOST_PIXELS = 22 * FIP_GROUP,
+    LEAST_PIXELS = 5 * FIP_GROUP, /* where blocks of all channels are to fit L2 */
+    CHUNK_PIXELS = 2048,          /* at least, or joining the sums costs too much, */
+    CHUNK_BYTES = 4 << 20,        /* and all sums together at most */
+    LINE = 16                     /* floats of a cache line */
+};
+
+typedef struct {
+    wgrad head;
+    int64_t pixels, inputs, outputs;
+    int64_t block, blocks; /* pixels of a block, the last one may have fewer; blocks */
+    int64_t lines, panels; /* the inputs' cache lines and the outputs' panels, which are dealt out */
+    int64_t input_parts, output_parts;
+    int nv;
+    bool beyond_l2;      /* src and diff_dst do not fit L2: the next block is prefetched */
+    int64_t rows_floats; /* of a thread's scratch, the rows' part */
+} fip_wgrad;
+
+/* Floats from one transposed row to the next: an odd number of cache lines, or rows would crowd few sets. */
+static int64_t row_stride(const fip_wgrad *w) { return (div_up(w->block + FIP_ROW_TAIL, LINE) | 1) * LINE; }
+
+bool fip_wgrad_fits(const conv_problem *p)
+{
+    for (int i = 0; i < CONV_AXES; i++)
+        if (p->axis[i].stride != 1 || p->axis[i].pad_before != 0 || p->axis[i].in != conv_out(&p->axis[i]))
+            return false;
+    return p->groups == 1;
+}
+
+static wgrad_runner run;
+
+wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
+{
+    fip_wgrad *w = malloc(sizeof *w);
+    if (w == NULL) return NULL;
+    *w = (fip_wgrad){
+        .head.run = run, .inputs = p->ic, .outputs = p->oc, .pixels = p->mb, .nv = fip_panel_vectors(p->oc)};
+    for (int i = 0; i < CONV_AXES; i++) w->pixels *= p->axis[i].in;
+    int64_t weights = p->ic * p->oc, most = MOST_PIXELS;
+    w->head.chunks = min64(w->pixels / CHUNK_PIXELS, CHUNK_BYTES / ((int64_t)sizeof(float) * weights));
+    if (w->head.chunks > 1) { /* both operands in two fifths of L2 */
+        int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_GROUP * FIP_GROUP;
+        most = min64(most, max64(fit, LEAST_PIXELS));
+    }
+    w->block = div_up(w->pixels, div_up(w->pixels, most));
+    w->blocks = div_up(w->pixels, w->block);
+    w->head.chunks = max64(1, min64(w->head.chunks, w->blocks));
+    w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * weights) : 0;
+    w->lines = div_up(w->inputs, LINE);
+    w->panels = div_up(w->outputs, (int64_t)w->nv * VL);
+    conv_sizes sizes = conv_problem_sizes(p);
+    w->beyond_l2 = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+    int64_t least = INT64_MAX, all = w->head.chunks >= ctx->threads ? 1 : ctx->threads / w->head.chunks;
+    for (int64_t parts = 1; parts <= all; parts++) {
+        int64_t across = all / parts;
+        int64_t channels = div_up(w->lines, parts) * LINE + div_up(w->panels, across) * w->nv * VL;
+        if (all % parts != 0 || channels >= least) continue;
+        least = channels;
+        w->input_parts = parts;
+        w->output_parts = across;
+    }
+    int64_t panels = div_up(w->panels, w->output_parts);
+    w->rows_floats = round_up(div_up(w->lines, w->input_parts) * LINE * row_stride(w), LINE);
+    w->head.thread_floats =
+        (size_t)(w->rows_floats + panels * w->nv * VL * gemm_panel_rows(&fip_way, w->block, w->block));
+    return &w->head;
+}
+
+/* ---- operands */
+
+/* to[8][8] = the transpose of from[8][8]. */
+ALWAYS_INLINE void transpose_8x8(const float *from, int64_t from_stride, float *to, int64_t to_stride)
+{
+    __m256 in[8], pair[8], four[8];
+    UNROLL for (int i = 0; i < 8; i++) in[i] = _mm256_loadu_ps(from + i * from_stride);
+    UNROLL for (int i = 0; i < 8; i += 2)
+    {
+        pair[i] = _mm256_unpacklo_ps(in[i], in[i + 1]);
+        pair[i + 1] = _mm256_unpackhi_ps(in[i], in[i + 1]);
+    }
+    UNROLL for (int i = 0; i < 8; i += 4)
+    {
+        four[i] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0x44);
+        four[i + 1] = _mm256_shuffle_ps(pair[i], pair[i + 2], 0xee);
+        four[i + 2] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0x44);
+        four[i + 3] = _mm256_shuffle_ps(pair[i + 1], pair[i + 3], 0xee);
+    }
+    UNROLL for (int i = 0; i < 4; i++)
+    {
+        _mm256_storeu_ps(to + i * to_stride, _mm256_permute2f128_ps(four[i], four[i + 4], 0x20));
+        _mm256_storeu_ps(to + (i + 4) * to_stride, _mm256_permute2f128_ps(four[i], four[i + 4], 0x31));
+    }
+}
+
+/* Rows of channels [c0, end), by eight pixels: src is read in long pieces, and of each row a line is written at
+ * a time. */
+static void make_rows(const fip_wgrad *w, const float *src, int64_t pixels, int64_t c0, int64_t end,
+                      float *rows)
+{
+    int64_t stride = row_stride(w), i = 0, c;
+    for (; i + 8 <= pixels; i += 8) {
+        const float *from = src + i * w->inputs;
+        for (c = c0; c + 8 <= end; c += 8)
+            transpose_8x8(from + c, w->inputs, rows + (c - c0) * stride + i, stride);
+        for (; c < end; c++)
+            for (int64_t k = 0; k < 8; k++) rows[(c - c0) * stride + i + k] = from[k * w->inputs + c];
+    }
+    for (; i < pixels; i++)
+        for (c = c0; c < end; c++) rows[(c - c0) * stride + i] = src[i * w->inputs + c];
+    for (c = 0; c < end - c0; c++) fip_prepare(rows + c * stride, rows + c * stride, pixels);
+}
+
+/* ---- one part */
+
+typedef struct {
+    int64_t line, line_end, panel, panel_end; /* of inputs, of outputs */
+} part;
+
+static void lay_out(const fip_wgrad *w, const part *t, const float *src, const float *diff_dst, int64_t pixels,
+                    float *rows, float *panels)
+{
+    int64_t first = t->line * LINE, width = (int64_t)w->nv * VL;
+    make_rows(w, src, pixels, first, min64(w->inputs, t->line_end * LINE), rows);
+    gemm_pack_args pack = {.b = diff_dst,
+                           .row_stride = w->outputs,
+                           .column_stride = 1,
+                           .rows = pixels,
+                           .k = pixels,
+                           .n = w->outputs,
+                           .k_block = pixels,
+                           .nv = w->nv,
+                           .panels = panels - t->panel * width * gemm_panel_rows(&fip_way, pixels, pixels)};
+    fip_pack(&pack, t->panel, t->panel_end);
+}
+
+/* What panel j prefetches of the next block, which is as many rows of k floats as there are channels: in the
+ * first half of the panels src, where all of it is wanted in one place, in the others diff_dst. */
+static void prefetch_next(const fip_wgrad *w, int64_t j, const float *next_src, const float *next_diff,
+                          gemm_rows_args *g)
+{
+    int64_t srcs = w->input_parts * w->output_parts == 1 ? w->panels / 2 : 0, begin, end;
+    if (j < srcs)
+        share(w->inputs, j, srcs, &begin, &end);
+    else
+        share(w->outputs, j - srcs, w->panels - srcs, &begin, &end);
+    g->ahead = (j < srcs ? next_src : next_diff) + begin * g->k;
+    g->ahead_stride = g->k;
+    g->ahead_rows = end - begin;
+}
+
+/* next_src, next_diff: of the next block, prefetched meanwhile; NULL: nothing. */
+static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const float *rows, const float *panels,
+                     bool accumulate, const float *next_src, const float *next_diff, float *diff_weights)
+{
+    int64_t width = (int64_t)w->nv * VL, panel_rows = gemm_panel_rows(&fip_way, pixels, pixels);
+    int64_t first = t->line * LINE, count = min64(w->inputs, t->line_end * LINE) - first;
+    for (int64_t j = t->panel; j < t->panel_end && count > 0; j++) {
+        int64_t column = j * width, n = min64(width, w->outputs - column);
+        gemm_rows_args g = {.rows = rows,
+                            .row_stride = row_stride(w),
+                            .panel = panels + (column - t->panel * width) * panel_rows,
+                            .taps = 1,
+                            .k = pixels,
+                            .dst = diff_weights + first * w->outputs + column,
+                            .dst_stride = w->outputs,
+                            .n = n,
+                            .accumulate = accumulate};
+        if (next_src != NULL) prefetch_next(w, j, next_src, next_diff, &g);
+        gemm_rows_even(g, count, (int)div_up(n, VL), FIP_ROWS, fip_rows);
+    }
+}
+
+static void run(const wgrad *plan, const wgrad_share *s)
+{
+    const fip_wgrad *w = (const fip_wgrad *)plan;
+    float *rows = s->scratch, *panels = s->scratch + w->rows_floats;
+    int64_t parts = w->input_parts * w->output_parts, begin, end;
+    share(w->head.chunks * parts, s->thread, s->threads, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t chunk = i / parts, b, last;
+        part t;
+        share(w->lines, i % parts / w->output_parts, w->input_parts, &t.line, &t.line_end);
+        share(w->panels, i % w->output_parts, w->output_parts, &t.panel, &t.panel_end);
+        share(w->blocks, chunk, w->head.chunks, &b, &last);
+        float *out = w->head.chunks > 1 ? s->partials + chunk * w->inputs * w->outputs : s->diff_weights;
+        bool add = w->head.chunks == 1 && s->accumulate;
+        for (; b < last; b++, add = true) {
+            int64_t p0 = b * w->block, pixels = min64(w->block, w->pixels - p0), p1 = p0 + pixels;
+            bool next = w->beyond_l2 && p1 < w->pixels;
+            lay_out(w, &t, s->src + p0 * w->inputs, s->diff_dst + p0 * w->outputs, pixels, rows, panels);
+            multiply(w, &t, pixels, rows, panels, add, next ? s->src + p1 * w->inputs : NULL,
+                     s->diff_dst + p1 * w->outputs, out);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+/* The weights' gradient of a pointwise convolution with a product that multiplies pairs (fip.h). */
+#ifndef SEPBENCH_SIMD_FIP_WEIGHTS_GRADIENT_H
+#define SEPBENCH_SIMD_FIP_WEIGHTS_GRADIENT_H
+
+#include "../dense/weights_gradient.h"
+
+/* Whether the pixels of src and dst correspond one to one, as they have to. */
+bool fip_wgrad_fits(const conv_problem *p);
+/* To be freed. NULL: no memory. */
+wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx);
+
+#endif

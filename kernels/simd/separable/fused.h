@@ -1,0 +1,60 @@
+/* The fused separable convolution: what its forward and backward files share. */
+#ifndef SEPBENCH_SIMD_SEPARABLE_FUSED_H
+#define SEPBENCH_SIMD_SEPARABLE_FUSED_H
+
+#include "../../plan.h"
+#include "../depthwise/walk.h"
+#include "../gemm/gemm.h"
+
+/* Buffers of a block of channels keep pixels this much further apart than the block is wide: at powers of two
+ * the rows of a register tile would all fall into one L1 set. */
+enum { FUSED_ROW_GAP = 16 };
+
+/* A matrix operand's columns in panels of nv vectors, the last one narrower. */
+typedef struct {
+    int64_t columns, width, count;
+} fused_panels;
+
+ALWAYS_INLINE fused_panels fused_panels_of(int64_t columns, int nv)
+{
+    int64_t width = (int64_t)nv * VL;
+    return (fused_panels){columns, width, div_up(columns, width)};
+}
+
+/* Real columns of panel j; its vectors. */
+ALWAYS_INLINE int64_t fused_panel_columns(const fused_panels *p, int64_t j)
+{
+    return min64(p->width, p->columns - j * p->width);
+}
+
+typedef struct {
+    conv_plan head;
+    int64_t pixels;       /* output pixels of one image */
+    fused_panels panels;  /* forward: of pointwise [C][OC]; backward: of its transpose [OC][C] */
+    row_walk forward;     /* src -> intermediate */
+    int64_t block;        /* channels of the intermediate in cache at once */
+    size_t thread_floats; /* scratch of one thread */
+
+    const gemm_way *way; /* forward: how the intermediate is multiplied */
+    int64_t panel_rows;  /* forward: of a packed panel */
+
+    /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
+    int64_t rows, row_tiles, parts;
+    bool beyond_l2;        /* src and dst do not fit L2: src is prefetched */
+    bool panels_beyond_l2; /* nor do the weights: the next panel is */
+    bool stream;           /* src and dst do not fit L3: dst goes past it */
+
+    /* backward: images in `chunks` with gradients of their own, summed in the end */
+    row_walk backward;  /* d_mid -> diff_src */
+    fused_panels diff;  /* of diff_dst [pixel][OC] */
+    size_t diff_floats; /* with ReLU: of one image's */
+    int64_t chunks, chunk_floats;
+    bool by_chunk; /* threads share out chunks; else the channel blocks of each image */
+} fused_plan;
+
+conv_status fused_forward_plan(fused_plan *f, conv_error *err);
+conv_status fused_forward(const fused_plan *f, const conv_args *args);
+conv_status fused_backward_plan(fused_plan *f, conv_error *err);
+conv_status fused_backward(const fused_plan *f, const conv_args *args);
+
+#endif

@@ -1,0 +1,318 @@
+/* Separable convolution, joint backward, the intermediate's gradient and the intermediate itself never leaving
+ * the cache. Blocks of channels, so that the depthwise stage needs no halo and no product is computed twice:
+ *
+ * for image:
+ *   diff_dst masked by ReLU, if there is one
+ *   for block of channels:                                        parallel (or images in chunks are)
+ *     d_mid[pixels][block]  = diff_dst * pointwise^T              block is the GEMM's n
+ *     diff_weights         += src (scatter) d_mid
+ *     diff_src              = d_mid (gather) weights
+ *     mid[pixels][block]    = depthwise of src, again: cheaper than fetching it from memory
+ *     diff_pointwise       += mid^T * diff_dst                    block is the GEMM's m, pixels its k
+ *
+ * With several images each chunk of them (fixed by the problem) has gradients of its own, summed in a tree. */
+#include "fused.h"
+
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../reduce.h"
+
+enum {
+    K_BLOCK = 512,      /* output channels per pass of the first GEMM: its panel stays in L2 */
+    PIXEL_BLOCK = 1024, /* pixels per pass of the second: so does its panel of diff_dst */
+    MOST_CHUNKS = 32,
+    CHUNK_BYTES = 64 << 20 /* all chunks' gradients together */
+};
+
+/* ---- plan */
+
+/* Channels per block: two buffers of a whole image within 2/5 of L2, and work for every thread. A block is a
+ * whole number of pointwise^T's panels, so narrow blocks get narrow panels. */
+static void choose_block(fused_plan *f)
+{
+    int64_t c = f->head.problem.ic, threads = f->by_chunk ? 1 : f->head.context.threads;
+    int64_t width = fused_panels_of(c, gemm_panel_vectors(c)).width;
+    int64_t most = (int64_t)(f->head.context.l2 * 2 / 5 / (2 * sizeof(float)) / (size_t)f->pixels);
+    int64_t blocks = div_up(c, max64(most / width * width, width));
+    if (blocks < 4 * threads) blocks = round_up(blocks, threads);
+    f->block = round_up(div_up(c, blocks), VL);
+    if (f->block > width) f->block = round_up(f->block, width);
+    width = min64(width, f->block);
+    f->panels = (fused_panels){c, width, div_up(c, width)};
+}
+
+conv_status fused_backward_plan(fused_plan *f, conv_error *err)
+{
+    const conv_problem *p = &f->head.problem;
+    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, threads = f->head.context.threads;
+    f->diff = fused_panels_of(p->oc, gemm_panel_vectors(p->oc));
+    f->chunk_floats = round_up(p->ic * p->oc, VL) + round_up(taps * p->ic, VL) + round_up(p->oc, VL);
+    int64_t affordable = CHUNK_BYTES / (int64_t)sizeof(float) / f->chunk_floats;
+    f->chunks = max64(1, min64(p->mb, min64(affordable, MOST_CHUNKS)));
+    f->by_chunk = f->chunks >= 8;
+    if (!f->by_chunk) f->chunks = 1;
+    choose_block(f);
+
+    f->diff_floats = p->post_op == CONV_POST_RELU ? (size_t)round_up(f->pixels * p->oc, VL) : 0;
+    f->thread_floats = 2 * (size_t)round_up(f->pixels * (f->block + FUSED_ROW_GAP), VL);
+    size_t floats = f->thread_floats * (size_t)threads + f->diff_floats * (size_t)(f->by_chunk ? threads : 1) +
+                    (f->by_chunk ? (size_t)(f->chunks * f->chunk_floats) : 0);
+    f->head.scratch_bytes = floats * sizeof(float);
+    f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, p->ic) * sizeof(float);
+    snprintf(f->head.note, sizeof f->head.note, "fused: %lld channels in cache, %lld chunks of images",
+             (long long)f->block, (long long)f->chunks);
+    if (!row_walk_build(p, false, &f->forward) || !row_walk_build(p, true, &f->backward))
+        return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
+    return CONV_OK;
+}
+
+/* ---- execute */
+
+/* Where one chunk's gradients go, and whether they are added to what is there. */
+typedef struct {
+    float *pointwise, *weights, *bias;
+    bool accumulate;
+} gradients;
+
+typedef struct {
+    const fused_plan *f;
+    const conv_args *args;
+    int64_t image;
+    float *masked;      /* with ReLU: room for an image's gradient */
+    const float *diff;  /* the image's gradient [pixels][OC] */
+    float *d_mid, *mid; /* this thread's, [pixels][block + gap] */
+    gradients out;
+} context;
+
+/* The image's gradient, of which this thread masks its share. */
+static void take_diff(context *x, int thread, int threads)
+{
+    const conv_problem *p = &x->f->head.problem;
+    int64_t floats = x->f->pixels * p->oc, at = x->image * floats;
+    x->diff = x->args->diff_dst + at;
+    if (p->post_op != CONV_POST_RELU) return;
+    relu_mask(x->args->dst + at, x->diff, floats, x->masked, thread, threads);
+    x->diff = x->masked;
+}
+
+/* Bias gradient of panel j: pixels in order. */
+static void sum_bias(const context *x, int64_t j)
+{
+    int64_t n = fused_panel_columns(&x->f->diff, j), oc = x->f->diff.columns;
+    for (int64_t v = 0; v < n; v += VL) {
+        vec_mask tail = vec_mask_first(min64(VL, n - v));
+        int64_t column = j * x->f->diff.width + v;
+        float *out = x->out.bias + column;
+        vec sum = vec_zero();
+        for (int64_t i = 0; i < x->f->pixels; i++)
+            sum = vec_add(sum, vec_load_mask(x->diff + i * oc + column, tail));
+        vec_store_mask(out, tail, x->out.accumulate ? vec_add(sum, vec_load_mask(out, tail)) : sum);
+    }
+}
+
+typedef struct {
+    int64_t begin, count; /* channels */
+} channel_block;
+
+static channel_block nth_block(const fused_plan *f, int64_t i)
+{
+    return (channel_block){i * f->block, min64(f->block, f->head.problem.ic - i * f->block)};
+}
+
+static int64_t mid_pixel(const fused_plan *f) { return f->block + FUSED_ROW_GAP; }
+
+/* d_mid[pixels][block] = diff_dst * pointwise^T. */
+static void multiply_data(const context *x, channel_block block)
+{
+    const fused_plan *f = x->f;
+    int64_t oc = f->diff.columns;
+    for (int64_t k0 = 0; k0 < oc; k0 += K_BLOCK)
+        for (int64_t c = block.begin; c < block.begin + block.count; c += f->panels.width) {
+            int64_t n = fused_panel_columns(&f->panels, c / f->panels.width);
+            int nv = (int)div_up(n, VL);
+            gemm_rows_args g = {.rows = x->diff + k0,
+                                .row_stride = oc,
+                                .panel = (const float *)x->args->packed + c * oc + k0 * nv * VL,
+                                .taps = 1,
+                                .k = min64(K_BLOCK, oc - k0),
+                                .dst = x->d_mid + c - block.begin,
+                                .dst_stride = mid_pixel(f),
+                                .n = n,
+                                .accumulate = k0 > 0};
+            gemm_rows_even(g, f->pixels, nv, gemm_tile_rows(nv), gemm_rows);
+        }
+}
+
+/* diff_pointwise[block][OC] += mid^T[block][pixels] * diff_dst[pixels][OC]. */
+static void multiply_weights(const context *x, channel_block block)
+{
+    const fused_plan *f = x->f;
+    int64_t oc = f->diff.columns;
+    for (int64_t p0 = 0; p0 < f->pixels; p0 += PIXEL_BLOCK)
+        for (int64_t j = 0; j < f->diff.count; j++) {
+            gemm_run run = {p0, p0, min64(PIXEL_BLOCK, f->pixels - p0)};
+            gemm_columns_args g = {.runs = &run,
+                                   .run_count = 1,
+                                   .a_pixel = mid_pixel(f),
+                                   .a_step = mid_pixel(f),
+                                   .b = x->diff + j * f->diff.width,
+                                   .b_pixel = oc,
+                                   .ldc = oc,
+                                   .n = fused_panel_columns(&f->diff, j),
+                                   .accumulate = p0 > 0 || x->out.accumulate};
+            int nv = (int)div_up(g.n, VL);
+            int64_t tiles = div_up(block.count, gemm_tile_rows(nv));
+            for (int64_t i = 0; i < tiles; i++) {
+                int64_t begin, end;
+                share(block.count, i, tiles, &begin, &end);
+                g.a = x->mid + begin;
+                g.dst = x->out.pointwise + (block.begin + begin) * oc + j * f->diff.width;
+                gemm_columns((int)(end - begin), nv)(&g);
+            }
+        }
+}
+
+static void depthwise_gradients(const context *x, channel_block block)
+{
+    const conv_problem *p = &x->f->head.problem;
+    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
+    int64_t image = x->image * p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic;
+    float *sums = x->out.weights + block.begin;
+    for (int64_t t = 0; t < taps && !x->out.accumulate; t++)
+        memset(sums + t * p->ic, 0, (size_t)block.count * sizeof *sums);
+    row_ring src = rows_in_place(x->args->src + image + block.begin, p->axis[CONV_W].in, p->ic);
+    row_ring d_mid = rows_in_place(x->d_mid, conv_out(&p->axis[CONV_W]), mid_pixel(x->f));
+    row_gradient gradient = {.walk = &x->f->forward,
+                             .src = &src,
+                             .diff_dst = &d_mid,
+                             .sums = sums,
+                             .w_tap = p->ic,
+                             .channels = block.count};
+    for (int64_t y = 0, rows, end = conv_out(&p->axis[CONV_H]); y < end; y += rows) {
+        rows = x->f->forward.pairs && y + 1 < end ? 2 : 1;
+        rows_gradient(&gradient, y, rows);
+    }
+    if (x->args->diff_src == NULL) return;
+    row_convolution data = {.walk = &x->f->backward,
+                            .in = &d_mid,
+                            .weights = x->args->weights + block.begin,
+                            .w_tap = p->ic,
+                            .out = x->args->diff_src + image + block.begin,
+                            .out_pixel = p->ic,
+                            .channels = block.count};
+    rows_convolve(&data, 0, p->axis[CONV_H].in);
+}
+
+static void recompute_mid(const context *x, channel_block block)
+{
+    const conv_problem *p = &x->f->head.problem;
+    int64_t image = x->image * p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic;
+    row_ring src = rows_in_place(x->args->src + image + block.begin, p->axis[CONV_W].in, p->ic);
+    row_convolution forward = {.walk = &x->f->forward,
+                               .in = &src,
+                               .weights = x->args->weights + block.begin,
+                               .w_tap = p->ic,
+                               .out = x->mid,
+                               .out_pixel = mid_pixel(x->f),
+                               .channels = block.count};
+    rows_convolve(&forward, 0, conv_out(&p->axis[CONV_H]));
+}
+
+static void backward_block(const context *x, int64_t i)
+{
+    channel_block block = nth_block(x->f, i);
+    multiply_data(x, block);
+    depthwise_gradients(x, block);
+    recompute_mid(x, block);
+    multiply_weights(x, block);
+}
+
+/* Where chunk g's gradients lie: the caller's tensors when there is one chunk only. */
+static gradients chunk_gradients(const fused_plan *f, const conv_args *args, float *chunks, int64_t g)
+{
+    const conv_problem *p = &f->head.problem;
+    if (!f->by_chunk)
+        return (gradients){args->diff_pointwise, args->diff_weights, args->diff_bias, args->accumulate};
+    float *pointwise = chunks + g * f->chunk_floats;
+    float *weights = pointwise + round_up(p->ic * p->oc, VL);
+    return (gradients){pointwise, weights,
+                       weights + round_up(p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * p->ic, VL), false};
+}
+
+/* All of one chunk's images by one thread. */
+static void backward_chunk(context *x, int64_t g)
+{
+    const fused_plan *f = x->f;
+    int64_t begin, end;
+    share(f->head.problem.mb, g, f->chunks, &begin, &end);
+    for (x->image = begin; x->image < end; x->image++) {
+        x->out.accumulate = x->image > begin;
+        take_diff(x, 0, 1);
+        for (int64_t j = 0; j < f->diff.count && f->head.problem.bias; j++) sum_bias(x, j);
+        for (int64_t i = 0; i < div_up(f->head.problem.ic, f->block); i++) backward_block(x, i);
+    }
+}
+
+/* Every image in turn by all threads: panels, then channel blocks. Called by each thread of the team. */
+static void backward_images(context *x)
+{
+    const fused_plan *f = x->f;
+    const conv_problem *p = &f->head.problem;
+    int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    int64_t begin, end;
+    for (x->image = 0; x->image < p->mb; x->image++) {
+        x->out.accumulate = x->image > 0 || x->args->accumulate;
+        take_diff(x, thread, threads);
+#pragma omp barrier
+        share(f->diff.count, thread, threads, &begin, &end);
+        for (int64_t j = begin; j < end && p->bias; j++) sum_bias(x, j);
+        share(div_up(p->ic, f->block), thread, threads, &begin, &end);
+        for (int64_t i = begin; i < end; i++) backward_block(x, i);
+#pragma omp barrier
+    }
+}
+
+/* The sum of the chunks' gradients, a thread's share of its elements. */
+static void sum_chunks(const fused_plan *f, const conv_args *args, float *chunks)
+{
+    const conv_problem *p = &f->head.problem;
+    gradients first = chunk_gradients(f, args, chunks, 0);
+    const struct {
+        const float *from;
+        float *to;
+        int64_t count;
+    } parts[] = {{first.pointwise, args->diff_pointwise, p->ic * p->oc},
+                 {first.weights, args->diff_weights, p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * p->ic},
+                 {first.bias, args->diff_bias, p->bias ? p->oc : 0}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        reduce_chunks(parts[i].from, f->chunks, f->chunk_floats, parts[i].count, args->accumulate, parts[i].to,
+                      omp_get_thread_num(), omp_get_num_threads());
+}
+
+conv_status fused_backward(const fused_plan *f, const conv_args *args)
+{
+    size_t threads = (size_t)f->head.context.threads;
+    float *buffers = args->scratch, *diffs = buffers + f->thread_floats * threads;
+    float *chunks = diffs + f->diff_floats * (f->by_chunk ? threads : 1);
+#pragma omp parallel num_threads(f->head.context.threads)
+    {
+        size_t thread = (size_t)omp_get_thread_num();
+        context x = {.f = f, .args = args, .masked = diffs + (f->by_chunk ? thread * f->diff_floats : 0)};
+        x.d_mid = buffers + thread * f->thread_floats;
+        x.mid = x.d_mid + f->thread_floats / 2;
+        if (f->by_chunk) {
+#pragma omp for schedule(static)
+            for (int64_t g = 0; g < f->chunks; g++) {
+                x.out = chunk_gradients(f, args, chunks, g);
+                backward_chunk(&x, g);
+            }
+            sum_chunks(f, args, chunks);
+        } else {
+            x.out = chunk_gradients(f, args, chunks, 0);
+            backward_images(&x);
+        }
+    }
+    return CONV_OK;
+}

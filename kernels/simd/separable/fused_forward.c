@@ -1,0 +1,268 @@
+/* Separable convolution, forward, without the intermediate ever leaving the cache.
+ *
+ * for tile of output rows, part of the output channels:          parallel
+ *   for block of channels (up to 2048, the GEMM's k):
+ *     depthwise of those rows and channels -> buffer in L2
+ *     for panel of pointwise [k][64], for 6 pixels: micro-kernel, dst += buffer * panel
+ *
+ * The depthwise stage is the GEMM's k, so tiles overlap in nothing but the source rows they read. Where rows
+ * are few and weights large (7x7, 2048 channels) threads take parts of the panels instead and repeat the
+ * depthwise, a hundredth of the work. fip/ has the same loops with a product of pairs. The sum over k of one
+ * output has one order whatever the tiles, hence the same bits. Refuses multipliers other than 1 and rank 3. */
+#include "fused.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "../simd.h"
+
+enum { K_BLOCK = 2048 }; /* shorter ones add to dst, which has left the caches, more often */
+
+/* ---- plan: a small cost model, in cycles of one thread */
+
+typedef struct {
+    int64_t rows, parts;
+} tiling;
+
+static int forward_tile_rows(const fused_plan *f) { return f->way->tile_rows((int)(f->panels.width / VL)); }
+
+static double tiling_cost(const fused_plan *f, tiling t)
+{
+    const conv_problem *p = &f->head.problem;
+    int64_t row_tiles = div_up(conv_out(&p->axis[CONV_H]), t.rows);
+    int64_t pixels = t.rows * conv_out(&p->axis[CONV_W]);
+    double panels = (double)div_up(f->panels.count, t.parts), c = (double)p->ic;
+    double vectors = panels * (double)f->panels.width / VL;
+    /* A depthwise tap costs 1.3 cycles a vector; weights come at
+     * 64 bytes a cycle from L2, at 32 from beyond, as they are prefetched, and so do rows that do not fit;
+     * a task's start and the panels' first touch about 500 cycles. */
+    double gemm = (double)round_up(pixels, forward_tile_rows(f)) * c * vectors / f->way->rate;
+    double depthwise =
+        1.3 * (double)pixels * c / VL * (double)(p->axis[CONV_H].kernel * p->axis[CONV_W].kernel);
+    double half = (double)f->head.context.l2 / 2, weight_bytes = 4 * c * vectors * VL;
+    double streaming = weight_bytes / (weight_bytes > half ? 32 : 64);
+    double buffer_bytes = 4 * (double)(pixels * (f->block + FUSED_ROW_GAP));
+    double spill = buffer_bytes > half ? (buffer_bytes - half) * panels / 64 : 0;
+    int64_t tasks = p->mb * row_tiles * t.parts;
+    return (double)div_up(tasks, f->head.context.threads) * (gemm + depthwise + streaming + spill + 500);
+}
+
+conv_status fused_forward_plan(fused_plan *f, conv_error *err)
+{
+    const conv_problem *p = &f->head.problem;
+    int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
+    f->panels = fused_panels_of(p->oc, f->way->panel_vectors(p->oc));
+    f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, K_BLOCK)), VL));
+    f->panel_rows = gemm_panel_rows(f->way, p->ic, f->block);
+    conv_sizes sizes = conv_problem_sizes(p);
+    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)f->head.context.threads;
+    f->head.packed_bytes = (size_t)gemm_panels_floats(f->panel_rows, p->oc) * sizeof(float);
+    f->panels_beyond_l2 = f->head.packed_bytes > f->head.context.l2 / 2;
+    f->beyond_l2 = bytes > f->head.context.l2 * threads;
+    f->stream = bytes > 2 * f->head.context.l3 * threads && p->oc % VL == 0 && f->block == p->ic;
+    tiling best = {1, 1};
+    double least = INFINITY;
+    for (tiling t = {.parts = 1}; t.parts <= f->panels.count; t.parts *= 2)
+        for (t.rows = 1; t.rows <= oh; t.rows++) {
+            double cost = tiling_cost(f, t);
+            if (cost < least) least = cost, best = t;
+        }
+    f->rows = best.rows;
+    f->parts = best.parts;
+    f->row_tiles = div_up(oh, best.rows);
+    f->thread_floats = (size_t)round_up(best.rows * ow * (f->block + FUSED_ROW_GAP), VL);
+    f->head.scratch_bytes = f->thread_floats * sizeof(float) * (size_t)f->head.context.threads;
+    snprintf(f->head.note, sizeof f->head.note, "fused: %lld rows x %lld channels in cache, %lld parts",
+             (long long)f->rows, (long long)f->block, (long long)f->parts);
+    if (!row_walk_build(p, false, &f->forward))
+        return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
+    return CONV_OK;
+}
+
+/* ---- execute */
+
+typedef struct {
+    int64_t image, row_begin, row_end, panel_begin, panel_end;
+} forward_task;
+
+static forward_task nth_task(const fused_plan *f, int64_t i)
+{
+    forward_task t;
+    int64_t tile = i / f->parts % f->row_tiles;
+    t.image = i / f->parts / f->row_tiles;
+    share(conv_out(&f->head.problem.axis[CONV_H]), tile, f->row_tiles, &t.row_begin, &t.row_end);
+    share(f->panels.count, i % f->parts, f->parts, &t.panel_begin, &t.panel_end);
+    return t;
+}
+
+/* The first source row that the depthwise of the task after t is the first to read; any row if there is none.
+ */
+static const float *rows_ahead(const fused_plan *f, const conv_args *args, const forward_task *t)
+{
+    const conv_axis *h = &f->head.problem.axis[CONV_H], *w = &f->head.problem.axis[CONV_W];
+    int64_t row = t->row_end * h->stride - h->pad_before + conv_effective_kernel(h) - h->stride;
+    return args->src + (t->image * h->in + max64(0, row)) * w->in * f->head.problem.ic;
+}
+
+/* dst[pixels][OC] (+)= mid[pixels][k] * panels, rows [k0, k0 + k) of pointwise. */
+static void multiply(const fused_plan *f, const conv_args *args, const forward_task *t, const float *mid,
+                     int64_t mid_pixel, int64_t k0, int64_t k)
+{
+    const conv_problem *p = &f->head.problem;
+    int64_t ow = conv_out(&p->axis[CONV_W]), pixels = (t->row_end - t->row_begin) * ow;
+    float *dst = args->dst + (t->image * f->pixels + t->row_begin * ow) * p->oc;
+    int64_t row = gemm_panel_rows(f->way, k0, f->block);
+    for (int64_t j = t->panel_begin; j < t->panel_end; j++) {
+        int64_t n = fused_panel_columns(&f->panels, j), column = j * f->panels.width;
+        int nv = (int)div_up(n, VL);
+        gemm_rows_args g = {.rows = mid,
+                            .row_stride = mid_pixel,
+                            .panel = (const float *)args->packed + column * f->panel_rows + row * nv * VL,
+                            .taps = 1,
+                            .k = k,
+                            .dst = dst + column,
+                            .dst_stride = p->oc,
+                            .n = n,
+                            .accumulate = k0 > 0,
+                            .bias = p->bias ? args->bias + column : NULL,
+                            .relu = p->post_op == CONV_POST_RELU && k0 + k == p->ic,
+                            .stream = f->stream};
+        if (f->beyond_l2 && j == t->panel_begin)
+            g.ahead = rows_ahead(f, args, t) + k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
+        else if (f->panels_beyond_l2 && j + 1 < t->panel_end)
+            g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = k,
+            g.ahead_rows = f->panels.width;
+        gemm_rows_even(g, pixels, nv, forward_tile_rows(f), f->way->rows);
+    }
+}
+
+/* The intermediate of the task's rows and channels [k0, k0 + k) into mid; scaled for pairs while the rows just
+ * made are in L1. */
+static void fill(const fused_plan *f, const conv_args *args, const forward_task *t, int64_t k0, int64_t k,
+                 float *mid, int64_t mid_pixel)
+{
+    const conv_problem *p = &f->head.problem;
+    int64_t image = p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic, ow = conv_out(&p->axis[CONV_W]);
+    int64_t rows = f->way->prepared ? 2 : t->row_end - t->row_begin;
+    row_ring src = rows_in_place(args->src + t->image * image + k0, p->axis[CONV_W].in, p->ic);
+    row_convolution depthwise = {.walk = &f->forward,
+                                 .in = &src,
+                                 .weights = args->weights + k0,
+                                 .w_tap = p->ic,
+                                 .out_pixel = mid_pixel,
+                                 .channels = k};
+    for (int64_t y = t->row_begin, end; y < t->row_end; y = end) {
+        end = min64(y + rows, t->row_end);
+        depthwise.out = mid + (y - t->row_begin) * ow * mid_pixel;
+        rows_convolve(&depthwise, y, end);
+        if (!f->way->prepared) continue;
+        float *pixel = depthwise.out;
+        for (int64_t i = (end - y) * ow; i > 0; i--, pixel += mid_pixel) f->way->prepare(pixel, pixel, k);
+    }
+}
+
+static void forward_one(const fused_plan *f, const conv_args *args, const forward_task *t, float *mid)
+{
+    int64_t channels = f->head.problem.ic, mid_pixel = f->block + FUSED_ROW_GAP;
+    for (int64_t k0 = 0; k0 < channels; k0 += f->block) {
+        int64_t k = min64(f->block, channels - k0);
+        fill(f, args, t, k0, k, mid, mid_pixel);
+        multiply(f, args, t, mid, mid_pixel, k0, k);
+    }
+}
+
+conv_status fused_forward(const fused_plan *f, const conv_args *args)
+{
+    int64_t tasks = f->head.problem.mb * f->row_tiles * f->parts;
+#pragma omp parallel num_threads(f->head.context.threads)
+    {
+        float *mid = (float *)args->scratch + f->thread_floats * (size_t)omp_get_thread_num();
+        int64_t begin, end;
+        share(tasks, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
+        for (int64_t i = begin; i < end; i++) {
+            forward_task t = nth_task(f, i);
+            forward_one(f, args, &t, mid);
+        }
+        if (f->stream) vec_stream_end();
+    }
+    return CONV_OK;
+}
+
+/* ---- the implementation's table */
+
+static void destroy(conv_plan *plan)
+{
+    fused_plan *f = (fused_plan *)plan;
+    row_walk_free(&f->forward);
+    row_walk_free(&f->backward);
+    free(f);
+}
+
+static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    (void)self, (void)pass;
+    if (p->rank > 2) return "rank 3";
+    if (p->axis[CONV_H].kernel > WALK_ROWS) return "kernel taller than 16";
+    if (p->depth_multiplier != 1) return "depth multiplier other than 1";
+    return NULL;
+}
+
+static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                        conv_plan **out, conv_error *err)
+{
+    fused_plan *f = conv_plan_new(sizeof *f, self, p, pass, ctx);
+    if (f == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    f->way = ((const simd_impl *)self)->way;
+    f->pixels = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    conv_status status = pass == CONV_FORWARD ? fused_forward_plan(f, err) : fused_backward_plan(f, err);
+    if (status != CONV_OK) {
+        destroy(&f->head);
+        return status;
+    }
+    *out = &f->head;
+    return CONV_OK;
+}
+
+static conv_status pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
+{
+    (void)weights;
+    const fused_plan *f = (const fused_plan *)plan;
+    const conv_problem *p = &plan->problem;
+    bool forward = plan->pass == CONV_FORWARD;
+    gemm_pack_args args = {.b = pointwise,
+                           .row_stride = forward ? p->oc : 1,
+                           .column_stride = forward ? 1 : p->oc,
+                           .rows = forward ? p->ic : p->oc,
+                           .k = forward ? p->ic : p->oc,
+                           .n = forward ? p->oc : p->ic,
+                           .k_block = f->block,
+                           .nv = (int)(f->panels.width / VL),
+                           .panels = packed};
+#pragma omp parallel for schedule(static) num_threads(plan->context.threads)
+    for (int64_t j = 0; j < f->panels.count; j++) f->way->pack(&args, j, j + 1);
+    return CONV_OK;
+}
+
+static conv_status execute(const conv_plan *plan, const conv_args *args)
+{
+    const fused_plan *f = (const fused_plan *)plan;
+    return plan->pass == CONV_FORWARD ? fused_forward(f, args) : fused_backward(f, args);
+}
+
+const simd_impl simd_separable_fused = {
+    .impl = {.name = "fused-" ISA_STRING,
+             .variant = CONV_SEPARABLE,
+             .summary = "depthwise and pointwise in one pass, the intermediate in cache",
+             .isa = ISA_ENUM,
+             .layouts = 1u << CONV_NHWC,
+             .refuse = refuse,
+             .plan = plan,
+             .pack = pack,
+             .execute = execute,
+             .destroy = destroy},
+    .way = &gemm_plain};
+
+extern const conv_impl *const fused_impls[CONV_VARIANT_COUNT];
+const conv_impl *const fused_impls[CONV_VARIANT_COUNT] = {[CONV_SEPARABLE] = &simd_separable_fused.impl};

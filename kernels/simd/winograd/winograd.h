@@ -1,0 +1,104 @@
+/* Winograd's parts: tiles of an image (tiles.c), forward and backward_data (product.c), backward_weights
+ * (weights_gradient.c), all three behind winograd.c. */
+#ifndef SEPBENCH_SIMD_WINOGRAD_WINOGRAD_H
+#define SEPBENCH_SIMD_WINOGRAD_WINOGRAD_H
+
+#include "../../conv.h"
+#include "../gemm/gemm.h"
+#include "../thread_share.h"
+
+/* Every thread of a team of that many calls this. */
+ALWAYS_INLINE void winograd_wait(int threads)
+{
+    if (threads == 1) return;
+#pragma omp barrier
+}
+
+/* Floats between rows whose distance would else be a power of two: such rows share few cache sets. */
+enum { WINOGRAD_GAP = 16 };
+
+/* ---- tiles */
+
+/* The tiles of a batch of images: each reads alpha x alpha pixels of `in`, neighbours overlapping by two, and
+ * stands for m x m pixels of `out`. */
+typedef struct {
+    int m, alpha;
+    int64_t in_h, in_w, out_h, out_w;
+    int64_t pad_h, pad_w; /* zeros before; may be negative */
+    int64_t tiles_w, tiles_image, tiles;
+    bool beyond_l3; /* in and out do not fit L3: the pixels of the next tile are prefetched */
+} winograd_grid;
+
+/* Where a transformed tile's numbers are: (xi, channel c) at at[xi*xi_stride + c/width*block + c%width], xi
+ * counting its alpha*alpha numbers. width is a multiple of VL. */
+typedef struct {
+    float *at;
+    int64_t xi_stride, width, block;
+} winograd_place;
+
+/* Sets the rest of a grid whose sizes are set: F(4x4) where that multiplies less and every side of `in` and
+ * `out` has `least` pixels, else F(2x2). */
+void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const conv_context *ctx);
+
+/* B' d B of channels [first, last) of one tile; in [mb][in_h][in_w][channels]. `first` goes to to->at; lanes
+ * after the last become 0. */
+void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64_t channels, int64_t first,
+                    int64_t last, const winograd_place *to);
+/* A y A' likewise; out [mb][out_h][out_w][channels]. */
+void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64_t channels, int64_t first,
+                   int64_t last, const winograd_place *to);
+/* A' m A of one tile, bias (or NULL) added, ReLU applied, into out [mb][out_h][out_w][channels]. from: one
+ * block. stream: past the caches; channels must be a multiple of VL. */
+void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from, const float *bias,
+                     bool relu, bool stream, float *out, int64_t channels);
+/* G' u G: (xi, column c) of u at u[xi*xi_stride + c]; tap t of the result at weights[t*tap_stride + c],
+ * c < columns. */
+void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t columns, bool accumulate,
+                       float *weights, int64_t tap_stride);
+
+/* ---- forward and backward_data */
+
+typedef struct {
+    winograd_grid grid;
+    bool backward; /* data: from diff_dst to diff_src, the weights turned round */
+    int64_t ic, oc;
+    int64_t k, n;          /* channels in, out */
+    bool alone;            /* each thread has groups of its own */
+    bool stream;           /* out goes past the caches */
+    int64_t group;         /* tiles at a time */
+    int64_t width, panels; /* columns of a panel; panels */
+    int64_t v_row, m_row;  /* floats from tile to tile of V, M */
+    size_t v_floats, thread_floats, scratch_floats, packed_floats;
+} winograd_product;
+
+void winograd_product_plan(const conv_problem *p, bool backward, const conv_context *ctx,
+                           winograd_product *out);
+void winograd_product_pack(const winograd_product *w, const float *weights, float *packed, int threads);
+/* Every thread of the team calls this; holds barriers. scratch: scratch_floats in common. */
+void winograd_product_run(const winograd_product *w, const product_share *s);
+
+/* ---- backward_weights */
+
+typedef enum {
+    WINOGRAD_TOGETHER, /* all threads share the work on one set of sums, stage by stage */
+    WINOGRAD_UNITS,    /* a thread takes parts of the weights from product to gradient at once */
+    WINOGRAD_PARTS     /* fixed parts of the tiles, with sums of their own */
+} winograd_way;
+
+typedef struct {
+    winograd_grid grid;
+    winograd_way way;
+    bool alone; /* by units: each thread transforms what its units read; by parts: each has parts of its own */
+    int64_t ic, oc;
+    int nv;
+    int64_t width, panels, strips;      /* columns of a panel of oc; panels; strips of ic */
+    int64_t chunk;                      /* tiles transformed at a time */
+    size_t v_floats, z_floats;          /* V and Z of a chunk */
+    size_t team_floats, scratch_floats; /* what works together needs; in all */
+} winograd_wgrad;
+
+void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winograd_wgrad *out);
+/* Every thread of the team calls this; holds barriers. scratch: scratch_floats in common. */
+void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s);
+
+#endif
