@@ -53,7 +53,8 @@ FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 PER_ISA := kernels/im2col kernels/tiled kernels/nn kernels/peak kernels/simd
 ISAS_kernels/simd := $(filter-out base,$(ISAS))
 ISAS_kernels/simd/fip := $(filter avx512,$(ISAS))
-ONCE := kernels kernels/naive $(if $(strip $(INJECT)),kernels/inject) harness harness/train bench
+ONCE := kernels kernels/naive $(if $(strip $(INJECT)),kernels/inject) \
+    harness $(addprefix harness/,machine measure record report compare train) bench
 
 # ---- peers: each optional, each found by its probe (kernels/peers/probe.sh) ---------------------------------------
 # A peer: its Debian package, the header that proves it, ours that knows its interface, and how to compile and link.
@@ -106,7 +107,7 @@ override CFLAGS += -std=gnu17 $(OPT) $(WARN) $(MATH) $(SAN) -fopenmp -pthread -D
 override CXXFLAGS += -std=gnu++17 $(OPT) $(WARN) $(SAN)
 CPPFLAGS += -MMD -MP $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 $(BUILD)/bench/gbench.o: CPPFLAGS += -DGBENCH_VERSION='"$(shell pkg-config --modversion benchmark 2>/dev/null)"'
-$(BUILD)/harness/machine_json.o: CPPFLAGS += -DISA_FLAGS='"$(ISA_FLAGS)"'
+$(BUILD)/harness/machine/json.o: CPPFLAGS += -DISA_FLAGS='"$(ISA_FLAGS)"'
 LDLIBS = $(foreach p,$(FOUND),$(LIBS_$(p))) $(shell pkg-config --libs $(PACKAGES) benchmark 2>/dev/null) -lm
 LDFLAGS += -fopenmp -pthread $(SAN)
 
@@ -164,7 +165,7 @@ WARN += -Wno-pass-failed
 endif
 
 # The gate's control kernel must never change, neither in source nor in flags.
-$(BUILD)/bench/control.o: override CFLAGS += -O1
+$(BUILD)/harness/compare/control.o: override CFLAGS += -O1
 
 # Where a header is missing, say which packages, not the compiler's first error.
 need:
@@ -257,7 +258,7 @@ report: build ## remake the report of the newest run, or of RUN=
 	$(SEPBENCH) report $(RUN)
 
 regress: build ## is the working tree slower than BASE= (default: the merge base with main)? SUITE= BUDGET= ARGS=
-	@sh bench/regress.sh '$(SEPBENCH)' '$(BASE)' $(if $(SUITE),--suite '$(SUITE)') $(if $(BUDGET),--budget '$(BUDGET)') \
+	@sh harness/compare/regress.sh '$(SEPBENCH)' '$(BASE)' $(if $(SUITE),--suite '$(SUITE)') $(if $(BUDGET),--budget '$(BUDGET)') \
 	    $(if $(IMPL),--impl '$(IMPL)') $(ARGS)
 
 install: build ## into PREFIX (default /usr/local)

@@ -6,7 +6,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#include "../harness/measure.h"
+#include "../harness/measure/measure.h"
 #include "select.h"
 
 typedef struct {

@@ -2,7 +2,7 @@
 #ifndef SEPBENCH_BUDGET_H
 #define SEPBENCH_BUDGET_H
 
-#include "../harness/measure.h"
+#include "../harness/measure/measure.h"
 #include "select.h"
 
 typedef struct {

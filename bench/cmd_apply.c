@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "../harness/cli.h"
-#include "../harness/job.h"
-#include "../harness/machine.h"
+#include "../harness/machine/machine.h"
+#include "../harness/measure/job.h"
 #include "../harness/npy.h"
 #include "../kernels/problem.h"
 #include "commands.h"

@@ -8,11 +8,11 @@
 
 #include "../harness/claim.h"
 #include "../harness/cli.h"
-#include "../harness/machine.h"
+#include "../harness/compare/gate.h"
+#include "../harness/compare/worker.h"
+#include "../harness/machine/machine.h"
 #include "commands.h"
-#include "gate.h"
 #include "select.h"
-#include "worker.h"
 
 enum { KEY_OUT = 0x200, KEY_BUDGET, KEY_PAIRS, KEY_CONFIRM, KEY_SEED, KEY_MARGIN, KEY_ALL };
 

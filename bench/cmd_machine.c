@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
-#include "../harness/machine.h"
+#include "../harness/machine/machine.h"
 #include "overhead.h"
 
 enum { OPT_FRESH = 1, OPT_JSON, OPT_DOCTOR, OPT_OVERHEAD, COLUMNS = 8, WIDTH = 80 };

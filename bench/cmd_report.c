@@ -5,7 +5,7 @@
 
 #include "../harness/claim.h"
 #include "../harness/cli.h"
-#include "../harness/report_training.h"
+#include "../harness/report/training.h"
 #include "../harness/text.h"
 #include "commands.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
-#include "../harness/machine.h"
+#include "../harness/machine/machine.h"
 #include "../harness/output.h"
 #include "../harness/text.h"
 #include "../harness/train/experiment.h"

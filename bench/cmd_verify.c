@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "../harness/cli.h"
-#include "../harness/machine.h"
-#include "../harness/verify.h"
+#include "../harness/machine/machine.h"
+#include "../harness/measure/verify.h"
 #include "commands.h"
 #include "select.h"
 

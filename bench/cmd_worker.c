@@ -10,14 +10,14 @@
 
 #include "../harness/build_info.h"
 #include "../harness/cli.h"
-#include "../harness/job.h"
-#include "../harness/machine.h"
-#include "../harness/quiet.h"
-#include "../harness/record.h"
-#include "../harness/verify.h"
+#include "../harness/compare/worker.h"
+#include "../harness/machine/machine.h"
+#include "../harness/measure/job.h"
+#include "../harness/measure/quiet.h"
+#include "../harness/measure/verify.h"
+#include "../harness/record/record.h"
 #include "../kernels/problem.h"
 #include "commands.h"
-#include "worker.h"
 
 /* Oracle work per check. The sentinel's smaller problems are checked whole, of the others a sample of outputs.
  */

@@ -7,9 +7,9 @@
 #include <stdlib.h>
 
 #include "../harness/cli.h"
-#include "../harness/machine.h"
+#include "../harness/machine/machine.h"
+#include "../harness/measure/tensors.h"
 #include "../harness/stats.h"
-#include "../harness/tensors.h"
 #include "../kernels/problem.h"
 #include "gbench.h"
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
-#include "../harness/machine.h"
+#include "../harness/machine/machine.h"
 #include "suite.h"
 
 /* ---- options ---------------------------------------------------------------------------------------- */

@@ -5,7 +5,7 @@
 
 #include <argp.h>
 
-#include "../harness/record.h"
+#include "../harness/record/record.h"
 
 /* Rows of one problem + pass + threads + layout + cache are adjacent: one group of measure_group. Rows whose
  * implementation refuses or is absent are there too, with status and reason already set. */

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "../harness/verify.h"
+#include "../harness/measure/verify.h"
 #include "../kernels/problem.h"
 
 /* True in a build with a sanitizer: ten times slower, so tests do less. */

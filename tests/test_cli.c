@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "../harness/cli.h"
-#include "../harness/record.h"
+#include "../harness/record/record.h"
 #include "folder.h"
 
 enum { MOST_WORDS = 32, MOST_TEXT = 1 << 16 };

@@ -16,9 +16,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../bench/gate_worker.h"
 #include "../bench/select.h"
 #include "../harness/cli.h"
+#include "../harness/compare/gate_worker.h"
 #include "folder.h"
 
 enum { MOST_TEXT = 1 << 18 };
@@ -31,7 +31,8 @@ static int run(const char *line)
 {
     char command[16384];
     snprintf(command, sizeof command,
-             "S='%s'; R='%s/bench/regress.sh'; unset CI GITHUB_ACTIONS GITHUB_STEP_SUMMARY; { %s ; } >out.txt "
+             "S='%s'; R='%s/harness/compare/regress.sh'; unset CI GITHUB_ACTIONS GITHUB_STEP_SUMMARY; { %s ; } "
+             ">out.txt "
              "2>err.txt",
              program, home, line);
     int status = system(command);

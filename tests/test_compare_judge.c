@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "../harness/cli.h"
-#include "../harness/compare.h"
+#include "../harness/compare/compare.h"
 
 enum { SCREEN = 12, CONFIRM = 40, NULLS = 12, CONTROL = 200 };
 

@@ -12,8 +12,8 @@
 #include <cmocka.h>
 
 #include "../harness/cli.h"
-#include "../harness/compare.h"
-#include "../harness/csv.h"
+#include "../harness/compare/compare.h"
+#include "../harness/record/csv.h"
 
 static const struct {
     const char *name;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../harness/job.h"
+#include "../harness/measure/job.h"
 #include "support.h"
 
 static const char *const shapes[] = {

@@ -4,8 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "../harness/job.h"
-#include "../harness/oracle.h"
+#include "../harness/measure/job.h"
+#include "../harness/measure/oracle.h"
 #include "support.h"
 
 static const char *const shapes[] = {

@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../harness/record.h"
-#include "../harness/report_chart.h"
+#include "../harness/record/record.h"
+#include "../harness/report/chart.h"
 #include "../harness/text.h"
 #include "../harness/train/history.h"
 #include "../harness/train/model.h"

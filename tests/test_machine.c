@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "../harness/cli.h"
-#include "../harness/machine_internal.h"
+#include "../harness/machine/internal.h"
 
 static char root[PATH_MAX];
 

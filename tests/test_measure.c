@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "../harness/cli.h"
-#include "../harness/measure_internal.h"
+#include "../harness/measure/internal.h"
 #include "../kernels/problem.h"
 
 enum { ROWS_MAX = 32, LOG_MAX = 1024 };

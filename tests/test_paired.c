@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "../harness/paired.h"
+#include "../harness/compare/paired.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 

@@ -16,8 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../harness/csv.h"
-#include "../harness/record.h"
+#include "../harness/record/csv.h"
+#include "../harness/record/record.h"
 #include "../kernels/problem.h"
 #include "folder.h"
 

@@ -12,8 +12,8 @@
 #include "../bench/bench.h"
 #include "../bench/commands.h"
 #include "../harness/cli.h"
-#include "../harness/report.h"
-#include "../harness/report_chart.h"
+#include "../harness/report/chart.h"
+#include "../harness/report/report.h"
 #include "../harness/train/history.h"
 #include "../kernels/problem.h"
 

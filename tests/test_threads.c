@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "../harness/cli.h"
-#include "../harness/machine.h"
+#include "../harness/machine/machine.h"
 
 /* ---- what the started program says of itself */
 

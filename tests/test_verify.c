@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../harness/job.h"
-#include "../harness/oracle.h"
+#include "../harness/measure/job.h"
+#include "../harness/measure/oracle.h"
 #include "support.h"
 
 /* ---- a faulty implementation: naive, with its outputs or buffers spoiled afterwards ------------------- */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../harness/job.h"
+#include "../harness/measure/job.h"
 #include "support.h"
 
 enum { TILE = 6, OUT = 4, TAPS = 3 };

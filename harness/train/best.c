@@ -13,11 +13,11 @@
 #include <string.h>
 
 #include "../../kernels/problem.h"
-#include "../job.h"
-#include "../machine.h"
+#include "../machine/machine.h"
+#include "../measure/job.h"
+#include "../measure/verify.h"
 #include "../output.h"
 #include "../stats.h"
-#include "../verify.h"
 #include "net_internal.h"
 
 enum { MAX_CANDIDATES = 32, LEAST_CALLS = 5, MOST_CALLS = 50 };

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../machine.h"
-#include "../tensors.h"
+#include "../machine/machine.h"
+#include "../measure/tensors.h"
 #include "net_internal.h"
 
 static int lanes(const net *n, const op *o) { return o->batched ? 1 : n->options.threads; }

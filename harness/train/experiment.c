@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "../cli.h"
-#include "../machine.h"
+#include "../machine/machine.h"
 #include "../text.h"
 #include "check.h"
 #include "checkpoint.h"

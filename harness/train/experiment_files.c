@@ -9,7 +9,7 @@
 
 #include "../build_info.h"
 #include "../cli.h"
-#include "../machine.h"
+#include "../machine/machine.h"
 #include "../output.h"
 #include "../words.h"
 #include "experiment_internal.h"

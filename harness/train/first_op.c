@@ -6,7 +6,7 @@
  * diff_depthwise = G * pointwise^T and diff_pointwise = depthwise^T * G. */
 #include <string.h>
 
-#include "../tensors.h"
+#include "../measure/tensors.h"
 #include "net_internal.h"
 
 static bool plain_axis(const conv_axis *a)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../csv.h"
 #include "../output.h"
+#include "../record/csv.h"
 #include "../stats.h"
 
 /* ",VALUE", empty when it is no number. */

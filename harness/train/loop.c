@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../machine.h"
-#include "../tensors.h"
+#include "../machine/machine.h"
+#include "../measure/tensors.h"
 #include "net_internal.h"
 
 bool fit_state_create(const model *m, const fit_options *o, fit_state *s)

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../machine.h"
-#include "../tensors.h"
+#include "../machine/machine.h"
+#include "../measure/tensors.h"
 #include "flush.h"
 
 enum {

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "../cli.h"
-#include "../machine.h"
+#include "../machine/machine.h"
 #include "flush.h"
 #include "net_internal.h"
 

@@ -3,7 +3,7 @@
  * clipped and dropout dropped. A separable layer's pointwise half is such a convolution of 1x1. */
 #include <string.h>
 
-#include "../tensors.h"
+#include "../measure/tensors.h"
 #include "net_internal.h"
 
 static bool plain_axis(const conv_axis *a)

@@ -8,11 +8,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../../bench/gate_worker.h"
 #include "../../bench/select.h"
 #include "../../bench/suite.h"
-#include "../../bench/worker.h"
 #include "../../harness/cli.h"
+#include "../../harness/compare/gate_worker.h"
+#include "../../harness/compare/worker.h"
 #include "../../harness/npy.h"
 #include "../../harness/train/checkpoint.h"
 #include "../../harness/train/npz.h"

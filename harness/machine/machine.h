@@ -1,0 +1,95 @@
+/* The machine: topology and caches by hwloc, thread binding, memory limits, measured ceilings. */
+#ifndef SEPBENCH_MACHINE_H
+#define SEPBENCH_MACHINE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../kernels/conv.h"
+
+enum { MACHINE_MAX_THREADS = 1024 };
+
+typedef struct {
+    char cpu[64], host[64], kernel_release[128];
+    int packages, cores, pus;              /* allowed to this process: physical cores, hardware threads */
+    size_t l1d, l2, l3;                    /* bytes as hwloc reports them, per cache */
+    int l3_sharing;                        /* cores sharing one L3 */
+    int l2_sharing;                        /* and one L2 */
+    size_t memory_total, memory_available; /* bytes; available = min(MemAvailable, cgroup's remainder) */
+    double cpu_quota;                      /* cgroup CPUs, 0 = unlimited */
+    cpu_isa isa, isa_allowed;
+} machine_info;
+
+/* Reads the machine once; the same pointer ever after. */
+const machine_info *machine_get(void);
+
+/* The default of --threads: OMP_NUM_THREADS where it is set, else the physical cores allowed, never more than
+ * the cgroup quota rounded up; in either case no more than OMP_THREAD_LIMIT. */
+int machine_default_threads(void);
+
+/* Bytes that may be allocated now: min(MemAvailable, cgroup limit - usage), read afresh. */
+size_t machine_memory_available(void);
+
+/* A context for plans: threads, and cache figures clamped to sane ranges (a VM may report 480 MB of L3). */
+conv_context machine_context(int threads);
+
+/* Fewer threads than asked for (OMP_THREAD_LIMIT) are no measurement of that thread count; unbound ones are one
+ * with a warning. */
+typedef enum { THREADS_BOUND, THREADS_UNBOUND, THREADS_FEWER } threads_state;
+
+/* Creates the OpenMP pool with `threads` threads and binds each, from inside the worker, to one physical
+ * core (thread i to the i-th core in hwloc's order; with more threads than cores none is bound). Calls
+ * omp_set_num_threads(threads), which peers obey. Unless THREADS_BOUND, why[] (size bytes) says what is amiss.
+ * Call before the first peer plan. */
+threads_state machine_bind_threads(int threads, char *why, size_t size);
+/* The same for commands that need just this many: EXIT_FINE, after a warning when they are not bound, or
+ * EXIT_USAGE after one line on stderr. */
+int machine_need_threads(int threads);
+/* Gives the calling thread back the affinity that the process was started with: for children. */
+void machine_unbind(void);
+
+/* Identifies this build of the program: a hash of the executable, 16 hexadecimal digits; "unknown" when the
+ * executable cannot be read. What is remembered of a build (ceilings, the choice of `best`) is keyed by it. */
+const char *machine_build_id(void);
+
+/* $XDG_CACHE_HOME/sepbench or ~/.cache/sepbench, created; false when it cannot be. */
+bool machine_cache_dir(char *path, size_t size);
+
+typedef enum { LEVEL_L1, LEVEL_L2, LEVEL_L3, LEVEL_DRAM, LEVEL_COUNT } memory_level;
+const char *memory_level_name(memory_level level); /* "L1" ... "DRAM" */
+
+/* Measured ceilings, best of several tries, a second or two in all. Remembered in machine_cache_dir per CPU,
+ * build, ISA cap and thread count for a day; fresh measures again. Call machine_bind_threads first. */
+typedef struct {
+    int threads;
+    double fma_gflops[CPU_ISA_COUNT];   /* 0 where the ISA is not allowed */
+    double bandwidth_gbps[LEVEL_COUNT]; /* read + write bytes of a triad, all threads; 0: not measurable here */
+    double age_seconds;                 /* 0: measured now; else how long ago, and so from the cache file */
+} machine_ceilings;
+machine_ceilings machine_measure_ceilings(int threads, bool fresh);
+
+/* {"threads", "fma_gflops": {isa: figure}, "bandwidth_gbps": {level: figure}, "age_seconds"}. New reference. */
+json_t *machine_ceilings_json(const machine_ceilings *c);
+
+/* Seconds of CLOCK_MONOTONIC: the clock of every figure in this program. */
+double machine_now(void);
+
+/* Everything above plus compiler, flags, versions and warnings (governor, turbo, SMT, quota, load) as the
+ * "machine" object of run.json. New reference. */
+json_t *machine_json(int threads, const machine_ceilings *ceilings);
+
+/* One thing that makes measurements noisy here. */
+typedef struct {
+    const char *name;    /* "governor" */
+    const char *problem; /* what is found */
+    const char *effect;  /* what it does to figures */
+    const char *remedy;  /* the command that mends it, or why nothing can */
+    const char *price;   /* what the remedy costs */
+} machine_finding;
+
+/* Calls sink once per finding; the strings live for the call only. Takes about a quarter of a second. */
+void machine_doctor(void (*sink)(void *ctx, const machine_finding *finding), void *ctx);
+
+#endif

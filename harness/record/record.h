@@ -1,0 +1,104 @@
+/* The results store: one folder per run, written row by row, readable after an interruption.
+ *
+ *   results/<run_id>/run.json      machine, compiler, flags, versions, commit, arguments, warnings
+ *   results/<run_id>/results.csv   one row per case (RFC 4180; columns below, documented in results/README.md)
+ *   results/<run_id>/samples.csv   one row per repetition: case, repetition, iterations, ns_per_iteration
+ *   results/latest                 symlink to the newest run that has a row; for runs in a folder named results
+ */
+#ifndef SEPBENCH_RECORD_H
+#define SEPBENCH_RECORD_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "../../kernels/problem.h"
+
+enum { RECORD_SCHEMA = 1 }; /* "schema" in run.json; another number is refused */
+
+typedef enum { CASE_OK, CASE_REFUSED, CASE_SKIPPED, CASE_WRONG, CASE_FAILED, CASE_STATUS_COUNT } case_status;
+const char *case_status_name(case_status s); /* "ok" "refused" "skipped" "wrong" "failed" */
+
+typedef enum { CACHE_WARM, CACHE_COLD, CACHE_COUNT } cache_mode;
+const char *cache_mode_name(cache_mode m);
+
+enum { CASE_NAME_MAX = 512 };
+
+/* One row of results.csv. Everything the case is, then what was found. NaN or a negative integer in a
+ * measured field means not available and is written as an empty field. */
+typedef struct {
+    char run_id[64], suite[32], layer[PROBLEM_NAME_MAX];
+    conv_problem problem;
+    conv_pass pass;
+    char impl[32];
+    cpu_isa isa;
+    int threads;
+    cache_mode cache;
+    int group; /* rows of one problem, pass, threads and cache mode share a number; not stored */
+
+    case_status status;
+    char reason[160]; /* why refused/skipped/wrong/failed; for ok rows a note such as "nchw by transpose" */
+    int repetitions;
+    double median_ns, ci95_low_ns, ci95_high_ns, min_ns, mad_ns; /* one call of execute */
+    double pack_ns, plan_ns; /* pack_ns includes enter + leave where an implementation has them */
+    int64_t scratch_bytes;
+    double percent_peak; /* gflops / measured FMA peak of that ISA and thread count x 100 */
+    char bound[16];      /* "compute" or "memory": which roof is lower at this flop_per_byte */
+    double max_abs_error, error_bound;
+} record_row;
+
+/* separable/forward/fused-avx512/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm (+bias, +relu after the layout). Returns
+ * buffer[CASE_NAME_MAX]. */
+char *record_case_name(const record_row *row, char *buffer);
+/* The command that measures this case again: `sepbench bench 'separable:...' --pass ... --impl ...`. */
+char *record_repro(const record_row *row, char *buffer, size_t size);
+
+/* Empties what is measured: NaN, negative, "", and status skipped. A new row starts so. */
+void record_clear_measured(record_row *row);
+
+/* All of results.csv's columns in order, for the header and the README's check. */
+extern const size_t record_column_count;
+const char *record_column_name(size_t i);
+
+/* ---- writing */
+typedef struct record_store record_store;
+
+/* Creates out_dir (default results/<run_id> when NULL; run_id = UTC time + short host) and run.json, or with
+ * resume reopens it (results/latest when NULL) and loads what is there; a torn last line is dropped. "schema"
+ * and "run_id" of run are set here. One process writes a folder at a time. NULL with err: not writable, a
+ * results folder of another schema, a folder that holds something else. */
+record_store *record_open(const char *out_dir, bool resume, json_t *run, conv_error *err);
+const char *record_dir(const record_store *s);
+const char *record_run_id(const record_store *s);
+/* Whether a row of that case name with a final status (ok, refused, wrong) is already there. */
+bool record_has(const record_store *s, const char *case_name);
+/* Each appends one line at once. A second row of a case replaces the first (last one wins while the run is
+ * written, record_close tidies the file). False when the disk is full or the folder gone: err says so. */
+bool record_write(record_store *s, const record_row *row, conv_error *err);
+bool record_sample(record_store *s, const char *case_name, int repetition, int64_t iterations,
+                   double ns_per_iteration, conv_error *err);
+/* Replaces run.json atomically. */
+bool record_update_run(record_store *s, json_t *run, conv_error *err);
+void record_close(record_store *s);
+
+/* ---- reading */
+typedef struct {
+    char dir[4096], run_id[64];
+    json_t *run; /* run.json */
+    record_row *rows;
+    size_t count;
+    void *index; /* record_find's */
+} record_run;
+
+/* Loads a run's folder ("results/latest" when dir is NULL). False with err naming file, line and value. */
+bool record_load(const char *dir, record_run *run, conv_error *err);
+void record_free(record_run *run);
+/* The row of a loaded run with that case name, or NULL. */
+const record_row *record_find(const record_run *run, const char *case_name);
+
+/* The one rule of what is fastest, for every choice among rows: the least median; of equals, what came first.
+ * Rows without a time are never; b may be NULL. */
+bool record_faster(const record_row *a, const record_row *b);
+
+#endif

@@ -1,0 +1,324 @@
+/* From the rows of a run to settings, points and comparisons. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../machine/machine.h"
+#include "report.h"
+
+const best_filter BEST_EXACT = {.inexact = false, .peers = true, .ours = true, .prefix = NULL};
+
+/* ---- grouping ---------------------------------------------------------------------------------------- */
+
+static bool same_axis(const conv_axis *a, const conv_axis *b)
+{
+    return a->in == b->in && a->kernel == b->kernel && a->stride == b->stride && a->dilation == b->dilation &&
+           a->pad_before == b->pad_before && a->pad_after == b->pad_after;
+}
+
+/* A pointwise convolution belongs to the setting whose dense or separable gives outputs of its size. */
+static bool fits(const report_setting *s, const record_row *row)
+{
+    const conv_problem *a = &s->shape, *b = &row->problem;
+    if (s->threads != row->threads || s->cache != row->cache || strcmp(s->suite, row->suite) != 0) return false;
+    if (a->mb != b->mb || a->rank != b->rank || a->layout != b->layout || a->bias != b->bias ||
+        a->post_op != b->post_op)
+        return false;
+    for (int i = 0; i < CONV_AXES; i++) {
+        bool same = same_axis(&a->axis[i], &b->axis[i]);
+        if (b->variant == CONV_POINTWISE && b->axis[i].stride == 1 && b->axis[i].pad_before == 0)
+            same = same || conv_out(&a->axis[i]) == b->axis[i].in;
+        if (!same) return false;
+    }
+    return true;
+}
+
+/* Doubles an array when it is full. */
+static bool grow(void **items, size_t count, size_t *capacity, size_t size)
+{
+    if (count < *capacity) return true;
+    size_t wanted = *capacity ? 2 * *capacity : 16;
+    void *more = realloc(*items, wanted * size);
+    if (more == NULL) return false;
+    *items = more;
+    *capacity = wanted;
+    return true;
+}
+
+static report_setting *setting_of(report_data *data, const record_row *row)
+{
+    for (size_t i = 0; i < data->setting_count; i++)
+        if (fits(&data->settings[i], row)) return &data->settings[i];
+    if (!grow((void **)&data->settings, data->setting_count, &data->setting_capacity, sizeof *data->settings))
+        return NULL;
+    report_setting *s = &data->settings[data->setting_count++];
+    *s = (report_setting){.shape = row->problem, .threads = row->threads, .cache = row->cache};
+    memcpy(s->suite, row->suite, sizeof s->suite);
+    return s;
+}
+
+static report_point *point_of(report_setting *s, const record_row *row)
+{
+    const conv_problem *p = &row->problem;
+    int64_t multiplier = p->variant == CONV_SEPARABLE ? p->depth_multiplier : 1;
+    for (size_t i = 0; i < s->count; i++) {
+        report_point *q = &s->points[i];
+        if (q->ic == p->ic && q->oc == p->oc && q->pass == row->pass && q->depth_multiplier == multiplier)
+            return q;
+    }
+    if (!grow((void **)&s->points, s->count, &s->capacity, sizeof *s->points)) return NULL;
+    s->points[s->count] =
+        (report_point){.ic = p->ic, .oc = p->oc, .depth_multiplier = multiplier, .pass = row->pass};
+    return &s->points[s->count++];
+}
+
+static int impl_of(report_data *data, const char *name)
+{
+    for (int i = 0; i < data->impl_count; i++)
+        if (strcmp(data->impls[i].name, name) == 0) return i;
+    if (data->impl_count == REPORT_MAX_IMPLS) return -1;
+    data->impls[data->impl_count] = report_style(name);
+    return data->impl_count++;
+}
+
+static bool add_row(report_data *data, const record_row *row, conv_error *err)
+{
+    data->by_status[row->status]++;
+    if (row->status == CASE_OK && isnan(row->ci95_high_ns)) data->without_interval++;
+    int impl = impl_of(data, row->impl);
+    if (impl < 0) {
+        conv_fail(err, CONV_INVALID, "more than %d implementations in one run: '%s' is one too many",
+                  (int)REPORT_MAX_IMPLS, row->impl);
+        return false;
+    }
+    report_setting *s = setting_of(data, row);
+    report_point *q = s == NULL ? NULL : point_of(s, row);
+    if (q == NULL) {
+        conv_fail(err, CONV_NO_MEMORY, "out of memory");
+        return false;
+    }
+    const record_row **place = &q->rows[row->problem.variant][impl];
+    /* A case measured twice (a resumed run) counts by its later row, unless only the earlier has a time. */
+    if (*place == NULL || row->status == CASE_OK || (*place)->status != CASE_OK) *place = row;
+    return true;
+}
+
+static int by_channels(const void *a, const void *b)
+{
+    const report_point *x = a, *y = b;
+    if (x->pass != y->pass) return x->pass < y->pass ? -1 : 1;
+    if (x->ic != y->ic) return x->ic < y->ic ? -1 : 1;
+    if (x->oc != y->oc) return x->oc < y->oc ? -1 : 1;
+    return (x->depth_multiplier > y->depth_multiplier) - (x->depth_multiplier < y->depth_multiplier);
+}
+
+/* A separable of multiplier m is compared with the dense problem of the same channels, which has none. */
+static void share_dense(report_setting *s)
+{
+    for (size_t i = 1; i < s->count; i++)
+        for (size_t j = 0; j < i; j++) {
+            report_point *from = &s->points[j], *to = &s->points[i];
+            if (from->pass == to->pass && from->ic == to->ic && from->oc == to->oc &&
+                from->depth_multiplier == 1)
+                memcpy(to->rows[CONV_DENSE], from->rows[CONV_DENSE], sizeof to->rows[CONV_DENSE]);
+        }
+}
+
+/* ---- ceilings: tolerant of what a run of another version wrote --------------------------------------- */
+
+/* The ceiling of that name, NaN where there is none; one that no machine has is an error. */
+static bool read_ceiling(const report_data *data, const json_t *object, const char *key, double *value,
+                         conv_error *err)
+{
+    static const double least = 1e-3, most = 1e12; /* G a second */
+    const json_t *found = json_object_get(object, key);
+    *value = json_is_number(found) && json_number_value(found) > 0 ? json_number_value(found) : NAN;
+    if (isnan(*value) || (*value >= least && *value <= most)) return true;
+    conv_fail(err, CONV_INVALID, "%.200s/run.json: ceilings: %s is %g: not from %g to %g", data->run->dir, key,
+              *value, least, most);
+    return false;
+}
+
+static bool read_ceilings(report_data *data, const json_t *entry, conv_error *err)
+{
+    if (!json_is_object(entry) || data->ceiling_count == REPORT_MAX_CEILINGS) return true;
+    report_ceilings *c = &data->ceilings[data->ceiling_count++];
+    json_int_t threads = json_integer_value(json_object_get(entry, "threads"));
+    c->threads = threads > 0 && threads <= INT32_MAX ? (int)threads : 0;
+    const json_t *fma = json_object_get(entry, "fma_gflops"),
+                 *bandwidth = json_object_get(entry, "bandwidth_gbps");
+    bool fine = true;
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++)
+        fine = fine && read_ceiling(data, fma, cpu_isa_name((cpu_isa)isa), &c->fma_gflops[isa], err);
+    for (int level = 0; level < LEVEL_COUNT; level++)
+        fine = fine && read_ceiling(data, bandwidth, memory_level_name((memory_level)level),
+                                    &c->bandwidth_gbps[level], err);
+    return fine;
+}
+
+static bool find_ceilings(report_data *data, conv_error *err)
+{
+    const json_t *found = json_object_get(data->run->run, "ceilings");
+    if (found == NULL) found = json_object_get(json_object_get(data->run->run, "machine"), "ceilings");
+    if (!json_is_array(found)) return read_ceilings(data, found, err);
+    bool fine = true;
+    for (size_t i = 0; fine && i < json_array_size(found); i++)
+        fine = read_ceilings(data, json_array_get(found, i), err);
+    return fine;
+}
+
+const report_ceilings *report_ceilings_of(const report_data *data, int threads)
+{
+    for (int i = 0; i < data->ceiling_count; i++)
+        if (data->ceilings[i].threads == threads) return &data->ceilings[i];
+    return NULL;
+}
+
+/* ---- the whole --------------------------------------------------------------------------------------- */
+
+bool report_data_create(const record_run *run, report_data *data, conv_error *err)
+{
+    *data = (report_data){.run = run};
+    size_t count;
+    const conv_entry *entries = conv_entries(&count);
+    for (size_t i = 0; i < count; i++) /* the registry's order, for those that occur */
+        for (size_t r = 0; r < run->count; r++)
+            if (strcmp(run->rows[r].impl, entries[i].name) == 0) {
+                impl_of(data, entries[i].name);
+                break;
+            }
+    for (int pointwise = 0; pointwise < 2; pointwise++) /* last, so that its setting is there to join */
+        for (size_t r = 0; r < run->count; r++)
+            if ((run->rows[r].problem.variant == CONV_POINTWISE) == pointwise &&
+                !add_row(data, &run->rows[r], err)) {
+                report_data_destroy(data);
+                return false;
+            }
+    for (size_t i = 0; i < data->setting_count; i++) {
+        report_setting *s = &data->settings[i];
+        qsort(s->points, s->count, sizeof *s->points, by_channels);
+        share_dense(s);
+    }
+    if (find_ceilings(data, err)) return true;
+    report_data_destroy(data);
+    return false;
+}
+
+void report_data_destroy(report_data *data)
+{
+    for (size_t i = 0; i < data->setting_count; i++) free(data->settings[i].points);
+    free(data->settings);
+    *data = (report_data){0};
+}
+
+/* ---- choosing and comparing -------------------------------------------------------------------------- */
+
+const record_row *report_row(const report_point *point, conv_variant variant, int impl)
+{
+    const record_row *row = point->rows[variant][impl];
+    return row != NULL && row->status == CASE_OK ? row : NULL;
+}
+
+const record_row *report_best(const report_data *data, const report_point *point, conv_variant variant,
+                              best_filter filter)
+{
+    const record_row *best = NULL;
+    for (int i = 0; i < data->impl_count; i++) {
+        const report_impl *impl = &data->impls[i];
+        const record_row *row = report_row(point, variant, i);
+        if (row == NULL || (impl->inexact && !filter.inexact) || !(impl->peer ? filter.peers : filter.ours))
+            continue;
+        if (filter.prefix != NULL && strncmp(impl->name, filter.prefix, strlen(filter.prefix)) != 0) continue;
+        if (record_faster(row, best)) best = row;
+    }
+    return best;
+}
+
+bool report_compare(const record_row *slow, const record_row *fast, report_pair *pair)
+{
+    if (slow == NULL || fast == NULL) return false;
+    *pair = (report_pair){.slow = slow,
+                          .fast = fast,
+                          .speedup = slow->median_ns / fast->median_ns,
+                          .low = slow->ci95_low_ns / fast->ci95_high_ns,
+                          .high = slow->ci95_high_ns / fast->ci95_low_ns,
+                          .outcome = PAIR_SAME,
+                          .promised = (double)conv_multiplications(&slow->problem) /
+                                      (double)conv_multiplications(&fast->problem)};
+    if (isnan(pair->low) || isnan(pair->high))
+        pair->outcome = PAIR_UNPROVEN;
+    else if (pair->low > 1)
+        pair->outcome = PAIR_FASTER;
+    else if (pair->high < 1)
+        pair->outcome = PAIR_SLOWER;
+    return true;
+}
+
+bool report_speedup(const report_data *data, const report_point *point, int impl, report_pair *pair)
+{
+    if (impl >= 0)
+        return report_compare(report_row(point, CONV_DENSE, impl), report_row(point, CONV_SEPARABLE, impl),
+                              pair);
+    return report_compare(report_best(data, point, CONV_DENSE, BEST_EXACT),
+                          report_best(data, point, CONV_SEPARABLE, BEST_EXACT), pair);
+}
+
+bool report_has(const report_setting *s, conv_variant variant, conv_pass pass)
+{
+    for (size_t i = 0; i < s->count; i++)
+        for (int impl = 0; s->points[i].pass == pass && impl < REPORT_MAX_IMPLS; impl++)
+            if (report_row(&s->points[i], variant, impl) != NULL) return true;
+    return false;
+}
+
+bool report_is_sweep(const report_setting *s)
+{
+    int64_t first[CONV_VARIANT_COUNT] = {0};
+    for (size_t i = 0; i < s->count; i++)
+        for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+            for (int impl = 0; impl < REPORT_MAX_IMPLS; impl++) {
+                const report_point *q = &s->points[i];
+                const record_row *row = q->ic == q->oc ? report_row(q, (conv_variant)v, impl) : NULL;
+                if (row == NULL || strchr(row->layer, ':') != NULL)
+                    continue; /* layers of a network are no sweep */
+                if (first[v] != 0 && first[v] != q->ic) return true;
+                first[v] = q->ic;
+            }
+    return false;
+}
+
+/* "28x28", or "28" when the sizes agree along one axis only. */
+static int put_sizes(char *buffer, size_t size, const conv_problem *p, int64_t (*of)(const conv_axis *))
+{
+    int used = 0;
+    for (int i = CONV_AXES - p->rank; i < CONV_AXES; i++)
+        used +=
+            snprintf(buffer + used, size - (size_t)used, "%s%lld", used ? "x" : "", (long long)of(&p->axis[i]));
+    return used;
+}
+
+static int64_t in_of(const conv_axis *a) { return a->in; }
+static int64_t kernel_of(const conv_axis *a) { return a->kernel; }
+static int64_t stride_of(const conv_axis *a) { return a->stride; }
+static int64_t dilation_of(const conv_axis *a) { return a->dilation; }
+
+char *report_setting_name(const report_setting *s, char *buffer, size_t size)
+{
+    const conv_problem *p = &s->shape;
+    char in[64], kernel[64], stride[64], dilation[64];
+    put_sizes(in, sizeof in, p, in_of);
+    put_sizes(kernel, sizeof kernel, p, kernel_of);
+    put_sizes(stride, sizeof stride, p, stride_of);
+    put_sizes(dilation, sizeof dilation, p, dilation_of);
+    bool strided = false, dilated = false;
+    for (int i = 0; i < CONV_AXES; i++) {
+        strided = strided || p->axis[i].stride != 1;
+        dilated = dilated || p->axis[i].dilation != 1;
+    }
+    snprintf(buffer, size, "%s, batch %lld, %s kernel%s%s%s%s, %d thread%s%s%s%s%s", in, (long long)p->mb,
+             kernel, strided ? ", stride " : "", strided ? stride : "", dilated ? ", dilation " : "",
+             dilated ? dilation : "", s->threads, s->threads == 1 ? "" : "s",
+             s->cache == CACHE_COLD ? ", cold cache" : "", p->layout == CONV_NHWC ? "" : ", nchw",
+             p->bias ? ", bias" : "", p->post_op == CONV_POST_RELU ? ", relu" : "");
+    return buffer;
+}

@@ -1,0 +1,201 @@
+/* The page: reports/page.html with its {{marks}} replaced by the sections of this run. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "../embed.h"
+#include "../output.h"
+#include "chart.h"
+#include "page.h"
+
+static void put_verdict(FILE *out, const report_page *page)
+{
+    const verdict *v = page->verdict;
+    fputs("<p class=\"answer\">", out);
+    report_escape(out, v->headline);
+    fputs("</p>\n", out);
+    for (size_t i = 0; i < v->count; i++) {
+        char subject[64]; /* "Forward", "Test accuracy": what the paragraph is about */
+        size_t length = strcspn(v->lines[i], "(,:");
+        while (length > 0 && v->lines[i][length - 1] == ' ') length--;
+        length = length < sizeof subject ? length : 0;
+        snprintf(subject, sizeof subject, "%.*s", (int)length, v->lines[i]);
+        fputs("<p><b>", out);
+        report_escape(out, subject);
+        fputs("</b>", out);
+        report_escape(out, v->lines[i] + length);
+        fputs("</p>\n", out);
+    }
+    if (v->caution_count == 0) return;
+    fputs("<div class=\"cautions\"><b>Keep in mind</b><ul>\n", out);
+    for (size_t i = 0; i < v->caution_count; i++) {
+        fputs("<li>", out);
+        report_escape(out, v->cautions[i]);
+        fputs("</li>\n", out);
+    }
+    fputs("</ul></div>\n", out);
+}
+
+static const char *text_at(const json_t *object, const char *key, const char *otherwise)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text != NULL ? text : otherwise;
+}
+
+static void put_meta(FILE *out, const report_page *page)
+{
+    const record_run *run = page->data->run;
+    const json_t *machine = json_object_get(run->run, "machine");
+    report_escape(out, text_at(machine, "cpu", "unknown CPU"));
+    fputs(" &middot; run ", out);
+    report_escape(out, run->run_id);
+    if (run->count == 0) return;
+    fprintf(out, " &middot; %zu cases: %zu with a time", run->count, page->data->by_status[CASE_OK]);
+    for (int s = CASE_REFUSED; s < CASE_STATUS_COUNT; s++)
+        if (page->data->by_status[s] > 0)
+            fprintf(out, ", %zu %s", page->data->by_status[s], case_status_name((case_status)s));
+}
+
+static void put_light(FILE *out, const report_page *page) { svg_write_variables(out, page->data, false); }
+static void put_dark(FILE *out, const report_page *page) { svg_write_variables(out, page->data, true); }
+static void put_run_id(FILE *out, const report_page *page) { report_escape(out, page->data->run->run_id); }
+static void put_dir(FILE *out, const report_page *page) { report_escape(out, page->data->run->dir); }
+
+static void put_css(FILE *out, const report_page *page)
+{
+    (void)page;
+    const embedded_file *css = embedded_find("reports/page.css");
+    if (css != NULL) fwrite(css->data, 1, css->size, out);
+}
+
+/* ---- pictures ---------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *group, *title, *note;
+} groups[] = {
+    {"speedup", "Speedup of separable over dense",
+     "Thick: each side by its best exact implementation. Thin: both sides by the same one. Dotted: what the "
+     "count of "
+     "multiplications promises. Above the line at 1, separable wins."},
+    {"time", "Time against channels",
+     "Lower is faster. Both axes logarithmic; bars are 95% intervals. Solid: this project, dashed: other "
+     "libraries, "
+     "dotted: inexact (Winograd, fip)."},
+    {"peak", "Percent of the measured FMA peak",
+     "Against the peak of the instruction set each implementation uses, on the same number of threads."},
+    {"roofline", "Roofline",
+     "Where a point lies under a sloping roof, memory limits it; under the flat one, arithmetic. Each line "
+     "runs through "
+     "the channel counts."},
+    {"map", "Where it breaks even", "Times as fast as dense, each by its best exact implementation."},
+    {"training", "", ""}, /* part of a section */
+};
+
+/* The SVG without what the page itself has: its style sheet. */
+static void put_svg(FILE *out, const report_page *page, const report_plot *plot)
+{
+    char path[4352], *line = NULL;
+    size_t capacity = 0;
+    snprintf(path, sizeof path, "%s/%s.svg", page->dir, plot->name);
+    FILE *in = fopen(path, "r");
+    if (in == NULL) return;
+    while (getline(&line, &capacity, in) > 0)
+        if (strncmp(line, "<style>", 7) != 0) fputs(line, out);
+    free(line);
+    fclose(in);
+}
+
+static void put_figure(FILE *out, const report_page *page, const report_plot *plot)
+{
+    fputs("<figure>", out);
+    put_svg(out, page, plot);
+    fprintf(out, "<figcaption><a href=\"%s.svg\">SVG</a> <a href=\"%s.png\">PNG</a></figcaption></figure>\n",
+            plot->name, plot->name);
+}
+
+/* The pictures of a group: first those of whole passes, then, folded away, those of a backward's parts. */
+void page_plots(FILE *out, const report_page *page, const char *group)
+{
+    size_t g = 0, shown = 0, parts = 0;
+    while (g < sizeof groups / sizeof *groups && strcmp(groups[g].group, group) != 0) g++;
+    if (g == sizeof groups / sizeof *groups) return;
+    for (int folded = 0; folded < 2; folded++)
+        for (size_t i = 0; i < page->plots->count; i++) {
+            const report_plot *plot = &page->plots->plots[i];
+            if (strcmp(plot->group, group) != 0 || (strstr(plot->name, "backward_") != NULL) != folded)
+                continue;
+            bool first = shown++ == 0;
+            if (first && *groups[g].title != 0)
+                fprintf(out, "<section id=\"%s\">\n<h2>%s</h2>\n<p class=\"note\">%s</p>\n", group,
+                        groups[g].title, groups[g].note);
+            if (first) fputs("<div class=\"plots\">\n", out);
+            if (folded && parts++ == 0)
+                fputs("</div>\n<details><summary>Backward in its parts: data and weights</summary>\n<div "
+                      "class=\"plots\">\n",
+                      out);
+            put_figure(out, page, plot);
+        }
+    if (shown > 0) fputs(parts > 0 ? "</div>\n</details>\n" : "</div>\n", out);
+    if (shown > 0 && *groups[g].title != 0) fputs("</section>\n", out);
+}
+
+/* ---- the template ------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *mark;
+    void (*put)(FILE *out, const report_page *page);
+} marks[] = {{"light", put_light},
+             {"dark", put_dark},
+             {"css", put_css},
+             {"run_id", put_run_id},
+             {"dir", put_dir},
+             {"verdict", put_verdict},
+             {"meta", put_meta},
+             {"comparison", page_comparison},
+             {"versus", page_versus},
+             {"networks", page_networks},
+             {"scaling", page_scaling},
+             {"cold", page_cold},
+             {"training", page_training},
+             {"machine", page_machine},
+             {"unmeasured", page_unmeasured}};
+
+static void put_mark(FILE *out, const report_page *page, const char *mark)
+{
+    if (strncmp(mark, "plots:", 6) == 0) page_plots(out, page, mark + 6);
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
+        if (strcmp(marks[i].mark, mark) == 0) marks[i].put(out, page);
+}
+
+static void expand(FILE *out, const report_page *page, const char *template)
+{
+    for (const char *at = template, *open; *at != 0;) {
+        open = strstr(at, "{{");
+        const char *close = open ? strstr(open, "}}") : NULL;
+        if (close == NULL) {
+            fputs(at, out);
+            return;
+        }
+        fwrite(at, 1, (size_t)(open - at), out);
+        char mark[32];
+        snprintf(mark, sizeof mark, "%.*s", (int)(close - open - 2), open + 2);
+        put_mark(out, page, mark);
+        at = close + 2;
+    }
+}
+
+bool report_html_write(const report_data *data, const verdict *v, const report_plots *plots, const char *versus,
+                       const char *dir, conv_error *err)
+{
+    report_page page = {.data = data, .verdict = v, .plots = plots, .versus = versus, .dir = dir};
+    const embedded_file *template = embedded_find("reports/page.html");
+    char path[4352];
+    output o;
+    snprintf(path, sizeof path, "%s/index.html", dir);
+    if (template == NULL) {
+        conv_fail(err, CONV_FAILED, "no template of the page in this build");
+        return false;
+    }
+    if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
+    expand(o.file, &page, template->data);
+    return output_close(&o, true) || output_fail(path, err);
+}

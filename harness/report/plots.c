@@ -1,0 +1,298 @@
+/* Which pictures a run gives, their lines and points; then gnuplot draws them all in one go. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../output.h"
+#include "drawing.h"
+#include "training.h"
+
+static const char *const pass_words[] = {"forward", "backward", "backward, data", "backward, weights"};
+static const char *const variant_words[] = {"Dense", "Depthwise", "Pointwise", "Separable"};
+
+/* ---- collecting -------------------------------------------------------------------------------------- */
+
+static bool keep(report_plots *plots, const report_plot *plot)
+{
+    if (plots->count == plots->capacity) {
+        size_t wanted = plots->capacity ? 2 * plots->capacity : 32;
+        report_plot *more = realloc(plots->plots, wanted * sizeof *more);
+        if (more == NULL) return false;
+        plots->plots = more;
+        plots->capacity = wanted;
+    }
+    plots->plots[plots->count++] = *plot;
+    return true;
+}
+
+static bool finish(chart *c, FILE *script, void *list)
+{
+    report_plots *plots = list;
+    report_plot plot = c->plot;
+    return !chart_end(c, script) || keep(plots, &plot);
+}
+
+/* "time-dense-forward-1": file names stay short and safe. */
+static bool begin(chart *c, const char *group, const report_setting *s, size_t index, conv_pass pass,
+                  const char *variant)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s%s%s-%s-%zu", group, *variant ? "-" : "", variant, conv_pass_name(pass),
+             index + 1);
+    if (!chart_begin(c, name, group, "lines")) {
+        chart_drop(c);
+        return false;
+    }
+    report_setting_name(s, c->subtitle, sizeof c->subtitle);
+    return true;
+}
+
+/* All pictures of a setting have the same channel axis, so that they can be compared. */
+static void channel_axis(chart *c, const report_setting *s)
+{
+    c->x.ticks = TICKS_CHANNELS;
+    c->x.log = true;
+    c->x.label = "channels, in = out";
+    for (size_t k = 0; k < s->count; k++)
+        if (s->points[k].ic == s->points[k].oc) chart_show_x(c, (double)s->points[k].ic);
+}
+
+static bool on_axis(const report_point *q, conv_pass pass)
+{
+    return q->pass == pass && q->ic == q->oc && q->depth_multiplier == 1;
+}
+
+static double line_width(const report_impl *impl) { return impl->peer ? 1.4 : 1.8; }
+
+/* ---- time against channels, percent of peak ---------------------------------------------------------- */
+
+typedef struct {
+    const char *group, *title;
+    chart_axis y;
+    bool bars;
+    double (*value)(const record_row *row);
+} row_plot;
+
+static double median_of(const record_row *row) { return row->median_ns; }
+static double percent_of(const record_row *row) { return row->percent_peak; }
+
+static const row_plot row_plots[] = {
+    {"time", "%s %s: time", {.ticks = TICKS_TIME, .log = true, .label = ""}, true, median_of},
+    {"peak", "%s %s: %% of the FMA peak", {.ticks = TICKS_PERCENT, .label = ""}, false, percent_of},
+};
+
+static bool plot_rows(const row_plot *kind, const report_data *data, size_t index, conv_variant variant,
+                      conv_pass pass, FILE *script, report_plots *plots)
+{
+    const report_setting *s = &data->settings[index];
+    chart c;
+    if (!begin(&c, kind->group, s, index, pass, conv_variant_name(variant))) return false;
+    snprintf(c.plot.title, sizeof c.plot.title, kind->title, variant_words[variant], pass_words[pass]);
+    channel_axis(&c, s);
+    chart_axis empty = c.y;
+    c.y = kind->y;
+    c.y.least = kind->y.log ? empty.least : 0;
+    c.y.most = kind->y.ticks == TICKS_PERCENT ? 100 : empty.most;
+    for (int i = 0; i < data->impl_count; i++) {
+        const report_impl *impl = &data->impls[i];
+        chart_add_line(&c, impl->name, impl->light, impl->dash, line_width(impl), true);
+        for (size_t k = 0; k < s->count; k++) {
+            const record_row *row = on_axis(&s->points[k], pass) ? report_row(&s->points[k], variant, i) : NULL;
+            if (row != NULL)
+                chart_add_point(&c, (double)s->points[k].ic, kind->value(row),
+                                kind->bars ? row->ci95_low_ns : NAN, kind->bars ? row->ci95_high_ns : NAN);
+        }
+    }
+    return finish(&c, script, plots);
+}
+
+/* ---- speedup of separable over dense ------------------------------------------------------------------------
+ */
+
+static void add_promise(chart *c, const report_data *data, const report_setting *s, conv_pass pass)
+{
+    chart_add_line(c, "promised", CHART_MUTED, 3, 1.6, false);
+    for (size_t k = 0; k < s->count; k++) {
+        report_pair pair;
+        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], -1, &pair))
+            chart_add_point(c, (double)s->points[k].ic, pair.promised, NAN, NAN);
+    }
+}
+
+/* Interval bars for the best alone: those of all would hide the lines. */
+static void add_speedup(chart *c, const report_data *data, const report_setting *s, conv_pass pass, int impl)
+{
+    for (size_t k = 0; k < s->count; k++) {
+        report_pair pair;
+        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], impl, &pair))
+            chart_add_point(c, (double)s->points[k].ic, pair.speedup, impl < 0 ? pair.low : NAN, pair.high);
+    }
+}
+
+static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, FILE *script,
+                         report_plots *plots)
+{
+    const report_setting *s = &data->settings[index];
+    chart c;
+    if (!begin(&c, "speedup", s, index, pass, "")) return false;
+    snprintf(c.plot.title, sizeof c.plot.title, "Separable over dense, %s: times as fast", pass_words[pass]);
+    channel_axis(&c, s);
+    c.y.least = 0;
+    c.clip = true;
+    chart_add_line(&c, "break-even", CHART_AXIS, 1, 1.4, false);
+    chart_add_point(&c, c.xs[0], 1, NAN, NAN);
+    chart_add_point(&c, c.xs[c.x_count - 1], 1, NAN, NAN);
+    add_promise(&c, data, s, pass);
+    bool any = isfinite(c.lines[1].end_y);
+    for (int i = 0; any && i < data->impl_count; i++) {
+        const report_impl *impl = &data->impls[i];
+        if (impl->inexact) continue;
+        chart_add_line(&c, impl->name, impl->light, impl->dash, 1.3, true);
+        add_speedup(&c, data, s, pass, i);
+    }
+    chart_add_line(&c, "best exact", CHART_INK, 1, 3, true);
+    add_speedup(&c, data, s, pass, -1);
+    if (!any) {
+        chart_drop(&c);
+        return true;
+    }
+    return finish(&c, script, plots);
+}
+
+/* ---- roofline ----------------------------------------------------------------------------------------------
+ */
+
+static void add_roofs(chart *c, const report_ceilings *roof, double from, double to)
+{
+    static const char *const levels[] = {"L1", "L2", "L3", "DRAM"};
+    double top = 0;
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++)
+        if (roof->fma_gflops[isa] > top) top = roof->fma_gflops[isa];
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
+        if (isnan(roof->fma_gflops[isa])) continue;
+        char label[48];
+        snprintf(label, sizeof label, "%s peak", cpu_isa_name((cpu_isa)isa));
+        chart_add_line(c, label, CHART_MUTED, 1, 1.2, false);
+        chart_add_point(c, from, roof->fma_gflops[isa], NAN, NAN);
+        chart_add_point(c, to, roof->fma_gflops[isa], NAN, NAN);
+    }
+    for (int level = 0; level < 4 && top > 0; level++) {
+        double gbps = roof->bandwidth_gbps[level];
+        if (isnan(gbps) || from * gbps > top) continue; /* not measured, or nowhere the limit */
+        double knee = fmin(to, fmax(top / gbps, from));
+        chart_add_line(c, "", CHART_MUTED, 2, 1, false);
+        chart_add_point(c, from, from * gbps, NAN, NAN);
+        chart_add_point(c, knee, knee * gbps, NAN, NAN);
+        char text[48], number[16];
+        snprintf(text, sizeof text, "%s %s GB/s", levels[level], report_number(gbps, number));
+        chart_add_text(c, from, from * gbps, text, CHART_MUTED, "left offset 1.2,0.1 font \",10\"");
+    }
+}
+
+static double intensity(const record_row *row)
+{
+    return (double)conv_flops(&row->problem, row->pass) / (double)conv_bytes_min(&row->problem, row->pass);
+}
+
+static bool plot_roofline(const report_data *data, size_t index, conv_pass pass, FILE *script,
+                          report_plots *plots)
+{
+    static const char *const colors[] = {CHART_INK, "#2a8a4a", "#0b4fa0", "#c1301f"};
+    const report_setting *s = &data->settings[index];
+    const report_ceilings *roof = report_ceilings_of(data, s->threads);
+    chart c;
+    if (roof == NULL) return true; /* not measured */
+    if (!begin(&c, "roofline", s, index, pass, "")) return false;
+    snprintf(c.plot.title, sizeof c.plot.title, "Roofline, %s: GFLOP/s of the best exact", pass_words[pass]);
+    c.x = (chart_axis){
+        .log = true, .least = INFINITY, .most = -INFINITY, .label = "FLOP per byte, each tensor moved once"};
+    c.y.log = true;
+    double from = INFINITY, to = 0;
+    for (int v = 0; v < CONV_VARIANT_COUNT; v++) {
+        chart_add_line(&c, variant_words[v], colors[v], 1, 1.6, true);
+        for (size_t k = 0; k < s->count; k++) {
+            const record_row *row = on_axis(&s->points[k], pass)
+                                        ? report_best(data, &s->points[k], (conv_variant)v, BEST_EXACT)
+                                        : NULL;
+            if (row == NULL) continue;
+            chart_add_point(&c, intensity(row), (double)conv_flops(&row->problem, pass) / row->median_ns, NAN,
+                            NAN);
+            from = fmin(from, intensity(row));
+            to = fmax(to, intensity(row));
+        }
+    }
+    if (to > 0) add_roofs(&c, roof, from / 2, to * 1.3);
+    return finish(&c, script, plots);
+}
+
+/* ---- all ----------------------------------------------------------------------------------------------------
+ */
+
+/* A map's purpose is its map: its lines would be dozens of pictures, its times stand in the tables. */
+static bool wants_lines(const report_setting *s) { return strcmp(s->suite, "map") != 0; }
+
+static bool compose_setting(const report_data *data, size_t i, FILE *script, report_plots *plots)
+{
+    bool fine = true;
+    for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
+        for (int v = 0; v < CONV_VARIANT_COUNT && wants_lines(&data->settings[i]); v++)
+            for (size_t k = 0; k < sizeof row_plots / sizeof *row_plots; k++)
+                if (report_has(&data->settings[i], (conv_variant)v, (conv_pass)pass))
+                    fine = fine &&
+                           plot_rows(&row_plots[k], data, i, (conv_variant)v, (conv_pass)pass, script, plots);
+        if (pass > CONV_BACKWARD) continue;
+        fine = fine && plot_speedup(data, i, (conv_pass)pass, script, plots);
+        if (wants_lines(&data->settings[i]))
+            fine = fine && plot_roofline(data, i, (conv_pass)pass, script, plots);
+    }
+    return fine;
+}
+
+static bool compose(const report_data *data, FILE *script, report_plots *plots)
+{
+    bool fine = true;
+    for (size_t i = 0; i < data->setting_count; i++) {
+        if (report_is_sweep(&data->settings[i])) fine = fine && compose_setting(data, i, script, plots);
+        for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
+            chart c;
+            if (fine && chart_map(&c, data, i, (conv_pass)pass)) fine = finish(&c, script, plots);
+        }
+    }
+    return fine && training_plots(data, script, finish, plots);
+}
+
+static bool draw(const report_data *data, const char *dir, const char *drawing, report_plots *plots,
+                 conv_error *err)
+{
+    char path[4352];
+    output o;
+    snprintf(path, sizeof path, "%s/plots.gp", drawing);
+    if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
+    fprintf(o.file, "# Draws every picture of this report anew: gnuplot plots.gp\n");
+    bool fine = compose(data, o.file, plots);
+    if (!fine) conv_fail(err, CONV_NO_MEMORY, "out of memory");
+    if (!output_close(&o, fine)) fine = output_fail(path, err);
+    fine = fine && drawing_run(drawing, dir, err);
+    for (size_t i = 0; fine && i < plots->count; i++) {
+        snprintf(path, sizeof path, "%s/%s.svg", drawing, plots->plots[i].name);
+        fine = svg_finish(path, plots->plots[i].name, plots->plots[i].title, data, err);
+    }
+    return fine;
+}
+
+bool report_plots_create(const report_data *data, const char *dir, report_plots *plots, conv_error *err)
+{
+    char drawing[4096];
+    *plots = (report_plots){0};
+    if (!drawing_open(dir, drawing, sizeof drawing, err)) return false;
+    bool fine = draw(data, dir, drawing, plots, err);
+    fine = drawing_close(drawing, dir, fine, err) && fine;
+    if (!fine) report_plots_destroy(plots);
+    return fine;
+}
+
+void report_plots_destroy(report_plots *plots)
+{
+    free(plots->plots);
+    *plots = (report_plots){0};
+}

@@ -1,0 +1,192 @@
+/* The report of one run: what a reader wants to know, taken from its rows. report/data.c selects, verdict.c
+ * finds the words, report/plots.c draws with gnuplot, report/html.c writes the page. */
+#ifndef SEPBENCH_REPORT_H
+#define SEPBENCH_REPORT_H
+
+#include <stdio.h>
+
+#include "../record/record.h"
+
+enum { REPORT_MAX_IMPLS = 40, REPORT_MAX_CEILINGS = 8 };
+
+/* An implementation that occurs in the run, and how it is drawn. */
+typedef struct {
+    char name[32];
+    bool peer, inexact;
+    char css[40];             /* the CSS variable of its colour, "--c-avx2" */
+    const char *light, *dark; /* "#rrggbb" on a light and on a dark page */
+    int dash;                 /* gnuplot's dashtype: 1 solid (ours, exact), 2 peers, 3 inexact */
+} report_impl;
+
+/* One problem seen from all sides: the same channels, pass and setting, every variant and implementation. */
+typedef struct {
+    int64_t ic, oc, depth_multiplier;
+    conv_pass pass;
+    const record_row *rows[CONV_VARIANT_COUNT][REPORT_MAX_IMPLS]; /* NULL where the run has no such row */
+} report_point;
+
+/* All points that differ in channels and pass only: one set of lines in a plot. */
+typedef struct {
+    conv_problem shape; /* of its first row; channels and variant mean nothing */
+    int threads;
+    cache_mode cache;
+    char suite[32];
+    report_point *points; /* by pass, then input, then output channels */
+    size_t count, capacity;
+} report_setting;
+
+typedef enum { PAIR_FASTER, PAIR_SLOWER, PAIR_SAME, PAIR_UNPROVEN } pair_outcome;
+
+/* Dense against separable, or theirs against ours: how many times as fast the second is. */
+typedef struct {
+    const record_row *slow, *fast; /* the reference (dense, theirs) and the challenger (separable, ours) */
+    double speedup;                /* ratio of medians */
+    double low, high;              /* from the 95% intervals; NaN when a side has none */
+    pair_outcome outcome;          /* UNPROVEN: too few repetitions for an interval */
+    double promised;               /* ratio of multiplications of the two problems */
+} report_pair;
+
+/* Measured roofs, all threads together. */
+typedef struct {
+    int threads;
+    double fma_gflops[CPU_ISA_COUNT]; /* NaN where not measured */
+    double bandwidth_gbps[4];         /* L1, L2, L3, DRAM; NaN where not measured */
+} report_ceilings;
+
+typedef struct report_training report_training; /* report/training.h */
+
+typedef struct {
+    const record_run *run;
+    const report_training *training;     /* NULL: none; the caller's */
+    report_impl impls[REPORT_MAX_IMPLS]; /* in the registry's order, then by name */
+    int impl_count;
+    report_setting *settings; /* in the order of the run */
+    size_t setting_count, setting_capacity;
+    size_t by_status[CASE_STATUS_COUNT];
+    size_t without_interval; /* ok rows of fewer repetitions than an interval needs */
+    report_ceilings ceilings[REPORT_MAX_CEILINGS];
+    int ceiling_count;
+} report_data;
+
+/* ---- report/data.c */
+bool report_data_create(const record_run *run, report_data *data, conv_error *err);
+void report_data_destroy(report_data *data);
+
+/* Which rows may be chosen as best. */
+typedef struct {
+    bool inexact;       /* Winograd and the like too */
+    bool peers, ours;   /* whose */
+    const char *prefix; /* NULL, or only names that begin so */
+} best_filter;
+extern const best_filter BEST_EXACT; /* anybody's, exact */
+
+/* The fastest of those rows (record_faster), or NULL. */
+const record_row *report_best(const report_data *data, const report_point *point, conv_variant variant,
+                              best_filter filter);
+/* The ok row of that implementation, or NULL. */
+const record_row *report_row(const report_point *point, conv_variant variant, int impl);
+/* False when either is NULL. */
+bool report_compare(const record_row *slow, const record_row *fast, report_pair *pair);
+/* Dense against separable, each by its best exact implementation, or (impl >= 0) both by one. */
+bool report_speedup(const report_data *data, const report_point *point, int impl, report_pair *pair);
+
+/* Whether a setting's points have input = output channels, at two channel counts or more: lines can be drawn.
+ */
+bool report_is_sweep(const report_setting *setting);
+bool report_has(const report_setting *setting, conv_variant variant, conv_pass pass);
+/* "28x28, batch 1, 3x3, 2 threads" (", cold cache", ", nchw", ", bias", ", relu"). Returns buffer. */
+char *report_setting_name(const report_setting *setting, char *buffer, size_t size);
+const report_ceilings *report_ceilings_of(const report_data *data, int threads); /* or NULL */
+
+/* ---- report/versus.c: ours against a peer, each by its best, over the points of a setting */
+typedef struct {
+    int count, ahead, behind; /* cases; those whose intervals do not overlap */
+    double mean, least, most; /* geometric mean and range of theirs / ours: above 1, ours is faster */
+    report_pair worst;        /* the case of the least ratio */
+} versus_mean;
+
+/* Best of ours against the best whose name begins with peer; inexact: those too. False: no case both ran. */
+bool report_versus(const report_data *data, const report_point *point, conv_variant variant, const char *peer,
+                   bool inexact, report_pair *pair);
+/* setting NULL: all that are no sweeps together. */
+versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant variant,
+                               conv_pass pass, const char *peer, bool inexact);
+char *report_versus_name(const report_data *data, const report_setting *setting, char *buffer, size_t size);
+
+/* ---- report/networks.c: layers named "network:layer*N" (benchdnn's way), N times in the network; layers of
+ * the same shape share a row, their names joined by "+" */
+typedef struct {
+    char name[PROBLEM_NAME_MAX];                 /* "network:layer*N" */
+    const record_row *row;                       /* its problem */
+    const record_row *best;                      /* exact, or NULL */
+    const record_row *by_impl[REPORT_MAX_IMPLS]; /* ok rows */
+    int times;
+} network_layer;
+
+typedef struct {
+    char name[PROBLEM_NAME_MAX];
+    int threads;
+    cache_mode cache;
+    int64_t mb;
+    conv_pass pass;
+    network_layer *layers;
+    size_t count, capacity;
+} report_network;
+
+typedef struct {
+    report_network *items; /* in the order of the run */
+    size_t count, capacity;
+} report_networks;
+
+bool report_networks_create(const report_data *data, report_networks *networks);
+void report_networks_destroy(report_networks *networks);
+/* Nanoseconds of all layers with their multiplicity, by impl or (impl < 0) by the best exact one of each;
+ * layers counts those that have a time, flops theirs. */
+double report_network_sum(const report_network *network, int impl, size_t *layers, double *flops);
+
+/* ---- report/style.c */
+report_impl report_style(const char *name);
+/* "0.84", "12.5", "310": three significant digits, no exponent; "-" for what is no number. Returns buffer[16].
+ */
+char *report_number(double value, char *buffer);
+/* "850 ns", "12.3 µs", "4.56 ms", "1.20 s". Returns buffer[24]. */
+char *report_time(double ns, char *buffer);
+/* "1.2 k", "9.63 M": counts. Returns buffer[16]. */
+char *report_count(double value, char *buffer);
+/* Writes text with &, <, > and " escaped. */
+void report_escape(FILE *out, const char *text);
+
+/* ---- verdict.c */
+typedef struct {
+    char *headline; /* one sentence that answers the title */
+    char **lines;   /* what stands behind it: one paragraph each */
+    size_t count;
+    char **cautions; /* what to keep in mind: warnings, wrong and skipped rows */
+    size_t caution_count;
+} verdict;
+void verdict_create(const report_data *data, verdict *v);
+void verdict_destroy(verdict *v);
+
+/* ---- report/plots.c */
+typedef struct {
+    char name[64];   /* file name without extension, and id in the page */
+    char group[32];  /* the section it belongs to: "time" "speedup" "peak" "roofline" "map" "training" */
+    char title[160]; /* above the picture */
+} report_plot;
+
+typedef struct {
+    report_plot *plots;
+    size_t count, capacity;
+} report_plots;
+
+/* Writes plots.gp and each plot as .svg (light and dark) and .png into dir. False with err: gnuplot is
+ * missing or failed, or dir is not writable. */
+bool report_plots_create(const report_data *data, const char *dir, report_plots *plots, conv_error *err);
+void report_plots_destroy(report_plots *plots);
+
+/* ---- report/html.c */
+/* Writes dir/index.html. versus: NULL or the peer whose ratios get a table. */
+bool report_html_write(const report_data *data, const verdict *v, const report_plots *plots, const char *versus,
+                       const char *dir, conv_error *err);
+
+#endif

@@ -1,0 +1,232 @@
+/* The training section: what the models cost and reach, and where a step's time goes. */
+#include <math.h>
+#include <string.h>
+
+#include "../train/history.h"
+#include "page.h"
+#include "training.h"
+
+/* ---- pictures ---------------------------------------------------------------------------------------------
+ */
+
+typedef struct {
+    const char *name, *title;
+    double (*value)(const training_epoch *e);
+    chart_ticks ticks;
+} curve;
+
+static double accuracy_of(const training_epoch *e) { return 100 * e->val_accuracy; }
+static double loss_of(const training_epoch *e) { return e->val_loss; }
+static double training_loss_of(const training_epoch *e) { return e->loss; }
+
+static const curve curves[] = {{"training-accuracy", "Validation accuracy", accuracy_of, TICKS_PERCENT},
+                               {"training-val-loss", "Validation loss", loss_of, TICKS_NUMBER},
+                               {"training-loss", "Training loss", training_loss_of, TICKS_NUMBER}};
+
+/* The mean over a model's runs at each epoch, the bar from the least to the most of them. */
+static void add_curve(chart *c, const curve *kind, const training_model *m)
+{
+    size_t epochs = 0;
+    for (size_t r = 0; r < m->count; r++)
+        if (m->runs[r].count > epochs) epochs = m->runs[r].count;
+    for (size_t e = 0; e < epochs; e++) {
+        double sum = 0, least = INFINITY, most = -INFINITY, epoch = NAN;
+        int n = 0;
+        for (size_t r = 0; r < m->count; r++) {
+            if (e >= m->runs[r].count) continue;
+            double value = kind->value(&m->runs[r].history[e]);
+            if (isnan(value)) continue;
+            epoch = m->runs[r].history[e].epoch;
+            sum += value;
+            least = fmin(least, value);
+            most = fmax(most, value);
+            n++;
+        }
+        if (n > 0) chart_add_point(c, epoch, sum / n, n > 1 ? least : NAN, n > 1 ? most : NAN);
+    }
+}
+
+bool training_plots(const report_data *data, FILE *script, bool (*keep)(chart *c, FILE *script, void *ctx),
+                    void *ctx)
+{
+    static const char *const colors[] = {CHART_FORWARD, CHART_BACKWARD, CHART_INK, CHART_MUTED};
+    const report_training *t = data->training;
+    for (size_t k = 0; t != NULL && k < sizeof curves / sizeof *curves; k++) {
+        chart c;
+        if (!chart_begin(&c, curves[k].name, "training", "lines")) {
+            chart_drop(&c);
+            return false;
+        }
+        snprintf(c.plot.title, sizeof c.plot.title, "%s", curves[k].title);
+        snprintf(c.subtitle, sizeof c.subtitle, "mean over runs, bars from the least to the most");
+        c.x.label = "epoch";
+        c.x.ticks = TICKS_CHANNELS; /* at the epochs themselves */
+        c.y.ticks = curves[k].ticks;
+        for (size_t i = 0; i < t->count; i++) {
+            char name[160];
+            if (t->models[i].peer) continue; /* a yardstick of time */
+            chart_add_line(&c, training_name(t, &t->models[i], name), colors[i % 4], 1 + (int)(i / 4) % 3, 1.8,
+                           true);
+            add_curve(&c, &curves[k], &t->models[i]);
+        }
+        if (!keep(&c, script, ctx)) return false;
+    }
+    return true;
+}
+
+/* ---- the table of models ------------------------------------------------------------------------------------
+ */
+
+static sample_mean over_runs(const training_model *m, double (*value)(const training_run *r))
+{
+    double values[256];
+    int n = 0;
+    for (size_t i = 0; i < m->count && n < 256; i++)
+        if (!isnan(value(&m->runs[i]))) values[n++] = value(&m->runs[i]);
+    return mean_of(values, n);
+}
+
+static double test_accuracy(const training_run *r) { return 100 * r->test_accuracy; }
+static double test_loss(const training_run *r) { return r->test_loss; }
+
+static void put_mean(FILE *out, sample_mean m, const char *unit, int decimals)
+{
+    if (m.n == 0) {
+        fputs("<td>&ndash;</td>", out);
+        return;
+    }
+    fprintf(out, "<td>%.*f%s", decimals, m.mean, unit);
+    if (m.n > 1) fprintf(out, "<small>&plusmn; %.*f</small>", decimals, m.std);
+    fputs("</td>", out);
+}
+
+/* Mean over the runs that got there, and how many did. */
+static void put_seconds_to(FILE *out, const training_model *m, int level)
+{
+    double sum = 0;
+    size_t n = 0;
+    char text[24];
+    for (size_t i = 0; i < m->count; i++)
+        if (!isnan(m->runs[i].seconds_to[level])) {
+            sum += m->runs[i].seconds_to[level];
+            n++;
+        }
+    if (n == 0) {
+        fputs(m->peer ? "<td>&ndash;</td>" : "<td class=\"even\">not reached</td>", out);
+        return;
+    }
+    fprintf(out, "<td>%s", report_time(sum / (double)n * 1e9, text));
+    if (n < m->count) fprintf(out, "<small>%zu of %zu runs</small>", n, m->count);
+    fputs("</td>", out);
+}
+
+static void put_model(FILE *out, const training_model *m, double slowest)
+{
+    char text[24];
+    training_time time = training_epoch_time(m);
+    fputs("<tr><td>", out);
+    report_escape(out, m->model);
+    fputs("<small>", out);
+    report_escape(out, m->impl);
+    if (m->batch > 0) fprintf(out, ", batch %d", m->batch);
+    fprintf(out, "<br>%zu run%s of %zu epochs</small></td><td class=\"main\">%s<small>", m->count,
+            m->count == 1 ? "" : "s", m->count > 0 ? m->runs[0].count : 0,
+            report_time(time.median * 1e9, text));
+    if (isnan(time.low))
+        fprintf(out, "median of %zu", time.epochs);
+    else
+        fprintf(out, "%.3g to %.3g s", time.low, time.high);
+    fprintf(out, "</small><span class=\"bar\" style=\"width:%.0f%%\"></span></td>",
+            100 * time.median / slowest);
+    put_mean(out, over_runs(m, test_accuracy), "%", 2);
+    put_mean(out, over_runs(m, test_loss), "", 4);
+    for (int i = 0; i < TRAINING_LEVELS; i++) put_seconds_to(out, m, i);
+    fputs("</tr>\n", out);
+}
+
+static void put_models(FILE *out, const report_training *t)
+{
+    double slowest = 0;
+    for (size_t i = 0; i < t->count; i++) slowest = fmax(slowest, training_epoch_time(&t->models[i]).median);
+    fputs("<div class=\"scroll\"><table><thead><tr><th>Model</th><th>Time of an epoch</th><th>Test "
+          "accuracy</th><th>Test "
+          "loss</th><th>to 97%</th><th>to 98%</th><th>to 98.5%</th><th>to 99%</th></tr></thead><tbody>\n",
+          out);
+    for (size_t i = 0; i < t->count; i++) put_model(out, &t->models[i], slowest);
+    fputs("</tbody></table></div>\n<p class=\"note\">An epoch is training alone, without validation and "
+          "checkpoints. "
+          "&plusmn; is the standard deviation over runs; the last four columns are training time until "
+          "validation "
+          "accuracy first reached that level.</p>\n",
+          out);
+}
+
+/* ---- where a step goes
+ * ---------------------------------------------------------------------------------------- */
+
+static void put_step(FILE *out, const report_data *data, const training_model *m)
+{
+    char a[24], b[24];
+    training_step s = training_step_of(data, m);
+    if (isnan(s.whole)) return;
+    fprintf(out, "<p>One step takes %s; its operations add up to %s (%.0f%%). ", report_time(s.whole, a),
+            report_time(s.explained, b), 100 * s.explained / s.whole);
+    if (s.peak > 0)
+        fprintf(
+            out,
+            "Its arithmetic, %.3g GFLOP, would take %s at the measured peak of %.0f GFLOP/s: the step "
+            "takes %.2f times that. (Arithmetic is the dense one; a \"pooled\" backward leaves out the zeros "
+            "behind pooling, so its GFLOP/s are effective and may pass the peak.)",
+            s.flops / 1e9, report_time(s.arithmetic, a), s.peak, s.whole / s.arithmetic);
+    else
+        fprintf(out, "Its arithmetic is %.3g GFLOP: %.0f GFLOP/s over the whole step.", s.flops / 1e9,
+                s.flops / s.whole);
+    fputs("</p>\n", out);
+}
+
+static void put_profile(FILE *out, const report_data *data, const training_model *m)
+{
+    char name[160], text[24];
+    if (m->profile_count == 0) return;
+    double most = 0;
+    for (size_t i = 0; i < m->profile_count; i++)
+        if (strcmp(m->profile[i].layer, "step") != 0) most = fmax(most, m->profile[i].percent);
+    fputs("<h3>Where a step's time goes: ", out);
+    report_escape(out, training_name(data->training, m, name));
+    fputs("</h3>\n", out);
+    put_step(out, data, m);
+    fputs("<details><summary>Each layer, each pass</summary>\n<div "
+          "class=\"scroll\"><table><thead><tr><th>Layer</th>"
+          "<th class=\"text\">Operation</th><th "
+          "class=\"text\">Pass</th><th>Time</th><th>Share</th><th>GFLOP/s</th></tr>"
+          "</thead><tbody>\n",
+          out);
+    for (size_t i = 0; i < m->profile_count; i++) {
+        const training_operation *o = &m->profile[i];
+        bool whole = strcmp(o->layer, "step") == 0;
+        fputs("<tr><td>", out);
+        report_escape(out, o->layer);
+        fputs("</td><td class=\"text\">", out);
+        report_escape(out, o->operation);
+        fputs("</td><td class=\"text\">", out);
+        report_escape(out, o->pass);
+        fprintf(out, "</td><td>%s</td><td>%.1f%%<span class=\"bar\" style=\"width:%.0f%%\"></span></td>",
+                report_time(o->ns, text), o->percent, whole ? 0 : 100 * o->percent / most);
+        if (isnan(o->gflops))
+            fputs("<td></td></tr>\n", out);
+        else
+            fprintf(out, "<td>%s</td></tr>\n", report_number(o->gflops, text));
+    }
+    fputs("</tbody></table></div></details>\n", out);
+}
+
+void page_training(FILE *out, const report_page *page)
+{
+    const report_training *t = page->data->training;
+    if (t == NULL || t->count == 0) return;
+    fputs("<section id=\"train\">\n<h2>Training</h2>\n", out);
+    put_models(out, t);
+    page_plots(out, page, "training");
+    for (size_t i = 0; i < t->count; i++) put_profile(out, page->data, &t->models[i]);
+    fputs("</section>\n", out);
+}

@@ -1,0 +1,78 @@
+/* What `sepbench train` left (harness/train/history.h), for the report. */
+#ifndef SEPBENCH_REPORT_TRAINING_H
+#define SEPBENCH_REPORT_TRAINING_H
+
+#include "chart.h"
+
+enum { TRAINING_LEVELS = 4 };
+extern const char *const training_levels[TRAINING_LEVELS]; /* "0.97" ... as in runs.csv */
+
+typedef struct {
+    double epoch, loss, accuracy, val_loss, val_accuracy, seconds;
+} training_epoch;
+
+typedef struct {
+    int run;
+    char status[16];
+    double epochs, test_loss, test_accuracy, epoch_s, images_per_s;
+    double seconds_to[TRAINING_LEVELS]; /* NaN: never */
+    training_epoch *history;
+    size_t count;
+} training_run;
+
+typedef struct {
+    char layer[64], operation[64], pass[16];
+    double ns, percent, gflops, flops; /* of one step */
+} training_operation;
+
+/* All runs of one model with one implementation. */
+typedef struct {
+    char dir[4096], model[64], impl[64];
+    bool peer;          /* another program: only its loss and epoch times are known */
+    int threads, batch; /* batch 0: not known */
+    training_run *runs;
+    size_t count;
+    training_operation *profile;
+    size_t profile_count;
+} training_model;
+
+struct report_training {
+    training_model *models;
+    size_t count;
+};
+
+/* Appends what the folder holds, PyTorch's torch.csv (bench/peers/train_torch.py) included. False with err
+ * naming file and line. */
+bool training_load(const char *dir, report_training *t, conv_error *err);
+/* Whether the folder holds a training: it has a runs.csv. */
+bool training_is(const char *dir);
+void training_free(report_training *t);
+
+/* Seconds of an epoch: the median over all epochs of all runs; its interval NaN with fewer than 6. */
+typedef struct {
+    double median, low, high;
+    size_t epochs;
+} training_time;
+training_time training_epoch_time(const training_model *m);
+/* One step in nanoseconds: the whole, the sum of its operations, and its arithmetic at the measured peak of
+ * that many threads. The arithmetic is the dense one, also where pooling's zeros are not multiplied. NaN: not
+ * known. */
+typedef struct {
+    double whole, explained, flops, peak, arithmetic; /* peak in GFLOP/s */
+} training_step;
+training_step training_step_of(const report_data *data, const training_model *m);
+/* "conv", or "conv, avx2" where one model was trained in several ways. buffer[160]. */
+char *training_name(const report_training *t, const training_model *m, char *buffer);
+
+/* ---- report/load.c */
+/* Loads the runs named (folders, or names in results/; none: the newest): at most one with cases, any number of
+ * trainings; those inside its folder come by themselves. A training alone makes a run without cases. False with
+ * err, and nothing to free. */
+bool report_load(const char *const *runs, int count, record_run *run, report_training *training,
+                 conv_error *err);
+
+/* Accuracy and loss against epochs. */
+bool training_plots(const report_data *data, FILE *script, bool (*keep)(chart *c, FILE *script, void *ctx),
+                    void *ctx);
+
+#endif
