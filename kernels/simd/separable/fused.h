@@ -52,8 +52,6 @@ typedef struct {
     bool by_chunk; /* threads share out chunks; else the channel blocks of each image */
 } fused_plan;
 
-conv_status fused_forward_plan(fused_plan *f, conv_error *err);
-conv_status fused_forward(const fused_plan *f, const conv_args *args);
 conv_status fused_backward_plan(fused_plan *f, conv_error *err);
 conv_status fused_backward(const fused_plan *f, const conv_args *args);
 

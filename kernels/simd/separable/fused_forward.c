@@ -49,7 +49,7 @@ static double tiling_cost(const fused_plan *f, tiling t)
     return (double)div_up(tasks, f->head.context.threads) * (gemm + depthwise + streaming + spill + 500);
 }
 
-conv_status fused_forward_plan(fused_plan *f, conv_error *err)
+static conv_status fused_forward_plan(fused_plan *f, conv_error *err)
 {
     const conv_problem *p = &f->head.problem;
     int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
@@ -173,7 +173,7 @@ static void forward_one(const fused_plan *f, const conv_args *args, const forwar
     }
 }
 
-conv_status fused_forward(const fused_plan *f, const conv_args *args)
+static conv_status fused_forward(const fused_plan *f, const conv_args *args)
 {
     int64_t tasks = f->head.problem.mb * f->row_tiles * f->parts;
 #pragma omp parallel num_threads(f->head.context.threads)
