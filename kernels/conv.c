@@ -174,6 +174,10 @@ static conv_status check_channels(const conv_problem *p, conv_error *err)
                   {"output channels oc", p->oc},
                   {"groups g", p->groups},
                   {"depth multiplier dm", p->depth_multiplier}};
+    /* What is no such problem at all comes before what is too large. */
+    if ((p->variant == CONV_DENSE || p->variant == CONV_POINTWISE) && p->depth_multiplier != 1)
+        return conv_fail(err, CONV_INVALID, "depth multiplier dm %lld: only depthwise and separable have one",
+                         (long long)p->depth_multiplier);
     for (size_t f = 0; f < sizeof fields / sizeof *fields; f++)
         if (fields[f].value < 1 || fields[f].value > INT32_MAX)
             return conv_fail(err, fields[f].value < 1 ? CONV_INVALID : CONV_NO_MEMORY,
@@ -196,9 +200,6 @@ static conv_status check_channels(const conv_problem *p, conv_error *err)
             return conv_fail(err, CONV_INVALID, "groups g is %lld: a %s convolution has 1",
                              (long long)p->groups, variant_names[p->variant]);
     }
-    if ((p->variant == CONV_DENSE || p->variant == CONV_POINTWISE) && p->depth_multiplier != 1)
-        return conv_fail(err, CONV_INVALID, "depth multiplier dm %lld: only depthwise and separable have one",
-                         (long long)p->depth_multiplier);
     return CONV_OK;
 }
 
