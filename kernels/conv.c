@@ -109,6 +109,11 @@ static int64_t pairs_below(const conv_axis *a, int64_t out, int64_t limit)
     return whole * out + rest + sum_of_floors(rest, a->stride, a->dilation, least);
 }
 
+int64_t conv_needed_pad_after(const conv_axis *a)
+{
+    return (conv_out(a) - 1) * a->stride + conv_effective_kernel(a) - a->in - a->pad_before;
+}
+
 /* Tap k of output o reads o*stride + k*dilation - pad, which must lie in [0, in). */
 int64_t conv_real_taps(const conv_axis *a)
 {

@@ -96,6 +96,9 @@ conv_status conv_problem_check(const conv_problem *p, conv_error *err);
 int64_t conv_out(const conv_axis *a);
 /* (kernel - 1) * dilation + 1. */
 int64_t conv_effective_kernel(const conv_axis *a);
+/* Padding after that the output's size needs, without trailing elements that no tap reads; negative: source
+ * elements that no tap reads. */
+int64_t conv_needed_pad_after(const conv_axis *a);
 /* Taps that fall on real source elements, summed over all output positions of the axis. */
 int64_t conv_real_taps(const conv_axis *a);
 /* Sets pads as TensorFlow's 'same': total = max((ceil(in/stride)-1)*stride + effective kernel - in, 0), the

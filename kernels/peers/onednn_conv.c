@@ -32,12 +32,6 @@ typedef struct {
     bool keep; /* forward keeps what backward reads */
 } maker;
 
-/* oneDNN wants the padding that yields dst's size, no trailing rows that no tap reads. */
-static int64_t exact_pad_after(const conv_axis *a)
-{
-    return (conv_out(a) - 1) * a->stride + conv_effective_kernel(a) - a->in - a->pad_before;
-}
-
 /* Keras's [spatial..][IC/G][OC] as strides of ([G,] OC/G, IC/G, spatial..). A depthwise [..][C][M] is the
  * same array with G = C: output channel c*M + m is group c's m-th. */
 static bool describe_weights(onednn_builder *b, const conv_problem *p, shape *s)
@@ -69,7 +63,7 @@ static bool describe(onednn_builder *b, const conv_problem *p, shape *s)
         s->stride[i] = a->stride;
         s->dilation[i] = a->dilation - 1;
         s->pad_before[i] = a->pad_before;
-        s->pad_after[i] = exact_pad_after(a);
+        s->pad_after[i] = conv_needed_pad_after(a);
     }
     dnnl_format_tag_t tag = channels_last[p->rank - 1];
     int n = p->rank + 2;
@@ -385,7 +379,7 @@ const char *onednn_refuse(const conv_impl *self, const conv_problem *p, conv_pas
 {
     (void)self, (void)pass;
     for (int i = CONV_AXES - p->rank; i < CONV_AXES; i++)
-        if (exact_pad_after(&p->axis[i]) <= -p->axis[i].stride)
+        if (conv_needed_pad_after(&p->axis[i]) <= -p->axis[i].stride)
             return "padding after of minus one stride or less: oneDNN takes no output smaller than that";
     return NULL;
 }

@@ -109,11 +109,9 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     if (pass != CONV_FORWARD) return "backward: ONNX Runtime does inference only";
     if (cpu_allowed() < cpu_detect())
         return "SEPBENCH_MAX_ISA: ONNX Runtime cannot be held to an instruction set";
-    for (int i = CONV_AXES - p->rank; i < CONV_AXES; i++) {
-        const conv_axis *a = &p->axis[i];
-        if ((conv_out(a) - 1) * a->stride + conv_effective_kernel(a) - a->in - a->pad_before <= -a->stride)
+    for (int i = CONV_AXES - p->rank; i < CONV_AXES; i++)
+        if (conv_needed_pad_after(&p->axis[i]) <= -p->axis[i].stride)
             return "padding after of minus one stride or less";
-    }
     if (onnx_model_bytes(p) > ONNX_MODEL_LIMIT) return "weights beyond the 2 GB of an ONNX model";
     return NULL;
 }

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "../util.h"
+
 enum { WIRE_VARINT = 0, WIRE_BYTES = 2 };
 enum {
     OPSET = 13,
@@ -164,13 +166,6 @@ static void attribute_proto(out *o, const void *what)
     integer(o, 20, a->type);
 }
 
-/* Rows padded after: what dst's size needs, trailing ones that no tap reads left out. */
-static int64_t pad_after(const conv_axis *a)
-{
-    int64_t rows = (conv_out(a) - 1) * a->stride + conv_effective_kernel(a) - a->in - a->pad_before;
-    return rows > 0 ? rows : 0;
-}
-
 static void conv_node(out *o, const void *what) /* NodeProto */
 {
     const stage *s = what;
@@ -186,7 +181,7 @@ static void conv_node(out *o, const void *what) /* NodeProto */
         all[2].values[i] = a->stride;
         all[3].values[i] = a->dilation;
         all[4].values[i] = a->pad_before;
-        all[4].values[p->rank + i] = pad_after(a);
+        all[4].values[p->rank + i] = max64(conv_needed_pad_after(a), 0);
     }
     text(o, 1, s->src);
     text(o, 1, s->filter);

@@ -51,12 +51,6 @@ static const char *status_words(enum xnn_status s)
 
 static const char *version(void) { return "XNNPACK (no version number)"; }
 
-/* Rows XNNPACK is told to pad after: what dst's size needs, trailing ones that no tap reads left out. */
-static int64_t pad_after(const conv_axis *a)
-{
-    return (conv_out(a) - 1) * a->stride + conv_effective_kernel(a) - a->in - a->pad_before;
-}
-
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
     (void)self;
@@ -65,7 +59,8 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     if (p->bias) return "bias: XNNPACK packs it with the weights";
     if (cpu_allowed() < cpu_detect()) return "SEPBENCH_MAX_ISA: XNNPACK cannot be held to an instruction set";
     for (int i = CONV_H; i < CONV_AXES; i++)
-        if (pad_after(&p->axis[i]) <= -p->axis[i].stride) return "padding after of minus one stride or less";
+        if (conv_needed_pad_after(&p->axis[i]) <= -p->axis[i].stride)
+            return "padding after of minus one stride or less";
     return NULL;
 }
 
@@ -196,10 +191,10 @@ static enum xnn_status create_operator(const conv_problem *p, const float *weigh
     const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
     bool depthwise = p->variant == CONV_DEPTHWISE;
     return xnn_create_convolution2d_nhwc_f32(
-        padding(h->pad_before), padding(pad_after(w)), padding(pad_after(h)), padding(w->pad_before),
-        (uint32_t)h->kernel, (uint32_t)w->kernel, (uint32_t)h->stride, (uint32_t)w->stride,
-        (uint32_t)h->dilation, (uint32_t)w->dilation, (uint32_t)p->groups, (size_t)(p->ic / p->groups),
-        (size_t)(p->oc / p->groups), (size_t)p->ic, (size_t)p->oc, weights, NULL,
+        padding(h->pad_before), padding(conv_needed_pad_after(w)), padding(conv_needed_pad_after(h)),
+        padding(w->pad_before), (uint32_t)h->kernel, (uint32_t)w->kernel, (uint32_t)h->stride,
+        (uint32_t)w->stride, (uint32_t)h->dilation, (uint32_t)w->dilation, (uint32_t)p->groups,
+        (size_t)(p->ic / p->groups), (size_t)(p->oc / p->groups), (size_t)p->ic, (size_t)p->oc, weights, NULL,
         p->post_op == CONV_POST_RELU ? 0.0f : -INFINITY, INFINITY,
         depthwise ? XNN_FLAG_DEPTHWISE_CONVOLUTION : 0, XNNPACK_NO_CACHES op);
 }
