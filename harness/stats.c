@@ -69,3 +69,44 @@ done:
     free(sorted);
     return s;
 }
+
+/* Mean and half width of the 95% interval of few logarithms, n from 3 to 5. */
+static void student(const double *values, size_t n, double *low, double *high)
+{
+    static const double t975[] = {4.303, 3.182, 2.776}; /* n - 1 degrees of freedom */
+    double sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++) sum += log(values[i]);
+    double mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) squares += (log(values[i]) - mean) * (log(values[i]) - mean);
+    double half = t975[n - 3] * sqrt(squares / (double)((n - 1) * n));
+    *low = exp(mean - half);
+    *high = exp(mean + half);
+}
+
+stats_summary stats_summarize_visits(const double *values, const int *visit, size_t n, size_t *visits)
+{
+    stats_summary all = stats_summarize(values, n);
+    double *medians = malloc(n * sizeof *medians);
+    size_t count = 0;
+    all.has_ci = false;
+    all.ci95_low = all.ci95_high = NAN;
+    for (size_t from = 0, to; medians != NULL && from < n; from = to) {
+        for (to = from + 1; to < n && visit[to] == visit[from];) to++;
+        medians[count++] = stats_median(values + from, to - from);
+    }
+    *visits = count;
+    if (count > 0) {
+        stats_summary between = stats_summarize(medians, count);
+        all.median = between.median;
+        all.has_ci = count >= 3;
+        all.ci95_low = between.ci95_low;
+        all.ci95_high = between.ci95_high;
+        if (all.has_ci && !between.has_ci) {
+            student(medians, count, &all.ci95_low, &all.ci95_high);
+            all.ci95_low = fmin(all.ci95_low, all.median);
+            all.ci95_high = fmax(all.ci95_high, all.median);
+        }
+    }
+    free(medians);
+    return all;
+}

@@ -96,6 +96,11 @@ static double repetition_seconds(double min_time, double call_seconds)
     return calls * call_seconds;
 }
 
+double budget_repetition_seconds(const measure_job *job)
+{
+    return ((double)job->iterations + !budget_skips_warmup(job->call_seconds)) * job->call_seconds;
+}
+
 double measure_estimate(const record_row *row, const measure_options *options)
 {
     double call = budget_call_seconds(row), repetition = repetition_seconds(options->min_time, call);
@@ -120,7 +125,7 @@ void budget_drop(measure_job *jobs, int count, double calls, double seconds)
         if (jobs[i].open) total += calls * jobs[i].call_seconds;
     for (measure_job *j; total > seconds && (j = costliest(jobs, count)) != NULL;) {
         double needed = calls * j->call_seconds;
-        measure_close(j, CASE_SKIPPED, "needs about %.3g s, %.3g s of the budget are left for it", needed,
+        measure_drop(j, CASE_SKIPPED, "needs about %.3g s, %.3g s of the budget are left for it", needed,
                       fmax(0, seconds - (total - needed)));
         total -= needed;
     }

@@ -4,6 +4,7 @@
 
 #include "measure.h"
 #include "quiet.h"
+#include "samples.h"
 
 /* ---- cold mode: what a call reads and writes leaves every cache */
 
@@ -30,55 +31,58 @@ void evict_release(evict_list *list);
 typedef struct {
     record_row *row;
     const conv_impl *impl;
-    conv_plan *plan;
+    samples samples; /* of all visits */
+    bool retired;    /* takes part in no further visit */
+    bool visited;    /* took part in this one: its row is shown */
+    bool open;       /* still to be measured in this visit */
+
+    conv_plan *plan; /* and the rest: of this visit */
     void *packed, *workspace, *activations;
     conv_args args;
     evict_list evict;
     conv_status status;  /* of the last execute that failed */
     bool skip_call;      /* the runner's warm-up call is to do nothing */
-    bool open;           /* still to be measured */
     double call_seconds; /* one call, in cold mode with its eviction */
     int64_t iterations;  /* calls of one repetition */
-    int repetitions;     /* planned */
-    int samples;         /* done */
-    double *sample;      /* [repetitions] nanoseconds per call */
+    int repetitions;     /* planned in this visit */
 } measure_job;
 
 /* ---- the rows of one problem, pass, thread count and cache mode */
 
-typedef struct {
+struct measure_group {
+    measure_setup setup;
     measure_job *jobs;
     int count;
-    const measure_options *options;
-    const machine_ceilings *ceilings;
-    measure_runner *run;
-    void *runner;
-    const measure_sink *sink;
     conv_problem problem;
     conv_pass pass;
     int threads;
     bool cold;
+    int visit;       /* 0 is the first */
+    double fixed;    /* seconds a visit takes before any repetition, as seen so far */
+    uint64_t random; /* state of the order */
+
+    double began, budget; /* and the rest: of this visit */
     conv_context context;
     conv_tensors tensors;
     void *scratch;         /* one for all: its contents mean nothing between calls */
     const conv_plan *pool; /* the last call ran on threads of this plan's own; NULL: on OpenMP's */
-    double started;
-} group;
+};
 
-/* Ends a row that gets no time. */
-void measure_close(measure_job *job, case_status status, const char *format, ...)
+/* Ends what a row gets: in the first visit with that status and reason, later it keeps the time it has unless it
+ * failed. */
+void measure_drop(measure_job *job, case_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Plans, memory checks and verification: nothing of the timed calls is allocated yet. */
-void measure_prepare(group *g);
+void measure_prepare(measure_group *g);
+/* Plans and memory checks for the open rows, which were verified in the first visit. */
+void measure_plan_again(measure_group *g);
 /* Buffers, packed weights, and for a backward pass what its forward leaves behind. */
-void measure_ready(group *g, measure_job *j);
+void measure_ready(measure_group *g, measure_job *j);
 /* Call before a job's calls are timed: waits until no other pool spins on the cores. */
-void measure_settle(group *g, const measure_job *j);
-/* One sample in which they waited that long, of so many seconds times threads. */
-void quiet_count(double waited, double thread_seconds);
-bool measure_any_open(const group *g);
-/* Seconds left of the group's budget, above 0; 0 means there is none. */
-double measure_budget_left(const group *g);
+void measure_settle(measure_group *g, const measure_job *j);
+bool measure_any_open(const measure_group *g);
+/* Seconds left of the visit's budget, above 0; 0 means there is none. */
+double measure_budget_left(const measure_group *g);
 
 /* ---- time: what a row costs, and how to fit a group into its budget */
 
@@ -94,6 +98,9 @@ bool budget_skips_warmup(double call_seconds);
  * by shorter repetitions, then by fewer of them, the costliest rows first. Where even one each does not fit,
  * closes the costliest rows as skipped, with their estimate. */
 void budget_fit(measure_job *jobs, int count, const measure_options *options, double seconds);
+
+/* Seconds of one repetition of the row, its warm-up call included. */
+double budget_repetition_seconds(const measure_job *job);
 
 /* Closes the costliest open rows until the rest fits, each costing calls x call_seconds. */
 void budget_drop(measure_job *jobs, int count, double calls, double seconds);

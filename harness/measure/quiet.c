@@ -1,11 +1,14 @@
 /* Is anybody else on our cores? Another pool of this process, whose workers still spin, or other processes. */
 #include <dirent.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "../stats.h"
 #include "internal.h"
 
 static measure_session session;
@@ -50,7 +53,7 @@ bool quiet_settle(void)
 /* After its last work a pool's workers spin for a while (libgomp's 4 ms, pthreadpool's 12 ms), on the very
  * cores to which the other pools' workers are bound, and would take half of them from whoever is timed next.
  * Engines with threads of their own have a pool per plan. */
-void measure_settle(group *g, const measure_job *j)
+void measure_settle(measure_group *g, const measure_job *j)
 {
     const conv_plan *pool = j->impl->own_threads ? j->plan : NULL;
     if (g->pool == pool) return;
@@ -73,11 +76,84 @@ double quiet_waited(void)
     return seconds;
 }
 
-void quiet_count(double waited, double thread_seconds)
+/* ---- marks */
+
+/* Of all cores together: the eighth figure of the first line, in ticks. 0 where there is no hypervisor. */
+static double stolen_seconds(void)
 {
-    static const double much = 0.02;
+    unsigned long long steal = 0;
+    FILE *f = fopen("/proc/stat", "r");
+    if (f == NULL) return 0;
+    if (fscanf(f, "cpu %*u %*u %*u %*u %*u %*u %*u %llu", &steal) != 1) steal = 0;
+    fclose(f);
+    return (double)steal / (double)sysconf(_SC_CLK_TCK);
+}
+
+/* A chain of multiplications: some 20 us on any CPU of today, no memory, the same for every caller. */
+static uint64_t known_loop(uint64_t x)
+{
+    enum { LENGTH = 20000 };
+    for (int i = 0; i < LENGTH; i++) x = x * 6364136223846793005u + 1442695040888963407u;
+    return x;
+}
+
+static double loop_cost(int threads)
+{
+    double longest = 0;
+    uint64_t sink = 0;
+#pragma omp parallel num_threads(threads) reduction(max : longest) reduction(^ : sink) if (threads > 1)
+    {
+        double start = machine_now();
+        sink ^= known_loop((uint64_t)(start * 1e9));
+        longest = machine_now() - start;
+    }
+    static volatile uint64_t kept; /* so that the loop is not left out */
+    kept = sink;
+    return longest;
+}
+
+/* What the loop usually costs: the median of the last ones, as the clock of a CPU changes with heat and load. */
+static bool is_slow(double cost)
+{
+    enum { LAST = 101 };
+    static const double much = 1.25;
+    static double costs[LAST];
+    static size_t count;
+    costs[count++ % LAST] = cost;
+    return cost > much * stats_median(costs, count < LAST ? count : LAST);
+}
+
+static long switches(void)
+{
+    struct rusage used;
+    return getrusage(RUSAGE_SELF, &used) == 0 ? used.ru_nivcsw : 0;
+}
+
+quiet_reading quiet_before(int threads)
+{
+    return (quiet_reading){.loop_cost = loop_cost(threads),
+                           .waited = quiet_waited(),
+                           .stolen = stolen_seconds(),
+                           .switches = switches(),
+                           .began = machine_now()};
+}
+
+unsigned quiet_after(const quiet_reading *before, int threads, int loop_threads)
+{
+    /* Shares of the threads' time. A tick of stolen time is 10 ms, so within a short repetition one is enough; a few
+     * switches are the kernel's own work, which takes microseconds. */
+    static const double much_waited = 0.02, much_stolen = 0.02, switches_a_second = 100;
+    enum { FEW_SWITCHES = 2 };
+    double seconds = (machine_now() - before->began) * threads;
+    bool waited = quiet_waited() - before->waited > much_waited * seconds;
+    bool stolen = stolen_seconds() - before->stolen > much_stolen * seconds;
+    bool switched = (double)(switches() - before->switches) > FEW_SWITCHES + switches_a_second * seconds;
+    bool slow_before = is_slow(before->loop_cost), slow_after = is_slow(loop_cost(loop_threads));
+    unsigned marks = (waited ? MARK_WAITED : 0u) | (switched ? MARK_SWITCHED : 0u) | (stolen ? MARK_STOLEN : 0u) |
+                     (slow_before || slow_after ? MARK_SLOWED : 0u);
     session.samples++;
-    session.disturbed += waited > much * thread_seconds;
+    session.disturbed += marks != 0;
+    return marks;
 }
 
 measure_session measure_session_so_far(void) { return session; }

@@ -12,4 +12,20 @@ bool quiet_settle(void);
 /* Seconds that all threads so far were ready to run but had no core; 0 where the kernel does not tell. */
 double quiet_waited(void);
 
+/* What tells of others, read before a repetition and compared after it. */
+typedef struct {
+    double waited;    /* quiet_waited */
+    double stolen;    /* seconds the hypervisor kept from all cores: /proc/stat, proc(5) */
+    long switches;    /* times that a thread was taken off its core: getrusage(2) */
+    double loop_cost; /* seconds of a loop of known length, of the thread that took longest */
+    double began;     /* machine_now() */
+} quiet_reading;
+
+/* Runs the loop on `threads` threads of OpenMP's pool, 1: on the caller's alone, as an engine's own pool must find
+ * its cores idle. */
+quiet_reading quiet_before(int threads);
+/* The marks (MARK_ of record.h) of a repetition that ran on so many threads since that reading. The loop runs
+ * again. Counts towards measure_session_so_far. */
+unsigned quiet_after(const quiet_reading *before, int threads, int loop_threads);
+
 #endif

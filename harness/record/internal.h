@@ -24,6 +24,7 @@ typedef enum {
     COLUMN_POST_OP,
     COLUMN_CACHE,
     COLUMN_STATUS,
+    COLUMN_RACE,
     COLUMN_CASE,    /* written, and read back for the problem's rank */
     COLUMN_REPRO,   /* written only */
     COLUMN_DERIVED, /* written only: follows from the other columns */
@@ -37,6 +38,13 @@ typedef struct {
 } record_column;
 
 extern const record_column record_table[]; /* record_column_count of them */
+/* The first of those that came later, each empty where a file does not have it. */
+extern const size_t record_later_columns;
+
+/* samples.csv: its header, and the line of a repetition. Returns the line's length. */
+extern const char record_samples_header[];
+int record_format_sample(const char *case_name, int repetition, const record_sample *sample, char *line,
+                         size_t size);
 
 void record_put_header(FILE *out);
 void record_put_row(FILE *out, const record_row *row);
@@ -65,7 +73,8 @@ char *record_slurp(const char *path, size_t *size, conv_error *err);
 bool record_csv_ended(const char *path, const csv_reader *csv, conv_error *err);
 /* run.json of that folder, its schema checked; NULL with err. */
 json_t *record_read_run(const char *dir, conv_error *err);
-/* Index of each of results.csv's columns in a header line; false with err naming what is missing. */
+/* Index of each of results.csv's columns in a header line, `count` for what a file of an older version does not
+ * have: columns after repro. False with err naming what is missing. */
 bool record_read_header(const char *path, char *const *field, size_t count, size_t *index, conv_error *err);
 
 #endif

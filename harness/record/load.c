@@ -74,7 +74,7 @@ bool record_read_header(const char *path, char *const *field, size_t count, size
     for (size_t c = 0; c < record_column_count; c++) {
         for (index[c] = 0; index[c] < count; index[c]++)
             if (strcmp(field[index[c]], record_table[c].name) == 0) break;
-        if (index[c] == count) {
+        if (index[c] == count && c < record_later_columns) {
             conv_fail(err, CONV_INVALID, "%s:1: no column '%s': not a results.csv of schema %d", path,
                       record_table[c].name, RECORD_SCHEMA);
             return false;
@@ -100,6 +100,7 @@ static const char *layout_name(int i) { return conv_layout_name((conv_layout)i);
 static const char *post_op_name(int i) { return conv_post_op_name((conv_post_op)i); }
 static const char *cache_name(int i) { return cache_mode_name((cache_mode)i); }
 static const char *status_name(int i) { return case_status_name((case_status)i); }
+static const char *race_name(int i) { return race_state_name((race_state)i); }
 
 static const struct {
     int count;
@@ -112,6 +113,7 @@ static const struct {
     [COLUMN_POST_OP] = {CONV_POST_COUNT, post_op_name},
     [COLUMN_CACHE] = {CACHE_COUNT, cache_name},
     [COLUMN_STATUS] = {CASE_STATUS_COUNT, status_name},
+    [COLUMN_RACE] = {RACE_STATE_COUNT, race_name},
 };
 
 static bool parse_signed(const char *text, int64_t *value)
@@ -232,7 +234,7 @@ static bool read_row(const char *path, const csv_reader *csv, const size_t *inde
     *row = (record_row){0};
     const char *name = NULL;
     for (size_t c = 0; c < record_column_count; c++) {
-        const char *text = csv->field[index[c]];
+        const char *text = index[c] < csv->count ? csv->field[index[c]] : "";
         if (record_table[c].kind == COLUMN_CASE) name = text;
         if (parse_field(&record_table[c], text, row)) continue;
         conv_fail(err, CONV_INVALID, "%s:%d: column %s: '%.60s' is not allowed there", path, csv->line,

@@ -23,6 +23,12 @@ const char *cache_mode_name(cache_mode m)
     return m < CACHE_COUNT ? names[m] : "?";
 }
 
+const char *race_state_name(race_state s)
+{
+    static const char *const names[] = {"", "ahead", "near", "behind"};
+    return s < RACE_STATE_COUNT ? names[s] : "?";
+}
+
 char *record_case_name(const record_row *row, char *buffer)
 {
     char problem[PROBLEM_STRING_MAX];
@@ -48,7 +54,10 @@ char *record_repro(const record_row *row, char *buffer, size_t size)
 bool record_faster(const record_row *a, const record_row *b)
 {
     if (a->status != CASE_OK) return false;
-    return b == NULL || b->status != CASE_OK || a->median_ns < b->median_ns;
+    if (b == NULL || b->status != CASE_OK) return true;
+    if ((a->race == RACE_BEHIND) != (b->race == RACE_BEHIND)) return b->race == RACE_BEHIND;
+    bool chosen = isfinite(a->choice_ns) && isfinite(b->choice_ns);
+    return chosen ? a->choice_ns < b->choice_ns : a->median_ns < b->median_ns;
 }
 
 /* ---- the columns ------------------------------------------------------------------------------------ */
@@ -128,8 +137,14 @@ const record_column record_table[] = {
     {"max_abs_error", COLUMN_REAL, ROW(max_abs_error), 0, NULL},
     {"error_bound", COLUMN_REAL, ROW(error_bound), 0, NULL},
     {"repro", COLUMN_REPRO, 0, 0, NULL},
+    {"visits", COLUMN_INT, ROW(visits), 0, NULL},
+    {"disturbed", COLUMN_INT, ROW(disturbed), 0, NULL},
+    {"choice_ns", COLUMN_REAL, ROW(choice_ns), 0, NULL},
+    {"race", COLUMN_RACE, ROW(race), 0, NULL},
 };
 const size_t record_column_count = sizeof record_table / sizeof *record_table;
+enum { LATER_COLUMNS = 4 };
+const size_t record_later_columns = sizeof record_table / sizeof *record_table - LATER_COLUMNS;
 
 const char *record_column_name(size_t i) { return record_table[i].name; }
 
@@ -161,6 +176,7 @@ static void put_column(FILE *out, const record_row *row, const record_column *c)
     case COLUMN_POST_OP: fputs(conv_post_op_name(*(const conv_post_op *)at), out); break;
     case COLUMN_CACHE: fputs(cache_mode_name(*(const cache_mode *)at), out); break;
     case COLUMN_STATUS: fputs(case_status_name(*(const case_status *)at), out); break;
+    case COLUMN_RACE: fputs(race_state_name(*(const race_state *)at), out); break;
     case COLUMN_BOOL: putc(*(const bool *)at ? '1' : '0', out); break;
     case COLUMN_SIZE: fprintf(out, "%" PRId64, *(const int64_t *)at); break;
     case COLUMN_INT:
@@ -192,7 +208,8 @@ void record_clear_measured(record_row *row)
 {
     row->status = CASE_SKIPPED;
     row->reason[0] = row->bound[0] = '\0';
-    row->repetitions = -1;
+    row->repetitions = row->visits = row->disturbed = -1;
+    row->race = RACE_NONE;
     row->scratch_bytes = -1;
     for (size_t i = 0; i < record_column_count; i++)
         if (record_table[i].kind == COLUMN_REAL)

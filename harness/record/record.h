@@ -2,7 +2,7 @@
  *
  *   results/<run_id>/run.json      machine, compiler, flags, versions, commit, arguments, warnings
  *   results/<run_id>/results.csv   one row per case (RFC 4180; columns below, documented in results/README.md)
- *   results/<run_id>/samples.csv   one row per repetition: case, repetition, iterations, ns_per_iteration
+ *   results/<run_id>/samples.csv   one row per repetition
  *   results/latest                 symlink to the newest run that has a row; for runs in a folder named results
  */
 #ifndef SEPBENCH_RECORD_H
@@ -25,6 +25,35 @@ const char *cache_mode_name(cache_mode m);
 
 enum { CASE_NAME_MAX = 512 };
 
+/* ---- one repetition */
+
+/* Repetitions by which the fastest of a group is chosen, and those that its time is reported from. */
+typedef enum { SAMPLE_CHOOSES, SAMPLE_REPORTS, SAMPLE_USE_COUNT } sample_use;
+
+/* What shows that the cores were somebody else's during a repetition. */
+enum {
+    MARK_WAITED = 1,   /* threads were ready to run and had no core */
+    MARK_SWITCHED = 2, /* threads were taken off their cores */
+    MARK_STOLEN = 4,   /* the hypervisor gave the cores to another machine */
+    MARK_SLOWED = 8,   /* a loop of known cost took longer before or after */
+};
+
+typedef struct {
+    double ns; /* nanoseconds of one call */
+    int64_t iterations;
+    int visit;      /* 0 is the first; the repetitions of a visit follow one another */
+    double seconds; /* when it began, since the run did */
+    sample_use use;
+    unsigned marks; /* of MARK_ */
+} record_sample;
+
+/* ---- one row */
+
+/* How the race of its group ended for a row: the fastest of its kind, not told apart from it, or clearly behind
+ * it and so not measured further. NONE: there was no race. */
+typedef enum { RACE_NONE, RACE_AHEAD, RACE_NEAR, RACE_BEHIND, RACE_STATE_COUNT } race_state;
+const char *race_state_name(race_state s); /* "" "ahead" "near" "behind" */
+
 /* One row of results.csv. Everything the case is, then what was found. NaN or a negative integer in a
  * measured field means not available and is written as an empty field. */
 typedef struct {
@@ -46,6 +75,10 @@ typedef struct {
     double percent_peak; /* gflops / measured FMA peak of that ISA and thread count x 100 */
     char bound[16];      /* "compute" or "memory": which roof is lower at this flop_per_byte */
     double max_abs_error, error_bound;
+    int visits;       /* of how many visits the repetitions are */
+    int disturbed;    /* repetitions among them that are marked, when there were too few others */
+    double choice_ns; /* median of the repetitions that choose */
+    race_state race;
 } record_row;
 
 /* separable/forward/fused-avx512/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm (+bias, +relu after the layout). Returns
@@ -76,8 +109,8 @@ bool record_has(const record_store *s, const char *case_name);
 /* Each appends one line at once. A second row of a case replaces the first (last one wins while the run is
  * written, record_close tidies the file). False when the disk is full or the folder gone: err says so. */
 bool record_write(record_store *s, const record_row *row, conv_error *err);
-bool record_sample(record_store *s, const char *case_name, int repetition, int64_t iterations,
-                   double ns_per_iteration, conv_error *err);
+bool record_write_sample(record_store *s, const char *case_name, int repetition, const record_sample *sample,
+                         conv_error *err);
 /* Replaces run.json atomically. */
 bool record_update_run(record_store *s, json_t *run, conv_error *err);
 void record_close(record_store *s);
@@ -97,8 +130,16 @@ void record_free(record_run *run);
 /* The row of a loaded run with that case name, or NULL. */
 const record_row *record_find(const record_run *run, const char *case_name);
 
-/* The one rule of what is fastest, for every choice among rows: the least median; of equals, what came first.
- * Rows without a time are never; b may be NULL. */
+/* Whether a is faster than b: the one rule of what is fastest, for every choice among rows. What lies clearly
+ * behind is not; then the least median of the repetitions that choose, or, of rows that have none, of those they
+ * have; of equals, what came first. Rows without a time are never the fastest; b may be NULL. */
 bool record_faster(const record_row *a, const record_row *b);
+
+/* A run's repetitions, case by case in the order in which they ran; empty where the file is of a version that
+ * did not tell visits. */
+typedef struct record_samples record_samples;
+record_samples *record_samples_load(const char *dir, conv_error *err);
+const record_sample *record_samples_of(const record_samples *all, const char *case_name, size_t *count);
+void record_samples_free(record_samples *all);
 
 #endif

@@ -24,8 +24,6 @@ struct record_store {
     void *known; /* index of cases; value: whether the status is final */
 };
 
-static const char samples_header[] = "case,repetition,iterations,ns_per_iteration\n";
-
 /* ---- files ------------------------------------------------------------------------------------------ */
 
 static void join(char *path, size_t size, const record_store *s, const char *name)
@@ -148,7 +146,7 @@ static bool tidy_samples(const record_store *s, conv_error *err)
     csv_reader csv;
     csv_open(&csv, text, size);
     if (out != NULL) {
-        fputs(samples_header, out);
+        fputs(record_samples_header, out);
         if (csv_next(&csv)) /* the header */
             while (csv_next(&csv))
                 if (record_has(s, csv.field[0])) fwrite(csv.start, 1, (size_t)(csv.at - csv.start), out);
@@ -178,7 +176,7 @@ static bool start_run(record_store *s, const char *out_dir, json_t *run, conv_er
     bool ok = out != NULL && fclose(out) == 0;
     if (!ok) conv_fail(err, CONV_NO_MEMORY, "no memory for the header of results.csv");
     ok = ok && replace_file(s, "results.csv", header, size, err) &&
-         replace_file(s, "samples.csv", samples_header, sizeof samples_header - 1, err) &&
+         replace_file(s, "samples.csv", record_samples_header, strlen(record_samples_header), err) &&
          record_update_run(s, run, err);
     free(header);
     return ok;
@@ -285,12 +283,11 @@ bool record_write(record_store *s, const record_row *row, conv_error *err)
     return true;
 }
 
-bool record_sample(record_store *s, const char *case_name, int repetition, int64_t iterations,
-                   double ns_per_iteration, conv_error *err)
+bool record_write_sample(record_store *s, const char *case_name, int repetition, const record_sample *sample,
+                         conv_error *err)
 {
-    char line[CASE_NAME_MAX + 128];
-    int size = snprintf(line, sizeof line, "%s,%d,%lld,%.9g\n", case_name, repetition, (long long)iterations,
-                        ns_per_iteration);
+    char line[CASE_NAME_MAX + 192];
+    int size = record_format_sample(case_name, repetition, sample, line, sizeof line);
     return append(s, s->samples, "samples.csv", line, (size_t)size, err);
 }
 

@@ -1,0 +1,28 @@
+/* The repetitions of one row over the whole session. From them alone follow its figures and what the race among
+ * the rows of its group (race.h) makes of it, so that a run can be continued from samples.csv. */
+#ifndef SEPBENCH_SAMPLES_H
+#define SEPBENCH_SAMPLES_H
+
+#include "../record/record.h"
+
+typedef struct {
+    record_sample *items;
+    size_t count, capacity;
+} samples;
+
+/* False: no memory. */
+bool samples_add(samples *s, const record_sample *sample);
+void samples_free(samples *s);
+
+/* Repetitions of that use without a mark. */
+int samples_clean(const samples *s, sample_use use);
+
+/* Median of the unmarked repetitions of that use, of the marked ones where there are no others; NaN: none. */
+double samples_median(const samples *s, sample_use use);
+
+/* Fills in repetitions, visits, disturbed, median, interval, least and MAD of a row. They rest on the repetitions
+ * that report, or, where there are none, on those that chose; marked ones are left out when those without a mark
+ * still make an interval, or when any are left of a row that has none in either case. */
+void samples_summarise(const samples *s, record_row *row);
+
+#endif
