@@ -2,12 +2,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../harness/build_info.h"
 #include "../harness/cli.h"
 #include "../harness/output.h"
 #include "../harness/progress.h"
+#include "../harness/utc.h"
 #include "../harness/words.h"
 #include "bench.h"
 #include "budget.h"
@@ -31,14 +31,6 @@ typedef struct {
 } bench;
 
 /* ---- context ---------------------------------------------------------------------------------------- */
-
-static char *utc_time(char *buffer, size_t size)
-{
-    time_t now = time(NULL);
-    struct tm utc;
-    strftime(buffer, size, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    return buffer;
-}
 
 static void warn(bench *b, const char *text)
 {
@@ -94,12 +86,12 @@ static json_t *describe(const bench_arguments *a)
     char started[32];
     json_t *words = json_array();
     for (int i = 1; i < a->word_count; i++) json_array_append_new(words, json_string(a->words[i]));
-    json_t *run =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:I}, s:s, s:[]}", "kind", "bench",
-                  "status", "running", "started", utc_time(started, sizeof started), "commit", build_commit(),
-                  "dirty", (int)build_dirty(), "arguments", words, "measure", "repetitions",
-                  a->measure.repetitions, "min_time_seconds", a->measure.min_time, "budget_seconds", a->budget,
-                  "seed", (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
+    json_t *run = json_pack(
+        "{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:I}, s:s, s:[]}", "kind", "bench", "status",
+        "running", "started", utc_text(time(NULL), UTC_STAMP, started, sizeof started), "commit",
+        build_commit(), "dirty", (int)build_dirty(), "arguments", words, "measure", "repetitions",
+        a->measure.repetitions, "min_time_seconds", a->measure.min_time, "budget_seconds", a->budget, "seed",
+        (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
     if (a->continued != NULL) { /* what the earlier sessions said stays */
         json_object_set(run, "started", json_object_get(a->continued, "started"));
         json_array_extend(json_object_get(run, "warnings"), json_object_get(a->continued, "warnings"));
@@ -176,6 +168,7 @@ static bool run_group(bench *b, size_t first, size_t count)
                      "needs about %.3g s, beyond its share of the budget of %g s",
                      b->budget.cost[first + i].least, b->a->budget);
     options.budget = b->a->budget > 0 ? fmax(granted, 0.001) : 0;
+    options.ceilings = ceilings_of(b, rows[0].threads);
     const measure_sink sink = {on_sample, on_row, b};
     bind_pool(b, rows[0].threads);
     for (size_t i = 0; i < count && b->no_pool[0] != '\0'; i++) {
@@ -185,7 +178,7 @@ static bool run_group(bench *b, size_t first, size_t count)
     }
     double started = machine_now();
     b->timed_seconds = 0;
-    measure_group(rows, (int)count, &options, ceilings_of(b, rows[0].threads), run_loop, NULL, &sink);
+    measure_group(rows, (int)count, &options, run_loop, NULL, &sink);
     double seconds = machine_now() - started;
     budget_learn_overhead(&b->budget, first, count, skip, seconds, b->timed_seconds);
     b->seconds_left -= seconds;
@@ -251,7 +244,7 @@ static int say_interrupted(const bench *b)
 
 static int finish(bench *b)
 {
-    char time[32];
+    char finished[32];
     conv_error *err = &b->write_error;
     bool stopped = err->text[0] != '\0';
     progress_clear(&b->progress);
@@ -260,7 +253,8 @@ static int finish(bench *b)
                         json_string(stopped             ? "failed"
                                     : cli_interrupted() ? "interrupted"
                                                         : "complete"));
-    json_object_set_new(b->run, "finished", json_string(utc_time(time, sizeof time)));
+    json_object_set_new(b->run, "finished",
+                        json_string(utc_text(time(NULL), UTC_STAMP, finished, sizeof finished)));
     if (!stopped) {
         write_samples(b);
         record_update_run(b->store, b->run, err);

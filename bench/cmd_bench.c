@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
+#include "../harness/json_text.h"
 #include "../harness/output.h"
 #include "bench.h"
 #include "commands.h"
@@ -104,20 +105,15 @@ static int parse(int argc, char **argv, bench_arguments *a)
 
 /* ---- resuming --------------------------------------------------------------------------------------- */
 
-static const char *text_at(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "unknown";
-}
-
 /* Rows of two machines or two builds do not belong in one table. */
 static int check_same(const record_run *old)
 {
     const json_t *machine = json_object_get(old->run, "machine");
-    const char *build = text_at(json_object_get(machine, "build"), "id"), *cpu = text_at(machine, "cpu");
-    if (strcmp(text_at(old->run, "kind"), "bench") != 0)
+    const char *build = json_text(json_object_get(machine, "build"), "id", "unknown"),
+               *cpu = json_text(machine, "cpu", "unknown");
+    if (strcmp(json_text(old->run, "kind", "unknown"), "bench") != 0)
         return cli_error("%s/run.json: kind is '%s': only a run of 'sepbench bench' can be resumed here",
-                         old->dir, text_at(old->run, "kind"));
+                         old->dir, json_text(old->run, "kind", "unknown"));
     if (strcmp(cpu, machine_get()->cpu) != 0)
         return cli_error("%s: measured on %s, this is %s: start a new run", old->dir, cpu, machine_get()->cpu);
     if (strcmp(build, machine_build_id()) != 0)

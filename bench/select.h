@@ -11,7 +11,7 @@
  * implementation refuses or is absent are there too, with status and reason already set. */
 typedef struct {
     record_row *rows;
-    size_t count, capacity;
+    size_t count;
 } selection;
 
 typedef struct {

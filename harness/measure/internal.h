@@ -2,6 +2,7 @@
 #ifndef SEPBENCH_MEASURE_INTERNAL_H
 #define SEPBENCH_MEASURE_INTERNAL_H
 
+#include "job.h"
 #include "measure.h"
 #include "quiet.h"
 
@@ -30,9 +31,7 @@ void evict_release(evict_list *list);
 typedef struct {
     record_row *row;
     const conv_impl *impl;
-    conv_plan *plan;
-    void *packed, *workspace, *activations;
-    conv_args args;
+    conv_job job; /* on the group's tensors and scratch */
     evict_list evict;
     conv_status status;  /* of the last execute that failed */
     bool skip_call;      /* the runner's warm-up call is to do nothing */
@@ -42,15 +41,14 @@ typedef struct {
     int repetitions;     /* planned */
     int samples;         /* done */
     double *sample;      /* [repetitions] nanoseconds per call */
-} measure_job;
+} timed_row;
 
 /* ---- the rows of one problem, pass, thread count and cache mode */
 
 typedef struct {
-    measure_job *jobs;
+    timed_row *rows;
     int count;
     const measure_options *options;
-    const machine_ceilings *ceilings;
     measure_runner *run;
     void *runner;
     const measure_sink *sink;
@@ -66,14 +64,14 @@ typedef struct {
 } group;
 
 /* Ends a row that gets no time. */
-void measure_close(measure_job *job, case_status status, const char *format, ...)
+void measure_close(timed_row *t, case_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Plans, memory checks and verification: nothing of the timed calls is allocated yet. */
 void measure_prepare(group *g);
 /* Buffers, packed weights, and for a backward pass what its forward leaves behind. */
-void measure_ready(group *g, measure_job *j);
-/* Call before a job's calls are timed: waits until no other pool spins on the cores. */
-void measure_settle(group *g, const measure_job *j);
+void measure_ready(group *g, timed_row *t);
+/* Call before a row's calls are timed: waits until no other pool spins on the cores. */
+void measure_settle(group *g, const timed_row *t);
 /* One sample in which they waited that long, of so many seconds times threads. */
 void quiet_count(double waited, double thread_seconds);
 bool measure_any_open(const group *g);
@@ -90,12 +88,12 @@ void budget_learn(const record_row *row, double seconds);
 /* Whether the runner's warm-up call is left out: what it warms takes a fraction of a millisecond. */
 bool budget_skips_warmup(double call_seconds);
 
-/* Sets repetitions and iterations of the open jobs so that they take at most `seconds` (0: unlimited): first
+/* Sets repetitions and iterations of the open rows so that they take at most `seconds` (0: unlimited): first
  * by shorter repetitions, then by fewer of them, the costliest rows first. Where even one each does not fit,
  * closes the costliest rows as skipped, with their estimate. */
-void budget_fit(measure_job *jobs, int count, const measure_options *options, double seconds);
+void budget_fit(timed_row *rows, int count, const measure_options *options, double seconds);
 
 /* Closes the costliest open rows until the rest fits, each costing calls x call_seconds. */
-void budget_drop(measure_job *jobs, int count, double calls, double seconds);
+void budget_drop(timed_row *rows, int count, double calls, double seconds);
 
 #endif

@@ -15,6 +15,7 @@ typedef struct {
                         than 1 affordable repetition: `skipped` with the estimate. 0: unlimited */
     bool verify;     /* always true for users; false only for the harness's own overhead benchmark */
     uint64_t seed;
+    const machine_ceilings *ceilings; /* for percent of peak and the roof; NULL: not known */
 } measure_options;
 
 /* One call of execute: what a runner repeats. */
@@ -33,15 +34,15 @@ typedef double measure_runner(void *runner, const char *case_name, const measure
  * case filled in, and go out complete. A row that already has another status, or a reason, is passed on as it
  * is. machine_bind_threads has made the pool. on_sample (may be NULL) sees each repetition as it is measured,
  * on_row (may be NULL) each finished row; rows cut short by an interruption (cli_interrupted) are not finished
- * and not shown. ceilings may be NULL. Returns the number of rows that got a time. */
+ * and not shown. Returns the number of rows that got a time. */
 typedef struct {
     void (*on_sample)(void *ctx, const record_row *row, int repetition, int64_t iterations, double ns);
     void (*on_row)(void *ctx, const record_row *row);
     void *ctx;
 } measure_sink;
 
-int measure_group(record_row *rows, int count, const measure_options *options, const machine_ceilings *ceilings,
-                  measure_runner *run, void *runner, const measure_sink *sink);
+int measure_group(record_row *rows, int count, const measure_options *options, measure_runner *run,
+                  void *runner, const measure_sink *sink);
 
 /* Seconds that one row will likely take with these options: verification, warm-up, repetitions. From FLOPs and
  * a speed per implementation, corrected by what this session has measured so far. */

@@ -50,9 +50,9 @@ bool quiet_settle(void)
 /* After its last work a pool's workers spin for a while (libgomp's 4 ms, pthreadpool's 12 ms), on the very
  * cores to which the other pools' workers are bound, and would take half of them from whoever is timed next.
  * Engines with threads of their own have a pool per plan. */
-void measure_settle(group *g, const measure_job *j)
+void measure_settle(group *g, const timed_row *t)
 {
-    const conv_plan *pool = j->impl->own_threads ? j->plan : NULL;
+    const conv_plan *pool = t->impl->own_threads ? t->job.plan : NULL;
     if (g->pool == pool) return;
     g->pool = pool;
     quiet_settle();
