@@ -1,5 +1,5 @@
-/* The parts of `sepbench bench`: arguments (cmd_bench.c), the run itself (bench_run.c), the table it ends with
- * (bench_summary.c). */
+/* The parts of `sepbench bench`: arguments (cmd_bench.c), the run's context, beginning and end (bench_run.c), which
+ * group is visited when (bench_visits.c), the table it ends with (bench_summary.c). */
 #ifndef SEPBENCH_BENCH_H
 #define SEPBENCH_BENCH_H
 
@@ -19,8 +19,8 @@ typedef struct {
     char **words;
     int gbench_count; /* what followed -- */
     char **gbench;
-    double started;          /* machine_now() */
-    const json_t *continued; /* run.json of the run that --resume continues; else NULL */
+    double started;              /* machine_now() */
+    const record_run *continued; /* the run that --resume continues; else NULL */
 } bench_arguments;
 
 /* Measures the cases and writes the run. Returns the exit code. */

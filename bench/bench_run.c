@@ -1,44 +1,17 @@
-/* The run of `sepbench bench`: ceilings, then group after group, each written as soon as it is measured. */
+/* The run of `sepbench bench`: its context and ceilings before the visits, its files and exit code after them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "../harness/build_info.h"
 #include "../harness/cli.h"
 #include "../harness/output.h"
-#include "../harness/progress.h"
+#include "../harness/utc.h"
 #include "../harness/words.h"
-#include "bench.h"
-#include "budget.h"
+#include "bench_internal.h"
 #include "gbench.h"
 
-enum { MOST_THREAD_COUNTS = 64 };
-
-typedef struct {
-    const bench_arguments *a;
-    selection *cases;
-    record_store *store;
-    json_t *run; /* run.json */
-    machine_ceilings ceilings[MOST_THREAD_COUNTS];
-    int ceiling_count, bound_threads, most_threads;
-    char no_pool[128]; /* why the threads bound last are too few; empty when they are not */
-    budget budget;
-    progress progress;
-    double seconds_left, timed_seconds; /* of the run; of this group's timed loops */
-    size_t done;
-    conv_error write_error; /* the first; empty when all is well */
-} bench;
-
 /* ---- context ---------------------------------------------------------------------------------------- */
-
-static char *utc_time(char *buffer, size_t size)
-{
-    time_t now = time(NULL);
-    struct tm utc;
-    strftime(buffer, size, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
-    return buffer;
-}
 
 static void warn(bench *b, const char *text)
 {
@@ -46,7 +19,7 @@ static void warn(bench *b, const char *text)
     cli_warning("%s", text);
 }
 
-static void bind_pool(bench *b, int threads)
+void bench_bind_pool(bench *b, int threads)
 {
     char why[sizeof b->no_pool], text[320];
     if (threads == b->bound_threads) return;
@@ -59,7 +32,7 @@ static void bind_pool(bench *b, int threads)
     b->bound_threads = threads;
 }
 
-static const machine_ceilings *ceilings_of(const bench *b, int threads)
+const machine_ceilings *bench_ceilings_of(const bench *b, int threads)
 {
     for (int i = 0; i < b->ceiling_count; i++)
         if (b->ceilings[i].threads == threads) return &b->ceilings[i];
@@ -74,9 +47,9 @@ static void measure_ceilings(bench *b)
     bool fresh = b->a->fresh || b->a->budget == 0 || b->a->budget >= 60;
     for (size_t i = 0; i < b->cases->count && !cli_interrupted(); i++) {
         int threads = b->cases->rows[i].threads;
-        if (ceilings_of(b, threads) != NULL || b->ceiling_count == MOST_THREAD_COUNTS) continue;
+        if (bench_ceilings_of(b, threads) != NULL || b->ceiling_count == MOST_THREAD_COUNTS) continue;
         progress_update(&b->progress, 0, -1, "measuring the machine's ceilings");
-        bind_pool(b, threads);
+        bench_bind_pool(b, threads);
         if (b->no_pool[0] != '\0') continue;
         machine_ceilings *c = &b->ceilings[b->ceiling_count++];
         *c = machine_measure_ceilings(threads, fresh);
@@ -84,7 +57,7 @@ static void measure_ceilings(bench *b)
         json_array_append_new(all, machine_ceilings_json(c));
     }
     json_object_set_new(b->run, "ceilings", all);
-    const machine_ceilings *most = ceilings_of(b, b->most_threads);
+    const machine_ceilings *most = bench_ceilings_of(b, b->most_threads);
     if (most != NULL) /* where readers look for the machine */
         json_object_set_new(json_object_get(b->run, "machine"), "ceilings", machine_ceilings_json(most));
 }
@@ -94,118 +67,18 @@ static json_t *describe(const bench_arguments *a)
     char started[32];
     json_t *words = json_array();
     for (int i = 1; i < a->word_count; i++) json_array_append_new(words, json_string(a->words[i]));
-    json_t *run =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:I}, s:s, s:[]}", "kind", "bench",
-                  "status", "running", "started", utc_time(started, sizeof started), "commit", build_commit(),
-                  "dirty", (int)build_dirty(), "arguments", words, "measure", "repetitions",
-                  a->measure.repetitions, "min_time_seconds", a->measure.min_time, "budget_seconds", a->budget,
-                  "seed", (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
+    json_t *run = json_pack(
+        "{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:b, s:I}, s:s, s:[]}", "kind", "bench", "status",
+        "running", "started", utc_text(time(NULL), UTC_STAMP, started, sizeof started), "commit",
+        build_commit(), "dirty", (int)build_dirty(), "arguments", words, "measure", "repetitions",
+        a->measure.repetitions, "min_time_seconds", a->measure.min_time, "budget_seconds", a->budget, "equal_shares", (int)a->measure.equal, "seed",
+        (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
     if (a->continued != NULL) { /* what the earlier sessions said stays */
-        json_object_set(run, "started", json_object_get(a->continued, "started"));
-        json_array_extend(json_object_get(run, "warnings"), json_object_get(a->continued, "warnings"));
+        const json_t *before = a->continued->run;
+        json_object_set(run, "started", json_object_get(before, "started"));
+        json_array_extend(json_object_get(run, "warnings"), json_object_get(before, "warnings"));
     }
     return run;
-}
-
-/* ---- a group ---------------------------------------------------------------------------------------- */
-
-static double run_loop(void *runner, const char *name, const measure_loop *loop, int64_t iterations,
-                       int repetition)
-{
-    (void)runner;
-    return gbench_run(name, loop->once, loop->evict, loop->ctx, iterations, repetition);
-}
-
-static void on_sample(void *ctx, const record_row *row, int repetition, int64_t iterations, double ns)
-{
-    bench *b = ctx;
-    char name[CASE_NAME_MAX];
-    record_case_name(row, name);
-    b->timed_seconds += 1e-9 * ns * (double)iterations;
-    progress_update(&b->progress, b->done, b->seconds_left, name);
-    if (b->write_error.text[0] == '\0')
-        record_sample(b->store, name, repetition, iterations, ns, &b->write_error);
-}
-
-static void on_row(void *ctx, const record_row *row)
-{
-    bench *b = ctx;
-    char name[CASE_NAME_MAX];
-    b->done++;
-    if (row->status == CASE_WRONG) {
-        progress_clear(&b->progress);
-        cli_warning("wrong result: %s: %s", record_case_name(row, name), row->reason);
-    }
-    if (b->write_error.text[0] == '\0') record_write(b->store, row, &b->write_error);
-}
-
-/* "dense/backward/mb1ic64ih28oc64kh3ph1/t2: onednn 156 us" */
-static void describe_group(const record_row *rows, size_t count, char *text, size_t size)
-{
-    char name[CASE_NAME_MAX], time[16];
-    const record_row *best = NULL;
-    for (size_t i = 0; i < count; i++)
-        if (record_faster(&rows[i], best)) best = &rows[i];
-    snprintf(text, size, "%s: %s%s%s", bench_group_name(rows, name), best ? best->impl : "no time",
-             best ? " " : "", best ? bench_time(best->median_ns, time) : "");
-}
-
-/* Leaves out the cases that the run already has. */
-static void drop_known(bench *b)
-{
-    size_t left = 0;
-    char name[CASE_NAME_MAX];
-    record_row *rows = b->cases->rows;
-    for (size_t i = 0; i < b->cases->count; i++)
-        if (!record_has(b->store, record_case_name(&rows[i], name))) rows[left++] = rows[i];
-    b->cases->count = left;
-}
-
-static bool run_group(bench *b, size_t first, size_t count)
-{
-    record_row *rows = &b->cases->rows[first];
-    measure_options options = b->a->measure;
-    bool *skip = calloc(count, sizeof *skip);
-    if (skip == NULL) return false;
-    double left = b->a->budget > 0 ? b->a->started + 0.98 * b->a->budget - machine_now() : 0;
-    if (b->a->budget > 0 && left < 0.001) left = 0.001;
-    double granted = budget_group(&b->budget, first, count, left, skip, &b->seconds_left);
-    for (size_t i = 0; i < count; i++)
-        if (skip[i])
-            snprintf(rows[i].reason, sizeof rows[i].reason,
-                     "needs about %.3g s, beyond its share of the budget of %g s",
-                     b->budget.cost[first + i].least, b->a->budget);
-    options.budget = b->a->budget > 0 ? fmax(granted, 0.001) : 0;
-    const measure_sink sink = {on_sample, on_row, b};
-    bind_pool(b, rows[0].threads);
-    for (size_t i = 0; i < count && b->no_pool[0] != '\0'; i++) {
-        if (rows[i].reason[0] != '\0') continue;
-        rows[i].status = CASE_FAILED;
-        snprintf(rows[i].reason, sizeof rows[i].reason, "%s", b->no_pool);
-    }
-    double started = machine_now();
-    b->timed_seconds = 0;
-    measure_group(rows, (int)count, &options, ceilings_of(b, rows[0].threads), run_loop, NULL, &sink);
-    double seconds = machine_now() - started;
-    budget_learn_overhead(&b->budget, first, count, skip, seconds, b->timed_seconds);
-    b->seconds_left -= seconds;
-    free(skip);
-    return true;
-}
-
-static void run_groups(bench *b)
-{
-    for (size_t first = 0, end; first < b->cases->count; first = end) {
-        if (cli_interrupted() || b->write_error.text[0] != '\0') return;
-        end = select_group_end(b->cases, first);
-        if (!run_group(b, first, end - first)) {
-            conv_fail(&b->write_error, CONV_NO_MEMORY, "no memory for a group of %zu cases", end - first);
-            return;
-        }
-        char text[CASE_NAME_MAX + 64];
-        describe_group(&b->cases->rows[first], end - first, text, sizeof text);
-        progress_step(&b->progress, b->done, b->seconds_left > 0 ? b->seconds_left : 0, text);
-    }
 }
 
 /* ---- the end ---------------------------------------------------------------------------------------- */
@@ -221,7 +94,7 @@ static void note_disturbance(bench *b)
         json_pack("{s:I, s:I}", "taken", (json_int_t)s.samples, "disturbed", (json_int_t)s.disturbed));
     if (10 * s.disturbed <= s.samples) return;
     snprintf(text, sizeof text,
-             "%lld of %lld repetitions waited for cores that other programs used: times are high",
+             "%lld of %lld repetitions were disturbed by others on the same cores and left out where enough others were",
              (long long)s.disturbed, (long long)s.samples);
     warn(b, text);
 }
@@ -251,7 +124,7 @@ static int say_interrupted(const bench *b)
 
 static int finish(bench *b)
 {
-    char time[32];
+    char finished[32];
     conv_error *err = &b->write_error;
     bool stopped = err->text[0] != '\0';
     progress_clear(&b->progress);
@@ -260,7 +133,8 @@ static int finish(bench *b)
                         json_string(stopped             ? "failed"
                                     : cli_interrupted() ? "interrupted"
                                                         : "complete"));
-    json_object_set_new(b->run, "finished", json_string(utc_time(time, sizeof time)));
+    json_object_set_new(b->run, "finished",
+                        json_string(utc_text(time(NULL), UTC_STAMP, finished, sizeof finished)));
     if (!stopped) {
         write_samples(b);
         record_update_run(b->store, b->run, err);
@@ -303,23 +177,18 @@ int bench_run(const bench_arguments *a, selection *cases)
     int code = EXIT_USAGE;
     for (size_t i = 0; i < cases->count; i++)
         if (cases->rows[i].threads > b.most_threads) b.most_threads = cases->rows[i].threads;
-    bind_pool(&b, b.most_threads);
+    bench_bind_pool(&b, b.most_threads);
     if (!open_store(&b)) goto done;
 
     cli_announce_stop();
     cli_catch_signals();
-    drop_known(&b);
     progress_start(&b.progress, cases->count);
     measure_ceilings(&b);
-    if (!budget_open(&b.budget, cases, &a->measure, a->budget))
-        conv_fail(&b.write_error, CONV_NO_MEMORY, "no memory for %zu cases", cases->count);
-    else if (record_update_run(b.store, b.run, &b.write_error))
-        run_groups(&b);
+    if (record_update_run(b.store, b.run, &b.write_error)) bench_visits(&b);
     code = finish(&b);
     if (code == EXIT_FINE) code = conclude(&b);
 done:
     record_close(b.store);
-    budget_close(&b.budget);
     json_decref(b.run);
     return code;
 }

@@ -12,8 +12,6 @@ static const double slow_part = 0.01, slow_ratio = 8;
 /* One repetition of everything may take this part of the time left; the rest is for repetitions and for
  * estimates that were too low. */
 static const double least_part = 0.95;
-/* select_rank of dense and separable, forward and backward. */
-enum { headline_rank = 1 };
 
 bool budget_open(budget *b, const selection *cases, const measure_options *options, double total)
 {
@@ -63,7 +61,7 @@ static void estimate(budget *b, size_t first)
         c->least = least + beyond;
         int rank = select_rank(row->problem.variant, row->pass);
         c->price = c->least * (1 + rank) * (1 + rank);
-        c->weight = rank <= headline_rank ? 4 : 1;
+        c->weight = rank <= SELECT_RANK_HEADLINE ? 4 : 1;
         c->full = (full > least ? full : least) + beyond;
     }
     for (size_t i = first, end; i < b->cases->count; i = end) {

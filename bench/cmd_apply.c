@@ -257,9 +257,9 @@ static int execute(const arguments *a, const conv_impl *impl, const conv_problem
     conv_error err = {""};
     conv_context ctx = machine_context(a->threads);
     conv_args args = conv_tensors_args(tensors);
-    conv_status status = job_start(&job, impl, p, a->pass, &ctx, &args, &err);
-    if (status == CONV_OK) status = job_prepare(&job, &args, &err);
-    if (status == CONV_OK) status = job_run(&job, args, &err);
+    conv_status status = job_plan(&job, impl, p, a->pass, &ctx, &err);
+    if (status == CONV_OK) status = job_ready(&job, &args, NULL, &err);
+    if (status == CONV_OK) status = job_run(&job, &err);
     job_finish(&job);
     return status == CONV_OK ? EXIT_FINE : cli_error("%s: %s", a->impl, err.text);
 }

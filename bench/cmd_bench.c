@@ -3,17 +3,20 @@
 #include <string.h>
 
 #include "../harness/cli.h"
+#include "../harness/json_text.h"
 #include "../harness/output.h"
 #include "bench.h"
 #include "commands.h"
 #include "gbench.h"
 
-enum { KEY_REPETITIONS = 0x200, KEY_MIN_TIME, KEY_BUDGET, KEY_OUT, KEY_RESUME, KEY_SEED, KEY_FRESH };
+enum { KEY_REPETITIONS = 0x200, KEY_MIN_TIME, KEY_BUDGET, KEY_OUT, KEY_RESUME, KEY_SEED, KEY_FRESH, KEY_EQUAL };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "How to measure:", 2},
     {"repetitions", KEY_REPETITIONS, "N", 0,
-     "per case, interleaved with the other implementations' (default 9)", 0},
+     "of each case that may be the fastest, each in another visit where time allows (default 9)", 0},
+    {"equal-shares", KEY_EQUAL, NULL, 0,
+     "all repetitions for every case; else those clearly behind stop after three", 0},
     {"min-time", KEY_MIN_TIME, "SECONDS", 0, "of one repetition (default 0.008)", 0},
     {"budget", KEY_BUDGET, "SECONDS", 0,
      "for everything; shared out, and what does not fit is a row 'skipped' (default: unlimited)", 0},
@@ -60,6 +63,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         if (*arg == '\0') code = cli_error("--out: the name of a folder is missing");
         a->out = arg;
         break;
+    case KEY_EQUAL: a->measure.equal = true; break;
     case KEY_RESUME: a->resume = true; break;
     case KEY_SEED:
         code = parse_whole("seed", arg, 0, INT64_MAX, &whole);
@@ -104,20 +108,15 @@ static int parse(int argc, char **argv, bench_arguments *a)
 
 /* ---- resuming --------------------------------------------------------------------------------------- */
 
-static const char *text_at(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "unknown";
-}
-
 /* Rows of two machines or two builds do not belong in one table. */
 static int check_same(const record_run *old)
 {
     const json_t *machine = json_object_get(old->run, "machine");
-    const char *build = text_at(json_object_get(machine, "build"), "id"), *cpu = text_at(machine, "cpu");
-    if (strcmp(text_at(old->run, "kind"), "bench") != 0)
+    const char *build = json_text(json_object_get(machine, "build"), "id", "unknown"),
+               *cpu = json_text(machine, "cpu", "unknown");
+    if (strcmp(json_text(old->run, "kind", "unknown"), "bench") != 0)
         return cli_error("%s/run.json: kind is '%s': only a run of 'sepbench bench' can be resumed here",
-                         old->dir, text_at(old->run, "kind"));
+                         old->dir, json_text(old->run, "kind", "unknown"));
     if (strcmp(cpu, machine_get()->cpu) != 0)
         return cli_error("%s: measured on %s, this is %s: start a new run", old->dir, cpu, machine_get()->cpu);
     if (strcmp(build, machine_build_id()) != 0)
@@ -162,7 +161,7 @@ static int parse_resumed(int argc, char **argv, bench_arguments *a, record_run *
     a->words = *words;
     a->out = NULL;
     a->resume = false;
-    a->continued = old->run;
+    a->continued = old;
     drop_outputs(a);
     return code == EXIT_FINE ? parse(argc, argv, a) : code;
 }

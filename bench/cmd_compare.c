@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "../harness/claim.h"
 #include "../harness/cli.h"
 #include "../harness/compare/gate.h"
 #include "../harness/compare/worker.h"
 #include "../harness/machine/machine.h"
+#include "../harness/utc.h"
 #include "commands.h"
 #include "select.h"
 
@@ -182,9 +182,7 @@ static int show(const compare_arguments *a, const compare_result *r)
 static int run(const compare_arguments *a, compare_result *r)
 {
     bool stored = false;
-    time_t now = time(NULL);
-    struct tm utc;
-    strftime(r->started, sizeof r->started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
+    utc_text(time(NULL), UTC_STAMP, r->started, sizeof r->started);
     r->margin_floor = a->margin;
     int code = check_sides(a, &stored);
     if (code != EXIT_FINE) return code;

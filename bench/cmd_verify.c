@@ -86,11 +86,6 @@ static void set_outcome(outcome *o, case_status status, const char *check, const
     snprintf(o->text, sizeof o->text, "%s", text);
 }
 
-static case_status status_of(conv_status s)
-{
-    return s == CONV_REFUSED ? CASE_REFUSED : s == CONV_NO_MEMORY ? CASE_SKIPPED : CASE_FAILED;
-}
-
 static void check_row(verify_reference *reference, int check, const record_row *row, outcome *o)
 {
     conv_context context = machine_context(row->threads);
@@ -99,7 +94,7 @@ static void check_row(verify_reference *reference, int check, const record_row *
     conv_status status =
         verify_against(reference, conv_find(row->impl, row->problem.variant), &context, &result, &err);
     if (status != CONV_OK) {
-        set_outcome(o, status_of(status), checks[check].name, err.text);
+        set_outcome(o, case_status_of(status), checks[check].name, err.text);
     } else if (!result.ok) {
         set_outcome(o, CASE_WRONG, checks[check].name, result.where);
     } else {
@@ -148,7 +143,7 @@ static void verify_group(const record_row *rows, size_t count, session *s)
             if (status == CONV_OK)
                 check_row(reference, c, &rows[i], &s->outcomes[i]);
             else
-                set_outcome(&s->outcomes[i], status_of(status), checks[c].name, err.text);
+                set_outcome(&s->outcomes[i], case_status_of(status), checks[c].name, err.text);
         }
         verify_release(reference);
     }

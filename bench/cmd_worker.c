@@ -27,10 +27,8 @@ enum { BATCHES_MAX = 1000 };
 
 typedef struct {
     record_row row;
-    conv_context context;
     conv_tensors tensors;
     conv_job job;
-    conv_args args;
     conv_status status; /* of the last execute that failed */
     double call_ns;
 } prepared;
@@ -48,10 +46,7 @@ static json_t *answer(case_status status, const char *reason)
 
 static json_t *answer_failure(conv_status status, const conv_error *err)
 {
-    return answer(status == CONV_REFUSED     ? CASE_REFUSED
-                  : status == CONV_NO_MEMORY ? CASE_SKIPPED
-                                             : CASE_FAILED,
-                  err->text);
+    return answer(case_status_of(status), err->text);
 }
 
 /* ---- the case a request names */
@@ -113,10 +108,9 @@ static json_t *check(const record_row *row, const conv_impl *impl, fill_kind kin
     const verify_options options = {.kind = kind, .seed = 1, .budget_flops = ORACLE_FLOPS};
     conv_context context = machine_context(row->threads);
     verify_result result;
-    conv_error err = {""};
     char repro[CASE_NAME_MAX + 128], line[sizeof repro + 64];
-    conv_status status = verify_case(impl, &row->problem, row->pass, &context, &options, &result, &err);
-    if (status != CONV_OK) return answer_failure(status, &err);
+    conv_status status = verify_case(impl, &row->problem, row->pass, &context, &options, &result);
+    if (status != CONV_OK) return answer(case_status_of(status), result.where);
     *seconds = result.execute_seconds;
     if (result.ok) return NULL;
     record_repro(row, repro, sizeof repro);
@@ -150,7 +144,7 @@ static json_t *do_verify(server *s, const json_t *request)
 static void call_once(void *ctx)
 {
     prepared *p = ctx;
-    conv_status status = conv_execute(p->job.plan, &p->args);
+    conv_status status = conv_execute(p->job.plan, &p->job.args);
     if (status != CONV_OK) p->status = status;
 }
 
@@ -180,22 +174,16 @@ static void calibrate(prepared *p)
 static conv_status prepare(prepared *p, const conv_impl *impl, conv_error *err)
 {
     const record_row *row = &p->row;
-    p->context = machine_context(row->threads);
-    const char *why = conv_refuse(impl, &row->problem, row->pass);
-    if (why != NULL) return conv_fail(err, CONV_REFUSED, "%s", why);
+    const conv_context context = machine_context(row->threads);
     conv_status status = conv_tensors_fit(&row->problem, row->pass, err);
+    if (status == CONV_OK) status = job_plan(&p->job, impl, &row->problem, row->pass, &context, err);
     if (status != CONV_OK) return status;
     if (!conv_tensors_create(&row->problem, row->pass, FILL_REALS, 1, &p->tensors))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tensors");
-    p->args = conv_tensors_args(&p->tensors);
-    status = job_start(&p->job, impl, &row->problem, row->pass, &p->context, &p->args, err);
-    if (status == CONV_OK) status = job_prepare(&p->job, &p->args, err);
+    const conv_args args = conv_tensors_args(&p->tensors);
+    status = job_ready(&p->job, &args, NULL, err);
     if (status != CONV_OK) return status;
-    p->args.packed = p->job.packed;
-    p->args.scratch = p->job.scratch;
-    p->args.workspace = p->job.workspace;
-    p->args.activations = p->job.activations;
-    status = conv_enter(p->job.plan, &p->args);
+    status = conv_enter(p->job.plan, &p->job.args);
     if (status == CONV_OK) {
         calibrate(p);
         status = p->status;

@@ -8,7 +8,7 @@
 
 #include "../harness/cli.h"
 #include "../harness/machine/machine.h"
-#include "../harness/measure/tensors.h"
+#include "../harness/measure/job.h"
 #include "../harness/stats.h"
 #include "../kernels/problem.h"
 #include "gbench.h"
@@ -35,15 +35,10 @@ static void chain_once(void *ctx)
     c->product = x;
 }
 
-typedef struct {
-    conv_plan *plan;
-    conv_args args;
-} convolution;
-
 static void convolution_once(void *ctx)
 {
-    convolution *c = ctx;
-    conv_execute(c->plan, &c->args);
+    const conv_job *job = ctx;
+    conv_execute(job->plan, &job->args);
 }
 
 static double bare(const kernel *k, int64_t iterations)
@@ -84,33 +79,23 @@ static bool compare_convolution(int threads)
     conv_context context = machine_context(threads);
     size_t count;
     const conv_entry *e = conv_entries(&count);
-    convolution c = {0};
+    conv_job job = {0};
     conv_tensors t = {0};
     conv_error error;
-    bool ok = false;
-    void *packed = NULL, *scratch = NULL;
     if (problem_parse(text, &p, NULL, &error) != CONV_OK) return false;
-    for (size_t i = 0; i < count && c.plan == NULL; i++)
+    for (size_t i = 0; i < count && job.plan == NULL; i++)
         if (e[i].variant == CONV_DEPTHWISE && e[i].impl != NULL && !e[i].impl->single_thread &&
             e[i].impl->enter == NULL)
-            conv_plan_create(e[i].impl, &p, CONV_FORWARD, &context, &c.plan, &error);
-    if (c.plan == NULL) return true; /* nothing in this build does it */
-    packed = buffer_alloc(c.plan->packed_bytes);
-    scratch = buffer_alloc(c.plan->scratch_bytes);
-    if (packed == NULL || scratch == NULL || !conv_tensors_create(&p, CONV_FORWARD, FILL_REALS, 1, &t))
-        goto done;
-    c.args = conv_tensors_args(&t);
-    c.args.packed = packed;
-    c.args.scratch = scratch;
-    if (c.plan->packed_bytes > 0 && conv_pack(c.plan, t.weights, t.pointwise, packed) != CONV_OK) goto done;
+            job_plan(&job, e[i].impl, &p, CONV_FORWARD, &context, &error);
+    if (job.plan == NULL) return true; /* nothing in this build does it */
+    bool ok = conv_tensors_create(&p, CONV_FORWARD, FILL_REALS, 1, &t);
+    const conv_args args = conv_tensors_args(&t);
+    ok = ok && job_ready(&job, &args, NULL, &error) == CONV_OK;
     char name[96];
-    snprintf(name, sizeof name, "depthwise 28x28x32, %s, t%d", c.plan->impl->name, threads);
-    ok = compare(name, &(kernel){convolution_once, &c});
-done:
+    snprintf(name, sizeof name, "depthwise 28x28x32, %s, t%d", job.plan->impl->name, threads);
+    ok = ok && compare(name, &(kernel){convolution_once, &job});
+    job_finish(&job);
     conv_tensors_destroy(&t);
-    buffer_free(packed);
-    buffer_free(scratch);
-    conv_plan_destroy(c.plan);
     return ok;
 }
 

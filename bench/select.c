@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
+#include "../harness/grow.h"
 #include "../harness/machine/machine.h"
 #include "suite.h"
 
@@ -265,15 +266,9 @@ static group *list_groups(const plan *p, size_t *count)
 
 static bool add_row(selection *out, const record_row *row)
 {
-    if (out->count == out->capacity) {
-        size_t capacity = out->capacity ? 2 * out->capacity : 256;
-        record_row *grown = realloc(out->rows, capacity * sizeof *grown);
-        if (grown == NULL) return false;
-        out->rows = grown;
-        out->capacity = capacity;
-    }
-    out->rows[out->count++] = *row;
-    return true;
+    record_row *added = grow(&out->rows, &out->count, sizeof *added);
+    if (added != NULL) *added = *row;
+    return added != NULL;
 }
 
 /* Of a shape file's words: NAME, or A|B for the first of them that is there (the first, when none is). */

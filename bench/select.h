@@ -11,7 +11,7 @@
  * implementation refuses or is absent are there too, with status and reason already set. */
 typedef struct {
     record_row *rows;
-    size_t count, capacity;
+    size_t count;
 } selection;
 
 typedef struct {
@@ -32,6 +32,7 @@ extern const struct argp select_argp;
 int select_cases(const select_options *options, selection *out);
 void select_free(selection *s);
 /* How much a case tells about the program's question, 0 most: the order of the groups. */
+enum { SELECT_RANK_HEADLINE = 1 }; /* up to it: dense and separable, forward and backward */
 int select_rank(conv_variant variant, conv_pass pass);
 /* The row after the last one of the group that row `first` begins. */
 size_t select_group_end(const selection *s, size_t first);

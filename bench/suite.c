@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
+#include "../harness/grow.h"
 
 typedef struct {
     const char *name, *summary;
@@ -144,14 +145,9 @@ void suite_free(suite_list *list)
 
 static int append(suite_list *list, const suite_problem *item)
 {
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        suite_problem *grown = realloc(list->items, capacity * sizeof *grown);
-        if (grown == NULL) return cli_error("no memory for %zu problems", capacity);
-        list->items = grown;
-        list->capacity = capacity;
-    }
-    list->items[list->count++] = *item;
+    suite_problem *added = grow(&list->items, &list->count, sizeof *added);
+    if (added == NULL) return cli_error("no memory for %zu problems", list->count + 1);
+    *added = *item;
     return EXIT_FINE;
 }
 

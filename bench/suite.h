@@ -19,7 +19,7 @@ typedef struct {
 
 typedef struct {
     suite_problem *items;
-    size_t count, capacity;
+    size_t count;
 } suite_list;
 
 /* Numbers as words on the command line: "64", "3,96,728", "32:2048" (doubling from the first). */

@@ -51,9 +51,9 @@ static void run_once(const conv_impl *impl, const conv_problem *p, conv_pass pas
     conv_context ctx = test_context(threads);
     conv_args args = conv_tensors_args(t);
     conv_tensors_poison(p, pass, t);
-    conv_status status = job_start(&job, impl, p, pass, &ctx, &args, &err);
-    if (status == CONV_OK) status = job_prepare(&job, &args, &err);
-    if (status == CONV_OK) status = job_run(&job, args, &err);
+    conv_status status = job_plan(&job, impl, p, pass, &ctx, &err);
+    if (status == CONV_OK) status = job_ready(&job, &args, NULL, &err);
+    if (status == CONV_OK) status = job_run(&job, &err);
     if (status != CONV_OK) fail_msg("%s: %s", impl->name, err.text);
     job_finish(&job);
 }

@@ -29,7 +29,7 @@ static double loss(const conv_problem *p, const conv_args *args, const float *di
     oracle_extent(o, ORACLE_DST, &rows, &columns);
     assert_true(columns <= 64);
     for (int64_t row = 0; row < rows; row++) {
-        oracle_row(o, ORACLE_DST, row, 0, columns, value, magnitude);
+        oracle_row(o, (oracle_run){ORACLE_DST, row, 0, columns}, value, magnitude);
         for (int64_t i = 0; i < columns; i++) {
             int64_t at = oracle_offset(o, ORACLE_DST, row, i);
             total += value[i] * (double)diff_dst[at];
@@ -78,9 +78,9 @@ static int check_implementations(const conv_problem *p, conv_tensors *t, const c
         if (impl == NULL || entries[e].variant != p->variant || conv_refuse(impl, p, CONV_BACKWARD) != NULL)
             continue;
         conv_tensors_poison(p, CONV_BACKWARD, t);
-        conv_status status = job_start(&job, impl, p, CONV_BACKWARD, &ctx, &args, &err);
-        if (status == CONV_OK) status = job_prepare(&job, &args, &err);
-        if (status == CONV_OK) status = job_run(&job, args, &err);
+        conv_status status = job_plan(&job, impl, p, CONV_BACKWARD, &ctx, &err);
+        if (status == CONV_OK) status = job_ready(&job, &args, NULL, &err);
+        if (status == CONV_OK) status = job_run(&job, &err);
         job_finish(&job);
         if (status == CONV_REFUSED) continue;
         if (status != CONV_OK) fail_msg("%s: %s", impl->name, err.text);

@@ -103,9 +103,9 @@ static int check(const conv_impl *impl, const conv_problem *p, conv_pass pass, c
     args.diff_weights = got.diff_weights = poison(n.weights);
     args.diff_pointwise = got.diff_pointwise = poison(n.pointwise);
     args.diff_bias = got.diff_bias = poison(n.bias);
-    conv_status status = job_start(&job, impl, p, pass, &ctx, &args, &err);
-    if (status == CONV_OK) status = job_prepare(&job, &args, &err);
-    if (status == CONV_OK) status = job_run(&job, args, &err);
+    conv_status status = job_plan(&job, impl, p, pass, &ctx, &err);
+    if (status == CONV_OK) status = job_ready(&job, &args, NULL, &err);
+    if (status == CONV_OK) status = job_run(&job, &err);
     if (status == CONV_OK && pass == CONV_FORWARD) compare(impl, "dst", got.dst, want->dst, n.dst);
     if (status == CONV_OK && pass == CONV_BACKWARD) {
         compare(impl, "diff_src", got.diff_src, want->diff_src, n.src);

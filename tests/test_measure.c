@@ -95,8 +95,12 @@ static int all_rows(record_row *rows, const char *text, conv_pass pass)
 
 static measure_options options_of(int repetitions, double budget)
 {
-    return (measure_options){
-        .repetitions = repetitions, .min_time = 0.0005, .budget = budget, .verify = true, .seed = 1};
+    return (measure_options){.repetitions = repetitions,
+                             .min_time = 0.0005,
+                             .budget = budget,
+                             .verify = true,
+                             .seed = 1,
+                             .ceilings = &ceilings};
 }
 
 static int bind_pool(void **state)
@@ -125,7 +129,7 @@ static void test_every_variant_and_pass(void **state)
             seen s = {0};
             measure_options o = options_of(6, 0);
             measure_sink sink = {see_sample, see_row, &s};
-            assert_int_equal(measure_group(rows, count, &o, &ceilings, fake_run, &f, &sink), count);
+            assert_int_equal(measure_group(rows, count, &o, fake_run, &f, &sink), count);
             assert_int_equal(s.rows, count);
             assert_int_equal(s.samples, 6 * count);
             taken += s.samples;
@@ -156,7 +160,8 @@ static void test_interleaving(void **state)
     int count = all_rows(rows, "dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD), same = 0;
     fake f = {.ns = 1000};
     measure_options o = options_of(ROUNDS, 0);
-    assert_int_equal(measure_group(rows, count, &o, NULL, fake_run, &f, &(measure_sink){0}), count);
+    o.ceilings = NULL;
+    assert_int_equal(measure_group(rows, count, &o, fake_run, &f, &(measure_sink){0}), count);
     assert_int_equal(f.logged, ROUNDS * count);
     for (int i = 0; i < count; i++) {
         assert_int_equal(rows[i].repetitions, ROUNDS);
@@ -184,8 +189,7 @@ static void test_rows_that_are_not_measured(void **state)
     fake f = {0};
     seen s = {0};
     measure_options o = options_of(1, 0);
-    assert_int_equal(measure_group(rows, 3, &o, &ceilings, fake_run, &f, &(measure_sink){NULL, see_row, &s}),
-                     1);
+    assert_int_equal(measure_group(rows, 3, &o, fake_run, &f, &(measure_sink){NULL, see_row, &s}), 1);
     assert_int_equal(s.rows, 3);
     assert_string_equal(rows[0].reason, "as it came");
     assert_int_equal(rows[1].status, CASE_REFUSED);
@@ -199,7 +203,7 @@ static void test_runner_failure(void **state)
     record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
     fake f = {.fail = true};
     measure_options o = options_of(3, 0);
-    assert_int_equal(measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){0}), 0);
+    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){0}), 0);
     assert_int_equal(row.status, CASE_FAILED);
     assert_int_equal(f.logged, 1);
 }
@@ -210,7 +214,7 @@ static void test_too_little_memory(void **state)
     record_row row = row_of("dense:mb1000000ic64ih1000oc64kh3ph1", CONV_FORWARD, "naive");
     fake f = {0};
     measure_options o = options_of(3, 0);
-    assert_int_equal(measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){0}), 0);
+    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){0}), 0);
     assert_int_equal(row.status, CASE_SKIPPED);
     assert_non_null(strstr(row.reason, "GB of memory"));
     assert_int_equal(f.logged, 0);
@@ -222,7 +226,7 @@ static void test_budget_skips_with_an_estimate(void **state)
     record_row row = row_of("dense:mb64ic512ih56oc512kh3ph1", CONV_FORWARD, "naive");
     fake f = {0};
     measure_options o = options_of(9, 0.5);
-    assert_int_equal(measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){0}), 0);
+    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){0}), 0);
     assert_int_equal(row.status, CASE_SKIPPED);
     assert_non_null(strstr(row.reason, "needs about"));
     assert_true(measure_estimate(&row, &o) > 10);
@@ -235,7 +239,7 @@ static void test_cold(void **state)
     row.cache = CACHE_COLD;
     fake f = {0};
     measure_options o = options_of(3, 0);
-    assert_int_equal(measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){0}), 1);
+    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){0}), 1);
     assert_true(f.evicts);
 }
 
@@ -267,10 +271,10 @@ static void test_eviction_reaches_the_caches(void **state)
     assert_true(best[1] > 2 * best[0]);
 }
 
-static measure_job made_up(record_row *row, double call_seconds)
+static timed_row made_up(record_row *row, double call_seconds)
 {
     record_clear_measured(row);
-    return (measure_job){.row = row, .open = true, .call_seconds = call_seconds};
+    return (timed_row){.row = row, .open = true, .call_seconds = call_seconds};
 }
 
 static void test_budget_arithmetic(void **state)
@@ -278,27 +282,27 @@ static void test_budget_arithmetic(void **state)
     (void)state;
     record_row rows[3] = {0};
     measure_options o = {.repetitions = 9, .min_time = 0.02};
-    measure_job jobs[3] = {made_up(&rows[0], 1e-5), made_up(&rows[1], 0.01), made_up(&rows[2], 10)};
-    budget_fit(jobs, 3, &o, 0); /* unlimited */
-    assert_int_equal(jobs[0].iterations, 2000);
-    assert_int_equal(jobs[1].iterations, 2);
-    assert_int_equal(jobs[2].iterations, 1);
-    for (int i = 0; i < 3; i++) assert_int_equal(jobs[i].repetitions, 9);
+    timed_row timed[3] = {made_up(&rows[0], 1e-5), made_up(&rows[1], 0.01), made_up(&rows[2], 10)};
+    budget_fit(timed, 3, &o, 0); /* unlimited */
+    assert_int_equal(timed[0].iterations, 2000);
+    assert_int_equal(timed[1].iterations, 2);
+    assert_int_equal(timed[2].iterations, 1);
+    for (int i = 0; i < 3; i++) assert_int_equal(timed[i].repetitions, 9);
 
-    budget_fit(jobs, 3, &o,
+    budget_fit(timed, 3, &o,
                25); /* the long one gives way, the others lose repetition time but none of the nine */
-    assert_true(jobs[2].open);
-    assert_int_equal(jobs[2].repetitions, 2);
-    assert_int_equal(jobs[0].repetitions, 9);
-    assert_true(jobs[0].iterations >= 100);
+    assert_true(timed[2].open);
+    assert_int_equal(timed[2].repetitions, 2);
+    assert_int_equal(timed[0].repetitions, 9);
+    assert_true(timed[0].iterations >= 100);
 
-    budget_fit(jobs, 3, &o, 1); /* it does not fit at all */
-    assert_false(jobs[2].open);
+    budget_fit(timed, 3, &o, 1); /* it does not fit at all */
+    assert_false(timed[2].open);
     assert_int_equal(rows[2].status, CASE_SKIPPED);
     assert_non_null(strstr(rows[2].reason, "needs about 10 s"));
-    assert_int_equal(jobs[0].repetitions, 9);
-    assert_int_equal(jobs[1].repetitions, 9);
-    assert_int_equal(jobs[0].iterations, 2000);
+    assert_int_equal(timed[0].repetitions, 9);
+    assert_int_equal(timed[1].repetitions, 9);
+    assert_int_equal(timed[0].iterations, 2000);
 }
 
 /* Estimates follow what was measured of the nearest problem. */
@@ -332,8 +336,7 @@ static void test_interruption(void **state)
     cli_catch_signals();
     raise(SIGINT);
     assert_true(cli_interrupted());
-    assert_int_equal(
-        measure_group(&row, 1, &o, &ceilings, fake_run, &f, &(measure_sink){see_sample, see_row, &s}), 0);
+    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){see_sample, see_row, &s}), 0);
     assert_int_equal(s.rows, 0);
     assert_int_equal(s.samples, 0);
 }

@@ -47,11 +47,10 @@ static void compute(const conv_plan *plan, const conv_args *args)
 {
     conv_job job;
     conv_error err = {""};
-    assert_int_equal(
-        job_start(&job, naive(plan->problem.variant), &plan->problem, plan->pass, &plan->context, args, &err),
-        CONV_OK);
-    assert_int_equal(job_prepare(&job, args, &err), CONV_OK);
-    assert_int_equal(job_run(&job, *args, &err), CONV_OK);
+    const conv_impl *impl = naive(plan->problem.variant);
+    assert_int_equal(job_plan(&job, impl, &plan->problem, plan->pass, &plan->context, &err), CONV_OK);
+    assert_int_equal(job_ready(&job, args, NULL, &err), CONV_OK);
+    assert_int_equal(job_run(&job, &err), CONV_OK);
     job_finish(&job);
 }
 
@@ -96,11 +95,10 @@ static verify_result judge(const char *text, conv_pass pass, fault f, verify_opt
     conv_impl impl = faulty(p.variant);
     conv_context ctx = test_context(1);
     verify_result result;
-    conv_error err = {""};
     impl.inexact = inexact;
     impl.error_factor = inexact ? 1000 : 0;
     planted = f;
-    if (verify_case(&impl, &p, pass, &ctx, &options, &result, &err) != CONV_OK) fail_msg("%s", err.text);
+    if (verify_case(&impl, &p, pass, &ctx, &options, &result) != CONV_OK) fail_msg("%s", result.where);
     assert_true(result.execute_seconds > 0); /* the budget goes by it */
     return result;
 }
@@ -191,17 +189,17 @@ static void test_oracle_by_hand(void **state)
     oracle *o = oracle_create(&p, CONV_FORWARD, &args);
     const double dst[] = {12, 23, 30}, diff_src[] = {10, 101, 1010}, diff_weights[] = {321, 32};
     for (int64_t i = 0; i < 3; i++) {
-        double root = oracle_row(o, ORACLE_DST, i, 0, 1, value, magnitude);
+        double root = oracle_row(o, (oracle_run){ORACLE_DST, i, 0, 1}, value, magnitude);
         assert_true(value[0] == dst[i] && magnitude[0] == dst[i] && root == sqrt(i < 2 ? 2 : 1));
     }
     oracle_destroy(o);
     o = oracle_create(&p, CONV_BACKWARD, &args);
     for (int64_t i = 0; i < 3; i++) {
-        oracle_row(o, ORACLE_DIFF_SRC, i, 0, 1, value, magnitude);
+        oracle_row(o, (oracle_run){ORACLE_DIFF_SRC, i, 0, 1}, value, magnitude);
         assert_true(value[0] == diff_src[i]);
     }
     for (int64_t i = 0; i < 2; i++) {
-        oracle_row(o, ORACLE_DIFF_WEIGHTS, i, 0, 1, value, magnitude);
+        oracle_row(o, (oracle_run){ORACLE_DIFF_WEIGHTS, i, 0, 1}, value, magnitude);
         assert_true(value[0] == diff_weights[i]);
     }
     oracle_destroy(o);

@@ -300,9 +300,8 @@ static void test_edges(void **state)
                     const conv_context ctx = test_context(1 + (int)s % 3);
                     char text[PROBLEM_STRING_MAX + 128];
                     verify_result result;
-                    conv_error err = {""};
-                    if (verify_case(impl, &p, (conv_pass)pass, &ctx, &options, &result, &err) != CONV_OK)
-                        fail_msg("%s: %s", names[i], err.text);
+                    if (verify_case(impl, &p, (conv_pass)pass, &ctx, &options, &result) != CONV_OK)
+                        fail_msg("%s: %s", names[i], result.where);
                     if (!result.ok)
                         fail_msg("%s %s: %s", names[i], test_describe(&p, (conv_pass)pass, text, sizeof text),
                                  result.where);
@@ -332,9 +331,9 @@ static void test_threads(void **state)
             conv_context ctx = test_context(threads);
             conv_args args = conv_tensors_args(&t);
             conv_tensors_poison(&p, CONV_BACKWARD, &t);
-            assert_int_equal(job_start(&job, impl, &p, CONV_BACKWARD, &ctx, &args, &err), CONV_OK);
-            assert_int_equal(job_prepare(&job, &args, &err), CONV_OK);
-            assert_int_equal(job_run(&job, args, &err), CONV_OK);
+            assert_int_equal(job_plan(&job, impl, &p, CONV_BACKWARD, &ctx, &err), CONV_OK);
+            assert_int_equal(job_ready(&job, &args, NULL, &err), CONV_OK);
+            assert_int_equal(job_run(&job, &err), CONV_OK);
             job_finish(&job);
             if (threads == 1) {
                 memcpy(weights, t.diff_weights, bytes);

@@ -33,7 +33,6 @@ typedef struct {
     int code;         /* EXIT_FINE as long as it goes on */
 } gate_session;
 
-uint64_t gate_random(gate_session *s, uint64_t below);
 bool gate_live(const compare_case *c);
 /* Ends the session: false, with the exit code and why. */
 bool gate_fail(gate_session *s, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -9,6 +9,7 @@
 
 #include "../../kernels/problem.h"
 #include "../cli.h"
+#include "../random.h"
 #include "control.h"
 #include "gate_internal.h"
 
@@ -16,15 +17,6 @@ static const double SAMPLE_NS = 3e6, BATCH_NS = 7e4, WARM_NS = 1e6;
 enum { BATCHES_LEAST = 5, BATCHES_MOST = 40 };
 static const double DISTURBED = 0.05; /* share of a sample's time that threads waited for a core */
 enum { NULL_EVERY = 4, CONTROL_EVERY = 4, RETAKES = 2 };
-
-/* SplitMix64 (Steele, Lea, Flood 2014). */
-uint64_t gate_random(gate_session *s, uint64_t below)
-{
-    uint64_t z = s->random += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return (z ^ z >> 31) % below;
-}
 
 bool gate_live(const compare_case *c)
 {
@@ -176,7 +168,7 @@ static bool take_pair(gate_session *s, size_t index, const gate_role role[2], in
 static bool take_both_orders(gate_session *s, size_t index, gate_role first, gate_role second, double *d)
 {
     const gate_role role[2] = {first, second};
-    int begin = (int)gate_random(s, 2);
+    int begin = (int)random_below(&s->random, 2);
     double one, other;
     if (!take_pair(s, index, role, begin, &one) || !take_pair(s, index, role, 1 - begin, &other)) return false;
     *d = 0.5 * (one + other);
@@ -189,14 +181,14 @@ static void take_control(gate_session *s)
     if (r->control_count == COMPARE_CONTROL_MAX) return;
     double first = control_ns(), second = control_ns(), d = log(second / first);
     r->control_ns[r->control_count] = first;
-    r->control[r->control_count++] = gate_random(s, 2) ? d : -d;
+    r->control[r->control_count++] = random_below(&s->random, 2) ? d : -d;
 }
 
 bool gate_turn(gate_session *s, size_t index, double *list, size_t *count)
 {
     compare_case *c = &s->r->cases[index];
     double d;
-    gate_role base = gate_random(s, 2) ? GATE_BASE : GATE_BASE_TOO;
+    gate_role base = random_below(&s->random, 2) ? GATE_BASE : GATE_BASE_TOO;
     if (*count < COMPARE_PAIRS_MAX) {
         if (!take_both_orders(s, index, base, GATE_HEAD, &d)) return s->code == EXIT_FINE;
         list[(*count)++] = d;

@@ -15,6 +15,7 @@
 #include "../cli.h"
 #include "../machine/machine.h"
 #include "../measure/tensors.h"
+#include "../random.h"
 #include "../stats.h"
 #include "gate_internal.h"
 
@@ -70,7 +71,7 @@ bool gate_start(gate_session *s, gate_role role)
 /* In random order: memory is given out in the order in which processes come. */
 bool gate_start_all(gate_session *s)
 {
-    int first = (int)gate_random(s, GATE_WORKERS), step = 1 + (int)gate_random(s, 2);
+    int first = (int)random_below(&s->random, GATE_WORKERS), step = 1 + (int)random_below(&s->random, 2);
     for (int i = 0; i < GATE_WORKERS; i++)
         if (!gate_start(s, (gate_role)((first + i * step) % GATE_WORKERS))) return false;
     return true;
@@ -202,15 +203,6 @@ static size_t chunk_end(const gate_session *s, const phase *p, size_t first)
     return end;
 }
 
-static void shuffle(gate_session *s, size_t *order, size_t count)
-{
-    for (size_t i = count; i > 1; i--) {
-        size_t k = gate_random(s, i), kept = order[i - 1];
-        order[i - 1] = order[k];
-        order[k] = kept;
-    }
-}
-
 static bool run_chunk(gate_session *s, const phase *p, size_t first, size_t end, size_t *order)
 {
     compare_result *r = s->r;
@@ -221,7 +213,7 @@ static bool run_chunk(gate_session *s, const phase *p, size_t first, size_t end,
         if (!gate_prepare(s, i)) return false;
         if (gate_live(&r->cases[i])) order[count++] = i;
     }
-    shuffle(s, order, count);
+    random_shuffle(&s->random, order, count);
     for (size_t k = 0; k < count; k++) {
         compare_case *c = &r->cases[order[k]];
         if (!gate_turn(s, order[k], p->confirm ? c->confirm : c->screen,

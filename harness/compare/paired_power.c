@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "../random.h"
 #include "paired.h"
 
 enum { DRAWS = 500, FEWEST = 6, STAGES_MAX = 4 };
@@ -14,21 +15,12 @@ bool paired_fires(const paired_stage *s, const double *d, size_t n)
            paired_p_above(d, n, s->margin) <= s->alpha;
 }
 
-/* SplitMix64: G. L. Steele, D. Lea, C. H. Flood, Fast splittable pseudorandom number generators, OOPSLA 2014.
- */
-static uint64_t next(uint64_t *state)
-{
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-    return z ^ z >> 31;
-}
-
 /* G. E. P. Box, M. E. Muller, A note on the generation of random normal deviates, Annals of Mathematical
  * Statistics 29(2), 1958. */
 static double normal(uint64_t *state)
 {
-    double u = (double)((next(state) >> 11) + 1) * 0x1p-53, v = (double)(next(state) >> 11) * 0x1p-53;
+    double u = (double)((random_next(state) >> 11) + 1) * 0x1p-53,
+           v = (double)(random_next(state) >> 11) * 0x1p-53;
     return sqrt(-2 * log(u)) * cos(2 * M_PI * v);
 }
 
@@ -37,7 +29,7 @@ static double normal(uint64_t *state)
 static void draw(const double *residual, size_t n, double *sample, size_t pairs, uint64_t *state)
 {
     for (size_t i = 0; i < pairs; i++) {
-        uint64_t r = next(state);
+        uint64_t r = random_next(state);
         double x = residual[(r >> 32) * n >> 32];
         sample[i] = r & 1 ? x : -x;
     }

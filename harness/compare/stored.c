@@ -6,24 +6,17 @@
 #include <string.h>
 
 #include "../cli.h"
+#include "../json_text.h"
 #include "gate.h"
-
-static const char *text_or(const json_t *object, const char *name, const char *otherwise)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : otherwise;
-}
-
-static const char *text_at(const json_t *object, const char *name) { return text_or(object, name, "unknown"); }
 
 static void describe_side(const record_run *run, compare_side *side)
 {
     const json_t *build = json_object_get(json_object_get(run->run, "machine"), "build");
-    snprintf(side->build, sizeof side->build, "%s", text_at(build, "id"));
-    snprintf(side->compiler, sizeof side->compiler, "%s", text_at(build, "compiler"));
-    snprintf(side->kernels, sizeof side->kernels, "%s", text_or(build, "kernels", ""));
-    snprintf(side->inject, sizeof side->inject, "%s", text_or(build, "inject", ""));
-    snprintf(side->commit, sizeof side->commit, "%s", text_at(run->run, "commit"));
+    snprintf(side->build, sizeof side->build, "%s", json_text(build, "id", "unknown"));
+    snprintf(side->compiler, sizeof side->compiler, "%s", json_text(build, "compiler", "unknown"));
+    snprintf(side->kernels, sizeof side->kernels, "%s", json_text(build, "kernels", ""));
+    snprintf(side->inject, sizeof side->inject, "%s", json_text(build, "inject", ""));
+    snprintf(side->commit, sizeof side->commit, "%s", json_text(run->run, "commit", "unknown"));
     side->dirty = json_is_true(json_object_get(run->run, "dirty"));
 }
 
@@ -47,8 +40,8 @@ static int check_comparable(const record_run *base, const record_run *head)
     const json_t *b = json_object_get(base->run, "machine"), *h = json_object_get(head->run, "machine");
     char base_threads[16], head_threads[16];
     for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (strcmp(text_at(b, same[i]), text_at(h, same[i])) != 0)
-            return refuse(same[i], text_at(b, same[i]), text_at(h, same[i]));
+        if (strcmp(json_text(b, same[i], "unknown"), json_text(h, same[i], "unknown")) != 0)
+            return refuse(same[i], json_text(b, same[i], "unknown"), json_text(h, same[i], "unknown"));
     snprintf(base_threads, sizeof base_threads, "%d", most_threads(base));
     snprintf(head_threads, sizeof head_threads, "%d", most_threads(head));
     if (strcmp(base_threads, head_threads) != 0) return refuse("threads", base_threads, head_threads);
@@ -104,9 +97,9 @@ static int fill_result(const record_run *base, const record_run *head, compare_r
     describe_side(base, &r->base);
     describe_side(head, &r->head);
     r->kernels_identical = r->base.kernels[0] != '\0' && strcmp(r->base.kernels, r->head.kernels) == 0;
-    snprintf(r->cpu, sizeof r->cpu, "%s", text_at(machine, "cpu"));
-    snprintf(r->host, sizeof r->host, "%s", text_at(machine, "host"));
-    snprintf(r->isa, sizeof r->isa, "%s", text_at(machine, "isa_allowed"));
+    snprintf(r->cpu, sizeof r->cpu, "%s", json_text(machine, "cpu", "unknown"));
+    snprintf(r->host, sizeof r->host, "%s", json_text(machine, "host", "unknown"));
+    snprintf(r->isa, sizeof r->isa, "%s", json_text(machine, "isa_allowed", "unknown"));
     r->threads = most_threads(head);
     if (common > 0) return EXIT_FINE;
     cli_error("the runs are not comparable: they have no case in common");

@@ -96,9 +96,9 @@ static double repetition_seconds(double min_time, double call_seconds)
     return calls * call_seconds;
 }
 
-double budget_repetition_seconds(const measure_job *job)
+double budget_repetition_seconds(const timed_row *t)
 {
-    return ((double)job->iterations + !budget_skips_warmup(job->call_seconds)) * job->call_seconds;
+    return ((double)t->iterations + !budget_skips_warmup(t->call_seconds)) * t->call_seconds;
 }
 
 double measure_estimate(const record_row *row, const measure_options *options)
@@ -109,66 +109,66 @@ double measure_estimate(const record_row *row, const measure_options *options)
     return fixed + (options->verify ? call : 0) + options->repetitions * repetition;
 }
 
-static measure_job *costliest(measure_job *jobs, int count)
+static timed_row *costliest(timed_row *rows, int count)
 {
-    measure_job *most = NULL;
+    timed_row *most = NULL;
     for (int i = 0; i < count; i++)
-        if (jobs[i].open && (most == NULL || jobs[i].call_seconds > most->call_seconds)) most = &jobs[i];
+        if (rows[i].open && (most == NULL || rows[i].call_seconds > most->call_seconds)) most = &rows[i];
     return most;
 }
 
-void budget_drop(measure_job *jobs, int count, double calls, double seconds)
+void budget_drop(timed_row *rows, int count, double calls, double seconds)
 {
     if (seconds <= 0) return;
     double total = 0;
     for (int i = 0; i < count; i++)
-        if (jobs[i].open) total += calls * jobs[i].call_seconds;
-    for (measure_job *j; total > seconds && (j = costliest(jobs, count)) != NULL;) {
-        double needed = calls * j->call_seconds;
-        measure_drop(j, CASE_SKIPPED, "needs about %.3g s, %.3g s of the budget are left for it", needed,
+        if (rows[i].open) total += calls * rows[i].call_seconds;
+    for (timed_row *t; total > seconds && (t = costliest(rows, count)) != NULL;) {
+        double needed = calls * t->call_seconds;
+        measure_drop(t, CASE_SKIPPED, "needs about %.3g s, %.3g s of the budget are left for it", needed,
                       fmax(0, seconds - (total - needed)));
         total -= needed;
     }
 }
 
-/* Seconds all open jobs take with these repetitions. */
-static double total_seconds(const measure_job *jobs, int count, double min_time)
+/* Seconds all open rows take with these repetitions. */
+static double total_seconds(const timed_row *rows, int count, double min_time)
 {
     double total = 0;
     for (int i = 0; i < count; i++)
-        if (jobs[i].open) total += jobs[i].repetitions * repetition_seconds(min_time, jobs[i].call_seconds);
+        if (rows[i].open) total += rows[i].repetitions * repetition_seconds(min_time, rows[i].call_seconds);
     return total;
 }
 
-/* Takes one repetition from the job that costs most in all; false when all have one. */
-static bool take_repetition(measure_job *jobs, int count, double min_time)
+/* Takes one repetition from the row that costs most in all; false when all have one. */
+static bool take_repetition(timed_row *rows, int count, double min_time)
 {
-    measure_job *most = NULL;
+    timed_row *most = NULL;
     double highest = 0;
     for (int i = 0; i < count; i++) {
-        double cost = jobs[i].repetitions * repetition_seconds(min_time, jobs[i].call_seconds);
-        if (jobs[i].open && jobs[i].repetitions > 1 && cost > highest) {
+        double cost = rows[i].repetitions * repetition_seconds(min_time, rows[i].call_seconds);
+        if (rows[i].open && rows[i].repetitions > 1 && cost > highest) {
             highest = cost;
-            most = &jobs[i];
+            most = &rows[i];
         }
     }
     if (most != NULL) most->repetitions--;
     return most != NULL;
 }
 
-void budget_fit(measure_job *jobs, int count, const measure_options *options, double seconds)
+void budget_fit(timed_row *rows, int count, const measure_options *options, double seconds)
 {
     double min_time = options->min_time, least = fmin(LEAST_TIME, min_time);
-    for (int i = 0; i < count; i++) jobs[i].repetitions = options->repetitions;
+    for (int i = 0; i < count; i++) rows[i].repetitions = options->repetitions;
     if (seconds > 0) {
         /* Who was verified has paid for most of a first figure: it is not lost to a preparation that took
          * longer than expected, only to a single call beyond the whole group's share. */
-        budget_drop(jobs, count, 1, fmax(seconds, options->budget));
-        while (min_time > least && total_seconds(jobs, count, min_time) > seconds)
+        budget_drop(rows, count, 1, fmax(seconds, options->budget));
+        while (min_time > least && total_seconds(rows, count, min_time) > seconds)
             min_time = fmax(least, 0.8 * min_time);
-        while (total_seconds(jobs, count, min_time) > seconds && take_repetition(jobs, count, min_time)) {
+        while (total_seconds(rows, count, min_time) > seconds && take_repetition(rows, count, min_time)) {
         }
     }
     for (int i = 0; i < count; i++)
-        if (jobs[i].open) jobs[i].iterations = iterations_for(min_time, jobs[i].call_seconds);
+        if (rows[i].open) rows[i].iterations = iterations_for(min_time, rows[i].call_seconds);
 }

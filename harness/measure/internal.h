@@ -3,6 +3,7 @@
 #define SEPBENCH_MEASURE_INTERNAL_H
 
 #include "measure.h"
+#include "job.h"
 #include "quiet.h"
 #include "samples.h"
 
@@ -36,22 +37,20 @@ typedef struct {
     bool visited;    /* took part in this one: its row is shown */
     bool open;       /* still to be measured in this visit */
 
-    conv_plan *plan; /* and the rest: of this visit */
-    void *packed, *workspace, *activations;
-    conv_args args;
+    conv_job job; /* and the rest: of this visit; on the group's tensors and scratch */
     evict_list evict;
     conv_status status;  /* of the last execute that failed */
     bool skip_call;      /* the runner's warm-up call is to do nothing */
     double call_seconds; /* one call, in cold mode with its eviction */
     int64_t iterations;  /* calls of one repetition */
     int repetitions;     /* planned in this visit */
-} measure_job;
+} timed_row;
 
 /* ---- the rows of one problem, pass, thread count and cache mode */
 
 struct measure_group {
     measure_setup setup;
-    measure_job *jobs;
+    timed_row *rows;
     int count;
     conv_problem problem;
     conv_pass pass;
@@ -70,16 +69,16 @@ struct measure_group {
 
 /* Ends what a row gets: in the first visit with that status and reason, later it keeps the time it has unless it
  * failed. */
-void measure_drop(measure_job *job, case_status status, const char *format, ...)
+void measure_drop(timed_row *t, case_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Plans, memory checks and verification: nothing of the timed calls is allocated yet. */
 void measure_prepare(measure_group *g);
 /* Plans and memory checks for the open rows, which were verified in the first visit. */
 void measure_plan_again(measure_group *g);
 /* Buffers, packed weights, and for a backward pass what its forward leaves behind. */
-void measure_ready(measure_group *g, measure_job *j);
+void measure_ready(measure_group *g, timed_row *t);
 /* Call before a job's calls are timed: waits until no other pool spins on the cores. */
-void measure_settle(measure_group *g, const measure_job *j);
+void measure_settle(measure_group *g, const timed_row *t);
 bool measure_any_open(const measure_group *g);
 /* Seconds left of the visit's budget, above 0; 0 means there is none. */
 double measure_budget_left(const measure_group *g);
@@ -97,12 +96,12 @@ bool budget_skips_warmup(double call_seconds);
 /* Sets repetitions and iterations of the open jobs so that they take at most `seconds` (0: unlimited): first
  * by shorter repetitions, then by fewer of them, the costliest rows first. Where even one each does not fit,
  * closes the costliest rows as skipped, with their estimate. */
-void budget_fit(measure_job *jobs, int count, const measure_options *options, double seconds);
+void budget_fit(timed_row *rows, int count, const measure_options *options, double seconds);
 
 /* Seconds of one repetition of the row, its warm-up call included. */
-double budget_repetition_seconds(const measure_job *job);
+double budget_repetition_seconds(const timed_row *t);
 
 /* Closes the costliest open rows until the rest fits, each costing calls x call_seconds. */
-void budget_drop(measure_job *jobs, int count, double calls, double seconds);
+void budget_drop(timed_row *rows, int count, double calls, double seconds);
 
 #endif

@@ -67,11 +67,10 @@ void measure_first(measure_group *g, double budget);
 
 /* What the rows still in the race need. */
 typedef struct {
-    int repetitions; /* that the row with the fewest lacks; 0: nothing */
-    int least_visits; /* of a row still in the race that reports a time */
-    double fixed;    /* seconds of a visit before any repetition */
-    double each;     /* seconds of one repetition of each row, the one that chooses included */
-    double width;    /* widest relative interval among the leaders; INFINITY where one has none */
+    int repetitions;  /* that the row with the fewest lacks; 0: nothing */
+    int least_visits; /* that such a row has had, repetitions that choose apart */
+    double fixed;     /* seconds of a visit before any repetition */
+    double each;      /* seconds of one repetition of each such row; one that chooses is part of `fixed` */
 } measure_need;
 measure_need measure_needs(const measure_group *g);
 

@@ -39,11 +39,16 @@ double oracle_cost(const oracle *o, oracle_tensor tensor);
 /* Where the element is in the caller's tensor, in elements. */
 int64_t oracle_offset(const oracle *o, oracle_tensor tensor, int64_t row, int64_t column);
 
-/* Columns [first, first + count) of one row: value[] the sums, magnitude[] the sums of the terms' absolute
+/* Columns [first, first + count) of one row of an output tensor. */
+typedef struct {
+    oracle_tensor tensor;
+    int64_t row, first, count;
+} oracle_run;
+
+/* Of each column of the run: value[] the sums, magnitude[] the sums of the terms' absolute
  * values (the separable's through its intermediate). Returns sqrt of the number of terms; for two stages the
  * sum of both roots. Safe to call from several threads. */
-double oracle_row(const oracle *o, oracle_tensor tensor, int64_t row, int64_t first, int64_t count,
-                  double *value, double *magnitude);
+double oracle_row(const oracle *o, oracle_run run, double *value, double *magnitude);
 
 /* Separable backward: computes d_mid = diff_dst * pointwise^T once for the given channels of C*M, in parallel,
  * so that rows of diff_src and diff_weights need not do it again and again. Replaces what was kept before.

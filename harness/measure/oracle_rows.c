@@ -281,25 +281,24 @@ static double upstream_root(const oracle *o, double root)
     return o->p.variant == CONV_SEPARABLE && root > 0 ? root + sqrt((double)o->p.oc) : root;
 }
 
-double oracle_row(const oracle *o, oracle_tensor tensor, int64_t row, int64_t first, int64_t count,
-                  double *value, double *magnitude)
+double oracle_row(const oracle *o, oracle_run run, double *value, double *magnitude)
 {
-    int64_t rows, columns, g = oracle_groups(o), item = row / g;
-    int64_t room = tensor == ORACLE_DST ? o->mid : count * o->p.depth_multiplier;
+    int64_t rows, columns, g = oracle_groups(o), item = run.row / g;
+    int64_t room = run.tensor == ORACLE_DST ? o->mid : run.count * o->p.depth_multiplier;
     double stack[512], *more = 2 * room <= 512 ? stack : malloc((size_t)(2 * room) * sizeof *more);
     if (more == NULL) abort(); /* a few kilobytes: nothing sensible is left to do */
     sum s = {.o = o,
-             .group = row % g,
-             .first = first,
-             .count = count,
+             .group = run.row % g,
+             .first = run.first,
+             .count = run.count,
              .value = value,
              .magnitude = magnitude,
              .more = more};
     double root;
-    oracle_extent(o, tensor, &rows, &columns);
-    memset(value, 0, (size_t)count * sizeof *value);
-    memset(magnitude, 0, (size_t)count * sizeof *magnitude);
-    switch (tensor) {
+    oracle_extent(o, run.tensor, &rows, &columns);
+    memset(value, 0, (size_t)run.count * sizeof *value);
+    memset(magnitude, 0, (size_t)run.count * sizeof *magnitude);
+    switch (run.tensor) {
     case ORACLE_DST:
         s.n = item / o->out;
         root = forward_row(&s, item, columns);
@@ -313,10 +312,10 @@ double oracle_row(const oracle *o, oracle_tensor tensor, int64_t row, int64_t fi
     case ORACLE_DIFF_WEIGHTS:
         s.channel = s.group * (o->p.ic / g) + item % (o->p.ic / g);
         root = oracle_by_channel(o)
-                   ? upstream_root(o, sum_terms(&s, FIXED_TAP, row, depthwise_backward_weights))
+                   ? upstream_root(o, sum_terms(&s, FIXED_TAP, run.row, depthwise_backward_weights))
                    : sum_terms(&s, FIXED_TAP, item / (o->p.ic / g), dense_backward_weights);
         break;
-    case ORACLE_DIFF_POINTWISE: root = pointwise_gradient(&s, row); break;
+    case ORACLE_DIFF_POINTWISE: root = pointwise_gradient(&s, run.row); break;
     default: root = bias_gradient(&s);
     }
     if (more != stack) free(more);

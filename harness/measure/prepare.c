@@ -7,49 +7,39 @@
 #include "../cli.h"
 #include "../stats.h"
 #include "internal.h"
-#include "job.h"
 
 /* Oracle work per group, about a hundredth of a second. */
 static const double VERIFY_FLOPS = 1e7;
 
-static void close_by(measure_job *job, conv_status status, const conv_error *error)
+static void close_by(timed_row *t, conv_status status, const conv_error *error)
 {
-    case_status verdict = status == CONV_REFUSED     ? CASE_REFUSED
-                          : status == CONV_NO_MEMORY ? CASE_SKIPPED
-                                                     : CASE_FAILED;
-    measure_close(job, verdict, "%s", error->text);
+    measure_drop(t, case_status_of(status), "%s", error->text);
 }
 
 /* ---- memory */
 
-static double plan_bytes(const conv_plan *p)
-{
-    return (double)p->packed_bytes + (double)p->scratch_bytes + (double)p->workspace_bytes +
-           (double)p->activation_bytes;
-}
-
-static void check_tensors_fit(group *g)
+static void check_tensors_fit(measure_group *g)
 {
     conv_error error;
     conv_status status = conv_tensors_fit(&g->problem, g->pass, &error);
     for (int i = 0; i < g->count; i++)
-        if (g->jobs[i].open && status != CONV_OK) close_by(&g->jobs[i], status, &error);
+        if (g->rows[i].open && status != CONV_OK) close_by(&g->rows[i], status, &error);
 }
 
 /* Alone for verification, then all packed weights and activations beside each other and the largest scratch:
  * the order of the rows decides who stays. */
-static void check_plans_fit(group *g)
+static void check_plans_fit(measure_group *g)
 {
     double tensors = conv_tensors_bytes(&g->problem, g->pass), available = memory_to_use();
     double kept = 0, scratch = 0;
     conv_error error;
     for (int i = 0; i < g->count; i++) {
-        measure_job *j = &g->jobs[i];
-        if (!j->open) continue;
-        double own = plan_bytes(j->plan) - (double)j->plan->scratch_bytes;
-        double larger = fmax(scratch, (double)j->plan->scratch_bytes);
+        timed_row *t = &g->rows[i];
+        if (!t->open) continue;
+        double own = job_bytes(&t->job) - (double)t->job.plan->scratch_bytes;
+        double larger = fmax(scratch, (double)t->job.plan->scratch_bytes);
         if (tensors + kept + own + larger > available) {
-            close_by(j, memory_short(tensors + kept + own + larger, available, &error), &error);
+            close_by(t, memory_short(tensors + kept + own + larger, available, &error), &error);
             continue;
         }
         kept += own;
@@ -59,66 +49,68 @@ static void check_plans_fit(group *g)
 
 /* ---- plans and verification */
 
-static void plan_job(group *g, measure_job *j)
+static void plan_row(measure_group *g, timed_row *t)
 {
     conv_error error = {""};
-    const char *why = conv_refuse(j->impl, &g->problem, g->pass);
-    if (why != NULL) {
-        measure_close(j, CASE_REFUSED, "%s", why);
-        return;
-    }
     double start = machine_now();
-    conv_status status = conv_plan_create(j->impl, &g->problem, g->pass, &g->context, &j->plan, &error);
-    j->row->plan_ns = 1e9 * (machine_now() - start);
+    conv_status status = job_plan(&t->job, t->impl, &g->problem, g->pass, &g->context, &error);
+    if (t->samples.count == 0) t->row->plan_ns = 1e9 * (machine_now() - start);
     if (status != CONV_OK)
-        close_by(j, status, &error);
+        close_by(t, status, &error);
     else
-        j->row->scratch_bytes = (int64_t)j->plan->scratch_bytes;
+        t->row->scratch_bytes = (int64_t)t->job.plan->scratch_bytes;
 }
 
-static void verify_job(group *g, verify_reference *reference, measure_job *j)
+static void verify_row(measure_group *g, verify_reference *reference, timed_row *t)
 {
     conv_error error = {""};
     verify_result result;
-    conv_status status = verify_against(reference, j->impl, &g->context, &result, &error);
+    conv_status status = verify_against(reference, t->impl, &g->context, &result, &error);
     if (status != CONV_OK) {
-        close_by(j, status, &error);
+        close_by(t, status, &error);
         return;
     }
-    j->row->max_abs_error = result.max_abs_error;
-    j->row->error_bound = result.error_bound;
-    j->call_seconds = result.execute_seconds;
-    budget_learn(j->row, result.execute_seconds);
-    if (!result.ok) measure_close(j, CASE_WRONG, "%s", result.where);
+    t->row->max_abs_error = result.max_abs_error;
+    t->row->error_bound = result.error_bound;
+    t->call_seconds = result.execute_seconds;
+    budget_learn(t->row, result.execute_seconds);
+    if (!result.ok) measure_drop(t, CASE_WRONG, "%s", result.where);
 }
 
-static void verify_all(group *g)
+static void verify_all(measure_group *g)
 {
-    const verify_options o = {.kind = FILL_REALS, .seed = g->options->seed, .budget_flops = VERIFY_FLOPS};
+    const verify_options o = {.kind = FILL_REALS, .seed = g->setup.options.seed, .budget_flops = VERIFY_FLOPS};
     conv_error error = {""};
     verify_reference *reference = NULL;
     conv_status status = verify_prepare(&g->problem, g->pass, &o, &reference, &error);
     for (int i = 0; i < g->count; i++) {
-        measure_job *j = &g->jobs[i];
-        if (!j->open || cli_interrupted()) continue;
+        timed_row *t = &g->rows[i];
+        if (!t->open || cli_interrupted()) continue;
         if (status != CONV_OK)
-            close_by(j, status, &error);
+            close_by(t, status, &error);
         else
-            verify_job(g, reference, j);
+            verify_row(g, reference, t);
     }
     verify_release(reference);
 }
 
 /* One call to verify and one to time is the least a row costs; most rows are closed here, before any work. */
-void measure_prepare(group *g)
+void measure_prepare(measure_group *g)
 {
     check_tensors_fit(g);
-    budget_drop(g->jobs, g->count, g->options->verify ? 2 : 1, measure_budget_left(g));
+    budget_drop(g->rows, g->count, g->setup.options.verify ? 2 : 1, measure_budget_left(g));
     for (int i = 0; i < g->count; i++)
-        if (g->jobs[i].open && !cli_interrupted()) plan_job(g, &g->jobs[i]);
+        if (g->rows[i].open && !cli_interrupted()) plan_row(g, &g->rows[i]);
     if (cli_interrupted()) return; /* plans may be missing */
     check_plans_fit(g);
-    if (g->options->verify && measure_any_open(g)) verify_all(g);
+    if (g->setup.options.verify && measure_any_open(g)) verify_all(g);
+}
+
+void measure_plan_again(measure_group *g)
+{
+    for (int i = 0; i < g->count; i++)
+        if (g->rows[i].open && !cli_interrupted()) plan_row(g, &g->rows[i]);
+    if (!cli_interrupted()) check_plans_fit(g);
 }
 
 /* ---- buffers */
@@ -127,36 +119,39 @@ enum { PACK_TIMES = 3 };
 static const double PACK_LONG = 0.02; /* seconds: measured once */
 
 /* Weights into the plan's layout, activations into and out of one of the implementation's own: what a caller
- * pays besides execute. Medians of a few. */
-static bool time_packing(measure_job *j)
+ * pays besides execute. Medians of a few, of the first visit. */
+static bool time_packing(timed_row *t)
 {
     double pack[PACK_TIMES], enter[PACK_TIMES], leave[PACK_TIMES];
     size_t times = 0;
-    bool converts = j->impl->enter != NULL;
+    const conv_plan *plan = t->job.plan;
+    const conv_args *args = &t->job.args;
+    bool converts = t->impl->enter != NULL;
     bool ok = true;
-    for (; ok && times < PACK_TIMES && (times == 0 || pack[times - 1] < PACK_LONG); times++) {
+    size_t most = t->samples.count == 0 ? PACK_TIMES : 1;
+    for (; ok && times < most && (times == 0 || pack[times - 1] < PACK_LONG); times++) {
         double start = machine_now();
-        ok = conv_pack(j->plan, j->args.weights, j->args.pointwise, j->packed) == CONV_OK;
+        ok = conv_pack(plan, args->weights, args->pointwise, t->job.packed) == CONV_OK;
         double packed = machine_now();
-        ok = ok && conv_enter(j->plan, &j->args) == CONV_OK;
+        ok = ok && conv_enter(plan, args) == CONV_OK;
         double entered = machine_now();
-        if (converts && times == 0) ok = ok && conv_execute(j->plan, &j->args) == CONV_OK;
+        if (converts && times == 0) ok = ok && conv_execute(plan, args) == CONV_OK;
         double executed = machine_now();
-        ok = ok && conv_leave(j->plan, &j->args) == CONV_OK;
+        ok = ok && conv_leave(plan, args) == CONV_OK;
         pack[times] = packed - start;
         enter[times] = entered - packed;
         leave[times] = machine_now() - executed;
     }
-    double seconds = j->plan->packed_bytes > 0 ? stats_median(pack, times) : 0;
+    double seconds = plan->packed_bytes > 0 ? stats_median(pack, times) : 0;
     if (converts) seconds += stats_median(enter, times) + stats_median(leave, times);
-    j->row->pack_ns = 1e9 * seconds;
+    if (t->samples.count == 0) t->row->pack_ns = 1e9 * seconds;
     return ok;
 }
 
-static void list_operands(group *g, measure_job *j)
+static void list_operands(measure_group *g, timed_row *t)
 {
     const conv_sizes n = conv_problem_sizes(&g->problem);
-    const conv_args *a = &j->args;
+    const conv_args *a = &t->job.args;
     const struct {
         const void *data;
         int64_t count;
@@ -171,42 +166,29 @@ static void list_operands(group *g, measure_job *j)
                {a->diff_pointwise, n.pointwise},
                {a->diff_bias, n.bias}};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        evict_add(&j->evict, all[i].data, (size_t)all[i].count * sizeof(float));
-    evict_add(&j->evict, j->packed, j->plan->packed_bytes);
-    evict_add(&j->evict, j->workspace, j->plan->workspace_bytes);
-    evict_add(&j->evict, j->activations, j->plan->activation_bytes);
-    evict_add(&j->evict, g->scratch, j->plan->scratch_bytes);
+        evict_add(&t->evict, all[i].data, (size_t)all[i].count * sizeof(float));
+    evict_add(&t->evict, t->job.packed, t->job.plan->packed_bytes);
+    evict_add(&t->evict, t->job.workspace, t->job.plan->workspace_bytes);
+    evict_add(&t->evict, t->job.activations, t->job.plan->activation_bytes);
+    evict_add(&t->evict, g->scratch, t->job.plan->scratch_bytes);
 }
 
-void measure_ready(group *g, measure_job *j)
+void measure_ready(measure_group *g, timed_row *t)
 {
     conv_error error = {""};
-    j->packed = buffer_alloc(j->plan->packed_bytes);
-    if (j->plan->workspace_bytes > 0) j->workspace = buffer_alloc(j->plan->workspace_bytes);
-    j->activations = buffer_alloc(j->plan->activation_bytes);
-    if (j->packed == NULL || j->activations == NULL || (j->plan->workspace_bytes > 0 && j->workspace == NULL)) {
-        measure_close(j, CASE_SKIPPED, "no memory for %.3g GB of packed weights and activations",
-                      1e-9 * plan_bytes(j->plan));
-        return;
-    }
-    j->args = conv_tensors_args(&g->tensors);
-    j->args.packed = j->packed;
-    j->args.scratch = g->scratch;
-    j->args.activations = j->activations;
-    conv_job work = {.plan = j->plan, .packed = j->packed, .workspace = j->workspace};
-    conv_status status = job_prepare(&work, &j->args, &error);
-    j->args.workspace = j->workspace = work.workspace;
+    const conv_args args = conv_tensors_args(&g->tensors);
+    conv_status status = job_ready(&t->job, &args, g->scratch, &error);
     if (status != CONV_OK) {
-        close_by(j, status, &error);
+        close_by(t, status, &error);
         return;
     }
-    measure_settle(g, j);
-    if (!time_packing(j)) {
-        measure_close(j, CASE_FAILED, "packing failed");
+    measure_settle(g, t);
+    if (!time_packing(t)) {
+        measure_drop(t, CASE_FAILED, "packing failed");
         return;
     }
     if (!g->cold) return;
-    list_operands(g, j);
-    if (!evict_prepare(&j->evict, g->threads))
-        measure_close(j, CASE_SKIPPED, "no memory for the buffer that sweeps the caches");
+    list_operands(g, t);
+    if (!evict_prepare(&t->evict, g->threads))
+        measure_drop(t, CASE_SKIPPED, "no memory for the buffer that sweeps the caches");
 }

@@ -53,9 +53,9 @@ bool quiet_settle(void)
 /* After its last work a pool's workers spin for a while (libgomp's 4 ms, pthreadpool's 12 ms), on the very
  * cores to which the other pools' workers are bound, and would take half of them from whoever is timed next.
  * Engines with threads of their own have a pool per plan. */
-void measure_settle(measure_group *g, const measure_job *j)
+void measure_settle(measure_group *g, const timed_row *t)
 {
-    const conv_plan *pool = j->impl->own_threads ? j->plan : NULL;
+    const conv_plan *pool = t->impl->own_threads ? t->job.plan : NULL;
     if (g->pool == pool) return;
     g->pool = pool;
     quiet_settle();
@@ -107,8 +107,7 @@ static double loop_cost(int threads)
         sink ^= known_loop((uint64_t)(start * 1e9));
         longest = machine_now() - start;
     }
-    static volatile uint64_t kept; /* so that the loop is not left out */
-    kept = sink;
+    __asm__ volatile("" : : "r"(sink)); /* so that the loop is not left out */
     return longest;
 }
 

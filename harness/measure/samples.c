@@ -3,18 +3,14 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "../grow.h"
 #include "../stats.h"
 
 bool samples_add(samples *s, const record_sample *sample)
 {
-    if (s->count == s->capacity) {
-        size_t capacity = s->capacity > 0 ? 2 * s->capacity : 16;
-        record_sample *more = realloc(s->items, capacity * sizeof *more);
-        if (more == NULL) return false;
-        s->items = more;
-        s->capacity = capacity;
-    }
-    s->items[s->count++] = *sample;
+    record_sample *added = grow(&s->items, &s->count, sizeof *added);
+    if (added == NULL) return false;
+    *added = *sample;
     return true;
 }
 
@@ -22,6 +18,13 @@ void samples_free(samples *s)
 {
     free(s->items);
     *s = (samples){0};
+}
+
+int samples_count(const samples *s, sample_use use)
+{
+    int count = 0;
+    for (size_t i = 0; i < s->count; i++) count += s->items[i].use == use;
+    return count;
 }
 
 int samples_clean(const samples *s, sample_use use)

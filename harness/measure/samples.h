@@ -7,14 +7,15 @@
 
 typedef struct {
     record_sample *items;
-    size_t count, capacity;
+    size_t count;
 } samples;
 
 /* False: no memory. */
 bool samples_add(samples *s, const record_sample *sample);
 void samples_free(samples *s);
 
-/* Repetitions of that use without a mark. */
+/* Repetitions of that use; those of them without a mark. */
+int samples_count(const samples *s, sample_use use);
 int samples_clean(const samples *s, sample_use use);
 
 /* Median of the unmarked repetitions of that use, of the marked ones where there are no others; NaN: none. */

@@ -10,15 +10,16 @@
 #include <string.h>
 
 #include "../cli.h"
+#include "../grow.h"
 #include "job.h"
 #include "oracle.h"
 
-/* Consecutive columns of one row of one output tensor; at: its first element in value[] and magnitude[]. */
+/* at: its first element in value[] and magnitude[]; root: what oracle_row returned. */
 typedef struct {
-    oracle_tensor tensor;
-    int64_t row, first, count, at;
+    oracle_run is;
+    int64_t at;
     double root;
-} run;
+} checked_run;
 
 struct verify_reference {
     conv_problem p;
@@ -28,8 +29,9 @@ struct verify_reference {
     conv_tensors prior; /* accumulate: what the gradients hold before the call */
     uint64_t inputs;    /* their fingerprint */
     oracle *oracle;
-    run *runs;
-    int64_t run_count, run_capacity, elements;
+    checked_run *runs;
+    size_t run_count;
+    int64_t elements;
     double *value, *magnitude;
     double largest[ORACLE_TENSORS], largest_root[ORACLE_TENSORS]; /* of magnitude[] and of runs' roots */
 };
@@ -55,14 +57,9 @@ static int64_t output_size(const conv_problem *p, int tensor)
 
 static bool add_run(verify_reference *r, oracle_tensor tensor, int64_t row, int64_t first, int64_t count)
 {
-    if (r->run_count == r->run_capacity) {
-        int64_t capacity = r->run_capacity == 0 ? 256 : 2 * r->run_capacity;
-        run *grown = realloc(r->runs, (size_t)capacity * sizeof *grown);
-        if (grown == NULL) return false;
-        r->runs = grown;
-        r->run_capacity = capacity;
-    }
-    r->runs[r->run_count++] = (run){tensor, row, first, count, r->elements, 0};
+    checked_run *u = grow(&r->runs, &r->run_count, sizeof *u);
+    if (u == NULL) return false;
+    *u = (checked_run){{tensor, row, first, count}, r->elements, 0};
     r->elements += count;
     return true;
 }
@@ -156,18 +153,17 @@ static uint64_t input_fingerprint(const verify_reference *r)
 static void consult_oracle(verify_reference *r)
 {
 #pragma omp parallel for schedule(dynamic, 1)
-    for (int64_t i = 0; i < r->run_count; i++) {
-        run *u = &r->runs[i];
+    for (size_t i = 0; i < r->run_count; i++) {
+        checked_run *u = &r->runs[i];
         if (cli_interrupted()) continue;
-        u->root = oracle_row(r->oracle, u->tensor, u->row, u->first, u->count, r->value + u->at,
-                             r->magnitude + u->at);
+        u->root = oracle_row(r->oracle, u->is, r->value + u->at, r->magnitude + u->at);
     }
     if (cli_interrupted()) return;
-    for (int64_t i = 0; i < r->run_count; i++) {
-        const run *u = &r->runs[i];
-        double *largest = &r->largest[u->tensor], *root = &r->largest_root[u->tensor];
+    for (size_t i = 0; i < r->run_count; i++) {
+        const checked_run *u = &r->runs[i];
+        double *largest = &r->largest[u->is.tensor], *root = &r->largest_root[u->is.tensor];
         *root = fmax(*root, u->root);
-        for (int64_t j = 0; j < u->count; j++) *largest = fmax(*largest, r->magnitude[u->at + j]);
+        for (int64_t j = 0; j < u->is.count; j++) *largest = fmax(*largest, r->magnitude[u->at + j]);
     }
 }
 
@@ -240,16 +236,17 @@ void verify_release(verify_reference *r)
 /* ---- comparing -------------------------------------------------------------------------------------- */
 
 /* The element's place in words: "dst[n 0][h 3][w 4][c 12]". */
-static void name_element(const verify_reference *r, const run *u, int64_t column, char *text, size_t size)
+static void name_element(const verify_reference *r, const checked_run *u, int64_t column, char *text,
+                         size_t size)
 {
     const conv_problem *p = &r->p;
-    int64_t at = oracle_offset(r->oracle, u->tensor, u->row, column);
-    bool activation = u->tensor == ORACLE_DST || u->tensor == ORACLE_DIFF_SRC;
+    int64_t at = oracle_offset(r->oracle, u->is.tensor, u->is.row, column);
+    bool activation = u->is.tensor == ORACLE_DST || u->is.tensor == ORACLE_DIFF_SRC;
     if (!activation) {
-        snprintf(text, size, "%s[%lld]", tensor_names[u->tensor], (long long)at);
+        snprintf(text, size, "%s[%lld]", tensor_names[u->is.tensor], (long long)at);
         return;
     }
-    bool dst = u->tensor == ORACLE_DST;
+    bool dst = u->is.tensor == ORACLE_DST;
     int64_t channels = dst ? p->oc : p->ic, extent[CONV_AXES], positions = 1;
     for (int i = 0; i < CONV_AXES; i++) {
         extent[i] = dst ? conv_out(&p->axis[i]) : p->axis[i].in;
@@ -258,27 +255,27 @@ static void name_element(const verify_reference *r, const run *u, int64_t column
     bool nhwc = p->layout == CONV_NHWC;
     int64_t item = nhwc ? at / channels : at / (channels * positions) * positions + at % positions;
     int64_t channel = nhwc ? at % channels : at / positions % channels, place = item % positions;
-    snprintf(text, size, "%s[n %lld][d %lld][h %lld][w %lld][c %lld]", tensor_names[u->tensor],
+    snprintf(text, size, "%s[n %lld][d %lld][h %lld][w %lld][c %lld]", tensor_names[u->is.tensor],
              (long long)(item / positions), (long long)(place / (extent[1] * extent[2])),
              (long long)(place / extent[2] % extent[1]), (long long)(place % extent[2]), (long long)channel);
 }
 
-static double bound_of(const verify_reference *r, const conv_impl *impl, const run *u, double magnitude,
+static double bound_of(const verify_reference *r, const conv_impl *impl, const checked_run *u, double magnitude,
                        double prior)
 {
     const double u24 = 0x1p-24;
     if (impl->inexact)
-        return impl->error_factor * u24 * r->largest_root[u->tensor] * (r->largest[u->tensor] + prior);
+        return impl->error_factor * u24 * r->largest_root[u->is.tensor] * (r->largest[u->is.tensor] + prior);
     if (r->options.kind == FILL_INTEGERS && magnitude + prior < 0x1p24) return 0;
     return VERIFY_FACTOR * u24 * u->root * (magnitude + prior);
 }
 
-static void compare_run(const verify_reference *r, const conv_impl *impl, const run *u, verify_result *result,
-                        double *closest)
+static void compare_run(const verify_reference *r, const conv_impl *impl, const checked_run *u,
+                        verify_result *result, double *closest)
 {
-    const float *got = output(&r->tensors, u->tensor), *prior = output(&r->prior, u->tensor);
-    for (int64_t i = 0; i < u->count; i++) {
-        int64_t at = oracle_offset(r->oracle, u->tensor, u->row, u->first + i);
+    const float *got = output(&r->tensors, u->is.tensor), *prior = output(&r->prior, u->is.tensor);
+    for (int64_t i = 0; i < u->is.count; i++) {
+        int64_t at = oracle_offset(r->oracle, u->is.tensor, u->is.row, u->is.first + i);
         double before = prior == NULL ? 0 : (double)prior[at], expected = r->value[u->at + i] + before;
         double bound = bound_of(r, impl, u, r->magnitude[u->at + i], fabs(before));
         double error = fabs((double)got[at] - expected);
@@ -290,13 +287,13 @@ static void compare_run(const verify_reference *r, const conv_impl *impl, const 
         }
         if (error <= bound || !result->ok) continue;
         char place[160];
-        name_element(r, u, u->first + i, place, sizeof place);
+        name_element(r, u, u->is.first + i, place, sizeof place);
         snprintf(result->where, sizeof result->where, "%s is %.9g, expected %.9g, bound %.3g", place,
                  (double)got[at], expected, bound);
         result->ok = false;
         if (!isfinite(error)) result->max_abs_error = INFINITY;
     }
-    result->checked += u->count;
+    result->checked += u->is.count;
 }
 
 /* The first element that is NaN or infinite, or -1. */
@@ -325,7 +322,7 @@ static void compare(const verify_reference *r, const conv_impl *impl, const conv
     double closest = 0;
     const char *which;
     *result = (verify_result){.ok = true, .execute_seconds = job->execute_seconds};
-    for (int64_t i = 0; i < r->run_count; i++) compare_run(r, impl, &r->runs[i], result, &closest);
+    for (size_t i = 0; i < r->run_count; i++) compare_run(r, impl, &r->runs[i], result, &closest);
     for (int t = 0; t < ORACLE_TENSORS; t++) {
         const float *data = output(&r->tensors, t);
         if (data == NULL || (t == ORACLE_DST && r->pass != CONV_FORWARD)) continue;
@@ -356,23 +353,25 @@ conv_status verify_against(verify_reference *r, const conv_impl *impl, const con
     args.accumulate = r->options.accumulate;
     *result = (verify_result){0};
     reset_outputs(r);
-    conv_status status = job_start(&job, impl, &r->p, r->pass, ctx, &args, err);
-    if (status == CONV_OK) status = job_prepare(&job, &args, err);
-    if (status == CONV_OK) status = job_run(&job, args, err);
+    conv_status status = job_plan(&job, impl, &r->p, r->pass, ctx, err);
+    if (status == CONV_OK) status = job_ready(&job, &args, NULL, err);
+    if (status == CONV_OK) status = job_run(&job, err);
     if (status == CONV_OK) compare(r, impl, &job, result);
     job_finish(&job);
     return status;
 }
 
 conv_status verify_case(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
-                        const verify_options *options, verify_result *result, conv_error *err)
+                        const verify_options *options, verify_result *result)
 {
-    verify_reference *reference;
+    verify_reference *reference = NULL;
+    conv_error err = {""};
     const char *refusal = conv_refuse(impl, p, pass);
     *result = (verify_result){0};
-    if (refusal != NULL) return conv_fail(err, CONV_REFUSED, "%s", refusal);
-    conv_status status = verify_prepare(p, pass, options, &reference, err);
-    if (status == CONV_OK) status = verify_against(reference, impl, ctx, result, err);
+    conv_status status = refusal != NULL ? conv_fail(&err, CONV_REFUSED, "%s", refusal)
+                                         : verify_prepare(p, pass, options, &reference, &err);
+    if (status == CONV_OK) status = verify_against(reference, impl, ctx, result, &err);
+    if (status != CONV_OK) snprintf(result->where, sizeof result->where, "%s", err.text);
     verify_release(reference);
     return status;
 }

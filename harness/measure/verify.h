@@ -45,8 +45,8 @@ conv_status verify_against(verify_reference *reference, const conv_impl *impl, c
                            verify_result *result, conv_error *err);
 void verify_release(verify_reference *reference); /* NULL is fine */
 
-/* The three in one, for a single implementation. */
+/* The three in one, for a single implementation; result->where says why it could not be run. */
 conv_status verify_case(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
-                        const verify_options *options, verify_result *result, conv_error *err);
+                        const verify_options *options, verify_result *result);
 
 #endif

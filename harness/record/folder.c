@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../output.h"
+#include "../utc.h"
 #include "internal.h"
 
 const char *const record_files[RECORD_FILES] = {"results.csv", "samples.csv", "run.json", "benchmark.json"};
@@ -16,15 +17,13 @@ const char *const record_files[RECORD_FILES] = {"results.csv", "samples.csv", "r
 static void make_run_id(char *id, size_t size)
 {
     struct timespec now;
-    struct tm utc;
     char host[64] = "host";
     clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
     gethostname(host, sizeof host - 1);
     host[strcspn(host, ".")] = '\0';
     for (char *c = host; *c != '\0'; c++) /* it becomes a folder's name */
         if (!isascii(*c) || !isalnum((unsigned char)*c)) *c = '-';
-    size_t used = strftime(id, size, "%Y%m%dT%H%M%S", &utc);
+    size_t used = strlen(utc_text(now.tv_sec, "%Y%m%dT%H%M%S", id, size));
     snprintf(id + used, size - used, ".%06ldZ-%.24s", now.tv_nsec / 1000, host);
 }
 

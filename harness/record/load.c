@@ -8,6 +8,7 @@
 
 #include "../../kernels/problem.h"
 #include "../cli.h"
+#include "../grow.h"
 #include "../text.h"
 #include "internal.h"
 
@@ -250,20 +251,13 @@ static bool read_row(const char *path, const csv_reader *csv, const size_t *inde
 /* ---- the run ---------------------------------------------------------------------------------------- */
 
 /* While a run is written, a case measured again has two rows until the file is tidied: the last one counts. */
-static bool keep_row(record_run *run, size_t *room, const record_row *row)
+static bool keep_row(record_run *run, const record_row *row)
 {
     char name[CASE_NAME_MAX];
     const record_entry *entry = record_index_add(&run->index, record_case_name(row, name), run->count);
     if (entry == NULL) return false;
-    if (entry->value == *room) {
-        size_t wanted = *room ? 2 * *room : 256;
-        record_row *grown = realloc(run->rows, wanted * sizeof *grown);
-        if (grown == NULL) return false;
-        run->rows = grown;
-        *room = wanted;
-    }
+    if (entry->value == run->count && grow(&run->rows, &run->count, sizeof *row) == NULL) return false;
     run->rows[entry->value] = *row;
-    if (entry->value == run->count) run->count++;
     return true;
 }
 
@@ -277,7 +271,7 @@ static bool load_rows(record_run *run, conv_error *err)
 {
     char path[4200];
     snprintf(path, sizeof path, "%s/results.csv", run->dir);
-    size_t size, room = 0;
+    size_t size;
     char *text = record_slurp(path, &size, err);
     if (text == NULL) return false;
     size_t *index = calloc(record_column_count, sizeof *index);
@@ -295,7 +289,7 @@ static bool load_rows(record_run *run, conv_error *err)
             conv_fail(err, CONV_INVALID, "%s:%d: %zu fields: the header has %zu", path, csv.line, csv.count,
                       fields);
         ok = ok && read_row(path, &csv, index, &row, err);
-        if (ok && !keep_row(run, &room, &row)) {
+        if (ok && !keep_row(run, &row)) {
             conv_fail(err, CONV_NO_MEMORY, "%s: no memory for its rows", path);
             ok = false;
         }

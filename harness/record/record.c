@@ -17,6 +17,11 @@ const char *case_status_name(case_status s)
     return s < CASE_STATUS_COUNT ? names[s] : "?";
 }
 
+case_status case_status_of(conv_status s)
+{
+    return s == CONV_REFUSED ? CASE_REFUSED : s == CONV_NO_MEMORY ? CASE_SKIPPED : CASE_FAILED;
+}
+
 const char *cache_mode_name(cache_mode m)
 {
     static const char *const names[] = {"warm", "cold"};

@@ -19,6 +19,8 @@ enum { RECORD_SCHEMA = 1 }; /* "schema" in run.json; another number is refused *
 
 typedef enum { CASE_OK, CASE_REFUSED, CASE_SKIPPED, CASE_WRONG, CASE_FAILED, CASE_STATUS_COUNT } case_status;
 const char *case_status_name(case_status s); /* "ok" "refused" "skipped" "wrong" "failed" */
+/* Of a case that could not be run: too little memory is skipped, whatever is not a refusal failed. */
+case_status case_status_of(conv_status s);
 
 typedef enum { CACHE_WARM, CACHE_COLD, CACHE_COUNT } cache_mode;
 const char *cache_mode_name(cache_mode m);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../cli.h"
+#include "../grow.h"
 #include "internal.h"
 
 const char record_samples_header[] = "case,repetition,iterations,ns_per_iteration,visit,at_s,use,marks\n";
@@ -29,13 +30,13 @@ int record_format_sample(const char *case_name, int repetition, const record_sam
 /* The repetitions of one case; the index of record_samples leads to its place. */
 typedef struct {
     record_sample *items;
-    size_t count, capacity;
+    size_t count;
 } case_samples;
 
 struct record_samples {
     void *index;
     case_samples *cases;
-    size_t count, capacity;
+    size_t count;
 };
 
 enum { CASE, ITERATIONS, NS, VISIT, SECONDS, USE, MARK, FIELDS };
@@ -85,30 +86,15 @@ static int parse_sample(char *const *field, const size_t *index, record_sample *
     return USE;
 }
 
-/* Room for one more element; false without memory. */
-static bool grow(void **items, size_t *capacity, size_t count, size_t size)
-{
-    if (count < *capacity) return true;
-    size_t wanted = *capacity > 0 ? 2 * *capacity : 16;
-    void *more = realloc(*items, wanted * size);
-    if (more == NULL) return false;
-    *items = more;
-    *capacity = wanted;
-    return true;
-}
-
 static bool keep(record_samples *all, const char *name, const record_sample *sample)
 {
     const record_entry *entry = record_index_add(&all->index, name, all->count);
     if (entry == NULL) return false;
-    if (entry->value == all->count) {
-        if (!grow((void **)&all->cases, &all->capacity, all->count, sizeof *all->cases)) return false;
-        all->cases[all->count++] = (case_samples){0};
-    }
+    if (entry->value == all->count && grow(&all->cases, &all->count, sizeof *all->cases) == NULL) return false;
     case_samples *c = &all->cases[entry->value];
-    if (!grow((void **)&c->items, &c->capacity, c->count, sizeof *c->items)) return false;
-    c->items[c->count++] = *sample;
-    return true;
+    record_sample *added = grow(&c->items, &c->count, sizeof *added);
+    if (added != NULL) *added = *sample;
+    return added != NULL;
 }
 
 static bool read_samples(const char *path, csv_reader *csv, record_samples *all, conv_error *err)

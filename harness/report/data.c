@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../grow.h"
 #include "../machine/machine.h"
 #include "report.h"
 
@@ -33,25 +34,12 @@ static bool fits(const report_setting *s, const record_row *row)
     return true;
 }
 
-/* Doubles an array when it is full. */
-static bool grow(void **items, size_t count, size_t *capacity, size_t size)
-{
-    if (count < *capacity) return true;
-    size_t wanted = *capacity ? 2 * *capacity : 16;
-    void *more = realloc(*items, wanted * size);
-    if (more == NULL) return false;
-    *items = more;
-    *capacity = wanted;
-    return true;
-}
-
 static report_setting *setting_of(report_data *data, const record_row *row)
 {
     for (size_t i = 0; i < data->setting_count; i++)
         if (fits(&data->settings[i], row)) return &data->settings[i];
-    if (!grow((void **)&data->settings, data->setting_count, &data->setting_capacity, sizeof *data->settings))
-        return NULL;
-    report_setting *s = &data->settings[data->setting_count++];
+    report_setting *s = grow(&data->settings, &data->setting_count, sizeof *s);
+    if (s == NULL) return NULL;
     *s = (report_setting){.shape = row->problem, .threads = row->threads, .cache = row->cache};
     memcpy(s->suite, row->suite, sizeof s->suite);
     return s;
@@ -66,10 +54,10 @@ static report_point *point_of(report_setting *s, const record_row *row)
         if (q->ic == p->ic && q->oc == p->oc && q->pass == row->pass && q->depth_multiplier == multiplier)
             return q;
     }
-    if (!grow((void **)&s->points, s->count, &s->capacity, sizeof *s->points)) return NULL;
-    s->points[s->count] =
-        (report_point){.ic = p->ic, .oc = p->oc, .depth_multiplier = multiplier, .pass = row->pass};
-    return &s->points[s->count++];
+    report_point *q = grow(&s->points, &s->count, sizeof *q);
+    if (q == NULL) return NULL;
+    *q = (report_point){.ic = p->ic, .oc = p->oc, .depth_multiplier = multiplier, .pass = row->pass};
+    return q;
 }
 
 static int impl_of(report_data *data, const char *name)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../embed.h"
+#include "../json_text.h"
 #include "../output.h"
 #include "chart.h"
 #include "page.h"
@@ -35,17 +36,11 @@ static void put_verdict(FILE *out, const report_page *page)
     fputs("</ul></div>\n", out);
 }
 
-static const char *text_at(const json_t *object, const char *key, const char *otherwise)
-{
-    const char *text = json_string_value(json_object_get(object, key));
-    return text != NULL ? text : otherwise;
-}
-
 static void put_meta(FILE *out, const report_page *page)
 {
     const record_run *run = page->data->run;
     const json_t *machine = json_object_get(run->run, "machine");
-    report_escape(out, text_at(machine, "cpu", "unknown CPU"));
+    report_escape(out, json_text(machine, "cpu", "unknown CPU"));
     fputs(" &middot; run ", out);
     report_escape(out, run->run_id);
     if (run->count == 0) return;

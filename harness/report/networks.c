@@ -3,20 +3,10 @@
 #include <string.h>
 
 #include "../../kernels/problem.h"
+#include "../grow.h"
 #include "page.h"
 
 /* ---- collecting -------------------------------------------------------------------------------------- */
-
-static bool grow(void **items, size_t count, size_t *capacity, size_t size)
-{
-    if (count < *capacity) return true;
-    size_t wanted = *capacity ? 2 * *capacity : 16;
-    void *more = realloc(*items, wanted * size);
-    if (more == NULL) return false;
-    *items = more;
-    *capacity = wanted;
-    return true;
-}
 
 static report_network *network_of(report_networks *networks, const record_row *row, const char *layer)
 {
@@ -27,9 +17,8 @@ static report_network *network_of(report_networks *networks, const record_row *r
             n->threads == row->threads && n->cache == row->cache && n->mb == row->problem.mb)
             return n;
     }
-    if (!grow((void **)&networks->items, networks->count, &networks->capacity, sizeof *networks->items))
-        return NULL;
-    report_network *n = &networks->items[networks->count++];
+    report_network *n = grow(&networks->items, &networks->count, sizeof *n);
+    if (n == NULL) return NULL;
     *n = (report_network){
         .threads = row->threads, .cache = row->cache, .mb = row->problem.mb, .pass = row->pass};
     memcpy(n->name, layer, length);
@@ -48,8 +37,8 @@ static network_layer *layer_of(report_network *n, const record_row *row, const c
     for (size_t i = 0; i < n->count; i++)
         if (strcmp(n->layers[i].name, name) == 0 && n->layers[i].row->problem.variant == row->problem.variant)
             return &n->layers[i];
-    if (!grow((void **)&n->layers, n->count, &n->capacity, sizeof *n->layers)) return NULL;
-    network_layer *layer = &n->layers[n->count++];
+    network_layer *layer = grow(&n->layers, &n->count, sizeof *layer);
+    if (layer == NULL) return NULL;
     *layer = (network_layer){.row = row, .times = multiplicity(name)};
     snprintf(layer->name, sizeof layer->name, "%s", name);
     return layer;

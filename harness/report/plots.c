@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../grow.h"
 #include "../output.h"
 #include "drawing.h"
 #include "training.h"
@@ -14,15 +15,9 @@ static const char *const variant_words[] = {"Dense", "Depthwise", "Pointwise", "
 
 static bool keep(report_plots *plots, const report_plot *plot)
 {
-    if (plots->count == plots->capacity) {
-        size_t wanted = plots->capacity ? 2 * plots->capacity : 32;
-        report_plot *more = realloc(plots->plots, wanted * sizeof *more);
-        if (more == NULL) return false;
-        plots->plots = more;
-        plots->capacity = wanted;
-    }
-    plots->plots[plots->count++] = *plot;
-    return true;
+    report_plot *kept = grow(&plots->plots, &plots->count, sizeof *kept);
+    if (kept != NULL) *kept = *plot;
+    return kept != NULL;
 }
 
 static bool finish(chart *c, FILE *script, void *list)

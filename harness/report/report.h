@@ -32,7 +32,7 @@ typedef struct {
     cache_mode cache;
     char suite[32];
     report_point *points; /* by pass, then input, then output channels */
-    size_t count, capacity;
+    size_t count;
 } report_setting;
 
 typedef enum { PAIR_FASTER, PAIR_SLOWER, PAIR_SAME, PAIR_UNPROVEN } pair_outcome;
@@ -61,7 +61,7 @@ typedef struct {
     report_impl impls[REPORT_MAX_IMPLS]; /* in the registry's order, then by name */
     int impl_count;
     report_setting *settings; /* in the order of the run */
-    size_t setting_count, setting_capacity;
+    size_t setting_count;
     size_t by_status[CASE_STATUS_COUNT];
     size_t without_interval; /* ok rows of fewer repetitions than an interval needs */
     report_ceilings ceilings[REPORT_MAX_CEILINGS];
@@ -130,12 +130,12 @@ typedef struct {
     int64_t mb;
     conv_pass pass;
     network_layer *layers;
-    size_t count, capacity;
+    size_t count;
 } report_network;
 
 typedef struct {
     report_network *items; /* in the order of the run */
-    size_t count, capacity;
+    size_t count;
 } report_networks;
 
 bool report_networks_create(const report_data *data, report_networks *networks);
@@ -176,7 +176,7 @@ typedef struct {
 
 typedef struct {
     report_plot *plots;
-    size_t count, capacity;
+    size_t count;
 } report_plots;
 
 /* Writes plots.gp and each plot as .svg (light and dark) and .png into dir. False with err: gnuplot is

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../cli.h"
+#include "../grow.h"
 #include "../record/internal.h"
 #include "../stats.h"
 #include "../text.h"
@@ -95,18 +96,6 @@ static bool name_of(const table *t, const char *column, bool (*is_name)(const ch
     return false;
 }
 
-/* A longer array by one zeroed element, which is returned; NULL without memory. */
-static void *extend(void **items, size_t *count, size_t size)
-{
-    void *more = realloc(*items, (*count + 1) * size);
-    if (more == NULL) return NULL;
-    *items = more;
-    void *item = (char *)more + *count * size;
-    memset(item, 0, size);
-    ++*count;
-    return item;
-}
-
 /* ---- the files ----------------------------------------------------------------------------------------------
  */
 
@@ -116,7 +105,7 @@ static bool load_history(const char *path, training_run *run, conv_error *err)
     if (!table_open(&t, path, err)) return false;
     bool fine = true;
     while (fine && csv_next(&t.reader)) {
-        training_epoch *e = extend((void **)&run->history, &run->count, sizeof *run->history);
+        training_epoch *e = grow(&run->history, &run->count, sizeof *run->history);
         fine = e != NULL && number_of(&t, "epoch", &e->epoch, err) && number_of(&t, "loss", &e->loss, err) &&
                number_of(&t, "accuracy", &e->accuracy, err) && number_of(&t, "val_loss", &e->val_loss, err) &&
                number_of(&t, "val_accuracy", &e->val_accuracy, err) &&
@@ -132,7 +121,7 @@ static bool load_profile(const char *path, training_model *m, conv_error *err)
     if (!table_open(&t, path, err)) return false;
     bool fine = true;
     while (fine && csv_next(&t.reader)) {
-        training_operation *o = extend((void **)&m->profile, &m->profile_count, sizeof *m->profile);
+        training_operation *o = grow(&m->profile, &m->profile_count, sizeof *m->profile);
         if (o == NULL) break;
         snprintf(o->layer, sizeof o->layer, "%s", text_of(&t, "layer"));
         snprintf(o->operation, sizeof o->operation, "%s", text_of(&t, "operation"));
@@ -155,7 +144,7 @@ static training_model *model_of(report_training *t, const char *dir, const table
         !whole_of(runs, "threads", INT32_MAX, &threads, err) ||
         !whole_of(runs, "batch_size", INT32_MAX, &batch, err))
         return NULL;
-    training_model *m = extend((void **)&t->models, &t->count, sizeof *t->models);
+    training_model *m = grow(&t->models, &t->count, sizeof *t->models);
     if (m == NULL) return NULL;
     snprintf(m->dir, sizeof m->dir, "%s", dir);
     snprintf(m->model, sizeof m->model, "%s", model);
@@ -170,7 +159,7 @@ static training_model *model_of(report_training *t, const char *dir, const table
 static bool load_run(report_training *t, const char *dir, const table *runs, conv_error *err)
 {
     training_model *m = model_of(t, dir, runs, err);
-    training_run *r = m != NULL ? extend((void **)&m->runs, &m->count, sizeof *m->runs) : NULL;
+    training_run *r = m != NULL ? grow(&m->runs, &m->count, sizeof *m->runs) : NULL;
     if (r == NULL || !whole_of(runs, "run", INT32_MAX, &r->run, err)) return false;
     snprintf(r->status, sizeof r->status, "%s", text_of(runs, "status"));
     bool fine = number_of(runs, "epochs", &r->epochs, err) &&
@@ -203,7 +192,7 @@ static training_model *torch_model(report_training *t, const char *dir, const ta
             return m;
     }
     if (!whole_of(rows, "threads", INT32_MAX, &threads, err)) return NULL;
-    training_model *m = extend((void **)&t->models, &t->count, sizeof *t->models);
+    training_model *m = grow(&t->models, &t->count, sizeof *t->models);
     if (m == NULL) return NULL;
     snprintf(m->dir, sizeof m->dir, "%s", dir);
     snprintf(m->model, sizeof m->model, "%s", text_of(rows, "model"));
@@ -215,7 +204,7 @@ static training_model *torch_model(report_training *t, const char *dir, const ta
 
 static training_run *torch_run(training_model *m)
 {
-    training_run *run = extend((void **)&m->runs, &m->count, sizeof *m->runs);
+    training_run *run = grow(&m->runs, &m->count, sizeof *m->runs);
     if (run == NULL) return NULL;
     run->run = (int)m->count;
     run->test_loss = run->test_accuracy = run->images_per_s = NAN;
@@ -232,7 +221,7 @@ static bool add_torch_epoch(report_training *t, const char *dir, const table *ro
     if (m == NULL || !number_of(rows, "epoch", &epoch, err)) return false;
     training_run *run = m->count > 0 ? &m->runs[m->count - 1] : NULL;
     if (run == NULL || epoch <= run->history[run->count - 1].epoch) run = torch_run(m);
-    training_epoch *e = run != NULL ? extend((void **)&run->history, &run->count, sizeof *run->history) : NULL;
+    training_epoch *e = run != NULL ? grow(&run->history, &run->count, sizeof *run->history) : NULL;
     if (e == NULL) return false;
     e->epoch = epoch;
     e->val_loss = e->val_accuracy = NAN;

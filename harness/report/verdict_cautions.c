@@ -3,19 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../grow.h"
 #include "../text.h"
 #include "verdict_internal.h"
 
 void verdict_add(char ***list, size_t *count, char *text)
 {
     if (text == NULL) return;
-    char **more = realloc(*list, (*count + 1) * sizeof **list);
-    if (more == NULL) {
+    char **line = grow(list, count, sizeof *line);
+    if (line == NULL)
         free(text);
-        return;
-    }
-    *list = more;
-    more[(*count)++] = text_make_printable(text);
+    else
+        *line = text_make_printable(text);
 }
 
 void verdict_caution(verdict *v, const char *format, ...)

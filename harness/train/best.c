@@ -34,6 +34,7 @@ typedef struct {
     conv_tensors forward, backward;
     verify_reference *truth[2]; /* forward, backward */
     int threads;
+    bool diff_wanted; /* of the layer's input: not of a first one */
 } trial;
 
 /* ---- timing -------------------------------------------------------------------------------------------- */
@@ -49,7 +50,8 @@ static void trial_stop(trial *t)
 static conv_status trial_start(trial *t, const net *n, const op *o, conv_error *err)
 {
     *t = (trial){.problem = op_problem(o, o->batched ? n->options.batch : n->slice_rows),
-                 .threads = o->batched ? n->options.threads : 1};
+                 .threads = o->batched ? n->options.threads : 1,
+                 .diff_wanted = o->diff_wanted};
     verify_options options = {.kind = FILL_REALS, .seed = 1, .budget_flops = ORACLE_FLOPS};
     conv_status status = CONV_OK;
     if (!conv_tensors_create(&t->problem, CONV_FORWARD, FILL_REALS, 1, &t->forward) ||
@@ -74,7 +76,6 @@ static bool correct(const trial *t, const conv_impl *impl)
 /* One pass of one candidate, ready to be called. */
 typedef struct {
     conv_job job;
-    conv_args args;
     bool runs;
     double took[MOST_CALLS]; /* seconds of each call, packing included */
     size_t calls;
@@ -82,26 +83,25 @@ typedef struct {
 } runner;
 
 static void runner_start(runner *r, const trial *t, const conv_impl *impl, conv_pass pass, bool keep,
-                         bool no_diff_src, double *seconds)
+                         double *seconds)
 {
     conv_context context = machine_context(t->threads);
+    conv_args args = conv_tensors_args(pass == CONV_FORWARD ? &t->forward : &t->backward);
     context.keep_workspace = keep;
-    *r = (runner){.args = conv_tensors_args(pass == CONV_FORWARD ? &t->forward : &t->backward),
-                  .seconds = seconds};
+    if (!t->diff_wanted) args.diff_src = NULL;
+    *r = (runner){.seconds = seconds};
     *seconds = DBL_MAX;
-    if (no_diff_src) r->args.diff_src = NULL;
-    r->runs = job_start(&r->job, impl, &t->problem, pass, &context, &r->args, NULL) == CONV_OK &&
-              job_prepare(&r->job, &r->args, NULL) == CONV_OK;
+    r->runs = job_plan(&r->job, impl, &t->problem, pass, &context, NULL) == CONV_OK &&
+              job_ready(&r->job, &args, NULL, NULL) == CONV_OK;
 }
 
 /* One call; how long it took. */
 static double runner_call(runner *r)
 {
     double start = machine_now();
-    conv_status status = r->job.packed == NULL
-                             ? CONV_OK
-                             : conv_pack(r->job.plan, r->args.weights, r->args.pointwise, r->job.packed);
-    r->runs = status == CONV_OK && job_run(&r->job, r->args, NULL) == CONV_OK;
+    const conv_args *args = &r->job.args;
+    r->runs = conv_pack(r->job.plan, args->weights, args->pointwise, r->job.packed) == CONV_OK &&
+              job_run(&r->job, NULL) == CONV_OK;
     double took = machine_now() - start;
     if (r->runs) r->took[r->calls++] = took;
     if (took > TOO_SLOW) r->runs = false;
@@ -180,12 +180,11 @@ static conv_status time_all(net *n, op *o, conv_error *err)
         candidate *c = &list[kept++];
         *c = list[i];
         runner *backward = &runners[running++];
-        runner_start(backward, &t, c->impl, CONV_BACKWARD, false, !o->diff_wanted, &c->backward);
+        runner_start(backward, &t, c->impl, CONV_BACKWARD, false, &c->backward);
         c->workspace = backward->runs && backward->job.plan->workspace_bytes > 0;
-        runner_start(&runners[running++], &t, c->impl, CONV_FORWARD, false, false, &c->forward);
+        runner_start(&runners[running++], &t, c->impl, CONV_FORWARD, false, &c->forward);
         c->forward_kept = DBL_MAX;
-        if (c->workspace)
-            runner_start(&runners[running++], &t, c->impl, CONV_FORWARD, true, false, &c->forward_kept);
+        if (c->workspace) runner_start(&runners[running++], &t, c->impl, CONV_FORWARD, true, &c->forward_kept);
     }
     race(runners, running);
     free(runners);

@@ -4,13 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../build_info.h"
 #include "../cli.h"
 #include "../machine/machine.h"
 #include "../output.h"
+#include "../utc.h"
 #include "../words.h"
 #include "experiment_internal.h"
 
@@ -102,9 +102,8 @@ conv_status experiment_list_run(experiment *e, const run_label *label, conv_erro
 static bool claim_out(experiment *e, conv_error *err)
 {
     char out[64];
-    time_t now = time(NULL);
     if (e->o->out_dir != NULL) return claim_folder(&e->out, e->o->out_dir, false, err);
-    size_t used = strftime(out, sizeof out, "results/training-%Y%m%dT%H%M%SZ", gmtime(&now));
+    size_t used = strlen(utc_text(time(NULL), "results/training-%Y%m%dT%H%M%SZ", out, sizeof out));
     for (int i = 2;; i++) {
         if (access(out, F_OK) != 0) {
             if (claim_folder(&e->out, out, false, err)) return true;

@@ -1,0 +1,264 @@
+/* The visits of `sepbench bench`: a first one to every group, within a part of the budget; then rounds, in random
+ * order, until the rows still in the race have their repetitions. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../harness/cli.h"
+#include "../harness/random.h"
+#include "bench_internal.h"
+#include "budget.h"
+#include "gbench.h"
+#include "schedule.h"
+
+/* Of the budget, for the first visits: everybody is verified and gets a little time. */
+static const double first_part = 0.5;
+/* What is left of it at the end for writing files. */
+static const double ending = 0.02;
+enum { FIRST_REPETITIONS = 3 };
+
+typedef struct {
+    record_row *rows;
+    size_t first, count;
+    measure_group *group;
+    bool headline;
+} visited;
+
+typedef struct {
+    bench *b;
+    visited *groups;
+    size_t count;
+    budget budget;
+} visits;
+
+/* ---- what is measured, as it is measured ----------------------------------------------------------------- */
+
+static double run_loop(void *runner, const char *name, const measure_loop *loop, int64_t iterations,
+                       int repetition)
+{
+    (void)runner;
+    return gbench_run(name, loop->once, loop->evict, loop->ctx, iterations, repetition);
+}
+
+static void on_sample(void *ctx, const record_row *row, int repetition, const record_sample *sample)
+{
+    bench *b = ctx;
+    char name[CASE_NAME_MAX];
+    record_case_name(row, name);
+    b->timed_seconds += 1e-9 * sample->ns * (double)sample->iterations;
+    progress_update(&b->progress, b->done, b->seconds_left, name);
+    if (b->write_error.text[0] == '\0')
+        record_write_sample(b->store, name, repetition, sample, &b->write_error);
+}
+
+static void on_row(void *ctx, const record_row *row)
+{
+    bench *b = ctx;
+    char name[CASE_NAME_MAX];
+    record_case_name(row, name);
+    b->done += !record_has(b->store, name);
+    if (row->status == CASE_WRONG) {
+        progress_clear(&b->progress);
+        cli_warning("wrong result: %s: %s", name, row->reason);
+    }
+    if (b->write_error.text[0] == '\0') record_write(b->store, row, &b->write_error);
+}
+
+/* "dense/backward/mb1ic64ih28oc64kh3ph1/t2: onednn 156 us" */
+static void describe_group(const visited *v, char *text, size_t size)
+{
+    char name[CASE_NAME_MAX], time[16];
+    const record_row *best = NULL;
+    for (size_t i = 0; i < v->count; i++)
+        if (record_faster(&v->rows[i], best)) best = &v->rows[i];
+    snprintf(text, size, "%s: %s%s%s", bench_group_name(v->rows, name), best ? best->impl : "no time",
+             best ? " " : "", best ? bench_time(best->median_ns, time) : "");
+}
+
+/* ---- the groups -------------------------------------------------------------------------------------- */
+
+static void no_memory(bench *b, const char *what)
+{
+    if (b->write_error.text[0] == '\0') conv_fail(&b->write_error, CONV_NO_MEMORY, "no memory for %s", what);
+}
+
+static bool open_group(visits *v, size_t first, size_t end)
+{
+    bench *b = v->b;
+    record_row *rows = &b->cases->rows[first];
+    const measure_setup setup = {.options = b->a->measure,
+                                 .ceilings = bench_ceilings_of(b, rows->threads),
+                                 .run = run_loop,
+                                 .sink = {on_sample, on_row, b},
+                                 .started = b->a->started};
+    visited *added = &v->groups[v->count];
+    *added = (visited){.rows = rows, .first = first, .count = end - first};
+    added->headline = select_rank(rows->problem.variant, rows->pass) <= SELECT_RANK_HEADLINE;
+    added->group = measure_open(&setup, rows, (int)(end - first));
+    if (added->group != NULL) v->count++;
+    return added->group != NULL;
+}
+
+/* Rows that the run has already: those in a race that was not ended take it up again, the others leave. */
+static bool take_up(bench *b, record_samples *samples)
+{
+    const char *status = json_string_value(json_object_get(b->a->continued->run, "status"));
+    bool ended = status != NULL && strcmp(status, "complete") == 0;
+    size_t left = 0;
+    for (size_t i = 0; i < b->cases->count; i++) {
+        record_row *row = &b->cases->rows[i];
+        char name[CASE_NAME_MAX];
+        size_t count = 0;
+        record_case_name(row, name);
+        const record_row *old = record_find(b->a->continued, name);
+        if (old != NULL && record_has(b->store, name)) {
+            if (!ended && old->status == CASE_OK) record_samples_of(samples, name, &count);
+            if (count == 0) continue;
+            int group = row->group;
+            *row = *old;
+            row->group = group;
+            b->done++;
+        }
+        b->cases->rows[left++] = *row;
+    }
+    b->cases->count = left;
+    return true;
+}
+
+static bool continue_rows(visits *v, const record_samples *samples)
+{
+    for (size_t g = 0; g < v->count; g++)
+        for (size_t i = 0; i < v->groups[g].count; i++) {
+            char name[CASE_NAME_MAX];
+            size_t count;
+            const record_row *row = &v->groups[g].rows[i];
+            if (row->status != CASE_OK) continue;
+            const record_sample *s = record_samples_of(samples, record_case_name(row, name), &count);
+            if (!measure_continue(v->groups[g].group, (int)i, s, count)) return false;
+        }
+    return true;
+}
+
+static bool open_groups(visits *v)
+{
+    bench *b = v->b;
+    record_samples *samples = NULL;
+    bool ok = true;
+    if (b->a->continued != NULL) {
+        samples = record_samples_load(record_dir(b->store), &b->write_error);
+        ok = samples != NULL && take_up(b, samples);
+    }
+    v->groups = ok ? calloc(b->cases->count + 1, sizeof *v->groups) : NULL;
+    ok = v->groups != NULL;
+    for (size_t first = 0, end; ok && first < b->cases->count; first = end) {
+        end = select_group_end(b->cases, first);
+        ok = open_group(v, first, end);
+    }
+    ok = ok && (samples == NULL || continue_rows(v, samples));
+    record_samples_free(samples);
+    return ok;
+}
+
+/* ---- the first visits ---------------------------------------------------------------------------------- */
+
+static double seconds_until(const bench *b, double part)
+{
+    if (b->a->budget <= 0) return 0;
+    return fmax(0.001, b->a->started + part * b->a->budget - machine_now());
+}
+
+static bool visit_first(visits *v, visited *g)
+{
+    bench *b = v->b;
+    bool *skip = calloc(g->count, sizeof *skip);
+    if (skip == NULL) return false;
+    double granted = budget_group(&v->budget, g->first, g->count, seconds_until(b, first_part), skip,
+                                  &b->seconds_left);
+    b->seconds_left += (1 - first_part) * b->a->budget;
+    for (size_t i = 0; i < g->count; i++)
+        if (skip[i])
+            snprintf(g->rows[i].reason, sizeof g->rows[i].reason,
+                     "needs about %.3g s, beyond its share of the budget of %g s",
+                     v->budget.cost[g->first + i].least, b->a->budget);
+    bench_bind_pool(b, g->rows->threads);
+    for (size_t i = 0; i < g->count && b->no_pool[0] != '\0'; i++) {
+        if (g->rows[i].reason[0] != '\0') continue;
+        g->rows[i].status = CASE_FAILED;
+        snprintf(g->rows[i].reason, sizeof g->rows[i].reason, "%s", b->no_pool);
+    }
+    double started = machine_now();
+    b->timed_seconds = 0;
+    measure_first(g->group, b->a->budget > 0 ? fmax(granted, 0.001) : 0);
+    budget_learn_overhead(&v->budget, g->first, g->count, skip, machine_now() - started, b->timed_seconds);
+    free(skip);
+    return true;
+}
+
+static bool is_stopped(const bench *b) { return cli_interrupted() || b->write_error.text[0] != '\0'; }
+
+static void visit_all_first(visits *v)
+{
+    bench *b = v->b;
+    measure_options first = b->a->measure;
+    if (first.repetitions > FIRST_REPETITIONS) first.repetitions = FIRST_REPETITIONS;
+    if (!budget_open(&v->budget, b->cases, &first, b->a->budget)) no_memory(b, "the budget");
+    for (size_t i = 0; i < v->count && !is_stopped(b); i++) {
+        visited *g = &v->groups[i];
+        if (!visit_first(v, g)) no_memory(b, "a group");
+        char text[CASE_NAME_MAX + 64];
+        describe_group(g, text, sizeof text);
+        progress_step(&b->progress, b->done, b->seconds_left > 0 ? b->seconds_left : 0, text);
+    }
+    budget_close(&v->budget);
+}
+
+/* ---- rounds --------------------------------------------------------------------------------------------- */
+
+/* One round; false when nobody needs a visit, or none fits into the time left. */
+static bool visit_round(visits *v, int round, uint64_t *random)
+{
+    bench *b = v->b;
+    schedule_entry *entries = calloc(v->count + 1, sizeof *entries);
+    size_t *order = calloc(v->count + 1, sizeof *order);
+    int chosen = 0;
+    if (entries == NULL || order == NULL) no_memory(b, "the order of visits");
+    for (size_t i = 0; entries != NULL && order != NULL && i < v->count; i++) {
+        order[i] = i;
+        entries[i] = (schedule_entry){.need = measure_needs(v->groups[i].group), .headline = v->groups[i].headline};
+    }
+    if (!is_stopped(b)) {
+        double left = b->a->budget > 0 ? seconds_until(b, 1 - ending) : INFINITY;
+        chosen = schedule_round(entries, (int)v->count, left);
+        random_shuffle(random, order, v->count);
+    }
+    for (size_t i = 0; i < v->count && chosen > 0 && !is_stopped(b); i++) {
+        visited *g = &v->groups[order[i]];
+        const schedule_entry *e = &entries[order[i]];
+        double needed = e->need.fixed + e->repetitions * e->need.each;
+        if (e->repetitions == 0) continue;
+        if (b->a->budget > 0 && needed > seconds_until(b, 1 - ending)) continue;
+        char text[CASE_NAME_MAX + 64], name[CASE_NAME_MAX];
+        snprintf(text, sizeof text, "visit %d: %s", round + 1, bench_group_name(g->rows, name));
+        b->seconds_left = schedule_seconds(entries, (int)v->count);
+        if (b->a->budget > 0) b->seconds_left = fmin(b->seconds_left, seconds_until(b, 1));
+        progress_update(&b->progress, b->done, b->seconds_left, text);
+        bench_bind_pool(b, g->rows->threads);
+        measure_visit(g->group, e->repetitions);
+        entries[order[i]].need = measure_needs(g->group);
+    }
+    free(entries);
+    free(order);
+    return chosen > 0;
+}
+
+void bench_visits(bench *b)
+{
+    visits v = {.b = b};
+    uint64_t random = b->a->measure.seed;
+    if (!open_groups(&v)) no_memory(b, "the groups of cases");
+    if (!is_stopped(b)) visit_all_first(&v);
+    for (int round = 1; !is_stopped(b) && visit_round(&v, round, &random); round++) {
+    }
+    for (size_t i = 0; i < v.count; i++) measure_close(v.groups[i].group);
+    free(v.groups);
+}
