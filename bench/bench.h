@@ -1,5 +1,5 @@
-/* The parts of `sepbench bench`: arguments (cmd_bench.c), the run's context, beginning and end (bench_run.c), which
- * group is visited when (bench_visits.c), the table it ends with (bench_summary.c). */
+/* The parts of `sepbench bench`: arguments (cmd_bench.c), the run's context, beginning and end (bench_run.c),
+ * which group is visited when (bench_visits.c), the table it ends with (bench_summary.c). */
 #ifndef SEPBENCH_BENCH_H
 #define SEPBENCH_BENCH_H
 

@@ -1,4 +1,5 @@
-/* The run of `sepbench bench`: its context and ceilings before the visits, its files and exit code after them. */
+/* The run of `sepbench bench`: its context and ceilings before the visits, its files and exit code after them.
+ */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,12 +68,13 @@ static json_t *describe(const bench_arguments *a)
     char started[32];
     json_t *words = json_array();
     for (int i = 1; i < a->word_count; i++) json_array_append_new(words, json_string(a->words[i]));
-    json_t *run = json_pack(
-        "{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:b, s:I}, s:s, s:[]}", "kind", "bench", "status",
-        "running", "started", utc_text(time(NULL), UTC_STAMP, started, sizeof started), "commit",
-        build_commit(), "dirty", (int)build_dirty(), "arguments", words, "measure", "repetitions",
-        a->measure.repetitions, "min_time_seconds", a->measure.min_time, "budget_seconds", a->budget, "equal_shares", (int)a->measure.equal, "seed",
-        (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
+    json_t *run =
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:b, s:I}, s:s, s:[]}", "kind", "bench",
+                  "status", "running", "started", utc_text(time(NULL), UTC_STAMP, started, sizeof started),
+                  "commit", build_commit(), "dirty", (int)build_dirty(), "arguments", words, "measure",
+                  "repetitions", a->measure.repetitions, "min_time_seconds", a->measure.min_time,
+                  "budget_seconds", a->budget, "equal_shares", (int)a->measure.equal, "seed",
+                  (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
     if (a->continued != NULL) { /* what the earlier sessions said stays */
         const json_t *before = a->continued->run;
         json_object_set(run, "started", json_object_get(before, "started"));
@@ -94,7 +96,8 @@ static void note_disturbance(bench *b)
         json_pack("{s:I, s:I}", "taken", (json_int_t)s.samples, "disturbed", (json_int_t)s.disturbed));
     if (10 * s.disturbed <= s.samples) return;
     snprintf(text, sizeof text,
-             "%lld of %lld repetitions were disturbed by others on the same cores and left out where enough others were",
+             "%lld of %lld repetitions were disturbed by others on the same cores and left out where enough "
+             "others were",
              (long long)s.disturbed, (long long)s.samples);
     warn(b, text);
 }

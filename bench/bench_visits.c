@@ -1,5 +1,5 @@
-/* The visits of `sepbench bench`: a first one to every group, within a part of the budget; then rounds, in random
- * order, until the rows still in the race have their repetitions. */
+/* The visits of `sepbench bench`: a first one to every group, within a part of the budget; then rounds, in
+ * random order, until the rows still in the race have their repetitions. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -172,8 +172,8 @@ static bool visit_first(visits *v, visited *g)
     bench *b = v->b;
     bool *skip = calloc(g->count, sizeof *skip);
     if (skip == NULL) return false;
-    double granted = budget_group(&v->budget, g->first, g->count, seconds_until(b, first_part), skip,
-                                  &b->seconds_left);
+    double granted =
+        budget_group(&v->budget, g->first, g->count, seconds_until(b, first_part), skip, &b->seconds_left);
     b->seconds_left += (1 - first_part) * b->a->budget;
     for (size_t i = 0; i < g->count; i++)
         if (skip[i])
@@ -224,7 +224,8 @@ static bool visit_round(visits *v, int round, uint64_t *random)
     if (entries == NULL || order == NULL) no_memory(b, "the order of visits");
     for (size_t i = 0; entries != NULL && order != NULL && i < v->count; i++) {
         order[i] = i;
-        entries[i] = (schedule_entry){.need = measure_needs(v->groups[i].group), .headline = v->groups[i].headline};
+        entries[i] =
+            (schedule_entry){.need = measure_needs(v->groups[i].group), .headline = v->groups[i].headline};
     }
     if (!is_stopped(b)) {
         double left = b->a->budget > 0 ? seconds_until(b, 1 - ending) : INFINITY;

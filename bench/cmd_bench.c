@@ -182,7 +182,7 @@ static int apply_filter(const bench_arguments *a, selection *cases)
 }
 
 static const bench_arguments defaults = {
-    .measure = {.repetitions = 9, .min_time = 0.008, .verify = true, .seed = 1}};
+    .measure = {.repetitions = 9, .min_time = 0.008, .verify = true, .replace = true, .seed = 1}};
 
 int cmd_bench(int argc, char **argv)
 {

@@ -1,6 +1,6 @@
 /* Who is visited in the next round, and for how many repetitions. The groups that answer the title, dense and
- * separable, forward and backward, come first: they are in every round, with as many repetitions in a visit as it
- * takes to reach all of them in the time that is left. The others share what remains. */
+ * separable, forward and backward, come first: they are in every round, with as many repetitions in a visit as
+ * it takes to reach all of them in the time that is left. The others share what remains. */
 #ifndef SEPBENCH_SCHEDULE_H
 #define SEPBENCH_SCHEDULE_H
 

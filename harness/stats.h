@@ -15,11 +15,11 @@ typedef struct {
 /* Sorts nothing the caller sees; n >= 1. */
 stats_summary stats_summarize(const double *values, size_t n);
 
-/* Repetitions of several visits, visit[i] that of values[i], the values of one visit adjacent. What differs from
- * visit to visit (where memory lies, the clock, other programs) is what the interval has to cover, so the visit
- * is the unit, as in T. Kalibera and R. Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013: the median is
- * that of the visits' medians, the interval is by order statistics of these from 6 visits on, by Student's t on
- * their logarithms from 3 on, and there is none below. n, min and mad are of all values. */
+/* Repetitions of several visits, visit[i] that of values[i], the values of one visit adjacent. What differs
+ * from visit to visit (where memory lies, the clock, other programs) is what the interval has to cover, so the
+ * visit is the unit, as in T. Kalibera and R. Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013: the
+ * median is that of the visits' medians, the interval is by order statistics of these from 6 visits on, by
+ * Student's t on their logarithms from 3 on, and there is none below. n, min and mad are of all values. */
 stats_summary stats_summarize_visits(const double *values, const int *visit, size_t n, size_t *visits);
 double stats_median(const double *values, size_t n);
 

@@ -1,4 +1,5 @@
-/* measure_group with a runner that only counts, and the budget's arithmetic on made-up rows. */
+/* Groups, their visits and their race with a runner that only counts, and the budget's arithmetic on made-up
+ * rows. */
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -23,7 +24,8 @@ typedef struct {
     int logged;
     bool fail, evicts;
     int64_t calls;
-    double ns; /* what it claims each call took; 0: the truth */
+    double ns;        /* what it claims each call took; 0: the truth */
+    const char *slow; /* who takes ten times as long, it claims */
 } fake;
 
 static double fake_run(void *runner, const char *name, const measure_loop *loop, int64_t iterations,
@@ -44,7 +46,8 @@ static double fake_run(void *runner, const char *name, const measure_loop *loop,
         loop->once(loop->ctx);
     }
     f->calls += iterations;
-    return f->ns > 0 ? f->ns : 1e9 * (machine_now() - start) / (double)iterations;
+    bool slow = f->slow != NULL && strstr(name, f->slow) != NULL;
+    return f->ns > 0 ? (slow ? 10 : 1) * f->ns : 1e9 * (machine_now() - start) / (double)iterations;
 }
 
 typedef struct {
@@ -57,10 +60,10 @@ static void see_row(void *ctx, const record_row *row)
     ((seen *)ctx)->rows++;
 }
 
-static void see_sample(void *ctx, const record_row *row, int repetition, int64_t iterations, double ns)
+static void see_sample(void *ctx, const record_row *row, int repetition, const record_sample *sample)
 {
     (void)row;
-    assert_true(repetition >= 0 && iterations >= 1 && ns > 0);
+    assert_true(repetition >= 0 && sample->iterations >= 1 && sample->ns > 0 && sample->visit >= 0);
     ((seen *)ctx)->samples++;
 }
 
@@ -93,14 +96,27 @@ static int all_rows(record_row *rows, const char *text, conv_pass pass)
     return count;
 }
 
-static measure_options options_of(int repetitions, double budget)
+/* No race, unless the test makes it one. */
+static measure_setup setup_of(int repetitions, fake *f)
 {
-    return (measure_options){.repetitions = repetitions,
-                             .min_time = 0.0005,
-                             .budget = budget,
-                             .verify = true,
-                             .seed = 1,
-                             .ceilings = &ceilings};
+    return (measure_setup){
+        .options = {.repetitions = repetitions, .min_time = 0.0005, .verify = true, .equal = true, .seed = 1},
+        .ceilings = &ceilings,
+        .run = fake_run,
+        .runner = f,
+        .started = machine_now()};
+}
+
+/* All visits that the rows need, one repetition each; how many rows have a time. */
+static int measure_all(const measure_setup *setup, record_row *rows, int count)
+{
+    measure_group *g = measure_open(setup, rows, count);
+    assert_non_null(g);
+    measure_first(g, setup->options.budget);
+    while (!cli_interrupted() && measure_needs(g).repetitions > 0) measure_visit(g, 1);
+    int timed = measure_timed(g);
+    measure_close(g);
+    return timed;
 }
 
 static int bind_pool(void **state)
@@ -127,16 +143,18 @@ static void test_every_variant_and_pass(void **state)
             assert_true(count >= 1);
             fake f = {0};
             seen s = {0};
-            measure_options o = options_of(6, 0);
-            measure_sink sink = {see_sample, see_row, &s};
-            assert_int_equal(measure_group(rows, count, &o, fake_run, &f, &sink), count);
-            assert_int_equal(s.rows, count);
-            assert_int_equal(s.samples, 6 * count);
+            measure_setup setup = setup_of(3, &f);
+            setup.sink = (measure_sink){see_sample, see_row, &s};
+            assert_int_equal(measure_all(&setup, rows, count), count);
+            assert_int_equal(s.rows, 3 * count); /* a row is shown after each visit */
+            assert_int_equal(s.samples, 3 * count);
             taken += s.samples;
             for (int i = 0; i < count; i++) {
                 const record_row *r = &rows[i];
                 if (r->status != CASE_OK) fail_msg("%s: %s", r->impl, r->reason);
-                assert_int_equal(r->repetitions, 6);
+                /* Each in a visit of its own; three are the fewest for an interval, so disturbed ones stay. */
+                assert_true(r->repetitions == 3 && r->visits == 3 && r->ci95_low_ns > 0);
+                assert_int_equal(r->race, RACE_NONE);
                 assert_true(r->min_ns > 0 && r->min_ns <= r->median_ns);
                 assert_true(r->ci95_low_ns <= r->median_ns && r->median_ns <= r->ci95_high_ns);
                 assert_true(r->plan_ns > 0 && r->pack_ns >= 0 && r->scratch_bytes >= 0);
@@ -159,12 +177,11 @@ static void test_interleaving(void **state)
     record_row rows[ROWS_MAX];
     int count = all_rows(rows, "dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD), same = 0;
     fake f = {.ns = 1000};
-    measure_options o = options_of(ROUNDS, 0);
-    o.ceilings = NULL;
-    assert_int_equal(measure_group(rows, count, &o, fake_run, &f, &(measure_sink){0}), count);
+    measure_setup setup = setup_of(ROUNDS, &f);
+    setup.ceilings = NULL;
+    assert_int_equal(measure_all(&setup, rows, count), count);
     assert_int_equal(f.logged, ROUNDS * count);
     for (int i = 0; i < count; i++) {
-        assert_int_equal(rows[i].repetitions, ROUNDS);
         assert_true(rows[i].median_ns == 1000 && rows[i].mad_ns == 0);
         assert_true(isnan(rows[i].percent_peak) && rows[i].bound[0] == '\0'); /* no ceilings were given */
         for (int round = 0; round < ROUNDS; round++) {
@@ -178,6 +195,59 @@ static void test_interleaving(void **state)
     if (count >= 3) assert_true(same < ROUNDS - 1);
 }
 
+/* Who is far behind stops after the first visit, the others go on; what is chosen by is not what is reported.
+ */
+static void test_race(void **state)
+{
+    (void)state;
+    static const char *const impls[] = {"naive", "im2col", "tiled"};
+    enum { COUNT = 3, WANTED = 9 };
+    record_row rows[COUNT];
+    for (int i = 0; i < COUNT; i++) rows[i] = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, impls[i]);
+    fake f = {.ns = 1000, .slow = "naive"};
+    measure_setup setup = setup_of(WANTED, &f);
+    setup.options.equal = false;
+    assert_int_equal(measure_all(&setup, rows, COUNT), COUNT);
+    int times[COUNT] = {0};
+    for (int i = 0; i < f.logged; i++)
+        for (int k = 0; k < COUNT; k++) times[k] += strcmp(f.log[i], impls[k]) == 0;
+    assert_int_equal(rows[0].race, RACE_BEHIND);
+    assert_int_equal(times[0], 3);
+    assert_true(isnan(rows[0].ci95_low_ns) && rows[0].median_ns == 10000);
+    assert_true(rows[1].race == RACE_AHEAD && rows[2].race == RACE_NEAR); /* of equals, what came first */
+    for (int i = 1; i < COUNT; i++) {
+        assert_true(times[i] > 3 + WANTED); /* not told apart: they choose in later visits too */
+        assert_true(rows[i].median_ns == 1000 && rows[i].choice_ns == 1000);
+    }
+    assert_true(record_faster(&rows[1], &rows[0]) && !record_faster(&rows[0], &rows[2]));
+}
+
+/* A session that ended takes up its repetitions, and needs only what is missing. */
+static void test_continued(void **state)
+{
+    (void)state;
+    record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
+    record_sample before[6];
+    for (int i = 0; i < 6; i++)
+        before[i] = (record_sample){.ns = 1000 + i, .iterations = 7, .visit = i, .use = SAMPLE_REPORTS};
+    row.status = CASE_OK;
+    row.median_ns = 1002.5;
+    fake f = {.ns = 1003};
+    measure_setup setup = setup_of(9, &f);
+    measure_group *g = measure_open(&setup, &row, 1);
+    assert_true(measure_continue(g, 0, before, 6));
+    measure_first(g, 0);
+    assert_int_equal(f.logged, 0);
+    for (int left = 3; left > 0; left--) {
+        assert_int_equal(measure_needs(g).repetitions, left);
+        measure_visit(g, 1);
+    }
+    assert_int_equal(measure_needs(g).repetitions, 0);
+    assert_int_equal(f.logged, 3);
+    assert_true(f.calls == 21 && row.visits >= 6 && row.median_ns >= 1002 && row.median_ns <= 1003);
+    measure_close(g);
+}
+
 static void test_rows_that_are_not_measured(void **state)
 {
     (void)state;
@@ -188,8 +258,9 @@ static void test_rows_that_are_not_measured(void **state)
     snprintf(rows[1].impl, sizeof rows[1].impl, "nobody");
     fake f = {0};
     seen s = {0};
-    measure_options o = options_of(1, 0);
-    assert_int_equal(measure_group(rows, 3, &o, fake_run, &f, &(measure_sink){NULL, see_row, &s}), 1);
+    measure_setup setup = setup_of(1, &f);
+    setup.sink = (measure_sink){NULL, see_row, &s};
+    assert_int_equal(measure_all(&setup, rows, 3), 1);
     assert_int_equal(s.rows, 3);
     assert_string_equal(rows[0].reason, "as it came");
     assert_int_equal(rows[1].status, CASE_REFUSED);
@@ -202,8 +273,8 @@ static void test_runner_failure(void **state)
     (void)state;
     record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
     fake f = {.fail = true};
-    measure_options o = options_of(3, 0);
-    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){0}), 0);
+    measure_setup setup = setup_of(3, &f);
+    assert_int_equal(measure_all(&setup, &row, 1), 0);
     assert_int_equal(row.status, CASE_FAILED);
     assert_int_equal(f.logged, 1);
 }
@@ -213,8 +284,8 @@ static void test_too_little_memory(void **state)
     (void)state;
     record_row row = row_of("dense:mb1000000ic64ih1000oc64kh3ph1", CONV_FORWARD, "naive");
     fake f = {0};
-    measure_options o = options_of(3, 0);
-    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){0}), 0);
+    measure_setup setup = setup_of(3, &f);
+    assert_int_equal(measure_all(&setup, &row, 1), 0);
     assert_int_equal(row.status, CASE_SKIPPED);
     assert_non_null(strstr(row.reason, "GB of memory"));
     assert_int_equal(f.logged, 0);
@@ -225,11 +296,12 @@ static void test_budget_skips_with_an_estimate(void **state)
     (void)state;
     record_row row = row_of("dense:mb64ic512ih56oc512kh3ph1", CONV_FORWARD, "naive");
     fake f = {0};
-    measure_options o = options_of(9, 0.5);
-    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){0}), 0);
+    measure_setup setup = setup_of(9, &f);
+    setup.options.budget = 0.5;
+    assert_int_equal(measure_all(&setup, &row, 1), 0);
     assert_int_equal(row.status, CASE_SKIPPED);
     assert_non_null(strstr(row.reason, "needs about"));
-    assert_true(measure_estimate(&row, &o) > 10);
+    assert_true(measure_estimate(&row, &setup.options) > 10);
 }
 
 static void test_cold(void **state)
@@ -238,8 +310,8 @@ static void test_cold(void **state)
     record_row row = row_of("separable:mb1ic16ih14oc16kh3ph1", CONV_BACKWARD, "naive");
     row.cache = CACHE_COLD;
     fake f = {0};
-    measure_options o = options_of(3, 0);
-    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){0}), 1);
+    measure_setup setup = setup_of(3, &f);
+    assert_int_equal(measure_all(&setup, &row, 1), 1);
     assert_true(f.evicts);
 }
 
@@ -332,11 +404,12 @@ static void test_interruption(void **state)
     record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
     fake f = {0};
     seen s = {0};
-    measure_options o = options_of(3, 0);
+    measure_setup setup = setup_of(3, &f);
+    setup.sink = (measure_sink){see_sample, see_row, &s};
     cli_catch_signals();
     raise(SIGINT);
     assert_true(cli_interrupted());
-    assert_int_equal(measure_group(&row, 1, &o, fake_run, &f, &(measure_sink){see_sample, see_row, &s}), 0);
+    assert_int_equal(measure_all(&setup, &row, 1), 0);
     assert_int_equal(s.rows, 0);
     assert_int_equal(s.samples, 0);
 }
@@ -346,6 +419,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_variant_and_pass),
         cmocka_unit_test(test_interleaving),
+        cmocka_unit_test(test_race),
+        cmocka_unit_test(test_continued),
         cmocka_unit_test(test_rows_that_are_not_measured),
         cmocka_unit_test(test_runner_failure),
         cmocka_unit_test(test_too_little_memory),

@@ -126,7 +126,7 @@ void budget_drop(timed_row *rows, int count, double calls, double seconds)
     for (timed_row *t; total > seconds && (t = costliest(rows, count)) != NULL;) {
         double needed = calls * t->call_seconds;
         measure_drop(t, CASE_SKIPPED, "needs about %.3g s, %.3g s of the budget are left for it", needed,
-                      fmax(0, seconds - (total - needed)));
+                     fmax(0, seconds - (total - needed)));
         total -= needed;
     }
 }

@@ -2,8 +2,8 @@
 #ifndef SEPBENCH_MEASURE_INTERNAL_H
 #define SEPBENCH_MEASURE_INTERNAL_H
 
-#include "measure.h"
 #include "job.h"
+#include "measure.h"
 #include "quiet.h"
 #include "samples.h"
 
@@ -67,8 +67,8 @@ struct measure_group {
     const conv_plan *pool; /* the last call ran on threads of this plan's own; NULL: on OpenMP's */
 };
 
-/* Ends what a row gets: in the first visit with that status and reason, later it keeps the time it has unless it
- * failed. */
+/* Ends what a row gets: in the first visit with that status and reason, later it keeps the time it has unless
+ * it failed. */
 void measure_drop(timed_row *t, case_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Plans, memory checks and verification: nothing of the timed calls is allocated yet. */

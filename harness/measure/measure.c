@@ -236,7 +236,8 @@ static bool allocate(measure_group *g)
         if (g->rows[i].open && g->rows[i].job.plan->scratch_bytes > scratch)
             scratch = g->rows[i].job.plan->scratch_bytes;
     g->scratch = buffer_alloc(scratch);
-    return g->scratch != NULL && conv_tensors_create(&g->problem, g->pass, FILL_REALS, g->setup.options.seed, &g->tensors);
+    return g->scratch != NULL &&
+           conv_tensors_create(&g->problem, g->pass, FILL_REALS, g->setup.options.seed, &g->tensors);
 }
 
 /* Buffers of all open rows, then their calls' cost where it is not known. */
@@ -293,10 +294,7 @@ void measure_first(measure_group *g, double budget)
 
 /* ---- later visits */
 
-static bool in_race(const timed_row *t)
-{
-    return !t->retired && has_time(t) && t->row->race != RACE_BEHIND;
-}
+static bool in_race(const timed_row *t) { return !t->retired && has_time(t) && t->row->race != RACE_BEHIND; }
 
 /* Somebody is not told apart from the leader yet, so repetitions are needed that choose. */
 static bool must_choose(const measure_group *g)
@@ -306,15 +304,16 @@ static bool must_choose(const measure_group *g)
     return false;
 }
 
-/* Repetitions that report and are still to be taken of a row. Those that were disturbed are replaced, but not for
- * ever. */
+/* Repetitions that report and are still to be taken of a row. Those that were disturbed are replaced, but not
+ * for ever. */
 static int lacking(const measure_group *g, const timed_row *t)
 {
     enum { MOST_TIMES = 3 };
     const int wanted = g->setup.options.repetitions;
     if (!in_race(t)) return 0;
-    int lacks = wanted - samples_clean(&t->samples, SAMPLE_REPORTS);
-    int room = MOST_TIMES * wanted - samples_count(&t->samples, SAMPLE_REPORTS);
+    const int taken = samples_count(&t->samples, SAMPLE_REPORTS);
+    int lacks = wanted - (g->setup.options.replace ? samples_clean(&t->samples, SAMPLE_REPORTS) : taken);
+    int room = MOST_TIMES * wanted - taken;
     return lacks < room ? lacks : room;
 }
 
@@ -326,7 +325,8 @@ measure_need measure_needs(const measure_group *g)
         int lacks = lacking(g, t);
         if (lacks <= 0) continue;
         if (lacks > need.repetitions) need.repetitions = lacks;
-        int visits = t->row->choice_ns > 0 && samples_count(&t->samples, SAMPLE_REPORTS) == 0 ? 0 : t->row->visits;
+        int visits =
+            t->row->choice_ns > 0 && samples_count(&t->samples, SAMPLE_REPORTS) == 0 ? 0 : t->row->visits;
         if (visits < need.least_visits) need.least_visits = visits;
         need.each += budget_repetition_seconds(t);
     }

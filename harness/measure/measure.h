@@ -1,8 +1,8 @@
 /* Timing one group: all implementations of one problem, pass, thread count and cache mode, each verified before
  * it is timed. A group is visited several times over a session, a few repetitions each time, those of all
  * implementations interleaved in random order: no burst of somebody else's work takes all repetitions of a row,
- * and what differs from visit to visit (where memory lies, the clock) shows. In the first visit everybody gets a
- * little time; who lies clearly behind (race.h) then stops. Google Benchmark runs the loops (bench/gbench.h);
+ * and what differs from visit to visit (where memory lies, the clock) shows. In the first visit everybody gets
+ * a little time; who lies clearly behind (race.h) then stops. Google Benchmark runs the loops (bench/gbench.h);
  * this decides iteration counts, owns the tensors, and turns samples into rows. */
 #ifndef SEPBENCH_MEASURE_H
 #define SEPBENCH_MEASURE_H
@@ -17,7 +17,8 @@ typedef struct {
     double budget;   /* seconds the first visit may take; repetitions then iterations are reduced to fit; fewer
                         than 1 affordable repetition: `skipped` with the estimate. 0: unlimited */
     bool verify;     /* always true for users; false only for the harness's own overhead benchmark */
-    bool equal;      /* no race: every row gets all repetitions */
+    bool replace; /* disturbed repetitions are taken again; false only for tests, which are disturbed at will */
+    bool equal;   /* no race: every row gets all repetitions */
     uint64_t seed;
 } measure_options;
 
@@ -34,7 +35,8 @@ typedef double measure_runner(void *runner, const char *case_name, const measure
                               int repetition);
 
 /* on_sample (may be NULL) sees each repetition as it is measured, on_row (may be NULL) each row after every
- * visit that changed it; rows that an interruption (cli_interrupted) left without a repetition are not shown. */
+ * visit that changed it; rows that an interruption (cli_interrupted) left without a repetition are not shown.
+ */
 typedef struct {
     void (*on_sample)(void *ctx, const record_row *row, int repetition, const record_sample *sample);
     void (*on_row)(void *ctx, const record_row *row);
@@ -57,12 +59,12 @@ typedef struct measure_group measure_group;
  * or a reason, is passed on as it is. NULL: no memory. */
 measure_group *measure_open(const measure_setup *setup, record_row *rows, int count);
 
-/* Takes up rows[row] where an earlier session left it, with status ok: it is neither verified nor prepared again in
- * the first visit. False: no memory. */
+/* Takes up rows[row] where an earlier session left it, with status ok: it is neither verified nor prepared
+ * again in the first visit. False: no memory. */
 bool measure_continue(measure_group *g, int row, const record_sample *samples, size_t count);
 
-/* The first visit: plans, memory checks, verification, calibration, and up to three repetitions of each row that
- * was not continued. machine_bind_threads has made the pool. budget: as measure_options has it. */
+/* The first visit: plans, memory checks, verification, calibration, and up to three repetitions of each row
+ * that was not continued. machine_bind_threads has made the pool. budget: as measure_options has it. */
 void measure_first(measure_group *g, double budget);
 
 /* What the rows still in the race need. */

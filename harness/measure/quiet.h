@@ -21,8 +21,8 @@ typedef struct {
     double began;     /* machine_now() */
 } quiet_reading;
 
-/* Runs the loop on `threads` threads of OpenMP's pool, 1: on the caller's alone, as an engine's own pool must find
- * its cores idle. */
+/* Runs the loop on `threads` threads of OpenMP's pool, 1: on the caller's alone, as an engine's own pool must
+ * find its cores idle. */
 quiet_reading quiet_before(int threads);
 /* The marks (MARK_ of record.h) of a repetition that ran on so many threads since that reading. The loop runs
  * again. Counts towards measure_session_so_far. */

@@ -68,9 +68,9 @@ void race_judge(race_entry *entries, int count)
         race_entry *row = &entries[i];
         if (!row->timed) continue;
         const race_entry *leader = leader_of(entries, count, row);
-        row->state = leader == NULL                              ? RACE_NEAR
-                     : leader == row                             ? RACE_AHEAD
+        row->state = leader == NULL                             ? RACE_NEAR
+                     : leader == row                            ? RACE_AHEAD
                      : is_behind(row->samples, leader->samples) ? RACE_BEHIND
-                                                                 : RACE_NEAR;
+                                                                : RACE_NEAR;
     }
 }

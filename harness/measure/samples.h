@@ -21,9 +21,9 @@ int samples_clean(const samples *s, sample_use use);
 /* Median of the unmarked repetitions of that use, of the marked ones where there are no others; NaN: none. */
 double samples_median(const samples *s, sample_use use);
 
-/* Fills in repetitions, visits, disturbed, median, interval, least and MAD of a row. They rest on the repetitions
- * that report, or, where there are none, on those that chose; marked ones are left out when those without a mark
- * still make an interval, or when any are left of a row that has none in either case. */
+/* Fills in repetitions, visits, disturbed, median, interval, least and MAD of a row. They rest on the
+ * repetitions that report, or, where there are none, on those that chose; marked ones are left out when those
+ * without a mark still make an interval, or when any are left of a row that has none in either case. */
 void samples_summarise(const samples *s, record_row *row);
 
 #endif

@@ -40,7 +40,8 @@ struct record_samples {
 };
 
 enum { CASE, ITERATIONS, NS, VISIT, SECONDS, USE, MARK, FIELDS };
-static const char *const field_names[FIELDS] = {"case", "iterations", "ns_per_iteration", "visit", "at_s", "use", "marks"};
+static const char *const field_names[FIELDS] = {"case", "iterations", "ns_per_iteration", "visit", "at_s",
+                                                "use",  "marks"};
 
 /* Where the fields stand; false for a file of a version that knew no visits. */
 static bool find_fields(const csv_reader *header, size_t *index)

@@ -1,0 +1,143 @@
+/* What the repetitions of many visits say: figures, intervals, and who is still in the race. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../harness/measure/race.h"
+#include "../harness/random.h"
+#include "../harness/stats.h"
+
+static void add(samples *s, double ns, int visit, sample_use use, unsigned marks)
+{
+    const record_sample one = {.ns = ns, .iterations = 1, .visit = visit, .use = use, .marks = marks};
+    assert_true(samples_add(s, &one));
+}
+
+static samples chosen_by(double first, double second, double third)
+{
+    samples s = {0};
+    add(&s, first, 0, SAMPLE_CHOOSES, 0);
+    add(&s, second, 0, SAMPLE_CHOOSES, 0);
+    add(&s, third, 0, SAMPLE_CHOOSES, 0);
+    return s;
+}
+
+/* ---- intervals ------------------------------------------------------------------------------------------ */
+
+static void interval_by_visits(void **state)
+{
+    (void)state;
+    /* Two repetitions of each of nine visits: the medians of the visits are 1, 2 .. 9. */
+    double ns[18];
+    int visit[18];
+    size_t visits;
+    for (int i = 0; i < 18; i++) {
+        visit[i] = i / 2;
+        ns[i] = i / 2 + 1 + (i % 2 ? 0.25 : -0.25);
+    }
+    stats_summary s = stats_summarize_visits(ns, visit, 18, &visits);
+    assert_int_equal(visits, 9);
+    assert_true(s.has_ci && s.n == 18 && s.median == 5 && s.ci95_low == 2 && s.ci95_high == 8 && s.min == 0.75);
+
+    /* Three visits: Student's t with two degrees of freedom on logarithms. */
+    const double three[] = {exp(0.9), exp(1), exp(1.1)};
+    s = stats_summarize_visits(three, visit + 0, 1, &visits);
+    assert_false(s.has_ci);
+    const int apart[] = {0, 1, 2};
+    s = stats_summarize_visits(three, apart, 3, &visits);
+    assert_true(s.has_ci && fabs(log(s.median) - 1) < 1e-12);
+    assert_true(fabs(log(s.ci95_high) - (1 + 4.303 * 0.1 / sqrt(3))) < 1e-9);
+    assert_true(fabs(log(s.ci95_low) - (1 - 4.303 * 0.1 / sqrt(3))) < 1e-9);
+
+    /* However many repetitions one visit has, it is one: no interval. */
+    const int together[18] = {0};
+    s = stats_summarize_visits(ns, together, 18, &visits);
+    assert_true(!s.has_ci && isnan(s.ci95_low) && visits == 1);
+}
+
+static void disturbed_repetitions(void **state)
+{
+    (void)state;
+    record_row row = {0};
+    samples s = {0};
+    for (int v = 0; v < 9; v++) add(&s, v < 3 ? 900 : 100, v, SAMPLE_REPORTS, v < 3 ? MARK_WAITED : 0);
+    add(&s, 1, 9, SAMPLE_CHOOSES, 0); /* chose, so does not report */
+    samples_summarise(&s, &row);
+    assert_true(row.median_ns == 100 && row.ci95_high_ns == 100 && row.repetitions == 6 && row.disturbed == 0);
+    samples_free(&s);
+
+    /* Two quiet ones make no interval, so the others stay and are counted. */
+    for (int v = 0; v < 6; v++) add(&s, v < 4 ? 900 : 100, v, SAMPLE_REPORTS, v < 4 ? MARK_STOLEN : 0);
+    samples_summarise(&s, &row);
+    assert_true(row.repetitions == 6 && row.disturbed == 4 && row.median_ns == 900);
+    samples_free(&s);
+}
+
+/* ---- the race ------------------------------------------------------------------------------------------- */
+
+static void race_by_kind(void **state)
+{
+    (void)state;
+    samples quick = chosen_by(100, 102, 101), near = chosen_by(103, 101, 104), slow = chosen_by(120, 121, 122),
+            slowest = chosen_by(500, 510, 505), peer = chosen_by(130, 131, 132);
+    race_entry entries[] = {
+        {&slow, true, true, false, RACE_NONE},    {&quick, true, true, false, RACE_NONE},
+        {&near, true, true, false, RACE_NONE},    {&peer, true, true, true, RACE_NONE},
+        {&slowest, true, false, true, RACE_NONE}, {&quick, true, false, false, RACE_NONE},
+        {&quick, false, true, true, RACE_NONE},
+    };
+    race_judge(entries, sizeof entries / sizeof *entries);
+    static const race_state expected[] = {
+        RACE_BEHIND, RACE_AHEAD, RACE_NEAR, RACE_AHEAD, /* slower than ours, but the fastest of its side */
+        RACE_BEHIND,                                    /* inexact, and slower than whoever is fastest */
+        RACE_NEAR,   RACE_NONE,
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        if (entries[i].state != expected[i])
+            fail_msg("entry %zu: %s, not %s", i, race_state_name(entries[i].state),
+                     race_state_name(expected[i]));
+    samples_free(&quick);
+    samples_free(&near);
+    samples_free(&slow);
+    samples_free(&slowest);
+    samples_free(&peer);
+}
+
+/* A burst that hit all repetitions of one row does not put it out of the race. */
+static void race_when_disturbed(void **state)
+{
+    (void)state;
+    samples quick = chosen_by(100, 102, 101), hit = {0}, hopeless = {0};
+    for (int i = 0; i < 3; i++) {
+        add(&hit, 300, 0, SAMPLE_CHOOSES, MARK_WAITED);
+        add(&hopeless, 3000, 0, SAMPLE_CHOOSES, MARK_WAITED);
+    }
+    race_entry entries[] = {{&quick, true, true, false, RACE_NONE},
+                            {&hit, true, true, false, RACE_NONE},
+                            {&hopeless, true, true, false, RACE_NONE}};
+    race_judge(entries, 3);
+    assert_int_equal(entries[0].state, RACE_AHEAD);
+    assert_int_equal(entries[1].state, RACE_NEAR);
+    assert_int_equal(entries[2].state, RACE_BEHIND);
+    samples_free(&quick);
+    samples_free(&hit);
+    samples_free(&hopeless);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(interval_by_visits),
+        cmocka_unit_test(disturbed_repetitions),
+        cmocka_unit_test(race_by_kind),
+        cmocka_unit_test(race_when_disturbed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
