@@ -30,7 +30,7 @@ typedef struct {
     conv_error write_error; /* the first; empty when all is well */
 } bench;
 
-/* ---- context ---------------------------------------------------------------------------------------- */
+/* ---- context */
 
 static void warn(bench *b, const char *text)
 {
@@ -99,7 +99,7 @@ static json_t *describe(const bench_arguments *a)
     return run;
 }
 
-/* ---- a group ---------------------------------------------------------------------------------------- */
+/* ---- a group */
 
 static double run_loop(void *runner, const char *name, const measure_loop *loop, int64_t iterations,
                        int repetition)
@@ -201,10 +201,10 @@ static void run_groups(bench *b)
     }
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------- */
+/* ---- the end */
 
-/* Somebody else on the cores is the commonest cause of a wrong conclusion, so the run says how much there was.
- */
+/* Somebody else on the cores is the commonest cause of a wrong conclusion,
+ * so the run says how much there was. */
 static void note_disturbance(bench *b)
 {
     const measure_session s = measure_session_so_far();

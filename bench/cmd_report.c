@@ -37,7 +37,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* ---- the terminal ------------------------------------------------------------------------------------ */
+/* ---- the terminal */
 
 /* Characters, not bytes, of a UTF-8 text. */
 static int width_of(const char *text, size_t bytes)
@@ -147,8 +147,7 @@ static void put_all_versus(const report_data *data, const char *peer)
     put_versus(data, NULL, peer);
 }
 
-/* ---- the command -------------------------------------------------------------------------------------------
- */
+/* ---- the command */
 
 /* The peer to compare with: what was asked for, else onednn where it occurs. NULL: no table. */
 static int choose_versus(const report_data *data, const char **versus)

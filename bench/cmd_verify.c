@@ -49,7 +49,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* ---- one group -------------------------------------------------------------------------------------- */
+/* ---- one group */
 
 /* What is checked of a case: whole numbers must come out exactly, real ones within their bound, and gradients
  * also when they are added to what is there. */

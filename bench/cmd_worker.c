@@ -19,8 +19,8 @@
 #include "../kernels/problem.h"
 #include "commands.h"
 
-/* Oracle work per check. The sentinel's smaller problems are checked whole, of the others a sample of outputs.
- */
+/* Oracle work per check. The sentinel's smaller problems are checked whole,
+ * of the others a sample of outputs. */
 static const double ORACLE_FLOPS = 1e7;
 
 enum { BATCHES_MAX = 1000 };

@@ -266,8 +266,8 @@ static void test_bad_input(void **state)
     }
 }
 
-/* What numpy writes: version 1 with an odd amount of blanks, version 2, keys in another order, long integers.
- */
+/* What numpy writes: version 1 with an odd amount of blanks, version 2, keys in another order,
+ * long integers. */
 static void test_read_dialects(void **state)
 {
     static const struct {

@@ -27,8 +27,7 @@ enum { KILLS = 12 }; /* of each command */
 
 static char program[4096], data[4096];
 
-/* ---- a command, killed before its k-th change of a file ---------------------------------------------------
- */
+/* ---- a command, killed before its k-th change of a file */
 
 static bool changes_files(const struct __ptrace_syscall_info *call)
 {
@@ -141,8 +140,7 @@ static void kill_everywhere(const char *words, void (*take_up)(int change))
     assert_true(done >= KILLS - 1); /* a bench may make a repetition less */
 }
 
-/* ---- bench ------------------------------------------------------------------------------------------------
- */
+/* ---- bench */
 
 static const char bench_words[] =
     "bench mb1ic4ih6oc4kh3 mb1ic4ih7oc4kh3 --impl naive --pass forward --threads 1 "
@@ -178,8 +176,7 @@ static void killed_bench(void **state)
     kill_everywhere(bench_words, take_up_bench);
 }
 
-/* ---- train ------------------------------------------------------------------------------------------------
- */
+/* ---- train */
 
 static char train_words[8192];
 

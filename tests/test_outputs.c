@@ -1,6 +1,6 @@
 /* What the program writes, and where: nothing through a planted link, nothing half, nothing silently not;
- * folders that one process fills at a time; streams that are closed or full; words that come back as they were.
- */
+ * folders that one process fills at a time; streams that are closed or full;
+ * words that come back as they were. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,8 +60,7 @@ static void expect_victim(void)
     assert_string_equal(text, "precious\n");
 }
 
-/* ---- one file ---------------------------------------------------------------------------------------------
- */
+/* ---- one file */
 
 static void expect_text(const char *path, const char *want)
 {
@@ -134,8 +133,7 @@ static void two_writers(void **state)
     expect(0, NULL, "test -z \"$(find . -name '.*.new*')\"");
 }
 
-/* ---- commands ---------------------------------------------------------------------------------------------
- */
+/* ---- commands */
 
 static void bench_outputs(void **state)
 {
@@ -197,8 +195,7 @@ static void full_and_closed_streams(void **state)
     expect(2, "stdout cannot be written", "$S report c1 --out page 2>&1 >/dev/full");
 }
 
-/* ---- folders ----------------------------------------------------------------------------------------------
- */
+/* ---- folders */
 
 static void one_training_at_a_time(void **state)
 {
@@ -253,8 +250,7 @@ static void reports_wait_for_each_other(void **state)
     expect_victim();
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------
- */
+/* ---- words */
 
 static void quoted_words(void **state)
 {

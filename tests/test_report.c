@@ -19,7 +19,7 @@
 
 static char folder[] = "/tmp/sepbench-report-XXXXXX";
 
-/* ---- made-up runs ------------------------------------------------------------------------------------ */
+/* ---- made-up runs */
 
 typedef struct {
     record_row *rows;
@@ -157,8 +157,7 @@ static char *slurp(const char *dir, const char *name)
     return text;
 }
 
-/* ---- choosing ---------------------------------------------------------------------------------------------
- */
+/* ---- choosing */
 
 static void test_best(void **state)
 {
@@ -250,8 +249,7 @@ static void test_labels_apart(void **state)
     assert_true(fabs(at[2] - 0.1) < 1e-9);
 }
 
-/* ---- words --------------------------------------------------------------------------------------------------
- */
+/* ---- words */
 
 static void expect_verdict(made *m, const char *headline, const char *caution)
 {
@@ -317,7 +315,7 @@ static void test_verdict_one_variant(void **state)
     expect_verdict(&m, "This run does not say: it has no time for a separable convolution", NULL);
 }
 
-/* ---- the page ---------------------------------------------------------------------------------------- */
+/* ---- the page */
 
 static void test_page(void **state)
 {

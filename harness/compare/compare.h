@@ -73,8 +73,8 @@ typedef struct {
     double seconds;                     /* of the session so far */
     size_t count;
     compare_case *cases;
-    /* A scalar loop in the gate's own process, frozen in source and flags: any change of it is the machine's.
-     */
+    /* A scalar loop in the gate's own process, frozen in source and flags:
+     * any change of it is the machine's. */
     size_t control_count;
     double control[COMPARE_CONTROL_MAX];    /* ln(second / first) of back-to-back pairs, in random order */
     double control_ns[COMPARE_CONTROL_MAX]; /* first of each pair, in the order measured over the session */

@@ -1,5 +1,5 @@
-/* The regression gate: two builds of this program, run in turns (gate_session.c), judged by harness/compare.h.
- */
+/* The regression gate: two builds of this program, run in turns (gate_session.c),
+ * judged by harness/compare.h. */
 #ifndef SEPBENCH_GATE_H
 #define SEPBENCH_GATE_H
 

@@ -3,21 +3,24 @@
  * members and new requests, so a newer gate can run an older worker; only a change that breaks this raises
  * WORKER_PROTOCOL.
  *
- *   the worker's first line   {"sepbench_worker": WORKER_PROTOCOL, "schema", "build", "commit", "dirty",
- * "kernels", "compiler", "inject", "cpu", "host", "threads", "isa"} every other reply         {"status": "ok" |
- * "refused" | "skipped" | "wrong" | "failed", "reason": words, ...}
+ *   the worker's first line
+ *       {"sepbench_worker": WORKER_PROTOCOL, "schema", "build", "commit", "dirty", "kernels", "compiler",
+ *        "inject", "cpu", "host", "threads", "isa"}
+ *   every other reply
+ *       {"status": "ok" | "refused" | "skipped" | "wrong" | "failed", "reason": words, ...}
  *
- *   {"do": "verify", CASE}                    against the oracle; "ok" comes with "call_ns" of one call,
- *                                             "wrong" with "repro"
- *   {"do": "prepare", "id": N, CASE}          -> "plan": words, "call_ns": of one call; id is any small number
+ *   {"do": "verify", CASE}
+ *       against the oracle; "ok" comes with "call_ns" of one call, "wrong" with "repro"
+ *   {"do": "prepare", "id": N, CASE}
+ *       -> "plan": words, "call_ns": of one call; id is any small number
  *   {"do": "sample", "id": N, "batches": B, "iterations": I, "warm_ns": W}
- *                                             -> "ns": of one call, the lower quartile of B loops of I calls,
- * after untimed calls that take W; "waited": share of the time that threads lacked a core
+ *       -> "ns": of one call, the lower quartile of B loops of I calls, after untimed calls that take W;
+ *       "waited": share of the time that threads lacked a core
  *   {"do": "drop", "id": N}
  *   {"do": "quit"}
  *
- *   CASE: "problem": "separable:mb1ic64ih28...", "pass", "impl", "threads", "layout", "bias": bool, "relu":
- * bool
+ *   CASE: "problem": "separable:mb1ic64ih28...", "pass", "impl", "threads", "layout", "bias": bool,
+ *       "relu": bool
  *
  * A request that makes no sense to the worker gets "failed". */
 #ifndef SEPBENCH_WORKER_H

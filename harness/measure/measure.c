@@ -126,8 +126,8 @@ static void repeat_all(group *g, size_t *order)
 /* ---- after timing */
 
 /* The roof over this row: the peak of its instruction set, or the bandwidth of the smallest level that holds
- * all tensors of the pass (cold: memory) times FLOP per byte. S. Williams et al., Roofline, CACM 52(4), 2009.
- */
+ * all tensors of the pass (cold: memory) times FLOP per byte. S. Williams et al., Roofline, CACM 52(4),
+ * 2009. */
 static const char *find_bound(const group *g, double peak)
 {
     const machine_ceilings *c = g->options->ceilings;

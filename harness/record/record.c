@@ -56,7 +56,7 @@ bool record_faster(const record_row *a, const record_row *b)
     return b == NULL || b->status != CASE_OK || a->median_ns < b->median_ns;
 }
 
-/* ---- the columns ------------------------------------------------------------------------------------ */
+/* ---- the columns */
 
 #define ROW(member) offsetof(record_row, member)
 #define AXIS(letter, member) offsetof(record_row, problem.axis[CONV_##letter].member)
@@ -138,7 +138,7 @@ const size_t record_column_count = sizeof record_table / sizeof *record_table;
 
 const char *record_column_name(size_t i) { return record_table[i].name; }
 
-/* ---- a row as a line -------------------------------------------------------------------------------- */
+/* ---- a row as a line */
 
 static void put_real(FILE *out, double value)
 {

@@ -60,8 +60,8 @@ void chart_show_x(chart *c, double x);
 /* low and high: the interval's bar, NaN for none. */
 void chart_add_point(chart *c, double x, double y, double low, double high);
 void chart_add_text(chart *c, double x, double y, const char *text, const char *color, const char *where);
-/* Writes the chart's part of plots.gp and frees it. A chart without a point writes nothing and returns false.
- */
+/* Writes the chart's part of plots.gp and frees it.
+ * A chart without a point writes nothing and returns false. */
 bool chart_end(chart *c, FILE *script);
 /* Frees a chart that shall not be drawn. */
 void chart_drop(chart *c);

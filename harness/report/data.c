@@ -9,7 +9,7 @@
 
 const best_filter BEST_EXACT = {.inexact = false, .peers = true, .ours = true, .prefix = NULL};
 
-/* ---- grouping ---------------------------------------------------------------------------------------- */
+/* ---- grouping */
 
 static bool same_axis(const conv_axis *a, const conv_axis *b)
 {
@@ -112,7 +112,7 @@ static void share_dense(report_setting *s)
         }
 }
 
-/* ---- ceilings: tolerant of what a run of another version wrote --------------------------------------- */
+/* ---- ceilings: tolerant of what a run of another version wrote */
 
 /* The ceiling of that name, NaN where there is none; one that no machine has is an error. */
 static bool read_ceiling(const report_data *data, const json_t *object, const char *key, double *value,
@@ -162,7 +162,7 @@ const report_ceilings *report_ceilings_of(const report_data *data, int threads)
     return NULL;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------- */
+/* ---- the whole */
 
 bool report_data_create(const record_run *run, report_data *data, conv_error *err)
 {
@@ -199,7 +199,7 @@ void report_data_destroy(report_data *data)
     *data = (report_data){0};
 }
 
-/* ---- choosing and comparing -------------------------------------------------------------------------- */
+/* ---- choosing and comparing */
 
 const record_row *report_row(const report_point *point, conv_variant variant, int impl)
 {

@@ -62,7 +62,7 @@ static void put_css(FILE *out, const report_page *page)
     if (css != NULL) fwrite(css->data, 1, css->size, out);
 }
 
-/* ---- pictures ---------------------------------------------------------------------------------------- */
+/* ---- pictures */
 
 static const struct {
     const char *group, *title, *note;
@@ -133,7 +133,7 @@ void page_plots(FILE *out, const report_page *page, const char *group)
     if (shown > 0 && *groups[g].title != 0) fputs("</section>\n", out);
 }
 
-/* ---- the template ------------------------------------------------------------------------------------ */
+/* ---- the template */
 
 static const struct {
     const char *mark;

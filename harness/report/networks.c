@@ -6,7 +6,7 @@
 #include "../grow.h"
 #include "page.h"
 
-/* ---- collecting -------------------------------------------------------------------------------------- */
+/* ---- collecting */
 
 static report_network *network_of(report_networks *networks, const record_row *row, const char *layer)
 {
@@ -102,8 +102,7 @@ double report_network_sum(const report_network *n, int impl, size_t *layers, dou
     return ns;
 }
 
-/* ---- the section ------------------------------------------------------------------------------------------
- */
+/* ---- the section */
 
 static void put_sum(FILE *out, const report_network *n, int impl)
 {

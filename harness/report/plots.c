@@ -11,7 +11,7 @@
 static const char *const pass_words[] = {"forward", "backward", "backward, data", "backward, weights"};
 static const char *const variant_words[] = {"Dense", "Depthwise", "Pointwise", "Separable"};
 
-/* ---- collecting -------------------------------------------------------------------------------------- */
+/* ---- collecting */
 
 static bool keep(report_plots *plots, const report_plot *plot)
 {
@@ -59,7 +59,7 @@ static bool on_axis(const report_point *q, conv_pass pass)
 
 static double line_width(const report_impl *impl) { return impl->peer ? 1.4 : 1.8; }
 
-/* ---- time against channels, percent of peak ---------------------------------------------------------- */
+/* ---- time against channels, percent of peak */
 
 typedef struct {
     const char *group, *title;
@@ -101,8 +101,7 @@ static bool plot_rows(const row_plot *kind, const report_data *data, size_t inde
     return finish(&c, script, plots);
 }
 
-/* ---- speedup of separable over dense ------------------------------------------------------------------------
- */
+/* ---- speedup of separable over dense */
 
 static void add_promise(chart *c, const report_data *data, const report_setting *s, conv_pass pass)
 {
@@ -154,8 +153,7 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
     return finish(&c, script, plots);
 }
 
-/* ---- roofline ----------------------------------------------------------------------------------------------
- */
+/* ---- roofline */
 
 static void add_roofs(chart *c, const report_ceilings *roof, double from, double to)
 {
@@ -220,8 +218,7 @@ static bool plot_roofline(const report_data *data, size_t index, conv_pass pass,
     return finish(&c, script, plots);
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------
- */
+/* ---- all */
 
 /* A map's purpose is its map: its lines would be dozens of pictures, its times stand in the tables. */
 static bool wants_lines(const report_setting *s) { return strcmp(s->suite, "map") != 0; }

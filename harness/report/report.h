@@ -90,8 +90,8 @@ bool report_compare(const record_row *slow, const record_row *fast, report_pair 
 /* Dense against separable, each by its best exact implementation, or (impl >= 0) both by one. */
 bool report_speedup(const report_data *data, const report_point *point, int impl, report_pair *pair);
 
-/* Whether a setting's points have input = output channels, at two channel counts or more: lines can be drawn.
- */
+/* Whether a setting's points have input = output channels, at two channel counts or more:
+ * lines can be drawn. */
 bool report_is_sweep(const report_setting *setting);
 bool report_has(const report_setting *setting, conv_variant variant, conv_pass pass);
 /* "28x28, batch 1, 3x3, 2 threads" (", cold cache", ", nchw", ", bias", ", relu"). Returns buffer. */
@@ -146,8 +146,8 @@ double report_network_sum(const report_network *network, int impl, size_t *layer
 
 /* ---- report/style.c */
 report_impl report_style(const char *name);
-/* "0.84", "12.5", "310": three significant digits, no exponent; "-" for what is no number. Returns buffer[16].
- */
+/* "0.84", "12.5", "310": three significant digits, no exponent; "-" for what is no number.
+ * Returns buffer[16]. */
 char *report_number(double value, char *buffer);
 /* "850 ns", "12.3 µs", "4.56 ms", "1.20 s". Returns buffer[24]. */
 char *report_time(double ns, char *buffer);

@@ -4,7 +4,7 @@
 
 #include "page.h"
 
-/* ---- the same problem in two settings ---------------------------------------------------------------- */
+/* ---- the same problem in two settings */
 
 static bool same_but(const report_setting *a, const report_setting *b, bool threads, bool cache)
 {

@@ -59,7 +59,7 @@ void page_ratio_cell(FILE *out, const report_pair *pair)
     fputs("</small></td>", out);
 }
 
-/* ---- dense against separable ------------------------------------------------------------------------- */
+/* ---- dense against separable */
 
 static void put_channels(FILE *out, const report_point *q)
 {
@@ -194,7 +194,7 @@ void page_comparison(FILE *out, const report_page *page)
     fputs("</section>\n", out);
 }
 
-/* ---- rows without a time ----------------------------------------------------------------------------- */
+/* ---- rows without a time */
 
 /* Two indices into a run's rows. */
 static int by_reason(const void *a, const void *b, void *rows)
@@ -237,7 +237,7 @@ void page_unmeasured(FILE *out, const report_page *page)
     free(rows);
 }
 
-/* ---- the machine ------------------------------------------------------------------------------------- */
+/* ---- the machine */
 
 /* One row per scalar of run.json, nested keys joined: "machine cpu". */
 static void put_json(FILE *out, const char *path, const json_t *value)

@@ -6,8 +6,7 @@
 #include "page.h"
 #include "training.h"
 
-/* ---- pictures ---------------------------------------------------------------------------------------------
- */
+/* ---- pictures */
 
 typedef struct {
     const char *name, *title;
@@ -74,8 +73,7 @@ bool training_plots(const report_data *data, FILE *script, bool (*keep)(chart *c
     return true;
 }
 
-/* ---- the table of models ------------------------------------------------------------------------------------
- */
+/* ---- the table of models */
 
 static sample_mean over_runs(const training_model *m, double (*value)(const training_run *r))
 {
@@ -161,8 +159,7 @@ static void put_models(FILE *out, const report_training *t)
           out);
 }
 
-/* ---- where a step goes
- * ---------------------------------------------------------------------------------------- */
+/* ---- where a step goes */
 
 static void put_step(FILE *out, const report_data *data, const training_model *m)
 {

@@ -228,7 +228,7 @@ static char *by_implementation(const report_data *data, const report_setting *s,
     return NULL;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------- */
+/* ---- the whole */
 
 /* Why there is no comparison at all. */
 static char *no_answer(const report_data *data)

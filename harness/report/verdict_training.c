@@ -1,5 +1,5 @@
-/* What training says: the separable network's epoch against the ordinary one's, and what it costs in accuracy.
- */
+/* What training says: the separable network's epoch against the ordinary one's,
+ * and what it costs in accuracy. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -29,7 +29,7 @@ static bool is_inexact(const report_data *data, const record_row *row)
     return false;
 }
 
-/* ---- means ------------------------------------------------------------------------------------------- */
+/* ---- means */
 
 /* setting NULL: the rest, all that are no sweeps (layers of networks, single problems) together. */
 static bool belongs(const report_setting *s, const report_setting *wanted)
@@ -119,7 +119,7 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
     if (open) fputs("</tbody></table></div>\n", out);
 }
 
-/* ---- cases ------------------------------------------------------------------------------------------- */
+/* ---- cases */
 
 static void put_case(FILE *out, const report_data *data, const report_point *q, const report_pair *p,
                      const contest *c, bool whole)

@@ -1,5 +1,5 @@
-/* A training run on disk between two epochs: weights, optimizer state, history and what the run must agree on.
- */
+/* A training run on disk between two epochs: weights, optimizer state,
+ * history and what the run must agree on. */
 #ifndef SEPBENCH_TRAIN_CHECKPOINT_H
 #define SEPBENCH_TRAIN_CHECKPOINT_H
 

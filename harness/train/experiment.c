@@ -17,7 +17,7 @@
 
 static int complain(const conv_error *err) { return cli_error("%s", err->text); }
 
-/* ---- one run ------------------------------------------------------------------------------------------- */
+/* ---- one run */
 
 /* Data on disk to first step, without the timing of implementations, which is remembered from run to run. The
  * epoch has been going on for `seconds`. */
@@ -171,7 +171,7 @@ static int train_once(experiment *e, trained_model *t, int run)
     return code;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------- */
+/* ---- all of it */
 
 /* False when the file's name cannot name a model. */
 static bool label_of(const char *name, char *label)

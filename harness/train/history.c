@@ -131,8 +131,7 @@ conv_status profile_write(const char *path, const net *n, int64_t steps, int64_t
     return output_close(&o, true) || output_fail(path, err) ? CONV_OK : CONV_FAILED;
 }
 
-/* ---- statistics over runs ---------------------------------------------------------------------------------
- */
+/* ---- statistics over runs */
 
 sample_mean mean_of(const double *values, int n)
 {

@@ -57,8 +57,8 @@ typedef struct {
 
 /* What compile() was given, where the JSON tells it. */
 typedef struct {
-    char optimizer[160]; /* as optimizer_parse reads it, or Keras's words for one it does not know; "": not told
-                          */
+    char optimizer[160]; /* as optimizer_parse reads it, or Keras's words for one it does not know; "":
+                          * not told */
     char loss[64];       /* "" when it is the cross-entropy of probabilities, or not told */
 } model_compiled;
 

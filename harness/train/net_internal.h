@@ -1,5 +1,5 @@
-/* The executor's operations: what the layers became. Tensor i is operation i's input, tensor i + 1 its output.
- */
+/* The executor's operations: what the layers became. Tensor i is operation i's input,
+ * tensor i + 1 its output. */
 #ifndef SEPBENCH_TRAIN_NET_INTERNAL_H
 #define SEPBENCH_TRAIN_NET_INTERNAL_H
 

@@ -61,7 +61,7 @@ bool layer_class_is_1d(layer_class c)
            (ONE(CLASS_CONV1D) | ONE(CLASS_SEPARABLE1D) | ONE(CLASS_MAX_POOL1D) | ONE(CLASS_AVERAGE_POOL1D));
 }
 
-/* ---- how values are read: each returns NULL, or what the value must be ------------------------------- */
+/* ---- how values are read: each returns NULL, or what the value must be */
 
 typedef const char *reader(layer_class c, json_t *value, void *to, conv_error *err);
 
@@ -259,7 +259,7 @@ static const char *read_constraint(layer_class c, json_t *value, void *to, conv_
     return constraint_parse(value, to, err) == CONV_OK ? NULL : "";
 }
 
-/* ---- the table --------------------------------------------------------------------------------------- */
+/* ---- the table */
 
 #define AT(field) offsetof(layer_options, field)
 static const struct {

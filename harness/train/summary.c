@@ -80,7 +80,7 @@ json_t *summary_json(const model *m, const net *n)
     return layers;
 }
 
-/* ---- progress ------------------------------------------------------------------------------------------- */
+/* ---- progress */
 
 enum { BAR = 30 };
 

@@ -83,7 +83,7 @@ static conv_status read_numbers(const char *name, json_t *config, const char *co
     return CONV_OK;
 }
 
-/* ---- initializers ----------------------------------------------------------------------------------- */
+/* ---- initializers */
 
 static const struct {
     const char *name;
@@ -174,7 +174,7 @@ conv_status initializer_parse(json_t *value, initializer *out, conv_error *err)
     return conv_fail(err, CONV_INVALID, "unknown initializer '%s'", name);
 }
 
-/* ---- regularizers ----------------------------------------------------------------------------------- */
+/* ---- regularizers */
 
 conv_status regularizer_parse(json_t *value, regularizer *out, conv_error *err)
 {
@@ -201,7 +201,7 @@ conv_status regularizer_parse(json_t *value, regularizer *out, conv_error *err)
     return conv_fail(err, CONV_INVALID, "unknown regularizer '%s'", name);
 }
 
-/* ---- constraints ------------------------------------------------------------------------------------ */
+/* ---- constraints */
 
 static conv_status constraint_key(void *to, const char *key, json_t *item, conv_error *err)
 {

@@ -17,7 +17,7 @@
 #include "../../harness/train/checkpoint.h"
 #include "../../harness/train/npz.h"
 
-/* ---- an input as a file, as a text and as a run's folder ---------------------------------------------- */
+/* ---- an input as a file, as a text and as a run's folder */
 
 /* What no input may bring about: a crash is what a fuzzer notices. */
 static void require(int condition)
@@ -78,7 +78,7 @@ static void load_run(void)
     if (record_load(folder, &run, &err)) record_free(&run);
 }
 
-/* ---- the targets -------------------------------------------------------------------------------------- */
+/* ---- the targets */
 
 /* What is understood is written again as the same problem. */
 static void problem(const uint8_t *data, size_t size)
