@@ -8,7 +8,7 @@
 #include "../harness/claim.h"
 #include "../harness/cli.h"
 #include "../harness/compare/gate.h"
-#include "../harness/compare/worker.h"
+#include "../harness/compare/protocol.h"
 #include "../harness/machine/machine.h"
 #include "../harness/utc.h"
 #include "commands.h"

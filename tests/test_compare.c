@@ -18,7 +18,7 @@
 
 #include "../bench/select.h"
 #include "../harness/cli.h"
-#include "../harness/compare/gate_worker.h"
+#include "../harness/compare/process.h"
 #include "folder.h"
 
 enum { MOST_TEXT = 1 << 18 };
@@ -220,18 +220,18 @@ static void test_dies_and_interrupted(void **state)
 
 /* ---- the real worker */
 
-static json_t *ask(gate_worker *w, const char *request)
+static json_t *ask(worker_process *w, const char *request)
 {
     conv_error error;
     json_error_t where;
     json_t *object = json_loads(request, 0, &where), *reply;
     assert_non_null(object);
-    reply = gate_worker_ask(w, object, &error);
+    reply = process_ask(w, object, &error);
     if (reply == NULL) fail_msg("%s: %s", request, error.text);
     return reply;
 }
 
-static void expect_status(gate_worker *w, const char *request, const char *status)
+static void expect_status(worker_process *w, const char *request, const char *status)
 {
     json_t *reply = ask(w, request);
     const char *got = json_string_value(json_object_get(reply, "status"));
@@ -247,10 +247,10 @@ static void expect_status(gate_worker *w, const char *request, const char *statu
 static void test_protocol(void **state)
 {
     (void)state;
-    gate_worker w;
+    worker_process w;
     json_t *hello;
     conv_error error;
-    if (!gate_worker_start(&w, program, &hello, &error)) fail_msg("%s", error.text);
+    if (!process_start(&w, program, &hello, &error)) fail_msg("%s", error.text);
     assert_true(json_is_string(json_object_get(hello, "kernels")));
     assert_true(json_integer_value(json_object_get(hello, "threads")) >= 1);
     json_decref(hello);
@@ -270,7 +270,7 @@ static void test_protocol(void **state)
     expect_status(&w, "{\"do\":\"drop\",\"id\":3}", "failed");
     expect_status(&w, "{\"do\":\"fly\"}", "failed");
     expect_status(&w, "{\"problem\":1}", "failed");
-    gate_worker_stop(&w);
+    process_stop(&w);
 }
 
 /* A tiny session of the real program against itself. Times of a loaded machine prove nothing here, but nothing

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "verdict_internal.h"
+#include "verdict.h"
 
 static const char *pass_word(conv_pass pass) { return pass == CONV_FORWARD ? "Forward" : "Backward"; }
 

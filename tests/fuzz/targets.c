@@ -11,8 +11,8 @@
 #include "../../bench/select.h"
 #include "../../bench/suite.h"
 #include "../../harness/cli.h"
-#include "../../harness/compare/gate_worker.h"
-#include "../../harness/compare/worker.h"
+#include "../../harness/compare/process.h"
+#include "../../harness/compare/protocol.h"
 #include "../../harness/npy.h"
 #include "../../harness/train/checkpoint.h"
 #include "../../harness/train/npz.h"
@@ -195,7 +195,7 @@ static void worker(const uint8_t *data, size_t size)
     json_t *request = json_loadb((const char *)data, size, 0, NULL);
     record_row row;
     conv_error err;
-    worker_read_case(request, &row, &err);
+    protocol_read_case(request, &row, &err);
     json_decref(request);
 }
 
@@ -206,10 +206,10 @@ static void gate(const uint8_t *data, size_t size)
     pid_t child = fork();
     if (child == 0) _exit(0);
     conv_error err;
-    gate_worker w = {.path = "fuzz", .pid = child, .to = null, .from = open(as_file(data, size), O_RDONLY)};
+    worker_process w = {.path = "fuzz", .pid = child, .to = null, .from = open(as_file(data, size), O_RDONLY)};
     require(child > 0 && null >= 0 && w.from >= 0);
-    json_decref(gate_worker_ask(&w, json_pack("{s:s}", "do", "quit"), &err));
-    gate_worker_stop(&w);
+    json_decref(process_ask(&w, json_pack("{s:s}", "do", "quit"), &err));
+    process_stop(&w);
 }
 
 /* The options of a selection, a line each. */

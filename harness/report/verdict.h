@@ -1,6 +1,6 @@
-/* What verdict.c and verdict_cautions.c share. */
-#ifndef SEPBENCH_VERDICT_INTERNAL_H
-#define SEPBENCH_VERDICT_INTERNAL_H
+/* What verdict.c and cautions.c share. */
+#ifndef SEPBENCH_VERDICT_H
+#define SEPBENCH_VERDICT_H
 
 #include "report.h"
 
@@ -34,7 +34,7 @@ char *verdict_headline(const verdict_tally *forward, const verdict_tally *backwa
 void verdict_add(char ***list, size_t *count, char *text);
 void verdict_line(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void verdict_caution(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* verdict_training.c: "Training: an epoch of separable takes ..." */
+/* training_words.c: "Training: an epoch of separable takes ..." */
 void verdict_training(const report_data *data, verdict *v);
 void verdict_find_cautions(const report_data *data, verdict *v);
 

@@ -6,7 +6,7 @@
 
 #include "../train/history.h"
 #include "training.h"
-#include "verdict_internal.h"
+#include "verdict.h"
 
 static sample_mean accuracy_of(const training_model *m)
 {

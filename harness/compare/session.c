@@ -17,7 +17,7 @@
 #include "../measure/tensors.h"
 #include "../random.h"
 #include "../stats.h"
-#include "gate_internal.h"
+#include "session.h"
 
 enum { FEWEST_ROUNDS = 12 };
 static const double SCREEN_SHARE = 0.7; /* of the budget: the rest is for confirming */
@@ -54,7 +54,7 @@ static bool start(gate_session *s, gate_role role, json_t **hello)
 {
     compare_side *side = role == GATE_HEAD ? &s->r->head : &s->r->base;
     conv_error err;
-    if (gate_worker_start(&s->workers[role], side->path, hello, &err)) return true;
+    if (process_start(&s->workers[role], side->path, hello, &err)) return true;
     if (cli_interrupted()) return gate_fail(s, cli_signal_exit_code(), "interrupted: nothing was concluded");
     return gate_fail(s, role == GATE_HEAD ? EXIT_USAGE : EXIT_BASELINE, "%s %.80s: %s",
                      role == GATE_HEAD ? "head" : "base", side->path, err.text);
@@ -79,7 +79,7 @@ bool gate_start_all(gate_session *s)
 
 void gate_stop_all(gate_session *s)
 {
-    for (int role = 0; role < GATE_WORKERS; role++) gate_worker_stop(&s->workers[role]);
+    for (int role = 0; role < GATE_WORKERS; role++) process_stop(&s->workers[role]);
 }
 
 /* ---- are the two comparable? */

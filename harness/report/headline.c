@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "verdict_internal.h"
+#include "verdict.h"
 
 char *verdict_times(double value, char *buffer)
 {
