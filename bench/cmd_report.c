@@ -64,7 +64,7 @@ static void put_wrapped(const char *first, const char *indent, const char *text)
     printf("\n");
 }
 
-static void put_row(const report_point *q, const report_pair *p)
+static void put_row(const report_point *q, const report_ratio *p)
 {
     char dense[24], separable[24];
     printf("%8lld ", (long long)q->ic);
@@ -79,7 +79,7 @@ static bool put_table(const report_data *data, const report_setting *s, conv_pas
 {
     bool open = false;
     for (size_t i = 0; i < s->count; i++) {
-        report_pair p;
+        report_ratio p;
         if (s->points[i].pass != pass || !report_speedup(data, &s->points[i], -1, &p)) continue;
         if (!open) {
             char name[160];
@@ -105,7 +105,7 @@ static void put_terminal(const report_data *data, const verdict *v)
     for (size_t i = 0; i < data->setting_count; i++) {
         bool any = false;
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
-            report_pair p;
+            report_ratio p;
             if (shown < TABLES) any = put_table(data, &data->settings[i], (conv_pass)pass) || any;
             for (size_t k = 0; shown >= TABLES && k < data->settings[i].count; k++)
                 more += data->settings[i].points[k].pass == (conv_pass)pass &&

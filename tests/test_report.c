@@ -223,17 +223,17 @@ static void test_overlap_is_no_difference(void **state)
     conv_error err;
     assert_int_equal(problem_parse("mb1ic8ih8oc8kh3ph1", &slow.problem, NULL, &err), CONV_OK);
     fast.problem = slow.problem;
-    report_pair p;
+    report_ratio p;
     assert_true(report_compare(&slow, &fast, &p));
-    assert_int_equal(p.outcome, PAIR_SAME);
+    assert_int_equal(p.outcome, RATIO_SAME);
     slow.ci95_low_ns = 101.5;
     assert_true(report_compare(&slow, &fast, &p));
-    assert_int_equal(p.outcome, PAIR_FASTER);
+    assert_int_equal(p.outcome, RATIO_FASTER);
     assert_true(report_compare(&fast, &slow, &p));
-    assert_int_equal(p.outcome, PAIR_SLOWER);
+    assert_int_equal(p.outcome, RATIO_SLOWER);
     fast.ci95_high_ns = NAN;
     assert_true(report_compare(&slow, &fast, &p));
-    assert_int_equal(p.outcome, PAIR_UNPROVEN);
+    assert_int_equal(p.outcome, RATIO_UNPROVEN);
     assert_false(report_compare(&slow, NULL, &p));
 }
 

@@ -10,6 +10,7 @@
 #include "../cli.h"
 #include "../random.h"
 #include "control.h"
+#include "protocol.h"
 #include "session.h"
 
 static const double SAMPLE_NS = 3e6, BATCH_NS = 7e4, WARM_NS = 1e6;

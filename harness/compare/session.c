@@ -17,6 +17,7 @@
 #include "../measure/tensors.h"
 #include "../random.h"
 #include "../stats.h"
+#include "protocol.h"
 #include "session.h"
 
 enum { FEWEST_ROUNDS = 12 };
@@ -143,7 +144,7 @@ static bool verify(gate_session *s)
     for (int head = 1; head >= (r->kernels_identical ? 1 : 0); head--)
         for (size_t i = 0; i < r->count; i++) {
             if (!gate_live(&r->cases[i])) continue;
-            json_t *request = gate_case_request(&r->cases[i].row);
+            json_t *request = protocol_case(&r->cases[i].row);
             json_t *reply = gate_ask(s, head ? GATE_HEAD : GATE_BASE, "verify", i, request);
             if (reply == NULL) return false;
             judge_verified(&r->cases[i], head, reply);

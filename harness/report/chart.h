@@ -63,6 +63,13 @@ void chart_add_text(chart *c, double x, double y, const char *text, const char *
 /* Writes the chart's part of plots.gp and frees it.
  * A chart without a point writes nothing and returns false. */
 bool chart_end(chart *c, FILE *script);
+/* Where charts go: gnuplot's script, and the list of what it draws. */
+typedef struct {
+    FILE *script;
+    report_plots *plots;
+} chart_album;
+/* report/plots.c: chart_end, and into the list. False when memory is short. */
+bool chart_finish(chart *c, const chart_album *album);
 /* Frees a chart that shall not be drawn. */
 void chart_drop(chart *c);
 

@@ -222,33 +222,33 @@ const record_row *report_best(const report_data *data, const report_point *point
     return best;
 }
 
-bool report_compare(const record_row *slow, const record_row *fast, report_pair *pair)
+bool report_compare(const record_row *slow, const record_row *fast, report_ratio *ratio)
 {
     if (slow == NULL || fast == NULL) return false;
-    *pair = (report_pair){.slow = slow,
-                          .fast = fast,
-                          .speedup = slow->median_ns / fast->median_ns,
-                          .low = slow->ci95_low_ns / fast->ci95_high_ns,
-                          .high = slow->ci95_high_ns / fast->ci95_low_ns,
-                          .outcome = PAIR_SAME,
-                          .promised = (double)conv_multiplications(&slow->problem) /
-                                      (double)conv_multiplications(&fast->problem)};
-    if (isnan(pair->low) || isnan(pair->high))
-        pair->outcome = PAIR_UNPROVEN;
-    else if (pair->low > 1)
-        pair->outcome = PAIR_FASTER;
-    else if (pair->high < 1)
-        pair->outcome = PAIR_SLOWER;
+    *ratio = (report_ratio){.slow = slow,
+                            .fast = fast,
+                            .speedup = slow->median_ns / fast->median_ns,
+                            .low = slow->ci95_low_ns / fast->ci95_high_ns,
+                            .high = slow->ci95_high_ns / fast->ci95_low_ns,
+                            .outcome = RATIO_SAME,
+                            .promised = (double)conv_multiplications(&slow->problem) /
+                                        (double)conv_multiplications(&fast->problem)};
+    if (isnan(ratio->low) || isnan(ratio->high))
+        ratio->outcome = RATIO_UNPROVEN;
+    else if (ratio->low > 1)
+        ratio->outcome = RATIO_FASTER;
+    else if (ratio->high < 1)
+        ratio->outcome = RATIO_SLOWER;
     return true;
 }
 
-bool report_speedup(const report_data *data, const report_point *point, int impl, report_pair *pair)
+bool report_speedup(const report_data *data, const report_point *point, int impl, report_ratio *ratio)
 {
     if (impl >= 0)
         return report_compare(report_row(point, CONV_DENSE, impl), report_row(point, CONV_SEPARABLE, impl),
-                              pair);
+                              ratio);
     return report_compare(report_best(data, point, CONV_DENSE, BEST_EXACT),
-                          report_best(data, point, CONV_SEPARABLE, BEST_EXACT), pair);
+                          report_best(data, point, CONV_SEPARABLE, BEST_EXACT), ratio);
 }
 
 bool report_has(const report_setting *s, conv_variant variant, conv_pass pass)

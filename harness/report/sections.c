@@ -32,7 +32,7 @@ static int put_twins(FILE *out, const report_page *page, const report_setting *a
     for (int v = 0; v < CONV_VARIANT_COUNT; v++)
         for (size_t i = 0; i < a->count; i++) {
             const report_point *q = &a->points[i], *other = twin(b, q);
-            report_pair p;
+            report_ratio p;
             if (other == NULL || q->pass > CONV_BACKWARD ||
                 !report_compare(report_best(page->data, q, (conv_variant)v, BEST_EXACT),
                                 report_best(page->data, other, (conv_variant)v, BEST_EXACT), &p))

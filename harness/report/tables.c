@@ -7,10 +7,10 @@
 
 enum { OPEN_TABLES = 1 }; /* settings whose tables are unfolded */
 
-const char *page_class(pair_outcome outcome)
+const char *page_class(ratio_outcome outcome)
 {
     static const char *const classes[] = {
-        [PAIR_FASTER] = "good", [PAIR_SLOWER] = "bad", [PAIR_SAME] = "even", [PAIR_UNPROVEN] = "even"};
+        [RATIO_FASTER] = "good", [RATIO_SLOWER] = "bad", [RATIO_SAME] = "even", [RATIO_UNPROVEN] = "even"};
     return classes[outcome];
 }
 
@@ -47,15 +47,15 @@ void page_time_cell(FILE *out, const record_row *row)
     fputs("</small></td>", out);
 }
 
-void page_ratio_cell(FILE *out, const report_pair *pair)
+void page_ratio_cell(FILE *out, const report_ratio *ratio)
 {
-    fprintf(out, "<td class=\"main %s\">%.2f&times;<small>", page_class(pair->outcome), pair->speedup);
-    if (pair->outcome == PAIR_UNPROVEN)
+    fprintf(out, "<td class=\"main %s\">%.2f&times;<small>", page_class(ratio->outcome), ratio->speedup);
+    if (ratio->outcome == RATIO_UNPROVEN)
         fputs("no interval", out);
-    else if (pair->outcome == PAIR_SAME)
+    else if (ratio->outcome == RATIO_SAME)
         fputs("no measurable<br>difference", out);
     else
-        fprintf(out, "%.2f to %.2f", pair->low, pair->high);
+        fprintf(out, "%.2f to %.2f", ratio->low, ratio->high);
     fputs("</small></td>", out);
 }
 
@@ -77,7 +77,7 @@ static void put_counts(FILE *out, double dense, double separable)
     fprintf(out, "<small>%s</small></td>", report_count(separable, text));
 }
 
-static void put_pair_row(FILE *out, const report_point *q, const report_pair *p)
+static void put_pair_row(FILE *out, const report_point *q, const report_ratio *p)
 {
     put_channels(out, q);
     page_ratio_cell(out, p);
@@ -94,7 +94,7 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
 {
     bool open = false;
     for (size_t i = 0; i < s->count; i++) {
-        report_pair p;
+        report_ratio p;
         if (s->points[i].pass != pass || !report_speedup(page->data, &s->points[i], -1, &p)) continue;
         if (!open) {
             fprintf(out, "<h3>%s</h3>\n", pass == CONV_FORWARD ? "Forward" : "Backward");
@@ -116,7 +116,7 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
 static void put_impl_table(FILE *out, const report_page *page, const report_setting *s, conv_pass pass)
 {
     const report_data *data = page->data;
-    report_pair p;
+    report_ratio p;
     bool has[REPORT_MAX_IMPLS] = {false}, any = false;
     for (int impl = 0; impl < data->impl_count; impl++)
         for (size_t i = 0; i < s->count; i++)
@@ -153,7 +153,7 @@ static void put_impl_table(FILE *out, const report_page *page, const report_sett
 
 static bool has_pairs(const report_page *page, const report_setting *s)
 {
-    report_pair p;
+    report_ratio p;
     for (size_t i = 0; i < s->count; i++)
         if (report_speedup(page->data, &s->points[i], -1, &p)) return true;
     return false;

@@ -45,8 +45,7 @@ static void add_curve(chart *c, const curve *kind, const training_model *m)
     }
 }
 
-bool training_plots(const report_data *data, FILE *script, bool (*keep)(chart *c, FILE *script, void *ctx),
-                    void *ctx)
+bool training_plots(const report_data *data, const chart_album *album)
 {
     static const char *const colors[] = {CHART_FORWARD, CHART_BACKWARD, CHART_INK, CHART_MUTED};
     const report_training *t = data->training;
@@ -68,7 +67,7 @@ bool training_plots(const report_data *data, FILE *script, bool (*keep)(chart *c
                            true);
             add_curve(&c, &curves[k], &t->models[i]);
         }
-        if (!keep(&c, script, ctx)) return false;
+        if (!chart_finish(&c, album)) return false;
     }
     return true;
 }

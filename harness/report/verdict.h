@@ -12,6 +12,9 @@ typedef struct {
 
 /* Dense against separable over the channel counts of one setting and pass. */
 typedef struct {
+    const report_setting *setting;
+    conv_pass pass;
+    int impl; /* of both sides; below 0: each by its best exact one */
     int count, ahead, by_outcome[4];
     verdict_figures all, proven; /* of all comparisons; of those where both sides have an interval */
     double least_promised, most_promised;

@@ -297,14 +297,14 @@ static conv_status backward_ops(net *n, const phase *ph, const slice *s, double 
     for (int i = ph->last - 1; i >= ph->first && status == CONV_OK; i--) {
         op *o = &n->ops[i];
         if (o->weights < 0 && !o->diff_wanted) break; /* nothing before it learns */
-        const float *x = o->needs_input ? value_at(n, i, s) : NULL,
-                    *y = o->needs_output ? value_at(n, i + 1, s) : NULL;
-        const float *dy = diff_at(n, i + 1, s);
-        float *dx = o->diff_wanted ? diff_at(n, i, s) : NULL;
+        const op_gradients g = {.x = o->needs_input ? value_at(n, i, s) : NULL,
+                                .y = o->needs_output ? value_at(n, i + 1, s) : NULL,
+                                .dy = diff_at(n, i + 1, s),
+                                .dx = o->diff_wanted ? diff_at(n, i, s) : NULL};
         if (o->kind == OP_CONV)
-            status = conv_op_backward(n, o, s, x, y, dy, dx);
+            status = conv_op_backward(n, o, s, &g);
         else
-            op_backward(n, o, s, x, y, dy, dx);
+            op_backward(n, o, s, &g);
         charge(n, s, i, 1, clock);
     }
     return status;

@@ -141,8 +141,9 @@ static void checkpoint(const uint8_t *data, size_t size)
     require(m != NULL && optimizer_parse("adam", &options.opt, &err) == CONV_OK);
     net *n = net_create(m, &(net_options){.threads = 1, .batch = 2, .impls = "naive", .seed = 1}, &err);
     require(n != NULL && fit_state_create(m, &options, &state));
-    json_decref(checkpoint_choices(path, m, &set, &options, &err));
-    checkpoint_load(path, m, &set, &options, &state, n, &err);
+    const fit_session f = {n, m, &set, &options, &state};
+    json_decref(checkpoint_choices(path, &f, &err));
+    checkpoint_load(path, &f, &err);
     fit_state_destroy(&state);
     net_destroy(n);
     free(m);
