@@ -73,9 +73,8 @@ static const struct argp_option options[] = {
     {"threads", KEY_THREADS, "N", 0, "default: OMP_NUM_THREADS, else one per physical core", 0},
     {NULL, 0, NULL, 0,
      "Tensors, each an .npy file: float32, float64 or float16 in any order is read, float32 in C order "
-     "written. "
-     "Forward reads the first four and writes dst; backward reads diff-dst (and dst with --relu) and writes "
-     "the gradients asked for:",
+     "written. Forward reads the first four and writes dst; backward reads diff-dst (and dst with --relu) and "
+     "writes the gradients asked for:",
      1},
     {"src", KEY_TENSOR + TENSOR_SRC, "FILE", 0, "(mb, ih, iw, ic)", 1},
     {"weights", KEY_TENSOR + TENSOR_WEIGHTS, "FILE", 0,

@@ -17,9 +17,8 @@ static FILE *take_stdout(void)
 int cmd_worker(int argc, char **argv)
 {
     static const struct argp argp = {
-        .doc =
-            "One side of 'sepbench compare', which starts it: requests on stdin, replies on stdout, one JSON "
-            "object a line. Its first line says what it is."};
+        .doc = "One side of 'sepbench compare', which starts it: requests on stdin, replies on stdout, one "
+               "JSON object a line. Its first line says what it is."};
     if (cli_parse(&argp, argc, argv, NULL) != 0) return EXIT_USAGE;
     FILE *out = take_stdout();
     if (out == NULL) return cli_error("worker: no stdout");

@@ -337,10 +337,9 @@ int select_cases(const select_options *options, selection *out)
     else if (p.problems.count == 0)
         code = cli_error("no case is left: --channels, --spatial match no problem");
     else if (out->count == 0)
-        code = cli_error(
-            "no case is left of %zu problems: --variant, --pass, --impl, --exact exclude each other's "
-            "(a separable has only the passes forward and backward)",
-            p.problems.count);
+        code = cli_error("no case is left of %zu problems: --variant, --pass, --impl, --exact exclude each "
+                         "other's (a separable has only the passes forward and backward)",
+                         p.problems.count);
 done:
     if (code != EXIT_FINE) select_free(out);
     free(groups);

@@ -32,8 +32,7 @@ static int run(const char *line)
     char command[16384];
     snprintf(command, sizeof command,
              "S='%s'; R='%s/harness/compare/regress.sh'; unset CI GITHUB_ACTIONS GITHUB_STEP_SUMMARY; { %s ; } "
-             ">out.txt "
-             "2>err.txt",
+             ">out.txt 2>err.txt",
              program, home, line);
     int status = system(command);
     read_text("out.txt", out, MOST_TEXT);
@@ -65,27 +64,27 @@ typedef struct {
 static void make_fake(fake f)
 {
     static char text[4096];
-    snprintf(text, sizeof text,
-             "#!/bin/sh\n"
-             "[ \"$1\" = worker ] || exit 9\n"
-             "echo '%s start' >>log.txt\n"
-             "echo "
-             "'{\"sepbench_worker\":%d,\"schema\":%d,\"threads\":%d,\"isa\":\"%s\",\"cpu\":\"c\",\"kernels\":"
-             "\"%s\"}'\n"
-             "n=$$\n"
-             "while read -r line; do\n"
-             "  case $line in\n"
-             "  *'\"verify\"'*) echo '%s' ;;\n"
-             "  *'\"prepare\"'*) echo '{\"status\":\"ok\",\"plan\":\"p\",\"call_ns\":100000}' ;;\n"
-             "  *'\"sample\"'*) echo '%s sample' >>log.txt; n=$((n * 1103515245 %% 65536 + 12345)); %s\n"
-             "     echo \"{\\\"status\\\":\\\"ok\\\",\\\"waited\\\":0,\\\"ns\\\":$((%d + n / 7 %% 100 * %d / "
-             "10000))}\" ;;\n"
-             "  *) echo '{\"status\":\"ok\"}' ;;\n"
-             "  esac\n"
-             "done\n",
-             f.name, f.protocol ? f.protocol : 1, f.schema ? f.schema : 1, f.threads ? f.threads : 2,
-             f.isa ? f.isa : "avx2", f.name, f.verify ? f.verify : "{\"status\":\"ok\"}", f.name,
-             f.sample ? f.sample : ":", f.ns ? f.ns : 100000, f.ns ? f.ns : 100000);
+    snprintf(
+        text, sizeof text,
+        "#!/bin/sh\n"
+        "[ \"$1\" = worker ] || exit 9\n"
+        "echo '%s start' >>log.txt\n"
+        "echo '{\"sepbench_worker\":%d,\"schema\":%d,\"threads\":%d,\"isa\":\"%s\",\"cpu\":\"c\",\"kernels\":"
+        "\"%s\"}'\n"
+        "n=$$\n"
+        "while read -r line; do\n"
+        "  case $line in\n"
+        "  *'\"verify\"'*) echo '%s' ;;\n"
+        "  *'\"prepare\"'*) echo '{\"status\":\"ok\",\"plan\":\"p\",\"call_ns\":100000}' ;;\n"
+        "  *'\"sample\"'*) echo '%s sample' >>log.txt; n=$((n * 1103515245 %% 65536 + 12345)); %s\n"
+        "     echo \"{\\\"status\\\":\\\"ok\\\",\\\"waited\\\":0,\\\"ns\\\":$((%d + n / 7 %% 100 * %d / "
+        "10000))}\" ;;\n"
+        "  *) echo '{\"status\":\"ok\"}' ;;\n"
+        "  esac\n"
+        "done\n",
+        f.name, f.protocol ? f.protocol : 1, f.schema ? f.schema : 1, f.threads ? f.threads : 2,
+        f.isa ? f.isa : "avx2", f.name, f.verify ? f.verify : "{\"status\":\"ok\"}", f.name,
+        f.sample ? f.sample : ":", f.ns ? f.ns : 100000, f.ns ? f.ns : 100000);
     write_text(f.name, text);
 }
 
@@ -321,13 +320,11 @@ static void test_regress(void **state)
     char line[512];
     if (run("git --version") != 0) skip();
     make_fake((fake){.name = "worker"});
-    int code =
-        run("git init -q -b main repo && cd repo && mv ../worker . && git config user.email a@b.c && "
-            "git config user.name n && c() { printf 'build:\\n\\t%s\\n' \"$1\" >Makefile; git add -A; "
-            "git commit -qm \"$2\"; git tag \"$2\"; } && "
-            "c 'mkdir -p build; cp worker build/sepbench' good && c '@echo x.c:1: error: no; exit 1' broken && "
-            "c 'mkdir -p build; echo exit 2 >build/sepbench; chmod +x build/sepbench' mute && git checkout -qb "
-            "mine");
+    int code = run("git init -q -b main repo && cd repo && mv ../worker . && git config user.email a@b.c && "
+                   "git config user.name n && c() { printf 'build:\\n\\t%s\\n' \"$1\" >Makefile; git add -A; "
+                   "git commit -qm \"$2\"; git tag \"$2\"; } && c 'mkdir -p build; cp worker build/sepbench' "
+                   "good && c '@echo x.c:1: error: no; exit 1' broken && c 'mkdir -p build; echo exit 2 "
+                   ">build/sepbench; chmod +x build/sepbench' mute && git checkout -qb mine");
     if (code != 0) fail_msg("%s", err);
     static const struct {
         const char *words;

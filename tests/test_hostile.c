@@ -317,8 +317,8 @@ static void test_names_of_models(void **state)
     mkdir("data", 0777);
     write_text("layer.json",
                "{\"class_name\": \"Sequential\", \"config\": {\"name\": \"\\u001b[2J\", \"layers\": ["
-               "{\"class_name\": \"Flatten\", \"config\": {\"name\": \"a\\u001b[2J\", "
-               "\"batch_input_shape\": [null, 28, 28, 1]}}]}}");
+               "{\"class_name\": \"Flatten\", \"config\": {\"name\": \"a\\u001b[2J\", \"batch_input_shape\": "
+               "[null, 28, 28, 1]}}]}}");
     assert_null(m = model_load("layer.json", &err));
     assert_non_null(strstr(err.text, "a name of 1 to 63 printable characters"));
     change("layer.json", "a\\u001b[2J", "a");

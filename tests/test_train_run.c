@@ -226,8 +226,8 @@ static void bad_data(void **state)
            "conv=notrunc status=none; %s",
            c, t);
     expect(2, "truncated",
-           "%s gzip d/train-images-idx3-ubyte; head -c 9000 d/train-images-idx3-ubyte.gz > x; "
-           "mv x d/train-images-idx3-ubyte.gz; %s",
+           "%s gzip d/train-images-idx3-ubyte; head -c 9000 d/train-images-idx3-ubyte.gz > x; mv x "
+           "d/train-images-idx3-ubyte.gz; %s",
            c, t);
 }
 

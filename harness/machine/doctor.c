@@ -57,8 +57,8 @@ static void check_frequency(const patient *p)
         say(p,
             (advice){"turbo",
                      "speed depends on temperature and on how many cores work: drifts of 5 to 30% over minutes",
-                     "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo, or "
-                     "echo 0 | sudo tee /sys/devices/system/cpu/cpufreq/boost",
+                     "echo 1 | sudo tee /sys/devices/system/cpu/intel_pstate/no_turbo, or echo 0 | sudo tee "
+                     "/sys/devices/system/cpu/cpufreq/boost",
                      "everything runs slower, by the ratio of turbo to base clock"},
             "turbo is on");
 }
@@ -131,11 +131,11 @@ static void check_memory(const patient *p)
                           "/sys/devices/system/clocksource/clocksource0/current_clocksource") &&
         strcmp(clock, "tsc") != 0 && strcmp(clock, "kvm-clock") != 0 && strcmp(clock, "arch_sys_counter") != 0)
         say(p,
-            (advice){
-                "clock",
-                "reading the clock is a system call of about 1 us: cold mode, which reads it at every call, "
-                "overstates short ones",
-                "boot with tsc=reliable if the machine's TSC is", "none if it is; wrong times if it is not"},
+            (advice){"clock",
+                     "reading the clock is a system call of about 1 us: cold mode, which reads it at every "
+                     "call, overstates short ones",
+                     "boot with tsc=reliable if the machine's TSC is",
+                     "none if it is; wrong times if it is not"},
             "clock source is '%s'", clock);
 }
 
@@ -204,13 +204,12 @@ static void check_now(const patient *p)
                ever = 100 * steal1 / total1;
         if (now > 0.5 || ever > 0.5)
             say(p,
-                (advice){
-                    "steal",
-                    "the host runs somebody else on this CPU: times jump, no statistic inside one run sees it "
-                    "all",
-                    "a dedicated host, or repeat the run and compare; the regression gate pairs runs for this "
-                    "reason",
-                    "money"},
+                (advice){"steal",
+                         "the host runs somebody else on this CPU: times jump, no statistic inside one run "
+                         "sees it all",
+                         "a dedicated host, or repeat the run and compare; the regression gate pairs runs for "
+                         "this reason",
+                         "money"},
                 "the hypervisor took %.1f%% of CPU time just now, %.1f%% since boot", now, ever);
     }
     if (noise > 0.02)
@@ -231,8 +230,8 @@ void machine_doctor_at(const char *root, void (*sink)(void *, const machine_find
     if (virtual_machine(root))
         say(&p,
             (advice){"virtual machine",
-                     "neighbours share the last-level cache, memory bandwidth and turbo budget: "
-                     "2 to 20% between runs; frequency settings are not visible from inside",
+                     "neighbours share the last-level cache, memory bandwidth and turbo budget: 2 to 20% "
+                     "between runs; frequency settings are not visible from inside",
                      "bare metal, or only ratios measured within one run", "money"},
             "this is a virtual machine; hwloc may show the host's caches");
     if (root[0] == '\0') check_now(&p);

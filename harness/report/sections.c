@@ -55,8 +55,7 @@ static void put_table_head(FILE *out, const report_setting *s, const char *first
     report_escape(out, report_setting_name(s, name, sizeof name));
     fprintf(out,
             "</summary>\n<div class=\"scroll\"><table><thead><tr><th>Best exact "
-            "of</th><th>%s</th><th>%s</th><th>Times "
-            "as fast</th></tr></thead><tbody>\n",
+            "of</th><th>%s</th><th>%s</th><th>Times as fast</th></tr></thead><tbody>\n",
             first, second);
 }
 
@@ -91,8 +90,7 @@ void page_cold(FILE *out, const report_page *page)
                 continue;
             if (!open)
                 fputs("<section id=\"cold\">\n<h2>Cold and warm caches</h2>\n<p class=\"note\">Cold: every "
-                      "operand was evicted "
-                      "from all caches before each call.</p>\n",
+                      "operand was evicted from all caches before each call.</p>\n",
                       out);
             open = true;
             put_table_head(out, warm, "Cold", "Warm");

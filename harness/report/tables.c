@@ -98,8 +98,7 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
         if (s->points[i].pass != pass || !report_speedup(page->data, &s->points[i], -1, &p)) continue;
         if (!open) {
             fprintf(out, "<h3>%s</h3>\n", pass == CONV_FORWARD ? "Forward" : "Backward");
-            fputs("<div "
-                  "class=\"scroll\"><table><thead><tr><th>Channels</th><th>Speedup</th><th>Dense</th>"
+            fputs("<div class=\"scroll\"><table><thead><tr><th>Channels</th><th>Speedup</th><th>Dense</th>"
                   "<th>Separable</th><th>Promised</th><th>Realised</th>"
                   "<th>Parameters<br>dense<br>separable</th><th>Multiplications<br>dense<br>separable</th></"
                   "tr></thead>"
@@ -168,13 +167,11 @@ void page_comparison(FILE *out, const report_page *page)
         any = any || has_pairs(page, &page->data->settings[i]);
     if (any) {
         fputs("<p class=\"note\">Each by its best exact implementation, named under its time with the 95% "
-              "interval. "
-              "Multiplications of one forward pass.</p>\n",
+              "interval. Multiplications of one forward pass.</p>\n",
               out);
     } else {
         fputs("<p>This run has no problem that was timed both ways. <code>sepbench bench --suite sweep</code> "
-              "measures "
-              "both at every channel count from 32 to 2048.</p>\n",
+              "measures both at every channel count from 32 to 2048.</p>\n",
               out);
     }
     int shown = 0;
@@ -218,8 +215,7 @@ void page_unmeasured(FILE *out, const report_page *page)
     qsort_r(rows, n, sizeof *rows, by_reason, run->rows);
     fprintf(out,
             "<section id=\"unmeasured\">\n<h2>Cases without a time</h2>\n<details%s><summary>%zu of %zu cases, "
-            "each "
-            "with its reason</summary>\n<div class=\"scroll\"><table><thead><tr><th>Case</th><th "
+            "each with its reason</summary>\n<div class=\"scroll\"><table><thead><tr><th>Case</th><th "
             "class=\"text\">Status"
             "</th><th class=\"text\">Reason</th></tr></thead><tbody>\n",
             page->data->by_status[CASE_WRONG] > 0 ? " open" : "", n, run->count);

@@ -262,8 +262,7 @@ static void network_lines(const report_data *data, verdict *v)
         if (layers == n->count)
             verdict_line(v,
                          "%s %s, batch %lld, %d thread%s%s: its convolutions take %s, each by its best exact "
-                         "implementation "
-                         "(%s GFLOP/s).",
+                         "implementation (%s GFLOP/s).",
                          n->name, conv_pass_name(n->pass), (long long)n->mb, n->threads,
                          n->threads == 1 ? "" : "s", n->cache == CACHE_COLD ? ", cold cache" : "",
                          report_time(ns, time), report_number(flops / ns, speed));

@@ -101,9 +101,7 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
                 fputs("<h3>Geometric means <small>", out);
                 report_escape(out, report_versus_name(page->data, s, name, sizeof name));
                 fputs("</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Variant and "
-                      "pass</th><th>Exact against "
-                      "exact</th><th>Any, inexact "
-                      "too</th><th>Worst "
+                      "pass</th><th>Exact against exact</th><th>Any, inexact too</th><th>Worst "
                       "case</th><th>Cases</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n",
                       out);
                 open = true;
@@ -194,10 +192,9 @@ void page_versus(FILE *out, const report_page *page)
           "begins with ",
           out);
     report_escape(out, page->versus);
-    fputs(", each by its median. Above 1&times;, ours is faster; &ldquo;faster&rdquo; and "
-          "&ldquo;slower&rdquo; count "
-          "cases whose intervals do not overlap. Only <code>execute</code>: packing and reorders are timed "
-          "apart.</p>\n",
+    fputs(", each by its median. Above 1&times;, ours is faster; &ldquo;faster&rdquo; and &ldquo;slower&rdquo; "
+          "count cases whose intervals do not overlap. Only <code>execute</code>: packing and reorders are "
+          "timed apart.</p>\n",
           out);
     for (size_t i = 0; i < page->data->setting_count; i++)
         if (report_is_sweep(&page->data->settings[i]))

@@ -83,16 +83,14 @@ static conv_status refuse_strides(layer_class c, const layer_options *o, conv_er
     if (strided && dilated)
         return conv_fail(err, CONV_INVALID,
                          "`strides > 1` not supported in conjunction with `dilation_rate > 1`. Received: "
-                         "strides=(%lld, %lld) "
-                         "and dilation_rate=(%lld, %lld)",
+                         "strides=(%lld, %lld) and dilation_rate=(%lld, %lld)",
                          (long long)o->strides[0], (long long)o->strides[1], (long long)o->dilation_rate[0],
                          (long long)o->dilation_rate[1]);
     if ((c == CLASS_DEPTHWISE2D || c == CLASS_SEPARABLE2D) && o->strides[0] != o->strides[1])
-        return conv_fail(
-            err, CONV_INVALID,
-            "Current implementation only supports equal length strides in the row and column dimensions. "
-            "Received: strides=(%lld, %lld)",
-            (long long)o->strides[0], (long long)o->strides[1]);
+        return conv_fail(err, CONV_INVALID,
+                         "Current implementation only supports equal length strides in the row and column "
+                         "dimensions. Received: strides=(%lld, %lld)",
+                         (long long)o->strides[0], (long long)o->strides[1]);
     return CONV_OK;
 }
 
@@ -129,17 +127,15 @@ static conv_status build_conv(model *m, layer *l, layer_class c, const layer_opt
     if (status == CONV_OK) status = image_shape(l, flat, hwc, err);
     if (status != CONV_OK) return status;
     if (plain && o->filters % o->groups != 0)
-        return conv_fail(
-            err, CONV_INVALID,
-            "The number of filters must be evenly divisible by the number of groups. Received: groups=%lld, "
-            "filters=%lld",
-            (long long)o->groups, (long long)o->filters);
+        return conv_fail(err, CONV_INVALID,
+                         "The number of filters must be evenly divisible by the number of groups. Received: "
+                         "groups=%lld, filters=%lld",
+                         (long long)o->groups, (long long)o->filters);
     if (plain && hwc[2] % o->groups != 0)
-        return conv_fail(
-            err, CONV_INVALID,
-            "The number of input channels must be evenly divisible by the number of groups. Received "
-            "groups=%lld, but the input has %lld channels",
-            (long long)o->groups, (long long)hwc[2]);
+        return conv_fail(err, CONV_INVALID,
+                         "The number of input channels must be evenly divisible by the number of groups. "
+                         "Received groups=%lld, but the input has %lld channels",
+                         (long long)o->groups, (long long)hwc[2]);
 
     l->kind = LAYER_CONV;
     conv_problem *p = &l->problem;

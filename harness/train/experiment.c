@@ -206,10 +206,9 @@ static int load_models(experiment *e)
     for (int i = 0; i < o->model_count; i++) {
         trained_model *t = &e->models[i];
         if (!label_of(o->models[i], t->label))
-            return cli_error(
-                "--model: '%s': a model's file has a name of at most %d bytes of plain text, without "
-                "\\ \" ` < > and no dot first",
-                o->models[i], TEXT_MODEL_MAX - 1);
+            return cli_error("--model: '%s': a model's file has a name of at most %d bytes of plain text, "
+                             "without \\ \" ` < > and no dot first",
+                             o->models[i], TEXT_MODEL_MAX - 1);
         if (is_taken(t->label))
             return cli_error("--model: '%s' cannot name a folder of results: rename the file", o->models[i]);
         for (int k = 0; k < i; k++)
