@@ -12,7 +12,7 @@
 #include "bench_internal.h"
 #include "gbench.h"
 
-/* ---- context ---------------------------------------------------------------------------------------- */
+/* ---- context */
 
 static void warn(bench *b, const char *text)
 {
@@ -83,10 +83,10 @@ static json_t *describe(const bench_arguments *a)
     return run;
 }
 
-/* ---- the end ---------------------------------------------------------------------------------------- */
+/* ---- the end */
 
-/* Somebody else on the cores is the commonest cause of a wrong conclusion, so the run says how much there was.
- */
+/* Somebody else on the cores is the commonest cause of a wrong conclusion,
+ * so the run says how much there was. */
 static void note_disturbance(bench *b)
 {
     const measure_session s = measure_session_so_far();

@@ -7,7 +7,7 @@
 
 enum { FEW_GROUPS = 24, MOST_IMPLS = 64 };
 
-/* ---- words ------------------------------------------------------------------------------------------ */
+/* ---- words */
 
 char *bench_group_name(const record_row *row, char *buffer)
 {
@@ -36,7 +36,7 @@ char *bench_time(double ns, char *buffer)
     return buffer;
 }
 
-/* ---- groups: rows that differ in the implementation only --------------------------------------------- */
+/* ---- groups: rows that differ in the implementation only */
 
 typedef struct {
     char name[CASE_NAME_MAX];
@@ -84,7 +84,7 @@ static void print_groups(FILE *out, const group *groups, size_t count)
     }
 }
 
-/* ---- implementations -------------------------------------------------------------------------------- */
+/* ---- implementations */
 
 typedef struct {
     const char *name;

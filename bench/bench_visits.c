@@ -31,7 +31,7 @@ typedef struct {
     budget budget;
 } visits;
 
-/* ---- what is measured, as it is measured ----------------------------------------------------------------- */
+/* ---- what is measured, as it is measured */
 
 static double run_loop(void *runner, const char *name, const measure_loop *loop, int64_t iterations,
                        int repetition)
@@ -75,7 +75,7 @@ static void describe_group(const visited *v, char *text, size_t size)
              best ? " " : "", best ? bench_time(best->median_ns, time) : "");
 }
 
-/* ---- the groups -------------------------------------------------------------------------------------- */
+/* ---- the groups */
 
 static void no_memory(bench *b, const char *what)
 {
@@ -159,7 +159,7 @@ static bool open_groups(visits *v)
     return ok;
 }
 
-/* ---- the first visits ---------------------------------------------------------------------------------- */
+/* ---- the first visits */
 
 static double seconds_until(const bench *b, double part)
 {
@@ -212,7 +212,7 @@ static void visit_all_first(visits *v)
     budget_close(&v->budget);
 }
 
-/* ---- rounds --------------------------------------------------------------------------------------------- */
+/* ---- rounds */
 
 /* One round; false when nobody needs a visit, or none fits into the time left. */
 static bool visit_round(visits *v, int round, uint64_t *random)

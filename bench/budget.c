@@ -155,8 +155,8 @@ void budget_learn_overhead(budget *b, size_t first, size_t count, const bool *sk
     double beyond = seconds - timed - expected;
     double *learned = bytes < large ? &b->per_row : &b->per_byte;
     double seen = bytes < large ? beyond / rows : (beyond - rows * b->per_row) / bytes;
-    /* Bounded, because a stall that made rows look unaffordable would never be corrected: they would not run.
-     */
+    /* Bounded, because a stall that made rows look unaffordable would never be corrected:
+     * they would not run. */
     double most = bytes < large ? 0.03 : 6e-9;
     *learned = 0.7 * *learned + 0.3 * fmin(most, fmax(0, seen));
     b->estimated = 0;

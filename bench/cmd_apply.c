@@ -73,9 +73,8 @@ static const struct argp_option options[] = {
     {"threads", KEY_THREADS, "N", 0, "default: OMP_NUM_THREADS, else one per physical core", 0},
     {NULL, 0, NULL, 0,
      "Tensors, each an .npy file: float32, float64 or float16 in any order is read, float32 in C order "
-     "written. "
-     "Forward reads the first four and writes dst; backward reads diff-dst (and dst with --relu) and writes "
-     "the gradients asked for:",
+     "written. Forward reads the first four and writes dst; backward reads diff-dst (and dst with --relu) and "
+     "writes the gradients asked for:",
      1},
     {"src", KEY_TENSOR + TENSOR_SRC, "FILE", 0, "(mb, ih, iw, ic)", 1},
     {"weights", KEY_TENSOR + TENSOR_WEIGHTS, "FILE", 0,
@@ -90,7 +89,7 @@ static const struct argp_option options[] = {
     {"diff-bias", KEY_TENSOR + TENSOR_DIFF_BIAS, "FILE", 0, "as bias", 1},
     {0}};
 
-/* ---- shapes ----------------------------------------------------------------------------------------- */
+/* ---- shapes */
 
 static void append(npy_shape *s, int64_t size) { s->size[s->rank++] = size; }
 
@@ -150,7 +149,7 @@ static int shapes_of(const conv_problem *p, int tensor, npy_shape accepted[2])
     return 2;
 }
 
-/* ---- what the pass reads and writes ----------------------------------------------------------------- */
+/* ---- what the pass reads and writes */
 
 typedef enum { UNUSED, OPTIONAL, NEEDED, WRITTEN } role;
 
@@ -214,7 +213,7 @@ static int find_implementation(const arguments *a, conv_variant variant, const c
     return cli_error("--impl '%s' is unknown for %s: known are%s", a->impl, conv_variant_name(variant), known);
 }
 
-/* ---- the work --------------------------------------------------------------------------------------- */
+/* ---- the work */
 
 static int read_inputs(const arguments *a, const conv_problem *p, const role roles[TENSOR_COUNT],
                        float **tensors)

@@ -106,7 +106,7 @@ static int parse(int argc, char **argv, bench_arguments *a)
     return state.code;
 }
 
-/* ---- resuming --------------------------------------------------------------------------------------- */
+/* ---- resuming */
 
 /* Rows of two machines or two builds do not belong in one table. */
 static int check_same(const record_run *old)
@@ -139,8 +139,8 @@ static void drop_outputs(bench_arguments *a)
     a->gbench_count = kept;
 }
 
-/* The words of the run that is continued, then those of this command line, which win. *old keeps the strings.
- */
+/* The words of the run that is continued, then those of this command line, which win.
+ * *old keeps the strings. */
 static int parse_resumed(int argc, char **argv, bench_arguments *a, record_run *old, char ***words)
 {
     conv_error err;

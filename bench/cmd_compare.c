@@ -8,7 +8,7 @@
 #include "../harness/claim.h"
 #include "../harness/cli.h"
 #include "../harness/compare/gate.h"
-#include "../harness/compare/worker.h"
+#include "../harness/compare/protocol.h"
 #include "../harness/machine/machine.h"
 #include "../harness/utc.h"
 #include "commands.h"
@@ -215,14 +215,11 @@ int cmd_compare(int argc, char **argv)
         parse_option,
         "BASE HEAD [PROBLEM...]",
         "Is HEAD slower than BASE? Two programs are run in turns over the suite sentinel, or what is chosen "
-        "below, "
-        "each case verified first; what looks slower is measured again with fresh processes, and only what is "
-        "slower then counts. Two folders of stored runs are compared by their intervals, which is weaker: a "
-        "drift "
-        "of the machine between the runs looks like a change."
+        "below, each case verified first; what looks slower is measured again with fresh processes, and only "
+        "what is slower then counts. Two folders of stored runs are compared by their intervals, which is "
+        "weaker: a drift of the machine between the runs looks like a change."
         "\vExit: 0 fine, 1 confirmed regression, 2 usage, 3 head computes something wrongly, 4 too noisy to "
-        "tell, "
-        "5 base is missing or not comparable.",
+        "tell, 5 base is missing or not comparable.",
         children,
         NULL,
         NULL};

@@ -43,15 +43,14 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp parser = {
-    options,
-    parse,
-    NULL,
-    "Shows this CPU and memory, and measures the peak multiply-add rate per instruction "
-    "set and the bandwidth of each memory level.",
-    NULL,
-    NULL,
-    NULL};
+static const struct argp parser = {options,
+                                   parse,
+                                   NULL,
+                                   "Shows this CPU and memory, and measures the peak multiply-add rate per "
+                                   "instruction set and the bandwidth of each memory level.",
+                                   NULL,
+                                   NULL,
+                                   NULL};
 
 /* "48 KiB", "1.9 MiB" in one of four buffers. */
 static const char *size_text(double bytes)

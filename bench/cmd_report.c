@@ -37,7 +37,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* ---- the terminal ------------------------------------------------------------------------------------ */
+/* ---- the terminal */
 
 /* Characters, not bytes, of a UTF-8 text. */
 static int width_of(const char *text, size_t bytes)
@@ -64,7 +64,7 @@ static void put_wrapped(const char *first, const char *indent, const char *text)
     printf("\n");
 }
 
-static void put_row(const report_point *q, const report_pair *p)
+static void put_row(const report_point *q, const report_ratio *p)
 {
     char dense[24], separable[24];
     printf("%8lld ", (long long)q->ic);
@@ -79,7 +79,7 @@ static bool put_table(const report_data *data, const report_setting *s, conv_pas
 {
     bool open = false;
     for (size_t i = 0; i < s->count; i++) {
-        report_pair p;
+        report_ratio p;
         if (s->points[i].pass != pass || !report_speedup(data, &s->points[i], -1, &p)) continue;
         if (!open) {
             char name[160];
@@ -105,7 +105,7 @@ static void put_terminal(const report_data *data, const verdict *v)
     for (size_t i = 0; i < data->setting_count; i++) {
         bool any = false;
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
-            report_pair p;
+            report_ratio p;
             if (shown < TABLES) any = put_table(data, &data->settings[i], (conv_pass)pass) || any;
             for (size_t k = 0; shown >= TABLES && k < data->settings[i].count; k++)
                 more += data->settings[i].points[k].pass == (conv_pass)pass &&
@@ -147,8 +147,7 @@ static void put_all_versus(const report_data *data, const char *peer)
     put_versus(data, NULL, peer);
 }
 
-/* ---- the command -------------------------------------------------------------------------------------------
- */
+/* ---- the command */
 
 /* The peer to compare with: what was asked for, else onednn where it occurs. NULL: no table. */
 static int choose_versus(const report_data *data, const char **versus)
@@ -210,16 +209,15 @@ static void default_out(const record_run *run, char *out, size_t size)
 
 int cmd_report(int argc, char **argv)
 {
-    static const struct argp argp = {
-        options,
-        parse_option,
-        "[RUN...]",
-        "Makes the report of a run: verdict, tables and pictures in one page.\v"
-        "RUN is a folder or the name of one in results/; without it, the newest. Folders of "
-        "'sepbench train' may follow, or stand alone.",
-        NULL,
-        NULL,
-        NULL};
+    static const struct argp argp = {options,
+                                     parse_option,
+                                     "[RUN...]",
+                                     "Makes the report of a run: verdict, tables and pictures in one page.\v"
+                                     "RUN is a folder or the name of one in results/; without it, the newest. "
+                                     "Folders of 'sepbench train' may follow, or stand alone.",
+                                     NULL,
+                                     NULL,
+                                     NULL};
     report_options o = {0};
     if (cli_parse(&argp, argc, argv, &o) != 0) return EXIT_USAGE;
     record_run run;

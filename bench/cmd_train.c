@@ -47,8 +47,7 @@ static const struct argp_option options[] = {
      2},
     {"data", KEY_DATA, "DIR", 0,
      "folder of IDX files named as MNIST's, EMNIST's or QMNIST's, plain or .gz; DIR/emnist-letters picks one "
-     "set of "
-     "several (default $SEPBENCH_DATA or data/mnist)",
+     "set of several (default $SEPBENCH_DATA or data/mnist)",
      3},
     {"weights-in", KEY_WEIGHTS_IN, "FILE", 0,
      ".npz to start from: Keras's names, or numpy.savez(FILE, *model.get_weights())", 3},

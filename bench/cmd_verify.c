@@ -49,7 +49,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
-/* ---- one group -------------------------------------------------------------------------------------- */
+/* ---- one group */
 
 /* What is checked of a case: whole numbers must come out exactly, real ones within their bound, and gradients
  * also when they are added to what is there. */
@@ -178,8 +178,8 @@ int cmd_verify(int argc, char **argv)
 {
     static const struct argp_option options[] = {
         {"oracle", KEY_ORACLE, "GFLOP", 0,
-         "work of the oracle per check; beyond it a sample of outputs is compared "
-         "(default 0.2; 0: every output)",
+         "work of the oracle per check; beyond it a sample of outputs is compared (default 0.2; 0: every "
+         "output)",
          0},
         {"seed", KEY_SEED, "N", 0, "of the data (default 1)", 0},
         {"quiet", KEY_QUIET, NULL, 0, "only what is wrong, and the last line", 0},
@@ -189,8 +189,8 @@ int cmd_verify(int argc, char **argv)
         options,
         parse_option,
         "[PROBLEM...]",
-        "Checks every implementation against a double-precision oracle: on whole numbers bit "
-        "for bit, on real ones within a bound. Without a selection, the suite smoke."
+        "Checks every implementation against a double-precision oracle: on whole numbers bit for bit, on real "
+        "ones within a bound. Without a selection, the suite smoke."
         "\vExit: 0 all right, 3 something wrong, 4 nothing could be checked.",
         children,
         NULL,

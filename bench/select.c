@@ -10,7 +10,7 @@
 #include "../harness/machine/machine.h"
 #include "suite.h"
 
-/* ---- options ---------------------------------------------------------------------------------------- */
+/* ---- options */
 
 enum {
     KEY_SUITE = 0x100,
@@ -73,7 +73,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 const struct argp select_argp = {option_table, parse_option, NULL, NULL, NULL, NULL, NULL};
 
-/* ---- comma lists of names --------------------------------------------------------------------------- */
+/* ---- comma lists of names */
 
 static const char *variant_name(int i) { return conv_variant_name((conv_variant)i); }
 static const char *pass_name(int i) { return conv_pass_name((conv_pass)i); }
@@ -138,7 +138,7 @@ static int check_impls(const char *list)
     return code;
 }
 
-/* ---- the axes of a selection ------------------------------------------------------------------------ */
+/* ---- the axes of a selection */
 
 typedef struct {
     const select_options *options;
@@ -195,7 +195,7 @@ static int read_problems(plan *p)
     return code;
 }
 
-/* ---- groups and rows -------------------------------------------------------------------------------- */
+/* ---- groups and rows */
 
 typedef struct {
     int rank; /* of how telling it is, 0 first */
@@ -337,10 +337,9 @@ int select_cases(const select_options *options, selection *out)
     else if (p.problems.count == 0)
         code = cli_error("no case is left: --channels, --spatial match no problem");
     else if (out->count == 0)
-        code = cli_error(
-            "no case is left of %zu problems: --variant, --pass, --impl, --exact exclude each other's "
-            "(a separable has only the passes forward and backward)",
-            p.problems.count);
+        code = cli_error("no case is left of %zu problems: --variant, --pass, --impl, --exact exclude each "
+                         "other's (a separable has only the passes forward and backward)",
+                         p.problems.count);
 done:
     if (code != EXIT_FINE) select_free(out);
     free(groups);

@@ -146,7 +146,7 @@ static int read_word(shape_reader *r, const char *word)
     return code;
 }
 
-/* ---- words ------------------------------------------------------------------------------------------ */
+/* ---- words */
 
 typedef struct {
     char *at;

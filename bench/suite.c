@@ -74,7 +74,7 @@ void suite_print(FILE *out)
     }
 }
 
-/* ---- numbers ---------------------------------------------------------------------------------------- */
+/* ---- numbers */
 
 static bool add_number(suite_numbers *n, int64_t value)
 {
@@ -135,7 +135,7 @@ bool suite_numbers_match(const suite_numbers *n, int64_t value)
     return false;
 }
 
-/* ---- lists ------------------------------------------------------------------------------------------ */
+/* ---- lists */
 
 void suite_free(suite_list *list)
 {
@@ -231,7 +231,7 @@ int suite_add_problem(suite_list *list, const char *text, const suite_axes *axes
     return suite_append(list, &item, axes);
 }
 
-/* ---- generated -------------------------------------------------------------------------------------- */
+/* ---- generated */
 
 /* One problem of a sweep: C channels in and out, 3x3 same; the pointwise one is 1x1. */
 static conv_problem square_problem(conv_variant variant, int64_t batch, int64_t channels, int64_t size)

@@ -74,8 +74,7 @@ static bool lock(claim *c, int fd, bool wait, conv_error *err)
 }
 
 /* Whether what is locked is still there under its name: whoever made it may have undone that before it was
- * locked.
- */
+ * locked. */
 static bool in_place(const claim *c, const char *name)
 {
     struct stat locked, named;

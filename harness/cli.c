@@ -96,8 +96,8 @@ bool cli_parse_int(const char *text, int64_t least, int64_t most, int64_t *value
 
 bool cli_parse_real(const char *text, double least, double most, double *value)
 {
-    /* strtod also takes blanks, signs, hexadecimal, inf and nan: only decimal digits may start a number here.
-     */
+    /* strtod also takes blanks, signs, hexadecimal, inf and nan:
+     * only decimal digits may start a number here. */
     if (strspn(text, "+-.0123456789eE") != strlen(text) || *text == '\0' || strchr("eE+", *text)) return false;
     char *end;
     double x = strtod(text, &end);

@@ -26,7 +26,7 @@ char *npy_shape_text(const npy_shape *shape, char *text, size_t size)
     return text;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------- */
+/* ---- writing */
 
 static void write_all(FILE *file, const npy_shape *shape, const float *data)
 {

@@ -18,7 +18,7 @@ char *npy_shape_text(const npy_shape *shape, char *text, size_t size);
 /* -1 when the product does not fit an int64_t. */
 int64_t npy_count(const npy_shape *shape);
 
-/* ---- reading ---------------------------------------------------------------------------------------- */
+/* ---- reading */
 
 /* What an element becomes in memory: float16 becomes float32; NPY_OTHER cannot be read. */
 typedef enum { NPY_FLOAT32, NPY_FLOAT64, NPY_INT64, NPY_UINT8, NPY_OTHER } npy_type;
@@ -50,11 +50,11 @@ bool npy_read_header(const npy_stream *from, npy_header *header, conv_error *err
 bool npy_read_data(const npy_stream *from, const npy_header *header, void *data, conv_error *err);
 
 /* Fills data, which holds the elements of the first of the `accepted` shapes; all of them have as many. False,
- * with err naming file, what is expected and what was found: not an .npy, no floats, another shape or length.
- */
+ * with err naming file, what is expected and what was found: not an .npy, no floats,
+ * another shape or length. */
 bool npy_read(const char *path, const npy_shape *accepted, int accepted_count, float *data, conv_error *err);
 
-/* ---- writing ---------------------------------------------------------------------------------------- */
+/* ---- writing */
 
 /* Writes a file that the user named (output.h). False with err when that fails, also for a full disk; path is
  * then as before. */

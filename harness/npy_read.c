@@ -51,7 +51,7 @@ static bool broken(conv_error *err, const char *why)
     return false;
 }
 
-/* ---- the header ------------------------------------------------------------------------------------- */
+/* ---- the header */
 
 /* Where the value of the key begins in the dict, or NULL. */
 static const char *value_of(const char *header, const char *key)
@@ -161,7 +161,7 @@ bool npy_read_header(const npy_stream *from, npy_header *header, conv_error *err
     return fine;
 }
 
-/* ---- the data --------------------------------------------------------------------------------------- */
+/* ---- the data */
 
 static double half_value(uint16_t bits)
 {
@@ -269,7 +269,7 @@ bool npy_read_data(const npy_stream *from, const npy_header *header, void *data,
     return got == count && left == 0;
 }
 
-/* ---- a file ----------------------------------------------------------------------------------------- */
+/* ---- a file */
 
 static int64_t read_file(void *source, void *to, int64_t size, conv_error *err)
 {

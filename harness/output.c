@@ -33,7 +33,7 @@ bool output_follow(const char *path, char target[PATH_MAX])
     return false;
 }
 
-/* ---- the stream ---------------------------------------------------------------------------------------- */
+/* ---- the stream */
 
 /* stdio forgets why a write failed that filled its buffer. */
 static ssize_t put(void *cookie, const char *data, size_t size)
@@ -62,7 +62,7 @@ static bool open_stream(output *o, int fd)
     return o->file != NULL;
 }
 
-/* ---- a file without a name yet ------------------------------------------------------------------------ */
+/* ---- a file without a name yet */
 
 static bool open_folder(output *o, const char *path)
 {
@@ -84,8 +84,8 @@ static bool open_folder(output *o, const char *path)
     return o->folder >= 0;
 }
 
-/* Where there are no nameless files (NFS), or no room for more than the name: one that is this process's alone.
- */
+/* Where there are no nameless files (NFS), or no room for more than the name:
+ * one that is this process's alone. */
 static int open_named_part(output *o)
 {
     int fd = -1;
@@ -147,7 +147,7 @@ static bool take_name(output *o)
     return true;
 }
 
-/* ---- a file as it is ----------------------------------------------------------------------------------- */
+/* ---- a file as it is */
 
 /* What stdout goes to is written through stdout: opened anew it would be written from its start. */
 static bool is_stdout(const struct stat *info)

@@ -7,7 +7,7 @@
 
 static bool is_one_of(const char *set, char c) { return c != '\0' && strchr(set, c) != NULL; }
 
-/* ---- characters ------------------------------------------------------------------------------------- */
+/* ---- characters */
 
 /* Bytes of the UTF-8 character at text, its number in *code; 0 when there is none (RFC 3629: no longer form
  * than needed, no surrogate, nothing beyond 10FFFF). */
@@ -41,7 +41,7 @@ static bool misleads(uint32_t code)
 
 static bool is_control(uint32_t code) { return code < ' ' || code == 0x7F; }
 
-/* ---- names ------------------------------------------------------------------------------------------ */
+/* ---- names */
 
 static size_t name_length(const char *text)
 {
@@ -89,7 +89,7 @@ bool text_is_label(const char *text)
     return *text == '\0';
 }
 
-/* ---- printing --------------------------------------------------------------------------------------- */
+/* ---- printing */
 
 /* GitHub's runner takes a line for a command that begins with two colons, blanks of any kind before them left
  * out, and one that has "##[" anywhere (actions/runner, ActionCommand.cs). */

@@ -144,14 +144,12 @@ static void test_values(void **state)
          {4, {3, 3, 3, 4}},
          0},
         {"separable:mb1ic3ih5oc4kh3 --pass backward --src src.npy --weights dw.npy --pointwise pw.npy "
-         "--diff-dst dd.npy "
-         "--diff-pointwise o.npy",
+         "--diff-dst dd.npy --diff-pointwise o.npy",
          "o.npy",
          {2, {3, 4}},
          81},
         {"separable:mb1ic3ih5oc4kh3 --pass backward --src src.npy --weights dw.npy --pointwise pw.npy "
-         "--diff-dst dd.npy "
-         "--diff-weights o.npy",
+         "--diff-dst dd.npy --diff-weights o.npy",
          "o.npy",
          {4, {3, 3, 3, 1}},
          36},
@@ -266,8 +264,8 @@ static void test_bad_input(void **state)
     }
 }
 
-/* What numpy writes: version 1 with an odd amount of blanks, version 2, keys in another order, long integers.
- */
+/* What numpy writes: version 1 with an odd amount of blanks, version 2, keys in another order,
+ * long integers. */
 static void test_read_dialects(void **state)
 {
     static const struct {

@@ -118,8 +118,7 @@ static void test_bad_words(void **state)
         {"bench --shapes nowhere.txt", "nowhere.txt", "No such file"},
         {"bench --shapes .", ".", "directory"},
         {"bench --suite map --variant dense --impl avx2 --channels 5000 --spatial 1 --pass backward_data "
-         "--exact "
-         "--batch 0",
+         "--exact --batch 0",
          "'0'", "--batch"},
         {"bench --variant separable --pass backward_data", "no case", "separable"},
         {"bench mb1ic8ih8oc8kh3 --channels 9", "no case", "--channels"},

@@ -18,7 +18,7 @@
 
 #include "../bench/select.h"
 #include "../harness/cli.h"
-#include "../harness/compare/gate_worker.h"
+#include "../harness/compare/process.h"
 #include "folder.h"
 
 enum { MOST_TEXT = 1 << 18 };
@@ -32,8 +32,7 @@ static int run(const char *line)
     char command[16384];
     snprintf(command, sizeof command,
              "S='%s'; R='%s/harness/compare/regress.sh'; unset CI GITHUB_ACTIONS GITHUB_STEP_SUMMARY; { %s ; } "
-             ">out.txt "
-             "2>err.txt",
+             ">out.txt 2>err.txt",
              program, home, line);
     int status = system(command);
     read_text("out.txt", out, MOST_TEXT);
@@ -65,27 +64,27 @@ typedef struct {
 static void make_fake(fake f)
 {
     static char text[4096];
-    snprintf(text, sizeof text,
-             "#!/bin/sh\n"
-             "[ \"$1\" = worker ] || exit 9\n"
-             "echo '%s start' >>log.txt\n"
-             "echo "
-             "'{\"sepbench_worker\":%d,\"schema\":%d,\"threads\":%d,\"isa\":\"%s\",\"cpu\":\"c\",\"kernels\":"
-             "\"%s\"}'\n"
-             "n=$$\n"
-             "while read -r line; do\n"
-             "  case $line in\n"
-             "  *'\"verify\"'*) echo '%s' ;;\n"
-             "  *'\"prepare\"'*) echo '{\"status\":\"ok\",\"plan\":\"p\",\"call_ns\":100000}' ;;\n"
-             "  *'\"sample\"'*) echo '%s sample' >>log.txt; n=$((n * 1103515245 %% 65536 + 12345)); %s\n"
-             "     echo \"{\\\"status\\\":\\\"ok\\\",\\\"waited\\\":0,\\\"ns\\\":$((%d + n / 7 %% 100 * %d / "
-             "10000))}\" ;;\n"
-             "  *) echo '{\"status\":\"ok\"}' ;;\n"
-             "  esac\n"
-             "done\n",
-             f.name, f.protocol ? f.protocol : 1, f.schema ? f.schema : 1, f.threads ? f.threads : 2,
-             f.isa ? f.isa : "avx2", f.name, f.verify ? f.verify : "{\"status\":\"ok\"}", f.name,
-             f.sample ? f.sample : ":", f.ns ? f.ns : 100000, f.ns ? f.ns : 100000);
+    snprintf(
+        text, sizeof text,
+        "#!/bin/sh\n"
+        "[ \"$1\" = worker ] || exit 9\n"
+        "echo '%s start' >>log.txt\n"
+        "echo '{\"sepbench_worker\":%d,\"schema\":%d,\"threads\":%d,\"isa\":\"%s\",\"cpu\":\"c\",\"kernels\":"
+        "\"%s\"}'\n"
+        "n=$$\n"
+        "while read -r line; do\n"
+        "  case $line in\n"
+        "  *'\"verify\"'*) echo '%s' ;;\n"
+        "  *'\"prepare\"'*) echo '{\"status\":\"ok\",\"plan\":\"p\",\"call_ns\":100000}' ;;\n"
+        "  *'\"sample\"'*) echo '%s sample' >>log.txt; n=$((n * 1103515245 %% 65536 + 12345)); %s\n"
+        "     echo \"{\\\"status\\\":\\\"ok\\\",\\\"waited\\\":0,\\\"ns\\\":$((%d + n / 7 %% 100 * %d / "
+        "10000))}\" ;;\n"
+        "  *) echo '{\"status\":\"ok\"}' ;;\n"
+        "  esac\n"
+        "done\n",
+        f.name, f.protocol ? f.protocol : 1, f.schema ? f.schema : 1, f.threads ? f.threads : 2,
+        f.isa ? f.isa : "avx2", f.name, f.verify ? f.verify : "{\"status\":\"ok\"}", f.name,
+        f.sample ? f.sample : ":", f.ns ? f.ns : 100000, f.ns ? f.ns : 100000);
     write_text(f.name, text);
 }
 
@@ -220,18 +219,18 @@ static void test_dies_and_interrupted(void **state)
 
 /* ---- the real worker */
 
-static json_t *ask(gate_worker *w, const char *request)
+static json_t *ask(worker_process *w, const char *request)
 {
     conv_error error;
     json_error_t where;
     json_t *object = json_loads(request, 0, &where), *reply;
     assert_non_null(object);
-    reply = gate_worker_ask(w, object, &error);
+    reply = process_ask(w, object, &error);
     if (reply == NULL) fail_msg("%s: %s", request, error.text);
     return reply;
 }
 
-static void expect_status(gate_worker *w, const char *request, const char *status)
+static void expect_status(worker_process *w, const char *request, const char *status)
 {
     json_t *reply = ask(w, request);
     const char *got = json_string_value(json_object_get(reply, "status"));
@@ -247,10 +246,10 @@ static void expect_status(gate_worker *w, const char *request, const char *statu
 static void test_protocol(void **state)
 {
     (void)state;
-    gate_worker w;
+    worker_process w;
     json_t *hello;
     conv_error error;
-    if (!gate_worker_start(&w, program, &hello, &error)) fail_msg("%s", error.text);
+    if (!process_start(&w, program, &hello, &error)) fail_msg("%s", error.text);
     assert_true(json_is_string(json_object_get(hello, "kernels")));
     assert_true(json_integer_value(json_object_get(hello, "threads")) >= 1);
     json_decref(hello);
@@ -270,7 +269,7 @@ static void test_protocol(void **state)
     expect_status(&w, "{\"do\":\"drop\",\"id\":3}", "failed");
     expect_status(&w, "{\"do\":\"fly\"}", "failed");
     expect_status(&w, "{\"problem\":1}", "failed");
-    gate_worker_stop(&w);
+    process_stop(&w);
 }
 
 /* A tiny session of the real program against itself. Times of a loaded machine prove nothing here, but nothing
@@ -321,13 +320,11 @@ static void test_regress(void **state)
     char line[512];
     if (run("git --version") != 0) skip();
     make_fake((fake){.name = "worker"});
-    int code =
-        run("git init -q -b main repo && cd repo && mv ../worker . && git config user.email a@b.c && "
-            "git config user.name n && c() { printf 'build:\\n\\t%s\\n' \"$1\" >Makefile; git add -A; "
-            "git commit -qm \"$2\"; git tag \"$2\"; } && "
-            "c 'mkdir -p build; cp worker build/sepbench' good && c '@echo x.c:1: error: no; exit 1' broken && "
-            "c 'mkdir -p build; echo exit 2 >build/sepbench; chmod +x build/sepbench' mute && git checkout -qb "
-            "mine");
+    int code = run("git init -q -b main repo && cd repo && mv ../worker . && git config user.email a@b.c && "
+                   "git config user.name n && c() { printf 'build:\\n\\t%s\\n' \"$1\" >Makefile; git add -A; "
+                   "git commit -qm \"$2\"; git tag \"$2\"; } && c 'mkdir -p build; cp worker build/sepbench' "
+                   "good && c '@echo x.c:1: error: no; exit 1' broken && c 'mkdir -p build; echo exit 2 "
+                   ">build/sepbench; chmod +x build/sepbench' mute && git checkout -qb mine");
     if (code != 0) fail_msg("%s", err);
     static const struct {
         const char *words;

@@ -1,6 +1,6 @@
 /* The same problem on the same instruction set gives the same bits on 1, 2 and 5 threads, and twice in a row:
- * every implementation of our own, every pass, at shapes with several chunks, tiles and remainders to divide.
- */
+ * every implementation of our own, every pass, at shapes with several chunks,
+ * tiles and remainders to divide. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -59,7 +59,7 @@ static float *integers(int64_t count, uint32_t stream)
     return data;
 }
 
-/* ---- the register tile ----------------------------------------------------------------------------------- */
+/* ---- the register tile */
 
 enum { MARGIN = 3, OLD = 5, UNTOUCHED = 77 };
 
@@ -109,8 +109,7 @@ static void test_tile(void **state)
     on_every_copy(tile_of_copy);
 }
 
-/* ---- the blocked product
- * -------------------------------------------------------------------------------------- */
+/* ---- the blocked product */
 
 typedef struct {
     int64_t m, n, k;

@@ -1,6 +1,6 @@
 /* Gradients by finite differences: the loss sum(dst * diff_dst), dst from the oracle's forward in double, is
- * perturbed in every element of src, weights, pointwise and bias; every implementation's backward must agree.
- */
+ * perturbed in every element of src, weights, pointwise and bias;
+ * every implementation's backward must agree. */
 #include <math.h>
 #include <stdlib.h>
 

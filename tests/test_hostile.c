@@ -24,7 +24,7 @@
 
 static char program[4096];
 
-/* ---- a run, and one of its fields changed ------------------------------------------------------------- */
+/* ---- a run, and one of its fields changed */
 
 static void make_run(const char *dir, int cases)
 {
@@ -97,7 +97,7 @@ static void expect_refused(const char *run_dir, const char *words)
     if (access("ran", F_OK) == 0) fail_msg("'%s' was run", words);
 }
 
-/* ---- text --------------------------------------------------------------------------------------------- */
+/* ---- text */
 
 static void test_names(void **state)
 {
@@ -139,8 +139,7 @@ static void test_printable(void **state)
     }
 }
 
-/* ---- results.csv and run.json -----------------------------------------------------------------------------
- */
+/* ---- results.csv and run.json */
 
 static void test_fields_of_a_run(void **state)
 {
@@ -254,7 +253,7 @@ static void test_many_rows(void **state)
     if (seconds > 8) fail_msg("%d rows took %.1f s", (int)ROWS, seconds); /* each with each: half a minute */
 }
 
-/* ---- trainings ------------------------------------------------------------------------------------------ */
+/* ---- trainings */
 
 static void put_training(const char *model, const char *impl, const char *figures)
 {
@@ -318,8 +317,8 @@ static void test_names_of_models(void **state)
     mkdir("data", 0777);
     write_text("layer.json",
                "{\"class_name\": \"Sequential\", \"config\": {\"name\": \"\\u001b[2J\", \"layers\": ["
-               "{\"class_name\": \"Flatten\", \"config\": {\"name\": \"a\\u001b[2J\", "
-               "\"batch_input_shape\": [null, 28, 28, 1]}}]}}");
+               "{\"class_name\": \"Flatten\", \"config\": {\"name\": \"a\\u001b[2J\", \"batch_input_shape\": "
+               "[null, 28, 28, 1]}}]}}");
     assert_null(m = model_load("layer.json", &err));
     assert_non_null(strstr(err.text, "a name of 1 to 63 printable characters"));
     change("layer.json", "a\\u001b[2J", "a");
@@ -328,7 +327,7 @@ static void test_names_of_models(void **state)
     free(m);
 }
 
-/* ---- gnuplot -------------------------------------------------------------------------------------------- */
+/* ---- gnuplot */
 
 /* Even a label that slipped through every check is only a label. */
 static void test_labels_are_no_script(void **state)

@@ -36,8 +36,8 @@ static const char *const shapes[] = {
     "dense:mb1ic6ih29iw30oc9kh2kw3sh4sw5dw1pw1",
     "dense:mb1ic12ih14oc20kh7sh2ph3",
     "dense:mb1ic4ih9oc8kh9ph4",
-    /* paddings: asymmetric, after below before, negative after, wider than the kernel, kernel over the interior
-     */
+    /* paddings: asymmetric, after below before, negative after, wider than the kernel,
+     * kernel over the interior */
     "dense:mb1ic5ih9oh9oc8kh4ph1",
     "dense:mb1ic5ih9oh9oc8kh4ph2",
     "dense:mb1ic5ih9oh8oc8kh3ph2",

@@ -27,8 +27,7 @@ enum { KILLS = 12 }; /* of each command */
 
 static char program[4096], data[4096];
 
-/* ---- a command, killed before its k-th change of a file ---------------------------------------------------
- */
+/* ---- a command, killed before its k-th change of a file */
 
 static bool changes_files(const struct __ptrace_syscall_info *call)
 {
@@ -141,12 +140,10 @@ static void kill_everywhere(const char *words, void (*take_up)(int change))
     assert_true(done >= KILLS - 1); /* a bench may make a repetition less */
 }
 
-/* ---- bench ------------------------------------------------------------------------------------------------
- */
+/* ---- bench */
 
-static const char bench_words[] =
-    "bench mb1ic4ih6oc4kh3 mb1ic4ih7oc4kh3 --impl naive --pass forward --threads 1 "
-    "--repetitions 2 --min-time 0.03 --budget 50 --out killed";
+static const char bench_words[] = "bench mb1ic4ih6oc4kh3 mb1ic4ih7oc4kh3 --impl naive --pass forward --threads "
+                                  "1 --repetitions 2 --min-time 0.03 --budget 50 --out killed";
 
 /* Killed before its run.json it left nothing, and the same command starts anew; else it is resumed. */
 static void take_up_bench(int change)
@@ -178,8 +175,7 @@ static void killed_bench(void **state)
     kill_everywhere(bench_words, take_up_bench);
 }
 
-/* ---- train ------------------------------------------------------------------------------------------------
- */
+/* ---- train */
 
 static char train_words[8192];
 
@@ -209,13 +205,12 @@ static void killed_train(void **state)
     (void)state;
     char output[64];
     run_shell(output, sizeof output, "rm -rf killed");
-    write_text(
-        "small.json",
-        "{\"class_name\": \"Sequential\", \"config\": {\"layers\": [{\"class_name\": \"Conv2D\", \"config\": "
-        "{\"name\": \"c\", \"filters\": 2, \"kernel_size\": [3, 3], \"strides\": [4, 4], "
-        "\"batch_input_shape\": [null, 28, 28, 1]}}, {\"class_name\": \"Flatten\", \"config\": {\"name\": "
-        "\"f\"}}, {\"class_name\": \"Dense\", \"config\": {\"name\": \"d\", \"units\": 10, \"activation\": "
-        "\"softmax\"}}]}}");
+    write_text("small.json",
+               "{\"class_name\": \"Sequential\", \"config\": {\"layers\": [{\"class_name\": \"Conv2D\", "
+               "\"config\": {\"name\": \"c\", \"filters\": 2, \"kernel_size\": [3, 3], \"strides\": [4, 4], "
+               "\"batch_input_shape\": [null, 28, 28, 1]}}, {\"class_name\": \"Flatten\", \"config\": "
+               "{\"name\": \"f\"}}, {\"class_name\": \"Dense\", \"config\": {\"name\": \"d\", \"units\": 10, "
+               "\"activation\": \"softmax\"}}]}}");
     snprintf(train_words, sizeof train_words,
              "train --data %s --model small.json --impl naive --threads 1 --epochs 2 --batch-size 100 --quiet "
              "--out killed",

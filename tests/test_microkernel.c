@@ -179,8 +179,8 @@ static void every_tile(const copy *c, checker *check)
 static void test_rows(void **state) { every_tile(*state, check_rows); }
 static void test_columns(void **state) { every_tile(*state, check_columns); }
 
-/* Packed in two calls, from a matrix and from its transpose: [k][n] panels, the last one rounded up with zeros.
- */
+/* Packed in two calls, from a matrix and from its transpose: [k][n] panels,
+ * the last one rounded up with zeros. */
 static void test_pack(void **state)
 {
     const copy *c = *state;

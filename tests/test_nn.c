@@ -30,8 +30,7 @@ static void each_copy(void (*check)(const nn_kernels *nn))
     assert_int_equal(nn_kernels_get()->isa, cpu_allowed());
 }
 
-/* ---- activations
- * --------------------------------------------------------------------------------------------- */
+/* ---- activations */
 
 static double activation(nn_activation f, double x)
 {
@@ -89,8 +88,7 @@ static void check_softmax(const nn_kernels *nn)
     free(x);
 }
 
-/* ---- pooling
- * ------------------------------------------------------------------------------------------------- */
+/* ---- pooling */
 
 /* Everything max and average pooling promise, one element at a time. */
 static void check_pool(const nn_kernels *nn, const nn_pool *p, bool drop)
@@ -187,8 +185,7 @@ static void check_pooling(const nn_kernels *nn)
             }
 }
 
-/* ---- dropout
- * ------------------------------------------------------------------------------------------------- */
+/* ---- dropout */
 
 static void check_dropout(const nn_kernels *nn)
 {
@@ -225,8 +222,7 @@ static void check_dropout(const nn_kernels *nn)
     free(bits), free(other), free(x), free(y);
 }
 
-/* ---- optimizers, sums, pixels
- * ---------------------------------------------------------------------------------- */
+/* ---- optimizers, sums, pixels */
 
 static void check_optimizers(const nn_kernels *nn)
 {

@@ -1,6 +1,6 @@
 /* What the program writes, and where: nothing through a planted link, nothing half, nothing silently not;
- * folders that one process fills at a time; streams that are closed or full; words that come back as they were.
- */
+ * folders that one process fills at a time; streams that are closed or full;
+ * words that come back as they were. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,14 +26,13 @@ static char program[4096], data[4096];
 static void expect(int code, const char *words, const char *command)
 {
     char output[8192];
-    int got = run_shell(
-        output, sizeof output,
-        "exec 2>&1; await() { for i in $(seq 500); do test -e \"$1\" && return; sleep 0.02; done; }; "
-        "FULL=/dev/full; test -e full && FULL=full; S='%s' && "
-        "B=\"$S bench mb1ic8ih8oc8kh3 --impl naive --pass forward --threads 1 --repetitions 2 --min-time 0.02 "
-        "--budget 50\" && T=\"$S train --data %s --model small.json --impl naive --threads 1 --batch-size 100 "
-        "--quiet\"; %s",
-        program, data, command);
+    int got =
+        run_shell(output, sizeof output,
+                  "exec 2>&1; await() { for i in $(seq 500); do test -e \"$1\" && return; sleep 0.02; done; }; "
+                  "FULL=/dev/full; test -e full && FULL=full; S='%s' && B=\"$S bench mb1ic8ih8oc8kh3 --impl "
+                  "naive --pass forward --threads 1 --repetitions 2 --min-time 0.02 --budget 50\" && T=\"$S "
+                  "train --data %s --model small.json --impl naive --threads 1 --batch-size 100 --quiet\"; %s",
+                  program, data, command);
     if (got != code) fail_msg("%s: exit %d instead of %d: %s", command, got, code, output);
     if (words != NULL && strstr(output, words) == NULL)
         fail_msg("%s: no \"%s\" in: %s", command, words, output);
@@ -43,11 +42,10 @@ static int set_up(void **state)
 {
     char here[4096];
     if (enter_folder(state) != 0 || getcwd(here, sizeof here) == NULL) return -1;
-    write_text(
-        "small.json",
-        "{\"class_name\": \"Sequential\", \"config\": {\"layers\": [{\"class_name\": \"Flatten\", \"config\": "
-        "{\"name\": \"f\", \"batch_input_shape\": [null, 28, 28, 1]}}, {\"class_name\": \"Dense\", "
-        "\"config\": {\"name\": \"d\", \"units\": 10, \"activation\": \"softmax\"}}]}}");
+    write_text("small.json",
+               "{\"class_name\": \"Sequential\", \"config\": {\"layers\": [{\"class_name\": \"Flatten\", "
+               "\"config\": {\"name\": \"f\", \"batch_input_shape\": [null, 28, 28, 1]}}, {\"class_name\": "
+               "\"Dense\", \"config\": {\"name\": \"d\", \"units\": 10, \"activation\": \"softmax\"}}]}}");
     write_text("victim", "precious\n");
     mknod("full", S_IFCHR | 0666, makedev(1, 7)); /* root could replace /dev/full itself */
     return setenv("XDG_CACHE_HOME", here, 1);
@@ -60,8 +58,7 @@ static void expect_victim(void)
     assert_string_equal(text, "precious\n");
 }
 
-/* ---- one file ---------------------------------------------------------------------------------------------
- */
+/* ---- one file */
 
 static void expect_text(const char *path, const char *want)
 {
@@ -134,8 +131,7 @@ static void two_writers(void **state)
     expect(0, NULL, "test -z \"$(find . -name '.*.new*')\"");
 }
 
-/* ---- commands ---------------------------------------------------------------------------------------------
- */
+/* ---- commands */
 
 static void bench_outputs(void **state)
 {
@@ -165,11 +161,10 @@ static void train_outputs(void **state)
            "ln -s kept.npz w; $T --epochs 1 --out t3 --weights-out w && test -L w && cmp w "
            "t3/small/run-1/weights.npz");
     expect(0, NULL, "$T --epochs 1 --out t4 --weights-out /dev/stdout | cmp - t3/small/run-1/weights.npz");
-    expect(
-        0, NULL,
-        "mkdir -p t5/small/run-1; for f in best weights checkpoint; do ln -s ../../../victim "
-        "t5/small/run-1/.$f.npz.new; ln -s ../../../victim t5/small/run-1/$f.npz.tmp; done; "
-        "ln -s ../../../victim t5/small/run-1/best.npz; ln -s ../victim t5/runs.csv; $T --epochs 1 --out t5");
+    expect(0, NULL,
+           "mkdir -p t5/small/run-1; for f in best weights checkpoint; do ln -s ../../../victim "
+           "t5/small/run-1/.$f.npz.new; ln -s ../../../victim t5/small/run-1/$f.npz.tmp; done; ln -s "
+           "../../../victim t5/small/run-1/best.npz; ln -s ../victim t5/runs.csv; $T --epochs 1 --out t5");
     expect_victim();
     expect(2, "and no dot first", "cp small.json ...json; $T --epochs 1 --out t6 --model ./...json");
     expect(0, NULL, "test ! -e t6");
@@ -197,33 +192,29 @@ static void full_and_closed_streams(void **state)
     expect(2, "stdout cannot be written", "$S report c1 --out page 2>&1 >/dev/full");
 }
 
-/* ---- folders ----------------------------------------------------------------------------------------------
- */
+/* ---- folders */
 
 static void one_training_at_a_time(void **state)
 {
     (void)state;
     expect(137, "another sepbench is writing there",
-           "$T --epochs 100000 --out f1 & p=$!; await f1/run.json; "
-           "$T --epochs 1 --out f1; $T --epochs 1 --out f1 --resume; kill -9 $p; wait $p");
+           "$T --epochs 100000 --out f1 & p=$!; await f1/run.json; $T --epochs 1 --out f1; $T --epochs 1 --out "
+           "f1 --resume; kill -9 $p; wait $p");
     expect(2, "f1 holds a training run: --resume continues it", "$T --epochs 1 --out f1");
     expect(2, "c.npz is there already",
-           "$T --epochs 1 --out f2 --checkpoint c.npz; $T --epochs 1 --out f3 "
-           "--checkpoint c.npz");
+           "$T --epochs 1 --out f2 --checkpoint c.npz; $T --epochs 1 --out f3 --checkpoint c.npz");
     expect(137, "d.npz: another sepbench is writing there",
-           "$T --epochs 100000 --out f6 --checkpoint d.npz & p=$!; await d.npz; "
-           "$T --epochs 1 --out f7 --checkpoint d.npz --resume; kill -9 $p; wait $p");
+           "$T --epochs 100000 --out f6 --checkpoint d.npz & p=$!; await d.npz; $T --epochs 1 --out f7 "
+           "--checkpoint d.npz --resume; kill -9 $p; wait $p");
     expect(0, NULL,
            "test ! -e f7 && $T --epochs 100000 --out f6 --checkpoint d.npz --resume & p=$!; sleep 0.5; kill "
-           "-INT $p; "
-           "wait $p; test $? = 130 && test ! -e .d.npz.lock");
+           "-INT $p; wait $p; test $? = 130 && test ! -e .d.npz.lock");
     expect(2, "kind is 'bench'", "$B --out f4; $T --epochs 1 --out f4 --resume");
     expect(0, NULL,
            "$T --epochs 1 & $T --epochs 1; wait; test $(ls results | wc -l) = 2"); /* in the same second */
     /* Options that do not fit change nothing. */
     expect(2, "its seed is 1",
-           "$T --epochs 1 --out f5; cp f5/runs.csv f5/run.json .; "
-           "$T --epochs 1 --out f5 --resume --seed 2");
+           "$T --epochs 1 --out f5; cp f5/runs.csv f5/run.json .; $T --epochs 1 --out f5 --resume --seed 2");
     expect(0, NULL, "cmp runs.csv f5/runs.csv && cmp run.json f5/run.json");
 }
 
@@ -244,17 +235,16 @@ static void reports_wait_for_each_other(void **state)
     (void)state;
     expect(0, NULL,
            "$S bench mb1ic8ih8oc8kh3ph1 separable:mb1ic8ih8oc8kh3ph1 mb1ic16ih8oc16kh3ph1 "
-           "separable:mb1ic16ih8oc16kh3ph1 --impl naive --pass forward --threads 1 --repetitions 2 "
-           "--min-time 0.02 --budget 50 --out h1; mkdir page; ln -s ../victim page/plots.gp; ln -s "
-           "../victim page/.drawing; ln -s ../victim page/index.html.part; $S report h1 --out alone");
+           "separable:mb1ic16ih8oc16kh3ph1 --impl naive --pass forward --threads 1 --repetitions 2 --min-time "
+           "0.02 --budget 50 --out h1; mkdir page; ln -s ../victim page/plots.gp; ln -s ../victim "
+           "page/.drawing; ln -s ../victim page/index.html.part; $S report h1 --out alone");
     expect(0, NULL, "$S report h1 --out page & a=$!; $S report h1 --out page & wait $a && wait $!");
     expect(0, NULL,
            "rm page/index.html.part; ls -A alone >l1; ls -A page >l2; cmp l1 l2 && test -s page/index.html");
     expect_victim();
 }
 
-/* ---- words ------------------------------------------------------------------------------------------------
- */
+/* ---- words */
 
 static void quoted_words(void **state)
 {
@@ -285,8 +275,7 @@ static void quoted_words(void **state)
     }
     assert_int_not_equal(access("x", F_OK), 0);
     expect(130, "--out 'a b' --resume",
-           "$T --epochs 1000000 --out 'a b' & p=$!; await 'a b/small/run-1'; sleep "
-           "0.1; kill -INT $p; wait $p");
+           "$T --epochs 1000000 --out 'a b' & p=$!; await 'a b/small/run-1'; sleep 0.1; kill -INT $p; wait $p");
 }
 
 static void bytes_that_are_not_text(void **state)

@@ -404,7 +404,7 @@ static void test_threads_are_restored(void **state)
     conv_plan_destroy(plan);
 }
 
-/* ---- the ISA cap: oneDNN fixes its own at the first primitive, so a fresh process is asked ---------- */
+/* ---- the ISA cap: oneDNN fixes its own at the first primitive, so a fresh process is asked */
 
 static int print_kernels(void)
 {

@@ -29,7 +29,7 @@ static samples chosen_by(double first, double second, double third)
     return s;
 }
 
-/* ---- intervals ------------------------------------------------------------------------------------------ */
+/* ---- intervals */
 
 static void interval_by_visits(void **state)
 {
@@ -80,7 +80,7 @@ static void disturbed_repetitions(void **state)
     samples_free(&s);
 }
 
-/* ---- the race ------------------------------------------------------------------------------------------- */
+/* ---- the race */
 
 static void race_by_kind(void **state)
 {

@@ -19,7 +19,7 @@
 
 static char folder[] = "/tmp/sepbench-report-XXXXXX";
 
-/* ---- made-up runs ------------------------------------------------------------------------------------ */
+/* ---- made-up runs */
 
 typedef struct {
     record_row *rows;
@@ -157,8 +157,7 @@ static char *slurp(const char *dir, const char *name)
     return text;
 }
 
-/* ---- choosing ---------------------------------------------------------------------------------------------
- */
+/* ---- choosing */
 
 static void test_best(void **state)
 {
@@ -224,17 +223,17 @@ static void test_overlap_is_no_difference(void **state)
     conv_error err;
     assert_int_equal(problem_parse("mb1ic8ih8oc8kh3ph1", &slow.problem, NULL, &err), CONV_OK);
     fast.problem = slow.problem;
-    report_pair p;
+    report_ratio p;
     assert_true(report_compare(&slow, &fast, &p));
-    assert_int_equal(p.outcome, PAIR_SAME);
+    assert_int_equal(p.outcome, RATIO_SAME);
     slow.ci95_low_ns = 101.5;
     assert_true(report_compare(&slow, &fast, &p));
-    assert_int_equal(p.outcome, PAIR_FASTER);
+    assert_int_equal(p.outcome, RATIO_FASTER);
     assert_true(report_compare(&fast, &slow, &p));
-    assert_int_equal(p.outcome, PAIR_SLOWER);
+    assert_int_equal(p.outcome, RATIO_SLOWER);
     fast.ci95_high_ns = NAN;
     assert_true(report_compare(&slow, &fast, &p));
-    assert_int_equal(p.outcome, PAIR_UNPROVEN);
+    assert_int_equal(p.outcome, RATIO_UNPROVEN);
     assert_false(report_compare(&slow, NULL, &p));
 }
 
@@ -250,8 +249,7 @@ static void test_labels_apart(void **state)
     assert_true(fabs(at[2] - 0.1) < 1e-9);
 }
 
-/* ---- words --------------------------------------------------------------------------------------------------
- */
+/* ---- words */
 
 static void expect_verdict(made *m, const char *headline, const char *caution)
 {
@@ -317,7 +315,7 @@ static void test_verdict_one_variant(void **state)
     expect_verdict(&m, "This run does not say: it has no time for a separable convolution", NULL);
 }
 
-/* ---- the page ---------------------------------------------------------------------------------------- */
+/* ---- the page */
 
 static void test_page(void **state)
 {

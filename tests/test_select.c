@@ -344,8 +344,8 @@ static void test_budget_covers_all_that_it_can(void **state)
     assert_true(unlimited > 0 && remaining > unlimited);
     budget_close(&b);
 
-    /* What is granted never exceeds the time left, however little that is, and leaves none that nobody needs.
-     */
+    /* What is granted never exceeds the time left, however little that is,
+     * and leaves none that nobody needs. */
     for (double left = 1; left < 1e5; left *= 10) {
         assert_true(budget_open(&b, &s, &options, left));
         double granted = budget_group(&b, 0, end, left, skip, &remaining);

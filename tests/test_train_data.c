@@ -1,5 +1,5 @@
-/* Data sets by the names EMNIST, QMNIST and others give their files, of every rank and label type that is read.
- */
+/* Data sets by the names EMNIST, QMNIST and others give their files,
+ * of every rank and label type that is read. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

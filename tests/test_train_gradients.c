@@ -1,7 +1,7 @@
 /* Finite differences through every layer and option: the gradient of each weight tensor, along itself and along
  * a random direction, against the difference of two losses. A layer in front of the one under test shows that
- * its gradient by the input is right, too. Also: fused and unfused networks agree, and slices of any size do.
- */
+ * its gradient by the input is right, too. Also: fused and unfused networks agree,
+ * and slices of any size do. */
 #include "train_support.h"
 
 #include <math.h>

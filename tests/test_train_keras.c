@@ -47,7 +47,7 @@ static void models_load(void **state)
     }
 }
 
-/* ---- keys ------------------------------------------------------------------------------------------- */
+/* ---- keys */
 
 /* The model with "novel": value in the config of layer `at`, or in that of its `inner` object. */
 static model *with_key(json_t *root, size_t at, const char *inner, json_t *value, conv_error *err)
@@ -160,7 +160,7 @@ static void dense_forms(void **state)
     }
 }
 
-/* ---- what a run has to say about a model -------------------------------------------------------------- */
+/* ---- what a run has to say about a model */
 
 static void compiled_with(void **state)
 {
@@ -249,7 +249,7 @@ static void last_layer(void **state)
     }
 }
 
-/* ---- weights ---------------------------------------------------------------------------------------- */
+/* ---- weights */
 
 /* Element i of weight p is 100 p + i in every file. */
 static void weights_by_any_name(void **state)

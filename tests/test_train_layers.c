@@ -93,8 +93,7 @@ static void agrees_with_tfjs(void **state)
     json_decref(golden);
 }
 
-/* ---- the JSON -----------------------------------------------------------------------------------------------
- */
+/* ---- the JSON */
 
 static char *quoted(const char *text, char *to)
 {
@@ -253,8 +252,7 @@ static void the_two_networks(void **state)
     free(separable);
 }
 
-/* ---- initializers -------------------------------------------------------------------------------------------
- */
+/* ---- initializers */
 
 static void initial_distributions(void **state)
 {

@@ -130,8 +130,8 @@ static void killed_and_resumed(void **state)
     expect(0, NULL, "test ! -e killed/separable/run-1/checkpoint.npz.tmp || true");
 }
 
-/* What a checkpoint counts as done must be on disk before it: where the best weights cannot be written, none.
- */
+/* What a checkpoint counts as done must be on disk before it: where the best weights cannot be written,
+ * none. */
 static void checkpoint_comes_last(void **state)
 {
     (void)state;
@@ -226,8 +226,8 @@ static void bad_data(void **state)
            "conv=notrunc status=none; %s",
            c, t);
     expect(2, "truncated",
-           "%s gzip d/train-images-idx3-ubyte; head -c 9000 d/train-images-idx3-ubyte.gz > x; "
-           "mv x d/train-images-idx3-ubyte.gz; %s",
+           "%s gzip d/train-images-idx3-ubyte; head -c 9000 d/train-images-idx3-ubyte.gz > x; mv x "
+           "d/train-images-idx3-ubyte.gz; %s",
            c, t);
 }
 

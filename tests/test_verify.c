@@ -8,7 +8,7 @@
 #include "../harness/measure/oracle.h"
 #include "support.h"
 
-/* ---- a faulty implementation: naive, with its outputs or buffers spoiled afterwards ------------------- */
+/* ---- a faulty implementation: naive, with its outputs or buffers spoiled afterwards */
 
 typedef enum {
     SOUND,
@@ -176,7 +176,7 @@ static void test_inexact_has_its_own_bound(void **state)
     assert_false(judge(problems[0], CONV_FORWARD, ONE_ELEMENT_UNWRITTEN, options, true).ok);
 }
 
-/* ---- the oracle against a convolution by hand --------------------------------------------------------- */
+/* ---- the oracle against a convolution by hand */
 
 static void test_oracle_by_hand(void **state)
 {
@@ -205,7 +205,7 @@ static void test_oracle_by_hand(void **state)
     oracle_destroy(o);
 }
 
-/* ---- buffers and fills -------------------------------------------------------------------------------- */
+/* ---- buffers and fills */
 
 static void test_buffers(void **state)
 {

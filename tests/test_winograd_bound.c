@@ -153,7 +153,7 @@ static void test_onednn_factor(void **state)
     assert_true(impl->error_factor <= 1.05 * factor);
 }
 
-/* ---- ours: any image, any padding ---------------------------------------------------------------------- */
+/* ---- ours: any image, any padding */
 
 enum { SIDES = 16, PADS = 3 };
 

@@ -1,9 +1,8 @@
 /* Is head slower than base? What a comparison measured, case by case, and what follows from it.
  *
- * The gate (bench/gate*.c) runs both programs in turns and fills in pairs d = ln(head / base); a comparison of
- * two stored runs (harness/compare/stored.c) has only medians with their intervals. Judging is compare_judge*.c
- * on top of paired.h, writing is compare/print.c and compare/write.c: neither measures, so both are tested on
- * made-up data. */
+ * The gate (session.c) runs both programs in turns and fills in pairs d = ln(head / base); a comparison of two
+ * stored runs (stored.c) has only medians with their intervals. Judging is margin.c and verdicts.c on top of
+ * paired.h, showing is print.c and write.c: neither measures, so both are tested on made-up data. */
 #ifndef SEPBENCH_COMPARE_H
 #define SEPBENCH_COMPARE_H
 
@@ -73,8 +72,8 @@ typedef struct {
     double seconds;                     /* of the session so far */
     size_t count;
     compare_case *cases;
-    /* A scalar loop in the gate's own process, frozen in source and flags: any change of it is the machine's.
-     */
+    /* A scalar loop in the gate's own process, frozen in source and flags:
+     * any change of it is the machine's. */
     size_t control_count;
     double control[COMPARE_CONTROL_MAX];    /* ln(second / first) of back-to-back pairs, in random order */
     double control_ns[COMPARE_CONTROL_MAX]; /* first of each pair, in the order measured over the session */

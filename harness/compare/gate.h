@@ -1,5 +1,5 @@
-/* The regression gate: two builds of this program, run in turns (gate_session.c), judged by harness/compare.h.
- */
+/* The regression gate: two builds of this program, run in turns, judged as compare.h says. REGRESSION.md explains
+ * it and names the file of each part. */
 #ifndef SEPBENCH_GATE_H
 #define SEPBENCH_GATE_H
 

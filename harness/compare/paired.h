@@ -1,7 +1,7 @@
 /* Statistics of paired differences d = ln(head / base): a location estimate with its interval, an exact test
  * against a margin, Holm's correction, and the smallest effect a plan of tests would have caught. All of it
  * rests on one thing, that d is symmetric about the true effect; pairs measured in random order AB or BA give
- * that. Sources stand at each formula in paired.c and paired_power.c. */
+ * that. Sources stand at each formula in paired.c and power.c. */
 #ifndef SEPBENCH_PAIRED_H
 #define SEPBENCH_PAIRED_H
 

@@ -77,7 +77,7 @@ static char *smallest(const compare_case *c, char *buffer, size_t size)
     return buffer;
 }
 
-/* ---- sentences ---------------------------------------------------------------------------------------- */
+/* ---- sentences */
 
 static const char *plural(size_t n) { return n == 1 ? "" : "s"; }
 
@@ -159,7 +159,7 @@ static void session_lines(const compare_result *r, char lines[SESSION_LINES][LIN
                  (long long)r->samples, 100 * (double)r->disturbed / (double)r->samples);
 }
 
-/* ---- terminal ----------------------------------------------------------------------------------------- */
+/* ---- terminal */
 
 /* How many bytes from the end of all names are the same, from a slash on: "/nhwc/t2/warm". */
 static size_t common_tail(const compare_result *r)
@@ -215,8 +215,7 @@ void compare_print(FILE *out, const compare_result *r, bool all)
     fprintf(out, "%s\n", text);
 }
 
-/* ---- Markdown: GitHub Flavored Markdown, section 4.10, tables
- * ------------------------------------------------- */
+/* ---- Markdown: GitHub Flavored Markdown, section 4.10, tables */
 
 /* What would begin a cell, a tag, a link or code is text. */
 static void put_plain(FILE *out, const char *text)

@@ -67,7 +67,7 @@ void compare_annotations(FILE *out, const compare_result *r)
     }
 }
 
-/* ---- CSV ---------------------------------------------------------------------------------------------- */
+/* ---- CSV */
 
 typedef enum { TEXT, REAL, COUNT_OF, FLAG, VERDICT } field_kind;
 
@@ -128,7 +128,7 @@ static void write_csv(FILE *out, const compare_result *r)
         }
 }
 
-/* ---- JSON --------------------------------------------------------------------------------------------- */
+/* ---- JSON */
 
 static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
@@ -190,7 +190,7 @@ static json_t *result_json(const compare_result *r)
         "cases", cases);
 }
 
-/* ---- files --------------------------------------------------------------------------------------------- */
+/* ---- files */
 
 static bool write_file(const char *dir, const char *name, void (*put)(FILE *out, const compare_result *r),
                        const compare_result *r, conv_error *err)

@@ -38,8 +38,8 @@ bool machine_read_numbers(double *value, int count, const char *root, const char
 /* One plan-side cache figure from what hwloc says: see machine_context. */
 conv_context machine_clamp(int threads, size_t l1d, size_t l2, size_t l3);
 
-/* machine_doctor on a tree that stands for /, without the timed look at steal and jitter when root is not "".
- */
+/* machine_doctor on a tree that stands for /, without the timed look at steal and jitter when root
+ * is not "". */
 void machine_doctor_at(const char *root, void (*sink)(void *ctx, const machine_finding *finding), void *ctx);
 
 #endif

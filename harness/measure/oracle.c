@@ -6,7 +6,7 @@
 
 #include "../cli.h"
 
-/* ---- creation --------------------------------------------------------------------------------------- */
+/* ---- creation */
 
 /* [MB][C][positions] -> [MB][positions][C] */
 static void to_nhwc(const float *from, float *to, int64_t mb, int64_t channels, int64_t positions)
@@ -81,7 +81,7 @@ void oracle_destroy(oracle *o)
     free(o);
 }
 
-/* ---- shapes ----------------------------------------------------------------------------------------- */
+/* ---- shapes */
 
 bool oracle_by_channel(const oracle *o)
 {
@@ -154,7 +154,7 @@ int64_t oracle_offset(const oracle *o, oracle_tensor tensor, int64_t row, int64_
     return row * columns + column;
 }
 
-/* ---- the separable's intermediate gradient ------------------------------------------------------------ */
+/* ---- the separable's intermediate gradient */
 
 bool oracle_keep_mid(oracle *o, int64_t first, int64_t count)
 {

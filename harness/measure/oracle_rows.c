@@ -7,7 +7,7 @@
 
 #include "oracle_internal.h"
 
-/* ---- the walk --------------------------------------------------------------------------------------- */
+/* ---- the walk */
 
 typedef enum { FIXED_OUT, FIXED_IN, FIXED_TAP } fixed;
 
@@ -65,7 +65,7 @@ static void walk(const oracle *o, fixed which, int64_t position, visitor *visit,
     }
 }
 
-/* ---- sums ------------------------------------------------------------------------------------------- */
+/* ---- sums */
 
 /* What a row's visitor works on. */
 typedef struct {
@@ -202,7 +202,7 @@ static void depthwise_backward_weights(void *context, const term *t)
     s->terms += o->p.mb;
 }
 
-/* ---- rows ------------------------------------------------------------------------------------------- */
+/* ---- rows */
 
 static double sum_terms(sum *s, fixed which, int64_t position, visitor *visit)
 {

@@ -23,7 +23,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
 #endif
 
-/* ---- buffers ---------------------------------------------------------------------------------------- */
+/* ---- buffers */
 
 enum { LINE = 64, HUGE_PAGE = 2 << 20, LARGE = 4 << 20, GUARD_BYTE = 0xA5 };
 static const uint64_t header_mark = UINT64_C(0x7365706275666672);
@@ -103,7 +103,7 @@ void buffer_free(void *buffer)
         free(h);
 }
 
-/* ---- numbers ---------------------------------------------------------------------------------------- */
+/* ---- numbers */
 
 static float number(uint32_t bits, fill_kind kind, int amplitude)
 {
@@ -123,7 +123,7 @@ void fill(float *data, int64_t count, fill_kind kind, int amplitude, uint64_t se
     }
 }
 
-/* ---- the tensors of a problem ----------------------------------------------------------------------- */
+/* ---- the tensors of a problem */
 
 _Static_assert(sizeof(conv_tensors) == TENSOR_COUNT * sizeof(float *), "conv_tensors has these, in this order");
 

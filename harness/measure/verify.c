@@ -53,7 +53,7 @@ static int64_t output_size(const conv_problem *p, int tensor)
     return all[tensor];
 }
 
-/* ---- choosing what to check ------------------------------------------------------------------------- */
+/* ---- choosing what to check */
 
 static bool add_run(verify_reference *r, oracle_tensor tensor, int64_t row, int64_t first, int64_t count)
 {
@@ -73,8 +73,8 @@ static int64_t random_below(const verify_reference *r, uint32_t stream, int64_t 
     return (int64_t)((((uint64_t)random.v[0] << 32 | random.v[1]) >> 1) % (uint64_t)limit);
 }
 
-/* SAMPLE_COLUMNS: a vector's worth, so that a wrong lane shows. SAMPLE_LEAST: runs checked whatever they cost.
- */
+/* SAMPLE_COLUMNS: a vector's worth, so that a wrong lane shows.
+ * SAMPLE_LEAST: runs checked whatever they cost. */
 enum { SAMPLE_COLUMNS = 16, SAMPLE_LEAST = 8, SAMPLE_STREAM = 64 };
 
 /* The first and the last run, and random ones between, of about `work` multiply-accumulates. */
@@ -127,7 +127,7 @@ static bool choose_runs(verify_reference *r)
     return fine && oracle_keep_mid(r->oracle, keep_first, keep_count);
 }
 
-/* ---- preparing -------------------------------------------------------------------------------------- */
+/* ---- preparing */
 
 /* A sum that changes when any element or its place does. */
 static uint64_t fingerprint(const float *data, int64_t count)
@@ -233,7 +233,7 @@ void verify_release(verify_reference *r)
     free(r);
 }
 
-/* ---- comparing -------------------------------------------------------------------------------------- */
+/* ---- comparing */
 
 /* The element's place in words: "dst[n 0][h 3][w 4][c 12]". */
 static void name_element(const verify_reference *r, const checked_run *u, int64_t column, char *text,

@@ -84,7 +84,7 @@ bool record_read_header(const char *path, char *const *field, size_t count, size
     return true;
 }
 
-/* ---- one field -------------------------------------------------------------------------------------- */
+/* ---- one field */
 
 /* Finds text among `count` names. */
 static bool parse_name(const char *text, int count, const char *(*name)(int), int *value)
@@ -163,7 +163,7 @@ static bool parse_field(const record_column *c, const char *text, record_row *ro
 
 _Static_assert(sizeof(conv_variant) == sizeof(int) && sizeof(case_status) == sizeof(int), "enums as int");
 
-/* ---- one row ---------------------------------------------------------------------------------------- */
+/* ---- one row */
 
 /* The columns have no room for a third axis's stride and padding: the problem is the case name's, and the
  * columns that exist must agree with it. */
@@ -248,7 +248,7 @@ static bool read_row(const char *path, const csv_reader *csv, const size_t *inde
     return false;
 }
 
-/* ---- the run ---------------------------------------------------------------------------------------- */
+/* ---- the run */
 
 /* While a run is written, a case measured again has two rows until the file is tidied: the last one counts. */
 static bool keep_row(record_run *run, const record_row *row)

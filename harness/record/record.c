@@ -65,7 +65,7 @@ bool record_faster(const record_row *a, const record_row *b)
     return chosen ? a->choice_ns < b->choice_ns : a->median_ns < b->median_ns;
 }
 
-/* ---- the columns ------------------------------------------------------------------------------------ */
+/* ---- the columns */
 
 #define ROW(member) offsetof(record_row, member)
 #define AXIS(letter, member) offsetof(record_row, problem.axis[CONV_##letter].member)
@@ -153,7 +153,7 @@ const size_t record_later_columns = sizeof record_table / sizeof *record_table -
 
 const char *record_column_name(size_t i) { return record_table[i].name; }
 
-/* ---- a row as a line -------------------------------------------------------------------------------- */
+/* ---- a row as a line */
 
 static void put_real(FILE *out, double value)
 {

@@ -25,7 +25,7 @@ int record_format_sample(const char *case_name, int repetition, const record_sam
                     use_names[sample->use], marks);
 }
 
-/* ---- reading ---------------------------------------------------------------------------------------- */
+/* ---- reading */
 
 /* The repetitions of one case; the index of record_samples leads to its place. */
 typedef struct {

@@ -1,7 +1,6 @@
 /* The run's folder while it is written. results.csv and samples.csv only ever grow, one write(2) a line, so
  * that a kill loses at most the line being written; whatever replaces a file as a whole goes through output.h.
- * A case measured again gets a second row, which wins; tidying drops the first.
- */
+ * A case measured again gets a second row, which wins; tidying drops the first. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,7 +23,7 @@ struct record_store {
     void *known; /* index of cases; value: whether the status is final */
 };
 
-/* ---- files ------------------------------------------------------------------------------------------ */
+/* ---- files */
 
 static void join(char *path, size_t size, const record_store *s, const char *name)
 {
@@ -82,7 +81,7 @@ static int open_append(const record_store *s, const char *name, conv_error *err)
     return fd;
 }
 
-/* ---- which cases are there -------------------------------------------------------------------------- */
+/* ---- which cases are there */
 
 /* Notes the case; true when it was known already. */
 static bool note_case(record_store *s, const char *name, bool final)
@@ -107,7 +106,7 @@ bool record_has(const record_store *s, const char *case_name)
     return known != NULL && known->value;
 }
 
-/* ---- tidying: superseded rows and torn lines go ------------------------------------------------------- */
+/* ---- tidying: superseded rows and torn lines go */
 
 /* Rewrites results.csv with what record_load makes of it; *run (may be NULL) then holds the rows. */
 static bool tidy_results(const record_store *s, record_run *run, conv_error *err)
@@ -162,7 +161,7 @@ static bool tidy_samples(const record_store *s, conv_error *err)
     return ok;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------- */
+/* ---- opening */
 
 static bool start_run(record_store *s, const char *out_dir, json_t *run, conv_error *err)
 {
@@ -261,7 +260,7 @@ static void link_latest(record_store *s)
     free(real);
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------- */
+/* ---- writing */
 
 bool record_write(record_store *s, const record_row *row, conv_error *err)
 {

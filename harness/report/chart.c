@@ -98,7 +98,7 @@ void chart_add_text(chart *c, double x, double y, const char *text, const char *
     fprintf(c->extra, " at first %.9g, first %.9g %s tc rgb \"%s\" front\n", x, y, where, color);
 }
 
-/* ---- ticks ------------------------------------------------------------------------------------------- */
+/* ---- ticks */
 
 static void put_tick(FILE *out, const chart_axis *axis, double value, bool first)
 {
@@ -176,7 +176,7 @@ static void pad_axis(chart_axis *axis, double below, double above)
     }
 }
 
-/* ---- labels ------------------------------------------------------------------------------------------ */
+/* ---- labels */
 
 /* Labels that would overlap form blocks, each centred on the mean of what its labels wish. */
 void chart_spread(double *positions, int count, double gap)
@@ -232,7 +232,7 @@ static void put_line_labels(const chart *c, FILE *out)
     }
 }
 
-/* ---- the text ---------------------------------------------------------------------------------------- */
+/* ---- the text */
 
 static void put_words(FILE *out, const chart *c, const char *name, char what)
 {

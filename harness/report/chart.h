@@ -60,9 +60,16 @@ void chart_show_x(chart *c, double x);
 /* low and high: the interval's bar, NaN for none. */
 void chart_add_point(chart *c, double x, double y, double low, double high);
 void chart_add_text(chart *c, double x, double y, const char *text, const char *color, const char *where);
-/* Writes the chart's part of plots.gp and frees it. A chart without a point writes nothing and returns false.
- */
+/* Writes the chart's part of plots.gp and frees it.
+ * A chart without a point writes nothing and returns false. */
 bool chart_end(chart *c, FILE *script);
+/* Where charts go: gnuplot's script, and the list of what it draws. */
+typedef struct {
+    FILE *script;
+    report_plots *plots;
+} chart_album;
+/* report/plots.c: chart_end, and into the list. False when memory is short. */
+bool chart_finish(chart *c, const chart_album *album);
 /* Frees a chart that shall not be drawn. */
 void chart_drop(chart *c);
 

@@ -9,7 +9,7 @@
 
 const best_filter BEST_EXACT = {.inexact = false, .peers = true, .ours = true, .prefix = NULL};
 
-/* ---- grouping ---------------------------------------------------------------------------------------- */
+/* ---- grouping */
 
 static bool same_axis(const conv_axis *a, const conv_axis *b)
 {
@@ -112,7 +112,7 @@ static void share_dense(report_setting *s)
         }
 }
 
-/* ---- ceilings: tolerant of what a run of another version wrote --------------------------------------- */
+/* ---- ceilings: tolerant of what a run of another version wrote */
 
 /* The ceiling of that name, NaN where there is none; one that no machine has is an error. */
 static bool read_ceiling(const report_data *data, const json_t *object, const char *key, double *value,
@@ -162,7 +162,7 @@ const report_ceilings *report_ceilings_of(const report_data *data, int threads)
     return NULL;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------- */
+/* ---- the whole */
 
 bool report_data_create(const record_run *run, report_data *data, conv_error *err)
 {
@@ -199,7 +199,7 @@ void report_data_destroy(report_data *data)
     *data = (report_data){0};
 }
 
-/* ---- choosing and comparing -------------------------------------------------------------------------- */
+/* ---- choosing and comparing */
 
 const record_row *report_row(const report_point *point, conv_variant variant, int impl)
 {
@@ -222,33 +222,33 @@ const record_row *report_best(const report_data *data, const report_point *point
     return best;
 }
 
-bool report_compare(const record_row *slow, const record_row *fast, report_pair *pair)
+bool report_compare(const record_row *slow, const record_row *fast, report_ratio *ratio)
 {
     if (slow == NULL || fast == NULL) return false;
-    *pair = (report_pair){.slow = slow,
-                          .fast = fast,
-                          .speedup = slow->median_ns / fast->median_ns,
-                          .low = slow->ci95_low_ns / fast->ci95_high_ns,
-                          .high = slow->ci95_high_ns / fast->ci95_low_ns,
-                          .outcome = PAIR_SAME,
-                          .promised = (double)conv_multiplications(&slow->problem) /
-                                      (double)conv_multiplications(&fast->problem)};
-    if (isnan(pair->low) || isnan(pair->high))
-        pair->outcome = PAIR_UNPROVEN;
-    else if (pair->low > 1)
-        pair->outcome = PAIR_FASTER;
-    else if (pair->high < 1)
-        pair->outcome = PAIR_SLOWER;
+    *ratio = (report_ratio){.slow = slow,
+                            .fast = fast,
+                            .speedup = slow->median_ns / fast->median_ns,
+                            .low = slow->ci95_low_ns / fast->ci95_high_ns,
+                            .high = slow->ci95_high_ns / fast->ci95_low_ns,
+                            .outcome = RATIO_SAME,
+                            .promised = (double)conv_multiplications(&slow->problem) /
+                                        (double)conv_multiplications(&fast->problem)};
+    if (isnan(ratio->low) || isnan(ratio->high))
+        ratio->outcome = RATIO_UNPROVEN;
+    else if (ratio->low > 1)
+        ratio->outcome = RATIO_FASTER;
+    else if (ratio->high < 1)
+        ratio->outcome = RATIO_SLOWER;
     return true;
 }
 
-bool report_speedup(const report_data *data, const report_point *point, int impl, report_pair *pair)
+bool report_speedup(const report_data *data, const report_point *point, int impl, report_ratio *ratio)
 {
     if (impl >= 0)
         return report_compare(report_row(point, CONV_DENSE, impl), report_row(point, CONV_SEPARABLE, impl),
-                              pair);
+                              ratio);
     return report_compare(report_best(data, point, CONV_DENSE, BEST_EXACT),
-                          report_best(data, point, CONV_SEPARABLE, BEST_EXACT), pair);
+                          report_best(data, point, CONV_SEPARABLE, BEST_EXACT), ratio);
 }
 
 bool report_has(const report_setting *s, conv_variant variant, conv_pass pass)

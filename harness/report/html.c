@@ -62,25 +62,22 @@ static void put_css(FILE *out, const report_page *page)
     if (css != NULL) fwrite(css->data, 1, css->size, out);
 }
 
-/* ---- pictures ---------------------------------------------------------------------------------------- */
+/* ---- pictures */
 
 static const struct {
     const char *group, *title, *note;
 } groups[] = {
     {"speedup", "Speedup of separable over dense",
      "Thick: each side by its best exact implementation. Thin: both sides by the same one. Dotted: what the "
-     "count of "
-     "multiplications promises. Above the line at 1, separable wins."},
+     "count of multiplications promises. Above the line at 1, separable wins."},
     {"time", "Time against channels",
      "Lower is faster. Both axes logarithmic; bars are 95% intervals. Solid: this project, dashed: other "
-     "libraries, "
-     "dotted: inexact (Winograd, fip)."},
+     "libraries, dotted: inexact (Winograd, fip)."},
     {"peak", "Percent of the measured FMA peak",
      "Against the peak of the instruction set each implementation uses, on the same number of threads."},
     {"roofline", "Roofline",
      "Where a point lies under a sloping roof, memory limits it; under the flat one, arithmetic. Each line "
-     "runs through "
-     "the channel counts."},
+     "runs through the channel counts."},
     {"map", "Where it breaks even", "Times as fast as dense, each by its best exact implementation."},
     {"training", "", ""}, /* part of a section */
 };
@@ -133,7 +130,7 @@ void page_plots(FILE *out, const report_page *page, const char *group)
     if (shown > 0 && *groups[g].title != 0) fputs("</section>\n", out);
 }
 
-/* ---- the template ------------------------------------------------------------------------------------ */
+/* ---- the template */
 
 static const struct {
     const char *mark;

@@ -28,7 +28,7 @@ static int64_t size_of(const report_setting *s) { return s->shape.axis[CONV_W].i
 
 static bool has_pair(const report_data *data, const report_setting *s, conv_pass pass)
 {
-    report_pair p;
+    report_ratio p;
     for (size_t i = 0; i < s->count; i++)
         if (s->points[i].pass == pass && s->points[i].ic == s->points[i].oc &&
             report_speedup(data, &s->points[i], -1, &p))
@@ -74,9 +74,9 @@ static map find_map(const report_data *data, size_t first, conv_pass pass)
 static int mix(int from, int to, double part) { return (int)lround(from + (to - from) * part); }
 
 /* Grey where nothing can be told, red below 1, from pale to deep green up to what is promised. */
-static unsigned fill_of(const report_pair *p)
+static unsigned fill_of(const report_ratio *p)
 {
-    if (p->outcome == PAIR_SAME) return 0xb9bec4;
+    if (p->outcome == RATIO_SAME) return 0xb9bec4;
     double part = fmin(fabs(log(p->speedup)) / log(fmax(p->promised, 2)), 1);
     part = 0.12 + 0.88 * part;
     if (p->speedup < 1)
@@ -95,7 +95,7 @@ static void add_cells(chart *c, const report_data *data, const map *m, conv_pass
     for (int y = 0; y < m->row_count; y++)
         for (size_t k = 0; k < m->rows[y]->count; k++) {
             const report_point *q = &m->rows[y]->points[k];
-            report_pair p;
+            report_ratio p;
             if (q->pass != pass || q->ic != q->oc || q->depth_multiplier != 1 ||
                 !report_speedup(data, q, -1, &p))
                 continue;

@@ -6,7 +6,7 @@
 #include "../grow.h"
 #include "page.h"
 
-/* ---- collecting -------------------------------------------------------------------------------------- */
+/* ---- collecting */
 
 static report_network *network_of(report_networks *networks, const record_row *row, const char *layer)
 {
@@ -102,8 +102,7 @@ double report_network_sum(const report_network *n, int impl, size_t *layers, dou
     return ns;
 }
 
-/* ---- the section ------------------------------------------------------------------------------------------
- */
+/* ---- the section */
 
 static void put_sum(FILE *out, const report_network *n, int impl)
 {
@@ -190,10 +189,10 @@ void page_networks(FILE *out, const report_page *page)
     report_networks all;
     if (!report_networks_create(page->data, &all)) return;
     if (all.count > 0)
-        fputs("<section id=\"networks\">\n<h2>Networks</h2>\n<p class=\"note\">Convolution layers only, each "
-              "as often as the "
-              "network has it. A sum that lacks layers is not comparable with a whole one.</p>\n",
-              out);
+        fputs(
+            "<section id=\"networks\">\n<h2>Networks</h2>\n<p class=\"note\">Convolution layers only, each as "
+            "often as the network has it. A sum that lacks layers is not comparable with a whole one.</p>\n",
+            out);
     for (size_t i = 0; i < all.count; i++) {
         bool seen = false;
         for (size_t j = 0; j < i; j++) seen = seen || same_table(&all.items[i], &all.items[j]);

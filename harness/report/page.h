@@ -30,10 +30,10 @@ void page_training(FILE *out, const report_page *page);
 void page_plots(FILE *out, const report_page *page, const char *group);
 
 /* "faster" -> class "good" and so on, for a cell. */
-const char *page_class(pair_outcome outcome);
+const char *page_class(ratio_outcome outcome);
 /* A <td>: median, below it the interval and the implementation; "-" when row is NULL. */
 void page_time_cell(FILE *out, const record_row *row);
 /* A <td>: "3.41x", below it the interval or the words for an overlap. */
-void page_ratio_cell(FILE *out, const report_pair *pair);
+void page_ratio_cell(FILE *out, const report_ratio *ratio);
 
 #endif

@@ -11,20 +11,15 @@
 static const char *const pass_words[] = {"forward", "backward", "backward, data", "backward, weights"};
 static const char *const variant_words[] = {"Dense", "Depthwise", "Pointwise", "Separable"};
 
-/* ---- collecting -------------------------------------------------------------------------------------- */
+/* ---- collecting */
 
-static bool keep(report_plots *plots, const report_plot *plot)
+bool chart_finish(chart *c, const chart_album *album)
 {
-    report_plot *kept = grow(&plots->plots, &plots->count, sizeof *kept);
-    if (kept != NULL) *kept = *plot;
-    return kept != NULL;
-}
-
-static bool finish(chart *c, FILE *script, void *list)
-{
-    report_plots *plots = list;
     report_plot plot = c->plot;
-    return !chart_end(c, script) || keep(plots, &plot);
+    if (!chart_end(c, album->script)) return true;
+    report_plot *kept = grow(&album->plots->plots, &album->plots->count, sizeof *kept);
+    if (kept != NULL) *kept = plot;
+    return kept != NULL;
 }
 
 /* "time-dense-forward-1": file names stay short and safe. */
@@ -59,7 +54,7 @@ static bool on_axis(const report_point *q, conv_pass pass)
 
 static double line_width(const report_impl *impl) { return impl->peer ? 1.4 : 1.8; }
 
-/* ---- time against channels, percent of peak ---------------------------------------------------------- */
+/* ---- time against channels, percent of peak */
 
 typedef struct {
     const char *group, *title;
@@ -77,7 +72,7 @@ static const row_plot row_plots[] = {
 };
 
 static bool plot_rows(const row_plot *kind, const report_data *data, size_t index, conv_variant variant,
-                      conv_pass pass, FILE *script, report_plots *plots)
+                      conv_pass pass, const chart_album *album)
 {
     const report_setting *s = &data->settings[index];
     chart c;
@@ -98,19 +93,18 @@ static bool plot_rows(const row_plot *kind, const report_data *data, size_t inde
                                 kind->bars ? row->ci95_low_ns : NAN, kind->bars ? row->ci95_high_ns : NAN);
         }
     }
-    return finish(&c, script, plots);
+    return chart_finish(&c, album);
 }
 
-/* ---- speedup of separable over dense ------------------------------------------------------------------------
- */
+/* ---- speedup of separable over dense */
 
 static void add_promise(chart *c, const report_data *data, const report_setting *s, conv_pass pass)
 {
     chart_add_line(c, "promised", CHART_MUTED, 3, 1.6, false);
     for (size_t k = 0; k < s->count; k++) {
-        report_pair pair;
-        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], -1, &pair))
-            chart_add_point(c, (double)s->points[k].ic, pair.promised, NAN, NAN);
+        report_ratio ratio;
+        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], -1, &ratio))
+            chart_add_point(c, (double)s->points[k].ic, ratio.promised, NAN, NAN);
     }
 }
 
@@ -118,14 +112,13 @@ static void add_promise(chart *c, const report_data *data, const report_setting 
 static void add_speedup(chart *c, const report_data *data, const report_setting *s, conv_pass pass, int impl)
 {
     for (size_t k = 0; k < s->count; k++) {
-        report_pair pair;
-        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], impl, &pair))
-            chart_add_point(c, (double)s->points[k].ic, pair.speedup, impl < 0 ? pair.low : NAN, pair.high);
+        report_ratio ratio;
+        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], impl, &ratio))
+            chart_add_point(c, (double)s->points[k].ic, ratio.speedup, impl < 0 ? ratio.low : NAN, ratio.high);
     }
 }
 
-static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, FILE *script,
-                         report_plots *plots)
+static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, const chart_album *album)
 {
     const report_setting *s = &data->settings[index];
     chart c;
@@ -151,11 +144,10 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
         chart_drop(&c);
         return true;
     }
-    return finish(&c, script, plots);
+    return chart_finish(&c, album);
 }
 
-/* ---- roofline ----------------------------------------------------------------------------------------------
- */
+/* ---- roofline */
 
 static void add_roofs(chart *c, const report_ceilings *roof, double from, double to)
 {
@@ -189,8 +181,7 @@ static double intensity(const record_row *row)
     return (double)conv_flops(&row->problem, row->pass) / (double)conv_bytes_min(&row->problem, row->pass);
 }
 
-static bool plot_roofline(const report_data *data, size_t index, conv_pass pass, FILE *script,
-                          report_plots *plots)
+static bool plot_roofline(const report_data *data, size_t index, conv_pass pass, const chart_album *album)
 {
     static const char *const colors[] = {CHART_INK, "#2a8a4a", "#0b4fa0", "#c1301f"};
     const report_setting *s = &data->settings[index];
@@ -217,43 +208,40 @@ static bool plot_roofline(const report_data *data, size_t index, conv_pass pass,
         }
     }
     if (to > 0) add_roofs(&c, roof, from / 2, to * 1.3);
-    return finish(&c, script, plots);
+    return chart_finish(&c, album);
 }
 
-/* ---- all ----------------------------------------------------------------------------------------------------
- */
+/* ---- all */
 
 /* A map's purpose is its map: its lines would be dozens of pictures, its times stand in the tables. */
 static bool wants_lines(const report_setting *s) { return strcmp(s->suite, "map") != 0; }
 
-static bool compose_setting(const report_data *data, size_t i, FILE *script, report_plots *plots)
+static bool compose_setting(const report_data *data, size_t i, const chart_album *album)
 {
     bool fine = true;
     for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
         for (int v = 0; v < CONV_VARIANT_COUNT && wants_lines(&data->settings[i]); v++)
             for (size_t k = 0; k < sizeof row_plots / sizeof *row_plots; k++)
                 if (report_has(&data->settings[i], (conv_variant)v, (conv_pass)pass))
-                    fine = fine &&
-                           plot_rows(&row_plots[k], data, i, (conv_variant)v, (conv_pass)pass, script, plots);
+                    fine = fine && plot_rows(&row_plots[k], data, i, (conv_variant)v, (conv_pass)pass, album);
         if (pass > CONV_BACKWARD) continue;
-        fine = fine && plot_speedup(data, i, (conv_pass)pass, script, plots);
-        if (wants_lines(&data->settings[i]))
-            fine = fine && plot_roofline(data, i, (conv_pass)pass, script, plots);
+        fine = fine && plot_speedup(data, i, (conv_pass)pass, album);
+        if (wants_lines(&data->settings[i])) fine = fine && plot_roofline(data, i, (conv_pass)pass, album);
     }
     return fine;
 }
 
-static bool compose(const report_data *data, FILE *script, report_plots *plots)
+static bool compose(const report_data *data, const chart_album *album)
 {
     bool fine = true;
     for (size_t i = 0; i < data->setting_count; i++) {
-        if (report_is_sweep(&data->settings[i])) fine = fine && compose_setting(data, i, script, plots);
+        if (report_is_sweep(&data->settings[i])) fine = fine && compose_setting(data, i, album);
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
             chart c;
-            if (fine && chart_map(&c, data, i, (conv_pass)pass)) fine = finish(&c, script, plots);
+            if (fine && chart_map(&c, data, i, (conv_pass)pass)) fine = chart_finish(&c, album);
         }
     }
-    return fine && training_plots(data, script, finish, plots);
+    return fine && training_plots(data, album);
 }
 
 static bool draw(const report_data *data, const char *dir, const char *drawing, report_plots *plots,
@@ -264,7 +252,7 @@ static bool draw(const report_data *data, const char *dir, const char *drawing, 
     snprintf(path, sizeof path, "%s/plots.gp", drawing);
     if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
     fprintf(o.file, "# Draws every picture of this report anew: gnuplot plots.gp\n");
-    bool fine = compose(data, o.file, plots);
+    bool fine = compose(data, &(chart_album){o.file, plots});
     if (!fine) conv_fail(err, CONV_NO_MEMORY, "out of memory");
     if (!output_close(&o, fine)) fine = output_fail(path, err);
     fine = fine && drawing_run(drawing, dir, err);

@@ -35,16 +35,16 @@ typedef struct {
     size_t count;
 } report_setting;
 
-typedef enum { PAIR_FASTER, PAIR_SLOWER, PAIR_SAME, PAIR_UNPROVEN } pair_outcome;
+typedef enum { RATIO_FASTER, RATIO_SLOWER, RATIO_SAME, RATIO_UNPROVEN } ratio_outcome;
 
 /* Dense against separable, or theirs against ours: how many times as fast the second is. */
 typedef struct {
     const record_row *slow, *fast; /* the reference (dense, theirs) and the challenger (separable, ours) */
     double speedup;                /* ratio of medians */
     double low, high;              /* from the 95% intervals; NaN when a side has none */
-    pair_outcome outcome;          /* UNPROVEN: too few repetitions for an interval */
+    ratio_outcome outcome;         /* UNPROVEN: too few repetitions for an interval */
     double promised;               /* ratio of multiplications of the two problems */
-} report_pair;
+} report_ratio;
 
 /* Measured roofs, all threads together. */
 typedef struct {
@@ -86,12 +86,12 @@ const record_row *report_best(const report_data *data, const report_point *point
 /* The ok row of that implementation, or NULL. */
 const record_row *report_row(const report_point *point, conv_variant variant, int impl);
 /* False when either is NULL. */
-bool report_compare(const record_row *slow, const record_row *fast, report_pair *pair);
+bool report_compare(const record_row *slow, const record_row *fast, report_ratio *ratio);
 /* Dense against separable, each by its best exact implementation, or (impl >= 0) both by one. */
-bool report_speedup(const report_data *data, const report_point *point, int impl, report_pair *pair);
+bool report_speedup(const report_data *data, const report_point *point, int impl, report_ratio *ratio);
 
-/* Whether a setting's points have input = output channels, at two channel counts or more: lines can be drawn.
- */
+/* Whether a setting's points have input = output channels, at two channel counts or more:
+ * lines can be drawn. */
 bool report_is_sweep(const report_setting *setting);
 bool report_has(const report_setting *setting, conv_variant variant, conv_pass pass);
 /* "28x28, batch 1, 3x3, 2 threads" (", cold cache", ", nchw", ", bias", ", relu"). Returns buffer. */
@@ -102,12 +102,12 @@ const report_ceilings *report_ceilings_of(const report_data *data, int threads);
 typedef struct {
     int count, ahead, behind; /* cases; those whose intervals do not overlap */
     double mean, least, most; /* geometric mean and range of theirs / ours: above 1, ours is faster */
-    report_pair worst;        /* the case of the least ratio */
+    report_ratio worst;       /* the case of the least ratio */
 } versus_mean;
 
 /* Best of ours against the best whose name begins with peer; inexact: those too. False: no case both ran. */
 bool report_versus(const report_data *data, const report_point *point, conv_variant variant, const char *peer,
-                   bool inexact, report_pair *pair);
+                   bool inexact, report_ratio *ratio);
 /* setting NULL: all that are no sweeps together. */
 versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant variant,
                                conv_pass pass, const char *peer, bool inexact);
@@ -146,8 +146,8 @@ double report_network_sum(const report_network *network, int impl, size_t *layer
 
 /* ---- report/style.c */
 report_impl report_style(const char *name);
-/* "0.84", "12.5", "310": three significant digits, no exponent; "-" for what is no number. Returns buffer[16].
- */
+/* "0.84", "12.5", "310": three significant digits, no exponent; "-" for what is no number.
+ * Returns buffer[16]. */
 char *report_number(double value, char *buffer);
 /* "850 ns", "12.3 µs", "4.56 ms", "1.20 s". Returns buffer[24]. */
 char *report_time(double ns, char *buffer);

@@ -4,7 +4,7 @@
 
 #include "page.h"
 
-/* ---- the same problem in two settings ---------------------------------------------------------------- */
+/* ---- the same problem in two settings */
 
 static bool same_but(const report_setting *a, const report_setting *b, bool threads, bool cache)
 {
@@ -32,7 +32,7 @@ static int put_twins(FILE *out, const report_page *page, const report_setting *a
     for (int v = 0; v < CONV_VARIANT_COUNT; v++)
         for (size_t i = 0; i < a->count; i++) {
             const report_point *q = &a->points[i], *other = twin(b, q);
-            report_pair p;
+            report_ratio p;
             if (other == NULL || q->pass > CONV_BACKWARD ||
                 !report_compare(report_best(page->data, q, (conv_variant)v, BEST_EXACT),
                                 report_best(page->data, other, (conv_variant)v, BEST_EXACT), &p))
@@ -55,8 +55,7 @@ static void put_table_head(FILE *out, const report_setting *s, const char *first
     report_escape(out, report_setting_name(s, name, sizeof name));
     fprintf(out,
             "</summary>\n<div class=\"scroll\"><table><thead><tr><th>Best exact "
-            "of</th><th>%s</th><th>%s</th><th>Times "
-            "as fast</th></tr></thead><tbody>\n",
+            "of</th><th>%s</th><th>%s</th><th>Times as fast</th></tr></thead><tbody>\n",
             first, second);
 }
 
@@ -91,8 +90,7 @@ void page_cold(FILE *out, const report_page *page)
                 continue;
             if (!open)
                 fputs("<section id=\"cold\">\n<h2>Cold and warm caches</h2>\n<p class=\"note\">Cold: every "
-                      "operand was evicted "
-                      "from all caches before each call.</p>\n",
+                      "operand was evicted from all caches before each call.</p>\n",
                       out);
             open = true;
             put_table_head(out, warm, "Cold", "Warm");

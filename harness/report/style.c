@@ -5,68 +5,93 @@
 
 #include "report.h"
 
-enum { SOLID = 1, DASHED = 2, DOTTED = 3 };
+typedef struct {
+    const char *light, *dark;
+} colours;
 
-/* One hue per family: greys and browns for the plain ones, blue for SIMD, red for fused, violet for
- * Winograd, wine for fip, indigo for blocked; peers are dashed, inexact ones dotted. Each colour has at least
- * 3:1 on its page. */
+/* One hue per family of impl.def, a lighter shade for its AVX2 copy: greys and browns for the plain ones, blue
+ * for SIMD, red for fused, violet for Winograd, wine for fip, indigo for blocked. Each colour has at least 3:1 on
+ * its page. */
 static const struct {
-    const char *name, *light, *dark;
-    int dash;
-} styles[] = {
-    {"naive", "#80868f", "#9aa3ad", SOLID},
-    {"im2col", "#94661a", "#d3a54c", SOLID},
-    {"tiled", "#2a8a4a", "#5cc47f", SOLID},
-    {"avx2", "#3f8fd0", "#79bdf0", SOLID},
-    {"avx512", "#0b4fa0", "#4b97f5", SOLID},
-    {"fused-avx2", "#df7616", "#f7a35c", SOLID},
-    {"fused-avx512", "#c1301f", "#ff6f5f", SOLID},
-    {"winograd-avx2", "#9876d3", "#bfa8f0", DOTTED},
-    {"winograd-avx512", "#6a3db8", "#a17df5", DOTTED},
-    {"fip-avx512", "#8f1d3f", "#f08aa6", DOTTED},
-    {"blocked-avx2", "#7f88d6", "#c0c6ff", SOLID},
-    {"blocked-avx512", "#4450b8", "#a3acff", SOLID},
-    {"onednn", "#b8156f", "#ff6db6", DASHED},
-    {"onednn-any", "#d0509f", "#f59fd2", DASHED},
-    {"onednn-winograd", "#9c5590", "#d58fc9", DOTTED},
-    {"openblas", "#66801a", "#adc94a", DASHED},
-    {"xnnpack", "#0c8080", "#3fcaca", DASHED},
+    const char *family;
+    colours shade[2]; /* the only copy's or AVX-512's; AVX2's */
+} families[] = {
+    {"naive", {{"#80868f", "#9aa3ad"}}},
+    {"im2col", {{"#94661a", "#d3a54c"}}},
+    {"tiled", {{"#2a8a4a", "#5cc47f"}}},
+    {"simd", {{"#0b4fa0", "#4b97f5"}, {"#3f8fd0", "#79bdf0"}}},
+    {"fused", {{"#c1301f", "#ff6f5f"}, {"#df7616", "#f7a35c"}}},
+    {"winograd", {{"#6a3db8", "#a17df5"}, {"#9876d3", "#bfa8f0"}}},
+    {"fip", {{"#8f1d3f", "#f08aa6"}}},
+    {"blocked", {{"#4450b8", "#a3acff"}, {"#7f88d6", "#c0c6ff"}}},
+    {"onednn", {{"#b8156f", "#ff6db6"}}},
+    {"onednn_any", {{"#d0509f", "#f59fd2"}}},
+    {"onednn_winograd", {{"#9c5590", "#d58fc9"}}},
+    {"openblas", {{"#66801a", "#adc94a"}}},
+    {"xnnpack", {{"#0c8080", "#3fcaca"}}},
 };
 
-static const char *const spare[][2] = {{"#4d6a76", "#8fb1bf"}, {"#8a4f3a", "#cf8f77"}, {"#4a7a1e", "#93c463"},
-                                       {"#7a4a8a", "#c194d2"}, {"#99770a", "#d9b84a"}, {"#2f5f9a", "#86aee0"}};
+/* A family or an implementation that came later: a colour by its name, always the same. */
+static colours spare_colours(const char *name)
+{
+    static const colours spare[] = {{"#4d6a76", "#8fb1bf"}, {"#8a4f3a", "#cf8f77"}, {"#4a7a1e", "#93c463"},
+                                    {"#7a4a8a", "#c194d2"}, {"#99770a", "#d9b84a"}, {"#2f5f9a", "#86aee0"}};
+    unsigned hash = 5381;
+    for (const char *c = name; *c != 0; c++) hash = hash * 33 + (unsigned char)*c;
+    return spare[hash % (sizeof spare / sizeof *spare)];
+}
+
+static colours colours_of(const char *name, const char *family, cpu_isa isa)
+{
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++) {
+        const colours *shade = families[i].shade;
+        if (strcmp(families[i].family, family) == 0) return shade[isa == CPU_AVX2 && shade[1].light != NULL];
+    }
+    return spare_colours(name);
+}
+
+/* impl.def, absent implementations included: a run may be another machine's. */
+static const struct {
+    const char *name, *family;
+    cpu_isa isa; /* of one copy; CPU_BASE: any */
+    bool peer;
+} known[] = {
+#define IMPL(name, symbol, variants) {name, #symbol, CPU_BASE, false},
+#define IMPL_AT(name, symbol, isa, variants) {name, #symbol, isa, false},
+#define IMPL_PEER(name, symbol, variants, peer) {name, #symbol, CPU_BASE, true},
+#include "../../kernels/impl.def"
+#undef IMPL
+#undef IMPL_AT
+#undef IMPL_PEER
+};
+
+/* By the implementation itself where this machine has it, else by its family's name. */
+static bool is_inexact(const char *name)
+{
+    size_t count;
+    const conv_entry *entries = conv_entries(&count);
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].impl != NULL && strcmp(entries[i].name, name) == 0) return entries[i].impl->inexact;
+    return strstr(name, "winograd") != NULL || strncmp(name, "fip-", 4) == 0;
+}
 
 report_impl report_style(const char *name)
 {
-    report_impl impl = {.dash = 0};
+    enum { SOLID = 1, DASHED, DOTTED };
+    report_impl impl = {.inexact = is_inexact(name)};
+    colours c = spare_colours(name);
     snprintf(impl.name, sizeof impl.name, "%s", name);
-    impl.peer =
-        strncmp(name, "onednn", 6) == 0 || strcmp(name, "openblas") == 0 || strcmp(name, "xnnpack") == 0;
-    impl.inexact = strstr(name, "winograd") != NULL || strncmp(name, "fip-", 4) == 0;
-    size_t count;
-    const conv_entry *entries = conv_entries(&count);
-    for (size_t i = 0; i < count; i++) /* this build's own word counts where it knows the name */
-        if (entries[i].impl != NULL && strcmp(entries[i].name, name) == 0) {
-            impl.peer = entries[i].impl->peer;
-            impl.inexact = entries[i].impl->inexact;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(known[i].name, name) == 0) {
+            impl.peer = known[i].peer;
+            c = colours_of(name, known[i].family, known[i].isa);
         }
-    for (size_t i = 0; i < sizeof styles / sizeof *styles; i++)
-        if (strcmp(styles[i].name, name) == 0) {
-            impl.light = styles[i].light;
-            impl.dark = styles[i].dark;
-            impl.dash = styles[i].dash;
-        }
-    if (impl.light == NULL) { /* one that came later: a colour by its name, always the same */
-        unsigned hash = 5381;
-        for (const char *c = name; *c != 0; c++) hash = hash * 33 + (unsigned char)*c;
-        size_t i = hash % (sizeof spare / sizeof *spare);
-        impl.light = spare[i][0];
-        impl.dark = spare[i][1];
-        impl.dash = impl.inexact ? DOTTED : impl.peer ? DASHED : SOLID;
-    }
+    impl.light = c.light;
+    impl.dark = c.dark;
+    impl.dash = impl.inexact ? DOTTED : impl.peer ? DASHED : SOLID;
     snprintf(impl.css, sizeof impl.css, "--c-%s", name);
-    for (char *c = impl.css; *c != 0; c++)
-        if (!isalnum((unsigned char)*c) && *c != '-') *c = '-';
+    for (char *at = impl.css; *at != 0; at++)
+        if (!isalnum((unsigned char)*at) && *at != '-') *at = '-';
     return impl;
 }
 

@@ -7,10 +7,10 @@
 
 enum { OPEN_TABLES = 1 }; /* settings whose tables are unfolded */
 
-const char *page_class(pair_outcome outcome)
+const char *page_class(ratio_outcome outcome)
 {
     static const char *const classes[] = {
-        [PAIR_FASTER] = "good", [PAIR_SLOWER] = "bad", [PAIR_SAME] = "even", [PAIR_UNPROVEN] = "even"};
+        [RATIO_FASTER] = "good", [RATIO_SLOWER] = "bad", [RATIO_SAME] = "even", [RATIO_UNPROVEN] = "even"};
     return classes[outcome];
 }
 
@@ -47,19 +47,19 @@ void page_time_cell(FILE *out, const record_row *row)
     fputs("</small></td>", out);
 }
 
-void page_ratio_cell(FILE *out, const report_pair *pair)
+void page_ratio_cell(FILE *out, const report_ratio *ratio)
 {
-    fprintf(out, "<td class=\"main %s\">%.2f&times;<small>", page_class(pair->outcome), pair->speedup);
-    if (pair->outcome == PAIR_UNPROVEN)
+    fprintf(out, "<td class=\"main %s\">%.2f&times;<small>", page_class(ratio->outcome), ratio->speedup);
+    if (ratio->outcome == RATIO_UNPROVEN)
         fputs("no interval", out);
-    else if (pair->outcome == PAIR_SAME)
+    else if (ratio->outcome == RATIO_SAME)
         fputs("no measurable<br>difference", out);
     else
-        fprintf(out, "%.2f to %.2f", pair->low, pair->high);
+        fprintf(out, "%.2f to %.2f", ratio->low, ratio->high);
     fputs("</small></td>", out);
 }
 
-/* ---- dense against separable ------------------------------------------------------------------------- */
+/* ---- dense against separable */
 
 static void put_channels(FILE *out, const report_point *q)
 {
@@ -77,7 +77,7 @@ static void put_counts(FILE *out, double dense, double separable)
     fprintf(out, "<small>%s</small></td>", report_count(separable, text));
 }
 
-static void put_pair_row(FILE *out, const report_point *q, const report_pair *p)
+static void put_pair_row(FILE *out, const report_point *q, const report_ratio *p)
 {
     put_channels(out, q);
     page_ratio_cell(out, p);
@@ -94,12 +94,11 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
 {
     bool open = false;
     for (size_t i = 0; i < s->count; i++) {
-        report_pair p;
+        report_ratio p;
         if (s->points[i].pass != pass || !report_speedup(page->data, &s->points[i], -1, &p)) continue;
         if (!open) {
             fprintf(out, "<h3>%s</h3>\n", pass == CONV_FORWARD ? "Forward" : "Backward");
-            fputs("<div "
-                  "class=\"scroll\"><table><thead><tr><th>Channels</th><th>Speedup</th><th>Dense</th>"
+            fputs("<div class=\"scroll\"><table><thead><tr><th>Channels</th><th>Speedup</th><th>Dense</th>"
                   "<th>Separable</th><th>Promised</th><th>Realised</th>"
                   "<th>Parameters<br>dense<br>separable</th><th>Multiplications<br>dense<br>separable</th></"
                   "tr></thead>"
@@ -116,7 +115,7 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
 static void put_impl_table(FILE *out, const report_page *page, const report_setting *s, conv_pass pass)
 {
     const report_data *data = page->data;
-    report_pair p;
+    report_ratio p;
     bool has[REPORT_MAX_IMPLS] = {false}, any = false;
     for (int impl = 0; impl < data->impl_count; impl++)
         for (size_t i = 0; i < s->count; i++)
@@ -153,7 +152,7 @@ static void put_impl_table(FILE *out, const report_page *page, const report_sett
 
 static bool has_pairs(const report_page *page, const report_setting *s)
 {
-    report_pair p;
+    report_ratio p;
     for (size_t i = 0; i < s->count; i++)
         if (report_speedup(page->data, &s->points[i], -1, &p)) return true;
     return false;
@@ -168,13 +167,11 @@ void page_comparison(FILE *out, const report_page *page)
         any = any || has_pairs(page, &page->data->settings[i]);
     if (any) {
         fputs("<p class=\"note\">Each by its best exact implementation, named under its time with the 95% "
-              "interval. "
-              "Multiplications of one forward pass.</p>\n",
+              "interval. Multiplications of one forward pass.</p>\n",
               out);
     } else {
         fputs("<p>This run has no problem that was timed both ways. <code>sepbench bench --suite sweep</code> "
-              "measures "
-              "both at every channel count from 32 to 2048.</p>\n",
+              "measures both at every channel count from 32 to 2048.</p>\n",
               out);
     }
     int shown = 0;
@@ -194,7 +191,7 @@ void page_comparison(FILE *out, const report_page *page)
     fputs("</section>\n", out);
 }
 
-/* ---- rows without a time ----------------------------------------------------------------------------- */
+/* ---- rows without a time */
 
 /* Two indices into a run's rows. */
 static int by_reason(const void *a, const void *b, void *rows)
@@ -218,8 +215,7 @@ void page_unmeasured(FILE *out, const report_page *page)
     qsort_r(rows, n, sizeof *rows, by_reason, run->rows);
     fprintf(out,
             "<section id=\"unmeasured\">\n<h2>Cases without a time</h2>\n<details%s><summary>%zu of %zu cases, "
-            "each "
-            "with its reason</summary>\n<div class=\"scroll\"><table><thead><tr><th>Case</th><th "
+            "each with its reason</summary>\n<div class=\"scroll\"><table><thead><tr><th>Case</th><th "
             "class=\"text\">Status"
             "</th><th class=\"text\">Reason</th></tr></thead><tbody>\n",
             page->data->by_status[CASE_WRONG] > 0 ? " open" : "", n, run->count);
@@ -237,7 +233,7 @@ void page_unmeasured(FILE *out, const report_page *page)
     free(rows);
 }
 
-/* ---- the machine ------------------------------------------------------------------------------------- */
+/* ---- the machine */
 
 /* One row per scalar of run.json, nested keys joined: "machine cpu". */
 static void put_json(FILE *out, const char *path, const json_t *value)

@@ -6,8 +6,7 @@
 #include "page.h"
 #include "training.h"
 
-/* ---- pictures ---------------------------------------------------------------------------------------------
- */
+/* ---- pictures */
 
 typedef struct {
     const char *name, *title;
@@ -46,8 +45,7 @@ static void add_curve(chart *c, const curve *kind, const training_model *m)
     }
 }
 
-bool training_plots(const report_data *data, FILE *script, bool (*keep)(chart *c, FILE *script, void *ctx),
-                    void *ctx)
+bool training_plots(const report_data *data, const chart_album *album)
 {
     static const char *const colors[] = {CHART_FORWARD, CHART_BACKWARD, CHART_INK, CHART_MUTED};
     const report_training *t = data->training;
@@ -69,13 +67,12 @@ bool training_plots(const report_data *data, FILE *script, bool (*keep)(chart *c
                            true);
             add_curve(&c, &curves[k], &t->models[i]);
         }
-        if (!keep(&c, script, ctx)) return false;
+        if (!chart_finish(&c, album)) return false;
     }
     return true;
 }
 
-/* ---- the table of models ------------------------------------------------------------------------------------
- */
+/* ---- the table of models */
 
 static sample_mean over_runs(const training_model *m, double (*value)(const training_run *r))
 {
@@ -149,20 +146,17 @@ static void put_models(FILE *out, const report_training *t)
     double slowest = 0;
     for (size_t i = 0; i < t->count; i++) slowest = fmax(slowest, training_epoch_time(&t->models[i]).median);
     fputs("<div class=\"scroll\"><table><thead><tr><th>Model</th><th>Time of an epoch</th><th>Test "
-          "accuracy</th><th>Test "
-          "loss</th><th>to 97%</th><th>to 98%</th><th>to 98.5%</th><th>to 99%</th></tr></thead><tbody>\n",
+          "accuracy</th><th>Test loss</th><th>to 97%</th><th>to 98%</th><th>to 98.5%</th><th>to "
+          "99%</th></tr></thead><tbody>\n",
           out);
     for (size_t i = 0; i < t->count; i++) put_model(out, &t->models[i], slowest);
     fputs("</tbody></table></div>\n<p class=\"note\">An epoch is training alone, without validation and "
-          "checkpoints. "
-          "&plusmn; is the standard deviation over runs; the last four columns are training time until "
-          "validation "
-          "accuracy first reached that level.</p>\n",
+          "checkpoints. &plusmn; is the standard deviation over runs; the last four columns are training time "
+          "until validation accuracy first reached that level.</p>\n",
           out);
 }
 
-/* ---- where a step goes
- * ---------------------------------------------------------------------------------------- */
+/* ---- where a step goes */
 
 static void put_step(FILE *out, const report_data *data, const training_model *m)
 {
@@ -172,12 +166,11 @@ static void put_step(FILE *out, const report_data *data, const training_model *m
     fprintf(out, "<p>One step takes %s; its operations add up to %s (%.0f%%). ", report_time(s.whole, a),
             report_time(s.explained, b), 100 * s.explained / s.whole);
     if (s.peak > 0)
-        fprintf(
-            out,
-            "Its arithmetic, %.3g GFLOP, would take %s at the measured peak of %.0f GFLOP/s: the step "
-            "takes %.2f times that. (Arithmetic is the dense one; a \"pooled\" backward leaves out the zeros "
-            "behind pooling, so its GFLOP/s are effective and may pass the peak.)",
-            s.flops / 1e9, report_time(s.arithmetic, a), s.peak, s.whole / s.arithmetic);
+        fprintf(out,
+                "Its arithmetic, %.3g GFLOP, would take %s at the measured peak of %.0f GFLOP/s: the step "
+                "takes %.2f times that. (Arithmetic is the dense one; a \"pooled\" backward leaves out the "
+                "zeros behind pooling, so its GFLOP/s are effective and may pass the peak.)",
+                s.flops / 1e9, report_time(s.arithmetic, a), s.peak, s.whole / s.arithmetic);
     else
         fprintf(out, "Its arithmetic is %.3g GFLOP: %.0f GFLOP/s over the whole step.", s.flops / 1e9,
                 s.flops / s.whole);

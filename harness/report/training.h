@@ -72,7 +72,6 @@ bool report_load(const char *const *runs, int count, record_run *run, report_tra
                  conv_error *err);
 
 /* Accuracy and loss against epochs. */
-bool training_plots(const report_data *data, FILE *script, bool (*keep)(chart *c, FILE *script, void *ctx),
-                    void *ctx);
+bool training_plots(const report_data *data, const chart_album *album);
 
 #endif

@@ -14,7 +14,7 @@
 
 const char *const training_levels[TRAINING_LEVELS] = {"0.97", "0.98", "0.985", "0.99"};
 
-/* ---- a table by column names ---------------------------------------------------------------------------- */
+/* ---- a table by column names */
 
 enum { MOST_COLUMNS = 32, COLUMN_ROOM = 32 };
 
@@ -96,8 +96,7 @@ static bool name_of(const table *t, const char *column, bool (*is_name)(const ch
     return false;
 }
 
-/* ---- the files ----------------------------------------------------------------------------------------------
- */
+/* ---- the files */
 
 static bool load_history(const char *path, training_run *run, conv_error *err)
 {
@@ -271,8 +270,7 @@ void training_free(report_training *t)
     *t = (report_training){0};
 }
 
-/* ---- figures
- * ------------------------------------------------------------------------------------------------- */
+/* ---- figures */
 
 training_time training_epoch_time(const training_model *m)
 {

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "verdict_internal.h"
+#include "verdict.h"
 
 static const char *pass_word(conv_pass pass) { return pass == CONV_FORWARD ? "Forward" : "Backward"; }
 
@@ -14,12 +14,12 @@ static int index_of(const report_data *data, const record_row *row)
     return 0;
 }
 
-static bool is_ahead(const report_pair *p)
+static bool is_ahead(const report_ratio *p)
 {
-    return p->outcome == PAIR_FASTER || (p->outcome == PAIR_UNPROVEN && p->speedup > 1);
+    return p->outcome == RATIO_FASTER || (p->outcome == RATIO_UNPROVEN && p->speedup > 1);
 }
 
-static void add_figure(verdict_figures *f, const report_pair *p)
+static void add_figure(verdict_figures *f, const report_ratio *p)
 {
     double share = p->speedup / p->promised;
     bool first = f->count++ == 0;
@@ -30,10 +30,10 @@ static void add_figure(verdict_figures *f, const report_pair *p)
     f->log_sum += log(p->speedup);
 }
 
-static void tally_pair(const report_data *data, const report_point *q, const report_pair *p, verdict_tally *t)
+static void tally_point(const report_data *data, const report_point *q, const report_ratio *p, verdict_tally *t)
 {
     add_figure(&t->all, p);
-    if (p->outcome != PAIR_UNPROVEN) add_figure(&t->proven, p);
+    if (p->outcome != RATIO_UNPROVEN) add_figure(&t->proven, p);
     if (t->count++ == 0) {
         t->least_promised = t->most_promised = p->promised;
         t->first = t->last = q->ic;
@@ -53,14 +53,14 @@ static void tally_pair(const report_data *data, const report_point *q, const rep
     }
 }
 
-/* impl < 0: each by its best exact implementation. Points are in order of channels. */
+/* Points are in order of channels. */
 static verdict_tally tally_setting(const report_data *data, const report_setting *s, conv_pass pass, int impl)
 {
-    verdict_tally t = {0};
+    verdict_tally t = {.setting = s, .pass = pass, .impl = impl};
     for (size_t i = 0; i < s->count; i++) {
-        report_pair p;
+        report_ratio p;
         if (s->points[i].pass == pass && report_speedup(data, &s->points[i], impl, &p))
-            tally_pair(data, &s->points[i], &p, &t);
+            tally_point(data, &s->points[i], &p, &t);
     }
     return t;
 }
@@ -83,13 +83,14 @@ static void put_channels(FILE *out, const verdict_tally *t)
 }
 
 /* "64, 128 and 512": the channel counts of one outcome. */
-static void put_channels_of(FILE *out, const report_data *data, const report_setting *s, conv_pass pass,
-                            int impl, pair_outcome outcome, int count)
+static void put_channels_of(FILE *out, const report_data *data, const verdict_tally *t, ratio_outcome outcome)
 {
-    int done = 0;
+    const report_setting *s = t->setting;
+    int done = 0, count = t->by_outcome[outcome];
     for (size_t i = 0; i < s->count; i++) {
-        report_pair p;
-        if (s->points[i].pass != pass || !report_speedup(data, &s->points[i], impl, &p) || p.outcome != outcome)
+        report_ratio p;
+        if (s->points[i].pass != t->pass || !report_speedup(data, &s->points[i], t->impl, &p) ||
+            p.outcome != outcome)
             continue;
         fprintf(out, "%s%lld", done == 0 ? "" : done == count - 1 ? " and " : ", ", (long long)s->points[i].ic);
         done++;
@@ -97,12 +98,11 @@ static void put_channels_of(FILE *out, const report_data *data, const report_set
 }
 
 /* Where the separable one wins, in words: "faster from 128 channels on; slower at 32; ..." */
-static void put_where(FILE *out, const report_data *data, const report_setting *s, conv_pass pass,
-                      const verdict_tally *t)
+static void put_where(FILE *out, const report_data *data, const verdict_tally *t)
 {
-    static const char *const behind[] = {[PAIR_SLOWER] = "slower",
-                                         [PAIR_SAME] = "no measurable difference",
-                                         [PAIR_UNPROVEN] = "too few repetitions to tell"};
+    static const char *const behind[] = {[RATIO_SLOWER] = "slower",
+                                         [RATIO_SAME] = "no measurable difference",
+                                         [RATIO_UNPROVEN] = "too few repetitions to tell"};
     if (t->ahead == t->count) {
         fputs("faster ", out);
         put_channels(out, t);
@@ -112,13 +112,13 @@ static void put_where(FILE *out, const report_data *data, const report_setting *
         fprintf(out, "faster from %lld channels on", (long long)t->from);
     } else {
         fputs("faster only at ", out);
-        put_channels_of(out, data, s, pass, -1, PAIR_FASTER, t->by_outcome[PAIR_FASTER]);
-        if (t->by_outcome[PAIR_FASTER] == 0) fprintf(out, "%d of %d channel counts", t->ahead, t->count);
+        put_channels_of(out, data, t, RATIO_FASTER);
+        if (t->by_outcome[RATIO_FASTER] == 0) fprintf(out, "%d of %d channel counts", t->ahead, t->count);
     }
-    for (int o = PAIR_SLOWER; o <= PAIR_SAME; o++)
+    for (int o = RATIO_SLOWER; o <= RATIO_SAME; o++)
         if (t->by_outcome[o] > 0) {
             fprintf(out, "; %s at ", behind[o]);
-            put_channels_of(out, data, s, pass, -1, (pair_outcome)o, t->by_outcome[o]);
+            put_channels_of(out, data, t, (ratio_outcome)o);
         }
 }
 
@@ -142,7 +142,7 @@ static void put_missing(FILE *out, const report_data *data, const report_setting
     int count = 0;
     for (size_t i = 0; i < s->count && count < 64; i++) {
         const report_point *q = &s->points[i];
-        report_pair p;
+        report_ratio p;
         bool there = false;
         for (int impl = 0; impl < data->impl_count; impl++)
             there = there || q->rows[CONV_DENSE][impl] != NULL || q->rows[CONV_SEPARABLE][impl] != NULL;
@@ -168,11 +168,11 @@ static char *paragraph(const report_data *data, const report_setting *s, conv_pa
     if (brief) {
         verdict_range(out, f->least, f->most);
         fputs(" times as fast; ", out);
-        put_where(out, data, s, pass, t);
+        put_where(out, data, t);
         fputc('.', out);
     } else {
         fputs("separable is ", out);
-        put_where(out, data, s, pass, t);
+        put_where(out, data, t);
         fputs(". It is ", out);
         verdict_range(out, f->least, f->most);
         fputs(" times as fast as dense", out);
@@ -186,9 +186,9 @@ static char *paragraph(const report_data *data, const report_setting *s, conv_pa
         put_percent_range(out, f->least_share, f->most_share);
         fputs(" of that is realised.", out);
     }
-    if (t->by_outcome[PAIR_UNPROVEN] > 0) {
+    if (t->by_outcome[RATIO_UNPROVEN] > 0) {
         fputs(" At ", out);
-        put_channels_of(out, data, s, pass, -1, PAIR_UNPROVEN, t->by_outcome[PAIR_UNPROVEN]);
+        put_channels_of(out, data, t, RATIO_UNPROVEN);
         fprintf(out, " channels a side has too few repetitions for an interval%s.",
                 t->proven.count > 0 ? ", so they are not among these figures" : "");
     }
@@ -214,10 +214,10 @@ static char *by_implementation(const report_data *data, const report_setting *s,
             fputs(", ", out);
         fprintf(out, "%s ", data->impls[impl].name);
         verdict_range(out, verdict_figures_of(&t)->least, verdict_figures_of(&t)->most);
-        for (int o = PAIR_SLOWER; o <= PAIR_SAME; o++)
+        for (int o = RATIO_SLOWER; o <= RATIO_SAME; o++)
             if (t.by_outcome[o] > 0) {
-                fprintf(out, " (%s at ", o == PAIR_SLOWER ? "slower" : "no measurable difference");
-                put_channels_of(out, data, s, pass, impl, (pair_outcome)o, t.by_outcome[o]);
+                fprintf(out, " (%s at ", o == RATIO_SLOWER ? "slower" : "no measurable difference");
+                put_channels_of(out, data, &t, (ratio_outcome)o);
                 fputc(')', out);
             }
     }
@@ -228,7 +228,7 @@ static char *by_implementation(const report_data *data, const report_setting *s,
     return NULL;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------- */
+/* ---- the whole */
 
 /* Why there is no comparison at all. */
 static char *no_answer(const report_data *data)
@@ -262,8 +262,7 @@ static void network_lines(const report_data *data, verdict *v)
         if (layers == n->count)
             verdict_line(v,
                          "%s %s, batch %lld, %d thread%s%s: its convolutions take %s, each by its best exact "
-                         "implementation "
-                         "(%s GFLOP/s).",
+                         "implementation (%s GFLOP/s).",
                          n->name, conv_pass_name(n->pass), (long long)n->mb, n->threads,
                          n->threads == 1 ? "" : "s", n->cache == CACHE_COLD ? ", cold cache" : "",
                          report_time(ns, time), report_number(flops / ns, speed));

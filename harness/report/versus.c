@@ -15,11 +15,11 @@ static const contest contests[] = {{"exact against exact", false}, {"anything, i
 enum { CONTESTS = sizeof contests / sizeof *contests };
 
 bool report_versus(const report_data *data, const report_point *q, conv_variant v, const char *peer,
-                   bool inexact, report_pair *pair)
+                   bool inexact, report_ratio *ratio)
 {
     return report_compare(
         report_best(data, q, v, (best_filter){.inexact = inexact, .peers = true, .prefix = peer}),
-        report_best(data, q, v, (best_filter){.inexact = inexact, .ours = true}), pair);
+        report_best(data, q, v, (best_filter){.inexact = inexact, .ours = true}), ratio);
 }
 
 static bool is_inexact(const report_data *data, const record_row *row)
@@ -29,7 +29,7 @@ static bool is_inexact(const report_data *data, const record_row *row)
     return false;
 }
 
-/* ---- means ------------------------------------------------------------------------------------------- */
+/* ---- means */
 
 /* setting NULL: the rest, all that are no sweeps (layers of networks, single problems) together. */
 static bool belongs(const report_setting *s, const report_setting *wanted)
@@ -37,11 +37,11 @@ static bool belongs(const report_setting *s, const report_setting *wanted)
     return wanted == NULL ? !report_is_sweep(s) : s == wanted;
 }
 
-static void add_pair(versus_mean *m, double *log_sum, const report_pair *p)
+static void add_pair(versus_mean *m, double *log_sum, const report_ratio *p)
 {
     m->count++;
-    m->ahead += p->outcome == PAIR_FASTER;
-    m->behind += p->outcome == PAIR_SLOWER;
+    m->ahead += p->outcome == RATIO_FASTER;
+    m->behind += p->outcome == RATIO_SLOWER;
     *log_sum += log(p->speedup);
     if (p->speedup < m->least) m->worst = *p;
     m->least = fmin(m->least, p->speedup);
@@ -55,7 +55,7 @@ versus_mean report_versus_mean(const report_data *data, const report_setting *se
     double log_sum = 0;
     for (size_t k = 0; k < data->setting_count; k++) {
         const report_setting *s = &data->settings[k];
-        report_pair p;
+        report_ratio p;
         for (size_t i = 0; belongs(s, setting) && i < s->count; i++)
             if (s->points[i].pass == pass && report_versus(data, &s->points[i], v, peer, inexact, &p))
                 add_pair(&m, &log_sum, &p);
@@ -101,9 +101,7 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
                 fputs("<h3>Geometric means <small>", out);
                 report_escape(out, report_versus_name(page->data, s, name, sizeof name));
                 fputs("</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Variant and "
-                      "pass</th><th>Exact against "
-                      "exact</th><th>Any, inexact "
-                      "too</th><th>Worst "
+                      "pass</th><th>Exact against exact</th><th>Any, inexact too</th><th>Worst "
                       "case</th><th>Cases</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n",
                       out);
                 open = true;
@@ -119,9 +117,9 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
     if (open) fputs("</tbody></table></div>\n", out);
 }
 
-/* ---- cases ------------------------------------------------------------------------------------------- */
+/* ---- cases */
 
-static void put_case(FILE *out, const report_data *data, const report_point *q, const report_pair *p,
+static void put_case(FILE *out, const report_data *data, const report_point *q, const report_ratio *p,
                      const contest *c, bool whole)
 {
     char text[PROBLEM_STRING_MAX];
@@ -145,7 +143,7 @@ static void put_case(FILE *out, const report_data *data, const report_point *q, 
 static void put_point(FILE *out, const report_page *page, const report_point *q, conv_variant v, bool whole)
 {
     for (int c = 0; c < CONTESTS; c++) {
-        report_pair exact, p;
+        report_ratio exact, p;
         if (!report_versus(page->data, q, v, page->versus, contests[c].inexact, &p)) continue;
         /* the second contest only where it differs from the first */
         if (c == 1 && report_versus(page->data, q, v, page->versus, false, &exact) && exact.fast == p.fast &&
@@ -194,10 +192,9 @@ void page_versus(FILE *out, const report_page *page)
           "begins with ",
           out);
     report_escape(out, page->versus);
-    fputs(", each by its median. Above 1&times;, ours is faster; &ldquo;faster&rdquo; and "
-          "&ldquo;slower&rdquo; count "
-          "cases whose intervals do not overlap. Only <code>execute</code>: packing and reorders are timed "
-          "apart.</p>\n",
+    fputs(", each by its median. Above 1&times;, ours is faster; &ldquo;faster&rdquo; and &ldquo;slower&rdquo; "
+          "count cases whose intervals do not overlap. Only <code>execute</code>: packing and reorders are "
+          "timed apart.</p>\n",
           out);
     for (size_t i = 0; i < page->data->setting_count; i++)
         if (report_is_sweep(&page->data->settings[i]))

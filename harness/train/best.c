@@ -37,7 +37,7 @@ typedef struct {
     bool diff_wanted; /* of the layer's input: not of a first one */
 } trial;
 
-/* ---- timing -------------------------------------------------------------------------------------------- */
+/* ---- timing */
 
 static void trial_stop(trial *t)
 {
@@ -193,8 +193,7 @@ static conv_status time_all(net *n, op *o, conv_error *err)
     return conv_fail(err, CONV_REFUSED, "layer %s: no implementation does it", n->model->layers[o->layer].name);
 }
 
-/* ---- remembering ------------------------------------------------------------------------------------------
- */
+/* ---- remembering */
 
 static bool cache_path(char *path, size_t size)
 {

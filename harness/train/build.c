@@ -7,19 +7,27 @@
 
 enum { ALIGN_FLOATS = 16 }; /* each parameter starts on a cache line */
 
-static conv_status add_parameter(model *m, layer *l, const char *name, int rank, const int64_t *shape,
-                                 bool trainable, const initializer *init, const regularizer *reg,
-                                 const constraint *limit, conv_error *err)
+typedef struct {
+    int rank;
+    int64_t dim[PARAMETER_MAX_RANK];
+} weight_shape;
+
+static conv_status add_parameter(model *m, layer *l, const char *name, const weight_shape *shape,
+                                 const weight_options *o, conv_error *err)
 {
-    const char *wrong = constraint_refuse(limit, rank);
+    const char *wrong = constraint_refuse(&o->limit, shape->rank);
     if (wrong != NULL) return conv_fail(err, CONV_INVALID, "%s_constraint: %s", name, wrong);
     parameter *p = &m->parameter[m->parameter_count++];
-    *p = (parameter){
-        .rank = rank, .count = 1, .init = *init, .reg = *reg, .limit = *limit, .trainable = trainable};
+    *p = (parameter){.rank = shape->rank,
+                     .count = 1,
+                     .init = o->init,
+                     .reg = o->reg,
+                     .limit = o->limit,
+                     .trainable = l->trainable};
     snprintf(p->name, sizeof p->name, "%s/%s:0", l->name, name);
-    for (int i = 0; i < rank; i++) {
-        p->shape[i] = shape[i];
-        p->count *= shape[i];
+    for (int i = 0; i < shape->rank; i++) {
+        p->shape[i] = shape->dim[i];
+        p->count *= shape->dim[i];
     }
     p->offset = m->total;
     m->total += (p->count + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
@@ -31,8 +39,7 @@ static conv_status add_parameter(model *m, layer *l, const char *name, int rank,
 static conv_status add_bias(model *m, layer *l, const layer_options *o, int64_t count, conv_error *err)
 {
     if (!o->use_bias) return CONV_OK;
-    return add_parameter(m, l, "bias", 1, &count, o->trainable, &o->bias_init, &o->bias_reg, &o->bias_limit,
-                         err);
+    return add_parameter(m, l, "bias", &(weight_shape){1, {count}}, &o->bias, err);
 }
 
 /* Reads a spatial input shape in either data format as height, width, channels. */
@@ -76,16 +83,14 @@ static conv_status refuse_strides(layer_class c, const layer_options *o, conv_er
     if (strided && dilated)
         return conv_fail(err, CONV_INVALID,
                          "`strides > 1` not supported in conjunction with `dilation_rate > 1`. Received: "
-                         "strides=(%lld, %lld) "
-                         "and dilation_rate=(%lld, %lld)",
+                         "strides=(%lld, %lld) and dilation_rate=(%lld, %lld)",
                          (long long)o->strides[0], (long long)o->strides[1], (long long)o->dilation_rate[0],
                          (long long)o->dilation_rate[1]);
     if ((c == CLASS_DEPTHWISE2D || c == CLASS_SEPARABLE2D) && o->strides[0] != o->strides[1])
-        return conv_fail(
-            err, CONV_INVALID,
-            "Current implementation only supports equal length strides in the row and column dimensions. "
-            "Received: strides=(%lld, %lld)",
-            (long long)o->strides[0], (long long)o->strides[1]);
+        return conv_fail(err, CONV_INVALID,
+                         "Current implementation only supports equal length strides in the row and column "
+                         "dimensions. Received: strides=(%lld, %lld)",
+                         (long long)o->strides[0], (long long)o->strides[1]);
     return CONV_OK;
 }
 
@@ -94,25 +99,22 @@ static conv_status conv_weights(model *m, layer *l, layer_class c, const layer_o
 {
     bool flat = layer_class_is_1d(c);
     int spatial = flat ? 1 : 2;
-    int64_t shape[4], one[4] = {1, 1, 1, 1};
-    memcpy(shape, o->kernel_size + (flat ? 1 : 0), (size_t)spatial * sizeof *shape);
+    weight_shape shape = {.rank = spatial + 2}, one = {spatial + 2, {1, 1, 1, 1}};
+    memcpy(shape.dim, o->kernel_size + (flat ? 1 : 0), (size_t)spatial * sizeof *shape.dim);
     conv_status status;
     if (c == CLASS_CONV1D || c == CLASS_CONV2D) {
-        shape[spatial] = channels / o->groups;
-        shape[spatial + 1] = o->filters;
-        status = add_parameter(m, l, "kernel", spatial + 2, shape, o->trainable, &o->kernel_init,
-                               &o->kernel_reg, &o->kernel_limit, err);
+        shape.dim[spatial] = channels / o->groups;
+        shape.dim[spatial + 1] = o->filters;
+        status = add_parameter(m, l, "kernel", &shape, &o->kernel, err);
         return status == CONV_OK ? add_bias(m, l, o, o->filters, err) : status;
     }
-    shape[spatial] = channels;
-    shape[spatial + 1] = o->depth_multiplier;
-    status = add_parameter(m, l, "depthwise_kernel", spatial + 2, shape, o->trainable, &o->depthwise_init,
-                           &o->depthwise_reg, &o->depthwise_limit, err);
+    shape.dim[spatial] = channels;
+    shape.dim[spatial + 1] = o->depth_multiplier;
+    status = add_parameter(m, l, "depthwise_kernel", &shape, &o->depthwise, err);
     if (status == CONV_OK && c != CLASS_DEPTHWISE2D) {
-        one[spatial] = channels * o->depth_multiplier;
-        one[spatial + 1] = o->filters;
-        status = add_parameter(m, l, "pointwise_kernel", spatial + 2, one, o->trainable, &o->pointwise_init,
-                               &o->pointwise_reg, &o->pointwise_limit, err);
+        one.dim[spatial] = channels * o->depth_multiplier;
+        one.dim[spatial + 1] = o->filters;
+        status = add_parameter(m, l, "pointwise_kernel", &one, &o->pointwise, err);
     }
     return status == CONV_OK ? add_bias(m, l, o, l->problem.oc, err) : status;
 }
@@ -125,17 +127,15 @@ static conv_status build_conv(model *m, layer *l, layer_class c, const layer_opt
     if (status == CONV_OK) status = image_shape(l, flat, hwc, err);
     if (status != CONV_OK) return status;
     if (plain && o->filters % o->groups != 0)
-        return conv_fail(
-            err, CONV_INVALID,
-            "The number of filters must be evenly divisible by the number of groups. Received: groups=%lld, "
-            "filters=%lld",
-            (long long)o->groups, (long long)o->filters);
+        return conv_fail(err, CONV_INVALID,
+                         "The number of filters must be evenly divisible by the number of groups. Received: "
+                         "groups=%lld, filters=%lld",
+                         (long long)o->groups, (long long)o->filters);
     if (plain && hwc[2] % o->groups != 0)
-        return conv_fail(
-            err, CONV_INVALID,
-            "The number of input channels must be evenly divisible by the number of groups. Received "
-            "groups=%lld, but the input has %lld channels",
-            (long long)o->groups, (long long)hwc[2]);
+        return conv_fail(err, CONV_INVALID,
+                         "The number of input channels must be evenly divisible by the number of groups. "
+                         "Received groups=%lld, but the input has %lld channels",
+                         (long long)o->groups, (long long)hwc[2]);
 
     l->kind = LAYER_CONV;
     conv_problem *p = &l->problem;
@@ -215,14 +215,14 @@ static conv_status build_dense(model *m, layer *l, const layer_options *o, conv_
     l->kind = LAYER_DENSE;
     l->out = l->in;
     l->out.dim[l->out.rank - 1] = o->units;
-    int64_t shape[2] = {l->in.dim[l->in.rank - 1], o->units};
-    conv_status status = add_parameter(m, l, "kernel", 2, shape, o->trainable, &o->kernel_init, &o->kernel_reg,
-                                       &o->kernel_limit, err);
+    const weight_shape shape = {2, {l->in.dim[l->in.rank - 1], o->units}};
+    conv_status status = add_parameter(m, l, "kernel", &shape, &o->kernel, err);
     return status == CONV_OK ? add_bias(m, l, o, o->units, err) : status;
 }
 
 conv_status layer_build(model *m, layer *l, layer_class c, const layer_options *o, conv_error *err)
 {
+    l->trainable = o->trainable;
     l->channels_first = o->channels_first;
     l->activation = o->activation;
     l->activity = o->activity_reg;

@@ -32,10 +32,9 @@ static void warn_of_model(const experiment_options *o, const char *name, const m
 {
     const char *last = model_not_softmax(m), *loss = m->compiled.loss, *told = m->compiled.optimizer;
     if (last != NULL)
-        cli_warning(
-            "%s: the last activation is %s, not softmax: the loss takes the outputs, divided by their sum, for "
-            "probabilities, as Keras does",
-            name, last);
+        cli_warning("%s: the last activation is %s, not softmax: the loss takes the outputs, divided by their "
+                    "sum, for probabilities, as Keras does",
+                    name, last);
     if (*loss != 0)
         cli_warning("%s was compiled with %s: this run's loss is the cross-entropy of probabilities", name,
                     loss);

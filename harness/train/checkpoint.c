@@ -11,11 +11,12 @@
 enum { CHECKPOINT_FORMAT = 1, HISTORY_COLUMNS = 8 };
 
 /* What must be the same when a run is taken up again. */
-static json_t *identity(const model *m, const data_pair *data, const fit_options *o)
+static json_t *identity(const fit_session *f)
 {
+    const fit_options *o = f->options;
     char text[256];
     return json_pack("{s:i, s:I, s:I, s:I, s:I, s:f, s:s, s:b, s:s}", "format", CHECKPOINT_FORMAT, "model",
-                     (json_int_t)model_fingerprint(m), "data", (json_int_t)data->train.crc, "batch_size",
+                     (json_int_t)model_fingerprint(f->m), "data", (json_int_t)f->data->train.crc, "batch_size",
                      (json_int_t)o->batch_size, "seed", (json_int_t)o->seed, "validation_split",
                      o->validation_split, "optimizer", optimizer_text(&o->opt, text, sizeof text), "shuffle",
                      o->shuffle, "program", "sepbench");
@@ -38,14 +39,16 @@ static void history_from_rows(const double *rows, fit_state *s)
             (fit_epoch){(int64_t)rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]};
 }
 
-conv_status checkpoint_save(const char *path, const model *m, const data_pair *data, const fit_options *o,
-                            const fit_state *s, net *n, conv_error *err)
+conv_status checkpoint_save(const char *path, const fit_session *f, conv_error *err)
 {
+    const model *m = f->m;
+    const fit_options *o = f->options;
+    const fit_state *s = f->state;
     int slots = optimizer_slots(&o->opt), count = m->parameter_count;
     npz_array *arrays = calloc((size_t)(count * (1 + slots) + 2), sizeof *arrays);
     double *rows = calloc((size_t)(s->epochs_done * HISTORY_COLUMNS) + 1, sizeof *rows);
-    json_t *facts = identity(m, data, o);
-    json_object_set_new(facts, "implementations", net_choices(n));
+    json_t *facts = identity(f);
+    json_object_set_new(facts, "implementations", net_choices(f->n));
     json_object_set_new(facts, "steps", json_integer(s->steps));
     json_object_set_new(facts, "best_epoch", json_integer(s->best_epoch));
     if (isfinite(s->best)) json_object_set_new(facts, "best", json_real(s->best));
@@ -57,7 +60,7 @@ conv_status checkpoint_save(const char *path, const model *m, const data_pair *d
         goto done;
     }
     int used = count;
-    weights_to_arrays(m, net_weights(n), "", arrays);
+    weights_to_arrays(m, net_weights(f->n), "", arrays);
     for (int i = 0; i < slots; i++, used += count) {
         char prefix[64];
         snprintf(prefix, sizeof prefix, "optimizer/%s/", optimizer_slot_names[o->opt.kind][i]);
@@ -117,12 +120,11 @@ static conv_status compare_identity(const char *path, json_t *want, json_t *have
     return CONV_OK;
 }
 
-json_t *checkpoint_choices(const char *path, const model *m, const data_pair *data, const fit_options *o,
-                           conv_error *err)
+json_t *checkpoint_choices(const char *path, const fit_session *f, conv_error *err)
 {
     npz_file file;
     if (npz_read(path, &file, err) != CONV_OK) return NULL;
-    json_t *facts = read_facts(path, &file, err), *want = identity(m, data, o), *choices = NULL;
+    json_t *facts = read_facts(path, &file, err), *want = identity(f), *choices = NULL;
     if (facts != NULL && compare_identity(path, want, facts, err) == CONV_OK) {
         choices = json_incref(json_object_get(facts, "implementations"));
         if (choices == NULL) conv_fail(err, CONV_INVALID, "%s: no implementations recorded", path);
@@ -133,13 +135,14 @@ json_t *checkpoint_choices(const char *path, const model *m, const data_pair *da
     return choices;
 }
 
-conv_status checkpoint_load(const char *path, const model *m, const data_pair *data, const fit_options *o,
-                            fit_state *s, net *n, conv_error *err)
+conv_status checkpoint_load(const char *path, const fit_session *f, conv_error *err)
 {
+    const fit_options *o = f->options;
+    fit_state *s = f->state;
     npz_file file;
     conv_status status = npz_read(path, &file, err);
     if (status != CONV_OK) return status;
-    json_t *facts = read_facts(path, &file, err), *want = identity(m, data, o);
+    json_t *facts = read_facts(path, &file, err), *want = identity(f);
     status = facts == NULL ? CONV_INVALID : compare_identity(path, want, facts, err);
     const npz_array *history = npz_find(&file, "history");
     if (status == CONV_OK && (history == NULL || history->type != NPY_FLOAT64 || history->rank != 2 ||
@@ -148,11 +151,11 @@ conv_status checkpoint_load(const char *path, const model *m, const data_pair *d
     if (status == CONV_OK && history->shape[0] > o->epochs)
         status = conv_fail(err, CONV_INVALID, "%s: has %lld epochs, only %lld are asked for", path,
                            (long long)history->shape[0], (long long)o->epochs);
-    if (status == CONV_OK) status = weights_from_file(path, &file, m, "", net_weights(n), err);
+    if (status == CONV_OK) status = weights_from_file(path, &file, f->m, "", net_weights(f->n), err);
     for (int i = 0; i < optimizer_slots(&o->opt) && status == CONV_OK; i++) {
         char prefix[64];
         snprintf(prefix, sizeof prefix, "optimizer/%s/", optimizer_slot_names[o->opt.kind][i]);
-        status = weights_from_file(path, &file, m, prefix, s->slots[i], err);
+        status = weights_from_file(path, &file, f->m, prefix, s->slots[i], err);
     }
     if (status == CONV_OK) {
         s->epochs_done = history->shape[0];
@@ -166,7 +169,7 @@ conv_status checkpoint_load(const char *path, const model *m, const data_pair *d
             s->test_loss = json_number_value(json_array_get(test, 0));
             s->test_accuracy = json_number_value(json_array_get(test, 1));
         }
-        net_weights_changed(n);
+        net_weights_changed(f->n);
     }
     json_decref(want);
     json_decref(facts);

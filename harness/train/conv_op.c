@@ -41,10 +41,10 @@ static bool grow(void **memory, size_t *have, size_t want)
     return *memory != NULL;
 }
 
-static conv_status make_exec(net *n, op *o, conv_use use, int lane, int64_t rows, conv_exec *e, conv_error *err)
+/* For e->rows images. */
+static conv_status make_exec(net *n, op *o, conv_use use, int lane, conv_exec *e, conv_error *err)
 {
-    conv_problem p = op_problem(o, rows);
-    e->rows = rows;
+    conv_problem p = op_problem(o, e->rows);
     conv_context context = machine_context(o->batched ? n->options.threads : 1);
     context.keep_workspace = use == USE_TRAIN && o->keep_workspace;
     conv_error inner;
@@ -90,7 +90,9 @@ static conv_status ensure(net *n, op *o, conv_use use, int64_t rows, conv_error 
     while (slot < o->exec_count && o->exec[use][slot].plan != NULL) slot++;
     if (slot == o->exec_count && !widen(n, o)) return conv_fail(err, CONV_NO_MEMORY, "no memory");
     for (int lane = 0; lane < lanes(n, o); lane++) {
-        conv_status status = make_exec(n, o, use, lane, rows, &o->exec[use][lane * o->exec_count + slot], err);
+        conv_exec *e = &o->exec[use][lane * o->exec_count + slot];
+        e->rows = rows;
+        conv_status status = make_exec(n, o, use, lane, e, err);
         if (status != CONV_OK) return status;
     }
     return CONV_OK;
@@ -160,14 +162,13 @@ static float *gradient_of(const net *n, const slice *s, int p)
     return n->part_offset[p] < 0 ? n->gradient + n->model->parameter[p].offset : s->parts + n->part_offset[p];
 }
 
-conv_status conv_op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy,
-                             float *dx)
+conv_status conv_op_backward(net *n, op *o, const slice *s, const op_gradients *g)
 {
     conv_exec *e = find_exec(o, USE_BACKWARD, o->batched ? 0 : s->thread, s->rows);
-    conv_args args = {.src = x,
-                      .dst = o->needs_output ? (float *)y : NULL,
-                      .diff_dst = dy,
-                      .diff_src = dx,
+    conv_args args = {.src = g->x,
+                      .dst = (float *)g->y,
+                      .diff_dst = g->dy,
+                      .diff_src = g->dx,
                       .diff_weights = gradient_of(n, s, o->weights),
                       .diff_pointwise = gradient_of(n, s, o->pointwise),
                       .diff_bias = gradient_of(n, s, o->bias),

@@ -2,8 +2,8 @@
  * form.
  *
  * Pixels stay the bytes of the file; the network's first operation scales a batch to [0,1], so loading is
- * one read and a batch moves a quarter of the memory. (http://yann.lecun.com/exdb/mnist, "the IDX file format")
- */
+ * one read and a batch moves a quarter of the memory. (http://yann.lecun.com/exdb/mnist,
+ * "the IDX file format") */
 #ifndef SEPBENCH_TRAIN_DATA_H
 #define SEPBENCH_TRAIN_DATA_H
 

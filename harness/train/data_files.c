@@ -50,7 +50,7 @@ static bool parse_name(const char *name, idx_name *out)
     return false;
 }
 
-/* ---- which set ------------------------------------------------------------------------------------------ */
+/* ---- which set */
 
 typedef struct {
     char folder[4096], prefix[PREFIX_MAX];

@@ -17,7 +17,7 @@
 
 static int complain(const conv_error *err) { return cli_error("%s", err->text); }
 
-/* ---- one run ------------------------------------------------------------------------------------------- */
+/* ---- one run */
 
 /* Data on disk to first step, without the timing of implementations, which is remembered from run to run. The
  * epoch has been going on for `seconds`. */
@@ -28,13 +28,17 @@ static void note_ready(experiment *e, double seconds)
     json_object_set_new(json_object_get(e->run, "data"), "load_s", json_real(load_s));
 }
 
-static void on_step(void *ctx, int64_t epoch, int64_t step, int64_t steps, double loss, double accuracy,
-                    double seconds)
+static fit_session session_of(experiment *e)
+{
+    return (fit_session){e->n, e->now->m, &e->data, &e->fit, &e->state};
+}
+
+static void on_step(void *ctx, const fit_step *step)
 {
     experiment *e = ctx;
-    if (!e->ready) note_ready(e, seconds);
+    if (!e->ready) note_ready(e, step->seconds);
     e->steps++;
-    if (!e->o->quiet) epoch_line_step(&e->line, epoch, step, steps, loss, accuracy, seconds);
+    if (!e->o->quiet) epoch_line_step(&e->line, step);
 }
 
 static bool on_epoch(void *ctx, const fit_epoch *row, bool best, int64_t steps)
@@ -43,13 +47,13 @@ static bool on_epoch(void *ctx, const fit_epoch *row, bool best, int64_t steps)
     char path[4352];
     if (!e->o->quiet) epoch_line_end(&e->line, row, steps);
     conv_status status = CONV_OK;
+    const fit_session f = session_of(e);
     snprintf(path, sizeof path, "%s/best.npz", e->dir);
     if (best) status = weights_save(path, OUTPUT_OWN, e->now->m, net_weights(e->n), &e->problem);
     snprintf(path, sizeof path, "%s/history.csv", e->dir);
     if (status == CONV_OK) status = history_write(path, &e->state, &e->problem);
     /* Last, for a run that goes on from it does not make the others again. */
-    if (status == CONV_OK)
-        status = checkpoint_save(e->checkpoint, e->now->m, &e->data, &e->fit, &e->state, e->n, &e->problem);
+    if (status == CONV_OK) status = checkpoint_save(e->checkpoint, &f, &e->problem);
     return status == CONV_OK;
 }
 
@@ -66,8 +70,8 @@ static int start_run(experiment *e, int run)
     if (!o->resume && exists(e->checkpoint))
         return cli_error("%s is there already: --resume continues it, another name starts anew", e->checkpoint);
     json_t *choices = NULL;
-    if (resuming && (choices = checkpoint_choices(e->checkpoint, e->now->m, &e->data, &e->fit, &err)) == NULL)
-        return complain(&err);
+    fit_session f = session_of(e);
+    if (resuming && (choices = checkpoint_choices(e->checkpoint, &f, &err)) == NULL) return complain(&err);
     net_options options = {.threads = o->threads,
                            .batch = o->fit.batch_size,
                            .slice = o->slice,
@@ -82,6 +86,7 @@ static int start_run(experiment *e, int run)
     e->chose_s += machine_now() - start;
     json_decref(choices);
     if (e->n == NULL) return complain(&err);
+    f.n = e->n;
     if (!fit_state_create(e->now->m, &e->fit, &e->state))
         return cli_error("no memory for the optimizer's state");
     if (json_object_get(e->run, "chosen") == NULL) json_object_set_new(e->run, "chosen", json_object());
@@ -90,7 +95,7 @@ static int start_run(experiment *e, int run)
     fit_initialize(e->now->m, e->fit.seed, e->n);
     conv_status status = CONV_OK;
     if (resuming)
-        status = checkpoint_load(e->checkpoint, e->now->m, &e->data, &e->fit, &e->state, e->n, &err);
+        status = checkpoint_load(e->checkpoint, &f, &err);
     else if (o->weights_in != NULL)
         status = weights_load(o->weights_in, e->now->m, net_weights(e->n), &err);
     if (status != CONV_OK) return complain(&err);
@@ -109,12 +114,13 @@ static int finish_run(experiment *e, int run, fit_result result, const conv_erro
     char path[4352];
     conv_error problem;
     conv_status status = CONV_OK;
+    const fit_session f = session_of(e);
     if (result == FIT_DONE) {
         t->loss[t->finished] = e->state.test_loss;
         t->accuracy[t->finished++] = e->state.test_accuracy;
         if (!o->quiet)
             printf("Test loss: %.4f\nTest accuracy: %.4f\n", e->state.test_loss, e->state.test_accuracy);
-        status = checkpoint_save(e->checkpoint, t->m, &e->data, &e->fit, &e->state, e->n, &problem);
+        status = checkpoint_save(e->checkpoint, &f, &problem);
         snprintf(path, sizeof path, "%s/weights.npz", e->dir);
         if (status == CONV_OK) status = weights_save(path, OUTPUT_OWN, t->m, net_weights(e->n), &problem);
         if (status == CONV_OK && o->weights_out != NULL)
@@ -163,7 +169,8 @@ static int train_once(experiment *e, trained_model *t, int run)
         net_profile_reset(e->n);
         e->steps = 0;
         fit_watch watch = {.on_step = on_step, .on_epoch = on_epoch, .interrupted = cli_interrupted, .ctx = e};
-        fit_result result = fit_run(e->n, t->m, &e->data, &e->fit, &e->state, &watch, &err);
+        const fit_session f = session_of(e);
+        fit_result result = fit_run(&f, &watch, &err);
         if (result != FIT_DONE && !o->quiet) epoch_line_break(&e->line);
         code = finish_run(e, run, result, &err);
     }
@@ -171,7 +178,7 @@ static int train_once(experiment *e, trained_model *t, int run)
     return code;
 }
 
-/* ---- all of it ----------------------------------------------------------------------------------------- */
+/* ---- all of it */
 
 /* False when the file's name cannot name a model. */
 static bool label_of(const char *name, char *label)
@@ -199,10 +206,9 @@ static int load_models(experiment *e)
     for (int i = 0; i < o->model_count; i++) {
         trained_model *t = &e->models[i];
         if (!label_of(o->models[i], t->label))
-            return cli_error(
-                "--model: '%s': a model's file has a name of at most %d bytes of plain text, without "
-                "\\ \" ` < > and no dot first",
-                o->models[i], TEXT_MODEL_MAX - 1);
+            return cli_error("--model: '%s': a model's file has a name of at most %d bytes of plain text, "
+                             "without \\ \" ` < > and no dot first",
+                             o->models[i], TEXT_MODEL_MAX - 1);
         if (is_taken(t->label))
             return cli_error("--model: '%s' cannot name a folder of results: rename the file", o->models[i]);
         for (int k = 0; k < i; k++)

@@ -22,7 +22,7 @@ static char *path_of(const experiment *e, const char *name, char *path, size_t s
     return path;
 }
 
-/* ---- run.json ------------------------------------------------------------------------------------------- */
+/* ---- run.json */
 
 bool experiment_save(experiment *e)
 {
@@ -85,7 +85,7 @@ bool experiment_note_run(experiment *e, int run, const char *status)
     return experiment_save(e);
 }
 
-/* ---- runs.csv ------------------------------------------------------------------------------------------- */
+/* ---- runs.csv */
 
 conv_status experiment_list_run(experiment *e, const run_label *label, conv_error *err)
 {
@@ -96,7 +96,7 @@ conv_status experiment_list_run(experiment *e, const run_label *label, conv_erro
     return output_write(path, OUTPUT_OWN, e->runs_text, e->runs_size, err) ? CONV_OK : CONV_FAILED;
 }
 
-/* ---- the folder ----------------------------------------------------------------------------------------- */
+/* ---- the folder */
 
 /* --out, or results/training-TIME, with a number behind it where two start in the same second. */
 static bool claim_out(experiment *e, conv_error *err)

@@ -124,13 +124,13 @@ static void split(const net *n, const op *o, const slice *s, const float *g)
         }
 }
 
-void first_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy)
+void first_op_backward(net *n, op *o, const slice *s, const op_gradients *g)
 {
     float *db = o->bias < 0 ? NULL : s->parts + n->part_offset[o->bias];
     bool separable = o->pointwise >= 0;
     float *dw = separable ? n->scratch[s->thread] : s->parts + n->part_offset[o->weights];
     if (separable && s->accumulate) memset(dw, 0, (size_t)(taps_of(o) * o->first.channels) * sizeof *dw);
-    n->nn->first_backward(&o->first, s->rows, x, dy, o->argmax + s->first * o->out,
+    n->nn->first_backward(&o->first, s->rows, g->x, g->dy, o->argmax + s->first * o->out,
                           nn_dropout_scale(&o->dropout), s->accumulate, dw, db);
     if (separable) split(n, o, s, dw);
 }

@@ -3,13 +3,18 @@
  *   convolution, relu, 2x2 max pooling, dropout, under --impl best
  *       of one input channel, the first layer   first_op.c
  *       of many                                 pooled_op.c; a separable layer's depthwise half stays apart
- *   convolution, relu, max pooling   relu moves behind the maximum: max(relu(x)) = relu(max(x)), on a quarter
- * of the elements; the convolution's output need not be kept for backward max pooling, dropout             one
- * pass; the dropped and the clipped are marked in the argmax, so that backward reads one byte per element and
- * nothing else convolution or dense, relu       the contract's post-op last softmax, cross-entropy      p -
- * one_hot, from the logits, as Keras does flatten (channels_last), linear activation, dropout of rate 0:
- * nothing to do
- */
+ *   convolution, relu, max pooling
+ *       relu moves behind the maximum: max(relu(x)) = relu(max(x)), on a quarter of the elements; the
+ *       convolution's output need not be kept for backward
+ *   max pooling, dropout
+ *       one pass; the dropped and the clipped are marked in the argmax, so that backward reads one byte per
+ *       element and nothing else
+ *   convolution or dense, relu
+ *       the contract's post-op
+ *   last softmax, cross-entropy
+ *       p - one_hot, from the logits, as Keras does
+ *   flatten (channels_last), linear activation, dropout of rate 0
+ *       nothing to do */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

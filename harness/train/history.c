@@ -85,17 +85,21 @@ void runs_put(FILE *file, const run_label *label, const fit_state *s)
     fputc('\n', file);
 }
 
-static void profile_line(FILE *file, const char *layer_name, const char *operation, const char *pass,
-                         double seconds, double step, double flops)
+typedef struct {
+    const char *layer, *operation, *pass;
+    double seconds, flops; /* of one step; flops 0: not told */
+} profile_row;
+
+static void profile_put(FILE *file, profile_row r, double step)
 {
-    csv_put(file, layer_name);
+    csv_put(file, r.layer);
     fputc(',', file);
-    csv_put(file, operation);
-    fprintf(file, ",%s", pass);
-    put(file, "%.0f", seconds * 1e9);
-    put(file, "%.2f", 100 * seconds / step);
-    put(file, "%.0f", flops > 0 ? flops : NAN);
-    put(file, "%.2f", flops > 0 ? flops / seconds / 1e9 : NAN);
+    csv_put(file, r.operation);
+    fprintf(file, ",%s", r.pass);
+    put(file, "%.0f", r.seconds * 1e9);
+    put(file, "%.2f", 100 * r.seconds / step);
+    put(file, "%.0f", r.flops > 0 ? r.flops : NAN);
+    put(file, "%.2f", r.flops > 0 ? r.flops / r.seconds / 1e9 : NAN);
     fputc('\n', file);
 }
 
@@ -119,20 +123,23 @@ conv_status profile_write(const char *path, const net *n, int64_t steps, int64_t
         const net_profile_row *r = &rows[i];
         double flops = (double)(r->flops * batch);
         if (r->forward_s > 0)
-            profile_line(file, r->layer, r->operation, "forward", r->forward_s * share, step, flops);
+            profile_put(file, (profile_row){r->layer, r->operation, "forward", r->forward_s * share, flops},
+                        step);
         if (r->backward_s > 0)
-            profile_line(file, r->layer, r->operation, "backward", r->backward_s * share, step,
-                         r->first_weights ? flops : 2 * flops);
+            profile_put(file,
+                        (profile_row){r->layer, r->operation, "backward", r->backward_s * share,
+                                      r->first_weights ? flops : 2 * flops},
+                        step);
         explained += r->forward_s + r->backward_s;
     }
-    profile_line(file, "residual", "waiting and bookkeeping", "", (wall - explained) * share, step, 0);
-    profile_line(file, "step", "whole", "", step, step, 0);
+    profile_put(file, (profile_row){"residual", "waiting and bookkeeping", "", (wall - explained) * share, 0},
+                step);
+    profile_put(file, (profile_row){"step", "whole", "", step, 0}, step);
     free(rows);
     return output_close(&o, true) || output_fail(path, err) ? CONV_OK : CONV_FAILED;
 }
 
-/* ---- statistics over runs ---------------------------------------------------------------------------------
- */
+/* ---- statistics over runs */
 
 sample_mean mean_of(const double *values, int n)
 {

@@ -2,8 +2,9 @@
  * report`.
  *
  *   OUT/run.json                     options, machine, data; per model its layers, implementations, runs and
- * their means; the difference of the first two models with its 95% interval OUT/runs.csv one line per model and
- * run (columns below) OUT/MODEL/run-N/history.csv      one line per epoch, appended as it ends
+ *                                    their means; the difference of the first two models with its 95% interval
+ *   OUT/runs.csv                     one line per model and run (columns below)
+ *   OUT/MODEL/run-N/history.csv      one line per epoch, appended as it ends
  *   OUT/MODEL/run-N/checkpoint.npz   everything a resume needs, after each epoch
  *   OUT/MODEL/run-N/best.npz         weights of the epoch with the least val_loss
  *   OUT/MODEL/run-N/weights.npz      weights at the end

@@ -85,7 +85,7 @@ void initializer_fill(const initializer *init, int rank, const int64_t *shape, u
     }
 }
 
-/* ---- constraints ------------------------------------------------------------------------------------ */
+/* ---- constraints */
 
 /* What a weight of norm `norm` is multiplied by. */
 static float factor(const constraint *c, float norm)

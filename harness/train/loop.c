@@ -66,59 +66,68 @@ void fit_permutation(uint64_t seed, int64_t epoch, int64_t count, int64_t *order
     }
 }
 
-conv_status fit_evaluate(net *n, const data_set *set, int64_t first, int64_t count, int64_t batch, double *loss,
-                         double *accuracy, conv_error *err)
+/* Images [first, first + count) of a set. */
+typedef struct {
+    const data_set *set;
+    int64_t first, count;
+} data_part;
+
+/* Mean loss and accuracy over them, in batches of at most `batch`. */
+static conv_status evaluate(net *n, data_part part, int64_t batch, double *loss, double *accuracy,
+                            conv_error *err)
 {
-    int64_t pixels = set->rows * set->columns, correct = 0;
+    int64_t pixels = part.set->rows * part.set->columns, correct = 0;
     double sum = 0;
-    for (int64_t i = 0; i < count; i += batch) {
-        net_batch b = {.bytes = set->images + (first + i) * pixels,
-                       .labels = set->labels + first + i,
-                       .count = count - i < batch ? count - i : batch};
+    for (int64_t i = 0; i < part.count; i += batch) {
+        net_batch b = {.bytes = part.set->images + (part.first + i) * pixels,
+                       .labels = part.set->labels + part.first + i,
+                       .count = part.count - i < batch ? part.count - i : batch};
         net_result r;
         conv_status status = net_evaluate(n, &b, NULL, &r, err);
         if (status != CONV_OK) return status;
         sum += r.loss * (double)b.count;
         correct += r.correct;
     }
-    *loss = sum / (double)count;
-    *accuracy = (double)correct / (double)count;
+    *loss = sum / (double)part.count;
+    *accuracy = (double)correct / (double)part.count;
     return CONV_OK;
 }
 
 static bool wants_stop(const fit_watch *w) { return w->interrupted != NULL && w->interrupted(); }
 
 /* One pass over the training images. */
-static fit_result train_epoch(net *n, const data_pair *data, const fit_options *o, int64_t images,
-                              int64_t *order, fit_state *s, fit_epoch *row, const fit_watch *watch,
+static fit_result train_epoch(const fit_session *f, int64_t *order, fit_epoch *row, const fit_watch *watch,
                               conv_error *err)
 {
+    const fit_options *o = f->options;
+    fit_state *s = f->state;
+    int64_t images = fit_images(o, f->data->train.count);
     int64_t steps = (images + o->batch_size - 1) / o->batch_size, correct = 0, seen = 0;
     double sum = 0, start = machine_now();
     if (o->shuffle) fit_permutation(o->seed, row->epoch, images, order);
     for (int64_t i = 0; i < steps; i++) {
         int64_t first = i * o->batch_size;
-        net_batch b = {.bytes = data->train.images,
-                       .labels = data->train.labels,
+        net_batch b = {.bytes = f->data->train.images,
+                       .labels = f->data->train.labels,
                        .rows = order + first,
                        .count = images - first < o->batch_size ? images - first : o->batch_size};
         net_result r;
-        if (net_train(n, &b, (uint32_t)s->steps, &r, err) != CONV_OK) return FIT_FAILED;
+        if (net_train(f->n, &b, (uint32_t)s->steps, &r, err) != CONV_OK) return FIT_FAILED;
         if (!isfinite(r.loss)) {
             conv_fail(err, CONV_FAILED, "loss is %g at step %lld (epoch %lld, batch %lld)", r.loss,
                       (long long)s->steps + 1, (long long)row->epoch, (long long)i + 1);
             return FIT_DIVERGED;
         }
         s->steps++;
-        net_update(n, &o->opt, s->steps, s->slots);
+        net_update(f->n, &o->opt, s->steps, s->slots);
         sum += r.loss * (double)b.count;
         correct += r.correct;
         seen += b.count;
         row->loss = sum / (double)seen;
         row->accuracy = (double)correct / (double)seen;
         if (watch->on_step != NULL)
-            watch->on_step(watch->ctx, row->epoch, i + 1, steps, row->loss, row->accuracy,
-                           machine_now() - start);
+            watch->on_step(watch->ctx, &(fit_step){row->epoch, i + 1, steps, row->loss, row->accuracy,
+                                                   machine_now() - start});
         if (wants_stop(watch)) return FIT_STOPPED;
     }
     row->seconds = machine_now() - start;
@@ -145,11 +154,14 @@ int64_t fit_images(const fit_options *o, int64_t count)
     return (int64_t)((double)count * (1 - o->validation_split));
 }
 
-fit_result fit_run(net *n, const model *m, const data_pair *data, const fit_options *o, fit_state *s,
-                   const fit_watch *watch, conv_error *err)
+fit_result fit_run(const fit_session *f, const fit_watch *watch, conv_error *err)
 {
-    int64_t images = fit_images(o, data->train.count), held = data->train.count - images;
-    int64_t *order = malloc((size_t)data->train.count * sizeof *order);
+    const fit_options *o = f->options;
+    fit_state *s = f->state;
+    const data_set *train = &f->data->train, *test = &f->data->test;
+    int64_t images = fit_images(o, train->count);
+    const data_part held = {train, images, train->count - images}, all = {test, 0, test->count};
+    int64_t *order = malloc((size_t)train->count * sizeof *order);
     fit_result result = FIT_DONE;
     if (order == NULL) {
         conv_fail(err, CONV_NO_MEMORY, "no memory");
@@ -158,14 +170,13 @@ fit_result fit_run(net *n, const model *m, const data_pair *data, const fit_opti
     for (int64_t i = 0; i < images && result == FIT_DONE; i++) order[i] = i;
     while (result == FIT_DONE && s->epochs_done < o->epochs) {
         fit_epoch row = {.epoch = s->epochs_done + 1, .val_loss = NAN, .val_accuracy = NAN};
-        result = train_epoch(n, data, o, images, order, s, &row, watch, err);
-        if (result == FIT_DONE) result = check_weights(n, m, s, err);
-        if (result == FIT_DONE && held > 0 &&
-            fit_evaluate(n, &data->train, images, held, o->batch_size, &row.val_loss, &row.val_accuracy, err) !=
-                CONV_OK)
+        result = train_epoch(f, order, &row, watch, err);
+        if (result == FIT_DONE) result = check_weights(f->n, f->m, s, err);
+        if (result == FIT_DONE && held.count > 0 &&
+            evaluate(f->n, held, o->batch_size, &row.val_loss, &row.val_accuracy, err) != CONV_OK)
             result = FIT_FAILED;
         if (result != FIT_DONE) break;
-        double watched = held > 0 ? row.val_loss : row.loss;
+        double watched = held.count > 0 ? row.val_loss : row.loss;
         bool best = watched < s->best;
         if (best) {
             s->best = watched;
@@ -176,8 +187,7 @@ fit_result fit_run(net *n, const model *m, const data_pair *data, const fit_opti
         if (watch->on_epoch != NULL && !watch->on_epoch(watch->ctx, &row, best, steps)) result = FIT_STOPPED;
     }
     if (result == FIT_DONE && !s->finished) {
-        if (fit_evaluate(n, &data->test, 0, data->test.count, o->batch_size, &s->test_loss, &s->test_accuracy,
-                         err) != CONV_OK)
+        if (evaluate(f->n, all, o->batch_size, &s->test_loss, &s->test_accuracy, err) != CONV_OK)
             result = FIT_FAILED;
         s->finished = result == FIT_DONE;
     }

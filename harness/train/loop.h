@@ -35,6 +35,15 @@ typedef struct {
     double test_loss, test_accuracy;
 } fit_state;
 
+/* A run: what is trained on what, how, and where it stands. */
+typedef struct {
+    net *n;
+    const model *m;
+    const data_pair *data;
+    const fit_options *options;
+    fit_state *state;
+} fit_session;
+
 /* How many of `count` images are trained on; the rest is for validation. */
 int64_t fit_images(const fit_options *o, int64_t count);
 
@@ -44,10 +53,15 @@ void fit_state_destroy(fit_state *s);
 /* Fills the network's weights from the model's initializers. */
 void fit_initialize(const model *m, uint64_t seed, net *n);
 
+/* After a step (1 to steps): means over the epoch's images so far, seconds since it began. */
+typedef struct {
+    int64_t epoch, step, steps;
+    double loss, accuracy, seconds;
+} fit_step;
+
 /* What the caller wants to see or do. Each may be NULL. Returning false stops the run. */
 typedef struct {
-    void (*on_step)(void *ctx, int64_t epoch, int64_t step, int64_t steps, double loss, double accuracy,
-                    double seconds);
+    void (*on_step)(void *ctx, const fit_step *step);
     bool (*on_epoch)(void *ctx, const fit_epoch *row, bool best, int64_t steps);
     bool (*interrupted)(void);
     void *ctx;
@@ -55,18 +69,13 @@ typedef struct {
 
 typedef enum { FIT_DONE, FIT_STOPPED, FIT_DIVERGED, FIT_FAILED } fit_result;
 
-/* Trains from s->epochs_done to o->epochs and tests. FIT_DIVERGED: a loss that is no number; err names the
- * step; s is as the last epoch left it. FIT_STOPPED: interrupted or on_epoch said so; the epoch under way is
+/* Trains from state->epochs_done to options->epochs and tests. FIT_DIVERGED: a loss that is no number; err names the
+ * step; the state is as the last epoch left it. FIT_STOPPED: interrupted or on_epoch said so; the epoch under way is
  * lost. */
-fit_result fit_run(net *n, const model *m, const data_pair *data, const fit_options *o, fit_state *s,
-                   const fit_watch *watch, conv_error *err);
+fit_result fit_run(const fit_session *f, const fit_watch *watch, conv_error *err);
 
 /* Image numbers [0, count) in the order of that epoch: a Fisher-Yates shuffle whose draws are counters of
  * (seed, epoch). */
 void fit_permutation(uint64_t seed, int64_t epoch, int64_t count, int64_t *order);
-
-/* Mean loss and accuracy over a set's images [first, first + count), in batches of at most `batch`. */
-conv_status fit_evaluate(net *n, const data_set *set, int64_t first, int64_t count, int64_t batch, double *loss,
-                         double *accuracy, conv_error *err);
 
 #endif

@@ -41,7 +41,7 @@ int64_t layer_flops(const layer *l)
     return 0;
 }
 
-/* ---- reading the file -------------------------------------------------------------------------------- */
+/* ---- reading the file */
 
 /* "MaxPooling2D" to "max_pooling2d", as Keras names layers; _1, _2 for the next of the same kind. */
 static void default_name(const model *m, const char *class_name, char *name)

@@ -42,7 +42,7 @@ typedef struct {
     layer_kind kind;
     char class_name[32], name[MODEL_NAME_MAX];
     tensor_shape in, out;
-    bool channels_first;
+    bool trainable, channels_first;
     nn_activation activation; /* conv, dense, activation */
     regularizer activity;     /* of the layer's output; divided by the batch size, as tf.keras */
     conv_problem problem;     /* conv, of one image, without post-op */
@@ -57,8 +57,8 @@ typedef struct {
 
 /* What compile() was given, where the JSON tells it. */
 typedef struct {
-    char optimizer[160]; /* as optimizer_parse reads it, or Keras's words for one it does not know; "": not told
-                          */
+    char optimizer[160]; /* as optimizer_parse reads it, or Keras's words for one it does not know; "":
+                          * not told */
     char loss[64];       /* "" when it is the cross-entropy of probabilities, or not told */
 } model_compiled;
 

@@ -15,7 +15,7 @@ enum {
     PARTS_LIMIT_BYTES = 32 << 20 /* weight gradients kept apart per chunk before chunks get several slices */
 };
 
-/* ---- cutting the batch -------------------------------------------------------------------------------- */
+/* ---- cutting the batch */
 
 int64_t net_slices(const net *n, int64_t rows)
 {
@@ -38,7 +38,7 @@ static int64_t images_per_slice(const net *n)
     return rows < 1 ? 1 : rows;
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------- */
+/* ---- memory */
 
 /* Which tensors and gradients live for the whole batch: what backward reads, and what passes between phases. */
 static void mark_kept(const net *n, bool *value, bool *diff)
@@ -224,7 +224,7 @@ float *net_weights(net *n) { return n->weights; }
 const float *net_gradient(net *n) { return n->gradient; }
 void net_weights_changed(net *n) { n->version++; }
 
-/* ---- one slice ----------------------------------------------------------------------------------------- */
+/* ---- one slice */
 
 static float *value_at(net *n, int tensor, const slice *s)
 {
@@ -297,20 +297,20 @@ static conv_status backward_ops(net *n, const phase *ph, const slice *s, double 
     for (int i = ph->last - 1; i >= ph->first && status == CONV_OK; i--) {
         op *o = &n->ops[i];
         if (o->weights < 0 && !o->diff_wanted) break; /* nothing before it learns */
-        const float *x = o->needs_input ? value_at(n, i, s) : NULL,
-                    *y = o->needs_output ? value_at(n, i + 1, s) : NULL;
-        const float *dy = diff_at(n, i + 1, s);
-        float *dx = o->diff_wanted ? diff_at(n, i, s) : NULL;
+        const op_gradients g = {.x = o->needs_input ? value_at(n, i, s) : NULL,
+                                .y = o->needs_output ? value_at(n, i + 1, s) : NULL,
+                                .dy = diff_at(n, i + 1, s),
+                                .dx = o->diff_wanted ? diff_at(n, i, s) : NULL};
         if (o->kind == OP_CONV)
-            status = conv_op_backward(n, o, s, x, y, dy, dx);
+            status = conv_op_backward(n, o, s, &g);
         else
-            op_backward(n, o, s, x, y, dy, dx);
+            op_backward(n, o, s, &g);
         charge(n, s, i, 1, clock);
     }
     return status;
 }
 
-/* ---- sweeps -------------------------------------------------------------------------------------------- */
+/* ---- sweeps */
 
 typedef struct {
     const net_batch *batch;
@@ -394,7 +394,7 @@ static conv_status sweep_all(net *n, sweep *w)
     return status;
 }
 
-/* ---- whole batches ------------------------------------------------------------------------------------- */
+/* ---- whole batches */
 
 /* Plans for this batch size, once. */
 static conv_status prepare(net *n, int64_t rows, bool training, conv_error *err)
@@ -464,7 +464,7 @@ conv_status net_evaluate(net *n, const net_batch *batch, float *outputs, net_res
     return run_batch(n, &w, result, err);
 }
 
-/* ---- reports ------------------------------------------------------------------------------------------- */
+/* ---- reports */
 
 const char *net_fusion(const net *n, int layer_index) { return n->fusion[layer_index]; }
 

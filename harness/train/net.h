@@ -65,8 +65,8 @@ typedef struct {
     bool nesterov;
 } optimizer;
 
-/* "adam", "sgd:learning_rate=0.01,momentum=0.9,nesterov=true", "rmsprop:rho=0.9": Keras's names and defaults.
- */
+/* "adam", "sgd:learning_rate=0.01,momentum=0.9,nesterov=true", "rmsprop:rho=0.9":
+ * Keras's names and defaults. */
 conv_status optimizer_parse(const char *text, optimizer *out, conv_error *err);
 char *optimizer_text(const optimizer *o, char *buffer, size_t size); /* the long form of the above */
 int optimizer_slots(const optimizer *o);             /* tensors of state per parameter: 1 or 2 */

@@ -1,5 +1,5 @@
-/* The executor's operations: what the layers became. Tensor i is operation i's input, tensor i + 1 its output.
- */
+/* The executor's operations: what the layers became. Tensor i is operation i's input,
+ * tensor i + 1 its output. */
 #ifndef SEPBENCH_TRAIN_NET_INTERNAL_H
 #define SEPBENCH_TRAIN_NET_INTERNAL_H
 
@@ -129,6 +129,13 @@ struct net {
 
 enum { PROFILE_INPUT, PROFILE_LOSS, PROFILE_OPTIMIZER, PROFILE_EXTRA };
 
+/* What an operation's backward reads and writes of a slice; NULL for what it does not need. */
+typedef struct {
+    const float *x, *y; /* its input and output */
+    const float *dy;
+    float *dx; /* NULL: nothing before it learns */
+} op_gradients;
+
 /* How a batch of `rows` is cut. */
 int64_t net_slices(const net *n, int64_t rows);
 static inline int64_t net_slice_first(int64_t rows, int64_t slices, int64_t i) { return rows * i / slices; }
@@ -155,8 +162,7 @@ json_t *choice_json(const op *o);
 bool choice_read(op *o, json_t *entry);
 conv_status conv_op_prepare(net *n, op *o, int64_t rows, bool training, conv_error *err);
 conv_status conv_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
-conv_status conv_op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy,
-                             float *dx);
+conv_status conv_op_backward(net *n, op *o, const slice *s, const op_gradients *g);
 void conv_op_free(net *n, op *o);
 
 /* first_op.c */
@@ -165,7 +171,7 @@ void first_op_set(const net *n, op *o);
 bool first_op_allocate(net *n, op *o);
 void first_op_refresh(net *n, op *o); /* before a sweep */
 void first_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
-void first_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy);
+void first_op_backward(net *n, op *o, const slice *s, const op_gradients *g);
 
 /* pooled_op.c */
 /* Layer i and the pooling behind it are one OP_POOLED, of a separable layer its pointwise half. */
@@ -174,12 +180,12 @@ void pooled_op_set(const net *n, op *o);
 bool pooled_op_allocate(net *n, op *o);
 void pooled_op_refresh(net *n, op *o); /* before a training sweep */
 void pooled_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
-void pooled_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy, float *dx);
+void pooled_op_backward(net *n, op *o, const slice *s, const op_gradients *g);
 
-/* ops.c: the others. x, y: the slice's tensors. */
+/* ops.c: the others. */
 /* The slice's bits of a dropout, made now; NULL outside training or without one. */
 const uint64_t *op_dropout_bits(net *n, op *o, const slice *s);
 void op_forward(net *n, op *o, const slice *s, const float *x, float *y);
-void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy, float *dx);
+void op_backward(net *n, op *o, const slice *s, const op_gradients *g);
 
 #endif

@@ -17,7 +17,7 @@ size_t npz_bytes(const npz_array *a)
     return count;
 }
 
-/* ---- writing -------------------------------------------------------------------------------------------- */
+/* ---- writing */
 
 /* Header and data as one malloc'ed block. */
 static char *npy_block(const npz_array *a, size_t *size)
@@ -114,7 +114,7 @@ conv_status npz_write(const char *path, output_kind kind, const npz_array *array
     return written ? CONV_OK : CONV_FAILED;
 }
 
-/* ---- reading -------------------------------------------------------------------------------------------- */
+/* ---- reading */
 
 /* libzip may give less than it is asked for before the end. */
 static int64_t read_bytes(void *member, void *to, int64_t size, conv_error *err)

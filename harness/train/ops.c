@@ -49,12 +49,16 @@ void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
     }
 }
 
-void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, const float *dy, float *dx)
+void op_backward(net *n, op *o, const slice *s, const op_gradients *g)
 {
+    const float *dy = g->dy;
+    float *dx = g->dx;
     const nn_kernels *nn = n->nn;
     int64_t count = s->rows * o->out;
     switch (o->kind) {
-    case OP_ACTIVATION: nn->activate_backward(o->activation, count / o->columns, o->columns, y, dy, dx); break;
+    case OP_ACTIVATION:
+        nn->activate_backward(o->activation, count / o->columns, o->columns, g->y, dy, dx);
+        break;
     case OP_MAX_POOL:
         nn->max_pool_backward(&o->pool, s->rows * o->pool_images, dy, o->argmax + s->first * o->out,
                               nn_dropout_scale(&o->dropout), dx);
@@ -72,10 +76,10 @@ void op_backward(net *n, op *o, const slice *s, const float *x, const float *y, 
         break;
     case OP_PENALTY:
         memcpy(dx, dy, (size_t)count * sizeof *dx);
-        nn->penalty(count, o->penalty.l1, o->penalty.l2, n->penalty_scale, y, dx);
+        nn->penalty(count, o->penalty.l1, o->penalty.l2, n->penalty_scale, g->y, dx);
         break;
-    case OP_FIRST: first_op_backward(n, o, s, x, dy); break;
-    case OP_POOLED: pooled_op_backward(n, o, s, x, dy, dx); break;
+    case OP_FIRST: first_op_backward(n, o, s, g); break;
+    case OP_POOLED: pooled_op_backward(n, o, s, g); break;
     case OP_CONV: break;
     }
 }

@@ -93,7 +93,7 @@ char *optimizer_text(const optimizer *o, char *buffer, size_t size)
     return buffer;
 }
 
-/* ---- the update ---------------------------------------------------------------------------------------- */
+/* ---- the update */
 
 typedef struct {
     const parameter *p;

@@ -61,7 +61,7 @@ bool layer_class_is_1d(layer_class c)
            (ONE(CLASS_CONV1D) | ONE(CLASS_SEPARABLE1D) | ONE(CLASS_MAX_POOL1D) | ONE(CLASS_AVERAGE_POOL1D));
 }
 
-/* ---- how values are read: each returns NULL, or what the value must be ------------------------------- */
+/* ---- how values are read: each returns NULL, or what the value must be */
 
 typedef const char *reader(layer_class c, json_t *value, void *to, conv_error *err);
 
@@ -259,7 +259,7 @@ static const char *read_constraint(layer_class c, json_t *value, void *to, conv_
     return constraint_parse(value, to, err) == CONV_OK ? NULL : "";
 }
 
-/* ---- the table --------------------------------------------------------------------------------------- */
+/* ---- the table */
 
 #define AT(field) offsetof(layer_options, field)
 static const struct {
@@ -293,20 +293,20 @@ static const struct {
     {"use_bias", read_bool, AT(use_bias), WEIGHTED},
     /* tf.keras writes the kernel_* of the base class for separable layers too, where they have no effect: the
      * initializer is harmless, the others would be lost. */
-    {"kernel_initializer", read_initializer, AT(kernel_init), PLAIN_CONV | SEPARABLE | ONE(CLASS_DENSE)},
-    {"kernel_regularizer", read_regularizer, AT(kernel_reg), PLAIN_CONV | ONE(CLASS_DENSE)},
-    {"kernel_constraint", read_constraint, AT(kernel_limit), PLAIN_CONV | ONE(CLASS_DENSE)},
+    {"kernel_initializer", read_initializer, AT(kernel.init), PLAIN_CONV | SEPARABLE | ONE(CLASS_DENSE)},
+    {"kernel_regularizer", read_regularizer, AT(kernel.reg), PLAIN_CONV | ONE(CLASS_DENSE)},
+    {"kernel_constraint", read_constraint, AT(kernel.limit), PLAIN_CONV | ONE(CLASS_DENSE)},
     {"kernel_regularizer", read_null, 0, SEPARABLE},
     {"kernel_constraint", read_null, 0, SEPARABLE},
-    {"depthwise_initializer", read_initializer, AT(depthwise_init), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
-    {"depthwise_regularizer", read_regularizer, AT(depthwise_reg), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
-    {"depthwise_constraint", read_constraint, AT(depthwise_limit), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
-    {"pointwise_initializer", read_initializer, AT(pointwise_init), SEPARABLE},
-    {"pointwise_regularizer", read_regularizer, AT(pointwise_reg), SEPARABLE},
-    {"pointwise_constraint", read_constraint, AT(pointwise_limit), SEPARABLE},
-    {"bias_initializer", read_initializer, AT(bias_init), WEIGHTED},
-    {"bias_regularizer", read_regularizer, AT(bias_reg), WEIGHTED},
-    {"bias_constraint", read_constraint, AT(bias_limit), WEIGHTED},
+    {"depthwise_initializer", read_initializer, AT(depthwise.init), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"depthwise_regularizer", read_regularizer, AT(depthwise.reg), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"depthwise_constraint", read_constraint, AT(depthwise.limit), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"pointwise_initializer", read_initializer, AT(pointwise.init), SEPARABLE},
+    {"pointwise_regularizer", read_regularizer, AT(pointwise.reg), SEPARABLE},
+    {"pointwise_constraint", read_constraint, AT(pointwise.limit), SEPARABLE},
+    {"bias_initializer", read_initializer, AT(bias.init), WEIGHTED},
+    {"bias_regularizer", read_regularizer, AT(bias.reg), WEIGHTED},
+    {"bias_constraint", read_constraint, AT(bias.limit), WEIGHTED},
     {"activity_regularizer", read_regularizer, AT(activity_reg), WEIGHTED},
     {"rate", read_rate, AT(rate), ONE(CLASS_DROPOUT)},
     {"noise_shape", read_null, 0, ONE(CLASS_DROPOUT)},
@@ -350,9 +350,9 @@ conv_status layer_options_parse(layer_class c, json_t *config, layer_options *ou
                            .strides = {1, 1},
                            .dilation_rate = {1, 1},
                            .pool_size = {layer_class_is_1d(c) ? 1 : 2, 2},
-                           .kernel_init = glorot,
-                           .depthwise_init = glorot,
-                           .pointwise_init = glorot};
+                           .kernel.init = glorot,
+                           .depthwise.init = glorot,
+                           .pointwise.init = glorot};
     if (ONE(c) & POOL) out->strides[0] = out->strides[1] = 0;
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if ((required[i].classes & ONE(c)) && json_object_get(config, required[i].key) == NULL)

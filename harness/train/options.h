@@ -26,7 +26,14 @@ extern const char *const activation_names[]; /* by nn_activation; NULL ends them
 
 typedef enum { PADDING_VALID, PADDING_SAME, PADDING_CAUSAL } padding_kind;
 
-/* Spatial pairs are (height, width); of a 1-D layer (1, length). */
+/* kernel_initializer, kernel_regularizer, kernel_constraint, and so on. */
+typedef struct {
+    initializer init;
+    regularizer reg;
+    constraint limit;
+} weight_options;
+
+/* Spatial sizes are (height, width); of a 1-D layer (1, length). */
 typedef struct {
     char name[MODEL_NAME_MAX];
     bool trainable, use_bias, channels_first;
@@ -36,9 +43,8 @@ typedef struct {
     int64_t kernel_size[2], strides[2], dilation_rate[2], pool_size[2];
     padding_kind padding;
     nn_activation activation;
-    initializer kernel_init, depthwise_init, pointwise_init, bias_init;
-    regularizer kernel_reg, depthwise_reg, pointwise_reg, bias_reg, activity_reg;
-    constraint kernel_limit, depthwise_limit, pointwise_limit, bias_limit;
+    weight_options kernel, depthwise, pointwise, bias;
+    regularizer activity_reg;
     double rate;
     bool seeded;
     int64_t seed;

@@ -92,10 +92,10 @@ void pooled_op_forward(net *n, op *o, const slice *s, const float *x, float *y)
                           y, s->training ? o->argmax + s->first * o->out : NULL);
 }
 
-void pooled_op_backward(net *n, op *o, const slice *s, const float *x, const float *dy, float *dx)
+void pooled_op_backward(net *n, op *o, const slice *s, const op_gradients *g)
 {
-    n->nn->pooled_backward(&o->pooled, s->rows, x, dy, o->argmax + s->first * o->out,
-                           nn_dropout_scale(&o->dropout), o->product, s->accumulate, dx,
+    n->nn->pooled_backward(&o->pooled, s->rows, g->x, g->dy, o->argmax + s->first * o->out,
+                           nn_dropout_scale(&o->dropout), o->product, s->accumulate, g->dx,
                            s->parts + n->part_offset[o->weights],
                            o->bias < 0 ? NULL : s->parts + n->part_offset[o->bias], n->scratch[s->thread]);
 }

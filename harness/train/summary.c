@@ -80,7 +80,7 @@ json_t *summary_json(const model *m, const net *n)
     return layers;
 }
 
-/* ---- progress ------------------------------------------------------------------------------------------- */
+/* ---- progress */
 
 enum { BAR = 30 };
 
@@ -101,23 +101,22 @@ static void timing(FILE *out, double seconds, int64_t steps)
     fprintf(out, "%.*fs %.*fms/step", seconds < 10 ? 1 : 0, seconds, per_step < 0.01 ? 1 : 0, per_step * 1e3);
 }
 
-void epoch_line_step(epoch_line *line, int64_t epoch, int64_t step, int64_t steps, double loss, double accuracy,
-                     double seconds)
+void epoch_line_step(epoch_line *line, const fit_step *s)
 {
     if (!line->terminal) return;
-    if (step == 1) {
-        fprintf(line->out, "Epoch %lld/%lld\n", (long long)epoch, (long long)line->epochs);
+    if (s->step == 1) {
+        fprintf(line->out, "Epoch %lld/%lld\n", (long long)s->epoch, (long long)line->epochs);
         line->last = -1;
     }
-    if (seconds - line->last < 0.1 && seconds >= line->last) return;
-    line->last = seconds;
-    int done = (int)(step * BAR / steps);
+    if (s->seconds - line->last < 0.1 && s->seconds >= line->last) return;
+    line->last = s->seconds;
+    int done = (int)(s->step * BAR / s->steps);
     char bar[BAR + 1];
     for (int i = 0; i < BAR; i++) bar[i] = i < done ? '=' : i == done ? '>' : '.';
     bar[BAR] = 0;
-    fprintf(line->out, "\r\033[K%lld/%lld [%s] - ", (long long)step, (long long)steps, bar);
-    timing(line->out, seconds, step);
-    metrics(line->out, "", loss, accuracy);
+    fprintf(line->out, "\r\033[K%lld/%lld [%s] - ", (long long)s->step, (long long)s->steps, bar);
+    timing(line->out, s->seconds, s->step);
+    metrics(line->out, "", s->loss, s->accuracy);
     fflush(line->out);
 }
 

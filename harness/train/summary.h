@@ -20,8 +20,7 @@ typedef struct {
     double last; /* seconds since the epoch began at the last rewrite */
 } epoch_line;
 void epoch_line_start(epoch_line *line, FILE *out, int64_t epochs);
-void epoch_line_step(epoch_line *line, int64_t epoch, int64_t step, int64_t steps, double loss, double accuracy,
-                     double seconds);
+void epoch_line_step(epoch_line *line, const fit_step *s);
 void epoch_line_end(epoch_line *line, const fit_epoch *row, int64_t steps);
 void epoch_line_break(epoch_line *line); /* before other output, when an epoch is cut short */
 

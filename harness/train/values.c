@@ -51,11 +51,15 @@ static conv_status open_value(const char *what, json_t *value, const char **name
     return CONV_OK;
 }
 
-/* Reads config[keys[i]] into values[i], which hold the defaults; `special` takes keys that are no numbers. */
-typedef conv_status special_key(void *out, const char *key, json_t *item, conv_error *err);
+/* Keys of a config that are no numbers go to `read`, with `out`. */
+typedef struct {
+    conv_status (*read)(void *out, const char *key, json_t *item, conv_error *err); /* NULL: there are none */
+    void *out;
+} other_keys;
 
+/* Reads config[keys[i]] into values[i], which hold the defaults. */
 static conv_status read_numbers(const char *name, json_t *config, const char *const *keys, double *values,
-                                special_key *special, void *out, conv_error *err)
+                                other_keys other, conv_error *err)
 {
     const char *key;
     json_t *item;
@@ -69,8 +73,8 @@ static conv_status read_numbers(const char *name, json_t *config, const char *co
             continue;
         }
         if (json_is_null(item)) continue; /* of a newer Keras, and not used: input_axes */
-        conv_status status = special != NULL ? special(out, key, item, err)
-                                             : conv_fail(err, CONV_INVALID, "unknown option '%s'", key);
+        conv_status status = other.read != NULL ? other.read(other.out, key, item, err)
+                                                : conv_fail(err, CONV_INVALID, "unknown option '%s'", key);
         if (status != CONV_OK) {
             char text[sizeof err->text];
             if (err != NULL) {
@@ -83,7 +87,7 @@ static conv_status read_numbers(const char *name, json_t *config, const char *co
     return CONV_OK;
 }
 
-/* ---- initializers ----------------------------------------------------------------------------------- */
+/* ---- initializers */
 
 static const struct {
     const char *name;
@@ -163,7 +167,8 @@ conv_status initializer_parse(json_t *value, initializer *out, conv_error *err)
             *out = (initializer){.kind = initializers[i].kind,
                                  .mode = initializers[i].mode,
                                  .distribution = initializers[i].distribution};
-            status = read_numbers(name, config, initializers[i].keys, numbers, initializer_key, out, err);
+            status = read_numbers(name, config, initializers[i].keys, numbers,
+                                  (other_keys){initializer_key, out}, err);
             out->a = numbers[0];
             out->b = numbers[1];
             if (status == CONV_OK && out->kind == INIT_VARIANCE_SCALING && !(out->a > 0))
@@ -174,7 +179,7 @@ conv_status initializer_parse(json_t *value, initializer *out, conv_error *err)
     return conv_fail(err, CONV_INVALID, "unknown initializer '%s'", name);
 }
 
-/* ---- regularizers ----------------------------------------------------------------------------------- */
+/* ---- regularizers */
 
 conv_status regularizer_parse(json_t *value, regularizer *out, conv_error *err)
 {
@@ -194,14 +199,14 @@ conv_status regularizer_parse(json_t *value, regularizer *out, conv_error *err)
             memcpy(numbers, kinds[i].defaults, sizeof numbers);
             if (i == 0 && config == NULL)
                 numbers[0] = numbers[1] = 0.01; /* keras.regularizers.l1_l2()'s defaults */
-            status = read_numbers(name, config, kinds[i].keys, numbers, NULL, NULL, err);
+            status = read_numbers(name, config, kinds[i].keys, numbers, (other_keys){NULL, NULL}, err);
             *out = (regularizer){(float)numbers[0], (float)numbers[1]};
             return status;
         }
     return conv_fail(err, CONV_INVALID, "unknown regularizer '%s'", name);
 }
 
-/* ---- constraints ------------------------------------------------------------------------------------ */
+/* ---- constraints */
 
 static conv_status constraint_key(void *to, const char *key, json_t *item, conv_error *err)
 {
@@ -242,7 +247,7 @@ conv_status constraint_parse(json_t *value, constraint *out, conv_error *err)
             double numbers[MAX_NUMBERS];
             memcpy(numbers, kinds[i].defaults, sizeof numbers);
             *out = (constraint){.kind = kinds[i].kind, .axes = 1};
-            status = read_numbers(name, config, kinds[i].keys, numbers, constraint_key, out, err);
+            status = read_numbers(name, config, kinds[i].keys, numbers, (other_keys){constraint_key, out}, err);
             out->max_value = (float)numbers[0];
             out->min_value = (float)numbers[1];
             out->rate = (float)numbers[2];

@@ -68,7 +68,7 @@ conv_status weights_from_file(const char *path, const npz_file *file, const mode
     return status;
 }
 
-/* ---- from elsewhere ------------------------------------------------------------------------------------- */
+/* ---- from elsewhere */
 
 /* The state of a Keras 3 layer's own random numbers, such as Dropout's: no weight, and drawn anew by a run. */
 static bool is_random_state(const char *name)

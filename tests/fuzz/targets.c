@@ -11,13 +11,13 @@
 #include "../../bench/select.h"
 #include "../../bench/suite.h"
 #include "../../harness/cli.h"
-#include "../../harness/compare/gate_worker.h"
-#include "../../harness/compare/worker.h"
+#include "../../harness/compare/process.h"
+#include "../../harness/compare/protocol.h"
 #include "../../harness/npy.h"
 #include "../../harness/train/checkpoint.h"
 #include "../../harness/train/npz.h"
 
-/* ---- an input as a file, as a text and as a run's folder ---------------------------------------------- */
+/* ---- an input as a file, as a text and as a run's folder */
 
 /* What no input may bring about: a crash is what a fuzzer notices. */
 static void require(int condition)
@@ -78,7 +78,7 @@ static void load_run(void)
     if (record_load(folder, &run, &err)) record_free(&run);
 }
 
-/* ---- the targets -------------------------------------------------------------------------------------- */
+/* ---- the targets */
 
 /* What is understood is written again as the same problem. */
 static void problem(const uint8_t *data, size_t size)
@@ -141,8 +141,9 @@ static void checkpoint(const uint8_t *data, size_t size)
     require(m != NULL && optimizer_parse("adam", &options.opt, &err) == CONV_OK);
     net *n = net_create(m, &(net_options){.threads = 1, .batch = 2, .impls = "naive", .seed = 1}, &err);
     require(n != NULL && fit_state_create(m, &options, &state));
-    json_decref(checkpoint_choices(path, m, &set, &options, &err));
-    checkpoint_load(path, m, &set, &options, &state, n, &err);
+    const fit_session f = {n, m, &set, &options, &state};
+    json_decref(checkpoint_choices(path, &f, &err));
+    checkpoint_load(path, &f, &err);
     fit_state_destroy(&state);
     net_destroy(n);
     free(m);
@@ -195,7 +196,7 @@ static void worker(const uint8_t *data, size_t size)
     json_t *request = json_loadb((const char *)data, size, 0, NULL);
     record_row row;
     conv_error err;
-    worker_read_case(request, &row, &err);
+    protocol_read_case(request, &row, &err);
     json_decref(request);
 }
 
@@ -206,10 +207,10 @@ static void gate(const uint8_t *data, size_t size)
     pid_t child = fork();
     if (child == 0) _exit(0);
     conv_error err;
-    gate_worker w = {.path = "fuzz", .pid = child, .to = null, .from = open(as_file(data, size), O_RDONLY)};
+    worker_process w = {.path = "fuzz", .pid = child, .to = null, .from = open(as_file(data, size), O_RDONLY)};
     require(child > 0 && null >= 0 && w.from >= 0);
-    json_decref(gate_worker_ask(&w, json_pack("{s:s}", "do", "quit"), &err));
-    gate_worker_stop(&w);
+    json_decref(process_ask(&w, json_pack("{s:s}", "do", "quit"), &err));
+    process_stop(&w);
 }
 
 /* The options of a selection, a line each. */

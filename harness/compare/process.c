@@ -1,4 +1,4 @@
-#include "gate_worker.h"
+#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,19 +13,19 @@
 
 #include "../cli.h"
 #include "../machine/machine.h"
-#include "worker.h"
+#include "protocol.h"
 
 static const double PATIENCE = 120; /* seconds for one answer */
 
 /* ---- the process */
 
-static void close_all(gate_worker *w)
+static void close_all(worker_process *w)
 {
     if (w->to >= 0) close(w->to);
     if (w->from >= 0) close(w->from);
     if (w->complaints != NULL) fclose(w->complaints);
     free(w->line);
-    *w = (gate_worker){.path = w->path, .to = -1, .from = -1};
+    *w = (worker_process){.path = w->path, .to = -1, .from = -1};
 }
 
 static void become_worker(const char *path, int in, int out, int complaints)
@@ -45,7 +45,7 @@ static void become_worker(const char *path, int in, int out, int complaints)
     _exit(127);
 }
 
-static bool spawn(gate_worker *w)
+static bool spawn(worker_process *w)
 {
     int request[2] = {-1, -1}, reply[2] = {-1, -1};
     w->complaints = tmpfile();
@@ -68,7 +68,7 @@ failed:
 }
 
 /* Its last words, without line feed and without "sepbench: ". */
-static void last_words(gate_worker *w, char *text, size_t size)
+static void last_words(worker_process *w, char *text, size_t size)
 {
     char line[160];
     text[0] = '\0';
@@ -82,7 +82,7 @@ static void last_words(gate_worker *w, char *text, size_t size)
 }
 
 /* The pipe is closed: why. */
-static void explain_death(gate_worker *w, conv_error *err)
+static void explain_death(worker_process *w, conv_error *err)
 {
     int status = 0;
     char words[160], how[64] = "ended";
@@ -94,7 +94,7 @@ static void explain_death(gate_worker *w, conv_error *err)
     conv_fail(err, CONV_FAILED, "%s%s%s", how, words[0] ? ": " : "", words);
 }
 
-void gate_worker_stop(gate_worker *w)
+void process_stop(worker_process *w)
 {
     if (w->pid > 0) {
         if (w->to >= 0) close(w->to); /* the end of its input ends it */
@@ -109,7 +109,7 @@ void gate_worker_stop(gate_worker *w)
 
 /* ---- lines */
 
-static bool send_line(gate_worker *w, const char *text)
+static bool send_line(worker_process *w, const char *text)
 {
     for (size_t left = strlen(text); left > 0;) {
         ssize_t n = write(w->to, text, left);
@@ -123,7 +123,7 @@ static bool send_line(gate_worker *w, const char *text)
 }
 
 /* More of the line; false at its end of file or an error. */
-static bool receive(gate_worker *w)
+static bool receive(worker_process *w)
 {
     if (w->room - w->used < 4096) {
         char *grown = realloc(w->line, w->room + 8192);
@@ -139,7 +139,7 @@ static bool receive(gate_worker *w)
 }
 
 /* One line as JSON. A worker says one thing at a time, so nothing follows the line feed. */
-static json_t *read_reply(gate_worker *w, conv_error *err)
+static json_t *read_reply(worker_process *w, conv_error *err)
 {
     const double started = machine_now();
     json_error_t error;
@@ -166,7 +166,7 @@ static json_t *read_reply(gate_worker *w, conv_error *err)
     return reply;
 }
 
-json_t *gate_worker_ask(gate_worker *w, json_t *request, conv_error *err)
+json_t *process_ask(worker_process *w, json_t *request, conv_error *err)
 {
     char *text = request != NULL ? json_dumps(request, JSON_COMPACT) : NULL;
     json_t *reply = NULL;
@@ -178,13 +178,13 @@ json_t *gate_worker_ask(gate_worker *w, json_t *request, conv_error *err)
     else
         reply = read_reply(w, err);
     free(text);
-    if (reply == NULL) gate_worker_stop(w);
+    if (reply == NULL) process_stop(w);
     return reply;
 }
 
-bool gate_worker_start(gate_worker *w, const char *path, json_t **hello, conv_error *err)
+bool process_start(worker_process *w, const char *path, json_t **hello, conv_error *err)
 {
-    *w = (gate_worker){.path = path, .to = -1, .from = -1};
+    *w = (worker_process){.path = path, .to = -1, .from = -1};
     *hello = NULL;
     if (access(path, X_OK) != 0) {
         conv_fail(err, CONV_FAILED, "%s", strerror(errno));
@@ -192,7 +192,7 @@ bool gate_worker_start(gate_worker *w, const char *path, json_t **hello, conv_er
     }
     if (!spawn(w)) {
         conv_fail(err, CONV_FAILED, "cannot be started: %s", strerror(errno));
-        gate_worker_stop(w);
+        process_stop(w);
         return false;
     }
     *hello = read_reply(w, err);
@@ -206,6 +206,6 @@ bool gate_worker_start(gate_worker *w, const char *path, json_t **hello, conv_er
         return true;
     json_decref(*hello);
     *hello = NULL;
-    gate_worker_stop(w);
+    process_stop(w);
     return false;
 }

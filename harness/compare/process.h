@@ -1,6 +1,6 @@
-/* The gate's end of the pipe to one worker (worker.h has the protocol). */
-#ifndef SEPBENCH_GATE_WORKER_H
-#define SEPBENCH_GATE_WORKER_H
+/* The gate's end of the pipe to one worker (protocol.h has the protocol). */
+#ifndef SEPBENCH_PROCESS_H
+#define SEPBENCH_PROCESS_H
 
 #include <jansson.h>
 #include <stdio.h>
@@ -15,17 +15,17 @@ typedef struct {
     FILE *complaints; /* its stderr */
     char *line;       /* received, up to a line feed */
     size_t used, room;
-} gate_worker;
+} worker_process;
 
 /* Starts it and reads its first line into *hello (the caller's). False with err: cannot be run, says no hello
  * (a program from before the gate), or speaks a protocol this gate does not. */
-bool gate_worker_start(gate_worker *w, const char *path, json_t **hello, conv_error *err);
+bool process_start(worker_process *w, const char *path, json_t **hello, conv_error *err);
 
 /* Sends the request (and releases it), returns the reply (the caller's). NULL with err: the worker died or does
  * not answer, or the user interrupted; the worker is gone then. */
-json_t *gate_worker_ask(gate_worker *w, json_t *request, conv_error *err);
+json_t *process_ask(worker_process *w, json_t *request, conv_error *err);
 
 /* Ends it; also when it never started. */
-void gate_worker_stop(gate_worker *w);
+void process_stop(worker_process *w);
 
 #endif

@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../kernels/problem.h"
 #include "../cli.h"
 #include "../random.h"
 #include "control.h"
-#include "gate_internal.h"
+#include "protocol.h"
+#include "session.h"
 
 static const double SAMPLE_NS = 3e6, BATCH_NS = 7e4, WARM_NS = 1e6;
 enum { BATCHES_LEAST = 5, BATCHES_MOST = 40 };
@@ -46,7 +46,7 @@ json_t *gate_ask(gate_session *s, gate_role role, const char *what, size_t index
     conv_error err;
     json_object_set_new(request, "do", json_string(what));
     json_object_set_new(request, "id", json_integer((json_int_t)index));
-    json_t *reply = gate_worker_ask(&s->workers[role], request, &err);
+    json_t *reply = process_ask(&s->workers[role], request, &err);
     if (reply != NULL) return reply;
     if (cli_interrupted())
         gate_fail(s, cli_signal_exit_code(), "interrupted: nothing was concluded");
@@ -72,20 +72,10 @@ static void give_up(compare_case *c, gate_role role, const json_t *reply)
              status ? status : "no status", reason ? reason : "");
 }
 
-json_t *gate_case_request(const record_row *row)
-{
-    char text[PROBLEM_STRING_MAX + 32], problem[PROBLEM_STRING_MAX];
-    const conv_problem *p = &row->problem;
-    snprintf(text, sizeof text, "%s:%s", conv_variant_name(p->variant), problem_format(p, problem));
-    return json_pack("{s:s, s:s, s:s, s:i, s:s, s:b, s:b}", "problem", text, "pass", conv_pass_name(row->pass),
-                     "impl", row->impl, "threads", row->threads, "layout", conv_layout_name(p->layout), "bias",
-                     (int)p->bias, "relu", (int)(p->post_op == CONV_POST_RELU));
-}
-
 static bool prepare_in(gate_session *s, gate_role role, size_t index)
 {
     compare_case *c = &s->r->cases[index];
-    json_t *reply = gate_ask(s, role, "prepare", index, gate_case_request(&c->row));
+    json_t *reply = gate_ask(s, role, "prepare", index, protocol_case(&c->row));
     if (reply == NULL) return false;
     char *plan = role == GATE_HEAD ? c->head_plan : c->base_plan;
     const char *words = json_string_value(json_object_get(reply, "plan"));

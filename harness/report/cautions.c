@@ -5,7 +5,7 @@
 
 #include "../grow.h"
 #include "../text.h"
-#include "verdict_internal.h"
+#include "verdict.h"
 
 void verdict_add(char ***list, size_t *count, char *text)
 {

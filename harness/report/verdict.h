@@ -1,6 +1,6 @@
-/* What verdict.c and verdict_cautions.c share. */
-#ifndef SEPBENCH_VERDICT_INTERNAL_H
-#define SEPBENCH_VERDICT_INTERNAL_H
+/* What verdict.c and cautions.c share. */
+#ifndef SEPBENCH_VERDICT_H
+#define SEPBENCH_VERDICT_H
 
 #include "report.h"
 
@@ -12,6 +12,9 @@ typedef struct {
 
 /* Dense against separable over the channel counts of one setting and pass. */
 typedef struct {
+    const report_setting *setting;
+    conv_pass pass;
+    int impl; /* of both sides; below 0: each by its best exact one */
     int count, ahead, by_outcome[4];
     verdict_figures all, proven; /* of all comparisons; of those where both sides have an interval */
     double least_promised, most_promised;
@@ -34,7 +37,7 @@ char *verdict_headline(const verdict_tally *forward, const verdict_tally *backwa
 void verdict_add(char ***list, size_t *count, char *text);
 void verdict_line(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void verdict_caution(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* verdict_training.c: "Training: an epoch of separable takes ..." */
+/* training_words.c: "Training: an epoch of separable takes ..." */
 void verdict_training(const report_data *data, verdict *v);
 void verdict_find_cautions(const report_data *data, verdict *v);
 

@@ -17,7 +17,8 @@
 #include "../measure/tensors.h"
 #include "../random.h"
 #include "../stats.h"
-#include "gate_internal.h"
+#include "protocol.h"
+#include "session.h"
 
 enum { FEWEST_ROUNDS = 12 };
 static const double SCREEN_SHARE = 0.7; /* of the budget: the rest is for confirming */
@@ -54,7 +55,7 @@ static bool start(gate_session *s, gate_role role, json_t **hello)
 {
     compare_side *side = role == GATE_HEAD ? &s->r->head : &s->r->base;
     conv_error err;
-    if (gate_worker_start(&s->workers[role], side->path, hello, &err)) return true;
+    if (process_start(&s->workers[role], side->path, hello, &err)) return true;
     if (cli_interrupted()) return gate_fail(s, cli_signal_exit_code(), "interrupted: nothing was concluded");
     return gate_fail(s, role == GATE_HEAD ? EXIT_USAGE : EXIT_BASELINE, "%s %.80s: %s",
                      role == GATE_HEAD ? "head" : "base", side->path, err.text);
@@ -79,7 +80,7 @@ bool gate_start_all(gate_session *s)
 
 void gate_stop_all(gate_session *s)
 {
-    for (int role = 0; role < GATE_WORKERS; role++) gate_worker_stop(&s->workers[role]);
+    for (int role = 0; role < GATE_WORKERS; role++) process_stop(&s->workers[role]);
 }
 
 /* ---- are the two comparable? */
@@ -143,7 +144,7 @@ static bool verify(gate_session *s)
     for (int head = 1; head >= (r->kernels_identical ? 1 : 0); head--)
         for (size_t i = 0; i < r->count; i++) {
             if (!gate_live(&r->cases[i])) continue;
-            json_t *request = gate_case_request(&r->cases[i].row);
+            json_t *request = protocol_case(&r->cases[i].row);
             json_t *reply = gate_ask(s, head ? GATE_HEAD : GATE_BASE, "verify", i, request);
             if (reply == NULL) return false;
             judge_verified(&r->cases[i], head, reply);

@@ -1,10 +1,10 @@
-/* Shared by gate_session.c (what is done when) and gate_pairs.c (how a pair is taken). */
+/* A session of the gate: session.c says what is done when, pairs.c how a pair is taken. */
 #ifndef SEPBENCH_GATE_INTERNAL_H
 #define SEPBENCH_GATE_INTERNAL_H
 
 #include "../progress.h"
 #include "gate.h"
-#include "gate_worker.h"
+#include "process.h"
 
 /* Two workers of the base program: what they differ by is noise, and head meets both in turn. */
 typedef enum { GATE_BASE, GATE_BASE_TOO, GATE_HEAD, GATE_WORKERS } gate_role;
@@ -22,7 +22,7 @@ typedef struct {
     const gate_options *options;
     compare_result *r;
     gate_times *times; /* one per case */
-    gate_worker workers[GATE_WORKERS];
+    worker_process workers[GATE_WORKERS];
     progress progress;
     uint64_t random;
     double started, seconds_left;
@@ -36,7 +36,6 @@ typedef struct {
 bool gate_live(const compare_case *c);
 /* Ends the session: false, with the exit code and why. */
 bool gate_fail(gate_session *s, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
-json_t *gate_case_request(const record_row *row);
 /* One request about a case to one worker. The session ends when the worker died. */
 json_t *gate_ask(gate_session *s, gate_role role, const char *what, size_t index, json_t *request);
 

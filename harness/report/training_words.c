@@ -1,12 +1,12 @@
-/* What training says: the separable network's epoch against the ordinary one's, and what it costs in accuracy.
- */
+/* What training says: the separable network's epoch against the ordinary one's,
+ * and what it costs in accuracy. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../train/history.h"
 #include "training.h"
-#include "verdict_internal.h"
+#include "verdict.h"
 
 static sample_mean accuracy_of(const training_model *m)
 {
@@ -52,8 +52,7 @@ static void put_epochs(verdict *v, const training_model *a, const training_model
     report_time(e.a.median * 1e9, second);
     verdict_line(v,
                  "Training: an epoch of the %s network takes %s, one of the %s network %s: %.2f times as "
-                 "long%s (medians of "
-                 "%zu and %zu epochs; %s, batch %d, %d thread%s).",
+                 "long%s (medians of %zu and %zu epochs; %s, batch %d, %d thread%s).",
                  b->model, first, a->model, second, e.ratio, e.known, e.b.epochs, e.a.epochs, b->impl, b->batch,
                  b->threads, b->threads == 1 ? "" : "s");
     if (v->headline == NULL && /* nothing else to say first */
@@ -76,8 +75,7 @@ static void put_accuracy(verdict *v, const training_model *a, const training_mod
     }
     verdict_line(v,
                  "Test accuracy: %s %.2f%%, %s %.2f%% (means of %d and %d runs): %s, 95%% interval of the "
-                 "difference %+.2f to "
-                 "%+.2f points.",
+                 "difference %+.2f to %+.2f points.",
                  a->model, x.mean, b->model, y.mean, x.n, y.n,
                  low > 0    ? "the second is more accurate"
                  : high < 0 ? "the second is less accurate"
@@ -129,8 +127,7 @@ static void put_peers(const report_training *t, verdict *v)
         char first[24], second[24];
         verdict_line(v,
                      "Against %s (its better layout), the %s network: an epoch takes %s here and %s there, "
-                     "%.2f times as fast "
-                     "(medians of %zu and %zu epochs; %d and %d threads).",
+                     "%.2f times as fast (medians of %zu and %zu epochs; %d and %d threads).",
                      peer->impl, ours->model, report_time(us.median * 1e9, first),
                      report_time(them.median * 1e9, second), them.median / us.median, us.epochs, them.epochs,
                      ours->threads, peer->threads);

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "verdict_internal.h"
+#include "verdict.h"
 
 char *verdict_times(double value, char *buffer)
 {
@@ -52,11 +52,11 @@ void verdict_add_tally(verdict_tally *sum, const verdict_tally *t)
 
 static void put_answer(FILE *out, const verdict_tally *all)
 {
-    bool guess = all->by_outcome[PAIR_UNPROVEN] > 0;
+    bool guess = all->by_outcome[RATIO_UNPROVEN] > 0;
     if (all->ahead == all->count)
         fputs(guess ? "Probably yes: " : "Yes: ", out);
     else if (all->ahead == 0)
-        fputs(all->by_outcome[PAIR_SLOWER] == 0 ? "Not measurably: " : guess ? "Probably no: " : "No: ", out);
+        fputs(all->by_outcome[RATIO_SLOWER] == 0 ? "Not measurably: " : guess ? "Probably no: " : "No: ", out);
     else
         fputs(2 * all->ahead > all->count ? "Mostly: " : "Only sometimes: ", out);
 }
