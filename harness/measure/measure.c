@@ -276,6 +276,7 @@ void measure_first(measure_group *g, double budget)
         t->visited = t->samples.count == 0;
         t->open = t->visited && t->row->status == CASE_SKIPPED && t->row->reason[0] == '\0';
         if (t->open && t->impl == NULL) measure_drop(t, CASE_REFUSED, "not in this build or not on this CPU");
+        if (t->open) t->call_seconds = budget_call_seconds(t->row);
     }
     if (measure_any_open(g)) measure_prepare(g);
     if (measure_any_open(g) && !cli_interrupted()) make_ready(g);
