@@ -11,27 +11,21 @@
 static void put_verdict(FILE *out, const report_page *page)
 {
     const verdict *v = page->verdict;
-    fputs("<p class=\"answer\">", out);
-    report_escape(out, v->headline);
-    fputs("</p>\n", out);
+    report_put(out, "<p class=\"answer\">", v->headline, "</p>\n");
     for (size_t i = 0; i < v->count; i++) {
         char subject[64]; /* "Forward", "Test accuracy": what the paragraph is about */
         size_t length = strcspn(v->lines[i], "(,:");
         while (length > 0 && v->lines[i][length - 1] == ' ') length--;
         length = length < sizeof subject ? length : 0;
         snprintf(subject, sizeof subject, "%.*s", (int)length, v->lines[i]);
-        fputs("<p><b>", out);
-        report_escape(out, subject);
-        fputs("</b>", out);
+        report_put(out, "<p><b>", subject, "</b>");
         report_escape(out, v->lines[i] + length);
         fputs("</p>\n", out);
     }
     if (v->caution_count == 0) return;
     fputs("<div class=\"cautions\"><b>Keep in mind</b><ul>\n", out);
     for (size_t i = 0; i < v->caution_count; i++) {
-        fputs("<li>", out);
-        report_escape(out, v->cautions[i]);
-        fputs("</li>\n", out);
+        report_put(out, "<li>", v->cautions[i], "</li>\n");
     }
     fputs("</ul></div>\n", out);
 }

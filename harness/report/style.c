@@ -144,3 +144,10 @@ void report_escape(FILE *out, const char *text)
         default: fputc(*text, out);
         }
 }
+
+void report_put(FILE *out, const char *before, const char *text, const char *after)
+{
+    fputs(before, out);
+    report_escape(out, text);
+    fputs(after, out);
+}

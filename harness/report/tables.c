@@ -42,9 +42,7 @@ void page_time_cell(FILE *out, const record_row *row)
         fprintf(out, "%d repetition%s", row->repetitions, row->repetitions == 1 ? "" : "s");
     else
         put_interval(out, row->ci95_low_ns, row->ci95_high_ns);
-    fputs("<br>", out);
-    report_escape(out, row->impl);
-    fputs("</small></td>", out);
+    report_put(out, "<br>", row->impl, "</small></td>");
 }
 
 void page_ratio_cell(FILE *out, const report_ratio *ratio)
@@ -130,9 +128,7 @@ static void put_impl_table(FILE *out, const report_page *page, const report_sett
             pass == CONV_FORWARD ? "Forward" : "Backward");
     for (int impl = 0; impl < data->impl_count; impl++)
         if (has[impl]) {
-            fputs("<th>", out);
-            report_escape(out, data->impls[impl].name);
-            fputs("</th>", out);
+            report_put(out, "<th>", data->impls[impl].name, "</th>");
         }
     fputs("</tr></thead><tbody>\n", out);
     for (size_t i = 0; i < s->count; i++) {
@@ -257,9 +253,7 @@ static void put_json(FILE *out, const char *path, const json_t *value)
         }
     } else {
         char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-        fputs("<tr><td>", out);
-        report_escape(out, path);
-        fputs("</td><td class=\"text wrap\">", out);
+        report_put(out, "<tr><td>", path, "</td><td class=\"text wrap\">");
         report_escape(out, text != NULL ? text : json_is_string(value) ? json_string_value(value) : "");
         fputs("</td></tr>\n", out);
         free(text);
