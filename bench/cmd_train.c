@@ -7,9 +7,9 @@
 #include "../harness/machine/machine.h"
 #include "../harness/output.h"
 #include "../harness/text.h"
-#include "../harness/train/experiment.h"
 #include "../harness/words.h"
 #include "commands.h"
+#include "experiment.h"
 
 enum {
     KEY_EPOCHS = 0x300,
