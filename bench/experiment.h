@@ -7,7 +7,8 @@
 enum { EXPERIMENT_MAX_MODELS = 16, EXPERIMENT_MAX_RUNS = 1000 };
 
 typedef struct {
-    const char *models[EXPERIMENT_MAX_MODELS]; /* of the program's own (bench/models/NAME.json), or paths ending in .json */
+    const char *models
+        [EXPERIMENT_MAX_MODELS]; /* of the program's own (bench/models/NAME.json), or paths ending in .json */
     int model_count;
     int runs, threads;
     const char *impls;

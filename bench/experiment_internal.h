@@ -44,7 +44,8 @@ typedef struct {
 int experiment_check_split(const fit_options *o, const data_pair *data);
 /* Whether the model's input and outputs fit the images and labels. Warns where Keras would compute another loss
  * or step, and where the loss is one of no probabilities. `name` is the model's in messages. */
-int experiment_check_model(const experiment_options *o, const char *name, const model *m, const data_pair *data);
+int experiment_check_model(const experiment_options *o, const char *name, const model *m,
+                           const data_pair *data);
 
 /* Claims the folder; run.json is in it from now on, so that no other training begins there. An exit code. */
 int experiment_open(experiment *e);

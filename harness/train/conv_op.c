@@ -129,10 +129,9 @@ conv_status conv_op_prepare(net *n, op *o, int64_t rows, bool training, conv_err
 
 static conv_status run(net *n, op *o, const slice *s, conv_exec *e, conv_args *args)
 {
-    const float *w = n->weights;
-    args->weights = w + n->model->parameter[o->weights].offset;
-    args->pointwise = o->pointwise < 0 ? NULL : w + n->model->parameter[o->pointwise].offset;
-    args->bias = o->bias < 0 ? NULL : w + n->model->parameter[o->bias].offset;
+    args->weights = net_parameter(n, o->weights);
+    args->pointwise = net_parameter(n, o->pointwise);
+    args->bias = net_parameter(n, o->bias);
     args->packed = e->packed;
     args->activations = e->activations;
     args->scratch = o->batched ? n->batch_scratch : n->scratch[s->thread];
