@@ -17,7 +17,7 @@ typedef struct {
 
 typedef struct {
     const experiment_options *o;
-    data_pair data;
+    data_sets data;
     double load_began, chose_s; /* machine_now() before loading; seconds spent choosing implementations since */
     bool ready;                 /* the first step is past */
     trained_model *models;
@@ -41,11 +41,11 @@ typedef struct {
 
 /* experiment_check.c: exit codes, the error being said. */
 /* Whether the validation split leaves images to train on. */
-int experiment_check_split(const fit_options *o, const data_pair *data);
+int experiment_check_split(const fit_options *o, const data_sets *data);
 /* Whether the model's input and outputs fit the images and labels. Warns where Keras would compute another loss
  * or step, and where the loss is one of no probabilities. `name` is the model's in messages. */
 int experiment_check_model(const experiment_options *o, const char *name, const model *m,
-                           const data_pair *data);
+                           const data_sets *data);
 
 /* Claims the folder; run.json is in it from now on, so that no other training begins there. An exit code. */
 int experiment_open(experiment *e);

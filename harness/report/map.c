@@ -15,7 +15,7 @@ typedef struct {
 
 static int64_t size_of(const report_setting *s) { return s->shape.axis[CONV_W].in; }
 
-static bool has_pair(const report_data *data, const report_setting *s, conv_pass pass)
+static bool has_ratio(const report_data *data, const report_setting *s, conv_pass pass)
 {
     report_ratio p;
     for (size_t i = 0; i < s->count; i++)
@@ -51,7 +51,7 @@ static map find_map(const report_data *data, size_t first, conv_pass pass)
     map m = {0};
     for (size_t i = 0; i < data->setting_count; i++) {
         const report_setting *s = &data->settings[i];
-        if (!report_alike(&data->settings[first], s, BUT_SIZE) || !has_pair(data, s, pass)) continue;
+        if (!report_alike(&data->settings[first], s, BUT_SIZE) || !has_ratio(data, s, pass)) continue;
         if (i < first) return (map){0}; /* drawn already */
         add_row(&m, s);
         for (size_t k = 0; k < s->count; k++)

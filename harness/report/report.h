@@ -177,9 +177,9 @@ void verdict_destroy(verdict *v);
 
 /* ---- report/plots.c */
 typedef struct {
-    char name[64];   /* file name without extension, and id in the page */
-    char group[32];  /* the section it belongs to: "time" "speedup" "peak" "roofline" "map" "training" */
-    char title[160]; /* above the picture */
+    char name[64];    /* file name without extension, and id in the page */
+    char section[32]; /* the section it belongs to: "time" "speedup" "peak" "roofline" "map" "training" */
+    char title[160];  /* above the picture */
 } report_plot;
 
 typedef struct {

@@ -75,7 +75,7 @@ static void put_counts(FILE *out, double dense, double separable)
     fprintf(out, "<small>%s</small></td>", report_count(separable, text));
 }
 
-static void put_pair_row(FILE *out, const report_point *q, const report_ratio *p)
+static void put_ratio_row(FILE *out, const report_point *q, const report_ratio *p)
 {
     put_channels(out, q);
     page_ratio_cell(out, p);
@@ -88,7 +88,7 @@ static void put_pair_row(FILE *out, const report_point *q, const report_ratio *p
     fputs("</tr>\n", out);
 }
 
-static void put_pair_table(FILE *out, const report_page *page, const report_setting *s, conv_pass pass)
+static void put_ratio_table(FILE *out, const report_page *page, const report_setting *s, conv_pass pass)
 {
     bool open = false;
     for (size_t i = 0; i < s->count; i++) {
@@ -104,7 +104,7 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
                   out);
             open = true;
         }
-        put_pair_row(out, &s->points[i], &p);
+        put_ratio_row(out, &s->points[i], &p);
     }
     if (open) fputs("</tbody></table></div>\n", out);
 }
@@ -146,7 +146,7 @@ static void put_impl_table(FILE *out, const report_page *page, const report_sett
     fputs("</tbody></table></div></details>\n", out);
 }
 
-static bool has_pairs(const report_page *page, const report_setting *s)
+static bool has_ratios(const report_page *page, const report_setting *s)
 {
     report_ratio p;
     for (size_t i = 0; i < s->count; i++)
@@ -160,7 +160,7 @@ void page_comparison(FILE *out, const report_page *page)
     fputs("<section id=\"comparison\">\n<h2>Dense against separable</h2>\n", out);
     bool any = false;
     for (size_t i = 0; i < page->data->setting_count; i++)
-        any = any || has_pairs(page, &page->data->settings[i]);
+        any = any || has_ratios(page, &page->data->settings[i]);
     if (any) {
         fputs("<p class=\"note\">Each by its best exact implementation, named under its time with the 95% "
               "interval. Multiplications of one forward pass.</p>\n",
@@ -173,13 +173,13 @@ void page_comparison(FILE *out, const report_page *page)
     int shown = 0;
     for (size_t i = 0; i < page->data->setting_count; i++) {
         const report_setting *s = &page->data->settings[i];
-        if (!has_pairs(page, s)) continue;
+        if (!has_ratios(page, s)) continue;
         char name[160];
         fprintf(out, "<details%s><summary>", shown++ < OPEN_TABLES ? " open" : "");
         report_escape(out, report_setting_name(s, name, sizeof name));
         fputs("</summary>\n", out);
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
-            put_pair_table(out, page, s, (conv_pass)pass);
+            put_ratio_table(out, page, s, (conv_pass)pass);
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
             put_impl_table(out, page, s, (conv_pass)pass);
         fputs("</details>\n", out);

@@ -30,7 +30,7 @@ static bool belongs(const report_setting *s, const report_setting *wanted)
     return wanted == NULL ? !report_is_sweep(s) : s == wanted;
 }
 
-static void add_pair(versus_mean *m, double *log_sum, const report_ratio *p)
+static void add_ratio(versus_mean *m, double *log_sum, const report_ratio *p)
 {
     m->count++;
     m->ahead += p->outcome == RATIO_FASTER;
@@ -51,7 +51,7 @@ versus_mean report_versus_mean(const report_data *data, const report_setting *se
         report_ratio p;
         for (size_t i = 0; belongs(s, setting) && i < s->count; i++)
             if (s->points[i].pass == pass && report_versus(data, &s->points[i], v, peer, inexact, &p))
-                add_pair(&m, &log_sum, &p);
+                add_ratio(&m, &log_sum, &p);
     }
     m.mean = m.count > 0 ? exp(log_sum / m.count) : NAN;
     return m;
@@ -161,7 +161,7 @@ static void put_cases(FILE *out, const report_page *page, const report_setting *
 }
 
 /* The tables of one sweep, or (NULL) of the rest; false when no case applies. */
-static bool put_group(FILE *out, const report_page *page, const report_setting *s)
+static bool put_setting(FILE *out, const report_page *page, const report_setting *s)
 {
     int count = 0;
     for (int v = 0; v < CONV_VARIANT_COUNT; v++)
@@ -189,8 +189,8 @@ void page_versus(FILE *out, const report_page *page)
           out);
     for (size_t i = 0; i < page->data->setting_count; i++)
         if (report_is_sweep(&page->data->settings[i]))
-            any = put_group(out, page, &page->data->settings[i]) || any;
-    any = put_group(out, page, NULL) || any;
+            any = put_setting(out, page, &page->data->settings[i]) || any;
+    any = put_setting(out, page, NULL) || any;
     if (!any) fputs("<p>This run has no case that both ran.</p>\n", out);
     fputs("</section>\n", out);
 }

@@ -24,7 +24,7 @@ int64_t net_slices(const net *n, int64_t rows)
     return slices < rows ? slices : rows;
 }
 
-/* The slice whose largest pair of neighbouring tensors, with the weights between, fills half of the L2. */
+/* The slice whose two largest neighbouring tensors, with the weights between, fills half of the L2. */
 static int64_t images_per_slice(const net *n)
 {
     int64_t budget = (int64_t)(machine_context(1).l2 / 2 / sizeof(float)), rows = n->options.batch;
