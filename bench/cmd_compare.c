@@ -193,18 +193,20 @@ int cmd_compare(int argc, char **argv)
         {0}};
     static const struct argp_child children[] = {{&select_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
-        options,
-        parse_option,
-        "BASE HEAD [PROBLEM...]",
-        "Is HEAD slower than BASE? Two programs are run in turns over the suite sentinel, or what is chosen "
-        "below, each case verified first; what looks slower is measured again with fresh processes, and only "
-        "what is slower then counts. Two folders of stored runs are compared by their intervals, which is "
-        "weaker: a drift of the machine between the runs looks like a change."
-        "\vExit: 0 fine, 1 confirmed regression, 2 usage, 3 head computes something wrongly, 4 too noisy to "
-        "tell, 5 base is missing or not comparable.",
-        children,
-        NULL,
-        NULL};
+        .options = options,
+        .parser = parse_option,
+        .args_doc = "BASE HEAD [PROBLEM...]",
+        .doc =
+            "Is HEAD slower than BASE? Two programs are run in turns over the suite sentinel, or what is "
+            "chosen "
+            "below, each case verified first; what looks slower is measured again with fresh processes, and "
+            "only "
+            "what is slower then counts. Two folders of stored runs are compared by their intervals, which is "
+            "weaker: a drift of the machine between the runs looks like a change."
+            "\vExit: 0 fine, 1 confirmed regression, 2 usage, 3 head computes something wrongly, 4 too noisy "
+            "to "
+            "tell, 5 base is missing or not comparable.",
+        .children = children};
     compare_arguments a = {.select.default_suite = "sentinel",
                            .gate = {.budget = 120, .pairs = 40, .confirm = 32, .seed = (uint64_t)time(NULL)}};
     if (cli_parse(&argp, argc, argv, &a) != 0 || a.code != EXIT_FINE) return EXIT_USAGE;

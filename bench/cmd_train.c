@@ -144,10 +144,9 @@ static int check_outputs(const experiment_options *o)
 int cmd_train(int argc, char **argv)
 {
     static const struct argp argp = {
-        options, parse_option,
-        NULL,    "Trains the article's two MNIST networks, or your own, with Keras's semantics.",
-        NULL,    NULL,
-        NULL};
+        .options = options,
+        .parser = parse_option,
+        .doc = "Trains the article's two MNIST networks, or your own, with Keras's semantics."};
     char default_models[] = "conv";
     const char *data = getenv("SEPBENCH_DATA");
     train_arguments a = {

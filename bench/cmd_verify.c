@@ -172,16 +172,15 @@ int cmd_verify(int argc, char **argv)
         {"quiet", KEY_QUIET, NULL, 0, "only what is wrong, and the last line", 0},
         {0}};
     static const struct argp_child children[] = {{&select_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {
-        options,
-        parse_option,
-        "[PROBLEM...]",
-        "Checks every implementation against a double-precision oracle: on whole numbers bit for bit, on real "
-        "ones within a bound. Without a selection, the suite smoke."
-        "\vExit: 0 all right, 3 something wrong, 4 nothing could be checked.",
-        children,
-        NULL,
-        NULL};
+    static const struct argp argp = {.options = options,
+                                     .parser = parse_option,
+                                     .args_doc = "[PROBLEM...]",
+                                     .doc =
+                                         "Checks every implementation against a double-precision oracle: on "
+                                         "whole numbers bit for bit, on real "
+                                         "ones within a bound. Without a selection, the suite smoke."
+                                         "\vExit: 0 all right, 3 something wrong, 4 nothing could be checked.",
+                                     .children = children};
     verify_arguments a = {.oracle_gflop = 0.2, .seed = 1, .select.default_suite = "smoke"};
     if (cli_parse(&argp, argc, argv, &a) != 0 || a.code != EXIT_FINE) return EXIT_USAGE;
     selection cases;
