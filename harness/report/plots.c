@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../grow.h"
+#include "../machine/machine.h"
 #include "../output.h"
 #include "drawing.h"
 #include "training.h"
@@ -151,7 +152,6 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
 
 static void add_roofs(chart *c, const report_ceilings *roof, double from, double to)
 {
-    static const char *const levels[] = {"L1", "L2", "L3", "DRAM"};
     double top = 0;
     for (int isa = 0; isa < CPU_ISA_COUNT; isa++)
         if (roof->fma_gflops[isa] > top) top = roof->fma_gflops[isa];
@@ -163,7 +163,7 @@ static void add_roofs(chart *c, const report_ceilings *roof, double from, double
         chart_add_point(c, from, roof->fma_gflops[isa], NAN, NAN);
         chart_add_point(c, to, roof->fma_gflops[isa], NAN, NAN);
     }
-    for (int level = 0; level < 4 && top > 0; level++) {
+    for (int level = 0; level < LEVEL_COUNT && top > 0; level++) {
         double gbps = roof->bandwidth_gbps[level];
         if (isnan(gbps) || from * gbps > top) continue; /* not measured, or nowhere the limit */
         double knee = fmin(to, fmax(top / gbps, from));
@@ -171,7 +171,8 @@ static void add_roofs(chart *c, const report_ceilings *roof, double from, double
         chart_add_point(c, from, from * gbps, NAN, NAN);
         chart_add_point(c, knee, knee * gbps, NAN, NAN);
         char text[48], number[16];
-        snprintf(text, sizeof text, "%s %s GB/s", levels[level], report_number(gbps, number));
+        snprintf(text, sizeof text, "%s %s GB/s", memory_level_name((memory_level)level),
+                 report_number(gbps, number));
         chart_add_text(c, from, from * gbps, text, CHART_MUTED, "left offset 1.2,0.1 font \",10\"");
     }
 }

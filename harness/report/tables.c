@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../machine/machine.h"
 #include "page.h"
 
 enum { OPEN_TABLES = 1 }; /* settings whose tables are unfolded */
@@ -262,7 +263,6 @@ static void put_json(FILE *out, const char *path, const json_t *value)
 
 static void put_ceilings(FILE *out, const report_ceilings *c)
 {
-    static const char *const levels[] = {"L1", "L2", "L3", "DRAM"};
     char number[16];
     fprintf(out, "<p>Measured ceilings, %d thread%s: ", c->threads, c->threads == 1 ? "" : "s");
     bool first = true;
@@ -272,10 +272,10 @@ static void put_ceilings(FILE *out, const report_ceilings *c)
                     cpu_isa_name((cpu_isa)isa));
             first = false;
         }
-    for (int level = 0; level < 4; level++)
+    for (int level = 0; level < LEVEL_COUNT; level++)
         if (!isnan(c->bandwidth_gbps[level])) {
             fprintf(out, "%s%s GB/s (%s)", first ? "" : ", ", report_number(c->bandwidth_gbps[level], number),
-                    levels[level]);
+                    memory_level_name((memory_level)level));
             first = false;
         }
     fputs(".</p>\n", out);
