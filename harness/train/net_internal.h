@@ -150,6 +150,14 @@ static inline const float *net_parameter(const net *n, int p)
     return p < 0 ? NULL : n->weights + n->model->parameter[p].offset;
 }
 
+/* Floats of one image's tensor. */
+static inline int64_t net_count(const net *n, int tensor)
+{
+    return tensor == 0 ? n->ops[0].in : n->ops[tensor - 1].out;
+}
+
+/* At least `want` bytes in *memory, whose contents are lost where it is too small. */
+bool net_room(void **memory, size_t *have, size_t want);
 /* At least so many bytes of scratch for every thread. */
 bool net_grow_scratch(net *n, size_t bytes);
 
