@@ -280,10 +280,10 @@ static int apply(const arguments *a, const conv_impl *impl, const conv_problem *
 int cmd_apply(int argc, char **argv)
 {
     static const struct argp argp = {
-        options,   parse_option,
-        "PROBLEM", "Runs one implementation on tensors from .npy files and writes what it computes.",
-        NULL,      NULL,
-        NULL};
+        .options = options,
+        .parser = parse_option,
+        .args_doc = "PROBLEM",
+        .doc = "Runs one implementation on tensors from .npy files and writes what it computes."};
     arguments a = {.pass = CONV_FORWARD, .layout = CONV_NHWC, .threads = machine_default_threads()};
     conv_problem p;
     conv_error err;

@@ -32,19 +32,6 @@ typedef struct {
     int code; /* of a bad value */
 } parse_state;
 
-static int parse_number(const char *option, const char *arg, double least, double most, double *value)
-{
-    if (cli_parse_real(arg, least, most, value)) return EXIT_FINE;
-    return cli_error("--%s: '%s' is not a number from %g to %g", option, arg, least, most);
-}
-
-static int parse_whole(const char *option, const char *arg, int64_t least, int64_t most, int64_t *value)
-{
-    if (cli_parse_int(arg, least, most, value)) return EXIT_FINE;
-    return cli_error("--%s: '%s' is not a whole number from %lld to %lld", option, arg, (long long)least,
-                     (long long)most);
-}
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     parse_state *p = state->input;
@@ -54,11 +41,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &a->select; return 0;
     case KEY_REPETITIONS:
-        code = parse_whole("repetitions", arg, 1, 1000, &whole);
+        code = cli_take_int("repetitions", arg, 1, 1000, &whole);
         a->measure.repetitions = (int)whole;
         break;
-    case KEY_MIN_TIME: code = parse_number("min-time", arg, 0, 3600, &a->measure.min_time); break;
-    case KEY_BUDGET: code = parse_number("budget", arg, 1, 1e7, &a->budget); break;
+    case KEY_MIN_TIME: code = cli_take_real("min-time", arg, 0, 3600, &a->measure.min_time); break;
+    case KEY_BUDGET: code = cli_take_real("budget", arg, 1, 1e7, &a->budget); break;
     case KEY_OUT:
         if (*arg == '\0') code = cli_error("--out: the name of a folder is missing");
         a->out = arg;
@@ -66,15 +53,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_EQUAL: a->measure.equal = true; break;
     case KEY_RESUME: a->resume = true; break;
     case KEY_SEED:
-        code = parse_whole("seed", arg, 0, INT64_MAX, &whole);
+        code = cli_take_int("seed", arg, 0, INT64_MAX, &whole);
         a->measure.seed = (uint64_t)whole;
         break;
     case KEY_FRESH: a->fresh = true; break;
-    case ARGP_KEY_ARG: /* all the rest at once */
-        a->select.problems = state->argv + state->next - 1;
-        a->select.problem_count = state->argc - state->next + 1;
-        state->next = state->argc;
-        break;
+    case ARGP_KEY_ARG: select_take_problems(&a->select, state); break;
     default: return ARGP_ERR_UNKNOWN;
     }
     if (p->code == EXIT_FINE) p->code = code;

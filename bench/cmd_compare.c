@@ -20,64 +20,46 @@ typedef struct {
     select_options select;
     gate_options gate;
     const char *out;
-    double margin; /* fraction; 0: by the machine */
+    double margin_percent; /* 0: by the machine */
     bool all;
     char *side[2];
     int sides;
     int code; /* of a bad value */
 } compare_arguments;
 
-static void take_int(compare_arguments *a, const char *option, const char *text, int64_t least, int64_t most,
-                     int *to)
-{
-    int64_t value;
-    if (cli_parse_int(text, least, most, &value))
-        *to = (int)value;
-    else
-        a->code = cli_error("--%s: '%s' is not a whole number from %lld to %lld", option, text,
-                            (long long)least, (long long)most);
-}
-
-static void take_real(compare_arguments *a, const char *option, const char *text, double least, double most,
-                      double *to)
-{
-    if (!cli_parse_real(text, least, most, to))
-        a->code = cli_error("--%s: '%s' is not a number from %g to %g", option, text, least, most);
-}
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     compare_arguments *a = state->input;
-    int64_t seed;
+    int64_t whole = 0;
+    int code = EXIT_FINE;
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &a->select; return 0;
-    case KEY_OUT: a->out = arg; return 0;
-    case KEY_BUDGET: take_real(a, "budget", arg, 5, 86400, &a->gate.budget); return 0;
-    case KEY_PAIRS: take_int(a, "pairs", arg, 12, COMPARE_PAIRS_MAX, &a->gate.pairs); return 0;
-    case KEY_CONFIRM: take_int(a, "confirm", arg, 12, COMPARE_PAIRS_MAX, &a->gate.confirm); return 0;
+    case KEY_OUT: a->out = arg; break;
+    case KEY_BUDGET: code = cli_take_real("budget", arg, 5, 86400, &a->gate.budget); break;
+    case KEY_PAIRS:
+        code = cli_take_int("pairs", arg, 12, COMPARE_PAIRS_MAX, &whole);
+        a->gate.pairs = (int)whole;
+        break;
+    case KEY_CONFIRM:
+        code = cli_take_int("confirm", arg, 12, COMPARE_PAIRS_MAX, &whole);
+        a->gate.confirm = (int)whole;
+        break;
     case KEY_SEED:
-        if (!cli_parse_int(arg, 0, INT64_MAX, &seed))
-            a->code = cli_error("--seed: '%s' is not a whole number", arg);
-        else
-            a->gate.seed = (uint64_t)seed;
-        return 0;
-    case KEY_MARGIN:
-        take_real(a, "margin", arg, 0.1, 100, &a->margin);
-        a->margin /= 100;
-        return 0;
-    case KEY_ALL: a->all = true; return 0;
+        code = cli_take_int("seed", arg, 0, INT64_MAX, &whole);
+        a->gate.seed = (uint64_t)whole;
+        break;
+    case KEY_MARGIN: code = cli_take_real("margin", arg, 0.1, 100, &a->margin_percent); break;
+    case KEY_ALL: a->all = true; break;
     case ARGP_KEY_ARG:
-        if (a->sides == 2) { /* all the rest at once */
-            state->next--;
-            a->select.problems = state->argv + state->next;
-            a->select.problem_count = state->argc - state->next;
-            state->next = state->argc;
-            return 0;
-        }
-        a->side[a->sides++] = arg;
-        return 0;
+        if (a->sides < 2)
+            a->side[a->sides++] = arg;
+        else
+            select_take_problems(&a->select, state);
+        break;
     default: return ARGP_ERR_UNKNOWN;
     }
+    if (code != EXIT_FINE) a->code = code;
+    return 0;
 }
 
 /* ---- the cases */
@@ -183,7 +165,7 @@ static int run(const compare_arguments *a, compare_result *r)
 {
     bool stored = false;
     utc_text(time(NULL), UTC_STAMP, r->started, sizeof r->started);
-    r->margin_floor = a->margin;
+    r->margin_floor = a->margin_percent / 100;
     int code = check_sides(a, &stored);
     if (code != EXIT_FINE) return code;
     snprintf(r->base.path, sizeof r->base.path, "%s", a->side[0]);
@@ -211,18 +193,20 @@ int cmd_compare(int argc, char **argv)
         {0}};
     static const struct argp_child children[] = {{&select_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
-        options,
-        parse_option,
-        "BASE HEAD [PROBLEM...]",
-        "Is HEAD slower than BASE? Two programs are run in turns over the suite sentinel, or what is chosen "
-        "below, each case verified first; what looks slower is measured again with fresh processes, and only "
-        "what is slower then counts. Two folders of stored runs are compared by their intervals, which is "
-        "weaker: a drift of the machine between the runs looks like a change."
-        "\vExit: 0 fine, 1 confirmed regression, 2 usage, 3 head computes something wrongly, 4 too noisy to "
-        "tell, 5 base is missing or not comparable.",
-        children,
-        NULL,
-        NULL};
+        .options = options,
+        .parser = parse_option,
+        .args_doc = "BASE HEAD [PROBLEM...]",
+        .doc =
+            "Is HEAD slower than BASE? Two programs are run in turns over the suite sentinel, or what is "
+            "chosen "
+            "below, each case verified first; what looks slower is measured again with fresh processes, and "
+            "only "
+            "what is slower then counts. Two folders of stored runs are compared by their intervals, which is "
+            "weaker: a drift of the machine between the runs looks like a change."
+            "\vExit: 0 fine, 1 confirmed regression, 2 usage, 3 head computes something wrongly, 4 too noisy "
+            "to "
+            "tell, 5 base is missing or not comparable.",
+        .children = children};
     compare_arguments a = {.select.default_suite = "sentinel",
                            .gate = {.budget = 120, .pairs = 40, .confirm = 32, .seed = (uint64_t)time(NULL)}};
     if (cli_parse(&argp, argc, argv, &a) != 0 || a.code != EXIT_FINE) return EXIT_USAGE;

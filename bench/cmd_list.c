@@ -65,10 +65,9 @@ int cmd_list(int argc, char **argv)
     static const struct argp_option options[] = {
         {"suites", KEY_SUITES, NULL, 0, "list the suites of problems instead", 0}, {0}};
     static const struct argp argp = {
-        options, parse_option,
-        NULL,    "Which implementations exist in this build and on this CPU, and why others do not.",
-        NULL,    NULL,
-        NULL};
+        .options = options,
+        .parser = parse_option,
+        .doc = "Which implementations exist in this build and on this CPU, and why others do not."};
     bool suites = false;
     if (cli_parse(&argp, argc, argv, &suites) != 0) return EXIT_USAGE;
     if (suites) {

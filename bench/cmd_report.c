@@ -209,15 +209,13 @@ static void default_out(const record_run *run, char *out, size_t size)
 
 int cmd_report(int argc, char **argv)
 {
-    static const struct argp argp = {options,
-                                     parse_option,
-                                     "[RUN...]",
-                                     "Makes the report of a run: verdict, tables and pictures in one page.\v"
-                                     "RUN is a folder or the name of one in results/; without it, the newest. "
-                                     "Folders of 'sepbench train' may follow, or stand alone.",
-                                     NULL,
-                                     NULL,
-                                     NULL};
+    static const struct argp argp = {
+        .options = options,
+        .parser = parse_option,
+        .args_doc = "[RUN...]",
+        .doc = "Makes the report of a run: verdict, tables and pictures in one page.\v"
+               "RUN is a folder or the name of one in results/; without it, the newest. "
+               "Folders of 'sepbench train' may follow, or stand alone."};
     report_options o = {0};
     if (cli_parse(&argp, argc, argv, &o) != 0) return EXIT_USAGE;
     record_run run;

@@ -7,9 +7,9 @@
 #include "../harness/machine/machine.h"
 #include "../harness/output.h"
 #include "../harness/text.h"
-#include "../harness/train/experiment.h"
 #include "../harness/words.h"
 #include "commands.h"
+#include "experiment.h"
 
 enum {
     KEY_EPOCHS = 0x300,
@@ -66,45 +66,34 @@ typedef struct {
     int code;
 } train_arguments;
 
-static void count(train_arguments *a, const char *name, const char *arg, int64_t least, int64_t most,
-                  int64_t *to)
-{
-    if (!cli_parse_int(arg, least, most, to))
-        a->code = cli_error("%s: '%s' is not a whole number from %lld to %lld", name, arg, (long long)least,
-                            (long long)most);
-}
-
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     train_arguments *a = state->input;
     experiment_options *o = &a->o;
     int64_t n = 0;
     conv_error err;
+    int code = EXIT_FINE;
     switch (key) {
     case 'm': a->models = arg; break;
     case KEY_IMPL:
         if (!text_is_name_list(arg))
-            a->code = cli_error("--impl: '%s': names of implementations, commas between them", arg);
+            code = cli_error("--impl: '%s': names of implementations, commas between them", arg);
         o->impls = arg;
         break;
-    case KEY_EPOCHS: count(a, "--epochs", arg, 1, 1000000, &o->fit.epochs); break;
-    case KEY_BATCH: count(a, "--batch-size", arg, 1, 1000000, &o->fit.batch_size); break;
-    case KEY_SPLIT:
-        if (!cli_parse_real(arg, 0, 0.999, &o->fit.validation_split))
-            a->code = cli_error("--validation-split: '%s' is not a number from 0 to 0.999", arg);
-        break;
+    case KEY_EPOCHS: code = cli_take_int("epochs", arg, 1, 1000000, &o->fit.epochs); break;
+    case KEY_BATCH: code = cli_take_int("batch-size", arg, 1, 1000000, &o->fit.batch_size); break;
+    case KEY_SPLIT: code = cli_take_real("validation-split", arg, 0, 0.999, &o->fit.validation_split); break;
     case KEY_OPTIMIZER:
         o->optimizer_named = true;
-        if (optimizer_parse(arg, &o->fit.opt, &err) != CONV_OK)
-            a->code = cli_error("--optimizer: %s", err.text);
+        if (optimizer_parse(arg, &o->fit.opt, &err) != CONV_OK) code = cli_error("--optimizer: %s", err.text);
         break;
     case KEY_SEED:
-        count(a, "--seed", arg, 0, INT64_MAX, &n);
+        code = cli_take_int("seed", arg, 0, INT64_MAX, &n);
         o->fit.seed = (uint64_t)n;
         break;
     case KEY_NO_SHUFFLE: o->fit.shuffle = false; break;
     case KEY_RUNS:
-        count(a, "--runs", arg, 1, EXPERIMENT_MAX_RUNS, &n);
+        code = cli_take_int("runs", arg, 1, EXPERIMENT_MAX_RUNS, &n);
         o->runs = (int)n;
         break;
     case KEY_DATA: o->data_dir = arg; break;
@@ -114,14 +103,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_RESUME: o->resume = true; break;
     case KEY_OUT: o->out_dir = arg; break;
     case KEY_THREADS:
-        count(a, "--threads", arg, 1, MACHINE_MAX_THREADS, &n);
+        code = cli_take_int("threads", arg, 1, MACHINE_MAX_THREADS, &n);
         o->threads = (int)n;
         break;
-    case KEY_SLICE: count(a, "--slice", arg, 1, 1000000, &o->slice); break;
+    case KEY_SLICE: code = cli_take_int("slice", arg, 1, 1000000, &o->slice); break;
     case KEY_QUIET: o->quiet = true; break;
-    case ARGP_KEY_ARG: a->code = cli_error("train takes no argument '%s'", arg); break;
+    case ARGP_KEY_ARG: code = cli_error("train takes no argument '%s'", arg); break;
     default: return ARGP_ERR_UNKNOWN;
     }
+    if (code != EXIT_FINE) a->code = code;
     return 0;
 }
 
@@ -154,10 +144,9 @@ static int check_outputs(const experiment_options *o)
 int cmd_train(int argc, char **argv)
 {
     static const struct argp argp = {
-        options, parse_option,
-        NULL,    "Trains the article's two MNIST networks, or your own, with Keras's semantics.",
-        NULL,    NULL,
-        NULL};
+        .options = options,
+        .parser = parse_option,
+        .doc = "Trains the article's two MNIST networks, or your own, with Keras's semantics."};
     char default_models[] = "conv";
     const char *data = getenv("SEPBENCH_DATA");
     train_arguments a = {

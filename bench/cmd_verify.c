@@ -13,8 +13,8 @@ enum { KEY_ORACLE = 0x200, KEY_SEED, KEY_QUIET };
 
 typedef struct {
     select_options select;
-    double oracle_flops;
-    uint64_t seed;
+    double oracle_gflop;
+    int64_t seed;
     bool quiet;
     int code; /* of a bad value */
 } verify_arguments;
@@ -22,31 +22,17 @@ typedef struct {
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     verify_arguments *a = state->input;
-    double gflop;
-    int64_t seed;
+    int code = EXIT_FINE;
     switch (key) {
     case ARGP_KEY_INIT: state->child_inputs[0] = &a->select; return 0;
-    case KEY_ORACLE:
-        if (!cli_parse_real(arg, 0, 1e9, &gflop))
-            a->code = cli_error("--oracle: '%s' is not a number of GFLOP from 0 to 1e9", arg);
-        else
-            a->oracle_flops = gflop * 1e9;
-        return 0;
-    case KEY_SEED:
-        if (!cli_parse_int(arg, 0, INT64_MAX, &seed))
-            a->code = cli_error("--seed: '%s' is not a whole number", arg);
-        else
-            a->seed = (uint64_t)seed;
-        return 0;
-    case KEY_QUIET: a->quiet = true; return 0;
-    case ARGP_KEY_ARG:
-        state->next--; /* all the rest at once */
-        a->select.problems = state->argv + state->next;
-        a->select.problem_count = state->argc - state->next;
-        state->next = state->argc;
-        return 0;
+    case KEY_ORACLE: code = cli_take_real("oracle", arg, 0, 1e9, &a->oracle_gflop); break;
+    case KEY_SEED: code = cli_take_int("seed", arg, 0, INT64_MAX, &a->seed); break;
+    case KEY_QUIET: a->quiet = true; break;
+    case ARGP_KEY_ARG: select_take_problems(&a->select, state); break;
     default: return ARGP_ERR_UNKNOWN;
     }
+    if (code != EXIT_FINE) a->code = code;
+    return 0;
 }
 
 /* ---- one group */
@@ -113,8 +99,8 @@ static void print_outcome(const record_row *row, const outcome *o, const verify_
             printf("ok       %s: %lld values, error at most %.2g\n", name, (long long)o->values, o->error);
     } else if (o->status == CASE_WRONG) {
         record_repro(row, repro, sizeof repro);
-        printf("WRONG    %s: %s: %s\n         repro: sepbench verify%s --seed %llu\n", name, o->check, o->text,
-               repro + sizeof bench - 1, (unsigned long long)a->seed);
+        printf("WRONG    %s: %s: %s\n         repro: sepbench verify%s --seed %lld\n", name, o->check, o->text,
+               repro + sizeof bench - 1, (long long)a->seed);
     } else if (o->status != CASE_REFUSED || !a->quiet) {
         printf("%-9s%s: %s\n", case_status_name(o->status), name, o->text);
     }
@@ -134,7 +120,8 @@ static void verify_group(const record_row *rows, size_t count, session *s)
     for (int c = 0; c < CHECKS && !cli_interrupted(); c++) {
         bool gradients = rows->pass == CONV_BACKWARD || rows->pass == CONV_BACKWARD_WEIGHTS;
         if (checks[c].accumulate && !gradients) continue;
-        verify_options options = {checks[c].kind, a->seed, a->oracle_flops, checks[c].accumulate};
+        verify_options options = {checks[c].kind, (uint64_t)a->seed, 1e9 * a->oracle_gflop,
+                                  checks[c].accumulate};
         verify_reference *reference = NULL;
         conv_error err = {""};
         conv_status status = verify_prepare(&rows->problem, rows->pass, &options, &reference, &err);
@@ -185,17 +172,16 @@ int cmd_verify(int argc, char **argv)
         {"quiet", KEY_QUIET, NULL, 0, "only what is wrong, and the last line", 0},
         {0}};
     static const struct argp_child children[] = {{&select_argp, 0, NULL, 0}, {0}};
-    static const struct argp argp = {
-        options,
-        parse_option,
-        "[PROBLEM...]",
-        "Checks every implementation against a double-precision oracle: on whole numbers bit for bit, on real "
-        "ones within a bound. Without a selection, the suite smoke."
-        "\vExit: 0 all right, 3 something wrong, 4 nothing could be checked.",
-        children,
-        NULL,
-        NULL};
-    verify_arguments a = {.oracle_flops = 2e8, .seed = 1, .select.default_suite = "smoke"};
+    static const struct argp argp = {.options = options,
+                                     .parser = parse_option,
+                                     .args_doc = "[PROBLEM...]",
+                                     .doc =
+                                         "Checks every implementation against a double-precision oracle: on "
+                                         "whole numbers bit for bit, on real "
+                                         "ones within a bound. Without a selection, the suite smoke."
+                                         "\vExit: 0 all right, 3 something wrong, 4 nothing could be checked.",
+                                     .children = children};
+    verify_arguments a = {.oracle_gflop = 0.2, .seed = 1, .select.default_suite = "smoke"};
     if (cli_parse(&argp, argc, argv, &a) != 0 || a.code != EXIT_FINE) return EXIT_USAGE;
     selection cases;
     int code = select_cases(&a.select, &cases);

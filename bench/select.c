@@ -73,6 +73,13 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 const struct argp select_argp = {option_table, parse_option, NULL, NULL, NULL, NULL, NULL};
 
+void select_take_problems(select_options *o, struct argp_state *state)
+{
+    o->problems = state->argv + state->next - 1;
+    o->problem_count = state->argc - state->next + 1;
+    state->next = state->argc;
+}
+
 /* ---- comma lists of names */
 
 static const char *variant_name(int i) { return conv_variant_name((conv_variant)i); }

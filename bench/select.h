@@ -27,6 +27,9 @@ typedef struct {
 /* The argp children that fill a select_options; input of the child parser is select_options *. */
 extern const struct argp select_argp;
 
+/* At ARGP_KEY_ARG: this word and all behind it are problems. */
+void select_take_problems(select_options *o, struct argp_state *state);
+
 /* EXIT_FINE, or EXIT_USAGE after one line on stderr that names the word at fault and what is allowed. An
  * empty selection is a usage error. */
 int select_cases(const select_options *options, selection *out);

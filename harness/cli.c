@@ -106,6 +106,20 @@ bool cli_parse_real(const char *text, double least, double most, double *value)
     return true;
 }
 
+int cli_take_int(const char *option, const char *word, int64_t least, int64_t most, int64_t *value)
+{
+    if (cli_parse_int(word, least, most, value)) return EXIT_FINE;
+    if (most == INT64_MAX) return cli_error("--%s: '%s' is not a whole number", option, word);
+    return cli_error("--%s: '%s' is not a whole number from %lld to %lld", option, word, (long long)least,
+                     (long long)most);
+}
+
+int cli_take_real(const char *option, const char *word, double least, double most, double *value)
+{
+    if (cli_parse_real(word, least, most, value)) return EXIT_FINE;
+    return cli_error("--%s: '%s' is not a number from %g to %g", option, word, least, most);
+}
+
 bool cli_make_path(const char *path)
 {
     char partial[4096];

@@ -34,6 +34,9 @@ int cli_parse(const struct argp *argp, int argc, char **argv, void *input);
 bool cli_parse_int(const char *text, int64_t least, int64_t most, int64_t *value);
 /* A finite decimal number in [least, most]. */
 bool cli_parse_real(const char *text, double least, double most, double *value);
+/* The same for --option's word: EXIT_FINE, or EXIT_USAGE after one line that says the range. */
+int cli_take_int(const char *option, const char *word, int64_t least, int64_t most, int64_t *value);
+int cli_take_real(const char *option, const char *word, double least, double most, double *value);
 /* mkdir -p. False with errno set. */
 bool cli_make_path(const char *path);
 

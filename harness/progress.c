@@ -31,11 +31,10 @@ char *progress_time(double seconds, char *buffer)
 
 void progress_start(progress *p, size_t total)
 {
-    struct winsize window = {0};
+    struct winsize size = {0};
     *p = (progress){.total = total, .columns = WIDEST, .terminal = isatty(STDERR_FILENO)};
-    if (p->terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0 &&
-        window.ws_col < WIDEST)
-        p->columns = window.ws_col;
+    if (p->terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 && size.ws_col < WIDEST)
+        p->columns = size.ws_col;
 }
 
 static void format_line(const progress *p, size_t done, double seconds_left, const char *what, char *line,

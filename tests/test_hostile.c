@@ -319,10 +319,10 @@ static void test_names_of_models(void **state)
                "{\"class_name\": \"Sequential\", \"config\": {\"name\": \"\\u001b[2J\", \"layers\": ["
                "{\"class_name\": \"Flatten\", \"config\": {\"name\": \"a\\u001b[2J\", \"batch_input_shape\": "
                "[null, 28, 28, 1]}}]}}");
-    assert_null(m = model_load("layer.json", &err));
+    assert_null(m = model_read("layer.json", &err));
     assert_non_null(strstr(err.text, "a name of 1 to 63 printable characters"));
     change("layer.json", "a\\u001b[2J", "a");
-    assert_non_null(m = model_load("layer.json", &err));
+    assert_non_null(m = model_read("layer.json", &err));
     assert_string_equal(m->name, " [2J");
     free(m);
 }

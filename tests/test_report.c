@@ -514,6 +514,30 @@ static void test_partial_runs(void **state)
     assert_int_equal(report(store(&m, "nopeer"), "--versus=onednn", out), EXIT_USAGE);
 }
 
+/* Also of what this build or this CPU has not: a run may be another machine's. */
+static void test_style(void **state)
+{
+    static const struct {
+        const char *name, *light;
+        bool peer, inexact;
+        int dash;
+    } cases[] = {
+        {"avx2", "#3f8fd0", false, false, 1},           {"avx512", "#0b4fa0", false, false, 1},
+        {"winograd-avx512", "#6a3db8", false, true, 3}, {"fip-avx512", "#8f1d3f", false, true, 3},
+        {"onednn", "#b8156f", true, false, 2},          {"onednn-winograd", "#9c5590", true, true, 3},
+        {"onnxruntime", NULL, true, false, 2},          {"of-tomorrow", NULL, false, false, 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        report_impl style = report_style(cases[i].name);
+        if (style.peer != cases[i].peer || style.inexact != cases[i].inexact || style.dash != cases[i].dash ||
+            (cases[i].light != NULL && strcmp(style.light, cases[i].light) != 0))
+            fail_msg("%s: peer %d, inexact %d, dash %d, %s", cases[i].name, style.peer, style.inexact,
+                     style.dash, style.light);
+        assert_string_equal(style.light, report_style(cases[i].name).light);
+    }
+}
+
 static void test_without_gnuplot(void **state)
 {
     (void)state;
@@ -562,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_training_beside_cases),
         cmocka_unit_test(test_partial_runs),
+        cmocka_unit_test(test_style),
         cmocka_unit_test(test_without_gnuplot),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

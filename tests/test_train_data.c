@@ -61,7 +61,7 @@ static void write_set(const char *folder, const char *prefix, const char *test)
 /* Loads and compares with what write_idx writes. */
 static void check(const char *dir, int64_t rows, int64_t columns, int64_t channels)
 {
-    data_pair data;
+    data_sets data;
     conv_error err = {""};
     if (data_load(dir, &data, &err) != CONV_OK) fail_msg("%s", err.text);
     const data_set *sets[] = {&data.train, &data.test};
@@ -78,7 +78,7 @@ static void check(const char *dir, int64_t rows, int64_t columns, int64_t channe
 
 static void refuse(const char *dir, const char *words)
 {
-    data_pair data;
+    data_sets data;
     conv_error err = {""};
     assert_int_equal(data_load(dir, &data, &err), CONV_INVALID);
     if (strstr(err.text, words) == NULL) fail_msg("%s: no \"%s\" in: %s", dir, words, err.text);

@@ -46,7 +46,7 @@ static void compare(const char *what, const double *got, json_t *want, int steps
     }
 }
 
-static void load(data_pair *data)
+static void load(data_sets *data)
 {
     char path[4096];
     conv_error err = {""};
@@ -75,7 +75,7 @@ static bool can_train(const char *impl, const char *model_name)
 static void follows_torch(void **state)
 {
     (void)state;
-    data_pair data;
+    data_sets data;
     load(&data);
     json_t *golden = test_json("golden/train/trajectories.json"), *item;
     int steps = (int)json_integer_value(json_object_get(golden, "steps"));
@@ -103,7 +103,7 @@ static void implementations_agree(void **state)
 {
     (void)state;
     static const char *const names[] = {"conv", "separable"};
-    data_pair data;
+    data_sets data;
     load(&data);
     json_t *golden = test_json("golden/train/trajectories.json"), *item;
     int steps = (int)json_integer_value(json_object_get(golden, "steps")), compared = 0;

@@ -20,7 +20,7 @@ static model *load(const char *name)
 {
     char path[4096];
     conv_error err = {""};
-    model *m = model_load(keras_file(name, path, sizeof path), &err);
+    model *m = model_read(keras_file(name, path, sizeof path), &err);
     if (m == NULL) fail_msg("%s", err.text);
     return m;
 }

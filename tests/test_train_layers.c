@@ -240,10 +240,7 @@ static void refused_forms(void **state)
 static void the_two_networks(void **state)
 {
     (void)state;
-    conv_error err = {""};
-    model *conv = model_load("conv", &err), *separable = model_load("separable", &err);
-    assert_non_null(conv);
-    assert_non_null(separable);
+    model *conv = test_network("conv"), *separable = test_network("separable");
     assert_int_equal(conv->parameters, 431242);
     assert_int_equal(separable->parameters, 414899);
     assert_string_equal(conv->parameter[2].name, "conv2d_1/kernel:0");

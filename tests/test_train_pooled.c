@@ -203,8 +203,7 @@ static float *gradient(const model *m, const net_options *options, bool pooled)
 
 static void network_agrees(const char *name)
 {
-    conv_error err;
-    model *m = model_load(name, &err);
+    model *m = test_network(name);
     net_options o = {.threads = 2, .batch = 37, .impls = "best", .seed = 1};
     net_options plain = o;
     plain.unfused = true;
@@ -234,8 +233,7 @@ static void networks_agree_with_unfused(void **state)
 /* The same choices on one to three threads: the same bits. */
 static void threads_agree(const char *name)
 {
-    conv_error err;
-    model *m = model_load(name, &err);
+    model *m = test_network(name);
     net_options o = {.threads = 1, .batch = 53, .impls = "best", .seed = 1};
     net *n = test_net_with(m, &o);
     o.choices = net_choices(n);

@@ -57,13 +57,20 @@ model *test_model(const char *text)
     return m;
 }
 
-model *test_model_undropped(const char *name)
+static const char *network_text(const char *name)
 {
     char path[256];
     snprintf(path, sizeof path, "bench/models/%s.json", name);
     const embedded_file *file = embedded_find(path);
     assert_non_null(file);
-    json_t *root = json_loads(file->data, 0, NULL),
+    return file->data;
+}
+
+model *test_network(const char *name) { return test_model(network_text(name)); }
+
+model *test_model_undropped(const char *name)
+{
+    json_t *root = json_loads(network_text(name), 0, NULL),
            *layers = json_object_get(json_object_get(root, "config"), "layers");
     for (size_t i = json_array_size(layers); i-- > 0;) {
         const char *c = json_string_value(json_object_get(json_array_get(layers, i), "class_name"));

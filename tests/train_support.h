@@ -23,6 +23,8 @@ char *test_path(const char *path, char *text, size_t size);
 json_t *test_json(const char *path);
 /* model_parse; fails the test with its words. */
 model *test_model(const char *text);
+/* The article's networks: "conv", "separable". */
+model *test_network(const char *name);
 /* A built-in model without its dropout layers. */
 model *test_model_undropped(const char *name);
 net *test_net(const model *m, const char *impls, int64_t batch, int threads);

@@ -11,27 +11,21 @@
 static void put_verdict(FILE *out, const report_page *page)
 {
     const verdict *v = page->verdict;
-    fputs("<p class=\"answer\">", out);
-    report_escape(out, v->headline);
-    fputs("</p>\n", out);
+    report_put(out, "<p class=\"answer\">", v->headline, "</p>\n");
     for (size_t i = 0; i < v->count; i++) {
         char subject[64]; /* "Forward", "Test accuracy": what the paragraph is about */
         size_t length = strcspn(v->lines[i], "(,:");
         while (length > 0 && v->lines[i][length - 1] == ' ') length--;
         length = length < sizeof subject ? length : 0;
         snprintf(subject, sizeof subject, "%.*s", (int)length, v->lines[i]);
-        fputs("<p><b>", out);
-        report_escape(out, subject);
-        fputs("</b>", out);
+        report_put(out, "<p><b>", subject, "</b>");
         report_escape(out, v->lines[i] + length);
         fputs("</p>\n", out);
     }
     if (v->caution_count == 0) return;
     fputs("<div class=\"cautions\"><b>Keep in mind</b><ul>\n", out);
     for (size_t i = 0; i < v->caution_count; i++) {
-        fputs("<li>", out);
-        report_escape(out, v->cautions[i]);
-        fputs("</li>\n", out);
+        report_put(out, "<li>", v->cautions[i], "</li>\n");
     }
     fputs("</ul></div>\n", out);
 }
@@ -65,8 +59,8 @@ static void put_css(FILE *out, const report_page *page)
 /* ---- pictures */
 
 static const struct {
-    const char *group, *title, *note;
-} groups[] = {
+    const char *section, *title, *note;
+} sections[] = {
     {"speedup", "Speedup of separable over dense",
      "Thick: each side by its best exact implementation. Thin: both sides by the same one. Dotted: what the "
      "count of multiplications promises. Above the line at 1, separable wins."},
@@ -104,21 +98,21 @@ static void put_figure(FILE *out, const report_page *page, const report_plot *pl
             plot->name, plot->name);
 }
 
-/* The pictures of a group: first those of whole passes, then, folded away, those of a backward's parts. */
-void page_plots(FILE *out, const report_page *page, const char *group)
+/* The pictures of a section: first those of whole passes, then, folded away, those of a backward's parts. */
+void page_plots(FILE *out, const report_page *page, const char *section)
 {
     size_t g = 0, shown = 0, parts = 0;
-    while (g < sizeof groups / sizeof *groups && strcmp(groups[g].group, group) != 0) g++;
-    if (g == sizeof groups / sizeof *groups) return;
+    while (g < sizeof sections / sizeof *sections && strcmp(sections[g].section, section) != 0) g++;
+    if (g == sizeof sections / sizeof *sections) return;
     for (int folded = 0; folded < 2; folded++)
         for (size_t i = 0; i < page->plots->count; i++) {
             const report_plot *plot = &page->plots->plots[i];
-            if (strcmp(plot->group, group) != 0 || (strstr(plot->name, "backward_") != NULL) != folded)
+            if (strcmp(plot->section, section) != 0 || (strstr(plot->name, "backward_") != NULL) != folded)
                 continue;
             bool first = shown++ == 0;
-            if (first && *groups[g].title != 0)
-                fprintf(out, "<section id=\"%s\">\n<h2>%s</h2>\n<p class=\"note\">%s</p>\n", group,
-                        groups[g].title, groups[g].note);
+            if (first && *sections[g].title != 0)
+                fprintf(out, "<section id=\"%s\">\n<h2>%s</h2>\n<p class=\"note\">%s</p>\n", section,
+                        sections[g].title, sections[g].note);
             if (first) fputs("<div class=\"plots\">\n", out);
             if (folded && parts++ == 0)
                 fputs("</div>\n<details><summary>Backward in its parts: data and weights</summary>\n<div "
@@ -127,7 +121,7 @@ void page_plots(FILE *out, const report_page *page, const char *group)
             put_figure(out, page, plot);
         }
     if (shown > 0) fputs(parts > 0 ? "</div>\n</details>\n" : "</div>\n", out);
-    if (shown > 0 && *groups[g].title != 0) fputs("</section>\n", out);
+    if (shown > 0 && *sections[g].title != 0) fputs("</section>\n", out);
 }
 
 /* ---- the template */

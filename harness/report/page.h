@@ -26,8 +26,8 @@ void page_cold(FILE *out, const report_page *page);
 /* report/training.c */
 void page_training(FILE *out, const report_page *page);
 
-/* The pictures of a group, without a section of their own when the group has no title. */
-void page_plots(FILE *out, const report_page *page, const char *group);
+/* The pictures of a section, without a heading of their own when it has no title. */
+void page_plots(FILE *out, const report_page *page, const char *section);
 
 /* "faster" -> class "good" and so on, for a cell. */
 const char *page_class(ratio_outcome outcome);

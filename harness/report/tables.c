@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../machine/machine.h"
 #include "page.h"
 
 enum { OPEN_TABLES = 1 }; /* settings whose tables are unfolded */
@@ -42,9 +43,7 @@ void page_time_cell(FILE *out, const record_row *row)
         fprintf(out, "%d repetition%s", row->repetitions, row->repetitions == 1 ? "" : "s");
     else
         put_interval(out, row->ci95_low_ns, row->ci95_high_ns);
-    fputs("<br>", out);
-    report_escape(out, row->impl);
-    fputs("</small></td>", out);
+    report_put(out, "<br>", row->impl, "</small></td>");
 }
 
 void page_ratio_cell(FILE *out, const report_ratio *ratio)
@@ -77,7 +76,7 @@ static void put_counts(FILE *out, double dense, double separable)
     fprintf(out, "<small>%s</small></td>", report_count(separable, text));
 }
 
-static void put_pair_row(FILE *out, const report_point *q, const report_ratio *p)
+static void put_ratio_row(FILE *out, const report_point *q, const report_ratio *p)
 {
     put_channels(out, q);
     page_ratio_cell(out, p);
@@ -90,7 +89,7 @@ static void put_pair_row(FILE *out, const report_point *q, const report_ratio *p
     fputs("</tr>\n", out);
 }
 
-static void put_pair_table(FILE *out, const report_page *page, const report_setting *s, conv_pass pass)
+static void put_ratio_table(FILE *out, const report_page *page, const report_setting *s, conv_pass pass)
 {
     bool open = false;
     for (size_t i = 0; i < s->count; i++) {
@@ -106,7 +105,7 @@ static void put_pair_table(FILE *out, const report_page *page, const report_sett
                   out);
             open = true;
         }
-        put_pair_row(out, &s->points[i], &p);
+        put_ratio_row(out, &s->points[i], &p);
     }
     if (open) fputs("</tbody></table></div>\n", out);
 }
@@ -130,9 +129,7 @@ static void put_impl_table(FILE *out, const report_page *page, const report_sett
             pass == CONV_FORWARD ? "Forward" : "Backward");
     for (int impl = 0; impl < data->impl_count; impl++)
         if (has[impl]) {
-            fputs("<th>", out);
-            report_escape(out, data->impls[impl].name);
-            fputs("</th>", out);
+            report_put(out, "<th>", data->impls[impl].name, "</th>");
         }
     fputs("</tr></thead><tbody>\n", out);
     for (size_t i = 0; i < s->count; i++) {
@@ -150,7 +147,7 @@ static void put_impl_table(FILE *out, const report_page *page, const report_sett
     fputs("</tbody></table></div></details>\n", out);
 }
 
-static bool has_pairs(const report_page *page, const report_setting *s)
+static bool has_ratios(const report_page *page, const report_setting *s)
 {
     report_ratio p;
     for (size_t i = 0; i < s->count; i++)
@@ -164,7 +161,7 @@ void page_comparison(FILE *out, const report_page *page)
     fputs("<section id=\"comparison\">\n<h2>Dense against separable</h2>\n", out);
     bool any = false;
     for (size_t i = 0; i < page->data->setting_count; i++)
-        any = any || has_pairs(page, &page->data->settings[i]);
+        any = any || has_ratios(page, &page->data->settings[i]);
     if (any) {
         fputs("<p class=\"note\">Each by its best exact implementation, named under its time with the 95% "
               "interval. Multiplications of one forward pass.</p>\n",
@@ -177,13 +174,13 @@ void page_comparison(FILE *out, const report_page *page)
     int shown = 0;
     for (size_t i = 0; i < page->data->setting_count; i++) {
         const report_setting *s = &page->data->settings[i];
-        if (!has_pairs(page, s)) continue;
+        if (!has_ratios(page, s)) continue;
         char name[160];
         fprintf(out, "<details%s><summary>", shown++ < OPEN_TABLES ? " open" : "");
         report_escape(out, report_setting_name(s, name, sizeof name));
         fputs("</summary>\n", out);
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
-            put_pair_table(out, page, s, (conv_pass)pass);
+            put_ratio_table(out, page, s, (conv_pass)pass);
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
             put_impl_table(out, page, s, (conv_pass)pass);
         fputs("</details>\n", out);
@@ -257,9 +254,7 @@ static void put_json(FILE *out, const char *path, const json_t *value)
         }
     } else {
         char *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(6));
-        fputs("<tr><td>", out);
-        report_escape(out, path);
-        fputs("</td><td class=\"text wrap\">", out);
+        report_put(out, "<tr><td>", path, "</td><td class=\"text wrap\">");
         report_escape(out, text != NULL ? text : json_is_string(value) ? json_string_value(value) : "");
         fputs("</td></tr>\n", out);
         free(text);
@@ -268,7 +263,6 @@ static void put_json(FILE *out, const char *path, const json_t *value)
 
 static void put_ceilings(FILE *out, const report_ceilings *c)
 {
-    static const char *const levels[] = {"L1", "L2", "L3", "DRAM"};
     char number[16];
     fprintf(out, "<p>Measured ceilings, %d thread%s: ", c->threads, c->threads == 1 ? "" : "s");
     bool first = true;
@@ -278,10 +272,10 @@ static void put_ceilings(FILE *out, const report_ceilings *c)
                     cpu_isa_name((cpu_isa)isa));
             first = false;
         }
-    for (int level = 0; level < 4; level++)
+    for (int level = 0; level < LEVEL_COUNT; level++)
         if (!isnan(c->bandwidth_gbps[level])) {
             fprintf(out, "%s%s GB/s (%s)", first ? "" : ", ", report_number(c->bandwidth_gbps[level], number),
-                    levels[level]);
+                    memory_level_name((memory_level)level));
             first = false;
         }
     fputs(".</p>\n", out);

@@ -7,13 +7,6 @@
 
 static const char *pass_word(conv_pass pass) { return pass == CONV_FORWARD ? "Forward" : "Backward"; }
 
-static int index_of(const report_data *data, const record_row *row)
-{
-    for (int i = 0; i < data->impl_count; i++)
-        if (strcmp(data->impls[i].name, row->impl) == 0) return i;
-    return 0;
-}
-
 static bool is_ahead(const report_ratio *p)
 {
     return p->outcome == RATIO_FASTER || (p->outcome == RATIO_UNPROVEN && p->speedup > 1);
@@ -43,8 +36,8 @@ static void tally_point(const report_data *data, const report_point *q, const re
     t->first = q->ic < t->first ? q->ic : t->first;
     t->last = q->ic > t->last ? q->ic : t->last;
     t->by_outcome[p->outcome]++;
-    t->dense[index_of(data, p->slow)]++;
-    t->separable[index_of(data, p->fast)]++;
+    t->dense[report_impl_index(data, p->slow->impl)]++;
+    t->separable[report_impl_index(data, p->fast->impl)]++;
     if (is_ahead(p)) {
         t->ahead++;
         if (t->from == 0) t->from = q->ic;

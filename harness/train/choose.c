@@ -86,14 +86,21 @@ static conv_status choose_recorded(net *n, op *o, conv_error *err)
                      layer_name);
 }
 
+/* "avx2", or "avx2 / im2col" where backward has another. */
+static void name_both(const op *o, char *text, size_t size)
+{
+    const char *forward = o->impl[USE_TRAIN]->name, *backward = o->impl[USE_BACKWARD]->name;
+    bool same = forward == backward;
+    snprintf(text, size, "%s%s%s", forward, same ? "" : " / ", same ? "" : backward);
+}
+
 conv_status conv_op_choose(net *n, op *o, conv_error *err)
 {
     conv_status status = n->options.choices != NULL ? choose_recorded(n, o, err) : choose_named(n, o, err);
     if (status != CONV_OK) return status;
-    const char *forward = o->impl[USE_TRAIN]->name, *backward = o->impl[USE_BACKWARD]->name;
-    snprintf(o->what, sizeof o->what, "%s%s%s%s%s", conv_variant_name(o->problem.variant),
-             o->problem.post_op == CONV_POST_RELU ? " + relu " : " ", forward, forward == backward ? "" : " / ",
-             forward == backward ? "" : backward);
+    int used = snprintf(o->what, sizeof o->what, "%s%s", conv_variant_name(o->problem.variant),
+                        o->problem.post_op == CONV_POST_RELU ? " + relu " : " ");
+    name_both(o, o->what + used, sizeof o->what - (size_t)used);
     return CONV_OK;
 }
 
@@ -102,15 +109,13 @@ json_t *net_choices(const net *n)
     json_t *all = json_object();
     for (int i = 0; i < n->op_count; i++) {
         const op *o = &n->ops[i];
-        if (o->kind == OP_FIRST)
-            json_object_set_new(all, n->model->layers[o->layer].name, json_pack("{s:b}", "first", 1));
-        if (o->kind == OP_CONV) json_object_set_new(all, n->model->layers[o->layer].name, choice_json(o));
-        if (o->kind != OP_POOLED) continue;
-        /* beside the choice of its depthwise half, if it has one */
-        json_t *entry = json_object_get(all, n->model->layers[o->layer].name);
-        if (entry == NULL)
-            json_object_set_new(all, n->model->layers[o->layer].name, json_pack("{s:b}", "pooled", 1));
-        else
+        const char *name = n->model->layers[o->layer].name;
+        json_t *entry = json_object_get(all, name); /* of its depthwise half, which comes before a pooled one */
+        if (o->kind == OP_FIRST) json_object_set_new(all, name, json_pack("{s:b}", "first", 1));
+        if (o->kind == OP_CONV) json_object_set_new(all, name, choice_json(o));
+        if (o->kind == OP_POOLED && entry == NULL)
+            json_object_set_new(all, name, json_pack("{s:b}", "pooled", 1));
+        else if (o->kind == OP_POOLED)
             json_object_set_new(entry, "pooled", json_true());
     }
     return all;
@@ -122,10 +127,7 @@ char *net_impl(const net *n, int layer, char *buffer)
     if (layer == 0 && n->ops[0].kind == OP_FIRST) snprintf(buffer, 64, "nn %s", cpu_isa_name(n->nn->isa));
     for (int i = 0; i < n->op_count; i++)
         if (n->ops[i].kind == OP_CONV && n->ops[i].layer == layer) {
-            const char *forward = n->ops[i].impl[USE_TRAIN]->name,
-                       *backward = n->ops[i].impl[USE_BACKWARD]->name;
-            snprintf(buffer, 64, "%s%s%s", forward, forward == backward ? "" : " / ",
-                     forward == backward ? "" : backward);
+            name_both(&n->ops[i], buffer, 64);
         } else if (n->ops[i].kind == OP_POOLED && n->ops[i].layer == layer) {
             size_t used = strlen(buffer);
             snprintf(buffer + used, 64 - used, "%snn %s", used > 0 ? " + " : "", cpu_isa_name(n->nn->isa));

@@ -32,15 +32,6 @@ static conv_exec *find_exec(const op *o, conv_use use, int lane, int64_t rows)
     return NULL;
 }
 
-static bool grow(void **memory, size_t *have, size_t want)
-{
-    if (want <= *have) return true;
-    buffer_free(*memory);
-    *memory = buffer_alloc(want);
-    *have = *memory == NULL ? 0 : want;
-    return *memory != NULL;
-}
-
 /* For e->rows images. */
 static conv_status make_exec(net *n, op *o, conv_use use, int lane, conv_exec *e, conv_error *err)
 {
@@ -60,8 +51,8 @@ static conv_status make_exec(net *n, op *o, conv_use use, int lane, conv_exec *e
         e->activations = buffer_alloc(e->plan->activation_bytes);
         if (e->activations == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for activations");
     }
-    bool ok = o->batched ? grow(&n->batch_scratch, &n->batch_scratch_bytes, e->plan->scratch_bytes)
-                         : grow(&n->scratch[lane], &n->scratch_bytes[lane], e->plan->scratch_bytes);
+    bool ok = o->batched ? net_room(&n->batch_scratch, &n->batch_scratch_bytes, e->plan->scratch_bytes)
+                         : net_room(&n->scratch[lane], &n->scratch_bytes[lane], e->plan->scratch_bytes);
     return ok ? CONV_OK : conv_fail(err, CONV_NO_MEMORY, "no memory for a convolution's scratch");
 }
 
@@ -129,10 +120,9 @@ conv_status conv_op_prepare(net *n, op *o, int64_t rows, bool training, conv_err
 
 static conv_status run(net *n, op *o, const slice *s, conv_exec *e, conv_args *args)
 {
-    const float *w = n->weights;
-    args->weights = w + n->model->parameter[o->weights].offset;
-    args->pointwise = o->pointwise < 0 ? NULL : w + n->model->parameter[o->pointwise].offset;
-    args->bias = o->bias < 0 ? NULL : w + n->model->parameter[o->bias].offset;
+    args->weights = net_parameter(n, o->weights);
+    args->pointwise = net_parameter(n, o->pointwise);
+    args->bias = net_parameter(n, o->bias);
     args->packed = e->packed;
     args->activations = e->activations;
     args->scratch = o->batched ? n->batch_scratch : n->scratch[s->thread];

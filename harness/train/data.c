@@ -186,9 +186,9 @@ static conv_status load_set(char (*paths)[4352], data_set *set, conv_error *err)
     return CONV_OK;
 }
 
-conv_status data_load(const char *dir, data_pair *data, conv_error *err)
+conv_status data_load(const char *dir, data_sets *data, conv_error *err)
 {
-    *data = (data_pair){0};
+    *data = (data_sets){0};
     snprintf(data->dir, sizeof data->dir, "%s", dir);
     data_files files;
     conv_status status = data_find(dir, &files, err);
@@ -210,7 +210,7 @@ fail:
     return status;
 }
 
-conv_status data_check_labels(const data_pair *data, int64_t classes, conv_error *err)
+conv_status data_check_labels(const data_sets *data, int64_t classes, conv_error *err)
 {
     const data_set *sets[] = {&data->train, &data->test};
     for (int s = 0; s < 2; s++)
@@ -223,11 +223,11 @@ conv_status data_check_labels(const data_pair *data, int64_t classes, conv_error
     return CONV_OK;
 }
 
-void data_free(data_pair *data)
+void data_free(data_sets *data)
 {
     free(data->train.images);
     free(data->train.labels);
     free(data->test.images);
     free(data->test.labels);
-    *data = (data_pair){0};
+    *data = (data_sets){0};
 }

@@ -24,15 +24,15 @@ typedef struct {
 typedef struct {
     data_set train, test;
     char dir[4096];
-} data_pair;
+} data_sets;
 
 /* Reads the four files that data_find finds. CONV_INVALID with one line naming the file and what is wrong in
  * it: absent, truncated, not IDX, another type or rank, trailing bytes, a corrupt .gz, counts or image sizes
  * that differ. Labels may be of any integer type, in a column of their own or the first of several (QMNIST). */
-conv_status data_load(const char *dir, data_pair *data, conv_error *err);
+conv_status data_load(const char *dir, data_sets *data, conv_error *err);
 /* CONV_INVALID naming the first label that is not below `classes`, the network's outputs. */
-conv_status data_check_labels(const data_pair *data, int64_t classes, conv_error *err);
-void data_free(data_pair *data);
+conv_status data_check_labels(const data_sets *data, int64_t classes, conv_error *err);
+void data_free(data_sets *data);
 
 /* The paths of the training and test set's images and labels. */
 typedef struct {

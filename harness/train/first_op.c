@@ -9,26 +9,13 @@
 #include "../measure/tensors.h"
 #include "net_internal.h"
 
-static bool plain_axis(const conv_axis *a)
-{
-    return a->stride == 1 && a->dilation == 1 && a->pad_before == 0 && a->pad_after == 0;
-}
-
 /* Whether layer 0 with the pooling behind it is of that kind. */
 static bool fits(const model *m)
 {
     if (m->layer_count < 2) return false;
-    const layer *l = &m->layers[0], *next = &m->layers[1];
-    const conv_problem *p = &l->problem;
-    if (l->kind != LAYER_CONV || p->rank != 2 || p->ic != 1 || p->layout != CONV_NHWC ||
-        p->variant == CONV_DEPTHWISE)
-        return false;
-    if (!plain_axis(&p->axis[CONV_H]) || !plain_axis(&p->axis[CONV_W])) return false;
-    if (l->activation != NN_RELU || l->activity.l1 != 0 || l->activity.l2 != 0) return false;
-    const nn_pool *pool = &next->pool;
-    return next->kind == LAYER_POOL && !next->average && next->pool_images == 1 && pool->pool_h == 2 &&
-           pool->pool_w == 2 && pool->stride_h == 2 && pool->stride_w == 2 && pool->pad_top == 0 &&
-           pool->pad_left == 0 && 2 * pool->out_h <= pool->in_h && 2 * pool->out_w <= pool->in_w;
+    const layer *l = &m->layers[0];
+    return layer_is_pooled(l, &m->layers[1]) && layer_is_plain(l) && l->problem.ic == 1 &&
+           l->problem.variant != CONV_DEPTHWISE;
 }
 
 static nn_first shape_of(const model *m)
@@ -49,10 +36,7 @@ bool first_op_wanted(const net *n)
     const model *m = n->model;
     if (n->options.unfused || !fits(m)) return false;
     nn_first f = shape_of(m);
-    if (nn_first_refuse(&f) != NULL) return false;
-    if (n->options.choices != NULL)
-        return json_is_true(json_object_get(json_object_get(n->options.choices, m->layers[0].name), "first"));
-    return strcmp(n->options.impls, "best") == 0;
+    return nn_first_refuse(&f) == NULL && net_wants(n, &m->layers[0], "first");
 }
 
 void first_op_set(const net *n, op *o)
@@ -80,8 +64,7 @@ bool first_op_allocate(net *n, op *o)
 void first_op_refresh(net *n, op *o)
 {
     if (o->pointwise < 0 || o->product_at == n->version) return;
-    const float *depthwise = n->weights + n->model->parameter[o->weights].offset,
-                *pointwise = n->weights + n->model->parameter[o->pointwise].offset;
+    const float *depthwise = net_parameter(n, o->weights), *pointwise = net_parameter(n, o->pointwise);
     int64_t channels = o->first.channels, multiplier = o->problem.depth_multiplier;
     memset(o->product, 0, (size_t)(taps_of(o) * channels) * sizeof *o->product);
     for (int64_t t = 0; t < taps_of(o); t++)
@@ -91,22 +74,17 @@ void first_op_refresh(net *n, op *o)
     o->product_at = n->version;
 }
 
-static const float *parameter_at(const net *n, int p)
-{
-    return p < 0 ? NULL : n->weights + n->model->parameter[p].offset;
-}
-
 void first_op_forward(net *n, op *o, const slice *s, const float *x, float *y)
 {
-    const float *w = o->product != NULL ? o->product : parameter_at(n, o->weights);
-    n->nn->first_forward(&o->first, s->rows, x, w, parameter_at(n, o->bias), op_dropout_bits(n, o, s),
+    const float *w = o->product != NULL ? o->product : net_parameter(n, o->weights);
+    n->nn->first_forward(&o->first, s->rows, x, w, net_parameter(n, o->bias), op_dropout_bits(n, o, s),
                          nn_dropout_scale(&o->dropout), y, s->training ? o->argmax + s->first * o->out : NULL);
 }
 
 /* The product's gradient to its factors'. */
 static void split(const net *n, const op *o, const slice *s, const float *g)
 {
-    const float *depthwise = parameter_at(n, o->weights), *pointwise = parameter_at(n, o->pointwise);
+    const float *depthwise = net_parameter(n, o->weights), *pointwise = net_parameter(n, o->pointwise);
     float *dd = s->parts + n->part_offset[o->weights], *dp = s->parts + n->part_offset[o->pointwise];
     int64_t channels = o->first.channels, multiplier = o->problem.depth_multiplier;
     if (!s->accumulate) {

@@ -22,6 +22,33 @@
 #include "net_internal.h"
 #include "options.h"
 
+bool layer_is_plain(const layer *l)
+{
+    for (int i = CONV_H; i <= CONV_W; i++) {
+        const conv_axis *a = &l->problem.axis[i];
+        if (a->stride != 1 || a->dilation != 1 || a->pad_before != 0 || a->pad_after != 0) return false;
+    }
+    return true;
+}
+
+bool layer_is_pooled(const layer *l, const layer *next)
+{
+    const conv_problem *p = &l->problem;
+    const nn_pool *pool = &next->pool;
+    if (l->kind != LAYER_CONV || p->rank != 2 || p->layout != CONV_NHWC || l->activation != NN_RELU ||
+        l->activity.l1 != 0 || l->activity.l2 != 0)
+        return false;
+    return next->kind == LAYER_POOL && !next->average && next->pool_images == 1 && pool->pool_h == 2 &&
+           pool->pool_w == 2 && pool->stride_h == 2 && pool->stride_w == 2 && pool->pad_top == 0 &&
+           pool->pad_left == 0 && 2 * pool->out_h <= pool->in_h && 2 * pool->out_w <= pool->in_w;
+}
+
+bool net_wants(const net *n, const layer *l, const char *key)
+{
+    if (n->options.choices == NULL) return strcmp(n->options.impls, "best") == 0;
+    return json_is_true(json_object_get(json_object_get(n->options.choices, l->name), key));
+}
+
 static op *add_op(net *n, op_kind kind, int layer_index, int64_t in, int64_t out)
 {
     op *o = &n->ops[n->op_count++];

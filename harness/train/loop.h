@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     net *n;
     const model *m;
-    const data_pair *data;
+    const data_sets *data;
     const fit_options *options;
     fit_state *state;
 } fit_session;

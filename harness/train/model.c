@@ -8,7 +8,6 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "../embed.h"
 #include "../text.h"
 #include "build.h"
 #include "compiled.h"
@@ -205,26 +204,17 @@ model *model_parse(const char *text, const char *label, conv_error *err)
     return NULL;
 }
 
-model *model_load(const char *name, conv_error *err)
+model *model_read(const char *path, conv_error *err)
 {
-    size_t length = strlen(name);
-    if (length < 5 || strcmp(name + length - 5, ".json") != 0) {
-        char path[256];
-        snprintf(path, sizeof path, "bench/models/%.200s.json", name);
-        const embedded_file *file = embedded_find(path);
-        if (file != NULL) return model_parse(file->data, path, err);
-        conv_fail(err, CONV_INVALID, "model '%s': neither conv, separable nor a path ending in .json", name);
-        return NULL;
-    }
-    FILE *file = fopen(name, "rb");
+    FILE *file = fopen(path, "rb");
     char *text = NULL;
     size_t size = 0;
     ssize_t got = file == NULL ? -1 : getdelim(&text, &size, 0, file);
     model *m = NULL;
     if (got <= 0)
-        conv_fail(err, CONV_INVALID, "%s: %s", name, got == 0 || errno == 0 ? "empty" : strerror(errno));
+        conv_fail(err, CONV_INVALID, "%s: %s", path, got == 0 || errno == 0 ? "empty" : strerror(errno));
     else
-        m = model_parse(text, name, err);
+        m = model_parse(text, path, err);
     free(text);
     if (file != NULL) fclose(file);
     return m;

@@ -73,9 +73,8 @@ typedef struct {
     parameter parameter[MODEL_MAX_PARAMETERS];
 } model;
 
-/* Reads NAME: a built-in model ("conv", "separable": bench/models/NAME.json) or a path ending in .json. The
- * result is malloc'ed. NULL with one line naming file, layer and option. */
-model *model_load(const char *name, conv_error *err);
+/* Reads a JSON file. The result is malloc'ed. NULL with one line naming file, layer and option. */
+model *model_read(const char *path, conv_error *err);
 /* The same from text; `label` stands for the file in messages. */
 model *model_parse(const char *text, const char *label, conv_error *err);
 

@@ -1,7 +1,6 @@
-/* The executor's memory and its two sweeps over the batch. */
+/* The executor's memory, and what it says of itself. sweep.c goes over the batch. */
 #include "net_internal.h"
 
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +23,7 @@ int64_t net_slices(const net *n, int64_t rows)
     return slices < rows ? slices : rows;
 }
 
-/* The slice whose largest pair of neighbouring tensors, with the weights between, fills half of the L2. */
+/* The slice whose two largest neighbouring tensors, with the weights between, fills half of the L2. */
 static int64_t images_per_slice(const net *n)
 {
     int64_t budget = (int64_t)(machine_context(1).l2 / 2 / sizeof(float)), rows = n->options.batch;
@@ -54,11 +53,6 @@ static void mark_kept(const net *n, bool *value, bool *diff)
     value[n->op_count] = diff[n->op_count] = true;
 }
 
-static int64_t count_of(const net *n, int tensor)
-{
-    return tensor == 0 ? n->ops[0].in : n->ops[tensor - 1].out;
-}
-
 static bool allocate_tensors(net *n)
 {
     bool value[NET_MAX_OPS + 1] = {false}, diff[NET_MAX_OPS + 1] = {false};
@@ -66,10 +60,10 @@ static bool allocate_tensors(net *n)
     int64_t batch = n->options.batch, widest = 0;
     bool ok = true;
     for (int i = 0; i <= n->op_count; i++) {
-        size_t bytes = (size_t)(batch * count_of(n, i)) * sizeof(float);
+        size_t bytes = (size_t)(batch * net_count(n, i)) * sizeof(float);
         if (value[i]) ok = ok && (n->value[i] = buffer_alloc(bytes)) != NULL;
         if (diff[i]) ok = ok && (n->diff[i] = buffer_alloc(bytes)) != NULL;
-        if (count_of(n, i) > widest) widest = count_of(n, i);
+        if (net_count(n, i) > widest) widest = net_count(n, i);
     }
     int64_t words = 0;
     for (int i = 0; i < n->op_count; i++) {
@@ -136,16 +130,21 @@ static bool allocate(net *n)
     return allocate_tensors(n) && allocate_parts(n);
 }
 
+bool net_room(void **memory, size_t *have, size_t want)
+{
+    if (want <= *have) return true;
+    buffer_free(*memory);
+    *memory = buffer_alloc(want);
+    *have = *memory == NULL ? 0 : want;
+    return *memory != NULL;
+}
+
 bool net_grow_scratch(net *n, size_t bytes)
 {
-    for (int t = 0; t < n->options.threads; t++) {
-        if (n->scratch_bytes[t] >= bytes) continue;
-        buffer_free(n->scratch[t]);
-        n->scratch[t] = buffer_alloc(bytes);
-        n->scratch_bytes[t] = n->scratch[t] == NULL ? 0 : bytes;
-        if (n->scratch[t] == NULL) return false;
-    }
-    return true;
+    bool ok = true;
+    for (int t = 0; t < n->options.threads && ok; t++)
+        ok = net_room(&n->scratch[t], &n->scratch_bytes[t], bytes);
+    return ok;
 }
 
 /* What runs operation o, and its memory. */
@@ -223,246 +222,6 @@ void net_destroy(net *n)
 float *net_weights(net *n) { return n->weights; }
 const float *net_gradient(net *n) { return n->gradient; }
 void net_weights_changed(net *n) { n->version++; }
-
-/* ---- one slice */
-
-static float *value_at(net *n, int tensor, const slice *s)
-{
-    return n->value[tensor] != NULL ? n->value[tensor] + s->first * count_of(n, tensor)
-                                    : n->buffer[tensor & 1][s->thread];
-}
-
-static float *diff_at(net *n, int tensor, const slice *s)
-{
-    return n->diff[tensor] != NULL ? n->diff[tensor] + s->first * count_of(n, tensor)
-                                   : n->buffer[tensor & 1][s->thread];
-}
-
-static void charge(net *n, const slice *s, int row, int pass, double *since)
-{
-    double now = machine_now();
-    n->seconds[((int64_t)s->thread * (n->op_count + PROFILE_EXTRA) + row) * 2 + pass] += now - *since;
-    *since = now;
-}
-
-static void load_input(net *n, const net_batch *batch, const slice *s)
-{
-    int64_t count = count_of(n, 0);
-    float *to = value_at(n, 0, s);
-    for (int64_t i = 0; i < s->rows; i++, to += count) {
-        int64_t row = batch->rows != NULL ? batch->rows[s->first + i] : s->first + i;
-        n->labels[s->first + i] = batch->labels[row];
-        if (batch->bytes != NULL)
-            n->nn->scale_pixels(count, batch->bytes + row * count, to);
-        else
-            memcpy(to, batch->values + row * count, (size_t)count * sizeof *to);
-    }
-}
-
-static void compute_loss(net *n, const slice *s, float *outputs)
-{
-    int last = n->op_count;
-    const float *x = value_at(n, last, s);
-    float *dx = s->training ? diff_at(n, last, s) : NULL,
-          *p = outputs != NULL ? outputs + s->first * n->classes : NULL;
-    const uint8_t *labels = n->labels + s->first;
-    float *loss = n->loss + s->first;
-    uint8_t *correct = n->correct + s->first;
-    if (n->softmax_loss) {
-        n->nn->softmax_cross_entropy(s->rows, n->classes, x, labels, n->penalty_scale, loss, correct, p, dx);
-        return;
-    }
-    n->nn->cross_entropy(s->rows, n->classes, x, labels, n->penalty_scale, loss, correct, dx);
-    if (p != NULL) memcpy(p, x, (size_t)(s->rows * n->classes) * sizeof *p);
-}
-
-static conv_status forward_ops(net *n, const phase *ph, const slice *s, double *clock)
-{
-    conv_status status = CONV_OK;
-    for (int i = ph->first; i < ph->last && status == CONV_OK; i++) {
-        const float *x = value_at(n, i, s);
-        float *y = value_at(n, i + 1, s);
-        if (n->ops[i].kind == OP_CONV)
-            status = conv_op_forward(n, &n->ops[i], s, x, y);
-        else
-            op_forward(n, &n->ops[i], s, x, y);
-        charge(n, s, i, 0, clock);
-    }
-    return status;
-}
-
-static conv_status backward_ops(net *n, const phase *ph, const slice *s, double *clock)
-{
-    conv_status status = CONV_OK;
-    for (int i = ph->last - 1; i >= ph->first && status == CONV_OK; i--) {
-        op *o = &n->ops[i];
-        if (o->weights < 0 && !o->diff_wanted) break; /* nothing before it learns */
-        const op_gradients g = {.x = o->needs_input ? value_at(n, i, s) : NULL,
-                                .y = o->needs_output ? value_at(n, i + 1, s) : NULL,
-                                .dy = diff_at(n, i + 1, s),
-                                .dx = o->diff_wanted ? diff_at(n, i, s) : NULL};
-        if (o->kind == OP_CONV)
-            status = conv_op_backward(n, o, s, &g);
-        else
-            op_backward(n, o, s, &g);
-        charge(n, s, i, 1, clock);
-    }
-    return status;
-}
-
-/* ---- sweeps */
-
-typedef struct {
-    const net_batch *batch;
-    float *outputs;
-    bool training, backward;
-    uint32_t step;
-} sweep;
-
-/* Chunks of slices in parallel; within a chunk slices follow each other and add up their weight gradients. */
-static conv_status sweep_slices(net *n, const phase *ph, const sweep *w)
-{
-    int64_t rows = w->batch->count, slices = net_slices(n, rows), chunks = net_chunks(n, slices);
-    conv_status result = CONV_OK;
-#pragma omp parallel num_threads(n->options.threads)
-    {
-        flush_denormals(true);
-        double clock;
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t c = 0; c < chunks; c++) {
-            conv_status status = CONV_OK;
-            int64_t first = net_slice_first(slices, chunks, c), last = net_slice_first(slices, chunks, c + 1);
-            clock = machine_now();
-            for (int64_t i = first; i < last && status == CONV_OK; i++) {
-                int64_t from = net_slice_first(rows, slices, i);
-                slice s = {.thread = omp_get_thread_num(),
-                           .index = i,
-                           .first = from,
-                           .rows = net_slice_first(rows, slices, i + 1) - from,
-                           .training = w->training,
-                           .accumulate = i > first,
-                           .parts = n->parts + c * n->parts_stride,
-                           .step = w->step};
-                if (w->backward) {
-                    status = backward_ops(n, ph, &s, &clock);
-                    continue;
-                }
-                if (ph == n->phases) {
-                    load_input(n, w->batch, &s);
-                    charge(n, &s, n->op_count + PROFILE_INPUT, 0, &clock);
-                }
-                status = forward_ops(n, ph, &s, &clock);
-                if (ph == n->phases + n->phase_count - 1 && status == CONV_OK) {
-                    compute_loss(n, &s, w->outputs);
-                    charge(n, &s, n->op_count + PROFILE_LOSS, 0, &clock);
-                }
-            }
-            if (status != CONV_OK) {
-#pragma omp atomic write
-                result = status;
-            }
-        }
-    }
-    return result;
-}
-
-/* A batched operation. Its time counts for every thread, since all work on it. */
-static conv_status sweep_batch(net *n, const phase *ph, const sweep *w)
-{
-    slice s = {.rows = w->batch->count, .training = w->training, .step = w->step};
-    double start = machine_now(), clock = start;
-    conv_status status = w->backward ? backward_ops(n, ph, &s, &clock) : forward_ops(n, ph, &s, &clock);
-    double took = machine_now() - start;
-    for (int t = 1; t < n->options.threads; t++)
-        n->seconds[((int64_t)t * (n->op_count + PROFILE_EXTRA) + ph->first) * 2 + w->backward] += took;
-    return status;
-}
-
-static conv_status sweep_all(net *n, sweep *w)
-{
-    conv_status status = CONV_OK;
-    w->backward = false;
-    for (int i = 0; i < n->phase_count && status == CONV_OK; i++)
-        status = n->phases[i].batched ? sweep_batch(n, &n->phases[i], w) : sweep_slices(n, &n->phases[i], w);
-    w->backward = true;
-    for (int i = n->phase_count - 1; i >= 0 && w->training && status == CONV_OK; i--) {
-        if (n->phases[i].batched)
-            status = sweep_batch(n, &n->phases[i], w);
-        else if (n->phases[i].first < n->phases[i].last)
-            status = sweep_slices(n, &n->phases[i], w);
-    }
-    return status;
-}
-
-/* ---- whole batches */
-
-/* Plans for this batch size, once. */
-static conv_status prepare(net *n, int64_t rows, bool training, conv_error *err)
-{
-    for (int i = 0; i < n->prepared_count; i++)
-        if (n->prepared[i].rows == rows && n->prepared[i].training == training) return CONV_OK;
-    for (int i = 0; i < n->op_count; i++) {
-        if (n->ops[i].kind != OP_CONV) continue;
-        conv_status status = conv_op_prepare(n, &n->ops[i], rows, training, err);
-        if (status != CONV_OK) return status;
-    }
-    if (n->prepared_count < NET_MAX_PREPARED) {
-        n->prepared[n->prepared_count].rows = rows;
-        n->prepared[n->prepared_count++].training = training;
-    }
-    return CONV_OK;
-}
-
-/* Sums in the batch's order, in double. */
-static void gather_result(net *n, int64_t rows, net_result *result)
-{
-    double loss = 0, penalty = 0;
-    *result = (net_result){0};
-    for (int64_t i = 0; i < rows; i++) {
-        loss += n->loss[i];
-        result->correct += n->correct[i];
-    }
-    for (int64_t i = 0; i < net_slices(n, rows) * n->op_count; i++) penalty += n->penalty[i];
-    result->loss = (loss + penalty) / (double)rows;
-    for (int i = 0; i < n->model->parameter_count; i++) {
-        const parameter *p = &n->model->parameter[i];
-        if (p->reg.l1 != 0 || p->reg.l2 != 0)
-            result->loss += n->nn->penalty(p->count, p->reg.l1, p->reg.l2, 1, n->weights + p->offset, NULL);
-    }
-}
-
-static conv_status run_batch(net *n, sweep *w, net_result *result, conv_error *err)
-{
-    double start = machine_now();
-    int64_t rows = w->batch->count;
-    conv_status status = rows < 1 || rows > n->options.batch
-                             ? conv_fail(err, CONV_INVALID, "a batch of %lld images", (long long)rows)
-                             : prepare(n, rows, w->training, err);
-    if (status != CONV_OK) return status;
-    for (int i = 0; i < n->op_count; i++) {
-        if (n->ops[i].kind == OP_FIRST) first_op_refresh(n, &n->ops[i]);
-        if (n->ops[i].kind == OP_POOLED && w->training) pooled_op_refresh(n, &n->ops[i]);
-    }
-    n->penalty_scale = 1.0f / (float)rows;
-    n->chunks = net_chunks(n, net_slices(n, rows));
-    status = sweep_all(n, w);
-    if (status != CONV_OK) return conv_fail(err, CONV_FAILED, "a convolution failed");
-    gather_result(n, rows, result);
-    n->wall += machine_now() - start;
-    return CONV_OK;
-}
-
-conv_status net_train(net *n, const net_batch *batch, uint32_t step, net_result *result, conv_error *err)
-{
-    sweep w = {.batch = batch, .training = true, .step = step};
-    return run_batch(n, &w, result, err);
-}
-
-conv_status net_evaluate(net *n, const net_batch *batch, float *outputs, net_result *result, conv_error *err)
-{
-    sweep w = {.batch = batch, .outputs = outputs};
-    return run_batch(n, &w, result, err);
-}
 
 /* ---- reports */
 

@@ -144,11 +144,33 @@ static inline int64_t net_chunks(const net *n, int64_t slices)
     return slices < n->chunks_allocated ? slices : n->chunks_allocated;
 }
 
+/* The weights of parameter p; NULL for none (below 0). */
+static inline const float *net_parameter(const net *n, int p)
+{
+    return p < 0 ? NULL : n->weights + n->model->parameter[p].offset;
+}
+
+/* Floats of one image's tensor. */
+static inline int64_t net_count(const net *n, int tensor)
+{
+    return tensor == 0 ? n->ops[0].in : n->ops[tensor - 1].out;
+}
+
+/* At least `want` bytes in *memory, whose contents are lost where it is too small. */
+bool net_room(void **memory, size_t *have, size_t want);
 /* At least so many bytes of scratch for every thread. */
 bool net_grow_scratch(net *n, size_t bytes);
 
 /* fuse.c: layers to operations and phases. */
 conv_status net_build(net *n, conv_error *err);
+
+/* fuse.c */
+/* Stride 1, no dilation, no padding, in both directions. */
+bool layer_is_plain(const layer *l);
+/* A convolution with relu and no penalty, NHWC, whose output 2x2 max pooling takes in whole steps. */
+bool layer_is_pooled(const layer *l, const layer *next);
+/* Whether this layer's choice of an earlier run, or else --impl best, wants what `key` names. */
+bool net_wants(const net *n, const layer *l, const char *key);
 
 /* conv_op.c */
 /* The problem of `rows` images. A dense layer's are the columns of one image: implementations that divide work

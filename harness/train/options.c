@@ -75,21 +75,21 @@ static const char *read_count(layer_class c, json_t *value, void *to, conv_error
 }
 
 /* An integer, or a list of one (1-D) or two of them. */
-static const char *read_pair(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_sizes(layer_class c, json_t *value, void *to, conv_error *err)
 {
-    int64_t *pair = to;
+    int64_t *sizes = to;
     bool flat = layer_class_is_1d(c);
     if (json_is_array(value)) {
         if (json_array_size(value) != (flat ? 1 : 2)) return flat ? "one integer" : "an integer or two";
         if (flat) {
-            pair[0] = 1;
-            return read_count(c, json_array_get(value, 0), &pair[1], err);
+            sizes[0] = 1;
+            return read_count(c, json_array_get(value, 0), &sizes[1], err);
         }
-        const char *wrong = read_count(c, json_array_get(value, 0), &pair[0], err);
-        return wrong != NULL ? wrong : read_count(c, json_array_get(value, 1), &pair[1], err);
+        const char *wrong = read_count(c, json_array_get(value, 0), &sizes[0], err);
+        return wrong != NULL ? wrong : read_count(c, json_array_get(value, 1), &sizes[1], err);
     }
-    const char *wrong = read_count(c, value, &pair[1], err);
-    pair[0] = flat ? 1 : pair[1];
+    const char *wrong = read_count(c, value, &sizes[1], err);
+    sizes[0] = flat ? 1 : sizes[1];
     return wrong;
 }
 
@@ -97,7 +97,7 @@ static const char *read_pair(layer_class c, json_t *value, void *to, conv_error 
 static const char *read_strides(layer_class c, json_t *value, void *to, conv_error *err)
 {
     if ((ONE(c) & POOL) && json_is_null(value)) return NULL;
-    return read_pair(c, value, to, err);
+    return read_sizes(c, value, to, err);
 }
 
 static const char *read_bool(layer_class c, json_t *value, void *to, conv_error *err)
@@ -279,15 +279,15 @@ static const struct {
     {"ragged", read_false, 0, ONE(CLASS_INPUT)},
     {"optional", read_false, 0, ONE(CLASS_INPUT)},
     {"filters", read_count, AT(filters), PLAIN_CONV | SEPARABLE},
-    {"kernel_size", read_pair, AT(kernel_size), CONV},
+    {"kernel_size", read_sizes, AT(kernel_size), CONV},
     {"strides", read_strides, AT(strides), CONV | POOL},
     {"padding", read_padding, AT(padding), CONV | POOL},
     {"data_format", read_format, AT(channels_first), CONV | POOL | ONE(CLASS_FLATTEN)},
-    {"dilation_rate", read_pair, AT(dilation_rate), CONV},
+    {"dilation_rate", read_sizes, AT(dilation_rate), CONV},
     {"groups", read_count, AT(groups), PLAIN_CONV},
     {"groups", read_one, 0, SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
     {"depth_multiplier", read_count, AT(depth_multiplier), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
-    {"pool_size", read_pair, AT(pool_size), POOL},
+    {"pool_size", read_sizes, AT(pool_size), POOL},
     {"units", read_count, AT(units), ONE(CLASS_DENSE)},
     {"activation", read_activation, AT(activation), WEIGHTED | ONE(CLASS_ACTIVATION)},
     {"use_bias", read_bool, AT(use_bias), WEIGHTED},

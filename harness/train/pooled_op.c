@@ -1,15 +1,8 @@
 /* A convolution with the ReLU, the 2x2 max pooling and the dropout behind it as one operation
  * (kernels/nn/pooled.c): its output is never stored, and at most a quarter of it has a gradient, less what ReLU
  * clipped and dropout dropped. A separable layer's pointwise half is such a convolution of 1x1. */
-#include <string.h>
-
 #include "../measure/tensors.h"
 #include "net_internal.h"
-
-static bool plain_axis(const conv_axis *a)
-{
-    return a->stride == 1 && a->dilation == 1 && a->pad_before == 0 && a->pad_after == 0;
-}
 
 /* The convolution that pooling takes in: layer l's, or its pointwise half. */
 static nn_pooled shape_of(const layer *l, const layer *next)
@@ -36,16 +29,8 @@ static nn_pooled shape_of(const layer *l, const layer *next)
 static bool fits(const layer *l, const layer *next)
 {
     const conv_problem *p = &l->problem;
-    const nn_pool *pool = &next->pool;
-    if (l->kind != LAYER_CONV || p->rank != 2 || p->layout != CONV_NHWC || l->activation != NN_RELU ||
-        l->activity.l1 != 0 || l->activity.l2 != 0)
-        return false;
-    bool plain = p->variant == CONV_DENSE && p->groups == 1 && plain_axis(&p->axis[CONV_H]) &&
-                 plain_axis(&p->axis[CONV_W]);
-    if (!plain && p->variant != CONV_SEPARABLE) return false;
-    return next->kind == LAYER_POOL && !next->average && next->pool_images == 1 && pool->pool_h == 2 &&
-           pool->pool_w == 2 && pool->stride_h == 2 && pool->stride_w == 2 && pool->pad_top == 0 &&
-           pool->pad_left == 0 && 2 * pool->out_h <= pool->in_h && 2 * pool->out_w <= pool->in_w;
+    bool plain = p->variant == CONV_DENSE && p->groups == 1 && layer_is_plain(l);
+    return layer_is_pooled(l, next) && (plain || p->variant == CONV_SEPARABLE);
 }
 
 bool pooled_op_wanted(const net *n, int i)
@@ -53,10 +38,7 @@ bool pooled_op_wanted(const net *n, int i)
     const model *m = n->model;
     if (n->options.unfused || i + 1 >= m->layer_count || !fits(&m->layers[i], &m->layers[i + 1])) return false;
     nn_pooled p = shape_of(&m->layers[i], &m->layers[i + 1]);
-    if (nn_pooled_refuse(&p) != NULL) return false;
-    if (n->options.choices != NULL)
-        return json_is_true(json_object_get(json_object_get(n->options.choices, m->layers[i].name), "pooled"));
-    return strcmp(n->options.impls, "best") == 0;
+    return nn_pooled_refuse(&p) == NULL && net_wants(n, &m->layers[i], "pooled");
 }
 
 void pooled_op_set(const net *n, op *o)
@@ -79,17 +61,15 @@ bool pooled_op_allocate(net *n, op *o)
 void pooled_op_refresh(net *n, op *o)
 {
     if (o->product_at == n->version) return;
-    n->nn->transpose(taps_of(&o->pooled), o->pooled.channels,
-                     n->weights + n->model->parameter[o->weights].offset, o->product);
+    n->nn->transpose(taps_of(&o->pooled), o->pooled.channels, net_parameter(n, o->weights), o->product);
     o->product_at = n->version;
 }
 
 void pooled_op_forward(net *n, op *o, const slice *s, const float *x, float *y)
 {
-    const float *w = n->weights + n->model->parameter[o->weights].offset,
-                *b = o->bias < 0 ? NULL : n->weights + n->model->parameter[o->bias].offset;
-    n->nn->pooled_forward(&o->pooled, s->rows, x, w, b, op_dropout_bits(n, o, s), nn_dropout_scale(&o->dropout),
-                          y, s->training ? o->argmax + s->first * o->out : NULL);
+    n->nn->pooled_forward(&o->pooled, s->rows, x, net_parameter(n, o->weights), net_parameter(n, o->bias),
+                          op_dropout_bits(n, o, s), nn_dropout_scale(&o->dropout), y,
+                          s->training ? o->argmax + s->first * o->out : NULL);
 }
 
 void pooled_op_backward(net *n, op *o, const slice *s, const op_gradients *g)

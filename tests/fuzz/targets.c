@@ -132,7 +132,7 @@ static void checkpoint(const uint8_t *data, size_t size)
     static uint8_t pixels[4], labels[2];
     const data_set images = {
         .count = 2, .rows = 1, .columns = 2, .channels = 1, .images = pixels, .labels = labels};
-    const data_pair set = {images, images, "data"};
+    const data_sets set = {images, images, "data"};
     fit_options options = {.epochs = 2, .batch_size = 2, .seed = 1, .shuffle = true};
     const char *path = as_file(data, size);
     fit_state state = {0};
@@ -169,7 +169,7 @@ static void idx(const uint8_t *data, size_t size)
     for (int as = 0; as < 2; as++) {
         for (int i = 0; i < 4; i++) put(names[i], right[i % 2].bytes, right[i % 2].size);
         put(names[as], data, size);
-        data_pair pair = {0};
+        data_sets pair = {0};
         conv_error err;
         if (data_load(folder, &pair, &err) == CONV_OK) data_free(&pair);
     }

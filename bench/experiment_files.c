@@ -6,12 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../build_info.h"
-#include "../cli.h"
-#include "../machine/machine.h"
-#include "../output.h"
-#include "../utc.h"
-#include "../words.h"
+#include "../harness/build_info.h"
+#include "../harness/cli.h"
+#include "../harness/machine/machine.h"
+#include "../harness/output.h"
+#include "../harness/utc.h"
+#include "../harness/words.h"
 #include "experiment_internal.h"
 
 static int complain(const conv_error *err) { return cli_error("%s", err->text); }

@@ -8,12 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "../cli.h"
-#include "../machine/machine.h"
-#include "../text.h"
-#include "check.h"
-#include "checkpoint.h"
-#include "weights.h"
+#include "../harness/cli.h"
+#include "../harness/embed.h"
+#include "../harness/machine/machine.h"
+#include "../harness/text.h"
+#include "../harness/train/checkpoint.h"
+#include "../harness/train/weights.h"
 
 static int complain(const conv_error *err) { return cli_error("%s", err->text); }
 
@@ -199,6 +199,19 @@ static bool is_taken(const char *label)
     return false;
 }
 
+/* A model that travels in the program, or a file. */
+static model *load_model(const char *name, conv_error *err)
+{
+    const size_t length = strlen(name);
+    char path[256];
+    if (length >= 5 && strcmp(name + length - 5, ".json") == 0) return model_read(name, err);
+    snprintf(path, sizeof path, "bench/models/%.200s.json", name);
+    const embedded_file *file = embedded_find(path);
+    if (file != NULL) return model_parse(file->data, path, err);
+    conv_fail(err, CONV_INVALID, "model '%s': neither conv, separable nor a path ending in .json", name);
+    return NULL;
+}
+
 static int load_models(experiment *e)
 {
     const experiment_options *o = e->o;
@@ -214,9 +227,9 @@ static int load_models(experiment *e)
         for (int k = 0; k < i; k++)
             if (strcmp(e->models[k].label, t->label) == 0)
                 return cli_error("--model: '%s' is there twice", t->label);
-        t->m = model_load(o->models[i], &err);
+        t->m = load_model(o->models[i], &err);
         if (t->m == NULL) return complain(&err);
-        if (check_model(o, o->models[i], t->m, &e->data) != EXIT_FINE) return EXIT_USAGE;
+        if (experiment_check_model(o, o->models[i], t->m, &e->data) != EXIT_FINE) return EXIT_USAGE;
     }
     return EXIT_FINE;
 }
@@ -268,7 +281,7 @@ int experiment_run(const experiment_options *o)
     if (code != EXIT_FINE) return code;
     e.load_began = machine_now();
     if (data_load(o->data_dir, &e.data, &err) != CONV_OK) return complain(&err);
-    if (check_split(&o->fit, &e.data) != EXIT_FINE) {
+    if (experiment_check_split(&o->fit, &e.data) != EXIT_FINE) {
         code = EXIT_USAGE;
         goto done;
     }

@@ -1,13 +1,14 @@
 /* The whole experiment: one or more models, each trained `runs` times, their test results compared. */
-#ifndef SEPBENCH_TRAIN_EXPERIMENT_H
-#define SEPBENCH_TRAIN_EXPERIMENT_H
+#ifndef SEPBENCH_EXPERIMENT_H
+#define SEPBENCH_EXPERIMENT_H
 
-#include "history.h"
+#include "../harness/train/history.h"
 
 enum { EXPERIMENT_MAX_MODELS = 16, EXPERIMENT_MAX_RUNS = 1000 };
 
 typedef struct {
-    const char *models[EXPERIMENT_MAX_MODELS]; /* names or paths, as model_load takes them */
+    const char *models
+        [EXPERIMENT_MAX_MODELS]; /* of the program's own (bench/models/NAME.json), or paths ending in .json */
     int model_count;
     int runs, threads;
     const char *impls;

@@ -1,11 +1,11 @@
-#include "check.h"
-
+/* What must fit before a run begins, and what the user should hear first. */
 #include <stdio.h>
 #include <string.h>
 
-#include "../cli.h"
+#include "../harness/cli.h"
+#include "experiment_internal.h"
 
-int check_split(const fit_options *o, const data_pair *data)
+int experiment_check_split(const fit_options *o, const data_sets *data)
 {
     if (fit_images(o, data->train.count) > 0) return EXIT_FINE;
     return cli_error("--validation-split %g leaves none of the %lld images to train on", o->validation_split,
@@ -47,7 +47,7 @@ static void warn_of_model(const experiment_options *o, const char *name, const m
         cli_warning("%s was compiled with %s: this run uses %s; --optimizer names another", name, told, ours);
 }
 
-int check_model(const experiment_options *o, const char *name, const model *m, const data_pair *data)
+int experiment_check_model(const experiment_options *o, const char *name, const model *m, const data_sets *data)
 {
     conv_error err;
     int code = check_input(o, name, m, &data->train);

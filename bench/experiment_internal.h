@@ -1,11 +1,11 @@
 /* What experiment.c, which trains, and experiment_files.c, which keeps the folder, share. */
-#ifndef SEPBENCH_TRAIN_EXPERIMENT_INTERNAL_H
-#define SEPBENCH_TRAIN_EXPERIMENT_INTERNAL_H
+#ifndef SEPBENCH_EXPERIMENT_INTERNAL_H
+#define SEPBENCH_EXPERIMENT_INTERNAL_H
 
-#include "../claim.h"
-#include "../text.h"
+#include "../harness/claim.h"
+#include "../harness/text.h"
+#include "../harness/train/summary.h"
 #include "experiment.h"
-#include "summary.h"
 
 typedef struct {
     char label[TEXT_MODEL_MAX]; /* folder and column: "conv", or the file's name without .json */
@@ -17,7 +17,7 @@ typedef struct {
 
 typedef struct {
     const experiment_options *o;
-    data_pair data;
+    data_sets data;
     double load_began, chose_s; /* machine_now() before loading; seconds spent choosing implementations since */
     bool ready;                 /* the first step is past */
     trained_model *models;
@@ -38,6 +38,14 @@ typedef struct {
     conv_error problem; /* a file that could not be written */
     int64_t steps;      /* since the profile was reset */
 } experiment;
+
+/* experiment_check.c: exit codes, the error being said. */
+/* Whether the validation split leaves images to train on. */
+int experiment_check_split(const fit_options *o, const data_sets *data);
+/* Whether the model's input and outputs fit the images and labels. Warns where Keras would compute another loss
+ * or step, and where the loss is one of no probabilities. `name` is the model's in messages. */
+int experiment_check_model(const experiment_options *o, const char *name, const model *m,
+                           const data_sets *data);
 
 /* Claims the folder; run.json is in it from now on, so that no other training begins there. An exit code. */
 int experiment_open(experiment *e);
