@@ -95,8 +95,8 @@ static int64_t sum_of_floors(int64_t n, int64_t m, int64_t a, int64_t b)
     return sum;
 }
 
-/* Of the pairs (output o, tap k), those whose o*stride + k*dilation is below `limit`. */
-static int64_t pairs_below(const conv_axis *a, int64_t out, int64_t limit)
+/* Of the taps k of all outputs o, those whose o*stride + k*dilation is below `limit`. */
+static int64_t taps_below(const conv_axis *a, int64_t out, int64_t limit)
 {
     if (limit <= 0) return 0;
     int64_t last = limit - 1; /* the largest sum counted */
@@ -118,7 +118,7 @@ int64_t conv_needed_pad_after(const conv_axis *a)
 int64_t conv_real_taps(const conv_axis *a)
 {
     int64_t out = conv_out(a);
-    return pairs_below(a, out, a->pad_before + a->in) - pairs_below(a, out, a->pad_before);
+    return taps_below(a, out, a->pad_before + a->in) - taps_below(a, out, a->pad_before);
 }
 
 void conv_pad_same(conv_axis *a)

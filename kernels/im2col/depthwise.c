@@ -15,8 +15,8 @@
 #include "../plan.h"
 #include "../util.h"
 #include "depthwise.h"
+#include "gradients.h"
 #include "lower.h"
-#include "reduce.h"
 
 enum { WIDEST = 64, NARROWEST = 16 }; /* channels of a block */
 
@@ -62,7 +62,7 @@ static const float *packed_block(const work *k)
 static void lower(const work *k, int64_t pixel, int64_t pixels)
 {
     int64_t columns = k->plan->taps * k->lowered.channels;
-    lower_block(&k->lowered, pixel, pixels, 0, columns, k->col, columns);
+    lower_block(&k->lowered, &(sgemm_block){pixel, pixels, 0, columns}, k->col, columns);
 }
 
 /* ---- forward
@@ -166,10 +166,10 @@ static void data_of_image(const depthwise_plan *d, const conv_args *args, int64_
     work k = work_of(d, args, b);
     int64_t image = k.lowered.oh * k.lowered.ow, from = n * image;
     for (int64_t i = from; i < from + image; i += d->step) {
-        lowered_block block = {i, min64(d->step, from + image - i), 0, d->taps * k.lowered.channels};
-        load_gradient(&k, i, block.pixels);
-        unproduct(&k, block.pixels);
-        lower_add_block(&k.lowered, block, k.col, block.columns, args->diff_src, 1);
+        sgemm_block block = {i, min64(d->step, from + image - i), 0, d->taps * k.lowered.channels};
+        load_gradient(&k, i, block.rows);
+        unproduct(&k, block.rows);
+        lower_add_block(&k.lowered, &block, k.col, block.cols, args->diff_src, 1);
     }
 }
 
@@ -225,8 +225,8 @@ static void backward_weights(const depthwise_plan *d, const conv_args *args)
     for (int64_t c = 0; c < d->chunks; c++)
         for (int64_t b = 0; b < d->blocks; b++)
             weights_of(d, args, b, c * chunk, min64((c + 1) * chunk, d->pixels), sums + c * count);
-    reduce_tree(sums, d->chunks, count, args->diff_weights, args->accumulate, threads);
-    if (p->bias) reduce_bias(p, args, args->scratch, threads);
+    join_chunks(sums, d->chunks, count, args->diff_weights, args->accumulate, threads);
+    if (p->bias) bias_gradient(p, args, args->scratch, threads);
 }
 
 /* ---- the implementation
@@ -264,7 +264,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     d->head.scratch_bytes = (size_t)ctx->threads * d->thread_bytes;
     if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
         d->head.scratch_bytes += (size_t)(d->chunks * d->taps * p->oc) * sizeof(float);
-        size_t bias = p->bias ? reduce_bias_bytes(p) : 0;
+        size_t bias = p->bias ? bias_gradient_bytes(p) : 0;
         if (bias > d->head.scratch_bytes) d->head.scratch_bytes = bias;
     }
     if (pass != CONV_BACKWARD_WEIGHTS) d->head.packed_bytes = (size_t)(d->taps * p->oc) * sizeof(float);

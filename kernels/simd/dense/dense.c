@@ -8,6 +8,7 @@
 #include "../../plan.h"
 
 #include "../backward.h"
+#include "../vec.h"
 #include "dense.h"
 #include "product.h"
 

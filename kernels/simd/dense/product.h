@@ -5,6 +5,7 @@
 
 #include "../gemm/gemm.h"
 #include "../thread_share.h"
+#include "../vec.h"
 #include "row_table.h"
 
 typedef enum {

@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../vec.h"
-
+#include "../../util.h"
 #include "../axis.h"
 #include "row_table.h"
 

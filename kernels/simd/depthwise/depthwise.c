@@ -12,6 +12,7 @@
 
 #include "../simd.h"
 #include "driver.h"
+#include "../vec.h"
 #include "kernels.h"
 
 enum {
@@ -59,7 +60,7 @@ static void choose_walk(depthwise_plan *d)
     size_t src = (size_t)sizes.src * sizeof(float), dst = (size_t)sizes.dst * sizeof(float);
     int64_t units = p->mb * d->rows / 2, threads = d->head.context.threads;
     d->beyond_l3 = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
-    d->whole_rows = d->pairs && d->beyond_l3 && (WHOLE_LINE || !ring_wanted(d->channels));
+    d->whole_rows = d->twos && d->beyond_l3 && (WHOLE_LINE || !ring_wanted(d->channels));
     if (d->whole_rows && deals_evenly(units, threads, 8)) d->block = d->channels;
     d->stream = d->whole_rows && d->aligned && d->channels % VL == 0 &&
                 (d->backward.data ? src : dst) > 2 * l3_of_all(d);
@@ -88,7 +89,7 @@ static void choose_ring(depthwise_plan *d)
     /* No bands from two rings, for larger ones cost what bands save, nor from half lines of a diff_dst that is
      * read where it lies. */
     bool bands = d->bands && !d->backward.data && WHOLE_LINE;
-    int64_t rows = conv_effective_kernel(h) + (bands ? BAND_ROWS - 1 : d->pairs);
+    int64_t rows = conv_effective_kernel(h) + (bands ? BAND_ROWS - 1 : d->twos);
     int64_t rings = d->backward.weights && d->backward.data ? 2 : 1, width = max64(x->in, d->width);
     int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
     if (rings * ring_floats(rows, width, RING_CHANNELS) > room) return;
@@ -109,17 +110,17 @@ static void choose_blocks(depthwise_plan *d)
     int64_t block = round_up(div_up(d->channels, div_up(d->channels, MOST_CHANNELS)), VL);
     if (m > 1) block = max64(1, block / m) * m;
     d->block = min64(block, d->channels);
-    d->pairs = d->backward.weights ? d->forward_walk.pairs : d->walk.pairs;
+    d->twos = d->backward.weights ? d->forward_walk.stencil3 : d->walk.stencil3;
     choose_walk(d);
     /* A band is a long piece of memory itself where pixels lie side by side. */
-    d->bands = d->backward.weights && d->pairs && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
+    d->bands = d->backward.weights && d->twos && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
     choose_ring(d);
     d->blocks = div_up(d->channels, d->block);
-    d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
+    d->rows_together = d->twos ? 2 : m > 1 ? WIDE_ROWS : 1;
     if (m > 1) d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
     d->sum_block = m > 1 ? d->block : min64(d->block, MOST_SUM_CHANNELS);
     d->sum_blocks = div_up(d->channels, d->sum_block);
-    /* Chunks of an even number of rows where that keeps pairs whole. */
+    /* Chunks of an even number of rows where that keeps rows in twos. */
     int64_t rows = p->mb * d->rows, most = min64(ENOUGH_UNITS / d->sum_blocks, rows * d->width / LEAST_PIXELS);
     if (d->block_alone) most = 1;
     for (d->chunks = 1; d->chunks * 2 <= most; d->chunks *= 2)

@@ -55,7 +55,7 @@ static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, in
     for (int64_t i = first, n; i < last; i += n) {
         int64_t image = i / rows, y = i % rows, left = min64(last - i, rows - y);
         int64_t many = bands ? BAND_ROWS * bands_from(d, y, left) : 0;
-        n = many > 0 ? many : d->pairs && left > 1 ? 2 : 1;
+        n = many > 0 ? many : d->twos && left > 1 ? 2 : 1;
         for (int64_t c = c0; c < c1; c += block) {
             int64_t width = min64(block, c1 - c);
             depthwise_turn(j, image, c, width);

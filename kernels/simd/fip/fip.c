@@ -14,7 +14,7 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
                                                  : min64(p->ic, p->oc) / p->groups;
     if (pass == CONV_BACKWARD_WEIGHTS && !fip_wgrad_fits(p))
         return "groups or strides: the sums over pixels multiply no pairs, as " ISA_STRING;
-    if (terms < FIP_GROUP) return "sums of fewer than 24 channels: hardly a pair";
+    if (terms < FIP_STEP) return "sums of fewer than 24 channels: hardly a pair";
     return dense_refuse(self, p, pass);
 }
 

@@ -14,14 +14,15 @@
 
 #include <stdlib.h>
 
+#include "../vec.h"
 #include "fip.h"
 
 enum {
-    MOST_PIXELS = 22 * FIP_GROUP,
-    LEAST_PIXELS = 5 * FIP_GROUP, /* where blocks of all channels are to fit L2 */
-    CHUNK_PIXELS = 2048,          /* at least, or joining the sums costs too much, */
-    CHUNK_BYTES = 4 << 20,        /* and all sums together at most */
-    LINE = 16                     /* floats of a cache line */
+    MOST_PIXELS = 22 * FIP_STEP,
+    LEAST_PIXELS = 5 * FIP_STEP, /* where blocks of all channels are to fit L2 */
+    CHUNK_PIXELS = 2048,         /* at least, or joining the sums costs too much, */
+    CHUNK_BYTES = 4 << 20,       /* and all sums together at most */
+    LINE = 16                    /* floats of a cache line */
 };
 
 typedef struct {
@@ -58,7 +59,7 @@ wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
     int64_t weights = p->ic * p->oc, most = MOST_PIXELS;
     w->head.chunks = min64(w->pixels / CHUNK_PIXELS, CHUNK_BYTES / ((int64_t)sizeof(float) * weights));
     if (w->head.chunks > 1) { /* both operands in two fifths of L2 */
-        int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_GROUP * FIP_GROUP;
+        int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_STEP * FIP_STEP;
         most = min64(most, max64(fit, LEAST_PIXELS));
     }
     w->block = div_up(w->pixels, div_up(w->pixels, most));

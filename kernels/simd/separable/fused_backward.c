@@ -191,7 +191,7 @@ static void depthwise_gradients(const context *x, channel_block block)
                              .w_tap = p->ic,
                              .channels = block.count};
     for (int64_t y = 0, rows, end = conv_out(&p->axis[CONV_H]); y < end; y += rows) {
-        rows = x->f->forward.pairs && y + 1 < end ? 2 : 1;
+        rows = x->f->forward.stencil3 && y + 1 < end ? 2 : 1;
         rows_gradient(&gradient, y, rows);
     }
     if (x->args->diff_src == NULL) return;

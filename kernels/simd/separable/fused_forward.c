@@ -138,8 +138,8 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
     }
 }
 
-/* The intermediate of the task's rows and channels [k0, k0 + k) into mid; scaled for pairs while the rows just
- * made are in L1. */
+/* The intermediate of the task's rows and channels [k0, k0 + k) into mid; prepared, where the product wants
+ * that, while the rows just made are in L1. */
 static void fill(const fused_plan *f, const conv_args *args, const forward_task *t, int64_t k0, int64_t k,
                  float *mid, int64_t mid_pixel)
 {

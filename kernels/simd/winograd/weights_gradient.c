@@ -15,6 +15,7 @@
 #include "winograd.h"
 
 #include "../../plan.h"
+#include "../gemm/gemm.h"
 #include "../reduce.h"
 
 enum {
@@ -34,10 +35,10 @@ enum {
 
 static int64_t xis_of(const winograd_wgrad *w) { return (int64_t)w->grid.alpha * w->grid.alpha; }
 
-/* Floats of one (panel, strip) of S: [xi][STRIP][width]. */
+/* Units of work are (panel, strip)s, panel slowest. Floats of one's S: [xi][STRIP][width]. */
 static int64_t unit_floats(const winograd_wgrad *w) { return xis_of(w) * STRIP * w->width; }
 
-/* From one xi to the next of the sums of `units` (panel, strip)s, [xi][unit][STRIP][width]. */
+/* From one xi to the next of the sums of so many units, [xi][unit][STRIP][width]. */
 static int64_t sum_stride(const winograd_wgrad *w, int64_t units)
 {
     return units * STRIP * w->width + WINOGRAD_GAP;
@@ -128,11 +129,11 @@ static winograd_place panel_place(const winograd_wgrad *w, float *z, int64_t til
                             .block = w->chunk * w->width};
 }
 
-/* One xi of one (panel, strip) over `count` tiles. sum: [STRIP][width]. */
-static void multiply(const job *j, int64_t xi, int64_t panel, int64_t strip, int64_t count, bool accumulate,
-                     float *sum)
+/* One xi of one unit over `count` tiles. sum: [STRIP][width]. */
+static void multiply(const job *j, int64_t xi, int64_t unit, int64_t count, bool accumulate, float *sum)
 {
     const winograd_wgrad *w = j->w;
+    int64_t panel = unit / w->strips, strip = unit % w->strips;
     winograd_place v = strip_place(w, j->v, 0), z = panel_place(w, j->z, 0);
     const gemm_run all = {0, 0, count};
     int64_t n = min64(w->width, w->oc - panel * w->width);
@@ -156,32 +157,34 @@ static void multiply(const job *j, int64_t xi, int64_t panel, int64_t strip, int
     }
 }
 
-/* Rows [first, last) of a (panel, strip), from its sums, an xi every `stride`. */
-static void gradient(const job *j, int64_t panel, int64_t strip, int64_t first, int64_t last, const float *sums,
-                     int64_t stride)
+/* Rows [first, last) of a unit, from its sums, an xi every `stride`. */
+static void gradient(const job *j, int64_t unit, int64_t first, int64_t last, const float *sums, int64_t stride)
 {
     const winograd_wgrad *w = j->w;
-    int64_t column = panel * w->width, n = min64(w->width, w->oc - column);
-    for (int64_t r = first; r < min64(last, w->ic - strip * STRIP); r++)
-        winograd_gradient(w->grid.alpha, sums + r * w->width, stride, n, j->s.accumulate,
-                          j->s.diff_weights + (strip * STRIP + r) * w->oc + column, w->ic * w->oc);
+    int64_t column = unit / w->strips * w->width, n = min64(w->width, w->oc - column);
+    int64_t strip = unit % w->strips * STRIP;
+    for (int64_t r = first; r < min64(last, w->ic - strip); r++) {
+        winograd_taps to = {j->s.diff_weights + (strip + r) * w->oc + column, w->ic * w->oc, j->s.accumulate};
+        winograd_gradient(w->grid.alpha, sums + r * w->width, stride, n, &to);
+    }
 }
 
 /* V and Z of tiles [first, first + count). */
 static void transform(const job *j, int64_t first, int64_t count)
 {
     const winograd_wgrad *w = j->w;
+    const winograd_channels src = {j->s.src, w->ic, j->strip0 * STRIP, min64(w->ic, j->strip1 * STRIP)};
+    const winograd_channels diff_dst = {j->s.diff_dst, w->oc, j->panel0 * w->width,
+                                        min64(w->oc, j->panel1 * w->width)};
     int64_t begin, end;
     share(count, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
         winograd_place to = strip_place(w, j->v + j->strip0 * w->chunk * STRIP, t);
-        winograd_input(&w->grid, first + t, j->s.src, w->ic, j->strip0 * STRIP, min64(w->ic, j->strip1 * STRIP),
-                       &to);
+        winograd_input(&w->grid, first + t, &src, &to);
     }
     for (int64_t t = begin; t < end; t++) {
         winograd_place to = panel_place(w, j->z + j->panel0 * w->chunk * w->width, t);
-        winograd_diff(&w->grid, first + t, j->s.diff_dst, w->oc, j->panel0 * w->width,
-                      min64(w->oc, j->panel1 * w->width), &to);
+        winograd_diff(&w->grid, first + t, &diff_dst, &to);
     }
 }
 
@@ -193,7 +196,7 @@ static void multiply_chunk(const job *j, int64_t count, bool accumulate)
     share(xis_of(w) * units, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t xi = i / units, unit = i % units;
-        multiply(j, xi, unit / w->strips, unit % w->strips, count, accumulate,
+        multiply(j, xi, unit, count, accumulate,
                  j->sums + xi * sum_stride(w, w->panels * w->strips) + unit * STRIP * w->width);
     }
 }
@@ -205,7 +208,7 @@ static void gradients(const job *j)
     share(w->panels * w->strips * STRIP, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t unit = i / STRIP, row = i % STRIP;
-        gradient(j, unit / w->strips, unit % w->strips, row, row + 1, j->sums + unit * STRIP * w->width,
+        gradient(j, unit, row, row + 1, j->sums + unit * STRIP * w->width,
                  sum_stride(w, w->panels * w->strips));
     }
 }
@@ -215,10 +218,9 @@ static void units_apart(const job *j, int64_t begin, int64_t end)
 {
     const winograd_wgrad *w = j->w;
     for (int64_t i = begin; i < end; i++) {
-        int64_t panel = i / w->strips, strip = i % w->strips;
         for (int64_t xi = 0; xi < xis_of(w); xi++)
-            multiply(j, xi, panel, strip, w->chunk, false, j->sums + xi * sum_stride(w, 1));
-        gradient(j, panel, strip, 0, STRIP, j->sums, sum_stride(w, 1));
+            multiply(j, xi, i, w->chunk, false, j->sums + xi * sum_stride(w, 1));
+        gradient(j, i, 0, STRIP, j->sums, sum_stride(w, 1));
     }
 }
 

@@ -63,7 +63,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 
     const winograd_grid *g = w->backward.data || !w->backward.weights ? &w->product.grid : &w->wgrad.grid;
     snprintf(w->head.note, sizeof w->head.note, "F(%dx%d,3x3), %lld tiles at a time", g->m, g->m,
-             (long long)(w->backward.weights && !w->backward.data ? w->wgrad.chunk : w->product.group));
+             (long long)(w->backward.weights && !w->backward.data ? w->wgrad.chunk : w->product.chunk));
     *out = &w->head;
     return CONV_OK;
 }

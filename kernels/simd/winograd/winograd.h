@@ -4,7 +4,7 @@
 #define SEPBENCH_SIMD_WINOGRAD_WINOGRAD_H
 
 #include "../../conv.h"
-#include "../gemm/gemm.h"
+#include "../../util.h"
 #include "../thread_share.h"
 
 /* Every thread of a team of that many calls this. */
@@ -40,21 +40,37 @@ typedef struct {
  * `out` has `least` pixels, else F(2x2). */
 void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const conv_context *ctx);
 
-/* B' d B of channels [first, last) of one tile; in [mb][in_h][in_w][channels]. `first` goes to to->at; lanes
- * after the last become 0. */
-void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64_t channels, int64_t first,
-                    int64_t last, const winograd_place *to);
-/* A y A' likewise; out [mb][out_h][out_w][channels]. */
-void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64_t channels, int64_t first,
-                   int64_t last, const winograd_place *to);
-/* A' m A of one tile, bias (or NULL) added, ReLU applied, into out [mb][out_h][out_w][channels]. from: one
- * block. stream: past the caches; channels must be a multiple of VL. */
-void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from, const float *bias,
-                     bool relu, bool stream, float *out, int64_t channels);
-/* G' u G: (xi, column c) of u at u[xi*xi_stride + c]; tap t of the result at weights[t*tap_stride + c],
- * c < columns. */
-void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t columns, bool accumulate,
-                       float *weights, int64_t tap_stride);
+/* Channels [first, last) of a tensor [mb][h][w][channels]. */
+typedef struct {
+    const float *data;
+    int64_t channels, first, last;
+} winograd_channels;
+/* B' d B of one tile of `in`, a tensor [mb][in_h][in_w][channels]. Channel `first` goes to to->at; lanes after
+ * the last become 0. */
+void winograd_input(const winograd_grid *g, int64_t tile, const winograd_channels *in,
+                    const winograd_place *to);
+/* A y A' likewise, of a tensor [mb][out_h][out_w][channels]. */
+void winograd_diff(const winograd_grid *g, int64_t tile, const winograd_channels *out,
+                   const winograd_place *to);
+
+typedef struct {
+    float *data; /* [mb][out_h][out_w][channels] */
+    int64_t channels;
+    const float *bias; /* [channels]; NULL: none */
+    bool relu;
+    bool stream; /* past the caches; channels must be a multiple of VL */
+} winograd_outputs;
+/* A' m A of one tile, bias added, ReLU applied. from: one block. */
+void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from,
+                     const winograd_outputs *to);
+
+typedef struct {
+    float *data; /* [9 taps][columns] */
+    int64_t tap_stride;
+    bool accumulate;
+} winograd_taps;
+/* G' u G: (xi, column c) of u at u[xi*xi_stride + c], c < columns. */
+void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t columns, const winograd_taps *to);
 
 /* ---- forward and backward_data */
 
@@ -63,9 +79,9 @@ typedef struct {
     bool backward; /* data: from diff_dst to diff_src, the weights turned round */
     int64_t ic, oc;
     int64_t k, n;          /* channels in, out */
-    bool alone;            /* each thread has groups of its own */
+    bool alone;            /* each thread has chunks of its own */
     bool stream;           /* out goes past the caches */
-    int64_t group;         /* tiles at a time */
+    int64_t chunk;         /* tiles transformed at a time */
     int64_t width, panels; /* columns of a panel; panels */
     int64_t v_row, m_row;  /* floats from tile to tile of V, M */
     size_t v_floats, thread_floats, scratch_floats, packed_floats;
