@@ -67,7 +67,7 @@ conv_status conv_fail(conv_error *err, conv_status status, const char *format, .
     return status;
 }
 
-/* ---- geometry --------------------------------------------------------------------------------------- */
+/* ---- geometry */
 
 int64_t conv_effective_kernel(const conv_axis *a) { return (a->kernel - 1) * a->dilation + 1; }
 
@@ -291,7 +291,7 @@ conv_problem conv_pointwise_stage(const conv_problem *p)
     return stage;
 }
 
-/* ---- counts ----------------------------------------------------------------------------------------- */
+/* ---- counts */
 
 /* Multiply-accumulates of one forward pass, per[axis] being the taps times outputs of that axis. */
 static int64_t macs(const conv_problem *p, int64_t (*per)(const conv_axis *))
@@ -333,7 +333,7 @@ int64_t conv_bytes_min(const conv_problem *p, conv_pass pass)
     }
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------ */
+/* ---- calls */
 
 cpu_isa conv_isa(const conv_impl *impl) { return impl->peer ? cpu_allowed() : impl->isa; }
 

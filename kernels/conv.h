@@ -28,7 +28,7 @@
 
 #include "cpu.h"
 
-/* ---- the problem ------------------------------------------------------------------------------------ */
+/* ---- the problem */
 
 typedef enum { CONV_DENSE, CONV_DEPTHWISE, CONV_POINTWISE, CONV_SEPARABLE, CONV_VARIANT_COUNT } conv_variant;
 
@@ -135,7 +135,7 @@ bool conv_variant_parse(const char *name, conv_variant *v);
 bool conv_pass_parse(const char *name, conv_pass *p);
 bool conv_layout_parse(const char *name, conv_layout *l);
 
-/* ---- plan, pack, execute ---------------------------------------------------------------------------- */
+/* ---- plan, pack, execute */
 
 /* What a plan may know of the machine. The harness fills it from hwloc, clamped to sane figures. */
 typedef struct {
@@ -225,7 +225,7 @@ conv_status conv_execute(const conv_plan *plan, const conv_args *args);
 conv_status conv_leave(const conv_plan *plan, const conv_args *args);
 void conv_plan_destroy(conv_plan *plan); /* NULL is fine */
 
-/* ---- the registry ----------------------------------------------------------------------------------- */
+/* ---- the registry */
 
 /* One per line of impl.def and variant, in that order. */
 typedef struct {

@@ -65,8 +65,7 @@ static void lower(const work *k, int64_t pixel, int64_t pixels)
     lower_block(&k->lowered, &(sgemm_block){pixel, pixels, 0, columns}, k->col, columns);
 }
 
-/* ---- forward
- * -------------------------------------------------------------------------------------------------- */
+/* ---- forward */
 
 /* to[count] = sum over taps of x[tap][count] * w[tap][count], rows `step` apart. Constant count: the sums stay
  * in registers. */
@@ -119,8 +118,7 @@ static void forward(const depthwise_plan *d, const conv_args *args)
         }
 }
 
-/* ---- backward
- * ------------------------------------------------------------------------------------------------- */
+/* ---- backward */
 
 /* diff_dst before the post-op, each multiple's channels side by side. */
 static void load_gradient(const work *k, int64_t pixel, int64_t pixels)
@@ -229,8 +227,7 @@ static void backward_weights(const depthwise_plan *d, const conv_args *args)
     if (p->bias) bias_gradient(p, args, args->scratch, threads);
 }
 
-/* ---- the implementation
- * --------------------------------------------------------------------------------------- */
+/* ---- the implementation */
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)
 {

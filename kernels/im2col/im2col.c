@@ -32,7 +32,7 @@ typedef struct {
     size_t packed_group; /* packed floats per group */
 } im2col_plan;
 
-/* ---- the passes ------------------------------------------------------------------------------------------ */
+/* ---- the passes */
 
 /* One group: its operands. */
 typedef struct {
@@ -174,7 +174,7 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return CONV_OK;
 }
 
-/* ---- plan and pack --------------------------------------------------------------------------------------- */
+/* ---- plan and pack */
 
 static void plan_forward(im2col_plan *m)
 {

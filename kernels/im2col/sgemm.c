@@ -29,7 +29,7 @@ enum { TASKS = 32 }; /* wanted per slice: what two to a few dozen threads share 
 typedef float vec __attribute__((vector_size(VL * sizeof(float))));
 typedef float vec_unaligned __attribute__((vector_size(VL * sizeof(float)), aligned(sizeof(float)), may_alias));
 
-/* ---- the register tile ----------------------------------------------------------------------------------- */
+/* ---- the register tile */
 
 /* a(i, k) is a[i * row + k * step]; both are constants where this is inlined. */
 ALWAYS_INLINE void full_tile(int64_t depth, const float *restrict a, int64_t row, int64_t step,
@@ -85,7 +85,7 @@ void sgemm_tile(int64_t depth, const float *a, bool transposed, const float *b, 
 
 sgemm_sizes sgemm_tile_sizes(void) { return (sgemm_sizes){MR, NR, KC_MAX, A_LD}; }
 
-/* ---- packing --------------------------------------------------------------------------------------------- */
+/* ---- packing */
 
 void sgemm_fill_rows(const void *matrix, const sgemm_block *b, float *to, int64_t ld)
 {
@@ -144,7 +144,7 @@ void sgemm_pack_b(const sgemm_blocking *g, sgemm_operand b, float *packed, int t
                          packed + (s * panels + j) * size);
 }
 
-/* ---- the product ----------------------------------------------------------------------------------------- */
+/* ---- the product */
 
 sgemm_blocking sgemm_cut(int64_t m, int64_t n, int64_t k, size_t l1d, size_t l2, bool b_ahead)
 {

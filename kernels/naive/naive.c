@@ -78,7 +78,7 @@ static void for_each_meeting(const conv_problem *p, const conv_args *args, at_me
                             }
 }
 
-/* ---- what happens where a position and a tap meet: every input channel with every output channel --------- */
+/* ---- what happens where a position and a tap meet: every input channel with every output channel */
 
 static void add_to_dst(const conv_problem *p, const conv_args *args, meeting m, int64_t src_channel,
                        int64_t dst_channel)
@@ -126,7 +126,7 @@ static void add_to_diff_weights(const conv_problem *p, const conv_args *args, me
         }
 }
 
-/* ---- the passes ------------------------------------------------------------------------------------------ */
+/* ---- the passes */
 
 static void forward(const conv_problem *p, const conv_args *args)
 {

@@ -21,11 +21,11 @@
 enum {
     WINDOW = 4,                     /* outputs of a pooling window */
     TOGETHER = LANES == 16 ? 3 : 1, /* windows in a register tile */
-    GROUP = 32,                     /* windows whose winners one word a channel tells */
+    AT_ONCE = 32,                   /* windows whose winners one word a channel tells */
     TILE = 16
 };
 
-/* ---- forward ------------------------------------------------------------------------------------------- */
+/* ---- forward */
 
 typedef struct {
     const float *x, *weights, *bias; /* of this image; of this block of channels, bias or NULL */
@@ -84,35 +84,37 @@ ALWAYS_INLINE void forward_block(const nn_pooled *p, const image *m, const int v
 }
 
 void nn_pooled_forward(const nn_pooled *p, int64_t images, const float *x, const float *weights,
-                       const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax)
+                       const float *bias, const nn_pool_output *to)
 {
     int64_t in = p->in_h * p->in_w * p->in_channels, out = p->out_h * p->out_w * p->channels;
     for (int64_t n = 0; n < images; n++) {
         image m = {.x = x + n * in,
                    .weights = weights,
                    .bias = bias,
-                   .bits = bits == NULL ? NULL : bits + n * nn_dropout_words(out),
-                   .scale = bits == NULL ? 1 : scale,
-                   .y = y + n * out,
-                   .argmax = argmax == NULL ? NULL : argmax + n * out};
+                   .bits = to->bits == NULL ? NULL : to->bits + n * nn_dropout_words(out),
+                   .scale = to->bits == NULL ? 1 : to->scale,
+                   .y = to->y + n * out,
+                   .argmax = to->argmax == NULL ? NULL : to->argmax + n * out};
         int64_t c = 0;
         for (; c + 2 * LANES <= p->channels; c += 2 * LANES) forward_block(p, &m, 2, c);
         for (; c < p->channels; c += LANES) forward_block(p, &m, 1, c);
     }
 }
 
-/* ---- backward ------------------------------------------------------------------------------------------ */
+/* ---- backward */
 
-/* Some windows of one image. */
+/* The winners of some windows of one image. */
 typedef struct {
-    const float *dy;       /* [windows][channels] */
-    const uint8_t *argmax; /* the same */
-    const uint32_t *live;  /* [channels]: bit w is set where window w has a gradient */
-    int64_t channels, row; /* row: floats from one row of the input to the next */
-    int64_t origin[GROUP]; /* of the windows in the input */
-    const int64_t *tap;    /* of the winners in their windows */
+    const float *x;          /* of the image */
+    float *dx;               /* the same, or NULL */
+    const float *dy;         /* [windows][channels] */
+    const uint8_t *argmax;   /* the same */
+    uint32_t *live;          /* [channels]: bit w is set where window w has a gradient */
+    int64_t channels, row;   /* row: floats from one row of the input to the next */
+    int64_t origin[AT_ONCE]; /* of the windows in the input */
+    int64_t tap[WINDOW];     /* of the winners in their windows */
     float scale;
-} group;
+} winners;
 
 void nn_transpose(int64_t rows, int64_t columns, const float *x, float *y)
 {
@@ -125,7 +127,7 @@ void nn_transpose(int64_t rows, int64_t columns, const float *x, float *y)
 }
 
 /* dw[rows][vectors] += sum over the winners of channel c of d * patch. */
-ALWAYS_INLINE void weights_block(const group *g, int64_t c, const int rows, const int vectors, const float *x,
+ALWAYS_INLINE void weights_block(const winners *g, int64_t c, const int rows, const int vectors, const float *x,
                                  float *dw)
 {
     lanes sum[18];
@@ -142,7 +144,7 @@ ALWAYS_INLINE void weights_block(const group *g, int64_t c, const int rows, cons
 }
 
 /* The patch of dx of every winner of channel c += d * weights[rows][vectors]. */
-ALWAYS_INLINE void data_block(const group *g, int64_t c, const int rows, const int vectors,
+ALWAYS_INLINE void data_block(const winners *g, int64_t c, const int rows, const int vectors,
                               const float *weights, float *dx)
 {
     lanes weight[18];
@@ -161,9 +163,10 @@ ALWAYS_INLINE void data_block(const group *g, int64_t c, const int rows, const i
 }
 
 /* Both at once for a small kernel, where finding the winners is most of the work. */
-ALWAYS_INLINE void joint_block(const group *g, int64_t c, const int vectors, const float *x,
-                               const float *weights, float *dx, float *dw)
+ALWAYS_INLINE void joint_block(const winners *g, int64_t c, const int vectors, const float *weights, float *dw)
 {
+    const float *x = g->x;
+    float *dx = g->dx;
     lanes sum[4], weight[4];
     UNROLL for (int i = 0; i < vectors; i++)
     {
@@ -184,13 +187,12 @@ ALWAYS_INLINE void joint_block(const group *g, int64_t c, const int vectors, con
     UNROLL for (int i = 0; i < vectors; i++) store(dw + i * LANES, sum[i]);
 }
 
-static void joint_channel(const group *g, int64_t c, int64_t vectors, const float *x, const float *weights,
-                          float *dx, float *dw)
+static void joint_channel(const winners *g, int64_t c, int64_t vectors, const float *weights, float *dw)
 {
     switch (vectors) {
-    case 1: joint_block(g, c, 1, x, weights, dx, dw); break;
-    case 2: joint_block(g, c, 2, x, weights, dx, dw); break;
-    default: joint_block(g, c, 4, x, weights, dx, dw);
+    case 1: joint_block(g, c, 1, weights, dw); break;
+    case 2: joint_block(g, c, 2, weights, dw); break;
+    default: joint_block(g, c, 4, weights, dw);
     }
 }
 
@@ -200,8 +202,9 @@ static int64_t block_width(int64_t vectors)
     return vectors >= 12 ? 12 : vectors >= 6 ? 6 : vectors >= 3 ? 3 : 1;
 }
 
-static void weights_channel(const nn_pooled *p, const group *g, int64_t c, const float *x, float *dw)
+static void weights_channel(const nn_pooled *p, const winners *g, int64_t c, float *dw)
 {
+    const float *x = g->x;
     int64_t vectors = p->kernel_w * p->in_channels / LANES;
     if (LANES == 16 && p->kernel_h == 3 && vectors == 6) {
         weights_block(g, c, 3, 6, x, dw);
@@ -220,8 +223,9 @@ static void weights_channel(const nn_pooled *p, const group *g, int64_t c, const
         }
 }
 
-static void data_channel(const nn_pooled *p, const group *g, int64_t c, const float *weights, float *dx)
+static void data_channel(const nn_pooled *p, const winners *g, int64_t c, const float *weights)
 {
+    float *dx = g->dx;
     int64_t vectors = p->kernel_w * p->in_channels / LANES;
     if (LANES == 16 && p->kernel_h == 3 && vectors == 6) {
         data_block(g, c, 3, 6, weights, dx);
@@ -240,14 +244,12 @@ static void data_channel(const nn_pooled *p, const group *g, int64_t c, const fl
         }
 }
 
-/* Windows first ... of an image, as many as a group holds; returns how many. Adds to db. */
-static int64_t next_group(const nn_pooled *p, int64_t first, const float *dy, const uint8_t *argmax, group *g,
-                          uint32_t *live, float *db)
+/* Of the windows first ... of an image, as many as there is room for; returns how many. Adds to db. */
+static int64_t next_winners(const nn_pooled *p, int64_t first, const nn_pool_diff *image, winners *g, float *db)
 {
-    int64_t windows = p->out_h * p->out_w - first;
-    if (windows > GROUP) windows = GROUP;
-    g->dy = dy + first * p->channels;
-    g->argmax = argmax + first * p->channels;
+    int64_t windows = min64(p->out_h * p->out_w - first, AT_ONCE);
+    g->dy = image->dy + first * p->channels;
+    g->argmax = image->argmax + first * p->channels;
     for (int64_t w = 0; w < windows; w++) {
         int64_t oh = (first + w) / p->out_w, ow = (first + w) % p->out_w;
         g->origin[w] = (oh * 2 * p->in_w + ow * 2) * p->in_channels;
@@ -262,53 +264,55 @@ static int64_t next_group(const nn_pooled *p, int64_t first, const float *dy, co
             alive |= (words)won & bit;
             sum += (lanes)(won & (indices)load(g->dy + w * p->channels + c));
         }
-        memcpy(live + c, &alive, sizeof alive);
+        memcpy(g->live + c, &alive, sizeof alive);
         store(db + c, sum);
     }
     return windows;
 }
 
-/* to = or += from * scale, dw transposed on the way. */
+/* Sums [channels][taps] to the gradient of the weights, transposed on the way, and of the bias. */
 static void write_gradient(const nn_pooled *p, const float *sum, const float *bias, float scale,
-                           bool accumulate, float *dw, float *db)
+                           const nn_pooled_gradients *to)
 {
     int64_t taps = p->kernel_h * p->kernel_w * p->in_channels;
     for (int64_t c0 = 0; c0 < p->channels; c0 += TILE)
         for (int64_t t = 0; t < taps; t++)
             for (int64_t c = c0; c < c0 + TILE && c < p->channels; c++) {
-                float *to = dw + t * p->channels + c;
-                *to = accumulate ? *to + sum[c * taps + t] : sum[c * taps + t];
+                float *dw = to->dw + t * p->channels + c;
+                *dw = to->accumulate ? *dw + sum[c * taps + t] : sum[c * taps + t];
             }
-    for (int64_t c = 0; c < p->channels && db != NULL; c++)
-        db[c] = accumulate ? db[c] + bias[c] * scale : bias[c] * scale;
+    for (int64_t c = 0; c < p->channels && to->db != NULL; c++)
+        to->db[c] = to->accumulate ? to->db[c] + bias[c] * scale : bias[c] * scale;
 }
 
-void nn_pooled_backward(const nn_pooled *p, int64_t images, const float *x, const float *dy,
-                        const uint8_t *argmax, float scale, const float *weights, bool accumulate, float *dx,
-                        float *dw, float *db, void *scratch)
+void nn_pooled_backward(const nn_pooled *p, int64_t images, const float *x, const nn_pool_diff *diff,
+                        const nn_pooled_gradients *to)
 {
     int64_t taps = p->kernel_h * p->kernel_w * p->in_channels, in = p->in_h * p->in_w * p->in_channels,
-            out = p->out_h * p->out_w, tap[WINDOW];
-    float *sum = scratch, *bias = sum + p->channels * taps;
-    uint32_t *live = (uint32_t *)(bias + p->channels);
-    group g = {
-        .live = live, .channels = p->channels, .row = p->in_w * p->in_channels, .tap = tap, .scale = scale};
-    for (int64_t k = 0; k < WINDOW; k++) tap[k] = (k / 2 * p->in_w + k % 2) * p->in_channels;
-    int64_t vectors = p->in_channels / LANES;
-    bool joint = dx != NULL && taps == p->in_channels && (vectors == 1 || vectors == 2 || vectors == 4);
+            out = p->out_h * p->out_w, vectors = p->in_channels / LANES;
+    float *sum = to->scratch, *bias = sum + p->channels * taps;
+    winners g = {.x = x,
+                 .dx = to->dx,
+                 .live = (uint32_t *)(bias + p->channels),
+                 .channels = p->channels,
+                 .row = p->in_w * p->in_channels,
+                 .scale = diff->scale};
+    for (int64_t k = 0; k < WINDOW; k++) g.tap[k] = (k / 2 * p->in_w + k % 2) * p->in_channels;
+    bool joint = to->dx != NULL && taps == p->in_channels && (vectors == 1 || vectors == 2 || vectors == 4);
     memset(sum, 0, (size_t)(p->channels * (taps + 1)) * sizeof *sum);
-    for (int64_t n = 0; n < images; n++, x += in, dy += out * p->channels, argmax += out * p->channels) {
-        if (dx != NULL) memset(dx, 0, (size_t)in * sizeof *dx);
+    for (int64_t n = 0; n < images; n++, g.x += in) {
+        nn_pool_diff image = {diff->dy + n * out * p->channels, diff->argmax + n * out * p->channels, 0};
+        if (g.dx != NULL) memset(g.dx, 0, (size_t)in * sizeof *g.dx);
         for (int64_t first = 0; first < out;) {
-            first += next_group(p, first, dy, argmax, &g, live, bias);
+            first += next_winners(p, first, &image, &g, bias);
             for (int64_t c = 0; c < p->channels && joint; c++)
-                joint_channel(&g, c, vectors, x, weights + c * taps, dx, sum + c * taps);
+                joint_channel(&g, c, vectors, to->weights + c * taps, sum + c * taps);
             if (joint) continue;
-            for (int64_t c = 0; c < p->channels; c++) weights_channel(p, &g, c, x, sum + c * taps);
-            for (int64_t c = 0; c < p->channels && dx != NULL; c++)
-                data_channel(p, &g, c, weights + c * taps, dx);
+            for (int64_t c = 0; c < p->channels; c++) weights_channel(p, &g, c, sum + c * taps);
+            for (int64_t c = 0; c < p->channels && g.dx != NULL; c++)
+                data_channel(p, &g, c, to->weights + c * taps);
         }
-        if (dx != NULL) dx += in;
+        if (g.dx != NULL) g.dx += in;
     }
-    write_gradient(p, sum, bias, scale, accumulate, dw, db);
+    write_gradient(p, sum, bias, diff->scale, to);
 }

@@ -86,7 +86,7 @@ static onednn_const_md query(dnnl_primitive_desc_t pd, dnnl_query_t what)
     return dnnl_primitive_desc_query_md(pd, what, 0);
 }
 
-/* ---- primitive descriptors: NULL after a failure ---------------------------------------------------- */
+/* ---- primitive descriptors: NULL after a failure */
 
 /* oneDNN's jit_1x1 backward_weights (2.6.3) gathers a strided src of NHWC channels into scratchpad in whole
  * vectors and, with channels that fill none, writes beyond its end (found by tests/test_random.c). */
@@ -156,7 +156,7 @@ static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p
     return pd;
 }
 
-/* ---- slots ------------------------------------------------------------------------------------------ */
+/* ---- slots */
 
 /* A user's input as the primitive wants it: in place, or through enter into activations of its own. */
 static int input(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at)
@@ -232,7 +232,7 @@ static void note_layout(onednn_plan *plan)
     snprintf(plan->base.note, sizeof plan->base.note, "%s: %.*s", layout, length, kernels);
 }
 
-/* ---- stages ----------------------------------------------------------------------------------------- */
+/* ---- stages */
 
 /* One forward convolution. src: its slot, or -1 for the user's; dst_at: AT_DST, or memory for a new slot.
  * Returns dst's slot. */
@@ -334,7 +334,7 @@ static void backward_weights(maker *m, const conv_problem *p, int src, int diff_
     if (bias >= 0) deliver_gradient(m, bias, s.bias, AT_DIFF_BIAS);
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------ */
+/* ---- plans */
 
 static void single(maker *m, const conv_problem *p, conv_pass pass)
 {

@@ -13,7 +13,7 @@
 #include "../plan.h"
 #include "onednn.h"
 
-/* ---- engine, version, errors ------------------------------------------------------------------------ */
+/* ---- engine, version, errors */
 
 static dnnl_engine_t shared_engine;
 static dnnl_status_t cap_status, engine_status;
@@ -59,7 +59,7 @@ bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what)
     return b->status == CONV_OK;
 }
 
-/* ---- building --------------------------------------------------------------------------------------- */
+/* ---- building */
 
 /* The builder's place for one more memory descriptor, or NULL. */
 static onednn_md *new_md(onednn_builder *b)
@@ -205,7 +205,7 @@ bool onednn_same_bytes(onednn_const_md a_md, onednn_const_md b_md)
     return true;
 }
 
-/* ---- a plan's life ---------------------------------------------------------------------------------- */
+/* ---- a plan's life */
 
 /* Sets the caller's OpenMP thread count and returns what it was. */
 static int swap_threads(int threads)
@@ -267,7 +267,7 @@ void onednn_destroy(conv_plan *base)
     free(plan);
 }
 
-/* ---- running a phase -------------------------------------------------------------------------------- */
+/* ---- running a phase */
 
 static bool wanted(const onednn_step *step, onednn_phase phase, const conv_args *args)
 {

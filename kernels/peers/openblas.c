@@ -24,7 +24,7 @@ typedef struct {
     size_t gradient;       /* offset in scratch of a block of masked diff_dst, behind the lowered block */
 } openblas_plan;
 
-/* ---- the passes ------------------------------------------------------------------------------------------ */
+/* ---- the passes */
 
 enum { STRIP = 16 }; /* pixels per task around sgemm */
 
@@ -148,7 +148,7 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return CONV_OK;
 }
 
-/* ---- plan ------------------------------------------------------------------------------------------------ */
+/* ---- plan */
 
 /* The widest instruction set of each of OpenBLAS's x86 core types; those not listed need no more than base. */
 static cpu_isa core_isa(const char *core)

@@ -38,31 +38,24 @@ static void copy_gradient(const conv_problem *p, const conv_args *args, float *t
 static void forward(const tiled_plan *t, const conv_args *args)
 {
     const conv_problem *p = &t->head.problem;
-    const float *bias = p->bias ? args->bias : NULL;
-    bool relu = p->post_op == CONV_POST_RELU;
-    if (p->variant == CONV_DEPTHWISE)
-        gather_depthwise(&t->gather, p->depth_multiplier, args->src, args->packed, bias, relu, args->dst,
-                         args->scratch, t->head.context.threads);
-    else
-        gather_dense(&t->gather, args->src, args->packed, bias, relu, args->dst, args->scratch,
-                     t->head.context.threads);
+    gather_tensors tensors = {.in = args->src,
+                              .packed = args->packed,
+                              .bias = p->bias ? args->bias : NULL,
+                              .relu = p->post_op == CONV_POST_RELU,
+                              .out = args->dst,
+                              .scratch = args->scratch};
+    gather_run(&t->gather, &tensors, t->head.context.threads);
 }
 
 static void backward_data(const tiled_plan *t, const conv_args *args)
 {
-    const conv_problem *p = &t->head.problem;
-    int threads = t->head.context.threads;
-    const float *diff_dst = args->diff_dst;
-    if (t->gradient_bytes > 0) {
-        copy_gradient(p, args, args->scratch, threads);
-        diff_dst = args->scratch;
-    }
-    void *scratch = (char *)args->scratch + t->gradient_bytes;
-    if (p->variant == CONV_DEPTHWISE)
-        gather_depthwise(&t->gather, p->depth_multiplier, diff_dst, args->packed, NULL, false, args->diff_src,
-                         scratch, threads);
-    else
-        gather_dense(&t->gather, diff_dst, args->packed, NULL, false, args->diff_src, scratch, threads);
+    bool copied = t->gradient_bytes > 0;
+    if (copied) copy_gradient(&t->head.problem, args, args->scratch, t->head.context.threads);
+    gather_tensors tensors = {.in = copied ? args->scratch : args->diff_dst,
+                              .packed = args->packed,
+                              .out = args->diff_src,
+                              .scratch = (char *)args->scratch + t->gradient_bytes};
+    gather_run(&t->gather, &tensors, t->head.context.threads);
 }
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)

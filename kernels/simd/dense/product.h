@@ -16,7 +16,7 @@ typedef enum {
 
 typedef struct {
     row_table table[2];   /* of `images` images each, and of the remaining ones */
-    int64_t full, images; /* groups of images with table[0] */
+    int64_t full, images; /* sets of so many images, with table[0] */
     bool backward;
     const gemm_way *way; /* one that prepares every row: one tap only */
     product_mode mode;

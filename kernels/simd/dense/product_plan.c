@@ -109,8 +109,8 @@ conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *w
     int64_t rest = p->mb % out->images, images[2] = {out->images, rest};
     bool every_tap = out->mode == PRODUCT_GATHER;
     for (int i = 0; i < (rest > 0 ? 2 : 1); i++) {
-        conv_status status =
-            row_table_build(p, backward, images[i], product_tile_rows(out), every_tap, &out->table[i], err);
+        row_table_kind kind = {images[i], product_tile_rows(out), backward, every_tap};
+        conv_status status = row_table_build(p, &kind, &out->table[i], err);
         if (status != CONV_OK) return status;
         out->units[i] = out->table[i].tiles * out->panels * out->groups;
     }

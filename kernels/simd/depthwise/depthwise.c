@@ -11,8 +11,8 @@
 #include <stdio.h>
 
 #include "../simd.h"
-#include "driver.h"
 #include "../vec.h"
+#include "driver.h"
 #include "kernels.h"
 
 enum {
@@ -146,16 +146,14 @@ static void lay_out_scratch(depthwise_plan *d)
     d->head.scratch_bytes = floats * sizeof(float);
 }
 
-static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_pass pass,
-                             const conv_context *ctx, bool block_alone, bool aligned, depthwise_plan **out,
-                             conv_error *err)
+/* The rest of a plan whose head and kind are set, or NULL: no memory. */
+static conv_status complete(depthwise_plan *d, depthwise_plan **out, conv_error *err)
 {
-    depthwise_plan *d = conv_plan_new(sizeof *d, self, p, pass, ctx);
     if (d == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    d->block_alone = block_alone;
-    d->aligned = aligned;
-    d->backward = backward_of(p, pass);
-    if (((pass == CONV_FORWARD || d->backward.data) && !row_walk_build(p, d->backward.data, &d->walk)) ||
+    const conv_problem *p = &d->head.problem;
+    d->backward = backward_of(p, d->head.pass);
+    bool rows = d->head.pass == CONV_FORWARD || d->backward.data;
+    if ((rows && !row_walk_build(p, d->backward.data, &d->walk)) ||
         (d->backward.weights && !row_walk_build(p, false, &d->forward_walk))) {
         depthwise_plan_free(d);
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the segments of a row");
@@ -171,8 +169,9 @@ static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
-    depthwise_plan *d = NULL;
-    conv_status status = make_plan(self, p, pass, ctx, false, true, &d, err);
+    depthwise_plan *d = conv_plan_new(sizeof *d, self, p, pass, ctx);
+    if (d != NULL) d->aligned = true;
+    conv_status status = complete(d, &d, err);
     if (status == CONV_OK) *out = &d->head;
     return status;
 }
@@ -180,7 +179,9 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 conv_status depthwise_plan_block(const conv_problem *p, conv_pass pass, const conv_context *ctx, bool aligned,
                                  depthwise_plan **out, conv_error *err)
 {
-    return make_plan(&simd_depthwise, p, pass, ctx, true, aligned, out, err);
+    depthwise_plan *d = conv_plan_new(sizeof *d, &simd_depthwise, p, pass, ctx);
+    if (d != NULL) d->block_alone = true, d->aligned = aligned;
+    return complete(d, out, err);
 }
 
 /* ---- execute */

@@ -91,9 +91,10 @@ static void sum_owned(depthwise_job *j, int thread, int threads)
     share(div_up(d->channels, VL), thread, threads, &begin, &end);
     int64_t c = begin * VL, width = min64(end * VL, d->channels) - c;
     for (int64_t chunk = 0; chunk < d->chunks; chunk++) sum_chunk(j, chunk, c, width);
-    for (int64_t t = 0; t < axis[CONV_H].kernel * axis[CONV_W].kernel; t++, c += d->channels)
-        reduce_chunks(j->partials + c, d->chunks, d->chunk_floats, width, j->args->accumulate,
-                      j->args->diff_weights + c, 0, 1);
+    for (int64_t t = 0; t < axis[CONV_H].kernel * axis[CONV_W].kernel; t++, c += d->channels) {
+        chunk_sums tap = {j->partials + c, d->chunks, d->chunk_floats, width};
+        reduce_chunks(&tap, j->args->accumulate, j->args->diff_weights + c, 0, 1);
+    }
 }
 
 /* Shares are channels where those are owned; else chunks, where memory wants long pieces and there are enough

@@ -279,16 +279,13 @@ static void sum_chunks(const fused_plan *f, const conv_args *args, float *chunks
 {
     const conv_problem *p = &f->head.problem;
     gradients first = chunk_gradients(f, args, chunks, 0);
-    const struct {
-        const float *from;
-        float *to;
-        int64_t count;
-    } parts[] = {{first.pointwise, args->diff_pointwise, p->ic * p->oc},
-                 {first.weights, args->diff_weights, p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * p->ic},
-                 {first.bias, args->diff_bias, p->bias ? p->oc : 0}};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        reduce_chunks(parts[i].from, f->chunks, f->chunk_floats, parts[i].count, args->accumulate, parts[i].to,
-                      omp_get_thread_num(), omp_get_num_threads());
+    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
+    const chunk_sums sums[] = {{first.pointwise, f->chunks, f->chunk_floats, p->ic * p->oc},
+                               {first.weights, f->chunks, f->chunk_floats, taps * p->ic},
+                               {first.bias, f->chunks, f->chunk_floats, p->bias ? p->oc : 0}};
+    float *const out[] = {args->diff_pointwise, args->diff_weights, args->diff_bias};
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+        reduce_chunks(&sums[i], args->accumulate, out[i], omp_get_thread_num(), omp_get_num_threads());
 }
 
 conv_status fused_backward(const fused_plan *f, const conv_args *args)

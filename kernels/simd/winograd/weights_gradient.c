@@ -299,11 +299,11 @@ static void run_parts(const winograd_wgrad *w, const wgrad_share *s)
     if (w->alone && PARTS % s->threads == 0) {
         joined = PARTS / s->threads;
         float *first = partials + begin * weights;
-        reduce_chunks(first, joined, weights, weights, false, first, 0, 1);
+        reduce_chunks(&(chunk_sums){first, joined, weights, weights}, false, first, 0, 1);
     }
     winograd_wait(s->threads);
-    reduce_chunks(partials, PARTS / joined, joined * weights, weights, s->accumulate, s->diff_weights,
-                  s->thread, s->threads);
+    chunk_sums branches = {partials, PARTS / joined, joined * weights, weights};
+    reduce_chunks(&branches, s->accumulate, s->diff_weights, s->thread, s->threads);
 }
 
 void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s)
