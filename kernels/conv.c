@@ -17,14 +17,11 @@ static const char *const pass_names[] = {"forward", "backward", "backward_data",
 static const char *const layout_names[] = {"nhwc", "nchw"};
 static const char *const post_op_names[] = {"none", "relu"};
 
-static bool parse(const char *name, const char *const *names, int count, int *value)
+/* The place of a name among others, or -1. */
+static int place_of(const char *name, const char *const *names, int count)
 {
-    for (int i = 0; i < count; i++)
-        if (strcmp(name, names[i]) == 0) {
-            *value = i;
-            return true;
-        }
-    return false;
+    while (count > 0 && strcmp(name, names[count - 1]) != 0) count--;
+    return count - 1;
 }
 
 const char *conv_variant_name(conv_variant v) { return variant_names[v]; }
@@ -34,26 +31,23 @@ const char *conv_post_op_name(conv_post_op o) { return post_op_names[o]; }
 
 bool conv_variant_parse(const char *name, conv_variant *v)
 {
-    int i;
-    bool ok = parse(name, variant_names, CONV_VARIANT_COUNT, &i);
-    if (ok) *v = (conv_variant)i;
-    return ok;
+    int place = place_of(name, variant_names, CONV_VARIANT_COUNT);
+    if (place >= 0) *v = (conv_variant)place;
+    return place >= 0;
 }
 
 bool conv_pass_parse(const char *name, conv_pass *p)
 {
-    int i;
-    bool ok = parse(name, pass_names, CONV_PASS_COUNT, &i);
-    if (ok) *p = (conv_pass)i;
-    return ok;
+    int place = place_of(name, pass_names, CONV_PASS_COUNT);
+    if (place >= 0) *p = (conv_pass)place;
+    return place >= 0;
 }
 
 bool conv_layout_parse(const char *name, conv_layout *l)
 {
-    int i;
-    bool ok = parse(name, layout_names, CONV_LAYOUT_COUNT, &i);
-    if (ok) *l = (conv_layout)i;
-    return ok;
+    int place = place_of(name, layout_names, CONV_LAYOUT_COUNT);
+    if (place >= 0) *l = (conv_layout)place;
+    return place >= 0;
 }
 
 conv_status conv_fail(conv_error *err, conv_status status, const char *format, ...)

@@ -43,6 +43,10 @@ typedef enum {
     CONV_PASS_COUNT
 } conv_pass;
 
+/* Which gradients a pass makes: of src; of the weights and the bias. */
+static inline bool conv_makes_data(conv_pass p) { return p == CONV_BACKWARD || p == CONV_BACKWARD_DATA; }
+static inline bool conv_makes_weights(conv_pass p) { return p == CONV_BACKWARD || p == CONV_BACKWARD_WEIGHTS; }
+
 typedef enum { CONV_NHWC, CONV_NCHW, CONV_LAYOUT_COUNT } conv_layout;
 typedef enum { CONV_POST_NONE, CONV_POST_RELU, CONV_POST_COUNT } conv_post_op;
 
@@ -147,6 +151,8 @@ typedef struct {
 
 typedef struct conv_impl conv_impl;
 
+enum { CONV_NOTE = 96 };
+
 /* The public head of every plan; implementations embed it first in a larger struct of their own. */
 typedef struct {
     const conv_impl *impl;
@@ -158,7 +164,7 @@ typedef struct {
     size_t activation_bytes; /* activations in a layout of the implementation's own; 0 without enter */
     size_t workspace_bytes;  /* forward with keep_workspace: written; backward passes: must be given, written
                                 by the same implementation's forward with keep_workspace */
-    char note[96]; /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, kc 256" */
+    char note[CONV_NOTE]; /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, kc 256" */
 } conv_plan;
 
 /* Tensors of one execute. Those a pass does not use may be NULL. Inputs are never written. */

@@ -2,6 +2,7 @@
  * so those of the input, the weights and the output are checked by one tile's convolution of every channel, and
  * those of the gradients by its gradient; then whole products, forward, backward_data and backward_weights. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "check.h"
 #include "support.h"
@@ -14,10 +15,7 @@ CHECK_COPIES(winograd_diff);
 CHECK_COPIES(winograd_output);
 CHECK_COPIES(winograd_gradient);
 CHECK_COPIES(winograd_product_plan);
-CHECK_COPIES(winograd_product_pack);
-CHECK_COPIES(winograd_product_run);
 CHECK_COPIES(winograd_wgrad_plan);
-CHECK_COPIES(winograd_wgrad_run);
 
 typedef struct {
     __typeof__(&winograd_cut) cut;
@@ -26,14 +24,34 @@ typedef struct {
     __typeof__(&winograd_output) output;
     __typeof__(&winograd_gradient) gradient;
     __typeof__(&winograd_product_plan) plan;
-    __typeof__(&winograd_product_pack) pack;
-    __typeof__(&winograd_product_run) run;
     __typeof__(&winograd_wgrad_plan) wgrad_plan;
-    __typeof__(&winograd_wgrad_run) wgrad_run;
 } winograd_functions;
 
 /* Roundings reach an output enlarged: by less than the factor that winograd.c states for all of them. */
 enum { FACTOR = 104, MOST_XI = 36, TAPS = 9 };
+
+/* ---- problems and plans */
+
+static conv_problem make_problem(int64_t mb, int64_t ic, int64_t size, int64_t oc)
+{
+    conv_axis side = {size, 3, 1, 1, 1, 1};
+    return (conv_problem){.variant = CONV_DENSE,
+                          .rank = 2,
+                          .mb = mb,
+                          .ic = ic,
+                          .oc = oc,
+                          .groups = 1,
+                          .depth_multiplier = 1,
+                          .axis = {{1, 1, 1, 1, 0, 0}, side, side}};
+}
+
+static matrix_product *plan_product(const winograd_functions *f, const conv_problem *p, bool backward)
+{
+    matrix_product *product;
+    conv_context ctx = {.threads = 1, .l2 = 256 << 10, .l3 = 1 << 30};
+    assert_int_equal(f->plan(p, backward, NULL, &ctx, &product, NULL), CONV_OK);
+    return product;
+}
 
 /* ---- one convolution of every channel with weights of its own */
 
@@ -73,13 +91,15 @@ static channelwise make_images(const check_kernel *k, int m, int64_t channels, i
     return w;
 }
 
-/* Transformed weights of one input channel, as forward packs them: [xi][channels] in panels. */
-static const float *pack_weights(const check_kernel *k, channelwise *w, const float *weights)
+/* Transformed weights of one input channel, as forward packs them: [xi][channels]. */
+static const float *pack_weights(const channelwise *w, const float *weights)
 {
-    winograd_product product = {
-        .grid = w->grid, .ic = 1, .oc = w->channels, .k = 1, .n = w->channels, .width = k->lanes};
-    float *packed = check_reals(MOST_XI * w->padded);
-    w->f->pack(&product, weights, packed, 1);
+    conv_problem p = make_problem(1, 1, w->grid.m == 4 ? 8 : 2, w->channels);
+    matrix_product *product = plan_product(w->f, &p, false);
+    float *packed = check_reals((int64_t)product->packed_floats);
+    assert_int_equal(product->packed_floats, w->grid.alpha * w->grid.alpha * w->padded);
+    product->pack(product, weights, packed, 1);
+    product->release(product);
     return packed;
 }
 
@@ -134,7 +154,7 @@ static void check_output_tiles(const check_kernel *k, int m, int64_t channels, i
     channelwise w = make_images(k, m, channels, variant % 3);
     const winograd_grid *g = &w.grid;
     const float *weights = check_reals(TAPS * channels);
-    w.u = pack_weights(k, &w, weights);
+    w.u = pack_weights(&w, weights);
     w.out = (winograd_outputs){.channels = channels,
                                .bias = variant % 2 ? check_reals(channels) : NULL,
                                .relu = variant % 4 == 3,
@@ -229,19 +249,6 @@ static void check_winograd_gradients(const check_kernel *k) { every_channelwise(
 
 /* ---- whole products */
 
-static conv_problem make_problem(int64_t mb, int64_t ic, int64_t size, int64_t oc)
-{
-    conv_axis side = {size, 3, 1, 1, 1, 1};
-    return (conv_problem){.variant = CONV_DENSE,
-                          .rank = 2,
-                          .mb = mb,
-                          .ic = ic,
-                          .oc = oc,
-                          .groups = 1,
-                          .depth_multiplier = 1,
-                          .axis = {{1, 1, 1, 1, 0, 0}, side, side}};
-}
-
 /* The input pixel that tap t of an output pixel reads, of `same` padding; -1 in the padding. */
 static int64_t pixel_read(const conv_problem *p, int64_t pixel, int t)
 {
@@ -250,74 +257,80 @@ static int64_t pixel_read(const conv_problem *p, int64_t pixel, int t)
 }
 
 typedef struct {
-    const winograd_functions *f;
-    winograd_product plan;
+    const matrix_product *product;
     product_share share;
-    winograd_wgrad wgrad_plan;
-    wgrad_share wgrad_share;
-} whole;
+} product_call;
 
 static void call_product(const void *call)
 {
-    const whole *w = call;
-    w->f->run(&w->plan, &w->share);
+    const product_call *c = call;
+    c->product->run(c->product, &c->share);
 }
+
+typedef struct {
+    const wgrad *wgrad;
+    wgrad_share share;
+} wgrad_call;
 
 static void call_wgrad(const void *call)
 {
-    const whole *w = call;
-    w->f->wgrad_run(&w->wgrad_plan, &w->wgrad_share);
+    const wgrad_call *c = call;
+    c->wgrad->run(c->wgrad, &c->share);
 }
 
 static void check_product(const check_kernel *k, const conv_problem *p, bool backward, bool timed)
 {
-    whole w = {.f = k->functions};
+    matrix_product *product = plan_product(k->functions, p, backward);
     int64_t pixels = p->mb * p->axis[CONV_H].in * p->axis[CONV_W].in;
-    const float *weights = check_reals(TAPS * p->ic * p->oc), *in;
-    w.f->plan(p, backward, &(conv_context){.threads = 1, .l2 = 256 << 10, .l3 = 1 << 30}, &w.plan);
-    float *packed = check_reals((int64_t)w.plan.packed_floats);
-    w.f->pack(&w.plan, weights, packed, 1);
-    w.share = (product_share){.in = in = check_reals(pixels * w.plan.k),
-                              .packed = packed,
-                              .bias = backward ? NULL : check_reals(w.plan.n),
-                              .relu = !backward && p->ic % 2 == 1,
-                              .scratch = check_reals((int64_t)w.plan.scratch_floats),
-                              .threads = 1};
-    check_output out = check_untouched(pixels * w.plan.n);
-    w.share.out = out.got;
+    int64_t inputs = backward ? p->oc : p->ic, outputs = backward ? p->ic : p->oc;
+    const float *weights = check_reals(TAPS * p->ic * p->oc), *in = check_reals(pixels * inputs);
+    float *packed = check_reals((int64_t)product->packed_floats);
+    product->pack(product, weights, packed, 1);
+    check_output out = check_untouched(pixels * outputs);
+    product_call call = {product,
+                         {.in = in,
+                          .packed = packed,
+                          .bias = backward ? NULL : check_reals(outputs),
+                          .relu = !backward && p->ic % 2 == 1,
+                          .out = out.got,
+                          .scratch = check_reals((int64_t)product->common_floats),
+                          .threads = 1}};
     for (int64_t i = 0; i < out.count; i++) {
         check_sum sum = check_start(&out, i, false);
-        int64_t n = i % w.plan.n;
-        if (w.share.bias != NULL) check_add(&sum, (double)w.share.bias[n]);
+        int64_t n = i % outputs;
+        if (!backward) check_add(&sum, (double)call.share.bias[n]);
         for (int t = 0; t < TAPS; t++) {
-            int64_t pixel = pixel_read(p, i / w.plan.n, backward ? TAPS - 1 - t : t);
-            for (int64_t c = 0; pixel >= 0 && c < w.plan.k; c++)
+            int64_t pixel = pixel_read(p, i / outputs, backward ? TAPS - 1 - t : t);
+            for (int64_t c = 0; pixel >= 0 && c < inputs; c++)
                 check_add(&sum,
-                          (double)in[pixel * w.plan.k + c] *
+                          (double)in[pixel * inputs + c] *
                               weights[backward ? (t * p->ic + n) * p->oc + c : (t * p->ic + c) * p->oc + n]);
         }
-        check_expect(&out, i, &sum, w.share.relu, FACTOR);
+        check_expect(&out, i, &sum, call.share.relu, FACTOR);
     }
-    check_case c = {k, call_product, &w, &out, 18.0 * (double)(pixels * p->ic * p->oc), timed};
+    check_case c = {k, call_product, &call, &out, 18.0 * (double)(pixels * p->ic * p->oc), timed};
     check_call(&c, "%s, %d images %dx%d, %d x %d channels", backward ? "backward_data" : "forward", (int)p->mb,
                (int)p->axis[CONV_H].in, (int)p->axis[CONV_W].in, (int)p->ic, (int)p->oc);
+    product->release(product);
 }
 
 static void check_wgrad(const check_kernel *k, const conv_problem *p, bool timed)
 {
-    whole w = {.f = k->functions};
+    const winograd_functions *f = k->functions;
+    wgrad *w = f->wgrad_plan(p, &(conv_context){.threads = 1, .l2 = 256 << 10, .l3 = 1 << 30});
+    assert_non_null(w);
     int64_t pixels = p->mb * p->axis[CONV_H].in * p->axis[CONV_W].in;
     const float *src = check_reals(pixels * p->ic), *diff_dst = check_reals(pixels * p->oc);
-    w.f->wgrad_plan(p, &(conv_context){.threads = 1, .l2 = 256 << 10, .l3 = 1 << 30}, &w.wgrad_plan);
     check_output sums = check_untouched(TAPS * p->ic * p->oc);
-    w.wgrad_share = (wgrad_share){.src = src,
-                                  .diff_dst = diff_dst,
-                                  .diff_weights = sums.got,
-                                  .accumulate = p->ic % 2 == 1,
-                                  .scratch = check_reals((int64_t)w.wgrad_plan.scratch_floats),
-                                  .threads = 1};
+    wgrad_call call = {w,
+                       {.src = src,
+                        .diff_dst = diff_dst,
+                        .diff_weights = sums.got,
+                        .accumulate = p->ic % 2 == 1,
+                        .scratch = check_reals((int64_t)w->common_floats),
+                        .threads = 1}};
     for (int64_t i = 0; i < sums.count; i++) {
-        check_sum sum = check_start(&sums, i, w.wgrad_share.accumulate);
+        check_sum sum = check_start(&sums, i, call.share.accumulate);
         for (int64_t o = 0; o < pixels; o++) {
             int64_t pixel = pixel_read(p, o, (int)(i / p->oc / p->ic));
             if (pixel >= 0)
@@ -326,9 +339,10 @@ static void check_wgrad(const check_kernel *k, const conv_problem *p, bool timed
         }
         check_expect(&sums, i, &sum, false, FACTOR);
     }
-    check_case c = {k, call_wgrad, &w, &sums, 18.0 * (double)(pixels * p->ic * p->oc), timed};
+    check_case c = {k, call_wgrad, &call, &sums, 18.0 * (double)(pixels * p->ic * p->oc), timed};
     check_call(&c, "backward_weights, %d images %dx%d, %d x %d channels", (int)p->mb, (int)p->axis[CONV_H].in,
                (int)p->axis[CONV_W].in, (int)p->ic, (int)p->oc);
+    free(w);
 }
 
 static void check_winograd_products(const check_kernel *k)
@@ -348,8 +362,7 @@ static void check_winograd_products(const check_kernel *k)
 #define FUNCTIONS(isa)                                                                                         \
     {                                                                                                          \
         winograd_cut##isa, winograd_input##isa, winograd_diff##isa, winograd_output##isa,                      \
-            winograd_gradient##isa, winograd_product_plan##isa, winograd_product_pack##isa,                    \
-            winograd_product_run##isa, winograd_wgrad_plan##isa, winograd_wgrad_run##isa                       \
+            winograd_gradient##isa, winograd_product_plan##isa, winograd_wgrad_plan##isa                       \
     }
 static const winograd_functions avx2 = FUNCTIONS(_avx2), avx512 = FUNCTIONS(_avx512);
 

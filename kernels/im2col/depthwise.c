@@ -233,9 +233,8 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
 {
     const depthwise_plan *d = (const depthwise_plan *)plan;
     if (plan->pass == CONV_FORWARD) forward(d, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(d, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD) backward_weights(d, args);
+    if (conv_data_wanted(plan, args)) backward_data(d, args);
+    if (conv_makes_weights(plan->pass)) backward_weights(d, args);
     return CONV_OK;
 }
 
@@ -259,7 +258,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     int64_t floats = d->width * (d->step * (d->taps + d->m) + d->m * d->taps);
     d->thread_bytes = conv_align((size_t)floats * sizeof(float));
     d->head.scratch_bytes = (size_t)ctx->threads * d->thread_bytes;
-    if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
+    if (conv_makes_weights(pass)) {
         d->head.scratch_bytes += (size_t)(d->chunks * d->taps * p->oc) * sizeof(float);
         size_t bias = p->bias ? bias_gradient_bytes(p) : 0;
         if (bias > d->head.scratch_bytes) d->head.scratch_bytes = bias;
@@ -285,18 +284,12 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     return CONV_OK;
 }
 
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
-}
-
 const conv_impl im2col_depthwise = {.name = "im2col",
                                     .variant = CONV_DEPTHWISE,
                                     .summary = "lowering, channel block by channel block",
                                     .isa = ISA_ENUM,
                                     .layouts = 1u << CONV_NHWC,
-                                    .refuse = refuse,
+                                    .refuse = conv_refuse_rank_3,
                                     .plan = plan,
                                     .pack = pack,
                                     .execute = execute};

@@ -168,9 +168,8 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
 {
     const im2col_plan *m = (const im2col_plan *)plan;
     if (plan->pass == CONV_FORWARD) forward(m, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(m, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD) backward_weights(m, args);
+    if (conv_data_wanted(plan, args)) backward_data(m, args);
+    if (conv_makes_weights(plan->pass)) backward_weights(m, args);
     return CONV_OK;
 }
 
@@ -228,14 +227,16 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     m->oc = p->oc / p->groups;
     sgemm_sizes tile = sgemm_tile_sizes();
     if (pass == CONV_FORWARD) plan_forward(m);
-    if (pass == CONV_BACKWARD_DATA || pass == CONV_BACKWARD) plan_data(m);
-    if (pass == CONV_BACKWARD_WEIGHTS || pass == CONV_BACKWARD) plan_weights(m);
+    if (conv_makes_data(pass)) plan_data(m);
+    if (conv_makes_weights(pass)) plan_weights(m);
     m->head.packed_bytes = (size_t)p->groups * m->packed_group * sizeof(float);
     const sgemm_blocking *g = pass == CONV_FORWARD         ? &m->forward
                               : pass == CONV_BACKWARD_DATA ? &m->data
                                                            : &m->weights;
     snprintf(m->head.note, sizeof m->head.note, "%dx%d, kc %lld, mc %lld", tile.mr, tile.nr, (long long)g->kc,
              (long long)g->mc);
+    conv_note(m->head.note, m->direct, "src in place");
+    conv_note(m->head.note, m->chunks > 1, "in chunks");
     *out = &m->head;
     return CONV_OK;
 }
@@ -256,18 +257,12 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     return CONV_OK;
 }
 
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
-}
-
 #define COMMON .name = "im2col", .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC
 
 #define PRODUCT(which, what)                                                                                   \
     {                                                                                                          \
-        COMMON, .variant = (which), .summary = (what), .refuse = refuse, .plan = plan, .pack = pack,           \
-                .execute = execute                                                                             \
+        COMMON, .variant = (which), .summary = (what), .refuse = conv_refuse_rank_3, .plan = plan,             \
+                .pack = pack, .execute = execute                                                               \
     }
 
 static const conv_impl dense = PRODUCT(CONV_DENSE, "lowering + the project's blocked GEMM");

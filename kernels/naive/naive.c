@@ -159,9 +159,8 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
 {
     const conv_problem *p = &plan->problem;
     if (plan->pass == CONV_FORWARD) forward(p, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(p, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD) backward_weights(p, args);
+    if (conv_data_wanted(plan, args)) backward_data(p, args);
+    if (conv_makes_weights(plan->pass)) backward_weights(p, args);
     return CONV_OK;
 }
 

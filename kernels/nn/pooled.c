@@ -105,8 +105,6 @@ void nn_pooled_forward(const nn_pooled *p, int64_t images, const float *x, const
 
 /* The winners of some windows of one image. */
 typedef struct {
-    const float *x;          /* of the image */
-    float *dx;               /* the same, or NULL */
     const float *dy;         /* [windows][channels] */
     const uint8_t *argmax;   /* the same */
     uint32_t *live;          /* [channels]: bit w is set where window w has a gradient */
@@ -126,122 +124,90 @@ void nn_transpose(int64_t rows, int64_t columns, const float *x, float *y)
         }
 }
 
-/* dw[rows][vectors] += sum over the winners of channel c of d * patch. */
-ALWAYS_INLINE void weights_block(const winners *g, int64_t c, const int rows, const int vectors, const float *x,
-                                 float *dw)
+/* Taps of a channel: where they meet the image, and what goes with them. */
+typedef struct {
+    const float *x, *weights;
+    float *dx, *dw;
+} taps;
+
+typedef enum { TO_WEIGHTS = 1, TO_DATA = 2, TO_BOTH = 3 } gradient_of;
+
+static taps moved(taps at, const gradient_of what, int64_t place, int64_t tap)
 {
-    lanes sum[18];
-    UNROLL for (int i = 0; i < rows * vectors; i++) sum[i] = load(dw + i * LANES);
-    for (uint32_t left = g->live[c]; left != 0; left &= left - 1) {
-        int w = __builtin_ctz(left);
-        int64_t at = w * g->channels + c;
-        const float *patch = x + g->origin[w] + g->tap[g->argmax[at]];
-        float d = g->dy[at] * g->scale;
-        UNROLL for (int i = 0; i < rows * vectors; i++) sum[i] +=
-            d * load(patch + i / vectors * g->row + i % vectors * LANES);
-    }
-    UNROLL for (int i = 0; i < rows * vectors; i++) store(dw + i * LANES, sum[i]);
+    at.x += place;
+    if (what & TO_DATA) at.dx += place, at.weights += tap;
+    if (what & TO_WEIGHTS) at.dw += tap;
+    return at;
 }
 
-/* The patch of dx of every winner of channel c += d * weights[rows][vectors]. */
-ALWAYS_INLINE void data_block(const winners *g, int64_t c, const int rows, const int vectors,
-                              const float *weights, float *dx)
+/* Of every winner of channel c, d being its gradient, for taps [rows][vectors]: dw += d * the patch of x, and
+ * the patch of dx += d * weights. */
+ALWAYS_INLINE void block(const winners *g, int64_t c, const int rows, const int vectors, const gradient_of what,
+                         const taps at)
 {
-    lanes weight[18];
-    UNROLL for (int i = 0; i < rows * vectors; i++) weight[i] = load(weights + i * LANES);
+    lanes sum[18], weight[18];
+    UNROLL for (int i = 0; i < rows * vectors; i++)
+    {
+        if (what & TO_WEIGHTS) sum[i] = load(at.dw + i * LANES);
+        if (what & TO_DATA) weight[i] = load(at.weights + i * LANES);
+    }
     for (uint32_t left = g->live[c]; left != 0; left &= left - 1) {
         int w = __builtin_ctz(left);
-        int64_t at = w * g->channels + c;
-        float *patch = dx + g->origin[w] + g->tap[g->argmax[at]];
-        float d = g->dy[at] * g->scale;
+        int64_t won = w * g->channels + c, place = g->origin[w] + g->tap[g->argmax[won]];
+        float d = g->dy[won] * g->scale;
         UNROLL for (int i = 0; i < rows * vectors; i++)
         {
-            float *to = patch + i / vectors * g->row + i % vectors * LANES;
-            store(to, load(to) + d * weight[i]);
+            int64_t to = place + i / vectors * g->row + i % vectors * LANES;
+            if (what & TO_WEIGHTS) sum[i] += d * load(at.x + to);
+            if (what & TO_DATA) store(at.dx + to, load(at.dx + to) + d * weight[i]);
         }
+    }
+    UNROLL for (int i = 0; i < rows * vectors; i++)
+    {
+        if (what & TO_WEIGHTS) store(at.dw + i * LANES, sum[i]);
     }
 }
 
 /* Both at once for a small kernel, where finding the winners is most of the work. */
-ALWAYS_INLINE void joint_block(const winners *g, int64_t c, const int vectors, const float *weights, float *dw)
-{
-    const float *x = g->x;
-    float *dx = g->dx;
-    lanes sum[4], weight[4];
-    UNROLL for (int i = 0; i < vectors; i++)
-    {
-        sum[i] = load(dw + i * LANES);
-        weight[i] = load(weights + i * LANES);
-    }
-    for (uint32_t left = g->live[c]; left != 0; left &= left - 1) {
-        int w = __builtin_ctz(left);
-        int64_t at = w * g->channels + c, place = g->origin[w] + g->tap[g->argmax[at]];
-        float d = g->dy[at] * g->scale;
-        UNROLL for (int i = 0; i < vectors; i++)
-        {
-            float *to = dx + place + i * LANES;
-            sum[i] += d * load(x + place + i * LANES);
-            store(to, load(to) + d * weight[i]);
-        }
-    }
-    UNROLL for (int i = 0; i < vectors; i++) store(dw + i * LANES, sum[i]);
-}
-
-static void joint_channel(const winners *g, int64_t c, int64_t vectors, const float *weights, float *dw)
+static void joint_channel(const winners *g, int64_t c, int64_t vectors, taps at)
 {
     switch (vectors) {
-    case 1: joint_block(g, c, 1, weights, dw); break;
-    case 2: joint_block(g, c, 2, weights, dw); break;
-    default: joint_block(g, c, 4, weights, dw);
+    case 1: block(g, c, 1, 1, TO_BOTH, at); break;
+    case 2: block(g, c, 1, 2, TO_BOTH, at); break;
+    default: block(g, c, 1, 4, TO_BOTH, at);
     }
 }
 
 /* Blocks as wide as the registers allow. */
-static int64_t block_width(int64_t vectors)
+ALWAYS_INLINE void channel(const nn_pooled *p, const winners *g, int64_t c, const gradient_of what, taps at)
 {
-    return vectors >= 12 ? 12 : vectors >= 6 ? 6 : vectors >= 3 ? 3 : 1;
-}
-
-static void weights_channel(const nn_pooled *p, const winners *g, int64_t c, float *dw)
-{
-    const float *x = g->x;
     int64_t vectors = p->kernel_w * p->in_channels / LANES;
     if (LANES == 16 && p->kernel_h == 3 && vectors == 6) {
-        weights_block(g, c, 3, 6, x, dw);
+        block(g, c, 3, 6, what, at);
         return;
     }
-    for (int64_t h = 0; h < p->kernel_h; h++, x += g->row)
-        for (int64_t v = 0, done; v < vectors; v += done, dw += done * LANES) {
-            const float *from = x + v * LANES;
-            done = block_width(vectors - v);
+    for (int64_t h = 0; h < p->kernel_h; h++) {
+        for (int64_t v = 0, done; v < vectors; v += done, at = moved(at, what, done * LANES, done * LANES)) {
+            done = vectors - v >= 12 ? 12 : vectors - v >= 6 ? 6 : vectors - v >= 3 ? 3 : 1;
             switch (done) {
-            case 12: weights_block(g, c, 1, 12, from, dw); break;
-            case 6: weights_block(g, c, 1, 6, from, dw); break;
-            case 3: weights_block(g, c, 1, 3, from, dw); break;
-            default: weights_block(g, c, 1, 1, from, dw);
+            case 12: block(g, c, 1, 12, what, at); break;
+            case 6: block(g, c, 1, 6, what, at); break;
+            case 3: block(g, c, 1, 3, what, at); break;
+            default: block(g, c, 1, 1, what, at);
             }
         }
+        at = moved(at, what, g->row - vectors * LANES, 0);
+    }
 }
 
-static void data_channel(const nn_pooled *p, const winners *g, int64_t c, const float *weights)
+static void weights_channel(const nn_pooled *p, const winners *g, int64_t c, taps at)
 {
-    float *dx = g->dx;
-    int64_t vectors = p->kernel_w * p->in_channels / LANES;
-    if (LANES == 16 && p->kernel_h == 3 && vectors == 6) {
-        data_block(g, c, 3, 6, weights, dx);
-        return;
-    }
-    for (int64_t h = 0; h < p->kernel_h; h++, dx += g->row)
-        for (int64_t v = 0, done; v < vectors; v += done, weights += done * LANES) {
-            float *to = dx + v * LANES;
-            done = block_width(vectors - v);
-            switch (done) {
-            case 12: data_block(g, c, 1, 12, weights, to); break;
-            case 6: data_block(g, c, 1, 6, weights, to); break;
-            case 3: data_block(g, c, 1, 3, weights, to); break;
-            default: data_block(g, c, 1, 1, weights, to);
-            }
-        }
+    channel(p, g, c, TO_WEIGHTS, at);
+}
+
+static void data_channel(const nn_pooled *p, const winners *g, int64_t c, taps at)
+{
+    channel(p, g, c, TO_DATA, at);
 }
 
 /* Of the windows first ... of an image, as many as there is room for; returns how many. Adds to db. */
@@ -288,31 +254,33 @@ static void write_gradient(const nn_pooled *p, const float *sum, const float *bi
 void nn_pooled_backward(const nn_pooled *p, int64_t images, const float *x, const nn_pool_diff *diff,
                         const nn_pooled_gradients *to)
 {
-    int64_t taps = p->kernel_h * p->kernel_w * p->in_channels, in = p->in_h * p->in_w * p->in_channels,
+    int64_t taps_all = p->kernel_h * p->kernel_w * p->in_channels, in = p->in_h * p->in_w * p->in_channels,
             out = p->out_h * p->out_w, vectors = p->in_channels / LANES;
-    float *sum = to->scratch, *bias = sum + p->channels * taps;
-    winners g = {.x = x,
-                 .dx = to->dx,
-                 .live = (uint32_t *)(bias + p->channels),
+    float *sum = to->scratch, *bias = sum + p->channels * taps_all;
+    winners g = {.live = (uint32_t *)(bias + p->channels),
                  .channels = p->channels,
                  .row = p->in_w * p->in_channels,
                  .scale = diff->scale};
+    float *dx = to->dx;
     for (int64_t k = 0; k < WINDOW; k++) g.tap[k] = (k / 2 * p->in_w + k % 2) * p->in_channels;
-    bool joint = to->dx != NULL && taps == p->in_channels && (vectors == 1 || vectors == 2 || vectors == 4);
-    memset(sum, 0, (size_t)(p->channels * (taps + 1)) * sizeof *sum);
-    for (int64_t n = 0; n < images; n++, g.x += in) {
+    bool joint = dx != NULL && taps_all == p->in_channels && (vectors == 1 || vectors == 2 || vectors == 4);
+    memset(sum, 0, (size_t)(p->channels * (taps_all + 1)) * sizeof *sum);
+    for (int64_t n = 0; n < images; n++, x += in) {
         nn_pool_diff image = {diff->dy + n * out * p->channels, diff->argmax + n * out * p->channels, 0};
-        if (g.dx != NULL) memset(g.dx, 0, (size_t)in * sizeof *g.dx);
+        if (dx != NULL) memset(dx, 0, (size_t)in * sizeof *dx);
         for (int64_t first = 0; first < out;) {
             first += next_winners(p, first, &image, &g, bias);
-            for (int64_t c = 0; c < p->channels && joint; c++)
-                joint_channel(&g, c, vectors, to->weights + c * taps, sum + c * taps);
-            if (joint) continue;
-            for (int64_t c = 0; c < p->channels; c++) weights_channel(p, &g, c, sum + c * taps);
-            for (int64_t c = 0; c < p->channels && g.dx != NULL; c++)
-                data_channel(p, &g, c, to->weights + c * taps);
+            for (int64_t c = 0; c < p->channels; c++) {
+                taps at = {x, to->weights + c * taps_all, dx, sum + c * taps_all};
+                if (joint)
+                    joint_channel(&g, c, vectors, at);
+                else
+                    weights_channel(p, &g, c, at);
+            }
+            for (int64_t c = 0; c < p->channels && dx != NULL && !joint; c++)
+                data_channel(p, &g, c, (taps){x, to->weights + c * taps_all, dx, sum + c * taps_all});
         }
-        if (g.dx != NULL) g.dx += in;
+        if (dx != NULL) dx += in;
     }
     write_gradient(p, sum, bias, diff->scale, to);
 }

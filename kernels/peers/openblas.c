@@ -141,9 +141,8 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     if (before != threads) omp_set_num_threads(threads);
     if (openblas_get_num_threads() != threads) openblas_set_num_threads(threads);
     if (plan->pass == CONV_FORWARD) forward(m, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(m, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD) backward_weights(m, args);
+    if (conv_data_wanted(plan, args)) backward_data(m, args);
+    if (conv_makes_weights(plan->pass)) backward_weights(m, args);
     if (before != threads) omp_set_num_threads(before);
     return CONV_OK;
 }

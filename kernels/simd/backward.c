@@ -5,8 +5,8 @@
 
 backward_frame backward_of(const conv_problem *p, conv_pass pass)
 {
-    bool weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
-    return (backward_frame){.data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA,
+    bool weights = conv_makes_weights(pass);
+    return (backward_frame){.data = conv_makes_data(pass),
                             .weights = weights,
                             .bias = weights && p->bias,
                             .pixels = conv_problem_sizes(p).dst / p->oc,

@@ -62,9 +62,8 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
 {
     const tiled_plan *t = (const tiled_plan *)plan;
     if (plan->pass == CONV_FORWARD) forward(t, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(t, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD)
+    if (conv_data_wanted(plan, args)) backward_data(t, args);
+    if (conv_makes_weights(plan->pass))
         weights_run(&t->weights, &plan->problem, args, args->scratch, plan->context.threads);
     return CONV_OK;
 }
@@ -83,7 +82,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
         snprintf(t->head.note, sizeof t->head.note, "%lld rows x %lld columns, %lld channels a tile",
                  (long long)t->gather.band, (long long)t->gather.stretch, (long long)t->gather.depth);
     }
-    if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
+    if (conv_makes_weights(pass)) {
         t->weights = weights_plan(p, ctx);
         if (t->weights.scratch_bytes > t->head.scratch_bytes) t->head.scratch_bytes = t->weights.scratch_bytes;
     }
@@ -98,17 +97,11 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     return CONV_OK;
 }
 
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
-}
-
 #define COMMON .name = "tiled", .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC
 #define LOOPS(which)                                                                                           \
     {                                                                                                          \
         COMMON, .variant = (which), .summary = "plain C in cache tiles, vectorised by the compiler",           \
-                .refuse = refuse, .plan = plan, .pack = pack, .execute = execute                               \
+                .refuse = conv_refuse_rank_3, .plan = plan, .pack = pack, .execute = execute                   \
     }
 
 static const conv_impl dense = LOOPS(CONV_DENSE), depthwise = LOOPS(CONV_DEPTHWISE),

@@ -214,8 +214,9 @@ static void run_images(const job *j, int64_t begin, int64_t end)
     }
 }
 
-void product_run(const product *p, const product_share *s)
+void product_run(const matrix_product *m, const product_share *s)
 {
+    const product *p = (const product *)m;
     int64_t begin, end, at = 0;
     share(p->full * p->units[0] + p->units[1], s->thread, s->threads, &begin, &end);
     for (int64_t i = 0; i < p->full + (p->units[1] > 0); i++) {

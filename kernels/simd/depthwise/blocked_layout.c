@@ -71,7 +71,7 @@ static conv_status plan_block(const blocked_plan *b, int64_t width, depthwise_pl
     conv_context ctx = b->head.context;
     /* Its share of the L3 of all threads; where sums are made of one core's, whatever the threads: their order
      * depends on it. */
-    bool sums = b->head.pass == CONV_BACKWARD || b->head.pass == CONV_BACKWARD_WEIGHTS;
+    bool sums = conv_makes_weights(b->head.pass);
     ctx.l3 = ctx.l3 * (size_t)(sums ? 1 : ctx.threads) / (size_t)(p.mb * b->blocks);
     ctx.threads = 1;
     p.mb = 1;
@@ -132,6 +132,9 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     if (pass != CONV_BACKWARD_WEIGHTS)
         b->head.packed_bytes = (size_t)conv_problem_sizes(p).weights * sizeof(float);
     snprintf(b->head.note, sizeof b->head.note, "nChw%dc, %lld parts a block", VL, (long long)b->parts);
+    conv_note(b->head.note, b->full->twos, "by twos");
+    conv_note(b->head.note, b->full->bands, "bands");
+    conv_note(b->head.note, b->full->stream, "streamed");
     *out = &b->head;
     return CONV_OK;
 }

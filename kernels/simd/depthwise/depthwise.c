@@ -26,12 +26,6 @@ enum {
 };
 enum { WHOLE_LINE = VL * sizeof(float) == 64 }; /* a vector is one */
 
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
-}
-
 void depthwise_plan_free(depthwise_plan *d)
 {
     row_walk_free(&d->walk);
@@ -160,8 +154,16 @@ static conv_status complete(depthwise_plan *d, depthwise_plan **out, conv_error 
     }
     choose_blocks(d);
     lay_out_scratch(d);
-    snprintf(d->head.note, sizeof d->head.note, "%lld channels a block%s", (long long)d->block,
-             d->ring_rows > 0 ? ", rows copied" : "");
+    snprintf(d->head.note, sizeof d->head.note, "%lld channels a block", (long long)d->block);
+    conv_note(d->head.note, d->ring_rows > 0, "rows copied");
+    conv_note(d->head.note, d->wide_rows > 0, "rows widened");
+    conv_note(d->head.note, d->twos, "by twos");
+    conv_note(d->head.note, d->bands, "bands");
+    conv_note(d->head.note, d->whole_rows, "whole rows");
+    conv_note(d->head.note, d->stream, "streamed");
+    conv_note(d->head.note, d->chunks > 1, "in chunks");
+    conv_note(d->head.note, d->owned, "channels owned");
+    conv_note(d->head.note, d->joint, "gradients at once");
     *out = d;
     return CONV_OK;
 }
@@ -223,7 +225,7 @@ const conv_impl simd_depthwise = {.name = ISA_STRING,
                                   .summary = "rows in " ISA_STRING " registers, channels in vectors",
                                   .isa = ISA_ENUM,
                                   .layouts = 1u << CONV_NHWC,
-                                  .refuse = refuse,
+                                  .refuse = conv_refuse_rank_3,
                                   .plan = plan,
                                   .execute = execute,
                                   .destroy = destroy};

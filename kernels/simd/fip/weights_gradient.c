@@ -14,6 +14,7 @@
 
 #include <stdlib.h>
 
+#include "../../plan.h"
 #include "../vec.h"
 #include "fip.h"
 
@@ -47,7 +48,7 @@ bool fip_wgrad_fits(const conv_problem *p)
     return p->groups == 1;
 }
 
-static wgrad_runner run;
+static void run(const wgrad *plan, const wgrad_share *s);
 
 wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
 {
@@ -83,6 +84,9 @@ wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
     w->rows_floats = round_up(div_up(w->lines, w->input_parts) * LINE * row_stride(w), LINE);
     w->head.thread_floats =
         (size_t)(w->rows_floats + panels * w->nv * VL * gemm_panel_rows(&fip_way, w->block, w->block));
+    conv_note(w->head.note, true, "gradient by pairs");
+    conv_note(w->head.note, w->head.chunks > 1, "in chunks");
+    conv_note(w->head.note, w->beyond_l2, "operands prefetched");
     return &w->head;
 }
 

@@ -63,6 +63,8 @@ conv_status fused_backward_plan(fused_plan *f, conv_error *err)
     f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, p->ic) * sizeof(float);
     snprintf(f->head.note, sizeof f->head.note, "fused: %lld channels in cache, %lld chunks of images",
              (long long)f->block, (long long)f->chunks);
+    conv_note(f->head.note, f->by_chunk, "threads by chunk");
+    conv_note(f->head.note, !f->by_chunk, "threads by channels");
     if (!row_walk_build(p, false, &f->forward) || !row_walk_build(p, true, &f->backward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
     return CONV_OK;

@@ -76,6 +76,9 @@ static conv_status fused_forward_plan(fused_plan *f, conv_error *err)
     f->head.scratch_bytes = f->thread_floats * sizeof(float) * (size_t)f->head.context.threads;
     snprintf(f->head.note, sizeof f->head.note, "fused: %lld rows x %lld channels in cache, %lld parts",
              (long long)f->rows, (long long)f->block, (long long)f->parts);
+    conv_note(f->head.note, f->beyond_l2, "rows prefetched");
+    conv_note(f->head.note, f->panels_beyond_l2, "panels prefetched");
+    conv_note(f->head.note, f->stream, "streamed");
     if (!row_walk_build(p, false, &f->forward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
     return CONV_OK;

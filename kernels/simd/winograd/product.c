@@ -9,6 +9,9 @@
  * chunks change no bits. */
 #include "winograd.h"
 
+#include <stdlib.h>
+
+#include "../../plan.h"
 #include "../gemm/gemm.h"
 #include "transform.h"
 
@@ -23,7 +26,7 @@ enum {
 static void choose_chunks(winograd_product *w, const conv_context *ctx)
 {
     int64_t l2 = (int64_t)ctx->l2, tiles = w->grid.tiles, own = div_up(tiles, ctx->threads);
-    int64_t u_bytes = (int64_t)(w->packed_floats * sizeof(float));
+    int64_t u_bytes = (int64_t)(w->head.packed_floats * sizeof(float));
     int64_t tile_bytes = (int64_t)sizeof(float) * w->grid.alpha * w->grid.alpha * (w->v_row + w->m_row);
     int64_t inside = (l2 / 8 * 7 - u_bytes) / tile_bytes, large = max64(2 * l2 / tile_bytes, LEAST_LARGE);
     bool fits = min64(own, inside) >= LEAST_CHUNK;
@@ -32,37 +35,6 @@ static void choose_chunks(winograd_product *w, const conv_context *ctx)
     int64_t chunk = fits ? inside : w->alone ? large : 2 * large;
     if (w->alone) tiles = own;
     w->chunk = div_up(tiles, div_up(tiles, chunk));
-}
-
-void winograd_product_plan(const conv_problem *p, bool backward, const conv_context *ctx, winograd_product *w)
-{
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t src_h = h->in, src_w = x->in, dst_h = conv_out(h), dst_w = conv_out(x);
-    *w = (winograd_product){.backward = backward,
-                            .ic = p->ic,
-                            .oc = p->oc,
-                            .k = backward ? p->oc : p->ic,
-                            .n = backward ? p->ic : p->oc,
-                            .grid = {.in_h = backward ? dst_h : src_h,
-                                     .in_w = backward ? dst_w : src_w,
-                                     .out_h = backward ? src_h : dst_h,
-                                     .out_w = backward ? src_w : dst_w,
-                                     .pad_h = backward ? 2 - h->pad_before : h->pad_before,
-                                     .pad_w = backward ? 2 - x->pad_before : x->pad_before}};
-    winograd_cut(&w->grid, LEAST_INSIDE, p, ctx);
-    w->width = (int64_t)gemm_panel_vectors(w->n) * VL;
-    w->panels = div_up(w->n, w->width);
-    w->v_row = round_up(w->k, VL) + WINOGRAD_GAP;
-    w->m_row = round_up(w->n, VL) + WINOGRAD_GAP;
-
-    int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha;
-    w->packed_floats = (size_t)(xis * gemm_panels_floats(w->k, w->n));
-    choose_chunks(w, ctx);
-    w->stream = w->grid.beyond_l3 && w->n % VL == 0;
-    int64_t teams = w->alone ? ctx->threads : 1;
-    w->v_floats = (size_t)(xis * w->chunk * w->v_row);
-    w->thread_floats = w->v_floats + (size_t)(xis * w->chunk * w->m_row);
-    w->scratch_floats = (size_t)teams * w->thread_floats;
 }
 
 /* ---- pack: U[xi] in panels */
@@ -88,8 +60,9 @@ ALWAYS_INLINE void pack_vector(const int alpha, const winograd_product *w, const
     for (int xi = 0; xi < alpha * alpha; xi++) vec_store(out + xi * xi_floats, g[xi]);
 }
 
-void winograd_product_pack(const winograd_product *w, const float *weights, float *packed, int threads)
+static void pack(const matrix_product *m, const float *weights, float *packed, int threads)
 {
+    const winograd_product *w = (const winograd_product *)m;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t k = 0; k < w->k; k++)
         for (int64_t n = 0; n < w->n; n += VL) {
@@ -154,8 +127,9 @@ static void run_tiles(const winograd_product *w, const product_share *s, int64_t
     if (w->stream) vec_stream_end();
 }
 
-void winograd_product_run(const winograd_product *w, const product_share *s)
+static void run(const matrix_product *m, const product_share *s)
 {
+    const winograd_product *w = (const winograd_product *)m;
     int64_t begin, end;
     if (!w->alone) {
         run_tiles(w, s, 0, w->grid.tiles);
@@ -163,8 +137,54 @@ void winograd_product_run(const winograd_product *w, const product_share *s)
     }
     share(w->grid.tiles, s->thread, s->threads, &begin, &end);
     product_share alone = *s;
-    alone.scratch += (size_t)s->thread * w->thread_floats;
+    alone.scratch += (size_t)s->thread * w->team_floats;
     alone.thread = 0;
     alone.threads = 1;
     run_tiles(w, &alone, begin, end);
+}
+
+/* ---- plan */
+
+static void release(matrix_product *m) { free(m); }
+
+conv_status winograd_product_plan(const conv_problem *p, bool backward, const gemm_way *way,
+                                  const conv_context *ctx, matrix_product **out, conv_error *err)
+{
+    (void)way; /* always the plain one */
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    int64_t src_h = h->in, src_w = x->in, dst_h = conv_out(h), dst_w = conv_out(x);
+    winograd_product *w = malloc(sizeof *w);
+    if (w == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    *w = (winograd_product){.head = {.pack = pack, .run = run, .release = release},
+                            .backward = backward,
+                            .ic = p->ic,
+                            .oc = p->oc,
+                            .k = backward ? p->oc : p->ic,
+                            .n = backward ? p->ic : p->oc,
+                            .grid = {.in_h = backward ? dst_h : src_h,
+                                     .in_w = backward ? dst_w : src_w,
+                                     .out_h = backward ? src_h : dst_h,
+                                     .out_w = backward ? src_w : dst_w,
+                                     .pad_h = backward ? 2 - h->pad_before : h->pad_before,
+                                     .pad_w = backward ? 2 - x->pad_before : x->pad_before}};
+    winograd_cut(&w->grid, LEAST_INSIDE, p, ctx);
+    w->width = (int64_t)gemm_panel_vectors(w->n) * VL;
+    w->panels = div_up(w->n, w->width);
+    w->v_row = round_up(w->k, VL) + WINOGRAD_GAP;
+    w->m_row = round_up(w->n, VL) + WINOGRAD_GAP;
+
+    int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha;
+    w->head.packed_floats = (size_t)(xis * gemm_panels_floats(w->k, w->n));
+    choose_chunks(w, ctx);
+    w->stream = w->grid.beyond_l3 && w->n % VL == 0;
+    int64_t teams = w->alone ? ctx->threads : 1;
+    w->v_floats = (size_t)(xis * w->chunk * w->v_row);
+    w->team_floats = w->v_floats + (size_t)(xis * w->chunk * w->m_row);
+    w->head.common_floats = (size_t)teams * w->team_floats;
+    winograd_note(&w->grid, w->chunk, w->head.note);
+    conv_note(w->head.note, w->alone, "threads apart");
+    conv_note(w->head.note, !w->alone, "threads together");
+    conv_note(w->head.note, w->stream, "streamed");
+    *out = &w->head;
+    return CONV_OK;
 }

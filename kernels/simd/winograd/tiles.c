@@ -2,6 +2,8 @@
  * tile, then its rows: six numbers at a time stay in registers, the tile between the two in L1. */
 #include "winograd.h"
 
+#include <stdio.h>
+
 #include "transform.h"
 
 enum { MOST_ALPHA = WINOGRAD_MOST_ALPHA, MOST_PIXELS = MOST_ALPHA * MOST_ALPHA };
@@ -18,6 +20,11 @@ void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const 
     g->tiles_image = g->tiles_w * div_up(g->out_h, g->m);
     g->tiles = g->tiles_image * p->mb;
     g->beyond_l3 = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l3 * (size_t)ctx->threads;
+}
+
+void winograd_note(const winograd_grid *g, int64_t chunk, char note[CONV_NOTE])
+{
+    snprintf(note, CONV_NOTE, "F(%dx%d,3x3), %lld tiles at a time", g->m, g->m, (long long)chunk);
 }
 
 /* Upper left pixel of a tile in `out`. */

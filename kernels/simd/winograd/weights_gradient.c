@@ -14,6 +14,8 @@
  * Within a part a sum runs over its tiles in order, so neither threads nor chunks change a bit. */
 #include "winograd.h"
 
+#include <stdlib.h>
+
 #include "../../plan.h"
 #include "../gemm/gemm.h"
 #include "../reduce.h"
@@ -31,7 +33,7 @@ enum {
     MOST_CHUNK = 128
 };
 
-/* ---- plan */
+/* ---- sizes */
 
 static int64_t xis_of(const winograd_wgrad *w) { return (int64_t)w->grid.alpha * w->grid.alpha; }
 
@@ -48,60 +50,6 @@ static int64_t sum_stride(const winograd_wgrad *w, int64_t units)
 static int64_t partial_floats(const winograd_wgrad *w)
 {
     return round_up(PARTS * 9 * w->ic * w->oc, CONV_ALIGN / (int64_t)sizeof(float));
-}
-
-static void choose_way(winograd_wgrad *w, const conv_context *ctx)
-{
-    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), xis = xis_of(w), tiles = w->grid.tiles;
-    int64_t units = w->panels * w->strips, channels = w->strips * STRIP + w->panels * w->width;
-    w->chunk = (l2 / 8 * 5 - units * unit_floats(w)) / (xis * channels);
-    if (tiles >= PARTS * PART_TILES && units * unit_floats(w) <= PART_L2S * l2) {
-        w->way = WINOGRAD_PARTS;
-        w->alone = PARTS % ctx->threads == 0;
-        tiles = div_up(tiles, PARTS);
-        if (w->chunk < PART_CHUNK) w->chunk = MOST_CHUNK;
-        w->chunk = div_up(tiles, div_up(tiles, w->chunk));
-        return;
-    }
-    w->chunk = tiles;
-    w->way = WINOGRAD_UNITS;
-    w->alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads && deals_evenly(units, ctx->threads, 4);
-    if ((units >= ENOUGH_UNITS || w->alone) && xis * tiles * w->width <= l2 / 8 * 5) return;
-    w->alone = false;
-
-    /* Few enough that one xi of V and Z stays in L2, enough that S is seldom read and written. */
-    w->way = WINOGRAD_TOGETHER;
-    int64_t chunk = max64(LEAST_CHUNK, min64(MOST_CHUNK, l2 / 2 / channels));
-    w->chunk = div_up(tiles, div_up(tiles, chunk));
-}
-
-void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winograd_wgrad *w)
-{
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    *w = (winograd_wgrad){.ic = p->ic,
-                          .oc = p->oc,
-                          .nv = gemm_panel_vectors(p->oc),
-                          .grid = {.in_h = h->in,
-                                   .in_w = x->in,
-                                   .out_h = conv_out(h),
-                                   .out_w = conv_out(x),
-                                   .pad_h = h->pad_before,
-                                   .pad_w = x->pad_before}};
-    winograd_grid *g = &w->grid;
-    winograd_cut(g, LEAST_INSIDE, p, ctx);
-    w->width = (int64_t)w->nv * VL;
-    w->panels = div_up(p->oc, w->width);
-    w->strips = div_up(p->ic, STRIP);
-    choose_way(w, ctx);
-
-    int64_t xis = xis_of(w), threads = ctx->threads;
-    w->v_floats = (size_t)(xis * (w->chunk * w->strips * STRIP + WINOGRAD_GAP));
-    w->z_floats = (size_t)(xis * (w->chunk * w->panels * w->width + WINOGRAD_GAP));
-    int64_t sums = sum_stride(w, w->panels * w->strips);
-    if (w->way == WINOGRAD_UNITS) sums = sum_stride(w, 1) * (w->alone ? 1 : threads);
-    w->team_floats = w->v_floats + w->z_floats + (size_t)(xis * sums);
-    w->scratch_floats = w->team_floats * (size_t)(w->alone ? threads : 1);
-    if (w->way == WINOGRAD_PARTS) w->scratch_floats += (size_t)partial_floats(w);
 }
 
 /* ---- run */
@@ -306,8 +254,9 @@ static void run_parts(const winograd_wgrad *w, const wgrad_share *s)
     reduce_chunks(&branches, s->accumulate, s->diff_weights, s->thread, s->threads);
 }
 
-void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s)
+static void run(const wgrad *plan, const wgrad_share *s)
 {
+    const winograd_wgrad *w = (const winograd_wgrad *)plan;
     wgrad_share own = *s;
     switch (w->way) {
     case WINOGRAD_UNITS:
@@ -317,4 +266,68 @@ void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s)
     case WINOGRAD_PARTS: run_parts(w, s); break;
     case WINOGRAD_TOGETHER: run_tiles(w, s, 0, w->grid.tiles);
     }
+}
+
+/* ---- plan */
+
+static void choose_way(winograd_wgrad *w, const conv_context *ctx)
+{
+    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), xis = xis_of(w), tiles = w->grid.tiles;
+    int64_t units = w->panels * w->strips, channels = w->strips * STRIP + w->panels * w->width;
+    w->chunk = (l2 / 8 * 5 - units * unit_floats(w)) / (xis * channels);
+    if (tiles >= PARTS * PART_TILES && units * unit_floats(w) <= PART_L2S * l2) {
+        w->way = WINOGRAD_PARTS;
+        w->alone = PARTS % ctx->threads == 0;
+        tiles = div_up(tiles, PARTS);
+        if (w->chunk < PART_CHUNK) w->chunk = MOST_CHUNK;
+        w->chunk = div_up(tiles, div_up(tiles, w->chunk));
+        return;
+    }
+    w->chunk = tiles;
+    w->way = WINOGRAD_UNITS;
+    w->alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads && deals_evenly(units, ctx->threads, 4);
+    if ((units >= ENOUGH_UNITS || w->alone) && xis * tiles * w->width <= l2 / 8 * 5) return;
+    w->alone = false;
+
+    /* Few enough that one xi of V and Z stays in L2, enough that S is seldom read and written. */
+    w->way = WINOGRAD_TOGETHER;
+    int64_t chunk = max64(LEAST_CHUNK, min64(MOST_CHUNK, l2 / 2 / channels));
+    w->chunk = div_up(tiles, div_up(tiles, chunk));
+}
+
+wgrad *winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx)
+{
+    winograd_wgrad *w = malloc(sizeof *w);
+    if (w == NULL) return NULL;
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    *w = (winograd_wgrad){.head = {.run = run, .chunks = 1},
+                          .ic = p->ic,
+                          .oc = p->oc,
+                          .nv = gemm_panel_vectors(p->oc),
+                          .grid = {.in_h = h->in,
+                                   .in_w = x->in,
+                                   .out_h = conv_out(h),
+                                   .out_w = conv_out(x),
+                                   .pad_h = h->pad_before,
+                                   .pad_w = x->pad_before}};
+    winograd_grid *g = &w->grid;
+    winograd_cut(g, LEAST_INSIDE, p, ctx);
+    w->width = (int64_t)w->nv * VL;
+    w->panels = div_up(p->oc, w->width);
+    w->strips = div_up(p->ic, STRIP);
+    choose_way(w, ctx);
+
+    int64_t xis = xis_of(w), threads = ctx->threads;
+    w->v_floats = (size_t)(xis * (w->chunk * w->strips * STRIP + WINOGRAD_GAP));
+    w->z_floats = (size_t)(xis * (w->chunk * w->panels * w->width + WINOGRAD_GAP));
+    int64_t sums = sum_stride(w, w->panels * w->strips);
+    if (w->way == WINOGRAD_UNITS) sums = sum_stride(w, 1) * (w->alone ? 1 : threads);
+    w->team_floats = w->v_floats + w->z_floats + (size_t)(xis * sums);
+    w->head.common_floats = w->team_floats * (size_t)(w->alone ? threads : 1);
+    if (w->way == WINOGRAD_PARTS) w->head.common_floats += (size_t)partial_floats(w);
+    static const char *const ways[] = {"gradient together", "gradient by units", "gradient by parts"};
+    winograd_note(g, w->chunk, w->head.note);
+    conv_note(w->head.note, true, ways[w->way]);
+    conv_note(w->head.note, w->alone, "each alone");
+    return &w->head;
 }
