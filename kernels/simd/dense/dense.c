@@ -89,14 +89,20 @@ static float *scratch_of(const dense_plan *d, const conv_args *args, size_t comm
            (common_floats > 0 ? common : d->threads + (size_t)thread * d->thread_floats);
 }
 
-static void backward_data(const backward_job *j)
+/* Forward, or backward_data of j->diff_dst. */
+static void run_product(const backward_job *j)
 {
     const dense_plan *d = (const dense_plan *)j->plan;
+    const conv_args *args = j->args;
+    const conv_problem *p = &d->head.problem;
     const matrix_product *m = d->product;
-    product_share share = {.in = j->diff_dst,
-                           .packed = j->args->packed,
-                           .out = j->args->diff_src,
-                           .scratch = scratch_of(d, j->args, m->common_floats, d->product_common, j->thread),
+    bool forward = d->head.pass == CONV_FORWARD;
+    product_share share = {.in = forward ? args->src : j->diff_dst,
+                           .packed = args->packed,
+                           .bias = forward && p->bias ? args->bias : NULL,
+                           .relu = forward && p->post_op == CONV_POST_RELU,
+                           .out = forward ? args->dst : args->diff_src,
+                           .scratch = scratch_of(d, args, m->common_floats, d->product_common, j->thread),
                            .thread = j->thread,
                            .threads = j->threads};
     m->run(m, &share);
@@ -117,21 +123,6 @@ static void backward_weights(const backward_job *j)
     w->run(w, &share);
 }
 
-static void forward(const dense_plan *d, const conv_args *args, int thread, int threads)
-{
-    const conv_problem *p = &d->head.problem;
-    const matrix_product *m = d->product;
-    product_share share = {.in = args->src,
-                           .packed = args->packed,
-                           .bias = p->bias ? args->bias : NULL,
-                           .relu = p->post_op == CONV_POST_RELU,
-                           .out = args->dst,
-                           .scratch = scratch_of(d, args, m->common_floats, d->product_common, thread),
-                           .thread = thread,
-                           .threads = threads};
-    m->run(m, &share);
-}
-
 conv_status dense_execute(const conv_plan *plan, const conv_args *args)
 {
     const dense_plan *d = (const dense_plan *)plan;
@@ -139,9 +130,9 @@ conv_status dense_execute(const conv_plan *plan, const conv_args *args)
     {
         backward_job j = {plan, args, omp_get_thread_num(), omp_get_num_threads(), NULL, NULL};
         if (plan->pass == CONV_FORWARD)
-            forward(d, args, j.thread, j.threads);
+            run_product(&j);
         else
-            backward_run(&d->backward, &j, backward_data, backward_weights);
+            backward_run(&d->backward, &j, run_product, backward_weights);
     }
     return CONV_OK;
 }

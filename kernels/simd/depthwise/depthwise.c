@@ -1,7 +1,7 @@
 /* Depthwise convolution, every pass, any stride, dilation and multiplier.
  *
  * forward, backward_data: image, row of outputs, block of channels; a block is as wide as its rows of one
- * kernel window fit L1. Rows are dealt out in equal contiguous shares. backward_weights: fixed chunks of rows x
+ * kernel fit L1. Rows are dealt out in equal contiguous shares. backward_weights: fixed chunks of rows x
  * blocks of channels, each with sums of its own, joined in an ordered tree; where that is soon done, by threads
  * that own channels and wait for nobody. From memory whole rows are walked, the next tile's prefetched,
  * and outputs too large for L3 go past it. Where the pixels of all channels lie whole pages apart, rows are
@@ -80,8 +80,8 @@ static void choose_ring(depthwise_plan *d)
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     if (p->depth_multiplier > 1 || d->whole_rows || !ring_wanted(d->channels)) return;
-    /* No bands from two rings, for larger ones cost what bands save, nor from half lines of a diff_dst that is
-     * read where it lies. */
+    /* Bands need larger rings: two of those cost as much as bands save. And in vectors of half a cache line
+     * they save nothing on a diff_dst that is read where it lies. */
     bool bands = d->bands && !d->backward.data && WHOLE_LINE;
     int64_t rows = conv_effective_kernel(h) + (bands ? BAND_ROWS - 1 : d->twos);
     int64_t rings = d->backward.weights && d->backward.data ? 2 : 1, width = max64(x->in, d->width);
@@ -106,7 +106,7 @@ static void choose_blocks(depthwise_plan *d)
     d->block = min64(block, d->channels);
     d->twos = d->backward.weights ? d->forward_walk.stencil3 : d->walk.stencil3;
     choose_walk(d);
-    /* A band is a long piece of memory itself where pixels lie side by side. */
+    /* Where a pixel is a single vector, a band is one long piece of memory, as whole rows would be. */
     d->bands = d->backward.weights && d->twos && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
     choose_ring(d);
     d->blocks = div_up(d->channels, d->block);
@@ -121,7 +121,7 @@ static void choose_blocks(depthwise_plan *d)
         if (rows / d->chunks % 4 != 0 && rows / d->chunks < 32) break;
     choose_owners(d);
     d->chunk_floats = d->chunks > 1 ? conv_problem_sizes(p).weights : 0;
-    /* One walk for both gradients where rows of diff_dst and diff_src pair off and every thread has its share.
+    /* One walk for both gradients where diff_dst has as many rows as diff_src and every thread has its share.
      */
     int64_t units = d->chunks * d->sum_blocks, threads = d->head.context.threads;
     d->joint = d->backward.data && d->backward.weights && d->ring_rows > 0 && h->stride == 1 &&

@@ -6,9 +6,9 @@
 #include "driver.h"
 #include "kernels.h"
 
-/* How many bands from row y on, of `rows` at most, have all source rows but for the first and the last of all:
- * only one where other channels lie between the pixels, so that all channels of its rows are read before the
- * next rows. */
+/* How many bands fit into `rows` rows from row y on. Of all their source rows only the first and the last may
+ * lie in the padding. Where other channels lie between the pixels they go one at a time, so that all channels
+ * of a band's rows are read before the next rows are. */
 static int64_t bands_from(const depthwise_plan *d, int64_t y, int64_t rows)
 {
     const conv_axis *h = &d->head.problem.axis[CONV_H];

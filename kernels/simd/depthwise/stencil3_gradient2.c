@@ -145,8 +145,9 @@ static void sums_row(const axis_sweep *w, const stencil3_gradient2_args *d, int6
 void stencil3_gradient2(const axis_segments *segments, const stencil3_gradient2_args *d)
 {
     const axis_sweep *w = &segments->sweep;
-    /* Tile by tile what comes from memory, best in long pieces, and half lines of pixels that crowd few sets of
-     * L1, where the other half would not be found again. */
+    /* Tile by tile with all channels: what comes from memory, which is read best in long pieces; and, in
+     * vectors of half a cache line, pixels that crowd few sets of L1, where the other half would be evicted
+     * meanwhile. */
     bool rows = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
     bool crowded = VL * sizeof(float) < 64 && d->src_pixel % CROWDED_PIXEL == 0;
     if (rows && !crowded && !d->ahead && d->channels % VL == 0) {

@@ -5,7 +5,7 @@
  *   for xi, panel of weights:     M[xi][tile][n] = V[xi] * U[xi]               parallel over xi and panels
  *   for tile:                     out = A' M A, bias, ReLU                     parallel over tiles
  * Where all of U leaves room for a chunk in L2, or U stays in L3 and there are tiles enough, each thread takes
- * groups of its own, waits for nobody and reads nothing that another core wrote. No sum crosses tiles, so
+ * chunks of its own, waits for nobody and reads nothing that another core wrote. No sum crosses tiles, so
  * chunks change no bits. */
 #include "winograd.h"
 

@@ -44,14 +44,14 @@ typedef struct {
     int64_t inside[MOST_PIXELS]; /* channel c of pixel i at at[i][c & inside[i]]: all ones; 0: padding, zeros */
     int64_t first, last;         /* channels */
     int64_t ahead; /* floats from a pixel to the one in its place in the next tile; 0: not prefetched */
-} window;
+} tile_pixels;
 
 /* size x size pixels from (o.y, o.x) on of an image [height][width][channels]. */
-static window look(const winograd_grid *g, const winograd_channels *in, int size, int64_t height, int64_t width,
-                   origin o)
+static tile_pixels look(const winograd_grid *g, const winograd_channels *in, int size, int64_t height,
+                        int64_t width, origin o)
 {
     const float *image = in->data + o.image * height * width * in->channels;
-    window w = {.first = in->first, .last = in->last, .ahead = g->beyond_l3 ? g->m * in->channels : 0};
+    tile_pixels w = {.first = in->first, .last = in->last, .ahead = g->beyond_l3 ? g->m * in->channels : 0};
     for (int i = 0; i < size; i++)
         for (int j = 0; j < size; j++) {
             int64_t y = o.y + i, x = o.x + j;
@@ -71,8 +71,8 @@ ALWAYS_INLINE void transform_axis(const int alpha, const int size, vec *d)
         alpha == 6 ? winograd_diff_6(d, 1) : winograd_diff_4(d, 1);
 }
 
-ALWAYS_INLINE void transform_window(const int alpha, const int size, const bool prefetching, const window *w,
-                                    const winograd_place *to)
+ALWAYS_INLINE void transform_pixels(const int alpha, const int size, const bool prefetching,
+                                    const tile_pixels *w, const winograd_place *to)
 {
     const int64_t stride = to->xi_stride, width = to->width, first = w->first, last = w->last;
     float *block = to->at;
@@ -101,12 +101,12 @@ ALWAYS_INLINE void transform_window(const int alpha, const int size, const bool 
         }
 }
 
-ALWAYS_INLINE void transform(const int alpha, const int size, const window *w, const winograd_place *to)
+ALWAYS_INLINE void transform(const int alpha, const int size, const tile_pixels *w, const winograd_place *to)
 {
     if (w->ahead > 0)
-        transform_window(alpha, size, true, w, to);
+        transform_pixels(alpha, size, true, w, to);
     else
-        transform_window(alpha, size, false, w, to);
+        transform_pixels(alpha, size, false, w, to);
 }
 
 void winograd_input(const winograd_grid *g, int64_t tile, const winograd_channels *in, const winograd_place *to)
@@ -114,7 +114,7 @@ void winograd_input(const winograd_grid *g, int64_t tile, const winograd_channel
     origin o = origin_of(g, tile);
     o.y -= g->pad_h;
     o.x -= g->pad_w;
-    const window w = look(g, in, g->alpha, g->in_h, g->in_w, o);
+    const tile_pixels w = look(g, in, g->alpha, g->in_h, g->in_w, o);
     if (g->alpha == 6)
         transform(6, 6, &w, to);
     else
@@ -123,7 +123,7 @@ void winograd_input(const winograd_grid *g, int64_t tile, const winograd_channel
 
 void winograd_diff(const winograd_grid *g, int64_t tile, const winograd_channels *out, const winograd_place *to)
 {
-    const window w = look(g, out, g->m, g->out_h, g->out_w, origin_of(g, tile));
+    const tile_pixels w = look(g, out, g->m, g->out_h, g->out_w, origin_of(g, tile));
     if (g->alpha == 6)
         transform(6, 4, &w, to);
     else
