@@ -17,14 +17,11 @@ static const char *const pass_names[] = {"forward", "backward", "backward_data",
 static const char *const layout_names[] = {"nhwc", "nchw"};
 static const char *const post_op_names[] = {"none", "relu"};
 
-static bool parse(const char *name, const char *const *names, int count, int *value)
+/* The place of a name among others, or -1. */
+static int place_of(const char *name, const char *const *names, int count)
 {
-    for (int i = 0; i < count; i++)
-        if (strcmp(name, names[i]) == 0) {
-            *value = i;
-            return true;
-        }
-    return false;
+    while (count > 0 && strcmp(name, names[count - 1]) != 0) count--;
+    return count - 1;
 }
 
 const char *conv_variant_name(conv_variant v) { return variant_names[v]; }
@@ -34,26 +31,23 @@ const char *conv_post_op_name(conv_post_op o) { return post_op_names[o]; }
 
 bool conv_variant_parse(const char *name, conv_variant *v)
 {
-    int i;
-    bool ok = parse(name, variant_names, CONV_VARIANT_COUNT, &i);
-    if (ok) *v = (conv_variant)i;
-    return ok;
+    int place = place_of(name, variant_names, CONV_VARIANT_COUNT);
+    if (place >= 0) *v = (conv_variant)place;
+    return place >= 0;
 }
 
 bool conv_pass_parse(const char *name, conv_pass *p)
 {
-    int i;
-    bool ok = parse(name, pass_names, CONV_PASS_COUNT, &i);
-    if (ok) *p = (conv_pass)i;
-    return ok;
+    int place = place_of(name, pass_names, CONV_PASS_COUNT);
+    if (place >= 0) *p = (conv_pass)place;
+    return place >= 0;
 }
 
 bool conv_layout_parse(const char *name, conv_layout *l)
 {
-    int i;
-    bool ok = parse(name, layout_names, CONV_LAYOUT_COUNT, &i);
-    if (ok) *l = (conv_layout)i;
-    return ok;
+    int place = place_of(name, layout_names, CONV_LAYOUT_COUNT);
+    if (place >= 0) *l = (conv_layout)place;
+    return place >= 0;
 }
 
 conv_status conv_fail(conv_error *err, conv_status status, const char *format, ...)
@@ -67,7 +61,7 @@ conv_status conv_fail(conv_error *err, conv_status status, const char *format, .
     return status;
 }
 
-/* ---- geometry --------------------------------------------------------------------------------------- */
+/* ---- geometry */
 
 int64_t conv_effective_kernel(const conv_axis *a) { return (a->kernel - 1) * a->dilation + 1; }
 
@@ -95,8 +89,8 @@ static int64_t sum_of_floors(int64_t n, int64_t m, int64_t a, int64_t b)
     return sum;
 }
 
-/* Of the pairs (output o, tap k), those whose o*stride + k*dilation is below `limit`. */
-static int64_t pairs_below(const conv_axis *a, int64_t out, int64_t limit)
+/* Of the taps k of all outputs o, those whose o*stride + k*dilation is below `limit`. */
+static int64_t taps_below(const conv_axis *a, int64_t out, int64_t limit)
 {
     if (limit <= 0) return 0;
     int64_t last = limit - 1; /* the largest sum counted */
@@ -118,7 +112,7 @@ int64_t conv_needed_pad_after(const conv_axis *a)
 int64_t conv_real_taps(const conv_axis *a)
 {
     int64_t out = conv_out(a);
-    return pairs_below(a, out, a->pad_before + a->in) - pairs_below(a, out, a->pad_before);
+    return taps_below(a, out, a->pad_before + a->in) - taps_below(a, out, a->pad_before);
 }
 
 void conv_pad_same(conv_axis *a)
@@ -291,7 +285,7 @@ conv_problem conv_pointwise_stage(const conv_problem *p)
     return stage;
 }
 
-/* ---- counts ----------------------------------------------------------------------------------------- */
+/* ---- counts */
 
 /* Multiply-accumulates of one forward pass, per[axis] being the taps times outputs of that axis. */
 static int64_t macs(const conv_problem *p, int64_t (*per)(const conv_axis *))
@@ -333,7 +327,7 @@ int64_t conv_bytes_min(const conv_problem *p, conv_pass pass)
     }
 }
 
-/* ---- calls ------------------------------------------------------------------------------------------ */
+/* ---- calls */
 
 cpu_isa conv_isa(const conv_impl *impl) { return impl->peer ? cpu_allowed() : impl->isa; }
 

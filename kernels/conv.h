@@ -28,7 +28,7 @@
 
 #include "cpu.h"
 
-/* ---- the problem ------------------------------------------------------------------------------------ */
+/* ---- the problem */
 
 typedef enum { CONV_DENSE, CONV_DEPTHWISE, CONV_POINTWISE, CONV_SEPARABLE, CONV_VARIANT_COUNT } conv_variant;
 
@@ -42,6 +42,10 @@ typedef enum {
     CONV_BACKWARD_WEIGHTS,
     CONV_PASS_COUNT
 } conv_pass;
+
+/* Which gradients a pass makes: of src; of the weights and the bias. */
+static inline bool conv_makes_data(conv_pass p) { return p == CONV_BACKWARD || p == CONV_BACKWARD_DATA; }
+static inline bool conv_makes_weights(conv_pass p) { return p == CONV_BACKWARD || p == CONV_BACKWARD_WEIGHTS; }
 
 typedef enum { CONV_NHWC, CONV_NCHW, CONV_LAYOUT_COUNT } conv_layout;
 typedef enum { CONV_POST_NONE, CONV_POST_RELU, CONV_POST_COUNT } conv_post_op;
@@ -135,7 +139,7 @@ bool conv_variant_parse(const char *name, conv_variant *v);
 bool conv_pass_parse(const char *name, conv_pass *p);
 bool conv_layout_parse(const char *name, conv_layout *l);
 
-/* ---- plan, pack, execute ---------------------------------------------------------------------------- */
+/* ---- plan, pack, execute */
 
 /* What a plan may know of the machine. The harness fills it from hwloc, clamped to sane figures. */
 typedef struct {
@@ -146,6 +150,8 @@ typedef struct {
 } conv_context;
 
 typedef struct conv_impl conv_impl;
+
+enum { CONV_NOTE = 96 };
 
 /* The public head of every plan; implementations embed it first in a larger struct of their own. */
 typedef struct {
@@ -158,7 +164,7 @@ typedef struct {
     size_t activation_bytes; /* activations in a layout of the implementation's own; 0 without enter */
     size_t workspace_bytes;  /* forward with keep_workspace: written; backward passes: must be given, written
                                 by the same implementation's forward with keep_workspace */
-    char note[96]; /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, kc 256" */
+    char note[CONV_NOTE]; /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, kc 256" */
 } conv_plan;
 
 /* Tensors of one execute. Those a pass does not use may be NULL. Inputs are never written. */
@@ -225,7 +231,7 @@ conv_status conv_execute(const conv_plan *plan, const conv_args *args);
 conv_status conv_leave(const conv_plan *plan, const conv_args *args);
 void conv_plan_destroy(conv_plan *plan); /* NULL is fine */
 
-/* ---- the registry ----------------------------------------------------------------------------------- */
+/* ---- the registry */
 
 /* One per line of impl.def and variant, in that order. */
 typedef struct {

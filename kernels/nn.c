@@ -9,8 +9,9 @@ const nn_kernels *nn_kernels_at(cpu_isa isa) { return isa <= cpu_allowed() ? cop
 
 const nn_kernels *nn_kernels_get(void) { return cpu_widest(copies); }
 
-const char *nn_first_refuse(const nn_first *p)
+const char *nn_first_refuse(const nn_pooled *p)
 {
+    if (p->in_channels != 1) return "more than one input channel";
     if (p->channels % 16 != 0) return "channels that are no multiple of 16";
     if (!(p->kernel_h == 3 && p->kernel_w == 3) && !(p->kernel_h == 5 && p->kernel_w == 5))
         return "kernels other than 3x3 and 5x5";

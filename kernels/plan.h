@@ -2,7 +2,9 @@
 #ifndef SEPBENCH_PLAN_H
 #define SEPBENCH_PLAN_H
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "conv.h"
 
@@ -18,6 +20,26 @@ static inline size_t conv_reserve(size_t *floats, size_t wanted)
     size_t offset = *floats;
     *floats += conv_align(wanted * sizeof(float)) / sizeof(float);
     return offset;
+}
+
+/* Adds to a note, if the path that the words name is taken; tests/test_kernels.c looks for them. */
+static inline void conv_note(char note[CONV_NOTE], bool taken, const char *words)
+{
+    size_t length = strlen(note);
+    if (taken) snprintf(note + length, CONV_NOTE - length, "%s%s", length > 0 ? ", " : "", words);
+}
+
+/* Whether an execute makes diff_src: a joint backward may be asked to leave it out. */
+static inline bool conv_data_wanted(const conv_plan *plan, const conv_args *args)
+{
+    return conv_makes_data(plan->pass) && args->diff_src != NULL;
+}
+
+/* The refuse function of implementations that do ranks 1 and 2. */
+static inline const char *conv_refuse_rank_3(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    (void)self, (void)pass;
+    return p->rank == 3 ? "rank 3" : NULL;
 }
 
 /* A zeroed plan of `size` bytes that begins with a conv_plan, its head filled in, its byte counts 0. NULL when

@@ -248,7 +248,7 @@ conv_status problem_parse(const char *text, conv_problem *p, char *name, conv_er
     return status == CONV_OK ? conv_problem_check(p, err) : status;
 }
 
-/* ---- formatting ------------------------------------------------------------------------------------- */
+/* ---- formatting */
 
 typedef struct {
     char *text;

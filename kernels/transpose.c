@@ -8,11 +8,18 @@
 
 enum { TILE = 16 }; /* floats in a cache line: a tile touches whole lines on both sides */
 
+/* The tensors whose layout it is, and what a pass does with each. */
+enum { SRC, DST, DIFF_DST, DIFF_SRC, TENSORS };
+typedef struct {
+    bool read, written;
+    bool of_src;   /* shaped as src, else as dst */
+    size_t offset; /* of the transposed copy in scratch, after the inner plan's own */
+} tensor;
+
 typedef struct {
     conv_plan head; /* problem in the caller's layout: that is how conv.c knows this plan */
     conv_plan *inner;
-    size_t src, dst, diff_dst,
-        diff_src; /* offsets of the transposed copies in scratch, after the inner's own */
+    tensor tensor[TENSORS];
 } transposing_plan;
 
 bool transpose_needed(const conv_impl *impl, const conv_problem *p)
@@ -27,18 +34,21 @@ conv_problem transpose_problem(const conv_problem *p)
     return other;
 }
 
-static bool reads_src(conv_pass pass) { return pass != CONV_BACKWARD_DATA; }
-static bool reads_dst(const conv_problem *p, conv_pass pass)
+static void choose_copies(transposing_plan *t, const conv_problem *p, conv_pass pass)
 {
-    return pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
-}
-static bool writes_diff_src(conv_pass pass) { return pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA; }
-
-static size_t reserve(conv_plan *plan, bool wanted, int64_t elements)
-{
-    size_t offset = plan->scratch_bytes;
-    if (wanted) plan->scratch_bytes += conv_align((size_t)elements * sizeof(float));
-    return offset;
+    const bool forward = pass == CONV_FORWARD;
+    const tensor all[TENSORS] = {[SRC] = {.read = pass != CONV_BACKWARD_DATA, .of_src = true},
+                                 [DST] = {.read = !forward && p->post_op == CONV_POST_RELU, .written = forward},
+                                 [DIFF_DST] = {.read = !forward},
+                                 [DIFF_SRC] = {.written = conv_makes_data(pass), .of_src = true}};
+    conv_sizes sizes = conv_problem_sizes(p);
+    for (int i = 0; i < TENSORS; i++) {
+        t->tensor[i] = all[i];
+        t->tensor[i].offset = t->head.scratch_bytes;
+        if (all[i].read || all[i].written)
+            t->head.scratch_bytes +=
+                conv_align((size_t)(all[i].of_src ? sizes.src : sizes.dst) * sizeof(float));
+    }
 }
 
 conv_status transpose_plan(const conv_impl *impl, const conv_problem *p, conv_pass pass,
@@ -52,15 +62,11 @@ conv_status transpose_plan(const conv_impl *impl, const conv_problem *p, conv_pa
         free(t);
         return status;
     }
-    conv_sizes sizes = conv_problem_sizes(p);
     t->head.scratch_bytes = conv_align(t->inner->scratch_bytes);
     t->head.packed_bytes = t->inner->packed_bytes;
     t->head.activation_bytes = t->inner->activation_bytes;
     t->head.workspace_bytes = t->inner->workspace_bytes;
-    t->src = reserve(&t->head, reads_src(pass), sizes.src);
-    t->dst = reserve(&t->head, pass == CONV_FORWARD || reads_dst(p, pass), sizes.dst);
-    t->diff_dst = reserve(&t->head, pass != CONV_FORWARD, sizes.dst);
-    t->diff_src = reserve(&t->head, writes_diff_src(pass), sizes.src);
+    choose_copies(t, p, pass);
     const char *inner_note = t->inner->note;
     snprintf(t->head.note, sizeof t->head.note, "%s by transpose%s%.60s", conv_layout_name(p->layout),
              *inner_note ? ", " : "", inner_note);
@@ -93,60 +99,39 @@ void transpose_images(const float *from, float *to, int64_t batch, int64_t rows,
             }
 }
 
-static int64_t elements(int64_t channels, const conv_problem *p, int64_t (*along)(const conv_axis *))
+/* One tensor from the caller's layout to the inner one, or back. */
+static void transpose_one(const transposing_plan *t, int i, bool back, const float *from, float *to)
 {
-    return channels * along(&p->axis[CONV_D]) * along(&p->axis[CONV_H]) * along(&p->axis[CONV_W]);
-}
-
-static int64_t along_in(const conv_axis *a) { return a->in; }
-
-typedef struct {
-    int64_t mb, pixels, channels;
-} images;
-
-/* The caller's layout to the inner one. */
-static void enter(const conv_plan *plan, images i, const float *from, float *to)
-{
-    bool nhwc = plan->problem.layout == CONV_NHWC;
-    transpose_images(from, to, i.mb, nhwc ? i.pixels : i.channels, nhwc ? i.channels : i.pixels,
-                     plan->context.threads);
-}
-
-static void leave(const conv_plan *plan, images i, const float *from, float *to)
-{
-    bool nhwc = plan->problem.layout == CONV_NHWC;
-    transpose_images(from, to, i.mb, nhwc ? i.channels : i.pixels, nhwc ? i.pixels : i.channels,
-                     plan->context.threads);
+    const conv_problem *p = &t->head.problem;
+    int64_t pixels = 1, channels = t->tensor[i].of_src ? p->ic : p->oc;
+    for (int a = 0; a < CONV_AXES; a++) pixels *= t->tensor[i].of_src ? p->axis[a].in : conv_out(&p->axis[a]);
+    bool from_nhwc = (p->layout == CONV_NHWC) != back;
+    transpose_images(from, to, p->mb, from_nhwc ? pixels : channels, from_nhwc ? channels : pixels,
+                     t->head.context.threads);
 }
 
 conv_status transpose_execute(const conv_plan *plan, const conv_args *args)
 {
     const transposing_plan *t = (const transposing_plan *)plan;
-    const conv_problem *p = &plan->problem;
-    images in = {p->mb, elements(1, p, along_in), p->ic}, out = {p->mb, elements(1, p, conv_out), p->oc};
-    char *scratch = args->scratch;
-    float *src = (float *)(scratch + t->src), *dst = (float *)(scratch + t->dst);
-    float *diff_dst = (float *)(scratch + t->diff_dst), *diff_src = (float *)(scratch + t->diff_src);
-
+    const float *const given[TENSORS] = {args->src, args->dst, args->diff_dst, args->diff_src};
+    float *copy[TENSORS];
+    for (int i = 0; i < TENSORS; i++) {
+        copy[i] = (float *)((char *)args->scratch + t->tensor[i].offset);
+        if (t->tensor[i].read) transpose_one(t, i, false, given[i], copy[i]);
+    }
     conv_args inner = *args;
-    if (reads_src(plan->pass)) {
-        enter(plan, in, args->src, src);
-        inner.src = src;
-    }
-    if (plan->pass == CONV_FORWARD || reads_dst(p, plan->pass)) inner.dst = dst;
-    if (reads_dst(p, plan->pass)) enter(plan, out, args->dst, dst);
-    if (plan->pass != CONV_FORWARD) {
-        enter(plan, out, args->diff_dst, diff_dst);
-        inner.diff_dst = diff_dst;
-    }
-    if (args->diff_src != NULL) inner.diff_src = diff_src;
+    inner.src = copy[SRC];
+    inner.dst = copy[DST];
+    inner.diff_dst = copy[DIFF_DST];
+    if (args->diff_src != NULL) inner.diff_src = copy[DIFF_SRC];
 
     conv_status status = conv_enter(t->inner, &inner);
     if (status == CONV_OK) status = conv_execute(t->inner, &inner);
     if (status == CONV_OK) status = conv_leave(t->inner, &inner);
     if (status != CONV_OK) return status;
 
-    if (plan->pass == CONV_FORWARD) leave(plan, out, dst, args->dst);
-    if (writes_diff_src(plan->pass) && args->diff_src != NULL) leave(plan, in, diff_src, args->diff_src);
+    if (t->tensor[DST].written) transpose_one(t, DST, true, copy[DST], args->dst);
+    if (t->tensor[DIFF_SRC].written && args->diff_src != NULL)
+        transpose_one(t, DIFF_SRC, true, copy[DIFF_SRC], args->diff_src);
     return CONV_OK;
 }

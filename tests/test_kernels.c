@@ -1,6 +1,9 @@
 /* Every present implementation, pass and layout over shapes at the edges: channels below, equal to, one above
  * and multiples of vectors and tiles, odd sizes, strides, dilations, paddings of every kind, multipliers,
- * groups, ranks; small integers bit for bit and reals within the bound; bias, ReLU and accumulation. */
+ * groups, ranks; small integers bit for bit and reals within the bound; bias, ReLU and accumulation. And every
+ * path of a driver that a size decides must have come in some plan: its note says which (plan.h). */
+#include <string.h>
+
 #include "support.h"
 
 static const char *const shapes[] = {
@@ -21,8 +24,10 @@ static const char *const shapes[] = {
     "dense:mb1ic192ih3oc96kh3ph1",
     "dense:mb1ic728ih2oc24kh3ph1",
     "dense:mb1ic20ih3oc728kh3ph1",
-    "dense:mb86ic16ih5oc16kh3ph1", /* Winograd tiles enough for threads of their own */
+    "dense:mb86ic16ih5oc16kh3ph1",
     /* sizes, strides, dilations */
+    "dense:mb2ic3ih28oc10kh3ph1",
+    "dense:mb3ic16ih40oc16kh3ph1",
     "dense:mb3ic5ih1iw1oc6kh1kw1",
     "dense:mb1ic5ih1iw23oc6kh1kw3pw1",
     "dense:mb1ic5ih23iw1oc6kh3kw1ph1",
@@ -59,8 +64,8 @@ static const char *const shapes[] = {
     "dense:mb1ic3id5ih6iw7oc10kd3kh2kw3pd1ph0pw1",
 
     "depthwise:mb1ic1ih7oc1kh3ph1",
-    "depthwise:mb2ic1024ih7oc1024kh3ph1",  /* rows copied: pixels whole pages apart */
-    "depthwise:mb2ic1024ih14oc1024kh3ph1", /* the same, in several chunks of rows */
+    "depthwise:mb2ic1024ih7oc1024kh3ph1",
+    "depthwise:mb2ic1024ih14oc1024kh3ph1",
     "depthwise:mb3ic2048ih5iw9oc2048kh3kw3ph1pw1",
     "depthwise:mb1ic1024ih6oh6oc1024kh3ph2",
     "depthwise:mb2ic1024ih9oc1024kh5ph2sh2",
@@ -74,12 +79,12 @@ static const char *const shapes[] = {
     "depthwise:mb1ic16ih6oc16kh3ph1",
     "depthwise:mb3ic17ih6oc17kh3ph1",
     "depthwise:mb1ic31ih28oc31kh3ph1",
-    "depthwise:mb2ic32ih14oc32kh3ph1", /* threads sum channels of their own */
-    "depthwise:mb2ic48ih4oc48kh3ph1",  /* bands of four rows with padding above, below, around, beside */
+    "depthwise:mb2ic32ih14oc32kh3ph1",
+    "depthwise:mb2ic48ih4oc48kh3ph1",
     "depthwise:mb1ic48ih13iw3oc48kh3kw3pw1",
     "depthwise:mb1ic16ih7iw2oc16kh3kw3ph1pw2",
     "depthwise:mb1ic16ih8oc16kh3ph2",
-    "depthwise:mb1ic40ih9iw4oc40kh3kw3ph1pw1", /* a whole tile from padding to padding, either vector's */
+    "depthwise:mb1ic40ih9iw4oc40kh3kw3ph1pw1",
     "depthwise:mb1ic40ih9iw7oc40kh3kw3ph1pw1",
     "depthwise:mb1ic33ih5oc33kh3",
     "depthwise:mb1ic64ih14oc64kh3ph1",
@@ -119,7 +124,7 @@ static const char *const shapes[] = {
     "pointwise:mb1ic96ih14oc192kh1",
     "pointwise:mb1ic728ih3oc728kh1",
     "pointwise:mb1ic300ih1oc200kh1",
-    "pointwise:mb6ic96ih27oc96kh1", /* pixels enough for weight gradients in chunks */
+    "pointwise:mb6ic96ih27oc96kh1",
     "pointwise:mb1ic20ih15oc24kh1sh2",
     "pointwise:mb1ic20ih9iw8oc24kh1kw1sh3sw2",
     "pointwise:mb1ic20ih5oc24kh1ph1",
@@ -139,6 +144,7 @@ static const char *const shapes[] = {
     "separable:mb1ic96ih7oc192kh3ph1",
     "separable:mb1ic728ih3oc728kh3ph1",
     "separable:mb1ic2072ih3oc40kh3ph1",
+    "separable:mb9ic20ih9oc24kh3ph1",
     "separable:mb3ic20ih11oc36kh5ph2",
     "separable:mb1ic20ih17oc24kh3sh2ph1",
     "separable:mb1ic20ih16oh8oc24kh3sh2",
@@ -175,6 +181,105 @@ static const struct {
     {CONV_NHWC, false, false, true, FILL_REALS, test_wide_context, 2},
 };
 
+/* Words of the notes of an implementation whose name begins so. narrow: of vectors shorter than a cache line.
+ */
+typedef struct {
+    const char *impl;
+    conv_variant variant;
+    const char *words;
+    bool narrow;
+} path;
+
+static const path paths[] = {
+    {"avx", CONV_DENSE, "rows in place", false},
+    {"avx", CONV_DENSE, "rows copied", false},
+    {"avx", CONV_DENSE, "rows gathered", false},
+    {"avx", CONV_DENSE, "rows prefetched", false},
+    {"avx", CONV_DENSE, "streamed", false},
+    {"avx", CONV_DENSE, "taps in line", false},
+    {"avx", CONV_DENSE, "strips by turns", false},
+    {"avx", CONV_DENSE, "in chunks", false},
+    {"avx", CONV_DENSE, "operands prefetched", false},
+    {"avx", CONV_DENSE, "operands copied", true},
+    {"avx", CONV_POINTWISE, "rows in place", false},
+    {"avx", CONV_POINTWISE, "rows gathered", false},
+    {"avx", CONV_POINTWISE, "panels prefetched", false},
+    {"avx", CONV_POINTWISE, "in chunks", false},
+    {"fip", CONV_POINTWISE, "gradient by pairs", false},
+    {"fip", CONV_POINTWISE, "gradient by pairs, in chunks", false},
+    {"winograd", CONV_DENSE, "F(2x2", false},
+    {"winograd", CONV_DENSE, "F(4x4", false},
+    {"winograd", CONV_DENSE, "threads apart", false},
+    {"winograd", CONV_DENSE, "threads together", false},
+    {"winograd", CONV_DENSE, "streamed", false},
+    {"winograd", CONV_DENSE, "gradient together", false},
+    {"winograd", CONV_DENSE, "gradient by units", false},
+    {"winograd", CONV_DENSE, "gradient by units, each alone", false},
+    {"winograd", CONV_DENSE, "gradient by parts", false},
+    {"winograd", CONV_DENSE, "gradient by parts, each alone", false},
+    {"avx", CONV_DEPTHWISE, "rows copied", false},
+    {"avx", CONV_DEPTHWISE, "rows widened", false},
+    {"avx", CONV_DEPTHWISE, "by twos", false},
+    {"avx", CONV_DEPTHWISE, "bands", false},
+    {"avx", CONV_DEPTHWISE, "whole rows", false},
+    {"avx", CONV_DEPTHWISE, "streamed", false},
+    {"avx", CONV_DEPTHWISE, "in chunks", false},
+    {"avx", CONV_DEPTHWISE, "channels owned", false},
+    {"avx", CONV_DEPTHWISE, "gradients at once", false},
+    {"blocked", CONV_DEPTHWISE, "by twos", false},
+    {"blocked", CONV_DEPTHWISE, "bands", false},
+    {"blocked", CONV_DEPTHWISE, "streamed", false},
+    {"fused", CONV_SEPARABLE, "rows prefetched", false},
+    {"fused", CONV_SEPARABLE, "panels prefetched", false},
+    {"fused", CONV_SEPARABLE, "streamed", false},
+    {"fused", CONV_SEPARABLE, "threads by chunk", false},
+    {"fused", CONV_SEPARABLE, "threads by channels", false},
+    {"im2col", CONV_POINTWISE, "src in place", false},
+    {"im2col", CONV_DENSE, "in chunks", false},
+};
+enum { PATHS = sizeof paths / sizeof *paths };
+static bool taken[CPU_ISA_COUNT][PATHS];
+
+static bool is_about(const path *way, const conv_impl *impl)
+{
+    return impl != NULL && way->variant == impl->variant &&
+           strncmp(way->impl, impl->name, strlen(way->impl)) == 0;
+}
+
+/* Which paths the plans of a problem take. */
+static void note_paths(const conv_problem *p, conv_pass pass, const conv_context *ctx)
+{
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    for (size_t i = 0; i < count; i++) {
+        conv_plan *plan;
+        const conv_impl *impl = e[i].impl;
+        if (impl == NULL || impl->peer || e[i].variant != p->variant) continue;
+        if (conv_plan_create(impl, p, pass, ctx, &plan, NULL) != CONV_OK) continue;
+        for (int n = 0; n < PATHS; n++)
+            if (is_about(&paths[n], impl) && strstr(plan->note, paths[n].words) != NULL)
+                taken[impl->isa][n] = true;
+        conv_plan_destroy(plan);
+    }
+}
+
+static int paths_left_out(void)
+{
+    size_t count;
+    int missing = 0;
+    const conv_entry *e = conv_entries(&count);
+    for (size_t i = 0; i < count; i++)
+        for (int n = 0; n < PATHS; n++) {
+            const conv_impl *impl = e[i].impl;
+            if (!is_about(&paths[n], impl) || taken[impl->isa][n]) continue;
+            if (paths[n].narrow && impl->isa == CPU_AVX512) continue;
+            print_message("%s %s: no shape here takes the path \"%s\"\n", impl->name,
+                          conv_variant_name(impl->variant), paths[n].words);
+            missing++;
+        }
+    return missing;
+}
+
 int main(void)
 {
     size_t count;
@@ -189,7 +294,9 @@ int main(void)
                 if (p.variant == CONV_SEPARABLE && pass > CONV_BACKWARD) continue;
                 if (pass == CONV_FORWARD) options.accumulate = false;
                 outcomes_check(outcomes, count, &p, (conv_pass)pass, &options, &ctx);
+                note_paths(&p, (conv_pass)pass, &ctx);
             }
         }
-    return outcomes_report("kernels", outcomes, count, true);
+    int missing = paths_left_out();
+    return outcomes_report("kernels", outcomes, count, true) != 0 || missing > 0;
 }

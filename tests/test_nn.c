@@ -72,7 +72,7 @@ static void check_softmax(const nn_kernels *nn)
     float *x = filled(ROWS * CLASSES, 3, 30), y[ROWS * CLASSES], dx[ROWS * CLASSES], loss[ROWS];
     uint8_t labels[ROWS] = {0, 6, 3, 2, 5}, correct[ROWS];
     x[0] = 200; /* must not overflow */
-    nn->softmax_cross_entropy(ROWS, CLASSES, x, labels, 0.5f, loss, correct, y, dx);
+    nn->softmax_cross_entropy(ROWS, CLASSES, x, labels, &(nn_losses){loss, correct, y, dx, 0.5f});
     for (int r = 0; r < ROWS; r++) {
         double sum = 0, largest = -INFINITY;
         for (int i = 0; i < CLASSES; i++) largest = fmax(largest, x[r * CLASSES + i]);
@@ -108,8 +108,8 @@ static void check_pool(const nn_kernels *nn, const nn_pool *p, bool drop)
     nn->dropout_bits(&d, 0, IMAGES, out, bits);
     memset(dx, 0xff, (size_t)(IMAGES * in) * 4);
     memset(da, 0xff, (size_t)(IMAGES * in) * 4);
-    nn->max_pool(p, IMAGES, x, drop ? bits : NULL, scale, y, argmax);
-    nn->max_pool_backward(p, IMAGES, dy, argmax, scale, dx);
+    nn->max_pool(p, IMAGES, x, &(nn_pool_output){drop ? bits : NULL, scale, y, argmax});
+    nn->max_pool_backward(p, IMAGES, &(nn_pool_diff){dy, argmax, scale}, dx);
     nn->average_pool(p, IMAGES, x, a);
     nn->average_pool_backward(p, IMAGES, dy, da);
     for (int64_t i = 0; i < IMAGES * out; i++) {

@@ -84,14 +84,19 @@ static void check_backward(const nn_kernels *nn, const nn_pooled *p)
     for (int64_t i = 0; i < weights; i++) dw[i] = NAN;
     for (int64_t i = 0; i < p->channels; i++) db[i] = NAN;
     nn->transpose(e.taps, p->channels, e.weights, turned);
-    nn->pooled_backward(p, e.images, e.x, e.dy, e.argmax, scale, turned, false, dx, dw, db, scratch);
+    nn_pool_diff diff = {e.dy, e.argmax, scale};
+    nn_pooled_gradients to = {.dw = dw, .db = db, .dx = dx, .weights = turned, .scratch = scratch};
+    nn->pooled_backward(p, e.images, e.x, &diff, &to);
     near("dx", dx, e.dx, e.images * e.in, 1);
     near("dw", dw, e.dw, weights, 1);
     near("db", db, e.db, p->channels, 1);
-    nn->pooled_backward(p, e.images, e.x, e.dy, e.argmax, scale, turned, true, NULL, dw, db, scratch);
+    to.accumulate = true;
+    to.dx = NULL;
+    nn->pooled_backward(p, e.images, e.x, &diff, &to);
     near("dw, added to", dw, e.dw, weights, 2);
     near("db, added to", db, e.db, p->channels, 2);
-    nn->pooled_backward(p, e.images, e.x, e.dy, e.argmax, scale, turned, false, dx, dw, NULL, scratch);
+    to = (nn_pooled_gradients){.dw = dw, .dx = dx, .weights = turned, .scratch = scratch};
+    nn->pooled_backward(p, e.images, e.x, &diff, &to);
     near("dw without bias", dw, e.dw, weights, 1);
 
     void *all[] = {e.x, e.dy, e.weights, e.argmax, e.dx, e.dw, e.db, turned, dx, dw, db, scratch};
@@ -124,8 +129,8 @@ static void check_forward(const nn_kernels *nn, const nn_pooled *p, bool dropout
     uint8_t *argmax = malloc((size_t)(IMAGES * out));
     uint64_t *bits = malloc((size_t)(IMAGES * words) * sizeof *bits);
     nn->dropout_bits(&(nn_dropout){.key = 1, .tag = 2, .rate = 16384}, 0, IMAGES, out, bits);
-    nn->pooled_forward(p, IMAGES, x, weights, dropout ? bias : NULL, dropout ? bits : NULL, scale, y,
-                       dropout ? argmax : NULL);
+    nn_pool_output to = {dropout ? bits : NULL, scale, y, dropout ? argmax : NULL};
+    nn->pooled_forward(p, IMAGES, x, weights, dropout ? bias : NULL, &to);
     int64_t clipped = 0, dropped = 0;
     for (int64_t i = 0; i < IMAGES * out; i++) {
         int64_t n = i / out, w = i % out / p->channels, c = i % p->channels, at = i % out;

@@ -18,24 +18,25 @@ static bool fits(const model *m)
            l->problem.variant != CONV_DEPTHWISE;
 }
 
-static nn_first shape_of(const model *m)
+static nn_pooled shape_of(const model *m)
 {
     const conv_problem *p = &m->layers[0].problem;
     const nn_pool *pool = &m->layers[1].pool;
-    return (nn_first){.in_h = p->axis[CONV_H].in,
-                      .in_w = p->axis[CONV_W].in,
-                      .kernel_h = p->axis[CONV_H].kernel,
-                      .kernel_w = p->axis[CONV_W].kernel,
-                      .channels = p->oc,
-                      .out_h = pool->out_h,
-                      .out_w = pool->out_w};
+    return (nn_pooled){.in_h = p->axis[CONV_H].in,
+                       .in_w = p->axis[CONV_W].in,
+                       .in_channels = 1,
+                       .kernel_h = p->axis[CONV_H].kernel,
+                       .kernel_w = p->axis[CONV_W].kernel,
+                       .channels = p->oc,
+                       .out_h = pool->out_h,
+                       .out_w = pool->out_w};
 }
 
 bool first_op_wanted(const net *n)
 {
     const model *m = n->model;
     if (n->options.unfused || !fits(m)) return false;
-    nn_first f = shape_of(m);
+    nn_pooled f = shape_of(m);
     return nn_first_refuse(&f) == NULL && net_wants(n, &m->layers[0], "first");
 }
 
@@ -77,8 +78,8 @@ void first_op_refresh(net *n, op *o)
 void first_op_forward(net *n, op *o, const slice *s, const float *x, float *y)
 {
     const float *w = o->product != NULL ? o->product : net_parameter(n, o->weights);
-    n->nn->first_forward(&o->first, s->rows, x, w, net_parameter(n, o->bias), op_dropout_bits(n, o, s),
-                         nn_dropout_scale(&o->dropout), y, s->training ? o->argmax + s->first * o->out : NULL);
+    nn_pool_output to = op_pool_output(n, o, s, y);
+    n->nn->first_forward(&o->first, s->rows, x, w, net_parameter(n, o->bias), &to);
 }
 
 /* The product's gradient to its factors'. */
@@ -108,7 +109,8 @@ void first_op_backward(net *n, op *o, const slice *s, const op_gradients *g)
     bool separable = o->pointwise >= 0;
     float *dw = separable ? n->scratch[s->thread] : s->parts + n->part_offset[o->weights];
     if (separable && s->accumulate) memset(dw, 0, (size_t)(taps_of(o) * o->first.channels) * sizeof *dw);
-    n->nn->first_backward(&o->first, s->rows, g->x, g->dy, o->argmax + s->first * o->out,
-                          nn_dropout_scale(&o->dropout), s->accumulate, dw, db);
+    nn_pool_diff diff = op_pool_diff(o, s, g->dy);
+    n->nn->first_backward(&o->first, s->rows, g->x, &diff,
+                          &(nn_pooled_gradients){.dw = dw, .db = db, .accumulate = s->accumulate});
     if (separable) split(n, o, s, dw);
 }

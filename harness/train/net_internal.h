@@ -50,8 +50,7 @@ typedef struct {
     void *workspace;              /* [slices][workspace_stride] */
     size_t workspace_stride;
 
-    nn_first first;
-    nn_pooled pooled;
+    nn_pooled first, pooled;
     /* The weights as the above want them, of version product_at: separable first layer [taps][channels], the
      * product of its factors; pooled [channels][taps], transposed. */
     float *product;
@@ -207,6 +206,9 @@ void pooled_op_backward(net *n, op *o, const slice *s, const op_gradients *g);
 /* ops.c: the others. */
 /* The slice's bits of a dropout, made now; NULL outside training or without one. */
 const uint64_t *op_dropout_bits(net *n, op *o, const slice *s);
+/* What max pooling writes of the slice, and its gradient. */
+nn_pool_output op_pool_output(net *n, op *o, const slice *s, float *y);
+nn_pool_diff op_pool_diff(const op *o, const slice *s, const float *dy);
 void op_forward(net *n, op *o, const slice *s, const float *x, float *y);
 void op_backward(net *n, op *o, const slice *s, const op_gradients *g);
 

@@ -13,16 +13,30 @@ const uint64_t *op_dropout_bits(net *n, op *o, const slice *s)
     return bits;
 }
 
+nn_pool_output op_pool_output(net *n, op *o, const slice *s, float *y)
+{
+    return (nn_pool_output){.bits = op_dropout_bits(n, o, s),
+                            .scale = nn_dropout_scale(&o->dropout),
+                            .y = y,
+                            .argmax = s->training ? o->argmax + s->first * o->out : NULL};
+}
+
+nn_pool_diff op_pool_diff(const op *o, const slice *s, const float *dy)
+{
+    return (nn_pool_diff){dy, o->argmax + s->first * o->out, nn_dropout_scale(&o->dropout)};
+}
+
 void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
 {
     const nn_kernels *nn = n->nn;
     int64_t count = s->rows * o->out;
     const uint64_t *bits;
+    nn_pool_output pooled;
     switch (o->kind) {
     case OP_ACTIVATION: nn->activate(o->activation, count / o->columns, o->columns, x, y); break;
     case OP_MAX_POOL:
-        nn->max_pool(&o->pool, s->rows * o->pool_images, x, op_dropout_bits(n, o, s),
-                     nn_dropout_scale(&o->dropout), y, s->training ? o->argmax + s->first * o->out : NULL);
+        pooled = op_pool_output(n, o, s, y);
+        nn->max_pool(&o->pool, s->rows * o->pool_images, x, &pooled);
         break;
     case OP_AVERAGE_POOL: nn->average_pool(&o->pool, s->rows * o->pool_images, x, y); break;
     case OP_DROPOUT:
@@ -55,13 +69,14 @@ void op_backward(net *n, op *o, const slice *s, const op_gradients *g)
     float *dx = g->dx;
     const nn_kernels *nn = n->nn;
     int64_t count = s->rows * o->out;
+    nn_pool_diff diff;
     switch (o->kind) {
     case OP_ACTIVATION:
         nn->activate_backward(o->activation, count / o->columns, o->columns, g->y, dy, dx);
         break;
     case OP_MAX_POOL:
-        nn->max_pool_backward(&o->pool, s->rows * o->pool_images, dy, o->argmax + s->first * o->out,
-                              nn_dropout_scale(&o->dropout), dx);
+        diff = op_pool_diff(o, s, dy);
+        nn->max_pool_backward(&o->pool, s->rows * o->pool_images, &diff, dx);
         break;
     case OP_AVERAGE_POOL: nn->average_pool_backward(&o->pool, s->rows * o->pool_images, dy, dx); break;
     case OP_DROPOUT:

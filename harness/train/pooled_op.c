@@ -67,15 +67,18 @@ void pooled_op_refresh(net *n, op *o)
 
 void pooled_op_forward(net *n, op *o, const slice *s, const float *x, float *y)
 {
-    n->nn->pooled_forward(&o->pooled, s->rows, x, net_parameter(n, o->weights), net_parameter(n, o->bias),
-                          op_dropout_bits(n, o, s), nn_dropout_scale(&o->dropout), y,
-                          s->training ? o->argmax + s->first * o->out : NULL);
+    nn_pool_output to = op_pool_output(n, o, s, y);
+    n->nn->pooled_forward(&o->pooled, s->rows, x, net_parameter(n, o->weights), net_parameter(n, o->bias), &to);
 }
 
 void pooled_op_backward(net *n, op *o, const slice *s, const op_gradients *g)
 {
-    n->nn->pooled_backward(&o->pooled, s->rows, g->x, g->dy, o->argmax + s->first * o->out,
-                           nn_dropout_scale(&o->dropout), o->product, s->accumulate, g->dx,
-                           s->parts + n->part_offset[o->weights],
-                           o->bias < 0 ? NULL : s->parts + n->part_offset[o->bias], n->scratch[s->thread]);
+    nn_pool_diff diff = op_pool_diff(o, s, g->dy);
+    nn_pooled_gradients to = {.dw = s->parts + n->part_offset[o->weights],
+                              .db = o->bias < 0 ? NULL : s->parts + n->part_offset[o->bias],
+                              .accumulate = s->accumulate,
+                              .dx = g->dx,
+                              .weights = o->product,
+                              .scratch = n->scratch[s->thread]};
+    n->nn->pooled_backward(&o->pooled, s->rows, g->x, &diff, &to);
 }

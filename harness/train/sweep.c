@@ -48,13 +48,12 @@ static void compute_loss(net *n, const slice *s, float *outputs)
     float *dx = s->training ? diff_at(n, last, s) : NULL,
           *p = outputs != NULL ? outputs + s->first * n->classes : NULL;
     const uint8_t *labels = n->labels + s->first;
-    float *loss = n->loss + s->first;
-    uint8_t *correct = n->correct + s->first;
+    nn_losses to = {n->loss + s->first, n->correct + s->first, p, dx, n->penalty_scale};
     if (n->softmax_loss) {
-        n->nn->softmax_cross_entropy(s->rows, n->classes, x, labels, n->penalty_scale, loss, correct, p, dx);
+        n->nn->softmax_cross_entropy(s->rows, n->classes, x, labels, &to);
         return;
     }
-    n->nn->cross_entropy(s->rows, n->classes, x, labels, n->penalty_scale, loss, correct, dx);
+    n->nn->cross_entropy(s->rows, n->classes, x, labels, &to);
     if (p != NULL) memcpy(p, x, (size_t)(s->rows * n->classes) * sizeof *p);
 }
 

@@ -15,8 +15,8 @@
 #include "../plan.h"
 #include "../util.h"
 #include "depthwise.h"
+#include "gradients.h"
 #include "lower.h"
-#include "reduce.h"
 
 enum { WIDEST = 64, NARROWEST = 16 }; /* channels of a block */
 
@@ -62,11 +62,10 @@ static const float *packed_block(const work *k)
 static void lower(const work *k, int64_t pixel, int64_t pixels)
 {
     int64_t columns = k->plan->taps * k->lowered.channels;
-    lower_block(&k->lowered, pixel, pixels, 0, columns, k->col, columns);
+    lower_block(&k->lowered, &(sgemm_block){pixel, pixels, 0, columns}, k->col, columns);
 }
 
-/* ---- forward
- * -------------------------------------------------------------------------------------------------- */
+/* ---- forward */
 
 /* to[count] = sum over taps of x[tap][count] * w[tap][count], rows `step` apart. Constant count: the sums stay
  * in registers. */
@@ -119,8 +118,7 @@ static void forward(const depthwise_plan *d, const conv_args *args)
         }
 }
 
-/* ---- backward
- * ------------------------------------------------------------------------------------------------- */
+/* ---- backward */
 
 /* diff_dst before the post-op, each multiple's channels side by side. */
 static void load_gradient(const work *k, int64_t pixel, int64_t pixels)
@@ -166,10 +164,10 @@ static void data_of_image(const depthwise_plan *d, const conv_args *args, int64_
     work k = work_of(d, args, b);
     int64_t image = k.lowered.oh * k.lowered.ow, from = n * image;
     for (int64_t i = from; i < from + image; i += d->step) {
-        lowered_block block = {i, min64(d->step, from + image - i), 0, d->taps * k.lowered.channels};
-        load_gradient(&k, i, block.pixels);
-        unproduct(&k, block.pixels);
-        lower_add_block(&k.lowered, block, k.col, block.columns, args->diff_src, 1);
+        sgemm_block block = {i, min64(d->step, from + image - i), 0, d->taps * k.lowered.channels};
+        load_gradient(&k, i, block.rows);
+        unproduct(&k, block.rows);
+        lower_add_block(&k.lowered, &block, k.col, block.cols, args->diff_src, 1);
     }
 }
 
@@ -225,20 +223,18 @@ static void backward_weights(const depthwise_plan *d, const conv_args *args)
     for (int64_t c = 0; c < d->chunks; c++)
         for (int64_t b = 0; b < d->blocks; b++)
             weights_of(d, args, b, c * chunk, min64((c + 1) * chunk, d->pixels), sums + c * count);
-    reduce_tree(sums, d->chunks, count, args->diff_weights, args->accumulate, threads);
-    if (p->bias) reduce_bias(p, args, args->scratch, threads);
+    join_chunks(sums, d->chunks, count, args->diff_weights, args->accumulate, threads);
+    if (p->bias) bias_gradient(p, args, args->scratch, threads);
 }
 
-/* ---- the implementation
- * --------------------------------------------------------------------------------------- */
+/* ---- the implementation */
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)
 {
     const depthwise_plan *d = (const depthwise_plan *)plan;
     if (plan->pass == CONV_FORWARD) forward(d, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(d, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD) backward_weights(d, args);
+    if (conv_data_wanted(plan, args)) backward_data(d, args);
+    if (conv_makes_weights(plan->pass)) backward_weights(d, args);
     return CONV_OK;
 }
 
@@ -262,9 +258,9 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     int64_t floats = d->width * (d->step * (d->taps + d->m) + d->m * d->taps);
     d->thread_bytes = conv_align((size_t)floats * sizeof(float));
     d->head.scratch_bytes = (size_t)ctx->threads * d->thread_bytes;
-    if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
+    if (conv_makes_weights(pass)) {
         d->head.scratch_bytes += (size_t)(d->chunks * d->taps * p->oc) * sizeof(float);
-        size_t bias = p->bias ? reduce_bias_bytes(p) : 0;
+        size_t bias = p->bias ? bias_gradient_bytes(p) : 0;
         if (bias > d->head.scratch_bytes) d->head.scratch_bytes = bias;
     }
     if (pass != CONV_BACKWARD_WEIGHTS) d->head.packed_bytes = (size_t)(d->taps * p->oc) * sizeof(float);
@@ -288,18 +284,12 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     return CONV_OK;
 }
 
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
-}
-
 const conv_impl im2col_depthwise = {.name = "im2col",
                                     .variant = CONV_DEPTHWISE,
                                     .summary = "lowering, channel block by channel block",
                                     .isa = ISA_ENUM,
                                     .layouts = 1u << CONV_NHWC,
-                                    .refuse = refuse,
+                                    .refuse = conv_refuse_rank_3,
                                     .plan = plan,
                                     .pack = pack,
                                     .execute = execute};

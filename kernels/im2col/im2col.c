@@ -1,4 +1,4 @@
-/* Dense and pointwise convolution as a product with the lowered matrix (lower.h), which gemm.c asks for block
+/* Dense and pointwise convolution as a product with the lowered matrix (lower.h), which sgemm.c asks for block
  * by block and never has whole: scratch is a few slices that fit L2, whatever the batch.
  *
  *   forward    dst = lowered * weights
@@ -17,9 +17,9 @@
 #include "../plan.h"
 #include "../util.h"
 #include "depthwise.h"
-#include "gemm.h"
+#include "gradients.h"
 #include "lower.h"
-#include "reduce.h"
+#include "sgemm.h"
 
 typedef struct {
     conv_plan head;
@@ -28,16 +28,16 @@ typedef struct {
     int64_t columns, oc;                 /* of the lowered matrix, of weights: per group */
     int64_t block_pixels, block_columns; /* of d_lowered, per product */
     int64_t chunks, chunk;               /* backward_weights: how many, and pixels of each */
-    gemm_blocking forward, data, weights;
+    sgemm_blocking forward, data, weights;
     size_t packed_group; /* packed floats per group */
 } im2col_plan;
 
-/* ---- the passes ------------------------------------------------------------------------------------------ */
+/* ---- the passes */
 
 /* One group: its operands. */
 typedef struct {
     lowering lowered;
-    gemm_matrix src, diff_dst; /* [pixels][channels] */
+    sgemm_matrix src, diff_dst; /* [pixels][channels] */
     int64_t group;
 } part;
 
@@ -54,16 +54,16 @@ static part part_of(const im2col_plan *m, const conv_args *args, int64_t group)
     t.lowered.src = args->src;
     int64_t dst = group * m->oc;
     bool relu = p->post_op == CONV_POST_RELU;
-    t.src = (gemm_matrix){offset(args->src, t.lowered.first), NULL, p->ic};
-    t.diff_dst = (gemm_matrix){offset(args->diff_dst, dst), relu ? offset(args->dst, dst) : NULL, p->oc};
+    t.src = (sgemm_matrix){offset(args->src, t.lowered.first), NULL, p->ic};
+    t.diff_dst = (sgemm_matrix){offset(args->diff_dst, dst), relu ? offset(args->dst, dst) : NULL, p->oc};
     return t;
 }
 
 /* The lowered matrix, or src where they are the same. */
-static gemm_operand lowered_operand(const im2col_plan *m, const part *t)
+static sgemm_operand lowered_operand(const im2col_plan *m, const part *t)
 {
-    if (m->direct) return (gemm_operand){gemm_fill_rows, &t->src, false};
-    return (gemm_operand){lower_block, &t->lowered, false};
+    if (m->direct) return (sgemm_operand){sgemm_fill_rows, &t->src, false};
+    return (sgemm_operand){lower_block, &t->lowered, false};
 }
 
 static void forward(const im2col_plan *m, const conv_args *args)
@@ -71,18 +71,18 @@ static void forward(const im2col_plan *m, const conv_args *args)
     const conv_problem *p = &m->head.problem;
     for (int64_t g = 0; g < p->groups; g++) {
         part t = part_of(m, args, g);
-        gemm_call call = {.rows = m->pixels,
-                          .cols = m->oc,
-                          .depth = m->columns,
-                          .a = lowered_operand(m, &t),
-                          .packed_b = (const float *)args->packed + (size_t)g * m->packed_group,
-                          .c = args->dst + g * m->oc,
-                          .ldc = p->oc,
-                          .relu = p->post_op == CONV_POST_RELU,
-                          .bias = p->bias ? args->bias + g * m->oc : NULL,
-                          .scratch = args->scratch,
-                          .threads = m->head.context.threads};
-        gemm_run(&m->forward, &call);
+        sgemm_call call = {.rows = m->pixels,
+                           .cols = m->oc,
+                           .depth = m->columns,
+                           .a = lowered_operand(m, &t),
+                           .packed_b = (const float *)args->packed + (size_t)g * m->packed_group,
+                           .c = args->dst + g * m->oc,
+                           .ldc = p->oc,
+                           .relu = p->post_op == CONV_POST_RELU,
+                           .bias = p->bias ? args->bias + g * m->oc : NULL,
+                           .scratch = args->scratch,
+                           .threads = m->head.context.threads};
+        sgemm_run(&m->forward, &call);
     }
 }
 
@@ -95,21 +95,21 @@ static void data_of_part(const im2col_plan *m, const conv_args *args, const part
     float *block = (float *)((char *)args->scratch + conv_align(m->data.scratch_bytes));
     for (int64_t i = 0; i < m->pixels; i += m->block_pixels)
         for (int64_t k = 0; k < m->columns; k += m->block_columns) {
-            lowered_block b = {i, min64(m->block_pixels, m->pixels - i), k,
-                               min64(m->block_columns, m->columns - k)};
-            gemm_call call = {.row = i,
-                              .rows = b.pixels,
-                              .col = k,
-                              .cols = b.columns,
-                              .depth = m->oc,
-                              .a = {gemm_fill_rows, &t->diff_dst, false},
-                              .packed_b = packed,
-                              .c = m->direct ? args->diff_src + i * p->ic + t->lowered.first + k : block,
-                              .ldc = m->direct ? p->ic : m->block_columns,
-                              .scratch = args->scratch,
-                              .threads = threads};
-            gemm_run(&m->data, &call);
-            if (!m->direct) lower_add_block(&t->lowered, b, block, call.ldc, args->diff_src, threads);
+            sgemm_block b = {i, min64(m->block_pixels, m->pixels - i), k,
+                             min64(m->block_columns, m->columns - k)};
+            sgemm_call call = {.row = i,
+                               .rows = b.rows,
+                               .col = k,
+                               .cols = b.cols,
+                               .depth = m->oc,
+                               .a = {sgemm_fill_rows, &t->diff_dst, false},
+                               .packed_b = packed,
+                               .c = m->direct ? args->diff_src + i * p->ic + t->lowered.first + k : block,
+                               .ldc = m->direct ? p->ic : m->block_columns,
+                               .scratch = args->scratch,
+                               .threads = threads};
+            sgemm_run(&m->data, &call);
+            if (!m->direct) lower_add_block(&t->lowered, &b, block, call.ldc, args->diff_src, threads);
         }
 }
 
@@ -123,7 +123,7 @@ static void backward_data(const im2col_plan *m, const conv_args *args)
 }
 
 /* Pixels [i, i_end) into to, shaped like diff_weights. */
-static void weights_of(const im2col_plan *m, const conv_args *args, int64_t i, int64_t i_end, gemm_call call,
+static void weights_of(const im2col_plan *m, const conv_args *args, int64_t i, int64_t i_end, sgemm_call call,
                        float *to)
 {
     for (int64_t g = 0; g < m->head.problem.groups; g++) {
@@ -134,10 +134,10 @@ static void weights_of(const im2col_plan *m, const conv_args *args, int64_t i, i
         call.depth = i_end - i;
         call.a = lowered_operand(m, &t);
         call.a.transposed = true;
-        call.b = (gemm_operand){gemm_fill_rows, &t.diff_dst, false};
+        call.b = (sgemm_operand){sgemm_fill_rows, &t.diff_dst, false};
         call.c = to + g * m->oc;
         call.ldc = m->head.problem.oc;
-        gemm_run(&m->weights, &call);
+        sgemm_run(&m->weights, &call);
     }
 }
 
@@ -147,7 +147,7 @@ static void backward_weights(const im2col_plan *m, const conv_args *args)
     int threads = m->head.context.threads;
     if (m->chunks == 1)
         weights_of(m, args, 0, m->pixels,
-                   (gemm_call){.add = args->accumulate, .scratch = args->scratch, .threads = threads},
+                   (sgemm_call){.add = args->accumulate, .scratch = args->scratch, .threads = threads},
                    args->diff_weights);
     else {
         int64_t count = m->columns * p->oc;
@@ -157,29 +157,28 @@ static void backward_weights(const im2col_plan *m, const conv_args *args)
         for (int64_t c = 0; c < m->chunks; c++) {
             void *scratch = products + (size_t)omp_get_thread_num() * conv_align(m->weights.scratch_bytes);
             weights_of(m, args, c * m->chunk, min64((c + 1) * m->chunk, m->pixels),
-                       (gemm_call){.scratch = scratch, .threads = 1}, sums + c * count);
+                       (sgemm_call){.scratch = scratch, .threads = 1}, sums + c * count);
         }
-        reduce_tree(sums, m->chunks, count, args->diff_weights, args->accumulate, threads);
+        join_chunks(sums, m->chunks, count, args->diff_weights, args->accumulate, threads);
     }
-    if (p->bias) reduce_bias(p, args, args->scratch, threads);
+    if (p->bias) bias_gradient(p, args, args->scratch, threads);
 }
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)
 {
     const im2col_plan *m = (const im2col_plan *)plan;
     if (plan->pass == CONV_FORWARD) forward(m, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(m, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD) backward_weights(m, args);
+    if (conv_data_wanted(plan, args)) backward_data(m, args);
+    if (conv_makes_weights(plan->pass)) backward_weights(m, args);
     return CONV_OK;
 }
 
-/* ---- plan and pack --------------------------------------------------------------------------------------- */
+/* ---- plan and pack */
 
 static void plan_forward(im2col_plan *m)
 {
     const conv_context *ctx = &m->head.context;
-    m->forward = gemm_block(m->pixels, m->oc, m->columns, ctx->l1d, ctx->l2, true);
+    m->forward = sgemm_cut(m->pixels, m->oc, m->columns, ctx->l1d, ctx->l2, true);
     m->packed_group = conv_align(m->forward.packed_b_bytes) / sizeof(float);
     m->head.scratch_bytes = m->forward.scratch_bytes;
 }
@@ -187,11 +186,11 @@ static void plan_forward(im2col_plan *m)
 static void plan_data(im2col_plan *m)
 {
     const conv_context *ctx = &m->head.context;
-    m->data = gemm_block(m->pixels, m->columns, m->oc, ctx->l1d, ctx->l2, true);
+    m->data = sgemm_cut(m->pixels, m->columns, m->oc, ctx->l1d, ctx->l2, true);
     m->block_pixels = m->data.mc;
     /* Twice L2: small problems in one product, large ones in a few with d_lowered still in the shared cache. */
     int64_t room = (int64_t)(2 * ctx->l2 / sizeof(float)) / m->block_pixels;
-    m->block_columns = m->direct ? m->columns : even_piece(m->columns, room, gemm_tile_sizes().nr);
+    m->block_columns = m->direct ? m->columns : even_piece(m->columns, room, sgemm_tile_sizes().nr);
     m->packed_group = conv_align(m->data.packed_b_bytes) / sizeof(float);
     size_t block = m->direct ? 0 : (size_t)(m->block_pixels * m->block_columns) * sizeof(float);
     m->head.scratch_bytes = conv_align(m->data.scratch_bytes) + block;
@@ -204,16 +203,16 @@ static void plan_weights(im2col_plan *m)
         LEAST_PIXELS = 128
     }; /* register tiles at least, else chunks; pixels of a chunk at least */
     const conv_context *ctx = &m->head.context;
-    gemm_sizes tile = gemm_tile_sizes();
+    sgemm_sizes tile = sgemm_tile_sizes();
     int64_t tiles = div_up(m->columns, tile.mr) * div_up(m->oc, tile.nr);
     m->chunk = div_up(m->pixels, min64(div_up(TASKS, tiles), div_up(m->pixels, LEAST_PIXELS)));
     m->chunks = div_up(m->pixels, m->chunk);
-    m->weights = gemm_block(m->columns, m->oc, m->chunk, ctx->l1d, ctx->l2, false);
+    m->weights = sgemm_cut(m->columns, m->oc, m->chunk, ctx->l1d, ctx->l2, false);
     size_t sums = (size_t)(m->chunks * m->columns * m->head.problem.oc) * sizeof(float);
     size_t bytes = m->weights.scratch_bytes;
     if (m->chunks > 1) bytes = conv_align(sums) + (size_t)ctx->threads * conv_align(bytes);
     if (bytes > m->head.scratch_bytes) m->head.scratch_bytes = bytes;
-    size_t bias = m->head.problem.bias ? reduce_bias_bytes(&m->head.problem) : 0;
+    size_t bias = m->head.problem.bias ? bias_gradient_bytes(&m->head.problem) : 0;
     if (bias > m->head.scratch_bytes) m->head.scratch_bytes = bias;
 }
 
@@ -226,16 +225,18 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     m->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     m->columns = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * (p->ic / p->groups);
     m->oc = p->oc / p->groups;
-    gemm_sizes tile = gemm_tile_sizes();
+    sgemm_sizes tile = sgemm_tile_sizes();
     if (pass == CONV_FORWARD) plan_forward(m);
-    if (pass == CONV_BACKWARD_DATA || pass == CONV_BACKWARD) plan_data(m);
-    if (pass == CONV_BACKWARD_WEIGHTS || pass == CONV_BACKWARD) plan_weights(m);
+    if (conv_makes_data(pass)) plan_data(m);
+    if (conv_makes_weights(pass)) plan_weights(m);
     m->head.packed_bytes = (size_t)p->groups * m->packed_group * sizeof(float);
-    const gemm_blocking *g = pass == CONV_FORWARD         ? &m->forward
-                             : pass == CONV_BACKWARD_DATA ? &m->data
-                                                          : &m->weights;
+    const sgemm_blocking *g = pass == CONV_FORWARD         ? &m->forward
+                              : pass == CONV_BACKWARD_DATA ? &m->data
+                                                           : &m->weights;
     snprintf(m->head.note, sizeof m->head.note, "%dx%d, kc %lld, mc %lld", tile.mr, tile.nr, (long long)g->kc,
              (long long)g->mc);
+    conv_note(m->head.note, m->direct, "src in place");
+    conv_note(m->head.note, m->chunks > 1, "in chunks");
     *out = &m->head;
     return CONV_OK;
 }
@@ -247,27 +248,21 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     const conv_problem *p = &plan->problem;
     bool is_forward = plan->pass == CONV_FORWARD;
     for (int64_t g = 0; g < p->groups; g++) {
-        gemm_matrix matrix = {weights + g * m->oc, NULL, p->oc}; /* [columns][oc of the group] */
+        sgemm_matrix matrix = {weights + g * m->oc, NULL, p->oc}; /* [columns][oc of the group] */
         float *to = (float *)packed + (size_t)g * m->packed_group;
-        gemm_pack_b(is_forward ? &m->forward : &m->data,
-                    (gemm_operand){is_forward ? gemm_fill_rows : gemm_fill_transposed, &matrix, false}, to,
-                    plan->context.threads);
+        sgemm_pack_b(is_forward ? &m->forward : &m->data,
+                     (sgemm_operand){is_forward ? sgemm_fill_rows : sgemm_fill_transposed, &matrix, false}, to,
+                     plan->context.threads);
     }
     return CONV_OK;
-}
-
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
 }
 
 #define COMMON .name = "im2col", .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC
 
 #define PRODUCT(which, what)                                                                                   \
     {                                                                                                          \
-        COMMON, .variant = (which), .summary = (what), .refuse = refuse, .plan = plan, .pack = pack,           \
-                .execute = execute                                                                             \
+        COMMON, .variant = (which), .summary = (what), .refuse = conv_refuse_rank_3, .plan = plan,             \
+                .pack = pack, .execute = execute                                                               \
     }
 
 static const conv_impl dense = PRODUCT(CONV_DENSE, "lowering + the project's blocked GEMM");

@@ -68,41 +68,45 @@ static inline void add(float *restrict to, const float *restrict from, int64_t c
     for (int64_t i = 0; i < count; i++) to[i] += from[i];
 }
 
-/* One tap, `count` channels from c, for pixels [x.from, x.end) of output row (n, y): rows of to, ld apart. */
-static void lower_row(const lowering *l, int64_t n, int64_t y, interval x, int64_t kh, int64_t kw, int64_t c,
-                      int64_t count, float *to, int64_t ld)
+/* What the lowered matrix has of one tap: `count` channels from c on. */
+typedef struct {
+    int64_t kh, kw, c, count;
+} tap_channels;
+
+/* They for pixels [x.from, x.end) of an output row, counted through the batch: rows of to, ld apart. */
+static void lower_row(const lowering *l, int64_t row, interval x, tap_channels t, float *to, int64_t ld)
 {
-    int64_t iy = source(&l->h, y, kh);
+    int64_t n = row / l->oh, iy = source(&l->h, row % l->oh, t.kh);
     bool inside = iy >= 0 && iy < l->h.in;
-    interval real = inside ? meeting(&l->w, kw, 0, l->w.in, x) : (interval){x.end, x.end};
-    for (int64_t i = x.from; i < real.from; i++, to += ld) zero(to, count);
+    interval real = inside ? meeting(&l->w, t.kw, 0, l->w.in, x) : (interval){x.end, x.end};
+    for (int64_t i = x.from; i < real.from; i++, to += ld) zero(to, t.count);
     for (int64_t i = real.from; i < real.end; i++, to += ld)
-        copy(to, l->src + ((n * l->h.in + iy) * l->w.in + source(&l->w, i, kw)) * l->ic + l->first + c, count);
-    for (int64_t i = real.end; i < x.end; i++, to += ld) zero(to, count);
+        copy(to, l->src + ((n * l->h.in + iy) * l->w.in + source(&l->w, i, t.kw)) * l->ic + l->first + t.c,
+             t.count);
+    for (int64_t i = real.end; i < x.end; i++, to += ld) zero(to, t.count);
 }
 
-void lower_block(const void *matrix, int64_t pixel, int64_t pixels, int64_t column, int64_t columns, float *to,
-                 int64_t ld)
+void lower_block(const void *matrix, const sgemm_block *b, float *to, int64_t ld)
 {
     const lowering *l = matrix;
-    for (int64_t done = 0, count; done < columns; done += count) {
-        int64_t tap = (column + done) / l->channels, c = (column + done) % l->channels;
-        count = min64(l->channels - c, columns - done);
-        int64_t row = pixel / l->ow;
-        interval x = {pixel % l->ow, 0};
-        for (int64_t p = 0; p < pixels; p += x.end - x.from, x.from = 0, row++) {
-            x.end = min64(l->ow, x.from + pixels - p);
-            lower_row(l, row / l->oh, row % l->oh, x, tap / l->w.kernel, tap % l->w.kernel, c, count,
+    for (int64_t done = 0, count; done < b->cols; done += count) {
+        int64_t tap = (b->col + done) / l->channels, c = (b->col + done) % l->channels;
+        count = min64(l->channels - c, b->cols - done);
+        int64_t row = b->row / l->ow;
+        interval x = {b->row % l->ow, 0};
+        for (int64_t p = 0; p < b->rows; p += x.end - x.from, x.from = 0, row++) {
+            x.end = min64(l->ow, x.from + b->rows - p);
+            lower_row(l, row, x, (tap_channels){tap / l->w.kernel, tap % l->w.kernel, c, count},
                       to + p * ld + done, ld);
         }
     }
 }
 
 /* The part of output row (n, y) that lies in the block, as output columns. */
-static interval block_columns(const lowering *l, const lowered_block *b, int64_t n, int64_t y)
+static interval block_columns(const lowering *l, const sgemm_block *b, int64_t n, int64_t y)
 {
     int64_t row = (n * l->oh + y) * l->ow;
-    return (interval){max64(0, b->pixel - row), min64(l->ow, b->pixel + b->pixels - row)};
+    return (interval){max64(0, b->row - row), min64(l->ow, b->row + b->rows - row)};
 }
 
 /* The output row that reads source row iy through tap kh; false if none does. */
@@ -113,40 +117,48 @@ static bool output_row(const lowering *l, int64_t iy, int64_t kh, int64_t *y)
     return distance >= 0 && distance % l->h.stride == 0 && *y < l->oh;
 }
 
-/* Everything the block adds to diff_src[n][iy][ix .. ix_end). */
-static void gather(const lowering *l, const lowered_block *b, const float *col, int64_t ld, int64_t n,
-                   int64_t iy, int64_t ix, int64_t ix_end, float *diff_src)
+/* Part of a source row: [n][y][x.from, x.end). */
+typedef struct {
+    int64_t n, y;
+    interval x;
+} stretch;
+
+/* Everything the block adds to that part of diff_src. */
+static void gather(const lowering *l, const sgemm_block *b, const float *col, int64_t ld, stretch s,
+                   float *diff_src)
 {
-    int64_t first_tap = b->column / l->channels, last_tap = (b->column + b->columns - 1) / l->channels, y;
+    int64_t first_tap = b->col / l->channels, last_tap = (b->col + b->cols - 1) / l->channels, y;
     for (int64_t tap = first_tap; tap <= last_tap; tap++) {
-        if (!output_row(l, iy, tap / l->w.kernel, &y)) continue;
+        if (!output_row(l, s.y, tap / l->w.kernel, &y)) continue;
         int64_t kw = tap % l->w.kernel;
-        int64_t c = max64(0, b->column - tap * l->channels);
-        int64_t c_end = min64(l->channels, b->column + b->columns - tap * l->channels);
-        interval x = meeting(&l->w, kw, ix, ix_end, block_columns(l, b, n, y));
+        int64_t c = max64(0, b->col - tap * l->channels);
+        int64_t c_end = min64(l->channels, b->col + b->cols - tap * l->channels);
+        interval x = meeting(&l->w, kw, s.x.from, s.x.end, block_columns(l, b, s.n, y));
         for (int64_t i = x.from; i < x.end; i++) {
-            int64_t pixel = (n * l->oh + y) * l->ow + i;
-            add(diff_src + ((n * l->h.in + iy) * l->w.in + source(&l->w, i, kw)) * l->ic + l->first + c,
-                col + (pixel - b->pixel) * ld + tap * l->channels + c - b->column, c_end - c);
+            int64_t pixel = (s.n * l->oh + y) * l->ow + i;
+            add(diff_src + ((s.n * l->h.in + s.y) * l->w.in + source(&l->w, i, kw)) * l->ic + l->first + c,
+                col + (pixel - b->row) * ld + tap * l->channels + c - b->col, c_end - c);
         }
     }
 }
 
-void lower_add_block(const lowering *l, lowered_block block, const float *col, int64_t ld, float *diff_src,
+void lower_add_block(const lowering *l, const sgemm_block *b, const float *col, int64_t ld, float *diff_src,
                      int threads)
 {
-    int64_t image = l->oh * l->ow, last = block.pixel + block.pixels - 1;
-    int64_t n_from = block.pixel / image, n_end = last / image + 1;
+    int64_t image = l->oh * l->ow, last = b->row + b->rows - 1;
+    int64_t n_from = b->row / image, n_end = last / image + 1;
     interval rows = {0, l->h.in};
     if (n_end == n_from + 1) { /* within one image only the rows that its taps reach */
-        rows.from = max64(0, source(&l->h, block.pixel % image / l->ow, 0));
+        rows.from = max64(0, source(&l->h, b->row % image / l->ow, 0));
         rows.end = min64(l->h.in, source(&l->h, last % image / l->ow, l->h.kernel - 1) + 1);
     }
 #pragma omp parallel for collapse(3) schedule(static) num_threads(threads)
     for (int64_t n = n_from; n < n_end; n++)
         for (int64_t iy = rows.from; iy < rows.end; iy++)
-            for (int64_t ix = 0; ix < l->w.in; ix += STRETCH)
-                gather(l, &block, col, ld, n, iy, ix, min64(ix + STRETCH, l->w.in), diff_src);
+            for (int64_t ix = 0; ix < l->w.in; ix += STRETCH) {
+                stretch s = {n, iy, {ix, min64(ix + STRETCH, l->w.in)}};
+                gather(l, b, col, ld, s, diff_src);
+            }
 }
 
 void lower_clear(const conv_problem *p, float *diff_src, int threads)

@@ -9,6 +9,7 @@
 #define SEPBENCH_IM2COL_LOWER_H
 
 #include "../conv.h"
+#include "sgemm.h"
 
 typedef struct {
     conv_axis h, w;
@@ -19,25 +20,18 @@ typedef struct {
     const float *src;        /* [MB][IH][IW][IC] */
 } lowering;
 
-/* A block of the lowered matrix: pixels and columns, both counted from 0 */
-typedef struct {
-    int64_t pixel, pixels;
-    int64_t column, columns;
-} lowered_block;
-
 /* Everything but src, for group g of p. */
 lowering lower_describe(const conv_problem *p, int64_t g);
 
 /* Whether the lowered matrix of a group is src as it lies. */
 bool lower_is_src(const conv_problem *p);
 
-/* Fills a block of the lowered matrix (gemm_fill of gemm.h): rows are pixels. */
-void lower_block(const void *lowering, int64_t pixel, int64_t pixels, int64_t column, int64_t columns,
-                 float *to, int64_t ld);
+/* Fills a block of the lowered matrix, as sgemm_fill. */
+void lower_block(const void *lowering, const sgemm_block *block, float *to, int64_t ld);
 
-/* The adjoint: adds a block, col[pixels][ld] (the gradient of the lowered matrix), into diff_src, shaped like
+/* The adjoint: adds a block, col[rows][ld] (the gradient of the lowered matrix), into diff_src, shaped like
  * l->src, source rows in parallel; diff_src cleared first. */
-void lower_add_block(const lowering *l, lowered_block block, const float *col, int64_t ld, float *diff_src,
+void lower_add_block(const lowering *l, const sgemm_block *block, const float *col, int64_t ld, float *diff_src,
                      int threads);
 void lower_clear(const conv_problem *p, float *diff_src, int threads);
 

@@ -78,7 +78,7 @@ static void for_each_meeting(const conv_problem *p, const conv_args *args, at_me
                             }
 }
 
-/* ---- what happens where a position and a tap meet: every input channel with every output channel --------- */
+/* ---- what happens where a position and a tap meet: every input channel with every output channel */
 
 static void add_to_dst(const conv_problem *p, const conv_args *args, meeting m, int64_t src_channel,
                        int64_t dst_channel)
@@ -126,7 +126,7 @@ static void add_to_diff_weights(const conv_problem *p, const conv_args *args, me
         }
 }
 
-/* ---- the passes ------------------------------------------------------------------------------------------ */
+/* ---- the passes */
 
 static void forward(const conv_problem *p, const conv_args *args)
 {
@@ -159,9 +159,8 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
 {
     const conv_problem *p = &plan->problem;
     if (plan->pass == CONV_FORWARD) forward(p, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(p, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD) backward_weights(p, args);
+    if (conv_data_wanted(plan, args)) backward_data(p, args);
+    if (conv_makes_weights(plan->pass)) backward_weights(p, args);
     return CONV_OK;
 }
 

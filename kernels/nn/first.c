@@ -10,16 +10,22 @@
 
 enum { WINDOW = 4, MAX_TAPS = 25 }; /* outputs of a pooling window */
 
-/* A pooled row of `blocks` vectors of channels starting at channel c. */
-ALWAYS_INLINE void forward_row(const nn_first *p, const int kh, const int kw, const int blocks, const float *x,
-                               const float *weights, const float *bias, const uint64_t *bits, int64_t at,
-                               float scale, float *y, uint8_t *argmax)
+/* A pooled row of `blocks` vectors of channels: where it begins in each tensor. */
+typedef struct {
+    const float *x, *weights, *bias;
+    const uint64_t *bits; /* of this image */
+    int64_t at;           /* in them, and in the outputs of this image */
+    float scale, *y;
+    uint8_t *argmax;
+} row;
+
+ALWAYS_INLINE void forward_row(const nn_pooled *p, const int kh, const int kw, const int blocks, row r)
 {
-    for (int64_t ow = 0; ow < p->out_w; ow++, x += 2, y += p->channels, at += p->channels) {
+    for (int64_t ow = 0; ow < p->out_w; ow++, r.x += 2, r.y += p->channels, r.at += p->channels) {
         lanes sum[2][WINDOW];
         UNROLL for (int b = 0; b < blocks; b++)
         {
-            lanes start = bias != NULL ? load(bias + b * LANES) : (lanes){0};
+            lanes start = r.bias != NULL ? load(r.bias + b * LANES) : (lanes){0};
             UNROLL for (int k = 0; k < WINDOW; k++) sum[b][k] = start;
         }
         UNROLL for (int h = 0; h < kh; h++)
@@ -28,57 +34,67 @@ ALWAYS_INLINE void forward_row(const nn_first *p, const int kh, const int kw, co
             {
                 UNROLL for (int b = 0; b < blocks; b++)
                 {
-                    lanes weight = load(weights + (h * kw + w) * p->channels + b * LANES);
+                    lanes weight = load(r.weights + (h * kw + w) * p->channels + b * LANES);
                     UNROLL for (int k = 0; k < WINDOW; k++) sum[b][k] +=
-                        weight * x[(h + k / 2) * p->in_w + w + k % 2];
+                        weight * r.x[(h + k / 2) * p->in_w + w + k % 2];
                 }
             }
         }
         UNROLL for (int b = 0; b < blocks; b++)
         {
-            put_winner(sum[b], bits, at + b * LANES, scale, y + b * LANES,
-                       argmax == NULL ? NULL : argmax + b * LANES);
+            put_winner(sum[b], r.bits, r.at + b * LANES, r.scale, r.y + b * LANES,
+                       r.argmax == NULL ? NULL : r.argmax + b * LANES);
         }
-        if (argmax != NULL) argmax += p->channels;
+        if (r.argmax != NULL) r.argmax += p->channels;
     }
 }
 
-ALWAYS_INLINE void forward(const nn_first *p, const int kh, const int kw, int64_t images, const float *x,
-                           const float *weights, const float *bias, const uint64_t *bits, float scale, float *y,
-                           uint8_t *argmax)
+ALWAYS_INLINE void forward_image(const nn_pooled *p, const int kh, const int kw, const row *image)
 {
-    int64_t row = p->out_w * p->channels, out = p->out_h * row;
-    for (int64_t n = 0; n < images; n++)
-        for (int64_t oh = 0; oh < p->out_h; oh++)
-            for (int64_t c = 0; c < p->channels;) {
-                const float *from = x + (n * p->in_h + 2 * oh) * p->in_w, *b = bias == NULL ? NULL : bias + c;
-                const uint64_t *keep = bits == NULL ? NULL : bits + n * nn_dropout_words(out);
-                int64_t to = n * out + oh * row + c;
-                uint8_t *which = argmax == NULL ? NULL : argmax + to;
-                if (c + 2 * LANES <= p->channels) {
-                    forward_row(p, kh, kw, 2, from, weights + c, b, keep, oh * row + c, scale, y + to, which);
-                    c += 2 * LANES;
-                } else {
-                    forward_row(p, kh, kw, 1, from, weights + c, b, keep, oh * row + c, scale, y + to, which);
-                    c += LANES;
-                }
+    for (int64_t oh = 0; oh < p->out_h; oh++)
+        for (int64_t c = 0; c < p->channels;) {
+            row r = *image;
+            r.at = oh * p->out_w * p->channels + c;
+            r.x += 2 * oh * p->in_w;
+            r.weights += c;
+            r.y += r.at;
+            if (r.bias != NULL) r.bias += c;
+            if (r.argmax != NULL) r.argmax += r.at;
+            if (c + 2 * LANES <= p->channels) {
+                forward_row(p, kh, kw, 2, r);
+                c += 2 * LANES;
+            } else {
+                forward_row(p, kh, kw, 1, r);
+                c += LANES;
             }
+        }
 }
 
-void nn_first_forward(const nn_first *p, int64_t images, const float *x, const float *weights,
-                      const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax)
+void nn_first_forward(const nn_pooled *p, int64_t images, const float *x, const float *weights,
+                      const float *bias, const nn_pool_output *out)
 {
-    if (p->kernel_h == 3)
-        forward(p, 3, 3, images, x, weights, bias, bits, bits != NULL ? scale : 1, y, argmax);
-    else
-        forward(p, 5, 5, images, x, weights, bias, bits, bits != NULL ? scale : 1, y, argmax);
+    int64_t count = p->out_h * p->out_w * p->channels;
+    for (int64_t n = 0; n < images; n++) {
+        row image = {.x = x + n * p->in_h * p->in_w,
+                     .weights = weights,
+                     .bias = bias,
+                     .bits = out->bits == NULL ? NULL : out->bits + n * nn_dropout_words(count),
+                     .scale = out->bits == NULL ? 1 : out->scale,
+                     .y = out->y + n * count,
+                     .argmax = out->argmax == NULL ? NULL : out->argmax + n * count};
+        if (p->kernel_h == 3)
+            forward_image(p, 3, 3, &image);
+        else
+            forward_image(p, 5, 5, &image);
+    }
 }
 
 /* One block of channels over all images. */
-ALWAYS_INLINE void backward_block(const nn_first *p, const int kh, const int kw, int64_t images, const float *x,
-                                  const float *dy, const uint8_t *argmax, float scale, bool accumulate,
-                                  float *dw, float *db)
+ALWAYS_INLINE void backward_block(const nn_pooled *p, const int kh, const int kw, int64_t images,
+                                  const float *x, const nn_pool_diff *diff, const nn_pooled_gradients *to)
 {
+    const float *dy = diff->dy, scale = diff->scale;
+    const uint8_t *argmax = diff->argmax;
     lanes sum[MAX_TAPS], bias = {0};
     UNROLL for (int t = 0; t < kh * kw; t++) sum[t] = (lanes){0};
     for (int64_t n = 0; n < images; n++, x += p->in_h * p->in_w)
@@ -103,20 +119,22 @@ ALWAYS_INLINE void backward_block(const nn_first *p, const int kh, const int kw,
         }
     UNROLL for (int t = 0; t < kh * kw; t++)
     {
-        float *to = dw + t * p->channels;
-        store(to, accumulate ? load(to) + sum[t] * scale : sum[t] * scale);
+        float *dw = to->dw + t * p->channels;
+        store(dw, to->accumulate ? load(dw) + sum[t] * scale : sum[t] * scale);
     }
-    if (db != NULL) store(db, accumulate ? load(db) + bias * scale : bias * scale);
+    if (to->db != NULL) store(to->db, to->accumulate ? load(to->db) + bias * scale : bias * scale);
 }
 
-void nn_first_backward(const nn_first *p, int64_t images, const float *x, const float *dy,
-                       const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db)
+void nn_first_backward(const nn_pooled *p, int64_t images, const float *x, const nn_pool_diff *diff,
+                       const nn_pooled_gradients *to)
 {
     for (int64_t c = 0; c < p->channels; c += LANES) {
-        float *bias = db == NULL ? NULL : db + c;
+        nn_pool_diff d = {diff->dy + c, diff->argmax + c, diff->scale};
+        nn_pooled_gradients g = {
+            .dw = to->dw + c, .db = to->db == NULL ? NULL : to->db + c, .accumulate = to->accumulate};
         if (p->kernel_h == 3)
-            backward_block(p, 3, 3, images, x, dy + c, argmax + c, scale, accumulate, dw + c, bias);
+            backward_block(p, 3, 3, images, x, &d, &g);
         else
-            backward_block(p, 5, 5, images, x, dy + c, argmax + c, scale, accumulate, dw + c, bias);
+            backward_block(p, 5, 5, images, x, &d, &g);
     }
 }

@@ -1,40 +1,30 @@
-/* The symbols of one copy; table.c gathers them. */
+/* The functions of one copy, each of the type that its place in the table has (nn.h); table.c gathers them. */
 #ifndef SEPBENCH_NN_INTERNAL_H
 #define SEPBENCH_NN_INTERNAL_H
 
 #include "nn.h"
 
-void nn_activate(nn_activation f, int64_t rows, int64_t columns, const float *x, float *y);
-void nn_activate_backward(nn_activation f, int64_t rows, int64_t columns, const float *y, const float *dy,
-                          float *dx);
-void nn_max_pool(const nn_pool *p, int64_t images, const float *x, const uint64_t *bits, float scale, float *y,
-                 uint8_t *argmax);
-void nn_max_pool_backward(const nn_pool *p, int64_t images, const float *dy, const uint8_t *argmax, float scale,
-                          float *dx);
-void nn_average_pool(const nn_pool *p, int64_t images, const float *x, float *y);
-void nn_average_pool_backward(const nn_pool *p, int64_t images, const float *dy, float *dx);
-void nn_first_forward(const nn_first *p, int64_t images, const float *x, const float *weights,
-                      const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax);
-void nn_first_backward(const nn_first *p, int64_t images, const float *x, const float *dy,
-                       const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db);
-void nn_transpose(int64_t rows, int64_t columns, const float *x, float *y);
-void nn_pooled_forward(const nn_pooled *p, int64_t images, const float *x, const float *weights,
-                       const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax);
-void nn_pooled_backward(const nn_pooled *p, int64_t images, const float *x, const float *dy,
-                        const uint8_t *argmax, float scale, const float *weights, bool accumulate, float *dx,
-                        float *dw, float *db, void *scratch);
-void nn_dropout_bits(const nn_dropout *d, int64_t first_row, int64_t rows, int64_t columns, uint64_t *bits);
-void nn_apply_dropout(int64_t rows, int64_t columns, const uint64_t *bits, float scale, const float *x,
-                      float *y);
-void nn_scale_pixels(int64_t count, const uint8_t *x, float *y);
-void nn_softmax_cross_entropy(int64_t rows, int64_t classes, const float *x, const uint8_t *labels, float scale,
-                              float *loss, uint8_t *correct, float *p, float *dx);
-void nn_cross_entropy(int64_t rows, int64_t classes, const float *y, const uint8_t *labels, float scale,
-                      float *loss, uint8_t *correct, float *dy);
-void nn_sum_chunks(int64_t count, int64_t chunks, int64_t stride, const float *parts, float *g);
-double nn_penalty(int64_t count, float l1, float l2, float scale, const float *x, float *g);
-void nn_adam(int64_t count, const nn_rates *r, const float *g, float *w, float *m, float *v);
-void nn_sgd(int64_t count, const nn_rates *r, const float *g, float *w, float *velocity);
-void nn_rmsprop(int64_t count, const nn_rates *r, const float *g, float *w, float *mean_square);
+#define NN_FUNCTION(member, name) __typeof__(*((nn_kernels *)0)->member) name
+NN_FUNCTION(activate, nn_activate);
+NN_FUNCTION(activate_backward, nn_activate_backward);
+NN_FUNCTION(max_pool, nn_max_pool);
+NN_FUNCTION(max_pool_backward, nn_max_pool_backward);
+NN_FUNCTION(average_pool, nn_average_pool);
+NN_FUNCTION(average_pool_backward, nn_average_pool_backward);
+NN_FUNCTION(first_forward, nn_first_forward);
+NN_FUNCTION(first_backward, nn_first_backward);
+NN_FUNCTION(transpose, nn_transpose);
+NN_FUNCTION(pooled_forward, nn_pooled_forward);
+NN_FUNCTION(pooled_backward, nn_pooled_backward);
+NN_FUNCTION(dropout_bits, nn_dropout_bits);
+NN_FUNCTION(dropout, nn_apply_dropout);
+NN_FUNCTION(scale_pixels, nn_scale_pixels);
+NN_FUNCTION(softmax_cross_entropy, nn_softmax_cross_entropy);
+NN_FUNCTION(cross_entropy, nn_cross_entropy);
+NN_FUNCTION(sum_chunks, nn_sum_chunks);
+NN_FUNCTION(penalty, nn_penalty);
+NN_FUNCTION(adam, nn_adam);
+NN_FUNCTION(sgd, nn_sgd);
+NN_FUNCTION(rmsprop, nn_rmsprop);
 
 #endif

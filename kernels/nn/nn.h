@@ -40,16 +40,6 @@ enum {
     NN_POOL_NONE = 255        /* argmax of an output without gradient: clipped by ReLU or dropped */
 };
 
-/* The first convolution of a network, fused with what follows: one input channel, stride 1, no padding, bias,
- * ReLU, 2x2 max pooling with stride 2. src [images][in_h][in_w], weights [kernel_h*kernel_w][channels]. */
-typedef struct {
-    int64_t in_h, in_w, kernel_h, kernel_w, channels;
-    int64_t out_h, out_w; /* after pooling */
-} nn_first;
-
-/* NULL, or why nn_first does not cover it. */
-const char *nn_first_refuse(const nn_first *p);
-
 /* A convolution with stride 1 and no padding + bias + ReLU + 2x2 max pooling with stride 2. src
  * [images][in_h][in_w][in_channels]. */
 typedef struct {
@@ -57,10 +47,47 @@ typedef struct {
     int64_t out_h, out_w; /* after pooling */
 } nn_pooled;
 
-/* NULL, or why pooled_forward and pooled_backward do not cover it. */
+/* NULL, or why first_forward and first_backward do not cover it: for a network's first layer of one channel. */
+const char *nn_first_refuse(const nn_pooled *p);
+/* The same of pooled_forward and pooled_backward. */
 const char *nn_pooled_refuse(const nn_pooled *p);
 /* Bytes of the latter's scratch. */
 size_t nn_pooled_scratch(const nn_pooled *p);
+
+/* What max pooling makes of the largest of each window. All tensors [images][out_h][out_w][channels]. */
+typedef struct {
+    const uint64_t *bits; /* [images][nn_dropout_words(out_h*out_w*channels)], set = kept; NULL: all are */
+    float scale;          /* of those that are kept, with bits */
+    float *y;
+    uint8_t *argmax; /* the tap's index in the window; NULL when no backward follows */
+} nn_pool_output;
+
+/* The gradient of that. */
+typedef struct {
+    const float *dy;
+    const uint8_t *argmax;
+    float scale;
+} nn_pool_diff;
+
+/* Where a pooled convolution's gradients go. */
+typedef struct {
+    float *dw;       /* [kernel_h][kernel_w][in_channels][channels] */
+    float *db;       /* [channels]; NULL without bias */
+    bool accumulate; /* add to these two, else overwrite them */
+    /* pooled_backward only: */
+    float *dx;            /* as src, overwritten; NULL: not wanted */
+    const float *weights; /* [channels][kernel_h][kernel_w][in_channels] */
+    void *scratch;        /* nn_pooled_scratch bytes */
+} nn_pooled_gradients;
+
+/* What a loss gives for each row: [rows], or [rows][classes]. */
+typedef struct {
+    float *loss;
+    uint8_t *correct; /* 1 when the label's class is the first largest */
+    float *p;         /* softmax_cross_entropy: probabilities; NULL: not wanted */
+    float *dx;        /* the gradient of the sum of losses times scale; NULL: not wanted */
+    float scale;
+} nn_losses;
 
 /* Random bits of one dropout layer at one training step. Element i of row r of the batch is decided by
  * Philox4x32-10 (Random123) at counter (i / 128, r, step, tag) alone. */
@@ -93,35 +120,23 @@ typedef struct {
     void (*activate_backward)(nn_activation f, int64_t rows, int64_t columns, const float *y, const float *dy,
                               float *dx);
 
-    /* argmax (NULL when no backward follows): [images][out_h][out_w][channels], the tap's index in the window.
-     * bits (NULL without dropout): [images][nn_dropout_words(out_h*out_w*channels)], set = kept; kept ones are
-     * multiplied by scale. */
-    void (*max_pool)(const nn_pool *p, int64_t images, const float *x, const uint64_t *bits, float scale,
-                     float *y, uint8_t *argmax);
-    void (*max_pool_backward)(const nn_pool *p, int64_t images, const float *dy, const uint8_t *argmax,
-                              float scale, float *dx);
+    void (*max_pool)(const nn_pool *p, int64_t images, const float *x, const nn_pool_output *out);
+    void (*max_pool_backward)(const nn_pool *p, int64_t images, const nn_pool_diff *diff, float *dx);
     void (*average_pool)(const nn_pool *p, int64_t images, const float *x, float *y);
     void (*average_pool_backward)(const nn_pool *p, int64_t images, const float *dy, float *dx);
 
-    /* dst [images][out_h][out_w][channels] with dropout's bits and scale, and argmax, as max_pool; bias may be
-     * NULL. */
-    void (*first_forward)(const nn_first *p, int64_t images, const float *x, const float *weights,
-                          const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax);
-    /* dw [kernel_h*kernel_w][channels], db [channels]: overwritten, or added to. */
-    void (*first_backward)(const nn_first *p, int64_t images, const float *x, const float *dy,
-                           const uint8_t *argmax, float scale, bool accumulate, float *dw, float *db);
+    /* weights [kernel_h][kernel_w][in_channels][channels], bias [channels] or NULL. */
+    void (*first_forward)(const nn_pooled *p, int64_t images, const float *x, const float *weights,
+                          const float *bias, const nn_pool_output *out);
+    void (*first_backward)(const nn_pooled *p, int64_t images, const float *x, const nn_pool_diff *diff,
+                           const nn_pooled_gradients *to);
+    void (*pooled_forward)(const nn_pooled *p, int64_t images, const float *x, const float *weights,
+                           const float *bias, const nn_pool_output *out);
+    void (*pooled_backward)(const nn_pooled *p, int64_t images, const float *x, const nn_pool_diff *diff,
+                            const nn_pooled_gradients *to);
 
     /* y[columns][rows] = x[rows][columns] transposed. */
     void (*transpose)(int64_t rows, int64_t columns, const float *x, float *y);
-    /* As first_forward; weights [kernel_h][kernel_w][in_channels][channels]. */
-    void (*pooled_forward)(const nn_pooled *p, int64_t images, const float *x, const float *weights,
-                           const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax);
-    /* dy, argmax [images][out_h][out_w][channels] of the pooled output, weights [channels][kernel_h][kernel_w]
-     * [in_channels]. dx (NULL: not wanted) as src, overwritten; dw [kernel_h][kernel_w][in_channels][channels],
-     * db [channels] (NULL without bias): overwritten, or added to. */
-    void (*pooled_backward)(const nn_pooled *p, int64_t images, const float *x, const float *dy,
-                            const uint8_t *argmax, float scale, const float *weights, bool accumulate,
-                            float *dx, float *dw, float *db, void *scratch);
 
     /* bits: [rows][nn_dropout_words(columns)] for rows first_row... of the batch. */
     void (*dropout_bits)(const nn_dropout *d, int64_t first_row, int64_t rows, int64_t columns, uint64_t *bits);
@@ -131,14 +146,12 @@ typedef struct {
     /* x[count] bytes to [0,1]: x / 255. */
     void (*scale_pixels)(int64_t count, const uint8_t *x, float *y);
 
-    /* Softmax of x[rows][classes] with the categorical cross-entropy of labels[rows], from the logits:
-     * loss[rows], correct[rows] (1 when the label's is the first largest), and unless NULL p (probabilities)
-     * and dx = (p - one_hot) * scale. */
+    /* Softmax of x[rows][classes] with the categorical cross-entropy of labels[rows], from the logits. */
     void (*softmax_cross_entropy)(int64_t rows, int64_t classes, const float *x, const uint8_t *labels,
-                                  float scale, float *loss, uint8_t *correct, float *p, float *dx);
-    /* The same loss of outputs that are no softmax's, as Keras: y / sum(y), clipped to [1e-7, 1 - 1e-7]. */
-    void (*cross_entropy)(int64_t rows, int64_t classes, const float *y, const uint8_t *labels, float scale,
-                          float *loss, uint8_t *correct, float *dy);
+                                  const nn_losses *to);
+    /* The same loss of outputs that are no softmax's, as Keras: x / sum(x), clipped to [1e-7, 1 - 1e-7]. */
+    void (*cross_entropy)(int64_t rows, int64_t classes, const float *x, const uint8_t *labels,
+                          const nn_losses *to);
 
     /* g[count] = sum over chunks of parts[chunk * stride + i], chunks in order. */
     void (*sum_chunks)(int64_t count, int64_t chunks, int64_t stride, const float *parts, float *g);

@@ -21,11 +21,11 @@
 enum {
     WINDOW = 4,                     /* outputs of a pooling window */
     TOGETHER = LANES == 16 ? 3 : 1, /* windows in a register tile */
-    GROUP = 32,                     /* windows whose winners one word a channel tells */
+    AT_ONCE = 32,                   /* windows whose winners one word a channel tells */
     TILE = 16
 };
 
-/* ---- forward ------------------------------------------------------------------------------------------- */
+/* ---- forward */
 
 typedef struct {
     const float *x, *weights, *bias; /* of this image; of this block of channels, bias or NULL */
@@ -84,35 +84,35 @@ ALWAYS_INLINE void forward_block(const nn_pooled *p, const image *m, const int v
 }
 
 void nn_pooled_forward(const nn_pooled *p, int64_t images, const float *x, const float *weights,
-                       const float *bias, const uint64_t *bits, float scale, float *y, uint8_t *argmax)
+                       const float *bias, const nn_pool_output *to)
 {
     int64_t in = p->in_h * p->in_w * p->in_channels, out = p->out_h * p->out_w * p->channels;
     for (int64_t n = 0; n < images; n++) {
         image m = {.x = x + n * in,
                    .weights = weights,
                    .bias = bias,
-                   .bits = bits == NULL ? NULL : bits + n * nn_dropout_words(out),
-                   .scale = bits == NULL ? 1 : scale,
-                   .y = y + n * out,
-                   .argmax = argmax == NULL ? NULL : argmax + n * out};
+                   .bits = to->bits == NULL ? NULL : to->bits + n * nn_dropout_words(out),
+                   .scale = to->bits == NULL ? 1 : to->scale,
+                   .y = to->y + n * out,
+                   .argmax = to->argmax == NULL ? NULL : to->argmax + n * out};
         int64_t c = 0;
         for (; c + 2 * LANES <= p->channels; c += 2 * LANES) forward_block(p, &m, 2, c);
         for (; c < p->channels; c += LANES) forward_block(p, &m, 1, c);
     }
 }
 
-/* ---- backward ------------------------------------------------------------------------------------------ */
+/* ---- backward */
 
-/* Some windows of one image. */
+/* The winners of some windows of one image. */
 typedef struct {
-    const float *dy;       /* [windows][channels] */
-    const uint8_t *argmax; /* the same */
-    const uint32_t *live;  /* [channels]: bit w is set where window w has a gradient */
-    int64_t channels, row; /* row: floats from one row of the input to the next */
-    int64_t origin[GROUP]; /* of the windows in the input */
-    const int64_t *tap;    /* of the winners in their windows */
+    const float *dy;         /* [windows][channels] */
+    const uint8_t *argmax;   /* the same */
+    uint32_t *live;          /* [channels]: bit w is set where window w has a gradient */
+    int64_t channels, row;   /* row: floats from one row of the input to the next */
+    int64_t origin[AT_ONCE]; /* of the windows in the input */
+    int64_t tap[WINDOW];     /* of the winners in their windows */
     float scale;
-} group;
+} winners;
 
 void nn_transpose(int64_t rows, int64_t columns, const float *x, float *y)
 {
@@ -124,130 +124,98 @@ void nn_transpose(int64_t rows, int64_t columns, const float *x, float *y)
         }
 }
 
-/* dw[rows][vectors] += sum over the winners of channel c of d * patch. */
-ALWAYS_INLINE void weights_block(const group *g, int64_t c, const int rows, const int vectors, const float *x,
-                                 float *dw)
+/* Taps of a channel: where they meet the image, and what goes with them. */
+typedef struct {
+    const float *x, *weights;
+    float *dx, *dw;
+} taps;
+
+typedef enum { TO_WEIGHTS = 1, TO_DATA = 2, TO_BOTH = 3 } gradient_of;
+
+static taps moved(taps at, const gradient_of what, int64_t place, int64_t tap)
 {
-    lanes sum[18];
-    UNROLL for (int i = 0; i < rows * vectors; i++) sum[i] = load(dw + i * LANES);
-    for (uint32_t left = g->live[c]; left != 0; left &= left - 1) {
-        int w = __builtin_ctz(left);
-        int64_t at = w * g->channels + c;
-        const float *patch = x + g->origin[w] + g->tap[g->argmax[at]];
-        float d = g->dy[at] * g->scale;
-        UNROLL for (int i = 0; i < rows * vectors; i++) sum[i] +=
-            d * load(patch + i / vectors * g->row + i % vectors * LANES);
-    }
-    UNROLL for (int i = 0; i < rows * vectors; i++) store(dw + i * LANES, sum[i]);
+    at.x += place;
+    if (what & TO_DATA) at.dx += place, at.weights += tap;
+    if (what & TO_WEIGHTS) at.dw += tap;
+    return at;
 }
 
-/* The patch of dx of every winner of channel c += d * weights[rows][vectors]. */
-ALWAYS_INLINE void data_block(const group *g, int64_t c, const int rows, const int vectors,
-                              const float *weights, float *dx)
+/* Of every winner of channel c, d being its gradient, for taps [rows][vectors]: dw += d * the patch of x, and
+ * the patch of dx += d * weights. */
+ALWAYS_INLINE void block(const winners *g, int64_t c, const int rows, const int vectors, const gradient_of what,
+                         const taps at)
 {
-    lanes weight[18];
-    UNROLL for (int i = 0; i < rows * vectors; i++) weight[i] = load(weights + i * LANES);
+    lanes sum[18], weight[18];
+    UNROLL for (int i = 0; i < rows * vectors; i++)
+    {
+        if (what & TO_WEIGHTS) sum[i] = load(at.dw + i * LANES);
+        if (what & TO_DATA) weight[i] = load(at.weights + i * LANES);
+    }
     for (uint32_t left = g->live[c]; left != 0; left &= left - 1) {
         int w = __builtin_ctz(left);
-        int64_t at = w * g->channels + c;
-        float *patch = dx + g->origin[w] + g->tap[g->argmax[at]];
-        float d = g->dy[at] * g->scale;
+        int64_t won = w * g->channels + c, place = g->origin[w] + g->tap[g->argmax[won]];
+        float d = g->dy[won] * g->scale;
         UNROLL for (int i = 0; i < rows * vectors; i++)
         {
-            float *to = patch + i / vectors * g->row + i % vectors * LANES;
-            store(to, load(to) + d * weight[i]);
+            int64_t to = place + i / vectors * g->row + i % vectors * LANES;
+            if (what & TO_WEIGHTS) sum[i] += d * load(at.x + to);
+            if (what & TO_DATA) store(at.dx + to, load(at.dx + to) + d * weight[i]);
         }
+    }
+    UNROLL for (int i = 0; i < rows * vectors; i++)
+    {
+        if (what & TO_WEIGHTS) store(at.dw + i * LANES, sum[i]);
     }
 }
 
 /* Both at once for a small kernel, where finding the winners is most of the work. */
-ALWAYS_INLINE void joint_block(const group *g, int64_t c, const int vectors, const float *x,
-                               const float *weights, float *dx, float *dw)
-{
-    lanes sum[4], weight[4];
-    UNROLL for (int i = 0; i < vectors; i++)
-    {
-        sum[i] = load(dw + i * LANES);
-        weight[i] = load(weights + i * LANES);
-    }
-    for (uint32_t left = g->live[c]; left != 0; left &= left - 1) {
-        int w = __builtin_ctz(left);
-        int64_t at = w * g->channels + c, place = g->origin[w] + g->tap[g->argmax[at]];
-        float d = g->dy[at] * g->scale;
-        UNROLL for (int i = 0; i < vectors; i++)
-        {
-            float *to = dx + place + i * LANES;
-            sum[i] += d * load(x + place + i * LANES);
-            store(to, load(to) + d * weight[i]);
-        }
-    }
-    UNROLL for (int i = 0; i < vectors; i++) store(dw + i * LANES, sum[i]);
-}
-
-static void joint_channel(const group *g, int64_t c, int64_t vectors, const float *x, const float *weights,
-                          float *dx, float *dw)
+static void joint_channel(const winners *g, int64_t c, int64_t vectors, taps at)
 {
     switch (vectors) {
-    case 1: joint_block(g, c, 1, x, weights, dx, dw); break;
-    case 2: joint_block(g, c, 2, x, weights, dx, dw); break;
-    default: joint_block(g, c, 4, x, weights, dx, dw);
+    case 1: block(g, c, 1, 1, TO_BOTH, at); break;
+    case 2: block(g, c, 1, 2, TO_BOTH, at); break;
+    default: block(g, c, 1, 4, TO_BOTH, at);
     }
 }
 
 /* Blocks as wide as the registers allow. */
-static int64_t block_width(int64_t vectors)
-{
-    return vectors >= 12 ? 12 : vectors >= 6 ? 6 : vectors >= 3 ? 3 : 1;
-}
-
-static void weights_channel(const nn_pooled *p, const group *g, int64_t c, const float *x, float *dw)
+ALWAYS_INLINE void channel(const nn_pooled *p, const winners *g, int64_t c, const gradient_of what, taps at)
 {
     int64_t vectors = p->kernel_w * p->in_channels / LANES;
     if (LANES == 16 && p->kernel_h == 3 && vectors == 6) {
-        weights_block(g, c, 3, 6, x, dw);
+        block(g, c, 3, 6, what, at);
         return;
     }
-    for (int64_t h = 0; h < p->kernel_h; h++, x += g->row)
-        for (int64_t v = 0, done; v < vectors; v += done, dw += done * LANES) {
-            const float *from = x + v * LANES;
-            done = block_width(vectors - v);
+    for (int64_t h = 0; h < p->kernel_h; h++) {
+        for (int64_t v = 0, done; v < vectors; v += done, at = moved(at, what, done * LANES, done * LANES)) {
+            done = vectors - v >= 12 ? 12 : vectors - v >= 6 ? 6 : vectors - v >= 3 ? 3 : 1;
             switch (done) {
-            case 12: weights_block(g, c, 1, 12, from, dw); break;
-            case 6: weights_block(g, c, 1, 6, from, dw); break;
-            case 3: weights_block(g, c, 1, 3, from, dw); break;
-            default: weights_block(g, c, 1, 1, from, dw);
+            case 12: block(g, c, 1, 12, what, at); break;
+            case 6: block(g, c, 1, 6, what, at); break;
+            case 3: block(g, c, 1, 3, what, at); break;
+            default: block(g, c, 1, 1, what, at);
             }
         }
-}
-
-static void data_channel(const nn_pooled *p, const group *g, int64_t c, const float *weights, float *dx)
-{
-    int64_t vectors = p->kernel_w * p->in_channels / LANES;
-    if (LANES == 16 && p->kernel_h == 3 && vectors == 6) {
-        data_block(g, c, 3, 6, weights, dx);
-        return;
+        at = moved(at, what, g->row - vectors * LANES, 0);
     }
-    for (int64_t h = 0; h < p->kernel_h; h++, dx += g->row)
-        for (int64_t v = 0, done; v < vectors; v += done, weights += done * LANES) {
-            float *to = dx + v * LANES;
-            done = block_width(vectors - v);
-            switch (done) {
-            case 12: data_block(g, c, 1, 12, weights, to); break;
-            case 6: data_block(g, c, 1, 6, weights, to); break;
-            case 3: data_block(g, c, 1, 3, weights, to); break;
-            default: data_block(g, c, 1, 1, weights, to);
-            }
-        }
 }
 
-/* Windows first ... of an image, as many as a group holds; returns how many. Adds to db. */
-static int64_t next_group(const nn_pooled *p, int64_t first, const float *dy, const uint8_t *argmax, group *g,
-                          uint32_t *live, float *db)
+static void weights_channel(const nn_pooled *p, const winners *g, int64_t c, taps at)
 {
-    int64_t windows = p->out_h * p->out_w - first;
-    if (windows > GROUP) windows = GROUP;
-    g->dy = dy + first * p->channels;
-    g->argmax = argmax + first * p->channels;
+    channel(p, g, c, TO_WEIGHTS, at);
+}
+
+static void data_channel(const nn_pooled *p, const winners *g, int64_t c, taps at)
+{
+    channel(p, g, c, TO_DATA, at);
+}
+
+/* Of the windows first ... of an image, as many as there is room for; returns how many. Adds to db. */
+static int64_t next_winners(const nn_pooled *p, int64_t first, const nn_pool_diff *image, winners *g, float *db)
+{
+    int64_t windows = min64(p->out_h * p->out_w - first, AT_ONCE);
+    g->dy = image->dy + first * p->channels;
+    g->argmax = image->argmax + first * p->channels;
     for (int64_t w = 0; w < windows; w++) {
         int64_t oh = (first + w) / p->out_w, ow = (first + w) % p->out_w;
         g->origin[w] = (oh * 2 * p->in_w + ow * 2) * p->in_channels;
@@ -262,53 +230,57 @@ static int64_t next_group(const nn_pooled *p, int64_t first, const float *dy, co
             alive |= (words)won & bit;
             sum += (lanes)(won & (indices)load(g->dy + w * p->channels + c));
         }
-        memcpy(live + c, &alive, sizeof alive);
+        memcpy(g->live + c, &alive, sizeof alive);
         store(db + c, sum);
     }
     return windows;
 }
 
-/* to = or += from * scale, dw transposed on the way. */
+/* Sums [channels][taps] to the gradient of the weights, transposed on the way, and of the bias. */
 static void write_gradient(const nn_pooled *p, const float *sum, const float *bias, float scale,
-                           bool accumulate, float *dw, float *db)
+                           const nn_pooled_gradients *to)
 {
     int64_t taps = p->kernel_h * p->kernel_w * p->in_channels;
     for (int64_t c0 = 0; c0 < p->channels; c0 += TILE)
         for (int64_t t = 0; t < taps; t++)
             for (int64_t c = c0; c < c0 + TILE && c < p->channels; c++) {
-                float *to = dw + t * p->channels + c;
-                *to = accumulate ? *to + sum[c * taps + t] : sum[c * taps + t];
+                float *dw = to->dw + t * p->channels + c;
+                *dw = to->accumulate ? *dw + sum[c * taps + t] : sum[c * taps + t];
             }
-    for (int64_t c = 0; c < p->channels && db != NULL; c++)
-        db[c] = accumulate ? db[c] + bias[c] * scale : bias[c] * scale;
+    for (int64_t c = 0; c < p->channels && to->db != NULL; c++)
+        to->db[c] = to->accumulate ? to->db[c] + bias[c] * scale : bias[c] * scale;
 }
 
-void nn_pooled_backward(const nn_pooled *p, int64_t images, const float *x, const float *dy,
-                        const uint8_t *argmax, float scale, const float *weights, bool accumulate, float *dx,
-                        float *dw, float *db, void *scratch)
+void nn_pooled_backward(const nn_pooled *p, int64_t images, const float *x, const nn_pool_diff *diff,
+                        const nn_pooled_gradients *to)
 {
-    int64_t taps = p->kernel_h * p->kernel_w * p->in_channels, in = p->in_h * p->in_w * p->in_channels,
-            out = p->out_h * p->out_w, tap[WINDOW];
-    float *sum = scratch, *bias = sum + p->channels * taps;
-    uint32_t *live = (uint32_t *)(bias + p->channels);
-    group g = {
-        .live = live, .channels = p->channels, .row = p->in_w * p->in_channels, .tap = tap, .scale = scale};
-    for (int64_t k = 0; k < WINDOW; k++) tap[k] = (k / 2 * p->in_w + k % 2) * p->in_channels;
-    int64_t vectors = p->in_channels / LANES;
-    bool joint = dx != NULL && taps == p->in_channels && (vectors == 1 || vectors == 2 || vectors == 4);
-    memset(sum, 0, (size_t)(p->channels * (taps + 1)) * sizeof *sum);
-    for (int64_t n = 0; n < images; n++, x += in, dy += out * p->channels, argmax += out * p->channels) {
+    int64_t taps_all = p->kernel_h * p->kernel_w * p->in_channels, in = p->in_h * p->in_w * p->in_channels,
+            out = p->out_h * p->out_w, vectors = p->in_channels / LANES;
+    float *sum = to->scratch, *bias = sum + p->channels * taps_all;
+    winners g = {.live = (uint32_t *)(bias + p->channels),
+                 .channels = p->channels,
+                 .row = p->in_w * p->in_channels,
+                 .scale = diff->scale};
+    float *dx = to->dx;
+    for (int64_t k = 0; k < WINDOW; k++) g.tap[k] = (k / 2 * p->in_w + k % 2) * p->in_channels;
+    bool joint = dx != NULL && taps_all == p->in_channels && (vectors == 1 || vectors == 2 || vectors == 4);
+    memset(sum, 0, (size_t)(p->channels * (taps_all + 1)) * sizeof *sum);
+    for (int64_t n = 0; n < images; n++, x += in) {
+        nn_pool_diff image = {diff->dy + n * out * p->channels, diff->argmax + n * out * p->channels, 0};
         if (dx != NULL) memset(dx, 0, (size_t)in * sizeof *dx);
         for (int64_t first = 0; first < out;) {
-            first += next_group(p, first, dy, argmax, &g, live, bias);
-            for (int64_t c = 0; c < p->channels && joint; c++)
-                joint_channel(&g, c, vectors, x, weights + c * taps, dx, sum + c * taps);
-            if (joint) continue;
-            for (int64_t c = 0; c < p->channels; c++) weights_channel(p, &g, c, x, sum + c * taps);
-            for (int64_t c = 0; c < p->channels && dx != NULL; c++)
-                data_channel(p, &g, c, weights + c * taps, dx);
+            first += next_winners(p, first, &image, &g, bias);
+            for (int64_t c = 0; c < p->channels; c++) {
+                taps at = {x, to->weights + c * taps_all, dx, sum + c * taps_all};
+                if (joint)
+                    joint_channel(&g, c, vectors, at);
+                else
+                    weights_channel(p, &g, c, at);
+            }
+            for (int64_t c = 0; c < p->channels && dx != NULL && !joint; c++)
+                data_channel(p, &g, c, (taps){x, to->weights + c * taps_all, dx, sum + c * taps_all});
         }
         if (dx != NULL) dx += in;
     }
-    write_gradient(p, sum, bias, scale, accumulate, dw, db);
+    write_gradient(p, sum, bias, diff->scale, to);
 }

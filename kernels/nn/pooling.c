@@ -8,27 +8,28 @@
 #include "internal.h"
 #include "lanes.h"
 
-/* Taps of output o that fall on the input: [*first, *last). */
-static void taps(int64_t o, int64_t stride, int64_t pad, int64_t pool, int64_t in, int64_t *first,
-                 int64_t *last)
-{
-    int64_t start = o * stride - pad;
-    *first = start < 0 ? -start : 0;
-    *last = start + pool > in ? in - start : pool;
-}
-
-/* The taps of one window that fall on the image. */
+/* One window: its taps that fall on the image, [kh0, kh1) x [kw0, kw1). */
 typedef struct {
-    const float *origin; /* of tap (0, 0), perhaps outside the image */
     int64_t kh0, kh1, kw0, kw1;
+    int64_t origin;       /* of tap (0, 0) in the image, elements; perhaps outside of it */
     const uint64_t *bits; /* of this image's outputs, or NULL */
     int64_t at;           /* index of the window's first output in them */
     float scale;
 } window;
 
-static void max_block(const nn_pool *p, const window *w, int64_t c, float *y, uint8_t *which)
+static void window_move(window *w, const nn_pool *p, int64_t oh, int64_t ow)
 {
-    const float *x = w->origin + c;
+    int64_t h = oh * p->stride_h - p->pad_top, x = ow * p->stride_w - p->pad_left;
+    w->kh0 = h < 0 ? -h : 0;
+    w->kh1 = h + p->pool_h > p->in_h ? p->in_h - h : p->pool_h;
+    w->kw0 = x < 0 ? -x : 0;
+    w->kw1 = x + p->pool_w > p->in_w ? p->in_w - x : p->pool_w;
+    w->origin = (h * p->in_w + x) * p->channels;
+}
+
+static void max_block(const nn_pool *p, const window *w, const float *x, float *y, uint8_t *which, int64_t c)
+{
+    x += c;
     lanes best = load(x + (w->kh0 * p->in_w + w->kw0) * p->channels);
     indices index = (indices){0} + (int32_t)(w->kh0 * p->pool_w + w->kw0);
     for (int64_t kh = w->kh0; kh < w->kh1; kh++)
@@ -49,13 +50,13 @@ static void max_block(const nn_pool *p, const window *w, int64_t c, float *y, ui
     }
 }
 
-static void max_one(const nn_pool *p, const window *w, int64_t c, float *y, uint8_t *which)
+static void max_one(const nn_pool *p, const window *w, const float *x, float *y, uint8_t *which, int64_t c)
 {
-    float best = w->origin[(w->kh0 * p->in_w + w->kw0) * p->channels + c];
+    float best = x[(w->kh0 * p->in_w + w->kw0) * p->channels + c];
     int64_t index = w->kh0 * p->pool_w + w->kw0, i = w->at + c;
     for (int64_t kh = w->kh0; kh < w->kh1; kh++)
         for (int64_t kw = w->kw0; kw < w->kw1; kw++) {
-            float tap = w->origin[(kh * p->in_w + kw) * p->channels + c];
+            float tap = x[(kh * p->in_w + kw) * p->channels + c];
             if (tap > best) {
                 best = tap;
                 index = kh * p->pool_w + kw;
@@ -66,25 +67,21 @@ static void max_one(const nn_pool *p, const window *w, int64_t c, float *y, uint
     if (which != NULL) which[c] = (uint8_t)(keep ? index : NN_POOL_NONE);
 }
 
-void nn_max_pool(const nn_pool *p, int64_t images, const float *x, const uint64_t *bits, float scale, float *y,
-                 uint8_t *argmax)
+void nn_max_pool(const nn_pool *p, int64_t images, const float *x, const nn_pool_output *out)
 {
-    int64_t channels = p->channels, in = p->in_h * p->in_w * channels, out = p->out_h * p->out_w * channels;
-    window w = {.scale = bits != NULL ? scale : 1};
-    for (int64_t n = 0; n < images; n++)
+    int64_t channels = p->channels, in = p->in_h * p->in_w * channels, count = p->out_h * p->out_w * channels;
+    window w = {.scale = out->bits != NULL ? out->scale : 1};
+    for (int64_t n = 0; n < images; n++, x += in)
         for (int64_t oh = 0; oh < p->out_h; oh++)
             for (int64_t ow = 0; ow < p->out_w; ow++) {
-                taps(oh, p->stride_h, p->pad_top, p->pool_h, p->in_h, &w.kh0, &w.kh1);
-                taps(ow, p->stride_w, p->pad_left, p->pool_w, p->in_w, &w.kw0, &w.kw1);
-                int64_t origin = (oh * p->stride_h - p->pad_top) * p->in_w + ow * p->stride_w - p->pad_left,
-                        c = 0;
-                w.origin = x + n * in + origin * channels;
-                w.bits = bits == NULL ? NULL : bits + n * nn_dropout_words(out);
+                int64_t c = 0;
+                window_move(&w, p, oh, ow);
+                w.bits = out->bits == NULL ? NULL : out->bits + n * nn_dropout_words(count);
                 w.at = (oh * p->out_w + ow) * channels;
-                float *to = y + n * out + w.at;
-                uint8_t *which = argmax == NULL ? NULL : argmax + n * out + w.at;
-                for (; c + LANES <= channels; c += LANES) max_block(p, &w, c, to, which);
-                for (; c < channels; c++) max_one(p, &w, c, to, which);
+                float *y = out->y + n * count + w.at;
+                uint8_t *which = out->argmax == NULL ? NULL : out->argmax + n * count + w.at;
+                for (; c + LANES <= channels; c += LANES) max_block(p, &w, x + w.origin, y, which, c);
+                for (; c < channels; c++) max_one(p, &w, x + w.origin, y, which, c);
             }
 }
 
@@ -147,41 +144,40 @@ static void spread(const nn_pool *p, const window *w, const float *dy, const uin
             }
 }
 
-void nn_max_pool_backward(const nn_pool *p, int64_t images, const float *dy, const uint8_t *argmax, float scale,
-                          float *dx)
+void nn_max_pool_backward(const nn_pool *p, int64_t images, const nn_pool_diff *diff, float *dx)
 {
     int64_t channels = p->channels, in = p->in_h * p->in_w * channels;
-    window w = {.scale = scale};
+    const float *dy = diff->dy;
+    const uint8_t *argmax = diff->argmax;
+    window w = {.scale = diff->scale};
     for (int64_t n = 0; n < images; n++, dx += in) {
         bool overwrite = prepare(p, dx);
         for (int64_t oh = 0; oh < p->out_h; oh++)
             for (int64_t ow = 0; ow < p->out_w; ow++, dy += channels, argmax += channels) {
-                taps(oh, p->stride_h, p->pad_top, p->pool_h, p->in_h, &w.kh0, &w.kh1);
-                taps(ow, p->stride_w, p->pad_left, p->pool_w, p->in_w, &w.kw0, &w.kw1);
-                int64_t origin = (oh * p->stride_h - p->pad_top) * p->in_w + ow * p->stride_w - p->pad_left;
-                spread(p, &w, dy, argmax, overwrite, dx + origin * channels);
+                window_move(&w, p, oh, ow);
+                spread(p, &w, dy, argmax, overwrite, dx + w.origin);
             }
     }
 }
 
+static float share_of(const window *w) { return 1.0f / (float)((w->kh1 - w->kh0) * (w->kw1 - w->kw0)); }
+
 void nn_average_pool(const nn_pool *p, int64_t images, const float *x, float *y)
 {
     int64_t channels = p->channels, in = p->in_h * p->in_w * channels;
+    window w;
     for (int64_t n = 0; n < images; n++, x += in)
         for (int64_t oh = 0; oh < p->out_h; oh++)
             for (int64_t ow = 0; ow < p->out_w; ow++, y += channels) {
-                int64_t kh0, kh1, kw0, kw1;
-                taps(oh, p->stride_h, p->pad_top, p->pool_h, p->in_h, &kh0, &kh1);
-                taps(ow, p->stride_w, p->pad_left, p->pool_w, p->in_w, &kw0, &kw1);
-                int64_t origin = (oh * p->stride_h - p->pad_top) * p->in_w + ow * p->stride_w - p->pad_left;
+                window_move(&w, p, oh, ow);
                 memset(y, 0, (size_t)channels * sizeof *y);
-                for (int64_t kh = kh0; kh < kh1; kh++)
-                    for (int64_t kw = kw0; kw < kw1; kw++) {
-                        const float *tap = x + (origin + kh * p->in_w + kw) * channels;
+                for (int64_t kh = w.kh0; kh < w.kh1; kh++)
+                    for (int64_t kw = w.kw0; kw < w.kw1; kw++) {
+                        const float *tap = x + w.origin + (kh * p->in_w + kw) * channels;
 #pragma omp simd
                         for (int64_t c = 0; c < channels; c++) y[c] += tap[c];
                     }
-                float share = 1.0f / (float)((kh1 - kh0) * (kw1 - kw0));
+                float share = share_of(&w);
                 for (int64_t c = 0; c < channels; c++) y[c] *= share;
             }
 }
@@ -189,18 +185,16 @@ void nn_average_pool(const nn_pool *p, int64_t images, const float *x, float *y)
 void nn_average_pool_backward(const nn_pool *p, int64_t images, const float *dy, float *dx)
 {
     int64_t channels = p->channels, in = p->in_h * p->in_w * channels;
+    window w;
     for (int64_t n = 0; n < images; n++, dx += in) {
         bool overwrite = prepare(p, dx);
         for (int64_t oh = 0; oh < p->out_h; oh++)
             for (int64_t ow = 0; ow < p->out_w; ow++, dy += channels) {
-                int64_t kh0, kh1, kw0, kw1;
-                taps(oh, p->stride_h, p->pad_top, p->pool_h, p->in_h, &kh0, &kh1);
-                taps(ow, p->stride_w, p->pad_left, p->pool_w, p->in_w, &kw0, &kw1);
-                int64_t origin = (oh * p->stride_h - p->pad_top) * p->in_w + ow * p->stride_w - p->pad_left;
-                float share = 1.0f / (float)((kh1 - kh0) * (kw1 - kw0));
-                for (int64_t kh = kh0; kh < kh1; kh++)
-                    for (int64_t kw = kw0; kw < kw1; kw++) {
-                        float *to = dx + (origin + kh * p->in_w + kw) * channels;
+                window_move(&w, p, oh, ow);
+                float share = share_of(&w);
+                for (int64_t kh = w.kh0; kh < w.kh1; kh++)
+                    for (int64_t kw = w.kw0; kw < w.kw1; kw++) {
+                        float *to = dx + w.origin + (kh * p->in_w + kw) * channels;
                         if (overwrite)
 #pragma omp simd
                             for (int64_t c = 0; c < channels; c++) to[c] = dy[c] * share;

@@ -104,8 +104,9 @@ void onednn_add_step(onednn_builder *b, onednn_phase phase, onednn_when when, dn
 /* A step that copies (or with add, adds) slot `from` to slot `to`, whatever their layouts. */
 void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when, int from, int to, bool add);
 
-/* Attributes with user-managed scratchpad and, if relu, that post-op. NULL after a failure. */
-dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, bool relu);
+typedef enum { ONEDNN_NO_POST, ONEDNN_RELU, ONEDNN_SUM } onednn_post;
+/* Attributes with that post-op. NULL after a failure. */
+dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, dnnl_scratchpad_mode_t mode, onednn_post post);
 
 /* True when both describe the same bytes: plain, unpadded, equal strides along dimensions above 1. */
 bool onednn_same_bytes(onednn_const_md a, onednn_const_md b);

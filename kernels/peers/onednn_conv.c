@@ -86,7 +86,13 @@ static onednn_const_md query(dnnl_primitive_desc_t pd, dnnl_query_t what)
     return dnnl_primitive_desc_query_md(pd, what, 0);
 }
 
-/* ---- primitive descriptors: NULL after a failure ---------------------------------------------------- */
+/* ---- primitive descriptors: NULL after a failure */
+
+/* Those of execute's steps, whose scratchpad is the plan's. */
+static dnnl_primitive_attr_t attributes(maker *m, bool relu)
+{
+    return onednn_attributes(&m->b, dnnl_scratchpad_mode_user, relu ? ONEDNN_RELU : ONEDNN_NO_POST);
+}
 
 /* oneDNN's jit_1x1 backward_weights (2.6.3) gathers a strided src of NHWC channels into scratchpad in whole
  * vectors and, with channels that fill none, writes beyond its end (found by tests/test_random.c). */
@@ -102,7 +108,7 @@ static dnnl_primitive_desc_t forward_pd(maker *m, const conv_problem *p, const s
 {
     dnnl_primitive_desc_t pd = NULL;
     onednn_const_md weights = onednn_any_layout(&m->b, s->weights);
-    dnnl_primitive_attr_t attr = onednn_attributes(&m->b, p->post_op == CONV_POST_RELU);
+    dnnl_primitive_attr_t attr = attributes(m, p->post_op == CONV_POST_RELU);
     if (attr == NULL) return NULL;
     onednn_ok(&m->b,
               dnnl_convolution_forward_primitive_desc_create(
@@ -120,7 +126,7 @@ static dnnl_primitive_desc_t backward_data_pd(maker *m, const conv_problem *p, c
 {
     onednn_const_md weights = onednn_any_layout(&m->b, s->weights);
     dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, diff_src, diff_dst), pd = NULL;
-    dnnl_primitive_attr_t attr = hint == NULL ? NULL : onednn_attributes(&m->b, false);
+    dnnl_primitive_attr_t attr = hint == NULL ? NULL : attributes(m, false);
     if (attr != NULL)
         onednn_ok(&m->b,
                   dnnl_convolution_backward_data_primitive_desc_create(
@@ -138,7 +144,7 @@ static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p
 {
     onednn_const_md weights = onednn_any_layout(&m->b, s->weights);
     dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, src, diff_dst), pd = NULL;
-    dnnl_primitive_attr_t attr = hint == NULL ? NULL : onednn_attributes(&m->b, false);
+    dnnl_primitive_attr_t attr = hint == NULL ? NULL : attributes(m, false);
     bool ok = attr != NULL &&
               onednn_ok(&m->b,
                         dnnl_convolution_backward_weights_primitive_desc_create(
@@ -156,7 +162,7 @@ static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p
     return pd;
 }
 
-/* ---- slots ------------------------------------------------------------------------------------------ */
+/* ---- slots */
 
 /* A user's input as the primitive wants it: in place, or through enter into activations of its own. */
 static int input(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at)
@@ -232,7 +238,7 @@ static void note_layout(onednn_plan *plan)
     snprintf(plan->base.note, sizeof plan->base.note, "%s: %.*s", layout, length, kernels);
 }
 
-/* ---- stages ----------------------------------------------------------------------------------------- */
+/* ---- stages */
 
 /* One forward convolution. src: its slot, or -1 for the user's; dst_at: AT_DST, or memory for a new slot.
  * Returns dst's slot. */
@@ -259,7 +265,7 @@ static int forward(maker *m, const conv_problem *p, int src, onednn_place weight
 static int masked(maker *m, int diff_dst, int dst)
 {
     dnnl_primitive_desc_t hint = NULL, pd = NULL;
-    dnnl_primitive_attr_t attr = onednn_attributes(&m->b, false);
+    dnnl_primitive_attr_t attr = attributes(m, false);
     const dnnl_alg_kind_t relu = dnnl_eltwise_relu_use_dst_for_bwd;
     if (attr == NULL) return 0;
     onednn_const_md md = m->b.plan->slot[diff_dst].md;
@@ -334,7 +340,7 @@ static void backward_weights(maker *m, const conv_problem *p, int src, int diff_
     if (bias >= 0) deliver_gradient(m, bias, s.bias, AT_DIFF_BIAS);
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------ */
+/* ---- plans */
 
 static void single(maker *m, const conv_problem *p, conv_pass pass)
 {
@@ -405,9 +411,9 @@ static bool described(const conv_impl *self, const conv_problem *p, conv_pass pa
     if (describe(&m.b, p, &s)) {
         onednn_const_md src = request(&m, -1, s.src), dst = request(&m, -1, s.dst);
         if (pass == CONV_FORWARD) pd = forward_pd(&m, p, &s, false, src, dst);
-        if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA) pd = backward_data_pd(&m, p, &s, src, dst);
+        if (conv_makes_data(pass)) pd = backward_data_pd(&m, p, &s, src, dst);
         if (pd != NULL) dnnl_primitive_desc_destroy(pd);
-        if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
+        if (conv_makes_weights(pass)) {
             pd = backward_weights_pd(&m, p, &s, src, dst);
             if (pd != NULL) dnnl_primitive_desc_destroy(pd);
         }

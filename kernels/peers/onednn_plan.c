@@ -13,7 +13,7 @@
 #include "../plan.h"
 #include "onednn.h"
 
-/* ---- engine, version, errors ------------------------------------------------------------------------ */
+/* ---- engine, version, errors */
 
 static dnnl_engine_t shared_engine;
 static dnnl_status_t cap_status, engine_status;
@@ -59,7 +59,7 @@ bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what)
     return b->status == CONV_OK;
 }
 
-/* ---- building --------------------------------------------------------------------------------------- */
+/* ---- building */
 
 /* The builder's place for one more memory descriptor, or NULL. */
 static onednn_md *new_md(onednn_builder *b)
@@ -153,39 +153,31 @@ void onednn_add_step(onednn_builder *b, onednn_phase phase, onednn_when when, dn
 
 void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when, int from, int to, bool add)
 {
-    if (b->status != CONV_OK) return;
-    dnnl_primitive_attr_t attr = NULL;
-    dnnl_post_ops_t ops = NULL;
-    dnnl_primitive_desc_t pd = NULL;
-    const onednn_slot *slot = b->plan->slot;
     /* Only execute has scratch; elsewhere the library keeps its own. */
     dnnl_scratchpad_mode_t mode =
         phase == ONEDNN_EXECUTE ? dnnl_scratchpad_mode_user : dnnl_scratchpad_mode_library;
-    if (onednn_ok(b, dnnl_primitive_attr_create(&attr), "attributes") &&
-        onednn_ok(b, dnnl_primitive_attr_set_scratchpad_mode(attr, mode), "scratchpad mode") &&
-        onednn_ok(b, dnnl_post_ops_create(&ops), "post-ops") &&
-        (!add || (onednn_ok(b, onednn_append_sum(ops), "sum post-op") &&
-                  onednn_ok(b, dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops"))) &&
-        onednn_ok(
+    dnnl_primitive_attr_t attr = onednn_attributes(b, mode, add ? ONEDNN_SUM : ONEDNN_NO_POST);
+    dnnl_primitive_desc_t pd = NULL;
+    const onednn_slot *slot = b->plan->slot;
+    if (attr == NULL) return;
+    if (onednn_ok(
             b, dnnl_reorder_primitive_desc_create(&pd, slot[from].md, b->engine, slot[to].md, b->engine, attr),
             "describing a reorder")) {
         const onednn_use uses[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
         onednn_add_step(b, phase, when, pd, uses, 2);
     }
-    if (ops != NULL) dnnl_post_ops_destroy(ops);
-    if (attr != NULL) dnnl_primitive_attr_destroy(attr);
+    dnnl_primitive_attr_destroy(attr);
 }
 
-dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, bool relu)
+dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, dnnl_scratchpad_mode_t mode, onednn_post post)
 {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t ops = NULL;
     if (b->status != CONV_OK || !onednn_ok(b, dnnl_primitive_attr_create(&attr), "attributes")) return NULL;
-    bool ok = onednn_ok(b, dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user),
-                        "scratchpad mode");
-    if (ok && relu) {
+    bool ok = onednn_ok(b, dnnl_primitive_attr_set_scratchpad_mode(attr, mode), "scratchpad mode");
+    if (ok && post != ONEDNN_NO_POST) {
         ok = onednn_ok(b, dnnl_post_ops_create(&ops), "post-ops") &&
-             onednn_ok(b, onednn_append_relu(ops), "relu post-op") &&
+             onednn_ok(b, post == ONEDNN_RELU ? onednn_append_relu(ops) : onednn_append_sum(ops), "post-op") &&
              onednn_ok(b, dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops");
         if (ops != NULL) dnnl_post_ops_destroy(ops);
     }
@@ -205,7 +197,7 @@ bool onednn_same_bytes(onednn_const_md a_md, onednn_const_md b_md)
     return true;
 }
 
-/* ---- a plan's life ---------------------------------------------------------------------------------- */
+/* ---- a plan's life */
 
 /* Sets the caller's OpenMP thread count and returns what it was. */
 static int swap_threads(int threads)
@@ -267,7 +259,7 @@ void onednn_destroy(conv_plan *base)
     free(plan);
 }
 
-/* ---- running a phase -------------------------------------------------------------------------------- */
+/* ---- running a phase */
 
 static bool wanted(const onednn_step *step, onednn_phase phase, const conv_args *args)
 {

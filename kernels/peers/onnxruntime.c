@@ -36,7 +36,7 @@ typedef struct {
     session *now;
 } ort_plan;
 
-/* ---- the library ------------------------------------------------------------------------------------ */
+/* ---- the library */
 
 static const OrtApi *api;
 static OrtEnv *environment;
@@ -116,7 +116,7 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     return NULL;
 }
 
-/* ---- plan ------------------------------------------------------------------------------------------- */
+/* ---- plan */
 
 /* "2;3,4": for every thread but the caller, its processors, counted from 1. NULL when memory is short. */
 static char *affinity_words(int threads)
@@ -203,7 +203,7 @@ static conv_status plan_create(const conv_impl *self, const conv_problem *p, con
     return status;
 }
 
-/* ---- pack, enter, execute, leave: their statuses only --------------------------------------------------- */
+/* ---- pack, enter, execute, leave: their statuses only */
 
 static conv_status pack(const conv_plan *base, const float *weights, const float *pointwise, void *packed)
 {

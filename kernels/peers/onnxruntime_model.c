@@ -35,7 +35,7 @@ typedef struct {
     int stages;
 } model;
 
-/* ---- protobuf --------------------------------------------------------------------------------------- */
+/* ---- protobuf */
 
 static void bytes(out *o, const void *data, size_t size)
 {
@@ -75,7 +75,7 @@ static void message(out *o, int field, void (*write)(out *, const void *), const
     write(o, what);
 }
 
-/* ---- tensors ---------------------------------------------------------------------------------------- */
+/* ---- tensors */
 
 static const conv_axis *axis(const conv_problem *p, int i) { return &p->axis[CONV_AXES - p->rank + i]; }
 
@@ -149,7 +149,7 @@ static void value_info(out *o, const void *what)
     message(o, 2, type, what);
 }
 
-/* ---- nodes ------------------------------------------------------------------------------------------ */
+/* ---- nodes */
 
 typedef struct {
     const char *name;
@@ -201,7 +201,7 @@ static void relu_node(out *o, const void *what)
     text(o, 4, "Relu");
 }
 
-/* ---- model ------------------------------------------------------------------------------------------ */
+/* ---- model */
 
 static void graph(out *o, const void *what) /* GraphProto */
 {

@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "../conv.h"
+#include "../im2col/gradients.h"
 #include "../im2col/lower.h" /* the base copy: it copies, through libc's memcpy, which picks its own instructions */
-#include "../im2col/reduce.h"
 #include "../plan.h"
 #include "../util.h"
 
@@ -24,16 +24,19 @@ typedef struct {
     size_t gradient;       /* offset in scratch of a block of masked diff_dst, behind the lowered block */
 } openblas_plan;
 
-/* ---- the passes ------------------------------------------------------------------------------------------ */
+/* ---- the passes */
 
 enum { STRIP = 16 }; /* pixels per task around sgemm */
 
-static void lower_strips(const lowering *l, int64_t pixel, int64_t pixels, int64_t columns, float *to,
-                         int threads)
+/* Rows [pixel, pixel + pixels) and all `columns` of a matrix, side by side into to. */
+static void fill_strips(sgemm_operand matrix, int64_t pixel, int64_t pixels, int64_t columns, float *to,
+                        int threads)
 {
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < pixels; i += STRIP)
-        lower_block(l, pixel + i, min64(STRIP, pixels - i), 0, columns, to + i * columns, columns);
+    for (int64_t i = 0; i < pixels; i += STRIP) {
+        sgemm_block strip = {pixel + i, min64(STRIP, pixels - i), 0, columns};
+        matrix.fill(matrix.matrix, &strip, to + i * columns, columns);
+    }
 }
 
 /* Bias and ReLU on dst[pixels][oc], rows ld apart. */
@@ -61,7 +64,9 @@ static void forward(const openblas_plan *m, const conv_args *args)
             int64_t pixels = min64(m->block, m->pixels - i);
             const float *col = m->direct ? args->src + i * p->ic + l.first : args->scratch;
             float *dst = args->dst + i * p->oc + g * m->oc;
-            if (!m->direct) lower_strips(&l, i, pixels, m->columns, args->scratch, m->head.context.threads);
+            if (!m->direct)
+                fill_strips((sgemm_operand){lower_block, &l, false}, i, pixels, m->columns, args->scratch,
+                            m->head.context.threads);
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (blasint)pixels, (blasint)m->oc,
                         (blasint)m->columns, 1, col, (blasint)(m->direct ? p->ic : m->columns),
                         args->weights + g * m->oc, (blasint)p->oc, 0, dst, (blasint)p->oc);
@@ -78,14 +83,11 @@ static const float *gradient(const openblas_plan *m, const conv_args *args, int6
     const float *from = args->diff_dst + pixel * p->oc + g * m->oc;
     *ld = p->oc;
     if (p->post_op != CONV_POST_RELU) return from;
-    const float *dst = args->dst + pixel * p->oc + g * m->oc;
+    sgemm_matrix masked = {args->diff_dst + g * m->oc, args->dst + g * m->oc, p->oc};
     float *to = (float *)((char *)args->scratch + m->gradient);
+    fill_strips((sgemm_operand){sgemm_fill_rows, &masked, false}, pixel, pixels, m->oc, to,
+                m->head.context.threads);
     *ld = m->oc;
-#pragma omp parallel for schedule(static) num_threads(m->head.context.threads)
-    for (int64_t i = 0; i < pixels; i++)
-#pragma omp simd
-        for (int64_t o = 0; o < m->oc; o++)
-            to[i * m->oc + o] = dst[i * p->oc + o] > 0 ? from[i * p->oc + o] : 0;
     return to;
 }
 
@@ -97,14 +99,14 @@ static void backward_data(const openblas_plan *m, const conv_args *args)
     for (int64_t g = 0; g < p->groups; g++) {
         lowering l = lower_describe(p, g);
         for (int64_t i = 0; i < m->pixels; i += m->block) {
-            lowered_block b = {i, min64(m->block, m->pixels - i), 0, m->columns};
+            sgemm_block b = {i, min64(m->block, m->pixels - i), 0, m->columns};
             int64_t ld;
-            const float *diff = gradient(m, args, g, i, b.pixels, &ld);
+            const float *diff = gradient(m, args, g, i, b.rows, &ld);
             float *col = m->direct ? args->diff_src + i * p->ic + l.first : args->scratch;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)b.pixels, (blasint)m->columns,
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)b.rows, (blasint)m->columns,
                         (blasint)m->oc, 1, diff, (blasint)ld, args->weights + g * m->oc, (blasint)p->oc, 0, col,
                         (blasint)(m->direct ? p->ic : m->columns));
-            if (!m->direct) lower_add_block(&l, b, col, m->columns, args->diff_src, threads);
+            if (!m->direct) lower_add_block(&l, &b, col, m->columns, args->diff_src, threads);
         }
     }
 }
@@ -120,13 +122,15 @@ static void backward_weights(const openblas_plan *m, const conv_args *args)
             int64_t pixels = min64(m->block, m->pixels - i), ld;
             const float *diff = gradient(m, args, g, i, pixels, &ld);
             const float *col = m->direct ? args->src + i * p->ic + l.first : args->scratch;
-            if (!m->direct) lower_strips(&l, i, pixels, m->columns, args->scratch, threads);
+            if (!m->direct)
+                fill_strips((sgemm_operand){lower_block, &l, false}, i, pixels, m->columns, args->scratch,
+                            threads);
             cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)m->columns, (blasint)m->oc,
                         (blasint)pixels, 1, col, (blasint)(m->direct ? p->ic : m->columns), diff, (blasint)ld,
                         args->accumulate || i > 0 ? 1 : 0, args->diff_weights + g * m->oc, (blasint)p->oc);
         }
     }
-    if (p->bias) reduce_bias(p, args, args->scratch, threads);
+    if (p->bias) bias_gradient(p, args, args->scratch, threads);
 }
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)
@@ -137,14 +141,13 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     if (before != threads) omp_set_num_threads(threads);
     if (openblas_get_num_threads() != threads) openblas_set_num_threads(threads);
     if (plan->pass == CONV_FORWARD) forward(m, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(m, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD) backward_weights(m, args);
+    if (conv_data_wanted(plan, args)) backward_data(m, args);
+    if (conv_makes_weights(plan->pass)) backward_weights(m, args);
     if (before != threads) omp_set_num_threads(before);
     return CONV_OK;
 }
 
-/* ---- plan ------------------------------------------------------------------------------------------------ */
+/* ---- plan */
 
 /* The widest instruction set of each of OpenBLAS's x86 core types; those not listed need no more than base. */
 static cpu_isa core_isa(const char *core)
@@ -186,7 +189,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
         m->direct ? m->pixels : div_up(m->pixels, div_up(m->pixels, fits > LEAST_PIXELS ? fits : LEAST_PIXELS));
     m->gradient = m->direct ? 0 : conv_align((size_t)(m->block * m->columns) * sizeof(float));
     bool masked = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
-    size_t bias = pass != CONV_FORWARD && p->bias ? reduce_bias_bytes(p) : 0;
+    size_t bias = pass != CONV_FORWARD && p->bias ? bias_gradient_bytes(p) : 0;
     m->head.scratch_bytes = m->gradient + (masked ? (size_t)(m->block * m->oc) * sizeof(float) : 0);
     if (bias > m->head.scratch_bytes) m->head.scratch_bytes = bias;
     int64_t most = m->columns > m->block ? m->columns : m->block;

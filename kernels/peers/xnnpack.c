@@ -64,7 +64,7 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     return NULL;
 }
 
-/* ---- threads ---------------------------------------------------------------------------------------- */
+/* ---- threads */
 
 /* Every thread of the pool runs one item: each waits until all have begun. */
 typedef struct {
@@ -108,7 +108,7 @@ static conv_status create_pool(xnnpack_plan *plan, conv_error *err)
     return status;
 }
 
-/* ---- plan ------------------------------------------------------------------------------------------- */
+/* ---- plan */
 
 static void destroy(conv_plan *base)
 {
@@ -173,7 +173,7 @@ static conv_status plan_create(const conv_impl *self, const conv_problem *p, con
     return status;
 }
 
-/* ---- pack ------------------------------------------------------------------------------------------- */
+/* ---- pack */
 
 /* [taps][IC/G][OC] to [OC][taps][IC/G]. */
 static void transpose_weights(const conv_problem *p, const float *from, float *to, int threads)

@@ -5,8 +5,8 @@
 
 backward_frame backward_of(const conv_problem *p, conv_pass pass)
 {
-    bool weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
-    return (backward_frame){.data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA,
+    bool weights = conv_makes_weights(pass);
+    return (backward_frame){.data = conv_makes_data(pass),
                             .weights = weights,
                             .bias = weights && p->bias,
                             .pixels = conv_problem_sizes(p).dst / p->oc,
@@ -27,14 +27,12 @@ static void join(const backward_frame *b, const backward_job *j)
 {
     const conv_args *args = j->args;
     const conv_problem *p = &j->plan->problem;
-    float *scratch = args->scratch;
-    int64_t weights = conv_problem_sizes(p).weights;
-    if (b->chunks > 1)
-        reduce_chunks(scratch + b->partials, b->chunks, weights, weights, args->accumulate, args->diff_weights,
-                      j->thread, j->threads);
-    if (b->bias)
-        reduce_chunks(scratch + b->bias_sums, bias_chunks(b->pixels), p->oc, p->oc, args->accumulate,
-                      args->diff_bias, j->thread, j->threads);
+    const float *scratch = args->scratch;
+    int64_t count = conv_problem_sizes(p).weights;
+    chunk_sums weights = {scratch + b->partials, b->chunks, count, count};
+    chunk_sums bias = {scratch + b->bias_sums, bias_chunks(b->pixels), p->oc, p->oc};
+    if (b->chunks > 1) reduce_chunks(&weights, args->accumulate, args->diff_weights, j->thread, j->threads);
+    if (b->bias) reduce_chunks(&bias, args->accumulate, args->diff_bias, j->thread, j->threads);
 }
 
 void backward_run(const backward_frame *b, backward_job *j, backward_step *data, backward_step *weights)

@@ -12,18 +12,17 @@ static void vector_share(int64_t count, int thread, int threads, int64_t *begin,
 
 /* Sums of 1, 2, 4 ... chunks wait in registers for their like, as the digits of a binary counter: what another
  * core wrote is read once and never written, for a line that both write travels twice. */
-void reduce_chunks(const float *partials, int64_t chunks, int64_t stride, int64_t count, bool accumulate,
-                   float *out, int thread, int threads)
+void reduce_chunks(const chunk_sums *sums, bool accumulate, float *out, int thread, int threads)
 {
     enum { MOST_LEVELS = 63 };
     int64_t begin, end;
-    vector_share(count, thread, threads, &begin, &end);
+    vector_share(sums->count, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i += VL) {
         vec_mask lanes = vec_mask_first(min64(VL, end - i));
         vec waiting[MOST_LEVELS];
         int depth = 0;
-        for (int64_t c = 0; c < chunks; c++) {
-            vec sum = vec_load_mask(partials + c * stride + i, lanes);
+        for (int64_t c = 0; c < sums->chunks; c++) {
+            vec sum = vec_load_mask(sums->at + c * sums->stride + i, lanes);
             for (int64_t n = c; n & 1; n >>= 1) sum = vec_add(waiting[--depth], sum);
             waiting[depth++] = sum;
         }

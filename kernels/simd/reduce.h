@@ -9,10 +9,15 @@
 
 #include "vec.h"
 
-/* out[0..count) (+)= the sum over `chunks` arrays of `stride` floats each in partials, joined pairwise in
- * order, chunks > 0; out may be the first of them. Thread `thread` does its share of the elements. */
-void reduce_chunks(const float *partials, int64_t chunks, int64_t stride, int64_t count, bool accumulate,
-                   float *out, int thread, int threads);
+/* Sums of each chunk: [chunks][count], an array every `stride` floats. */
+typedef struct {
+    const float *at;
+    int64_t chunks, stride, count; /* chunks > 0 */
+} chunk_sums;
+
+/* out[count] (+)= the sum over the chunks, joined pairwise in order; out may be the first of them. Thread
+ * `thread` does its share of the elements. */
+void reduce_chunks(const chunk_sums *sums, bool accumulate, float *out, int thread, int threads);
 
 /* diff_bias: column sums of diff_dst [pixels][channels], in bias_chunks(pixels) chunks. Each thread adds up its
  * chunks into partials [chunks][channels]; reduce_chunks completes after all are done. */

@@ -4,14 +4,14 @@
 
 #include "../conv.h"
 #include "../isa.h"
-#include "dense/weights_gradient.h"
-#include "gemm/gemm.h"
+#include "dense/ways.h"
 
-/* One that multiplies, and how: its products with weights, the weights' gradient (NULL in a fused one). */
+/* One that multiplies, and how; a fused one plans neither product. */
 typedef struct {
     conv_impl impl;
     const gemm_way *way;
-    wgrad *(*plan_weights)(const conv_problem *p, const conv_context *ctx);
+    matrix_product_planner *plan_product;
+    wgrad_planner *plan_weights;
 } simd_impl;
 
 extern const simd_impl simd_dense, simd_pointwise, simd_separable_fused;

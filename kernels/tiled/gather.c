@@ -30,7 +30,7 @@ static bool meet(const gather_axis *a, int64_t out, int64_t tap, int64_t *in)
     return *in >= 0 && *in < a->in;
 }
 
-/* ---- weights: blocks of LANES outputs, padded with zeros ------------------------------------------------- */
+/* ---- weights: blocks of LANES outputs, padded with zeros */
 
 /* [channel tile][tap][channel][LANES] of a block, from [taps][IC/G][OC] at the group's first output channel. */
 static void pack_block(const gather_shape *g, const conv_problem *p, const float *weights, int64_t block,
@@ -70,8 +70,7 @@ void gather_pack(const gather_shape *g, const conv_problem *p, const float *weig
                        packed + (size_t)group * g->packed_group + b * g->taps * g->in * LANES);
 }
 
-/* ---- tasks
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- tasks */
 
 /* ROWS output positions of one phase and the taps that reach input from any of them. */
 typedef struct {
@@ -117,19 +116,22 @@ static void find_taps(const gather_shape *g, const float *in, const float *zeros
         }
 }
 
-/* Tiles rows [row, row_end) and columns [col, col_end) of one phase of each. */
-static void find_tiles(const gather_shape *g, task *t, int64_t row, int64_t row_end, int64_t col,
-                       int64_t col_end, const float *in, const float *zeros)
+/* Rows and columns of one phase of each. */
+typedef struct {
+    int64_t row, row_end, col, col_end;
+} area;
+
+static void find_tiles(const gather_shape *g, task *t, const area *a, const float *in, const float *zeros)
 {
     tile_tap *taps = (tile_tap *)((char *)t->tile + conv_align((size_t)g->tiles * sizeof(positions)));
-    int64_t columns = col_end - col, end = (row_end - row) * columns;
+    int64_t columns = a->col_end - a->col, end = (a->row_end - a->row) * columns;
     for (int64_t first = 0; first < end; first += ROWS, t->tiles++) {
         positions *tile = &t->tile[t->tiles];
         tile->count = min64(ROWS, end - first);
         tile->tap = taps + t->tiles * g->taps;
         for (int64_t r = 0; r < tile->count; r++) {
-            tile->row[r] = (row + (first + r) / columns) * g->h.divisor + t->phase_h;
-            tile->column[r] = (col + (first + r) % columns) * g->w.divisor + t->phase_w;
+            tile->row[r] = (a->row + (first + r) / columns) * g->h.divisor + t->phase_h;
+            tile->column[r] = (a->col + (first + r) % columns) * g->w.divisor + t->phase_w;
         }
         find_taps(g, in, zeros, tile);
     }
@@ -155,6 +157,7 @@ gather_shape gather_plan(const conv_problem *p, conv_pass pass, const conv_conte
                       .groups = depthwise ? 1 : p->groups,
                       .in_all = data ? p->oc : p->ic,
                       .out_all = data ? p->ic : p->oc,
+                      .multiples = depthwise ? p->depth_multiplier : 0,
                       .transposed = data};
     g.taps = g.h.taps * g.w.taps;
     g.in = g.in_all / g.groups;
@@ -181,25 +184,26 @@ static int64_t digit(int64_t *number, int64_t count)
 }
 
 /* Task number i, its tables in this thread's scratch. */
-static task find_task(const gather_shape *g, int64_t i, const float *in, void *scratch)
+static task find_task(const gather_shape *g, const gather_tensors *tensors, int64_t i)
 {
     task t = {.block = digit(&i, chunks(g)) * g->chunk};
     t.block_end = min64(t.block + g->chunk, g->blocks);
     t.group = digit(&i, g->groups);
-    int64_t col = digit(&i, stretches(g)) * g->stretch, row = digit(&i, bands(g)) * g->band;
+    area a = {.col = digit(&i, stretches(g)) * g->stretch};
+    a.row = digit(&i, bands(g)) * g->band;
     t.phase_w = digit(&i, g->w.divisor);
     t.phase_h = digit(&i, g->h.divisor);
     t.image = i;
-    t.tile = (positions *)((char *)scratch + zeros_bytes(g) + (size_t)omp_get_thread_num() * thread_bytes(g));
-    int64_t row_end = min64(row + g->band, div_up(g->h.out - t.phase_h, g->h.divisor));
-    int64_t col_end = min64(col + g->stretch, div_up(g->w.out - t.phase_w, g->w.divisor));
-    in += t.image * g->h.in * g->w.in * g->in_all + t.group * g->in;
-    if (row < row_end && col < col_end) find_tiles(g, &t, row, row_end, col, col_end, in, scratch);
+    t.tile = (positions *)((char *)tensors->scratch + zeros_bytes(g) +
+                           (size_t)omp_get_thread_num() * thread_bytes(g));
+    a.row_end = min64(a.row + g->band, div_up(g->h.out - t.phase_h, g->h.divisor));
+    a.col_end = min64(a.col + g->stretch, div_up(g->w.out - t.phase_w, g->w.divisor));
+    const float *in = tensors->in + t.image * g->h.in * g->w.in * g->in_all + t.group * g->in;
+    if (a.row < a.row_end && a.col < a.col_end) find_tiles(g, &t, &a, in, tensors->scratch);
     return t;
 }
 
-/* ---- dense
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- sums */
 
 /* What happens to sums on their way to memory. */
 typedef struct {
@@ -220,19 +224,18 @@ static void store(const gather_shape *g, const positions *tile, tile_sums sums, 
     }
 }
 
-static void dense_task(const gather_shape *g, const task *t, const float *packed, const float *bias, bool relu,
-                       float *out)
+static void dense_task(const gather_shape *g, const task *t, const gather_tensors *tensors)
 {
     int64_t first = t->group * g->out, block_size = g->taps * g->in * LANES;
-    out += t->image * g->h.out * g->w.out * g->out_all;
-    packed += (size_t)t->group * g->packed_group;
+    float *out = tensors->out + t->image * g->h.out * g->w.out * g->out_all;
+    const float *packed = tensors->packed + (size_t)t->group * g->packed_group, *bias = tensors->bias;
     for (int64_t c = 0; c < g->in; c += g->depth)
         for (int64_t b = t->block; b < t->block_end; b++) {
             int64_t depth = min64(g->depth, g->in - c), o = first + b * LANES;
             bool last = c + depth == g->in;
             const float *w = packed + b * block_size + c * g->taps * LANES;
-            ending e = {c > 0, last && relu, last && bias ? bias + o : NULL, min64(LANES, g->out - b * LANES),
-                        1};
+            ending e = {c > 0, last && tensors->relu, last && bias ? bias + o : NULL,
+                        min64(LANES, g->out - b * LANES), 1};
             for (int64_t i = 0; i < t->tiles; i++) {
                 const positions *tile = &t->tile[i];
                 tile_sums sums = {{0}};
@@ -243,20 +246,6 @@ static void dense_task(const gather_shape *g, const task *t, const float *packed
         }
 }
 
-void gather_dense(const gather_shape *g, const float *in, const float *packed, const float *bias, bool relu,
-                  float *out, void *scratch, int threads)
-{
-    memset(scratch, 0, zeros_bytes(g));
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t i = 0; i < places(g) * chunks(g); i++) {
-        task t = find_task(g, i, in, scratch);
-        dense_task(g, &t, packed, bias, relu, out);
-    }
-}
-
-/* ---- depthwise
- * ------------------------------------------------------------------------------------------------ */
-
 static void depthwise_sums(const positions *tile, const float *w, int64_t from, int64_t lanes, tile_sums sums)
 {
     if (lanes == LANES)
@@ -266,34 +255,34 @@ static void depthwise_sums(const positions *tile, const float *w, int64_t from, 
 }
 
 /* Forward writes each multiple of a channel on its own; backward_data sums over them. */
-static void depthwise_task(const gather_shape *g, const task *t, int64_t multiples, const float *packed,
-                           const float *bias, bool relu, float *out)
+static void depthwise_task(const gather_shape *g, const task *t, const gather_tensors *tensors)
 {
-    out += t->image * g->h.out * g->w.out * g->out_all;
+    float *out = tensors->out + t->image * g->h.out * g->w.out * g->out_all;
     for (int64_t i = 0; i < t->tiles; i++)
         for (int64_t b = t->block; b < t->block_end; b++) {
             const positions *tile = &t->tile[i];
             int64_t c = b * LANES, lanes = min64(LANES, g->out - c);
             tile_sums sums = {{0}};
-            for (int64_t m = 0; m < multiples; m++) {
-                const float *w = packed + (m * g->blocks + b) * g->taps * LANES;
+            for (int64_t m = 0; m < g->multiples; m++) {
+                const float *w = tensors->packed + (m * g->blocks + b) * g->taps * LANES;
+                int64_t o = c * g->multiples + m;
                 depthwise_sums(tile, w, g->transposed ? m * g->out + c : c, lanes, sums);
                 if (g->transposed) continue;
-                ending e = {false, relu, bias ? bias + c * multiples + m : NULL, lanes, multiples};
-                store(g, tile, sums, e, out + c * multiples + m);
+                ending e = {false, tensors->relu, tensors->bias ? tensors->bias + o : NULL, lanes,
+                            g->multiples};
+                store(g, tile, sums, e, out + o);
                 memset(sums, 0, sizeof(tile_sums));
             }
             if (g->transposed) store(g, tile, sums, (ending){false, false, NULL, lanes, 1}, out + c);
         }
 }
 
-void gather_depthwise(const gather_shape *g, int64_t multiples, const float *in, const float *packed,
-                      const float *bias, bool relu, float *out, void *scratch, int threads)
+void gather_run(const gather_shape *g, const gather_tensors *tensors, int threads)
 {
-    memset(scratch, 0, zeros_bytes(g));
+    memset(tensors->scratch, 0, zeros_bytes(g));
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t i = 0; i < places(g) * chunks(g); i++) {
-        task t = find_task(g, i, in, scratch);
-        depthwise_task(g, &t, multiples, packed, bias, relu, out);
+        task t = find_task(g, tensors, i);
+        (g->multiples > 0 ? depthwise_task : dense_task)(g, &t, tensors);
     }
 }

@@ -16,6 +16,7 @@ typedef struct {
 typedef struct {
     gather_axis h, w;
     int64_t images, groups, taps;
+    int64_t multiples;       /* depthwise: outputs of a channel; 0: dense and pointwise */
     int64_t in, out;         /* channels per group */
     int64_t in_all, out_all; /* channels of the tensors, all groups */
     bool transposed;         /* backward_data: the weights' rows are the outputs */
@@ -32,11 +33,16 @@ gather_shape gather_plan(const conv_problem *p, conv_pass pass, const conv_conte
 /* Bytes of packed weights: packed_group floats for each group. */
 void gather_pack(const gather_shape *g, const conv_problem *p, const float *weights, float *packed,
                  int threads);
-/* in [images][h.in][w.in][in_all], out [images][h.out][w.out][out_all]; bias may be NULL. */
-void gather_dense(const gather_shape *g, const float *in, const float *packed, const float *bias, bool relu,
-                  float *out, void *scratch, int threads);
-/* The same for depthwise. backward_data reads diff_dst with its multiples apart: [images][..][..][M][C]. */
-void gather_depthwise(const gather_shape *g, int64_t multiples, const float *in, const float *packed,
-                      const float *bias, bool relu, float *out, void *scratch, int threads);
+
+/* The tensors of a run. */
+typedef struct {
+    const float *in; /* [images][h.in][w.in][in_all]; depthwise backward_data reads diff_dst with its multiples
+                        apart: [images][..][..][M][C] */
+    const float *packed, *bias; /* bias: NULL for none */
+    bool relu;
+    float *out; /* [images][h.out][w.out][out_all] */
+    void *scratch;
+} gather_tensors;
+void gather_run(const gather_shape *g, const gather_tensors *t, int threads);
 
 #endif

@@ -38,40 +38,32 @@ static void copy_gradient(const conv_problem *p, const conv_args *args, float *t
 static void forward(const tiled_plan *t, const conv_args *args)
 {
     const conv_problem *p = &t->head.problem;
-    const float *bias = p->bias ? args->bias : NULL;
-    bool relu = p->post_op == CONV_POST_RELU;
-    if (p->variant == CONV_DEPTHWISE)
-        gather_depthwise(&t->gather, p->depth_multiplier, args->src, args->packed, bias, relu, args->dst,
-                         args->scratch, t->head.context.threads);
-    else
-        gather_dense(&t->gather, args->src, args->packed, bias, relu, args->dst, args->scratch,
-                     t->head.context.threads);
+    gather_tensors tensors = {.in = args->src,
+                              .packed = args->packed,
+                              .bias = p->bias ? args->bias : NULL,
+                              .relu = p->post_op == CONV_POST_RELU,
+                              .out = args->dst,
+                              .scratch = args->scratch};
+    gather_run(&t->gather, &tensors, t->head.context.threads);
 }
 
 static void backward_data(const tiled_plan *t, const conv_args *args)
 {
-    const conv_problem *p = &t->head.problem;
-    int threads = t->head.context.threads;
-    const float *diff_dst = args->diff_dst;
-    if (t->gradient_bytes > 0) {
-        copy_gradient(p, args, args->scratch, threads);
-        diff_dst = args->scratch;
-    }
-    void *scratch = (char *)args->scratch + t->gradient_bytes;
-    if (p->variant == CONV_DEPTHWISE)
-        gather_depthwise(&t->gather, p->depth_multiplier, diff_dst, args->packed, NULL, false, args->diff_src,
-                         scratch, threads);
-    else
-        gather_dense(&t->gather, diff_dst, args->packed, NULL, false, args->diff_src, scratch, threads);
+    bool copied = t->gradient_bytes > 0;
+    if (copied) copy_gradient(&t->head.problem, args, args->scratch, t->head.context.threads);
+    gather_tensors tensors = {.in = copied ? args->scratch : args->diff_dst,
+                              .packed = args->packed,
+                              .out = args->diff_src,
+                              .scratch = (char *)args->scratch + t->gradient_bytes};
+    gather_run(&t->gather, &tensors, t->head.context.threads);
 }
 
 static conv_status execute(const conv_plan *plan, const conv_args *args)
 {
     const tiled_plan *t = (const tiled_plan *)plan;
     if (plan->pass == CONV_FORWARD) forward(t, args);
-    if (plan->pass == CONV_BACKWARD_DATA || (plan->pass == CONV_BACKWARD && args->diff_src != NULL))
-        backward_data(t, args);
-    if (plan->pass == CONV_BACKWARD_WEIGHTS || plan->pass == CONV_BACKWARD)
+    if (conv_data_wanted(plan, args)) backward_data(t, args);
+    if (conv_makes_weights(plan->pass))
         weights_run(&t->weights, &plan->problem, args, args->scratch, plan->context.threads);
     return CONV_OK;
 }
@@ -90,7 +82,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
         snprintf(t->head.note, sizeof t->head.note, "%lld rows x %lld columns, %lld channels a tile",
                  (long long)t->gather.band, (long long)t->gather.stretch, (long long)t->gather.depth);
     }
-    if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
+    if (conv_makes_weights(pass)) {
         t->weights = weights_plan(p, ctx);
         if (t->weights.scratch_bytes > t->head.scratch_bytes) t->head.scratch_bytes = t->weights.scratch_bytes;
     }
@@ -105,17 +97,11 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     return CONV_OK;
 }
 
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
-}
-
 #define COMMON .name = "tiled", .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC
 #define LOOPS(which)                                                                                           \
     {                                                                                                          \
         COMMON, .variant = (which), .summary = "plain C in cache tiles, vectorised by the compiler",           \
-                .refuse = refuse, .plan = plan, .pack = pack, .execute = execute                               \
+                .refuse = conv_refuse_rank_3, .plan = plan, .pack = pack, .execute = execute                   \
     }
 
 static const conv_impl dense = LOOPS(CONV_DENSE), depthwise = LOOPS(CONV_DEPTHWISE),

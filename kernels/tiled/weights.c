@@ -55,6 +55,15 @@ static channels channels_of(const conv_problem *p, int64_t block)
     return c;
 }
 
+/* to[OC] (+)= the block's sums. */
+static void store_sums(const channels *c, const float sums[LANES], bool accumulate, float *to)
+{
+    for (int64_t l = 0; l < c->lanes; l++) {
+        float *at = to + c->o + l * c->step;
+        *at = (accumulate ? *at : 0) + sums[l];
+    }
+}
+
 /* to[pixels][LANES]: the block's channels of diff_dst before the post-op, zeros beyond them. */
 static void lay_out(const conv_problem *p, const conv_args *args, int64_t block, int64_t pixel, int64_t pixels,
                     float *to)
@@ -81,14 +90,11 @@ static void add_bias(const weights_shape *s, const conv_problem *p, const conv_a
             for (int l = 0; l < LANES; l++) sum[l] += gradient[i * LANES + l];
         for (int l = 0; l < LANES; l++) total[l] += sum[l];
     }
-    for (int64_t l = 0; l < c.lanes; l++) {
-        float *to = args->diff_bias + c.o + l * c.step;
-        *to = (args->accumulate ? *to : 0) + total[l];
-    }
+    store_sums(&c, total, args->accumulate, args->diff_bias);
 }
 
-/* ---- one tap and one row: where real source pixels meet output pixels
- * -------------------------------------------- */
+/* ---- one tap and one row: where real source pixels meet output pixels --------------------------------------
+ */
 
 typedef struct {
     const float *src;    /* the first source pixel */
@@ -109,18 +115,35 @@ static stretch row_of(const conv_problem *p, const float *src, int64_t row, int6
                      end - from, from};
 }
 
-/* ---- dense
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- tasks: a tap and a block */
 
-/* sums for input channels [c, c + ROWS) over output rows [row, row_end). A tile that would reach past the
- * group's channels takes those before it again; below ROWS channels the missing ones repeat the last. */
-static void band_sums(const conv_problem *p, const float *src, const float *gradient, int64_t row,
-                      int64_t row_end, int64_t tap, int64_t rows, tile_sums sums)
+typedef struct {
+    const weights_shape *shape;
+    const conv_problem *p;
+    const conv_args *args;
+    const float *gradient; /* of the block */
+    int64_t tap, block;
+} task;
+
+/* The part of a row of the whole batch that the tap reads, from channel c on. */
+static stretch tap_row(const task *t, int64_t c, int64_t row)
 {
-    int64_t ow = conv_out(&p->axis[CONV_W]), kw = p->axis[CONV_W].kernel;
+    int64_t kw = t->p->axis[CONV_W].kernel;
+    return row_of(t->p, t->args->src + c, row, t->tap / kw, t->tap % kw);
+}
+
+/* The gradient that a stretch of an output row meets. */
+static const float *gradient_at(const task *t, int64_t row, const stretch *s)
+{
+    return t->gradient + (row * conv_out(&t->p->axis[CONV_W]) + s->first) * LANES;
+}
+
+/* sums for input channels [c, c + rows) over output rows [row, row_end). */
+static void band_sums(const task *t, int64_t c, int64_t rows, int64_t row, int64_t row_end, tile_sums sums)
+{
     for (; row < row_end; row++) {
-        stretch s = row_of(p, src, row, tap / kw, tap % kw);
-        const float *y = gradient + (row * ow + s.first) * LANES;
+        stretch s = tap_row(t, c, row);
+        const float *y = gradient_at(t, row, &s);
         if (rows == ROWS)
             tile_add_outer(sums, s.src, s.step, y, s.count);
         else
@@ -130,50 +153,42 @@ static void band_sums(const conv_problem *p, const float *src, const float *grad
     }
 }
 
-/* The task: its input channels [from, end) of the block's group. */
-static void dense_task(const weights_shape *s, const conv_problem *p, const conv_args *args,
-                       const float *gradient, int64_t tap, int64_t block, int64_t from, int64_t end)
+/* Input channels [from, end) of the block's group. */
+static void dense_task(const task *t, int64_t from, int64_t end)
 {
-    channels o = channels_of(p, block);
-    int64_t ic = p->ic / p->groups, all_rows = p->mb * conv_out(&p->axis[CONV_H]);
-    for (int64_t row = 0; row < all_rows; row += s->band)
+    const conv_problem *p = t->p;
+    channels o = channels_of(p, t->block);
+    int64_t ic = p->ic / p->groups, all_rows = p->mb * conv_out(&p->axis[CONV_H]), band = t->shape->band;
+    for (int64_t row = 0; row < all_rows; row += band)
         for (int64_t c = from; c < end; c += ROWS) {
             int64_t rows = min64(ROWS, end - c);
             tile_sums sums = {{0}};
-            band_sums(p, args->src + o.group * ic + c, gradient, row, min64(row + s->band, all_rows), tap, rows,
-                      sums);
+            band_sums(t, o.group * ic + c, rows, row, min64(row + band, all_rows), sums);
             for (int64_t r = 0; r < rows; r++) {
-                float *to = args->diff_weights + (tap * ic + c + r) * p->oc + o.o;
+                float *to = t->args->diff_weights + (t->tap * ic + c + r) * p->oc + o.o;
                 for (int64_t l = 0; l < o.lanes; l++)
-                    to[l] = (row > 0 || args->accumulate ? to[l] : 0) + sums[r][l];
+                    to[l] = (row > 0 || t->args->accumulate ? to[l] : 0) + sums[r][l];
             }
         }
 }
 
-/* ---- depthwise
- * ------------------------------------------------------------------------------------------------ */
-
-static void depthwise_task(const weights_shape *s, const conv_problem *p, const conv_args *args,
-                           const float *gradient, int64_t tap, int64_t block)
+static void depthwise_task(const task *t)
 {
-    channels o = channels_of(p, block);
-    int64_t ow = conv_out(&p->axis[CONV_W]), kw = p->axis[CONV_W].kernel, c = o.o / p->depth_multiplier;
-    int64_t all_rows = p->mb * conv_out(&p->axis[CONV_H]);
+    const conv_problem *p = t->p;
+    channels o = channels_of(p, t->block);
+    int64_t all_rows = p->mb * conv_out(&p->axis[CONV_H]), band = t->shape->band;
     float total[LANES] = {0};
-    for (int64_t from = 0; from < all_rows; from += s->band) {
+    for (int64_t from = 0; from < all_rows; from += band) {
         float sum[LANES] = {0};
-        for (int64_t row = from; row < min64(from + s->band, all_rows); row++) {
-            stretch x = row_of(p, args->src + c, row, tap / kw, tap % kw);
-            const float *y = gradient + (row * ow + x.first) * LANES;
+        for (int64_t row = from; row < min64(from + band, all_rows); row++) {
+            stretch x = tap_row(t, o.o / p->depth_multiplier, row);
+            const float *y = gradient_at(t, row, &x);
             for (int64_t i = 0; i < x.count; i++)
                 for (int64_t l = 0; l < o.lanes; l++) sum[l] += x.src[i * x.step + l] * y[i * LANES + l];
         }
         for (int l = 0; l < LANES; l++) total[l] += sum[l];
     }
-    for (int64_t l = 0; l < o.lanes; l++) {
-        float *to = args->diff_weights + tap * p->oc + o.o + l * o.step;
-        *to = (args->accumulate ? *to : 0) + total[l];
-    }
+    store_sums(&o, total, t->args->accumulate, t->args->diff_weights + t->tap * p->oc);
 }
 
 void weights_run(const weights_shape *s, const conv_problem *p, const conv_args *args, void *scratch,
@@ -193,11 +208,11 @@ void weights_run(const weights_shape *s, const conv_problem *p, const conv_args 
         for (int64_t b = 0; b < s->blocks; b++)
             for (int64_t t = 0; t < taps; t++)
                 for (int64_t c = 0; c < ic; c += s->chunk) {
-                    const float *block = gradient + b * pixels * LANES;
+                    const task k = {s, p, args, gradient + b * pixels * LANES, t, b};
                     if (p->variant == CONV_DEPTHWISE)
-                        depthwise_task(s, p, args, block, t, b);
+                        depthwise_task(&k);
                     else
-                        dense_task(s, p, args, block, t, b, c, min64(c + s->chunk, ic));
+                        dense_task(&k, c, min64(c + s->chunk, ic));
                 }
         if (p->bias) {
 #pragma omp for schedule(static)

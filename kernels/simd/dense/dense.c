@@ -1,7 +1,7 @@
-/* Dense and pointwise convolution: implicit GEMM (product.c) for forward and backward_data, columns product
- * (weights_gradient.c) for backward_weights, all in one parallel region. Pointwise is the case of one tap: a
- * GEMM straight on NHWC. Refuses rank 3. fip/ has the same with products that multiply pairs and a weights'
- * gradient of its own. */
+/* Dense and pointwise convolution by matrix products (ways.h), all of a pass in one parallel region: implicit
+ * GEMM (product.c) for forward and backward_data, columns product (weights_gradient.c) for backward_weights.
+ * Pointwise is the case of one tap: a GEMM straight on NHWC. Refuses rank 3. fip/ and winograd/ have products
+ * of their own. */
 #include <omp.h>
 #include <stdio.h>
 
@@ -10,37 +10,43 @@
 #include "../backward.h"
 #include "dense.h"
 #include "product.h"
+#include "weights_gradient.h"
 
+/* A product's scratch: offsets, floats. What a thread has of its own serves both, one after the other; of what
+ * they have in common each has its own, for a core would fetch what another wrote there. */
 typedef struct {
     conv_plan head;
     backward_frame backward;
-    product product;               /* forward or backward_data */
-    wgrad *wgrad;                  /* NULL in passes without */
-    size_t threads, thread_floats; /* scratch: where the threads' begins and how much each has, floats */
+    matrix_product *product;       /* forward or backward_data; NULL in passes without */
+    wgrad *wgrad;                  /* the same */
+    size_t threads, thread_floats; /* scratch: where the threads' begins and how much each has */
+    size_t product_common, wgrad_common;
 } dense_plan;
-
-const char *dense_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
-}
 
 void dense_destroy(conv_plan *plan)
 {
-    product_free(&((dense_plan *)plan)->product);
-    free(((dense_plan *)plan)->wgrad);
+    dense_plan *d = (dense_plan *)plan;
+    if (d->product != NULL) d->product->release(d->product);
+    free(d->wgrad);
     free(plan);
 }
 
 static void lay_out_scratch(dense_plan *d)
 {
-    const conv_problem *p = &d->head.problem;
-    size_t floats = 0;
-    backward_reserve(p, d->head.pass, d->wgrad != NULL ? d->wgrad->partial_floats : 0, &floats, &d->backward);
-    size_t data = d->product.thread_floats, weights = d->wgrad != NULL ? d->wgrad->thread_floats : 0;
-    d->thread_floats = conv_align((data > weights ? data : weights) * sizeof(float)) / sizeof(float);
+    static const matrix_product no_product;
+    static const wgrad no_wgrad;
+    const matrix_product *m = d->product != NULL ? d->product : &no_product;
+    const wgrad *w = d->wgrad != NULL ? d->wgrad : &no_wgrad;
+    size_t floats = 0, most = m->thread_floats > w->thread_floats ? m->thread_floats : w->thread_floats;
+    backward_reserve(&d->head.problem, d->head.pass, w->partial_floats, &floats, &d->backward);
+    d->thread_floats = conv_align(most * sizeof(float)) / sizeof(float);
     d->threads = conv_reserve(&floats, d->thread_floats * (size_t)d->head.context.threads);
+    d->product_common = conv_reserve(&floats, m->common_floats);
+    d->wgrad_common = conv_reserve(&floats, w->common_floats);
     d->head.scratch_bytes = floats * sizeof(float);
+    d->head.packed_bytes = m->packed_floats * sizeof(float);
+    conv_note(d->head.note, d->product != NULL, m->note);
+    conv_note(d->head.note, d->wgrad != NULL, w->note);
 }
 
 conv_status dense_plan_create(const conv_impl *self, const conv_problem *p, conv_pass pass,
@@ -50,24 +56,18 @@ conv_status dense_plan_create(const conv_impl *self, const conv_problem *p, conv
     dense_plan *d = conv_plan_new(sizeof *d, self, p, pass, ctx);
     if (d == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     d->backward = backward_of(p, pass);
-    if (pass == CONV_FORWARD || d->backward.data) {
-        conv_status status = product_plan(p, d->backward.data, impl->way, ctx, &d->product, err);
-        if (status != CONV_OK) {
-            dense_destroy(&d->head);
-            return status;
-        }
-        d->head.packed_bytes = (size_t)product_packed_floats(&d->product) * sizeof(float);
-        snprintf(d->head.note, sizeof d->head.note, "%dx%d, kc %lld", product_tile_rows(&d->product),
-                 d->product.nv * VL, (long long)d->product.k_block);
-    }
-    if (d->backward.weights) {
+    bool data = d->backward.data, product = pass == CONV_FORWARD || data;
+    conv_status status = CONV_OK;
+    if (product) status = impl->plan_product(p, data, impl->way, ctx, &d->product, err);
+    if (status == CONV_OK && d->backward.weights) {
         d->wgrad = impl->plan_weights(p, ctx);
-        if (d->wgrad == NULL) {
-            dense_destroy(&d->head);
-            return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-        }
-        d->backward.chunks = d->wgrad->chunks;
+        if (d->wgrad == NULL) status = conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     }
+    if (status != CONV_OK) {
+        dense_destroy(&d->head);
+        return status;
+    }
+    if (d->wgrad != NULL) d->backward.chunks = d->wgrad->chunks;
     lay_out_scratch(d);
     *out = &d->head;
     return CONV_OK;
@@ -76,53 +76,51 @@ conv_status dense_plan_create(const conv_impl *self, const conv_problem *p, conv
 conv_status dense_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed)
 {
     (void)pointwise;
-    product_pack(&((const dense_plan *)plan)->product, weights, packed, plan->context.threads);
+    const dense_plan *d = (const dense_plan *)plan;
+    d->product->pack(d->product, weights, packed, plan->context.threads);
     return CONV_OK;
 }
 
-static float *own_scratch(const dense_plan *d, const conv_args *args, int thread)
+/* The scratch of a product: in common where it has some, from `common` on, else the thread's own. */
+static float *scratch_of(const dense_plan *d, const conv_args *args, size_t common_floats, size_t common,
+                         int thread)
 {
-    return (float *)args->scratch + d->threads + (size_t)thread * d->thread_floats;
+    return (float *)args->scratch +
+           (common_floats > 0 ? common : d->threads + (size_t)thread * d->thread_floats);
 }
 
-static void backward_data(const backward_job *j)
+/* Forward, or backward_data of j->diff_dst. */
+static void run_product(const backward_job *j)
 {
     const dense_plan *d = (const dense_plan *)j->plan;
-    product_share share = {.in = j->diff_dst,
-                           .packed = j->args->packed,
-                           .out = j->args->diff_src,
-                           .scratch = own_scratch(d, j->args, j->thread),
+    const conv_args *args = j->args;
+    const conv_problem *p = &d->head.problem;
+    const matrix_product *m = d->product;
+    bool forward = d->head.pass == CONV_FORWARD;
+    product_share share = {.in = forward ? args->src : j->diff_dst,
+                           .packed = args->packed,
+                           .bias = forward && p->bias ? args->bias : NULL,
+                           .relu = forward && p->post_op == CONV_POST_RELU,
+                           .out = forward ? args->dst : args->diff_src,
+                           .scratch = scratch_of(d, args, m->common_floats, d->product_common, j->thread),
                            .thread = j->thread,
                            .threads = j->threads};
-    product_run(&d->product, &share);
+    m->run(m, &share);
 }
 
 static void backward_weights(const backward_job *j)
 {
     const dense_plan *d = (const dense_plan *)j->plan;
+    const wgrad *w = d->wgrad;
     wgrad_share share = {.src = j->args->src,
                          .diff_dst = j->diff_dst,
                          .diff_weights = j->args->diff_weights,
                          .accumulate = j->args->accumulate,
                          .partials = (float *)j->args->scratch + d->backward.partials,
-                         .scratch = own_scratch(d, j->args, j->thread),
+                         .scratch = scratch_of(d, j->args, w->common_floats, d->wgrad_common, j->thread),
                          .thread = j->thread,
                          .threads = j->threads};
-    d->wgrad->run(d->wgrad, &share);
-}
-
-static void forward(const dense_plan *d, const conv_args *args, int thread, int threads)
-{
-    const conv_problem *p = &d->head.problem;
-    product_share share = {.in = args->src,
-                           .packed = args->packed,
-                           .bias = p->bias ? args->bias : NULL,
-                           .relu = p->post_op == CONV_POST_RELU,
-                           .out = args->dst,
-                           .scratch = own_scratch(d, args, thread),
-                           .thread = thread,
-                           .threads = threads};
-    product_run(&d->product, &share);
+    w->run(w, &share);
 }
 
 conv_status dense_execute(const conv_plan *plan, const conv_args *args)
@@ -132,20 +130,22 @@ conv_status dense_execute(const conv_plan *plan, const conv_args *args)
     {
         backward_job j = {plan, args, omp_get_thread_num(), omp_get_num_threads(), NULL, NULL};
         if (plan->pass == CONV_FORWARD)
-            forward(d, args, j.thread, j.threads);
+            run_product(&j);
         else
-            backward_run(&d->backward, &j, backward_data, backward_weights);
+            backward_run(&d->backward, &j, run_product, backward_weights);
     }
     return CONV_OK;
 }
 
 const simd_impl simd_dense = {.impl = {MATRIX_CONVOLUTION(CONV_DENSE), .name = ISA_STRING,
-                                       .refuse = dense_refuse,
+                                       .refuse = conv_refuse_rank_3,
                                        .summary = "implicit GEMM, " ISA_STRING " register tiles"},
                               .way = &gemm_plain,
+                              .plan_product = product_plan,
                               .plan_weights = wgrad_plan};
 const simd_impl simd_pointwise = {.impl = {MATRIX_CONVOLUTION(CONV_POINTWISE), .name = ISA_STRING,
-                                           .refuse = dense_refuse,
+                                           .refuse = conv_refuse_rank_3,
                                            .summary = "GEMM on NHWC, " ISA_STRING " register tiles"},
                                   .way = &gemm_plain,
+                                  .plan_product = product_plan,
                                   .plan_weights = wgrad_plan};

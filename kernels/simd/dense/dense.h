@@ -9,7 +9,6 @@
     .variant = (which), .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC, .plan = dense_plan_create,                \
     .pack = dense_pack, .execute = dense_execute, .destroy = dense_destroy
 
-const char *dense_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass);
 conv_status dense_plan_create(const conv_impl *self, const conv_problem *p, conv_pass pass,
                               const conv_context *ctx, conv_plan **out, conv_error *err);
 conv_status dense_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);

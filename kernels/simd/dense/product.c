@@ -1,6 +1,6 @@
 /* Implicit GEMM of forward and backward_data over row tables.
  *
- * Loop order of a thread: group of images, block of output pixels, channel group, block of k, weight panel,
+ * Loop order of a thread: set of images, block of output pixels, channel group, block of k, weight panel,
  * tile. A panel's block of k (at most a quarter of L2, or half with one tap) is read from memory once per block
  * of pixels and then from L2; the block's rows (at most half of L2) stay while the panels pass. Units (panel,
  * tile) are dealt out as equal contiguous shares, so any number of threads balances and none reduces: dst tiles
@@ -14,19 +14,22 @@
 
 enum { TILES_AHEAD = 4 }; /* rows are prefetched so many tiles before they are read in place */
 
-/* What the tiles of one group of images have in common. */
+/* What the tiles of one set of images have in common. */
 typedef struct {
     const product *p;
     const row_table *table;
-    const float *in, *packed, *bias; /* in: first image of the group */
+    const float *in, *packed, *bias; /* in: first image of the set */
     float *out;
     bool relu;
     float *copied;
 } job;
 
-/* The present block: channel group, k, and where copied rows begin. */
+/* The present block: channel group, tiles, k, and where copied rows begin. */
 typedef struct {
-    int64_t group, k0, k;
+    int64_t group;
+    tile_range tiles;
+    int64_t first_panel, last_panel; /* of the thread's share of it */
+    int64_t k0, k;
     int64_t first;       /* position (gather) or input pixel (copy) at job.copied */
     const float *rows;   /* of position `first`, where kernels need no index */
     float *dst;          /* of the present panel, from pixel 0 on */
@@ -142,13 +145,13 @@ static void run_batch(const job *j, block *b, const row_tile *tile, int64_t tile
     p->way->rows(tile->m, vectors)(args);
 }
 
-/* One panel: tiles [begin, end) of a block of `tiles`. first, last: whether the thread's share of the block has
- * no panel before, after it. */
-static void run_panel(const job *j, block *b, tile_range tiles, int64_t panel, int64_t begin, int64_t end,
-                      bool first, bool last)
+/* Tiles [begin, end) of the block's, of one panel. */
+static void run_panel(const job *j, block *b, int64_t panel, int64_t begin, int64_t end)
 {
     const product *p = j->p;
     const row_table *t = j->table;
+    const tile_range tiles = b->tiles;
+    const bool first = panel == b->first_panel, last = panel == b->last_panel;
     int64_t column = panel * p->nv * VL, width = panel_width(p, panel), origin = t->tile[tiles.begin].first;
     int64_t pixels = (tiles.end == t->tiles ? t->pixels : t->tile[tiles.end].first) - origin;
     b->args.panel = panel_at(j, b, panel);
@@ -177,7 +180,7 @@ static void run_units(const job *j, int64_t group, tile_range tiles, int64_t beg
     tile_range read = tiles;
     if (first == last)
         read = (tile_range){tiles.begin + begin - first * count, tiles.begin + end - first * count};
-    block b = {.group = group};
+    block b = {.group = group, .tiles = tiles, .first_panel = first, .last_panel = last};
     for (int64_t kb = 0; kb < p->k_blocks; kb++) {
         b.k0 = kb * p->k_block;
         b.k = min64(p->k_block, p->k - b.k0);
@@ -191,12 +194,11 @@ static void run_units(const job *j, int64_t group, tile_range tiles, int64_t beg
         }
         set_common(j, &b);
         for (int64_t panel = first; panel <= last; panel++)
-            run_panel(j, &b, tiles, panel, max64(0, begin - panel * count), min64(count, end - panel * count),
-                      panel == first, panel == last);
+            run_panel(j, &b, panel, max64(0, begin - panel * count), min64(count, end - panel * count));
     }
 }
 
-/* Units [begin, end) of one group of images: block of tiles slowest, then channel group, panel, tile. */
+/* Units [begin, end) of one set of images: block of tiles slowest, then channel group, panel, tile. */
 static void run_images(const job *j, int64_t begin, int64_t end)
 {
     const product *p = j->p;
@@ -212,8 +214,9 @@ static void run_images(const job *j, int64_t begin, int64_t end)
     }
 }
 
-void product_run(const product *p, const product_share *s)
+void product_run(const matrix_product *m, const product_share *s)
 {
+    const product *p = (const product *)m;
     int64_t begin, end, at = 0;
     share(p->full * p->units[0] + p->units[1], s->thread, s->threads, &begin, &end);
     for (int64_t i = 0; i < p->full + (p->units[1] > 0); i++) {

@@ -3,9 +3,9 @@
 #ifndef SEPBENCH_SIMD_DENSE_PRODUCT_H
 #define SEPBENCH_SIMD_DENSE_PRODUCT_H
 
-#include "../gemm/gemm.h"
-#include "../thread_share.h"
+#include "../vec.h"
 #include "row_table.h"
+#include "ways.h"
 
 typedef enum {
     PRODUCT_DIRECT, /* rows read where they lie */
@@ -14,8 +14,9 @@ typedef enum {
 } product_mode;
 
 typedef struct {
+    matrix_product head;
     row_table table[2];   /* of `images` images each, and of the remaining ones */
-    int64_t full, images; /* groups of images with table[0] */
+    int64_t full, images; /* sets of so many images, with table[0] */
     bool backward;
     const gemm_way *way; /* one that prepares every row: one tap only */
     product_mode mode;
@@ -29,7 +30,6 @@ typedef struct {
     bool stream;           /* in and out do not fit L3: out is written past it */
     int64_t units[2];      /* tiles * panels * groups of one table */
     float *zeros;          /* [k]: what padding reads */
-    size_t thread_floats;  /* scratch of one thread */
 } product;
 
 /* ---- what the plan and the run both need: blocks of pixels, as ranges of a table's tiles */
@@ -56,21 +56,13 @@ void product_tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int6
 /* Floats from one copied row to the next: rows spread over cache sets. */
 static inline int64_t product_row_gap(const product *p) { return p->k_block + VL; }
 
-/* ---- what others call */
-
-/* CONV_OK, or why not; product_free also after a failure. */
-conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
-                         product *out, conv_error *err);
-void product_free(product *p);
-
 /* Rows of the tallest tile. */
 ALWAYS_INLINE int product_tile_rows(const product *p) { return p->way->tile_rows(p->nv); }
 
-int64_t product_packed_floats(const product *p);
-/* weights [taps][IC/G][OC] into the panels of all groups. */
-void product_pack(const product *p, const float *weights, float *packed, int threads);
+/* ---- what others call */
 
-/* A thread's share: no two write the same element, none waits. scratch: thread_floats of its own. */
-void product_run(const product *p, const product_share *s);
+matrix_product_planner product_plan;
+/* Its run: a thread's share; no two write the same element, none waits. */
+void product_run(const matrix_product *m, const product_share *s);
 
 #endif

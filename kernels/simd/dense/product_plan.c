@@ -1,9 +1,11 @@
 /* The plan of a product: blocks for the caches, tables of rows, packed weights. product.c says what they are
  * for.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../plan.h"
 #include "product.h"
 
 enum {
@@ -73,7 +75,7 @@ static int64_t images_together(const conv_problem *p, int64_t out_image)
     return min64(p->mb, div_up(ENOUGH_PIXELS, out_image));
 }
 
-static size_t thread_floats(const product *p)
+static size_t copy_floats(const product *p)
 {
     int64_t rows = 0;
     for (int i = 0; i < 2; i++) {
@@ -90,11 +92,53 @@ static size_t thread_floats(const product *p)
     return (size_t)round_up(rows * product_row_gap(p), VL);
 }
 
+static void release(matrix_product *m)
+{
+    product *p = (product *)m;
+    for (int i = 0; i < 2; i++) row_table_free(&p->table[i]);
+    free(p->zeros);
+    free(p);
+}
+
+static void pack(const matrix_product *m, const float *weights, float *packed, int threads)
+{
+    const product *p = (const product *)m;
+    int64_t inputs = p->backward ? p->n : p->k, outputs = p->backward ? p->k : p->n, oc = p->groups * outputs;
+#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
+    for (int64_t g = 0; g < p->groups; g++)
+        for (int64_t panel = 0; panel < p->panels; panel++) {
+            gemm_pack_args args = {.b = weights + g * outputs,
+                                   .row_stride = oc,
+                                   .column_stride = 1,
+                                   .rows = p->taps * p->k,
+                                   .k = p->taps * p->k,
+                                   .n = p->n,
+                                   .k_block = p->k_block,
+                                   .nv = p->nv,
+                                   .panels = packed + g * p->panel_floats};
+            if (p->backward) {
+                args.row_stride = 1;
+                args.column_stride = oc;
+                args.rows = p->k;
+            }
+            /* Transposed tap by tap; else the taps lie as the panel has them. */
+            for (int64_t tap = 0; tap < (p->backward ? p->taps : 1); tap++, args.first_row += p->k) {
+                p->way->pack(&args, panel, panel + 1);
+                args.b += inputs * oc;
+            }
+        }
+}
+
 conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
-                         product *out, conv_error *err)
+                         matrix_product **result, conv_error *err)
 {
     int64_t inputs = p->ic / p->groups, outputs = p->oc / p->groups;
-    *out = (product){.backward = backward, .way = way, .groups = p->groups};
+    product *out = malloc(sizeof *out);
+    if (out == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    *out = (product){.head = {.pack = pack, .run = product_run, .release = release},
+                     .backward = backward,
+                     .way = way,
+                     .groups = p->groups};
     out->k = backward ? outputs : inputs;
     out->n = backward ? inputs : outputs;
     out->taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
@@ -109,55 +153,32 @@ conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *w
     int64_t rest = p->mb % out->images, images[2] = {out->images, rest};
     bool every_tap = out->mode == PRODUCT_GATHER;
     for (int i = 0; i < (rest > 0 ? 2 : 1); i++) {
-        conv_status status =
-            row_table_build(p, backward, images[i], product_tile_rows(out), every_tap, &out->table[i], err);
-        if (status != CONV_OK) return status;
+        row_table_kind kind = {images[i], product_tile_rows(out), backward, every_tap};
+        conv_status status = row_table_build(p, &kind, &out->table[i], err);
+        if (status != CONV_OK) {
+            release(&out->head);
+            return status;
+        }
         out->units[i] = out->table[i].tiles * out->panels * out->groups;
     }
     size_t zero_bytes =
         (size_t)round_up(out->k, 16) * sizeof(float); /* aligned_alloc: whole lines of 64 bytes */
     out->zeros = aligned_alloc(64, zero_bytes);
-    if (out->zeros == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a row of zeros");
+    if (out->zeros == NULL) {
+        release(&out->head);
+        return conv_fail(err, CONV_NO_MEMORY, "no memory for a row of zeros");
+    }
     memset(out->zeros, 0, zero_bytes);
-    out->thread_floats = thread_floats(out);
+    out->head.thread_floats = copy_floats(out);
+    out->head.packed_floats = (size_t)(out->groups * out->panel_floats);
+    snprintf(out->head.note, sizeof out->head.note, "%dx%d, kc %lld", product_tile_rows(out), out->nv * VL,
+             (long long)out->k_block);
+    conv_note(out->head.note, out->mode == PRODUCT_DIRECT, "rows in place");
+    conv_note(out->head.note, out->mode == PRODUCT_COPY, "rows copied");
+    conv_note(out->head.note, out->mode == PRODUCT_GATHER, "rows gathered");
+    conv_note(out->head.note, out->rows_beyond_l2, "rows prefetched");
+    conv_note(out->head.note, out->panels_beyond_l2, "panels prefetched");
+    conv_note(out->head.note, out->stream, "streamed");
+    *result = &out->head;
     return CONV_OK;
-}
-
-void product_free(product *p)
-{
-    for (int i = 0; i < 2; i++) row_table_free(&p->table[i]);
-    free(p->zeros);
-    p->zeros = NULL;
-}
-
-/* ---- pack */
-
-int64_t product_packed_floats(const product *p) { return p->groups * p->panel_floats; }
-
-void product_pack(const product *p, const float *weights, float *packed, int threads)
-{
-    int64_t inputs = p->backward ? p->n : p->k, outputs = p->backward ? p->k : p->n, oc = p->groups * outputs;
-#pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
-    for (int64_t g = 0; g < p->groups; g++)
-        for (int64_t panel = 0; panel < p->panels; panel++) {
-            gemm_pack_args pack = {.b = weights + g * outputs,
-                                   .row_stride = oc,
-                                   .column_stride = 1,
-                                   .rows = p->taps * p->k,
-                                   .k = p->taps * p->k,
-                                   .n = p->n,
-                                   .k_block = p->k_block,
-                                   .nv = p->nv,
-                                   .panels = packed + g * p->panel_floats};
-            if (p->backward) {
-                pack.row_stride = 1;
-                pack.column_stride = oc;
-                pack.rows = p->k;
-            }
-            /* Transposed tap by tap; else the taps lie as the panel has them. */
-            for (int64_t tap = 0; tap < (p->backward ? p->taps : 1); tap++, pack.first_row += p->k) {
-                p->way->pack(&pack, panel, panel + 1);
-                pack.b += inputs * oc;
-            }
-        }
 }

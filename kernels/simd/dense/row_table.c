@@ -3,8 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../vec.h"
-
+#include "../../util.h"
 #include "../axis.h"
 #include "row_table.h"
 
@@ -49,8 +48,15 @@ static void free_axis(axis_map *map)
     free(map->class);
 }
 
-static void order_pixels(const axis_map *h, const axis_map *w, row_table *t)
+/* Both axes of an image. */
+typedef struct {
+    axis_map h, w;
+    int64_t in_width;
+} image_map;
+
+static void order_pixels(const image_map *map, row_table *t)
 {
+    const axis_map *h = &map->h, *w = &map->w;
     int64_t at = 0;
     for (int64_t ch = 0; ch < h->classes; ch++)
         for (int64_t cw = 0; cw < w->classes; cw++)
@@ -60,16 +66,16 @@ static void order_pixels(const axis_map *h, const axis_map *w, row_table *t)
                         if (w->class[x] == cw) t->out[at++] = (int32_t)(i * t->out_image + y * w->out + x);
 }
 
-/* The input pixel of tap (kh, kw) for an output pixel of the table, or -1. */
-static int32_t input_pixel(const axis_map *h, const axis_map *w, const row_table *t, int64_t in_width,
-                           int32_t out, int64_t kh, int64_t kw)
+/* The input pixel of a tap for an output pixel of the table, or -1. */
+static int32_t input_pixel(const image_map *map, const row_table *t, int32_t out, int64_t tap)
 {
+    const axis_map *h = &map->h, *w = &map->w;
     int64_t image = out / t->out_image, y = out % t->out_image / w->out, x = out % w->out;
-    int32_t iy = h->in[y * h->taps + kh], ix = w->in[x * w->taps + kw];
-    return iy < 0 || ix < 0 ? -1 : (int32_t)(image * t->in_image + iy * in_width + ix);
+    int32_t iy = h->in[y * h->taps + tap / w->taps], ix = w->in[x * w->taps + tap % w->taps];
+    return iy < 0 || ix < 0 ? -1 : (int32_t)(image * t->in_image + iy * map->in_width + ix);
 }
 
-static void list_taps(const axis_map *h, const axis_map *w, int64_t in_width, bool every_tap, row_table *t)
+static void list_taps(const image_map *map, bool every_tap, row_table *t)
 {
     int64_t index = 0, slices = 0;
     for (int64_t i = 0; i < t->tiles; i++) {
@@ -80,7 +86,7 @@ static void list_taps(const axis_map *h, const axis_map *w, int64_t in_width, bo
         for (int64_t tap = 0; tap < t->taps; tap++) {
             bool reached = every_tap;
             for (int64_t r = 0; r < tile->m; r++) {
-                int32_t in = input_pixel(h, w, t, in_width, t->out[begin + r], tap / w->taps, tap % w->taps);
+                int32_t in = input_pixel(map, t, t->out[begin + r], tap);
                 t->index[index + r] = in;
                 reached |= in >= 0;
             }
@@ -110,37 +116,38 @@ static bool is_straight(const row_table *t)
     return straight;
 }
 
-conv_status row_table_build(const conv_problem *p, bool backward, int64_t images, int rows, bool every_tap,
-                            row_table *table, conv_error *err)
+conv_status row_table_build(const conv_problem *p, const row_table_kind *kind, row_table *table,
+                            conv_error *err)
 {
     const conv_axis *ah = &p->axis[CONV_H], *aw = &p->axis[CONV_W];
-    axis_map h = {0}, w = {0};
+    image_map map = {.in_width = axis_inputs(aw, kind->backward)};
     conv_status status = CONV_OK;
     int64_t src = ah->in * aw->in, dst = conv_out(ah) * conv_out(aw);
-    *table = (row_table){.images = images,
-                         .out_image = backward ? src : dst,
-                         .in_image = backward ? dst : src,
+    *table = (row_table){.images = kind->images,
+                         .out_image = kind->backward ? src : dst,
+                         .in_image = kind->backward ? dst : src,
                          .taps = ah->kernel * aw->kernel};
-    table->pixels = images * table->out_image;
-    table->tiles = div_up(table->pixels, rows);
-    if (images * max64(src, dst) > INT32_MAX) return conv_fail(err, CONV_REFUSED, "images beyond 2^31 pixels");
+    table->pixels = kind->images * table->out_image;
+    table->tiles = div_up(table->pixels, kind->rows);
+    if (kind->images * max64(src, dst) > INT32_MAX)
+        return conv_fail(err, CONV_REFUSED, "images beyond 2^31 pixels");
     table->tile = malloc((size_t)table->tiles * sizeof *table->tile);
     table->out = malloc((size_t)table->pixels * sizeof *table->out);
     /* One tap's row beyond the end: a tap is written before it is known to be reached. */
-    table->index = malloc((size_t)(table->pixels * table->taps + rows) * sizeof *table->index);
+    table->index = malloc((size_t)(table->pixels * table->taps + kind->rows) * sizeof *table->index);
     table->slices = malloc((size_t)(table->tiles * table->taps) * sizeof *table->slices);
     if (table->tile == NULL || table->out == NULL || table->index == NULL || table->slices == NULL ||
-        !map_axis(ah, backward, &h) || !map_axis(aw, backward, &w)) {
+        !map_axis(ah, kind->backward, &map.h) || !map_axis(aw, kind->backward, &map.w)) {
         row_table_free(table);
         status = conv_fail(err, CONV_NO_MEMORY, "no memory for the table of rows");
     } else {
-        order_pixels(&h, &w, table);
-        list_taps(&h, &w, backward ? conv_out(aw) : aw->in, every_tap, table);
+        order_pixels(&map, table);
+        list_taps(&map, kind->every_tap, table);
         count_alike(table);
         table->straight = is_straight(table);
     }
-    free_axis(&h);
-    free_axis(&w);
+    free_axis(&map.h);
+    free_axis(&map.w);
     return status;
 }
 

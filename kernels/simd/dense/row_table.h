@@ -31,10 +31,16 @@ typedef struct {
     int32_t *slices; /* per tile [taps]: tap number kh*KW + kw */
 } row_table;
 
-/* Builds the table of `images` images. backward: outputs are src pixels, inputs dst pixels. every_tap: tiles
- * list all taps, reached or not. CONV_NO_MEMORY, or CONV_REFUSED when pixels reach 2^31. */
-conv_status row_table_build(const conv_problem *p, bool backward, int64_t images, int rows, bool every_tap,
-                            row_table *table, conv_error *err);
+typedef struct {
+    int64_t images;
+    int rows;       /* of a tile, at most */
+    bool backward;  /* outputs are src pixels, inputs dst pixels */
+    bool every_tap; /* tiles list all taps, reached or not */
+} row_table_kind;
+
+/* CONV_NO_MEMORY, or CONV_REFUSED when pixels reach 2^31. */
+conv_status row_table_build(const conv_problem *p, const row_table_kind *kind, row_table *table,
+                            conv_error *err);
 void row_table_free(row_table *table);
 
 #endif

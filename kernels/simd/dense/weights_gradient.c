@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include "../../plan.h"
 #include "../copy.h"
 #include "../gemm/gemm.h"
 
@@ -128,7 +129,7 @@ static void size_scratch(const conv_problem *p, columns_wgrad *w)
     w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * conv_problem_sizes(p).weights) : 0;
 }
 
-static wgrad_runner run;
+static void run(const wgrad *plan, const wgrad_share *s);
 
 wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
 {
@@ -152,6 +153,12 @@ wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
     w->b_pixel = w->copy ? (int64_t)w->nv * VL : p->oc;
     w->units = w->groups * w->panels * w->strips * (w->lower ? 1 : w->taps);
     size_scratch(p, w);
+    conv_note(w->head.note, true, "gradient");
+    conv_note(w->head.note, w->lower, "taps in line");
+    conv_note(w->head.note, w->copy, "operands copied");
+    conv_note(w->head.note, w->together < w->strips, "strips by turns");
+    conv_note(w->head.note, w->head.chunks > 1, "in chunks");
+    conv_note(w->head.note, w->beyond_l2, "operands prefetched");
     return &w->head;
 }
 

@@ -71,7 +71,7 @@ static conv_status plan_block(const blocked_plan *b, int64_t width, depthwise_pl
     conv_context ctx = b->head.context;
     /* Its share of the L3 of all threads; where sums are made of one core's, whatever the threads: their order
      * depends on it. */
-    bool sums = b->head.pass == CONV_BACKWARD || b->head.pass == CONV_BACKWARD_WEIGHTS;
+    bool sums = conv_makes_weights(b->head.pass);
     ctx.l3 = ctx.l3 * (size_t)(sums ? 1 : ctx.threads) / (size_t)(p.mb * b->blocks);
     ctx.threads = 1;
     p.mb = 1;
@@ -132,6 +132,9 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     if (pass != CONV_BACKWARD_WEIGHTS)
         b->head.packed_bytes = (size_t)conv_problem_sizes(p).weights * sizeof(float);
     snprintf(b->head.note, sizeof b->head.note, "nChw%dc, %lld parts a block", VL, (long long)b->parts);
+    conv_note(b->head.note, b->full->twos, "by twos");
+    conv_note(b->head.note, b->full->bands, "bands");
+    conv_note(b->head.note, b->full->stream, "streamed");
     *out = &b->head;
     return CONV_OK;
 }
@@ -202,10 +205,16 @@ static float *bias_of(const blocked_plan *b, const conv_args *args, int64_t bloc
     return (float *)args->scratch + b->bias + chunks * (mb * block * VL + image * width_of(b, block));
 }
 
-/* A part of a block of an image; diff_dst: blocked, masked where there is a ReLU. */
-static void run_unit(const blocked_plan *b, const conv_args *args, const float *diff_dst, int64_t block,
-                     int64_t image, int64_t part, depthwise_job *job)
+/* A part of a block of an image. */
+typedef struct {
+    int64_t image, block, part;
+} unit;
+
+/* diff_dst: blocked, masked where there is a ReLU. */
+static void run_unit(const blocked_plan *b, const conv_args *args, const float *diff_dst, unit u,
+                     depthwise_job *job)
 {
+    int64_t image = u.image, block = u.block;
     const depthwise_plan *d = plan_of(b, block);
     int64_t in = offset_of(b, image, block, b->in_pixels), out = offset_of(b, image, block, b->out_pixels);
     float *all = args->activations;
@@ -219,7 +228,7 @@ static void run_unit(const blocked_plan *b, const conv_args *args, const float *
     if (d->backward.weights) block_args.diff_weights = partials_of(b, args, block, image);
     depthwise_job_restart(job, d, &block_args);
     if (b->head.pass == CONV_FORWARD || (d->backward.data && args->diff_src != NULL))
-        depthwise_run_rows(job, (int)part, (int)b->parts);
+        depthwise_run_rows(job, (int)u.part, (int)b->parts);
     if (d->backward.weights) depthwise_run_sums(job, 0, 1);
     if (d->backward.bias)
         bias_sums(block_args.diff_dst, b->out_pixels, width_of(b, block), bias_of(b, args, block, image), 0, 1);
@@ -245,11 +254,10 @@ static void join(const blocked_plan *b, const conv_args *args, int64_t first, in
     for (int64_t block = first; block < last; block++) {
         int64_t width = width_of(b, block), size = taps * width;
         float *partials = partials_of(b, args, block, 0);
-        reduce_chunks(partials, p->mb, size, size, false, partials, 0, 1);
+        reduce_chunks(&(chunk_sums){partials, p->mb, size, size}, false, partials, 0, 1);
         deliver(partials, taps, width, args->accumulate, args->diff_weights + block * VL, p->ic);
-        if (b->full->backward.bias)
-            reduce_chunks(bias_of(b, args, block, 0), chunks, width, width, args->accumulate,
-                          args->diff_bias + block * VL, 0, 1);
+        chunk_sums bias = {bias_of(b, args, block, 0), chunks, width, width};
+        if (b->full->backward.bias) reduce_chunks(&bias, args->accumulate, args->diff_bias + block * VL, 0, 1);
     }
 }
 
@@ -272,7 +280,7 @@ static void run(const blocked_plan *b, const conv_args *args, int thread, int th
     depthwise_job job = depthwise_job_make(b->full, args, own);
     for (int64_t u = begin; u < end; u++) {
         int64_t i = u / b->parts;
-        run_unit(b, args, diff_dst, from + i % blocks, i / blocks, u % b->parts, &job);
+        run_unit(b, args, diff_dst, (unit){i / blocks, from + i % blocks, u % b->parts}, &job);
     }
     if (!b->full->backward.weights) return;
     if (!alone) {

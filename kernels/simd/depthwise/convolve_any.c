@@ -6,11 +6,12 @@
  * zeros. Kernel widths 3, 5 and 7 with strides 1 and 2 are compile-time constants; other shapes, the phases of
  * a strided backward_data and the last channels (masked) take the general kernel, segment by segment, a load
  * for every tap. */
+#include "../vec.h"
 #include "kernels.h"
 
 enum { MOST_OUTPUTS = 7, MOST_TAPS = 7 }; /* of any instruction set */
 
-ALWAYS_INLINE void start(const int n, const bool whole, vec_mask lanes, const depthwise_row *d, int64_t c,
+ALWAYS_INLINE void start(const int n, const bool whole, vec_mask lanes, const convolve_any_args *d, int64_t c,
                          vec acc[MOST_OUTPUTS])
 {
     vec first = d->bias == NULL ? vec_zero() : vec_load_lanes(whole, d->bias + c, lanes);
@@ -18,7 +19,7 @@ ALWAYS_INLINE void start(const int n, const bool whole, vec_mask lanes, const de
 }
 
 /* Outputs `step` floats apart. */
-ALWAYS_INLINE void finish(const int n, const bool whole, vec_mask lanes, const depthwise_row *d, float *dst,
+ALWAYS_INLINE void finish(const int n, const bool whole, vec_mask lanes, const convolve_any_args *d, float *dst,
                           int64_t step, vec acc[MOST_OUTPUTS])
 {
     if (d->relu) {
@@ -31,7 +32,7 @@ ALWAYS_INLINE void finish(const int n, const bool whole, vec_mask lanes, const d
 
 /* Outputs x .. x+n-1. edge: some columns may lie in the padding. */
 ALWAYS_INLINE void swept_tile(const int kw, const int s, const int n, const bool edge, const axis_sweep *w,
-                              const depthwise_row *d, int64_t x)
+                              const convolve_any_args *d, int64_t x)
 {
     int64_t in = x * s + w->first, pixel = d->src_pixel, step = w->tap_step * d->w_tap;
     for (int64_t at_c = 0; at_c < d->channels; at_c += VL) {
@@ -60,8 +61,8 @@ ALWAYS_INLINE void swept_tile(const int kw, const int s, const int n, const bool
     }
 }
 
-ALWAYS_INLINE void swept_edge(const int kw, const int s, int64_t n, const axis_sweep *w, const depthwise_row *d,
-                              int64_t x)
+ALWAYS_INLINE void swept_edge(const int kw, const int s, int64_t n, const axis_sweep *w,
+                              const convolve_any_args *d, int64_t x)
 {
     switch (n) {
     case 1: swept_tile(kw, s, 1, true, w, d, x); break;
@@ -74,7 +75,7 @@ ALWAYS_INLINE void swept_edge(const int kw, const int s, int64_t n, const axis_s
     }
 }
 
-ALWAYS_INLINE void swept_row(const int kw, const int s, const axis_sweep *w, const depthwise_row *d)
+ALWAYS_INLINE void swept_row(const int kw, const int s, const axis_sweep *w, const convolve_any_args *d)
 {
     const int n = DEPTHWISE_OUTPUTS;
     for (int64_t x = 0; x < w->outputs; x += n) {
@@ -86,14 +87,14 @@ ALWAYS_INLINE void swept_row(const int kw, const int s, const axis_sweep *w, con
     }
 }
 
-typedef void swept_kernel(const axis_sweep *w, const depthwise_row *d);
+typedef void swept_kernel(const axis_sweep *w, const convolve_any_args *d);
 
-static void swept_3_1(const axis_sweep *w, const depthwise_row *d) { swept_row(3, 1, w, d); }
-static void swept_5_1(const axis_sweep *w, const depthwise_row *d) { swept_row(5, 1, w, d); }
-static void swept_7_1(const axis_sweep *w, const depthwise_row *d) { swept_row(7, 1, w, d); }
-static void swept_3_2(const axis_sweep *w, const depthwise_row *d) { swept_row(3, 2, w, d); }
-static void swept_5_2(const axis_sweep *w, const depthwise_row *d) { swept_row(5, 2, w, d); }
-static void swept_7_2(const axis_sweep *w, const depthwise_row *d) { swept_row(7, 2, w, d); }
+static void swept_3_1(const axis_sweep *w, const convolve_any_args *d) { swept_row(3, 1, w, d); }
+static void swept_5_1(const axis_sweep *w, const convolve_any_args *d) { swept_row(5, 1, w, d); }
+static void swept_7_1(const axis_sweep *w, const convolve_any_args *d) { swept_row(7, 1, w, d); }
+static void swept_3_2(const axis_sweep *w, const convolve_any_args *d) { swept_row(3, 2, w, d); }
+static void swept_5_2(const axis_sweep *w, const convolve_any_args *d) { swept_row(5, 2, w, d); }
+static void swept_7_2(const axis_sweep *w, const convolve_any_args *d) { swept_row(7, 2, w, d); }
 
 static swept_kernel *choose(const axis_sweep *w)
 {
@@ -106,7 +107,7 @@ static swept_kernel *choose(const axis_sweep *w)
 /* ---- general: any segment */
 
 ALWAYS_INLINE void general_tile(const int n, const bool whole, vec_mask lanes, const axis_segment *s,
-                                const depthwise_row *d, int64_t x, int64_t c)
+                                const convolve_any_args *d, int64_t x, int64_t c)
 {
     int64_t step = s->in_step * d->src_pixel, dst_step = s->out_step * d->dst_pixel;
     vec acc[MOST_OUTPUTS];
@@ -122,7 +123,7 @@ ALWAYS_INLINE void general_tile(const int n, const bool whole, vec_mask lanes, c
 }
 
 ALWAYS_INLINE void general_segment(const bool whole, vec_mask lanes, const axis_segment *s,
-                                   const depthwise_row *d, int64_t c)
+                                   const convolve_any_args *d, int64_t c)
 {
     const int n = DEPTHWISE_OUTPUTS;
     int64_t x = 0;
@@ -131,7 +132,7 @@ ALWAYS_INLINE void general_segment(const bool whole, vec_mask lanes, const axis_
     for (; x < s->count; x++) general_tile(1, whole, lanes, s, d, x, c);
 }
 
-static void general_row(const axis_segments *x, const depthwise_row *d, int64_t c)
+static void general_row(const axis_segments *x, const convolve_any_args *d, int64_t c)
 {
     vec_mask lanes = vec_mask_first(min64(VL, d->channels - c));
     for (int64_t i = 0; i < x->count; i++) {
@@ -142,7 +143,7 @@ static void general_row(const axis_segments *x, const depthwise_row *d, int64_t 
     }
 }
 
-void depthwise_row_run(const axis_segments *x, const depthwise_row *row)
+void convolve_any(const axis_segments *x, const convolve_any_args *row)
 {
     swept_kernel *swept = choose(&x->sweep);
     if (swept != NULL && row->channels >= VL)

@@ -185,40 +185,40 @@ void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t
     }
 }
 
-/* Groups [g0, g1) of rows of one image and block. */
-static void run_groups(depthwise_job *j, int64_t image, int64_t block, int64_t g0, int64_t g1)
+/* Steps [s0, s1) of rows_together rows each, of one image and block. */
+static void run_steps(depthwise_job *j, int64_t image, int64_t block, int64_t s0, int64_t s1)
 {
     const depthwise_plan *d = j->d;
     int64_t rows = axis_outputs(&d->head.problem.axis[CONV_H], d->backward.data), c = block * d->block;
-    for (int64_t y = g0 * d->rows_together; y < min64(rows, g1 * d->rows_together); y += d->rows_together)
+    for (int64_t y = s0 * d->rows_together; y < min64(rows, s1 * d->rows_together); y += d->rows_together)
         (d->backward.data ? depthwise_backward_rows : forward_rows)(
             j, image, c, min64(d->block, d->channels - c), y, min64(rows, y + d->rows_together));
 }
 
-/* Image slowest, then group of rows, then block of channels, so that shares are long contiguous pieces of
+/* Image slowest, then steps of rows, then block of channels, so that shares are long contiguous pieces of
  * memory: a share of the channels alone would use only some sets of the caches. Rings hold the rows of one
  * block, so there each thread goes through all its rows of an image block by block. */
 static void run_share(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    int64_t groups = div_up(axis_outputs(&p->axis[CONV_H], d->backward.data), d->rows_together), begin, end;
-    bool by_rows = deals_evenly(p->mb * groups, threads, 8);
+    int64_t steps = div_up(axis_outputs(&p->axis[CONV_H], d->backward.data), d->rows_together), begin, end;
+    bool by_rows = deals_evenly(p->mb * steps, threads, 8);
     if (d->ring_rows > 0 && by_rows) {
-        share(p->mb * groups, thread, threads, &begin, &end);
-        for (int64_t g = begin, last; g < end; g = last) {
-            last = min64(end, (g / groups + 1) * groups);
+        share(p->mb * steps, thread, threads, &begin, &end);
+        for (int64_t i = begin, last; i < end; i = last) {
+            last = min64(end, (i / steps + 1) * steps);
             for (int64_t block = 0; block < d->blocks; block++)
-                run_groups(j, g / groups, block, g % groups, g % groups + last - g);
+                run_steps(j, i / steps, block, i % steps, i % steps + last - i);
         }
         return;
     }
-    share(p->mb * groups * d->blocks, thread, threads, &begin, &end);
+    share(p->mb * steps * d->blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {
-        int64_t image = u / d->blocks / groups, rest = u % (d->blocks * groups);
-        int64_t block = d->ring_rows > 0 ? rest / groups : rest % d->blocks;
-        int64_t group = d->ring_rows > 0 ? rest % groups : rest / d->blocks;
-        run_groups(j, image, block, group, group + 1);
+        int64_t image = u / d->blocks / steps, rest = u % (d->blocks * steps);
+        int64_t block = d->ring_rows > 0 ? rest / steps : rest % d->blocks;
+        int64_t step = d->ring_rows > 0 ? rest % steps : rest / d->blocks;
+        run_steps(j, image, block, step, step + 1);
     }
 }
 

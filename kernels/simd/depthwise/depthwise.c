@@ -1,7 +1,7 @@
 /* Depthwise convolution, every pass, any stride, dilation and multiplier.
  *
  * forward, backward_data: image, row of outputs, block of channels; a block is as wide as its rows of one
- * kernel window fit L1. Rows are dealt out in equal contiguous shares. backward_weights: fixed chunks of rows x
+ * kernel fit L1. Rows are dealt out in equal contiguous shares. backward_weights: fixed chunks of rows x
  * blocks of channels, each with sums of its own, joined in an ordered tree; where that is soon done, by threads
  * that own channels and wait for nobody. From memory whole rows are walked, the next tile's prefetched,
  * and outputs too large for L3 go past it. Where the pixels of all channels lie whole pages apart, rows are
@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "../simd.h"
+#include "../vec.h"
 #include "driver.h"
 #include "kernels.h"
 
@@ -24,12 +25,6 @@ enum {
     WIDE_ROWS = 8            /* output rows whose widened sources are in scratch at once */
 };
 enum { WHOLE_LINE = VL * sizeof(float) == 64 }; /* a vector is one */
-
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
-}
 
 void depthwise_plan_free(depthwise_plan *d)
 {
@@ -59,7 +54,7 @@ static void choose_walk(depthwise_plan *d)
     size_t src = (size_t)sizes.src * sizeof(float), dst = (size_t)sizes.dst * sizeof(float);
     int64_t units = p->mb * d->rows / 2, threads = d->head.context.threads;
     d->beyond_l3 = src + dst > (ring_wanted(d->channels) ? 2 : 1) * l3_of_all(d);
-    d->whole_rows = d->pairs && d->beyond_l3 && (WHOLE_LINE || !ring_wanted(d->channels));
+    d->whole_rows = d->twos && d->beyond_l3 && (WHOLE_LINE || !ring_wanted(d->channels));
     if (d->whole_rows && deals_evenly(units, threads, 8)) d->block = d->channels;
     d->stream = d->whole_rows && d->aligned && d->channels % VL == 0 &&
                 (d->backward.data ? src : dst) > 2 * l3_of_all(d);
@@ -85,10 +80,10 @@ static void choose_ring(depthwise_plan *d)
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     if (p->depth_multiplier > 1 || d->whole_rows || !ring_wanted(d->channels)) return;
-    /* No bands from two rings, for larger ones cost what bands save, nor from half lines of a diff_dst that is
-     * read where it lies. */
+    /* Bands need larger rings: two of those cost as much as bands save. And in vectors of half a cache line
+     * they save nothing on a diff_dst that is read where it lies. */
     bool bands = d->bands && !d->backward.data && WHOLE_LINE;
-    int64_t rows = conv_effective_kernel(h) + (bands ? BAND_ROWS - 1 : d->pairs);
+    int64_t rows = conv_effective_kernel(h) + (bands ? BAND_ROWS - 1 : d->twos);
     int64_t rings = d->backward.weights && d->backward.data ? 2 : 1, width = max64(x->in, d->width);
     int64_t room = (int64_t)(d->head.context.l2 / 2 / sizeof(float));
     if (rings * ring_floats(rows, width, RING_CHANNELS) > room) return;
@@ -109,24 +104,24 @@ static void choose_blocks(depthwise_plan *d)
     int64_t block = round_up(div_up(d->channels, div_up(d->channels, MOST_CHANNELS)), VL);
     if (m > 1) block = max64(1, block / m) * m;
     d->block = min64(block, d->channels);
-    d->pairs = d->backward.weights ? d->forward_walk.pairs : d->walk.pairs;
+    d->twos = d->backward.weights ? d->forward_walk.stencil3 : d->walk.stencil3;
     choose_walk(d);
-    /* A band is a long piece of memory itself where pixels lie side by side. */
-    d->bands = d->backward.weights && d->pairs && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
+    /* Where a pixel is a single vector, a band is one long piece of memory, as whole rows would be. */
+    d->bands = d->backward.weights && d->twos && (!d->whole_rows || d->channels == VL) && d->block % VL == 0;
     choose_ring(d);
     d->blocks = div_up(d->channels, d->block);
-    d->rows_together = d->pairs ? 2 : m > 1 ? WIDE_ROWS : 1;
+    d->rows_together = d->twos ? 2 : m > 1 ? WIDE_ROWS : 1;
     if (m > 1) d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
     d->sum_block = m > 1 ? d->block : min64(d->block, MOST_SUM_CHANNELS);
     d->sum_blocks = div_up(d->channels, d->sum_block);
-    /* Chunks of an even number of rows where that keeps pairs whole. */
+    /* Chunks of an even number of rows where that keeps rows in twos. */
     int64_t rows = p->mb * d->rows, most = min64(ENOUGH_UNITS / d->sum_blocks, rows * d->width / LEAST_PIXELS);
     if (d->block_alone) most = 1;
     for (d->chunks = 1; d->chunks * 2 <= most; d->chunks *= 2)
         if (rows / d->chunks % 4 != 0 && rows / d->chunks < 32) break;
     choose_owners(d);
     d->chunk_floats = d->chunks > 1 ? conv_problem_sizes(p).weights : 0;
-    /* One walk for both gradients where rows of diff_dst and diff_src pair off and every thread has its share.
+    /* One walk for both gradients where diff_dst has as many rows as diff_src and every thread has its share.
      */
     int64_t units = d->chunks * d->sum_blocks, threads = d->head.context.threads;
     d->joint = d->backward.data && d->backward.weights && d->ring_rows > 0 && h->stride == 1 &&
@@ -145,24 +140,30 @@ static void lay_out_scratch(depthwise_plan *d)
     d->head.scratch_bytes = floats * sizeof(float);
 }
 
-static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_pass pass,
-                             const conv_context *ctx, bool block_alone, bool aligned, depthwise_plan **out,
-                             conv_error *err)
+/* The rest of a plan whose head and kind are set, or NULL: no memory. */
+static conv_status complete(depthwise_plan *d, depthwise_plan **out, conv_error *err)
 {
-    depthwise_plan *d = conv_plan_new(sizeof *d, self, p, pass, ctx);
     if (d == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    d->block_alone = block_alone;
-    d->aligned = aligned;
-    d->backward = backward_of(p, pass);
-    if (((pass == CONV_FORWARD || d->backward.data) && !row_walk_build(p, d->backward.data, &d->walk)) ||
+    const conv_problem *p = &d->head.problem;
+    d->backward = backward_of(p, d->head.pass);
+    bool rows = d->head.pass == CONV_FORWARD || d->backward.data;
+    if ((rows && !row_walk_build(p, d->backward.data, &d->walk)) ||
         (d->backward.weights && !row_walk_build(p, false, &d->forward_walk))) {
         depthwise_plan_free(d);
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the segments of a row");
     }
     choose_blocks(d);
     lay_out_scratch(d);
-    snprintf(d->head.note, sizeof d->head.note, "%lld channels a block%s", (long long)d->block,
-             d->ring_rows > 0 ? ", rows copied" : "");
+    snprintf(d->head.note, sizeof d->head.note, "%lld channels a block", (long long)d->block);
+    conv_note(d->head.note, d->ring_rows > 0, "rows copied");
+    conv_note(d->head.note, d->wide_rows > 0, "rows widened");
+    conv_note(d->head.note, d->twos, "by twos");
+    conv_note(d->head.note, d->bands, "bands");
+    conv_note(d->head.note, d->whole_rows, "whole rows");
+    conv_note(d->head.note, d->stream, "streamed");
+    conv_note(d->head.note, d->chunks > 1, "in chunks");
+    conv_note(d->head.note, d->owned, "channels owned");
+    conv_note(d->head.note, d->joint, "gradients at once");
     *out = d;
     return CONV_OK;
 }
@@ -170,8 +171,9 @@ static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
-    depthwise_plan *d = NULL;
-    conv_status status = make_plan(self, p, pass, ctx, false, true, &d, err);
+    depthwise_plan *d = conv_plan_new(sizeof *d, self, p, pass, ctx);
+    if (d != NULL) d->aligned = true;
+    conv_status status = complete(d, &d, err);
     if (status == CONV_OK) *out = &d->head;
     return status;
 }
@@ -179,7 +181,9 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 conv_status depthwise_plan_block(const conv_problem *p, conv_pass pass, const conv_context *ctx, bool aligned,
                                  depthwise_plan **out, conv_error *err)
 {
-    return make_plan(&simd_depthwise, p, pass, ctx, true, aligned, out, err);
+    depthwise_plan *d = conv_plan_new(sizeof *d, &simd_depthwise, p, pass, ctx);
+    if (d != NULL) d->block_alone = true, d->aligned = aligned;
+    return complete(d, out, err);
 }
 
 /* ---- execute */
@@ -221,7 +225,7 @@ const conv_impl simd_depthwise = {.name = ISA_STRING,
                                   .summary = "rows in " ISA_STRING " registers, channels in vectors",
                                   .isa = ISA_ENUM,
                                   .layouts = 1u << CONV_NHWC,
-                                  .refuse = refuse,
+                                  .refuse = conv_refuse_rank_3,
                                   .plan = plan,
                                   .execute = execute,
                                   .destroy = destroy};

@@ -20,10 +20,10 @@ typedef struct {
     int64_t wide_rows;               /* source rows widened at once; 0: multiplier 1 */
     int64_t ring_rows;               /* rows copied next to each other; 0: read where they lie */
     int64_t tap_floats;              /* and from one copied tap to the next */
-    bool pairs;                      /* rows go by twos */
+    bool twos;                       /* rows go by twos */
     bool bands;                      /* in backward_weights by BAND_ROWS */
     bool beyond_l3;                  /* src and dst are larger than L3 */
-    bool whole_rows;                 /* so pairs are walked with all channels, in the order memory has them */
+    bool whole_rows;                 /* so rows are walked with all channels, in the order memory has them */
     bool stream;                     /* and what is written goes past the caches */
     bool joint;                      /* both gradients in one walk over the rows */
     size_t threads, thread_floats;   /* scratch: where the threads' begins and how much each has, floats */

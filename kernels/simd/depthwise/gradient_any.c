@@ -4,6 +4,7 @@
  * row: at least five independent sums hide the latency of the multiply-add. Where a tap falls in the padding it
  * reads a vector of zeros. Widths 3, 5 and 7 are compile-time constants, any stride; other widths, dilation and
  * the last channels (masked) go tap by tap over the segments of the row. */
+#include "../vec.h"
 #include "kernels.h"
 
 typedef struct {
@@ -13,7 +14,8 @@ typedef struct {
 
 /* Outputs [x0, x1) of rows x kw sums; edge: taps may lie in the padding. */
 ALWAYS_INLINE void sum_pixels(const int rows, const int kw, const bool edge, const axis_sweep *w,
-                              const depthwise_sums *d, const streams *s, int64_t x0, int64_t x1, vec acc[3][7])
+                              const gradient_any_args *d, const streams *s, int64_t x0, int64_t x1,
+                              vec acc[3][7])
 {
     int64_t pixel = d->src_pixel, in = x0 * w->stride + w->first, offset = in * pixel;
     const float *diff = s->diff + x0 * d->dst_pixel;
@@ -34,7 +36,7 @@ ALWAYS_INLINE void sum_pixels(const int rows, const int kw, const bool edge, con
     }
 }
 
-ALWAYS_INLINE void swept(const int rows, const int kw, const axis_sweep *w, const depthwise_sums *d,
+ALWAYS_INLINE void swept(const int rows, const int kw, const axis_sweep *w, const gradient_any_args *d,
                          int64_t row, int64_t c)
 {
     vec acc[3][7];
@@ -57,7 +59,7 @@ ALWAYS_INLINE void swept(const int rows, const int kw, const axis_sweep *w, cons
     }
 }
 
-static void width_3(const axis_sweep *w, const depthwise_sums *d, int64_t c)
+static void width_3(const axis_sweep *w, const gradient_any_args *d, int64_t c)
 {
     int64_t row = 0;
     for (; row + 3 <= d->rows; row += 3) swept(3, 3, w, d, row, c);
@@ -65,22 +67,22 @@ static void width_3(const axis_sweep *w, const depthwise_sums *d, int64_t c)
     if (row < d->rows) swept(1, 3, w, d, row, c);
 }
 
-static void width_5(const axis_sweep *w, const depthwise_sums *d, int64_t c)
+static void width_5(const axis_sweep *w, const gradient_any_args *d, int64_t c)
 {
     int64_t row = 0;
     for (; row + 2 <= d->rows; row += 2) swept(2, 5, w, d, row, c);
     if (row < d->rows) swept(1, 5, w, d, row, c);
 }
 
-static void width_7(const axis_sweep *w, const depthwise_sums *d, int64_t c)
+static void width_7(const axis_sweep *w, const gradient_any_args *d, int64_t c)
 {
     for (int64_t row = 0; row < d->rows; row++) swept(1, 7, w, d, row, c);
 }
 
-typedef void swept_kernel(const axis_sweep *w, const depthwise_sums *d, int64_t c);
+typedef void swept_kernel(const axis_sweep *w, const gradient_any_args *d, int64_t c);
 
 /* One tap of one kernel row; four sums hide the latency and are joined in order. */
-ALWAYS_INLINE void one_tap(const bool whole, vec_mask lanes, const depthwise_sums *d, const axis_segment *s,
+ALWAYS_INLINE void one_tap(const bool whole, vec_mask lanes, const gradient_any_args *d, const axis_segment *s,
                            int64_t row, const segment_tap *tap, int64_t c)
 {
     const float *p = d->src[row] + tap->in * d->src_pixel + c,
@@ -101,7 +103,7 @@ ALWAYS_INLINE void one_tap(const bool whole, vec_mask lanes, const depthwise_sum
         vec_store_mask(sum, lanes, all);
 }
 
-static void general(const axis_segments *x, const depthwise_sums *d, int64_t c)
+static void general(const axis_segments *x, const gradient_any_args *d, int64_t c)
 {
     bool whole = c + VL <= d->channels;
     vec_mask lanes = vec_mask_first(min64(VL, d->channels - c));
@@ -116,7 +118,7 @@ static void general(const axis_segments *x, const depthwise_sums *d, int64_t c)
             }
 }
 
-void depthwise_sums_run(const axis_segments *x, const depthwise_sums *d)
+void gradient_any(const axis_segments *x, const gradient_any_args *d)
 {
     static swept_kernel *const by_width[8] = {[3] = width_3, [5] = width_5, [7] = width_7};
     const axis_sweep *w = &x->sweep;

@@ -6,9 +6,9 @@
 #include "driver.h"
 #include "kernels.h"
 
-/* How many bands from row y on, of `rows` at most, have all source rows but for the first and the last of all:
- * only one where other channels lie between the pixels, so that all channels of its rows are read before the
- * next rows. */
+/* How many bands fit into `rows` rows from row y on. Of all their source rows only the first and the last may
+ * lie in the padding. Where other channels lie between the pixels they go one at a time, so that all channels
+ * of a band's rows are read before the next rows are. */
 static int64_t bands_from(const depthwise_plan *d, int64_t y, int64_t rows)
 {
     const conv_axis *h = &d->head.problem.axis[CONV_H];
@@ -55,7 +55,7 @@ static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, in
     for (int64_t i = first, n; i < last; i += n) {
         int64_t image = i / rows, y = i % rows, left = min64(last - i, rows - y);
         int64_t many = bands ? BAND_ROWS * bands_from(d, y, left) : 0;
-        n = many > 0 ? many : d->pairs && left > 1 ? 2 : 1;
+        n = many > 0 ? many : d->twos && left > 1 ? 2 : 1;
         for (int64_t c = c0; c < c1; c += block) {
             int64_t width = min64(block, c1 - c);
             depthwise_turn(j, image, c, width);
@@ -91,9 +91,10 @@ static void sum_owned(depthwise_job *j, int thread, int threads)
     share(div_up(d->channels, VL), thread, threads, &begin, &end);
     int64_t c = begin * VL, width = min64(end * VL, d->channels) - c;
     for (int64_t chunk = 0; chunk < d->chunks; chunk++) sum_chunk(j, chunk, c, width);
-    for (int64_t t = 0; t < axis[CONV_H].kernel * axis[CONV_W].kernel; t++, c += d->channels)
-        reduce_chunks(j->partials + c, d->chunks, d->chunk_floats, width, j->args->accumulate,
-                      j->args->diff_weights + c, 0, 1);
+    for (int64_t t = 0; t < axis[CONV_H].kernel * axis[CONV_W].kernel; t++, c += d->channels) {
+        chunk_sums tap = {j->partials + c, d->chunks, d->chunk_floats, width};
+        reduce_chunks(&tap, j->args->accumulate, j->args->diff_weights + c, 0, 1);
+    }
 }
 
 /* Shares are channels where those are owned; else chunks, where memory wants long pieces and there are enough

@@ -1,9 +1,11 @@
-/* What the 3x3 kernels over two rows share. */
+/* What the 3x3 kernels over two rows share: tiles of outputs [n <= DEPTHWISE_OUTPUTS][VL], and prefetching rows
+ * [width][pixel]. */
 #ifndef SEPBENCH_SIMD_DEPTHWISE_STENCIL3_H
 #define SEPBENCH_SIMD_DEPTHWISE_STENCIL3_H
 
 #include <stddef.h>
 
+#include "../vec.h"
 #include "kernels.h"
 
 /* CALL(n) of a tile that n <= DEPTHWISE_OUTPUTS outputs are left for. */

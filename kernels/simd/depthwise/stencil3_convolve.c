@@ -83,8 +83,8 @@ ALWAYS_INLINE void sum_columns(const int n, const bool edge, const axis_sweep *w
  */
 typedef enum { PLAIN, PLAIN_LEFT, PLAIN_RIGHT, PLAIN_BOTH, INNER, EDGE } tile_kind;
 
-ALWAYS_INLINE void pair_tile(const int n, const tile_kind kind, const axis_sweep *w, const depthwise_pair *d,
-                             int64_t x)
+ALWAYS_INLINE void tile(const int n, const tile_kind kind, const axis_sweep *w, const stencil3_convolve_args *d,
+                        int64_t x)
 {
     int64_t pixel = d->src_pixel, step = w->tap_step * d->w_tap;
     const bool plain = kind <= PLAIN_BOTH;
@@ -127,41 +127,41 @@ ALWAYS_INLINE void pair_tile(const int n, const tile_kind kind, const axis_sweep
     }
 }
 
-#define PAIR_WHOLE(name, kind)                                                                                 \
-    static void name(const axis_sweep *w, const depthwise_pair *d, int64_t x)                                  \
+#define WHOLE_TILE(name, kind)                                                                                 \
+    static void name(const axis_sweep *w, const stencil3_convolve_args *d, int64_t x)                          \
     {                                                                                                          \
-        pair_tile(DEPTHWISE_OUTPUTS, kind, w, d, x);                                                           \
+        tile(DEPTHWISE_OUTPUTS, kind, w, d, x);                                                                \
     }
-PAIR_WHOLE(pair_plain, PLAIN)
-PAIR_WHOLE(pair_left, PLAIN_LEFT)
-PAIR_WHOLE(pair_right, PLAIN_RIGHT)
-PAIR_WHOLE(pair_both, PLAIN_BOTH)
-PAIR_WHOLE(pair_inner, INNER)
+WHOLE_TILE(tile_plain, PLAIN)
+WHOLE_TILE(tile_left, PLAIN_LEFT)
+WHOLE_TILE(tile_right, PLAIN_RIGHT)
+WHOLE_TILE(tile_both, PLAIN_BOTH)
+WHOLE_TILE(tile_inner, INNER)
 
-static void pair_edge(const axis_sweep *w, const depthwise_pair *d, int64_t x)
+static void tile_edge(const axis_sweep *w, const stencil3_convolve_args *d, int64_t x)
 {
-#define PAIR_EDGE(n) pair_tile(n, EDGE, w, d, x)
-    BY_OUTPUTS(w->outputs - x, PAIR_EDGE);
+#define EDGE_TILE(n) tile(n, EDGE, w, d, x)
+    BY_OUTPUTS(w->outputs - x, EDGE_TILE);
 }
 
-bool depthwise_pair_fits(const axis_segments *x, int64_t channels)
+bool stencil3_fits(const axis_segments *x, int64_t channels)
 {
     return x->sweep.taps == 3 && x->sweep.stride == 1 && channels >= VL;
 }
 
-typedef void pair_kernel(const axis_sweep *w, const depthwise_pair *d, int64_t x);
+typedef void tile_kernel(const axis_sweep *w, const stencil3_convolve_args *d, int64_t x);
 
 /* For the tile of outputs from x on; plain: rows allow it and nothing else is to be done. */
-static pair_kernel *kernel_of(const axis_sweep *w, bool plain, int64_t x)
+static tile_kernel *kernel_of(const axis_sweep *w, bool plain, int64_t x)
 {
-    static pair_kernel *const plain_ones[2][2] = {{pair_plain, pair_right}, {pair_left, pair_both}};
+    static tile_kernel *const plain_ones[2][2] = {{tile_plain, tile_right}, {tile_left, tile_both}};
     int64_t first = x + w->first, last = first + DEPTHWISE_OUTPUTS + 1; /* columns read */
-    if (x + DEPTHWISE_OUTPUTS > w->outputs || first < -1 || last > w->inputs) return pair_edge;
+    if (x + DEPTHWISE_OUTPUTS > w->outputs || first < -1 || last > w->inputs) return tile_edge;
     bool left = first < 0, right = last == w->inputs;
-    return plain ? plain_ones[left][right] : left || right ? pair_edge : pair_inner;
+    return plain ? plain_ones[left][right] : left || right ? tile_edge : tile_inner;
 }
 
-void depthwise_pair_run(const axis_segments *segments, const depthwise_pair *d)
+void stencil3_convolve(const axis_segments *segments, const stencil3_convolve_args *d)
 {
     const axis_sweep *w = &segments->sweep;
     bool rows = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;

@@ -35,7 +35,7 @@ ALWAYS_INLINE void meet(const int n, const int r, const int column, const bool e
 
 /* n outputs of both rows, channels from c on; columns: all source rows are there, and read column by column. */
 ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool columns, const bool whole, vec_mask lanes,
-                             const axis_sweep *w, const depthwise_sums_pair *d, int64_t x, int64_t c,
+                             const axis_sweep *w, const stencil3_gradient2_args *d, int64_t x, int64_t c,
                              vec acc[3][3])
 {
     int64_t in = x + w->first, pixel = d->src_pixel;
@@ -75,7 +75,7 @@ ALWAYS_INLINE void sums_tile(const int n, const bool edge, const bool columns, c
     }
 }
 
-ALWAYS_INLINE void load_sums(const bool whole, vec_mask lanes, const depthwise_sums_pair *d, int64_t c,
+ALWAYS_INLINE void load_sums(const bool whole, vec_mask lanes, const stencil3_gradient2_args *d, int64_t c,
                              vec acc[3][3])
 {
     UNROLL for (int r = 0; r < 3; r++)
@@ -85,7 +85,7 @@ ALWAYS_INLINE void load_sums(const bool whole, vec_mask lanes, const depthwise_s
     }
 }
 
-ALWAYS_INLINE void store_sums(const bool whole, vec_mask lanes, const depthwise_sums_pair *d, int64_t c,
+ALWAYS_INLINE void store_sums(const bool whole, vec_mask lanes, const stencil3_gradient2_args *d, int64_t c,
                               vec acc[3][3])
 {
     UNROLL for (int r = 0; r < 3; r++)
@@ -97,7 +97,7 @@ ALWAYS_INLINE void store_sums(const bool whole, vec_mask lanes, const depthwise_
 
 /* A tile of all channels. */
 ALWAYS_INLINE void sums_channels(const int n, const bool edge, const axis_sweep *w,
-                                 const depthwise_sums_pair *d, int64_t x)
+                                 const stencil3_gradient2_args *d, int64_t x)
 {
     vec acc[3][3];
     int64_t c = 0;
@@ -114,19 +114,19 @@ ALWAYS_INLINE void sums_channels(const int n, const bool edge, const axis_sweep 
     store_sums(false, lanes, d, c, acc);
 }
 
-static void sums_inner(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x)
+static void sums_inner(const axis_sweep *w, const stencil3_gradient2_args *d, int64_t x)
 {
     sums_channels(DEPTHWISE_OUTPUTS, false, w, d, x);
 }
 
-static void sums_edge(const axis_sweep *w, const depthwise_sums_pair *d, int64_t x)
+static void sums_edge(const axis_sweep *w, const stencil3_gradient2_args *d, int64_t x)
 {
 #define SUMS_EDGE(n) sums_channels(n, true, w, d, x)
     BY_OUTPUTS(w->outputs - x, SUMS_EDGE);
 }
 
 /* A vector of channels of both rows whole, the sums in registers meanwhile. */
-static void sums_row(const axis_sweep *w, const depthwise_sums_pair *d, int64_t c)
+static void sums_row(const axis_sweep *w, const stencil3_gradient2_args *d, int64_t c)
 {
     vec acc[3][3];
     const vec_mask lanes = vec_mask_first(VL);
@@ -142,11 +142,12 @@ static void sums_row(const axis_sweep *w, const depthwise_sums_pair *d, int64_t 
     store_sums(true, lanes, d, c, acc);
 }
 
-void depthwise_sums_pair_run(const axis_segments *segments, const depthwise_sums_pair *d)
+void stencil3_gradient2(const axis_segments *segments, const stencil3_gradient2_args *d)
 {
     const axis_sweep *w = &segments->sweep;
-    /* Tile by tile what comes from memory, best in long pieces, and half lines of pixels that crowd few sets of
-     * L1, where the other half would not be found again. */
+    /* Tile by tile with all channels: what comes from memory, which is read best in long pieces; and, in
+     * vectors of half a cache line, pixels that crowd few sets of L1, where the other half would be evicted
+     * meanwhile. */
     bool rows = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
     bool crowded = VL * sizeof(float) < 64 && d->src_pixel % CROWDED_PIXEL == 0;
     if (rows && !crowded && !d->ahead && d->channels % VL == 0) {

@@ -1,21 +1,22 @@
 /* Depthwise 3x3 backward_weights over a band of output rows, a vector of channels at a time.
  *
  * The band is walked column by column. Of diff_dst the columns that one source column meets, three, stay in
- * registers with the nine sums: a source vector is loaded once for up to nine multiply-adds. Slots of the
- * window are named by the column modulo three, hence the steps by threes. Columns in the padding are zeros;
+ * registers with the nine sums: a source vector is loaded once for up to nine multiply-adds. A column's
+ * slot is its number modulo three, hence the steps by threes. Columns in the padding are zeros;
  * source rows there, at most the first and the last, are left out. */
+#include "../vec.h"
 #include "kernels.h"
 
 typedef struct {
     vec sums[3][3];                                        /* [kernel row][tap] */
     vec diff[BAND_ROWS][3];                                /* column o of row i at [i][o % 3] */
     const float *src[BAND_ROWS + 2], *diff_dst[BAND_ROWS]; /* at the column to come */
-} window;
+} band_walk;
 
 /* Output column o enters, and the source column x that meets it first, with the two before it. slot: o % 3;
  * inside: both exist. */
 ALWAYS_INLINE void step(const int slot, const bool inside, const int first, const int last, const axis_sweep *w,
-                        const depthwise_band *d, int64_t o, window *b)
+                        const stencil3_gradient4_args *d, int64_t o, band_walk *b)
 {
     bool enters = inside || o < w->outputs, meets = inside || (uint64_t)(o + w->first) < (uint64_t)w->inputs;
     if (d->ahead) {
@@ -46,8 +47,8 @@ ALWAYS_INLINE void step(const int slot, const bool inside, const int first, cons
 }
 
 /* Band `number` of the column, of which the source rows [first, last) exist. */
-ALWAYS_INLINE void band(const int first, const int last, const axis_sweep *w, const depthwise_band *d,
-                        int64_t number, int64_t c, window *b)
+ALWAYS_INLINE void band(const int first, const int last, const axis_sweep *w, const stencil3_gradient4_args *d,
+                        int64_t number, int64_t c, band_walk *b)
 {
     UNROLL for (int i = 0; i < BAND_ROWS; i++)
     {
@@ -66,12 +67,12 @@ ALWAYS_INLINE void band(const int first, const int last, const axis_sweep *w, co
     }
 }
 
-void depthwise_band_run(const axis_segments *x, const depthwise_band *d)
+void stencil3_gradient4(const axis_segments *x, const stencil3_gradient4_args *d)
 {
     enum { ALL = BAND_ROWS + 2 };
     const axis_sweep *w = &x->sweep;
     for (int64_t c = 0; c < d->channels; c += VL) {
-        window b;
+        band_walk b;
         UNROLL for (int r = 0; r < 3; r++)
         {
             UNROLL for (int k = 0; k < 3; k++) b.sums[r][k] = vec_load(d->sums[r] + k * d->w_tap + c);

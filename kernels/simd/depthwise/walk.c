@@ -1,6 +1,7 @@
 /* Input rows of the kernels, and the choice among those. */
 #include "walk.h"
 
+#include "../vec.h"
 #include "kernels.h"
 
 bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
@@ -12,8 +13,8 @@ bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
                     .in_width = axis_inputs(x, backward),
                     .out_width = axis_outputs(x, backward)};
     if (!axis_segments_build(x, backward, &w->x)) return false;
-    w->pairs = p->depth_multiplier == 1 && w->h.kernel == 3 && w->h.stride == 1 && w->h.dilation == 1 &&
-               depthwise_pair_fits(&w->x, VL);
+    w->stencil3 = p->depth_multiplier == 1 && w->h.kernel == 3 && w->h.stride == 1 && w->h.dilation == 1 &&
+                  stencil3_fits(&w->x, VL);
     return true;
 }
 
@@ -43,21 +44,21 @@ static void rows_from(const row_walk *w, row_ring *in, int64_t first, int64_t co
 }
 
 /* Output rows y and y+1, the first of them at out. */
-static void convolve_pair(const row_convolution *c, int64_t y, float *out)
+static void convolve_two(const row_convolution *c, int64_t y, float *out)
 {
     const row_walk *w = c->walk;
-    depthwise_pair pair = {.src_pixel = ring_step(c->in),
-                           .w_tap = c->w_tap,
-                           .dst_pixel = c->out_pixel,
-                           .dst = {out, out + w->out_width * c->out_pixel},
-                           .channels = c->channels,
-                           .bias = c->bias,
-                           .relu = c->relu,
-                           .ahead = c->ahead,
-                           .stream = c->stream};
-    rows_from(w, c->in, w->backward ? y + w->h.pad_before - 2 : y - w->h.pad_before, 4, pair.src);
-    for (int64_t k = 0; k < 3; k++) pair.weights[k] = c->weights + (w->backward ? 2 - k : k) * 3 * c->w_tap;
-    depthwise_pair_run(&w->x, &pair);
+    stencil3_convolve_args args = {.src_pixel = ring_step(c->in),
+                                   .w_tap = c->w_tap,
+                                   .dst_pixel = c->out_pixel,
+                                   .dst = {out, out + w->out_width * c->out_pixel},
+                                   .channels = c->channels,
+                                   .bias = c->bias,
+                                   .relu = c->relu,
+                                   .ahead = c->ahead,
+                                   .stream = c->stream};
+    rows_from(w, c->in, w->backward ? y + w->h.pad_before - 2 : y - w->h.pad_before, 4, args.src);
+    for (int64_t k = 0; k < 3; k++) args.weights[k] = c->weights + (w->backward ? 2 - k : k) * 3 * c->w_tap;
+    stencil3_convolve(&w->x, &args);
 }
 
 void rows_convolve(const row_convolution *c, int64_t y0, int64_t y1)
@@ -66,24 +67,24 @@ void rows_convolve(const row_convolution *c, int64_t y0, int64_t y1)
     const float *in[WALK_ROWS];
     float *taps[WALK_ROWS];
     row_pointers met = c->pointers.in != NULL ? c->pointers : (row_pointers){in, taps};
-    depthwise_row row = {.src = met.in,
-                         .weights = (const float *const *)met.taps,
-                         .src_pixel = ring_step(c->in),
-                         .w_tap = c->w_tap,
-                         .dst_pixel = c->out_pixel,
-                         .channels = c->channels,
-                         .bias = c->bias,
-                         .relu = c->relu};
-    bool pairs = w->pairs && c->channels >= VL;
+    convolve_any_args row = {.src = met.in,
+                             .weights = (const float *const *)met.taps,
+                             .src_pixel = ring_step(c->in),
+                             .w_tap = c->w_tap,
+                             .dst_pixel = c->out_pixel,
+                             .channels = c->channels,
+                             .bias = c->bias,
+                             .relu = c->relu};
+    bool twos = w->stencil3 && c->channels >= VL;
     for (int64_t y = y0; y < y1; y++) {
         float *out = c->out + (y - y0) * w->out_width * c->out_pixel;
-        if (pairs && y + 1 < y1) {
-            convolve_pair(c, y++, out);
+        if (twos && y + 1 < y1) {
+            convolve_two(c, y++, out);
             continue;
         }
         row.dst = out;
         row.rows = rows_met(w, c->in, y, (float *)c->weights, c->w_tap, met);
-        depthwise_row_run(&w->x, &row);
+        convolve_any(&w->x, &row);
     }
 }
 
@@ -94,46 +95,47 @@ static void gradient_row(const row_gradient *g, int64_t y)
     const float *in[WALK_ROWS];
     float *taps[WALK_ROWS];
     row_pointers met = g->pointers.in != NULL ? g->pointers : (row_pointers){in, taps};
-    depthwise_sums row = {.src = met.in,
-                          .sums = met.taps,
-                          .rows = rows_met(g->walk, g->src, y, g->sums, g->w_tap, met),
-                          .diff_dst = ring_row(g->diff_dst, y),
-                          .src_pixel = ring_step(g->src),
-                          .w_tap = g->w_tap,
-                          .dst_pixel = ring_step(g->diff_dst),
-                          .channels = g->channels};
-    depthwise_sums_run(&g->walk->x, &row);
+    gradient_any_args row = {.src = met.in,
+                             .sums = met.taps,
+                             .rows = rows_met(g->walk, g->src, y, g->sums, g->w_tap, met),
+                             .diff_dst = ring_row(g->diff_dst, y),
+                             .src_pixel = ring_step(g->src),
+                             .w_tap = g->w_tap,
+                             .dst_pixel = ring_step(g->diff_dst),
+                             .channels = g->channels};
+    gradient_any(&g->walk->x, &row);
 }
 
-static void gradient_pair(const row_gradient *g, int64_t y)
+static void gradient_two(const row_gradient *g, int64_t y)
 {
-    depthwise_sums_pair pair = {.diff_dst = {ring_row(g->diff_dst, y), ring_row(g->diff_dst, y + 1)},
-                                .src_pixel = ring_step(g->src),
-                                .w_tap = g->w_tap,
-                                .dst_pixel = ring_step(g->diff_dst),
-                                .channels = g->channels,
-                                .ahead = g->ahead};
-    rows_from(g->walk, g->src, y - g->walk->h.pad_before, 4, pair.src);
-    for (int64_t k = 0; k < 3; k++) pair.sums[k] = g->sums + k * 3 * g->w_tap;
-    depthwise_sums_pair_run(&g->walk->x, &pair);
+    stencil3_gradient2_args args = {.diff_dst = {ring_row(g->diff_dst, y), ring_row(g->diff_dst, y + 1)},
+                                    .src_pixel = ring_step(g->src),
+                                    .w_tap = g->w_tap,
+                                    .dst_pixel = ring_step(g->diff_dst),
+                                    .channels = g->channels,
+                                    .ahead = g->ahead};
+    rows_from(g->walk, g->src, y - g->walk->h.pad_before, 4, args.src);
+    for (int64_t k = 0; k < 3; k++) args.sums[k] = g->sums + k * 3 * g->w_tap;
+    stencil3_gradient2(&g->walk->x, &args);
 }
 
-static void gradient_bands(const row_gradient *g, int64_t y, int64_t rows)
+static void gradient_fours(const row_gradient *g, int64_t y, int64_t rows)
 {
     int64_t first = y - g->walk->h.pad_before;
-    depthwise_band band = {.src_pixel = ring_step(g->src),
-                           .w_tap = g->w_tap,
-                           .dst_pixel = ring_step(g->diff_dst),
-                           .channels = g->channels,
-                           .bands = rows / BAND_ROWS,
-                           .src_row = g->src->width * g->src->pixel,
-                           .dst_row = g->diff_dst->width * g->diff_dst->pixel,
-                           .head = first<0, .tail = first + rows + 2> g->walk->h.in,
-                           .ahead = g->ahead};
-    for (int64_t i = 0; i < BAND_ROWS; i++) band.diff_dst[i] = ring_row(g->diff_dst, y + i);
-    rows_from(g->walk, g->src, first, BAND_ROWS + 2, band.src);
-    for (int64_t k = 0; k < 3; k++) band.sums[k] = g->sums + k * 3 * g->w_tap;
-    depthwise_band_run(&g->walk->x, &band);
+    stencil3_gradient4_args args = {.src_pixel = ring_step(g->src),
+                                    .w_tap = g->w_tap,
+                                    .dst_pixel = ring_step(g->diff_dst),
+                                    .channels = g->channels,
+                                    .bands = rows / BAND_ROWS,
+                                    .src_row = g->src->width * g->src->pixel,
+                                    .dst_row = g->diff_dst->width * g->diff_dst->pixel,
+                                    .head = (first < 0),
+                                    .tail = (first + rows + 2 > g->walk->h.in),
+                                    .ahead = g->ahead};
+    for (int64_t i = 0; i < BAND_ROWS; i++) args.diff_dst[i] = ring_row(g->diff_dst, y + i);
+    rows_from(g->walk, g->src, first, BAND_ROWS + 2, args.src);
+    for (int64_t k = 0; k < 3; k++) args.sums[k] = g->sums + k * 3 * g->w_tap;
+    stencil3_gradient4(&g->walk->x, &args);
 }
 
 void rows_gradient(const row_gradient *g, int64_t y, int64_t rows)
@@ -141,7 +143,7 @@ void rows_gradient(const row_gradient *g, int64_t y, int64_t rows)
     if (rows == 1)
         gradient_row(g, y);
     else if (rows == 2)
-        gradient_pair(g, y);
+        gradient_two(g, y);
     else
-        gradient_bands(g, y, rows);
+        gradient_fours(g, y, rows);
 }

@@ -9,7 +9,7 @@
 typedef struct {
     conv_axis h;
     bool backward; /* outputs are diff_src's, inputs diff_dst's */
-    bool pairs;    /* two rows at once: 3x3, stride 1, no dilation */
+    bool stencil3; /* 3x3, stride 1, no dilation: the stencil3 kernels do it, two or four rows at once */
     int64_t kernel_w, in_width, out_width;
     axis_segments x; /* along a row */
 } row_walk;
@@ -35,7 +35,7 @@ typedef struct {
     int64_t out_pixel, channels;
     const float *bias; /* NULL: none */
     bool relu;
-    bool ahead, stream; /* as in depthwise_pair */
+    bool ahead, stream; /* as in stencil3_convolve_args */
 } row_convolution;
 
 /* Output rows [y0, y1), overwritten. */
@@ -47,11 +47,11 @@ typedef struct {
     row_pointers pointers;
     float *sums; /* [KH*KW][..], taps w_tap floats apart */
     int64_t w_tap, channels;
-    bool ahead; /* as in depthwise_sums_pair, depthwise_band */
+    bool ahead; /* as in stencil3_gradient2_args, stencil3_gradient4_args */
 } row_gradient;
 
-/* Adds what rows [y, y + rows) of diff_dst give: one; with pairs two, or bands, of whose source rows only the
- * first of all and the last of all may be padding. */
+/* Adds what rows [y, y + rows) of diff_dst give: one; with stencil3 two, or whole bands, of whose source
+ * rows only the first of all and the last of all may be padding. */
 void rows_gradient(const row_gradient *g, int64_t y, int64_t rows);
 
 #endif

@@ -3,7 +3,9 @@
  * it; the rest is depthwise, then pointwise. Inexact. Refuses what those refuse. */
 #include "fip.h"
 #include "../../compose.h"
+#include "../../plan.h"
 #include "../dense/dense.h"
+#include "../dense/product.h"
 #include "weights_gradient.h"
 
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
@@ -14,8 +16,8 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
                                                  : min64(p->ic, p->oc) / p->groups;
     if (pass == CONV_BACKWARD_WEIGHTS && !fip_wgrad_fits(p))
         return "groups or strides: the sums over pixels multiply no pairs, as " ISA_STRING;
-    if (terms < FIP_GROUP) return "sums of fewer than 24 channels: hardly a pair";
-    return dense_refuse(self, p, pass);
+    if (terms < FIP_STEP) return "sums of fewer than 24 channels: hardly a pair";
+    return conv_refuse_rank_3(self, p, pass);
 }
 
 static wgrad *plan_weights(const conv_problem *p, const conv_context *ctx)
@@ -28,6 +30,7 @@ static const simd_impl pointwise = {.impl = {MATRIX_CONVOLUTION(CONV_POINTWISE),
                                              .error_factor = FIP_ERROR_FACTOR,
                                              .summary = "GEMM on NHWC, pairs of terms for one multiplication"},
                                     .way = &fip_way,
+                                    .plan_product = product_plan,
                                     .plan_weights = plan_weights};
 
 /* ---- separable */

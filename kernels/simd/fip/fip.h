@@ -16,11 +16,11 @@
 
 #include "../gemm/gemm.h"
 
-/* Terms go by groups: FIP_LANES first partners, as many second ones, as many single terms. What is left at the
+/* Terms go by steps: FIP_LANES first partners, as many second ones, as many single terms. What is left at the
  * end of a block of k is single too. */
-enum { FIP_LANES = 8, FIP_GROUP = 3 * FIP_LANES, FIP_VECTORS = 2 };
+enum { FIP_LANES = 8, FIP_STEP = 3 * FIP_LANES, FIP_VECTORS = 2 };
 
-/* Error of an element against u * sqrt(K) * sum|x*w|; tests/test_fip.c derives it. */
+/* Error of an element against u * sqrt(K) * sum|x*w|; tests/check_fip.c derives it. */
 enum { FIP_ERROR_FACTOR = 16 };
 
 /* Packed: of every panel, of every block of k, two rows before the block's own: minus the sum of the products
@@ -42,7 +42,8 @@ enum { FIP_ROWS = 12 };
 /* As gemm_rows, for one tap without index: m <= FIP_ROWS, nv <= FIP_VECTORS; args.rows prepared by fip_prepare,
  * args.panel at the header of a block packed by fip_pack. */
 gemm_rows_kernel *fip_rows(int m, int nv);
-ALWAYS_INLINE int fip_panel_vectors(int64_t n) { return (int)min64(FIP_VECTORS, div_up(n, VL)); }
+/* As gemm_panel_vectors. */
+int fip_panel_vectors(int64_t n);
 
 extern const gemm_way fip_way;
 

@@ -27,7 +27,7 @@ static float scale_of(float most, float *unscale)
     return scale;
 }
 
-/* Rows are prepared eight floats at a time with either instruction set: halves of an AVX-512 group would be
+/* Rows are prepared eight floats at a time with either instruction set: halves of a step in AVX-512 would be
  * masked. */
 ALWAYS_INLINE __m256i first_of_eight(int64_t n)
 {
@@ -59,7 +59,7 @@ void fip_prepare(float *to, const float *from, int64_t k)
     float unscale, scale = scale_of(largest(from, k), &unscale);
     __m256 by = _mm256_set1_ps(scale), pairs = _mm256_setzero_ps();
     int64_t i = 0;
-    for (; i + FIP_GROUP <= k; i += FIP_GROUP) {
+    for (; i + FIP_STEP <= k; i += FIP_STEP) {
         __m256 term[3];
         UNROLL for (int t = 0; t < 3; t++)
         {
@@ -90,7 +90,7 @@ static void finish_block(float *block, int64_t k, int64_t width)
         vec scale = vec_load(scales);
         for (int64_t i = 0; i < k; i++)
             vec_store(block + i * width + j, vec_mul(vec_load(block + i * width + j), scale));
-        for (int64_t g = 0; g + FIP_GROUP <= k; g += FIP_GROUP)
+        for (int64_t g = 0; g + FIP_STEP <= k; g += FIP_STEP)
             for (int64_t i = g; i < g + FIP_LANES; i++)
                 pairs = vec_fma(vec_load(block + i * width + j), vec_load(block + (i + FIP_LANES) * width + j),
                                 pairs);
@@ -119,9 +119,9 @@ void fip_pack(const gemm_pack_args *p, int64_t first, int64_t last)
 
 /* ---- micro-kernel */
 
-/* A group of terms, from b on the panel's, from k on the rows'. */
-ALWAYS_INLINE void sum_group(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
-                             const float *const a[TILE_ROWS], int64_t k, const float *b)
+/* A step of terms, from b on the panel's, from k on the rows'. */
+ALWAYS_INLINE void sum_step(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS],
+                            const float *const a[TILE_ROWS], int64_t k, const float *b)
 {
     const int partner = FIP_LANES * nv * VL;
     for (int64_t last = k + FIP_LANES; k < last; k++, b += nv * VL) {
@@ -181,11 +181,11 @@ ALWAYS_INLINE void fip_tile(const int m, const int nv, const gemm_rows_args *g, 
     bool prefetching = tile * m < g->ahead_rows;
     const float *ahead = prefetching ? g->ahead + tile * m * g->ahead_stride : NULL;
     int64_t k = 0;
-    for (; k + FIP_GROUP <= g->k; k += FIP_GROUP, b += FIP_GROUP * nv * VL) {
+    for (; k + FIP_STEP <= g->k; k += FIP_STEP, b += FIP_STEP * nv * VL) {
         if (prefetching) {
-            UNROLL for (int r = 0; r < m; r++) prefetch(ahead + k + r * g->ahead_stride, FIP_GROUP);
+            UNROLL for (int r = 0; r < m; r++) prefetch(ahead + k + r * g->ahead_stride, FIP_STEP);
         }
-        sum_group(m, nv, acc, a, k, b);
+        sum_step(m, nv, acc, a, k, b);
     }
     for (; k < g->k; k++, b += nv * VL) {
         UNROLL for (int v = 0; v < nv; v++)
@@ -225,11 +225,11 @@ static int tile_rows(int nv)
     return FIP_ROWS;
 }
 
-static int panel_vectors(int64_t n) { return fip_panel_vectors(n); }
+int fip_panel_vectors(int64_t n) { return (int)min64(FIP_VECTORS, div_up(n, VL)); }
 
 const gemm_way fip_way = {.rows = fip_rows,
                           .tile_rows = tile_rows,
-                          .panel_vectors = panel_vectors,
+                          .panel_vectors = fip_panel_vectors,
                           .pack = fip_pack,
                           .prepare = fip_prepare,
                           .prepared = true,

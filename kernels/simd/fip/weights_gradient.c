@@ -14,14 +14,16 @@
 
 #include <stdlib.h>
 
+#include "../../plan.h"
+#include "../vec.h"
 #include "fip.h"
 
 enum {
-    MOST_PIXELS = 22 * FIP_GROUP,
-    LEAST_PIXELS = 5 * FIP_GROUP, /* where blocks of all channels are to fit L2 */
-    CHUNK_PIXELS = 2048,          /* at least, or joining the sums costs too much, */
-    CHUNK_BYTES = 4 << 20,        /* and all sums together at most */
-    LINE = 16                     /* floats of a cache line */
+    MOST_PIXELS = 22 * FIP_STEP,
+    LEAST_PIXELS = 5 * FIP_STEP, /* where blocks of all channels are to fit L2 */
+    CHUNK_PIXELS = 2048,         /* at least, or joining the sums costs too much, */
+    CHUNK_BYTES = 4 << 20,       /* and all sums together at most */
+    LINE = 16                    /* floats of a cache line */
 };
 
 typedef struct {
@@ -46,7 +48,7 @@ bool fip_wgrad_fits(const conv_problem *p)
     return p->groups == 1;
 }
 
-static wgrad_runner run;
+static void run(const wgrad *plan, const wgrad_share *s);
 
 wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
 {
@@ -58,7 +60,7 @@ wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
     int64_t weights = p->ic * p->oc, most = MOST_PIXELS;
     w->head.chunks = min64(w->pixels / CHUNK_PIXELS, CHUNK_BYTES / ((int64_t)sizeof(float) * weights));
     if (w->head.chunks > 1) { /* both operands in two fifths of L2 */
-        int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_GROUP * FIP_GROUP;
+        int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_STEP * FIP_STEP;
         most = min64(most, max64(fit, LEAST_PIXELS));
     }
     w->block = div_up(w->pixels, div_up(w->pixels, most));
@@ -82,6 +84,9 @@ wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
     w->rows_floats = round_up(div_up(w->lines, w->input_parts) * LINE * row_stride(w), LINE);
     w->head.thread_floats =
         (size_t)(w->rows_floats + panels * w->nv * VL * gemm_panel_rows(&fip_way, w->block, w->block));
+    conv_note(w->head.note, true, "gradient by pairs");
+    conv_note(w->head.note, w->head.chunks > 1, "in chunks");
+    conv_note(w->head.note, w->beyond_l2, "operands prefetched");
     return &w->head;
 }
 
@@ -131,60 +136,77 @@ static void make_rows(const fip_wgrad *w, const float *src, int64_t pixels, int6
 
 /* ---- one part */
 
+/* What a thread works on, and its scratch. */
 typedef struct {
     int64_t line, line_end, panel, panel_end; /* of inputs, of outputs */
+    float *rows, *panels;
 } part;
 
-static void lay_out(const fip_wgrad *w, const part *t, const float *src, const float *diff_dst, int64_t pixels,
-                    float *rows, float *panels)
+/* A block of pixels, and the one after it: NULL where that is not prefetched. */
+typedef struct {
+    int64_t pixels;
+    const float *src, *diff_dst, *next_src, *next_diff;
+} pixel_block;
+
+static pixel_block block_at(const fip_wgrad *w, const wgrad_share *s, int64_t i)
+{
+    int64_t p0 = i * w->block, pixels = min64(w->block, w->pixels - p0), p1 = p0 + pixels;
+    bool next = w->beyond_l2 && p1 < w->pixels;
+    return (pixel_block){.pixels = pixels,
+                         .src = s->src + p0 * w->inputs,
+                         .diff_dst = s->diff_dst + p0 * w->outputs,
+                         .next_src = next ? s->src + p1 * w->inputs : NULL,
+                         .next_diff = next ? s->diff_dst + p1 * w->outputs : NULL};
+}
+
+static void lay_out(const fip_wgrad *w, const part *t, const pixel_block *b)
 {
     int64_t first = t->line * LINE, width = (int64_t)w->nv * VL;
-    make_rows(w, src, pixels, first, min64(w->inputs, t->line_end * LINE), rows);
-    gemm_pack_args pack = {.b = diff_dst,
+    make_rows(w, b->src, b->pixels, first, min64(w->inputs, t->line_end * LINE), t->rows);
+    gemm_pack_args pack = {.b = b->diff_dst,
                            .row_stride = w->outputs,
                            .column_stride = 1,
-                           .rows = pixels,
-                           .k = pixels,
+                           .rows = b->pixels,
+                           .k = b->pixels,
                            .n = w->outputs,
-                           .k_block = pixels,
+                           .k_block = b->pixels,
                            .nv = w->nv,
-                           .panels = panels - t->panel * width * gemm_panel_rows(&fip_way, pixels, pixels)};
+                           .panels =
+                               t->panels - t->panel * width * gemm_panel_rows(&fip_way, b->pixels, b->pixels)};
     fip_pack(&pack, t->panel, t->panel_end);
 }
 
 /* What panel j prefetches of the next block, which is as many rows of k floats as there are channels: in the
  * first half of the panels src, where all of it is wanted in one place, in the others diff_dst. */
-static void prefetch_next(const fip_wgrad *w, int64_t j, const float *next_src, const float *next_diff,
-                          gemm_rows_args *g)
+static void prefetch_next(const fip_wgrad *w, int64_t j, const pixel_block *b, gemm_rows_args *g)
 {
     int64_t srcs = w->input_parts * w->output_parts == 1 ? w->panels / 2 : 0, begin, end;
     if (j < srcs)
         share(w->inputs, j, srcs, &begin, &end);
     else
         share(w->outputs, j - srcs, w->panels - srcs, &begin, &end);
-    g->ahead = (j < srcs ? next_src : next_diff) + begin * g->k;
+    g->ahead = (j < srcs ? b->next_src : b->next_diff) + begin * g->k;
     g->ahead_stride = g->k;
     g->ahead_rows = end - begin;
 }
 
-/* next_src, next_diff: of the next block, prefetched meanwhile; NULL: nothing. */
-static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const float *rows, const float *panels,
-                     bool accumulate, const float *next_src, const float *next_diff, float *diff_weights)
+static void multiply(const fip_wgrad *w, const part *t, const pixel_block *b, bool accumulate,
+                     float *diff_weights)
 {
-    int64_t width = (int64_t)w->nv * VL, panel_rows = gemm_panel_rows(&fip_way, pixels, pixels);
+    int64_t width = (int64_t)w->nv * VL, panel_rows = gemm_panel_rows(&fip_way, b->pixels, b->pixels);
     int64_t first = t->line * LINE, count = min64(w->inputs, t->line_end * LINE) - first;
     for (int64_t j = t->panel; j < t->panel_end && count > 0; j++) {
         int64_t column = j * width, n = min64(width, w->outputs - column);
-        gemm_rows_args g = {.rows = rows,
+        gemm_rows_args g = {.rows = t->rows,
                             .row_stride = row_stride(w),
-                            .panel = panels + (column - t->panel * width) * panel_rows,
+                            .panel = t->panels + (column - t->panel * width) * panel_rows,
                             .taps = 1,
-                            .k = pixels,
+                            .k = b->pixels,
                             .dst = diff_weights + first * w->outputs + column,
                             .dst_stride = w->outputs,
                             .n = n,
                             .accumulate = accumulate};
-        if (next_src != NULL) prefetch_next(w, j, next_src, next_diff, &g);
+        if (b->next_src != NULL) prefetch_next(w, j, b, &g);
         gemm_rows_even(g, count, (int)div_up(n, VL), FIP_ROWS, fip_rows);
     }
 }
@@ -192,23 +214,20 @@ static void multiply(const fip_wgrad *w, const part *t, int64_t pixels, const fl
 static void run(const wgrad *plan, const wgrad_share *s)
 {
     const fip_wgrad *w = (const fip_wgrad *)plan;
-    float *rows = s->scratch, *panels = s->scratch + w->rows_floats;
+    part t = {.rows = s->scratch, .panels = s->scratch + w->rows_floats};
     int64_t parts = w->input_parts * w->output_parts, begin, end;
     share(w->head.chunks * parts, s->thread, s->threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
-        int64_t chunk = i / parts, b, last;
-        part t;
+        int64_t chunk = i / parts, block, last;
         share(w->lines, i % parts / w->output_parts, w->input_parts, &t.line, &t.line_end);
         share(w->panels, i % w->output_parts, w->output_parts, &t.panel, &t.panel_end);
-        share(w->blocks, chunk, w->head.chunks, &b, &last);
+        share(w->blocks, chunk, w->head.chunks, &block, &last);
         float *out = w->head.chunks > 1 ? s->partials + chunk * w->inputs * w->outputs : s->diff_weights;
         bool add = w->head.chunks == 1 && s->accumulate;
-        for (; b < last; b++, add = true) {
-            int64_t p0 = b * w->block, pixels = min64(w->block, w->pixels - p0), p1 = p0 + pixels;
-            bool next = w->beyond_l2 && p1 < w->pixels;
-            lay_out(w, &t, s->src + p0 * w->inputs, s->diff_dst + p0 * w->outputs, pixels, rows, panels);
-            multiply(w, &t, pixels, rows, panels, add, next ? s->src + p1 * w->inputs : NULL,
-                     s->diff_dst + p1 * w->outputs, out);
+        for (; block < last; block++, add = true) {
+            pixel_block b = block_at(w, s, block);
+            lay_out(w, &t, &b);
+            multiply(w, &t, &b, add, out);
         }
     }
 }

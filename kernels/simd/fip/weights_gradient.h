@@ -6,7 +6,6 @@
 
 /* Whether the pixels of src and dst correspond one to one, as they have to. */
 bool fip_wgrad_fits(const conv_problem *p);
-/* To be freed. NULL: no memory. */
-wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx);
+wgrad_planner fip_wgrad_plan;
 
 #endif

@@ -41,6 +41,8 @@ void gemm_pack(const gemm_pack_args *p, int64_t first, int64_t last)
     }
 }
 
+int64_t gemm_panels_floats(int64_t k, int64_t n) { return k * round_up(n, VL); }
+
 static void copy_row(float *to, const float *from, int64_t k) { copy_pixels(from, k, 1, k, to, k); }
 
 const gemm_way gemm_plain = {.rows = gemm_rows,

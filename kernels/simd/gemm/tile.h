@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 
+#include "../vec.h"
 #include "gemm.h"
 
 ALWAYS_INLINE void load_tile(const int m, const int nv, vec acc[TILE_ROWS][TILE_VECTORS], float *const *dst,

@@ -5,6 +5,7 @@
 #include "../../plan.h"
 #include "../depthwise/walk.h"
 #include "../gemm/gemm.h"
+#include "../vec.h"
 
 /* Buffers of a block of channels keep pixels this much further apart than the block is wide: at powers of two
  * the rows of a register tile would all fall into one L1 set. */

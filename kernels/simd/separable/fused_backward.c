@@ -63,6 +63,8 @@ conv_status fused_backward_plan(fused_plan *f, conv_error *err)
     f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, p->ic) * sizeof(float);
     snprintf(f->head.note, sizeof f->head.note, "fused: %lld channels in cache, %lld chunks of images",
              (long long)f->block, (long long)f->chunks);
+    conv_note(f->head.note, f->by_chunk, "threads by chunk");
+    conv_note(f->head.note, !f->by_chunk, "threads by channels");
     if (!row_walk_build(p, false, &f->forward) || !row_walk_build(p, true, &f->backward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
     return CONV_OK;
@@ -191,7 +193,7 @@ static void depthwise_gradients(const context *x, channel_block block)
                              .w_tap = p->ic,
                              .channels = block.count};
     for (int64_t y = 0, rows, end = conv_out(&p->axis[CONV_H]); y < end; y += rows) {
-        rows = x->f->forward.pairs && y + 1 < end ? 2 : 1;
+        rows = x->f->forward.stencil3 && y + 1 < end ? 2 : 1;
         rows_gradient(&gradient, y, rows);
     }
     if (x->args->diff_src == NULL) return;
@@ -279,16 +281,13 @@ static void sum_chunks(const fused_plan *f, const conv_args *args, float *chunks
 {
     const conv_problem *p = &f->head.problem;
     gradients first = chunk_gradients(f, args, chunks, 0);
-    const struct {
-        const float *from;
-        float *to;
-        int64_t count;
-    } parts[] = {{first.pointwise, args->diff_pointwise, p->ic * p->oc},
-                 {first.weights, args->diff_weights, p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * p->ic},
-                 {first.bias, args->diff_bias, p->bias ? p->oc : 0}};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        reduce_chunks(parts[i].from, f->chunks, f->chunk_floats, parts[i].count, args->accumulate, parts[i].to,
-                      omp_get_thread_num(), omp_get_num_threads());
+    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
+    const chunk_sums sums[] = {{first.pointwise, f->chunks, f->chunk_floats, p->ic * p->oc},
+                               {first.weights, f->chunks, f->chunk_floats, taps * p->ic},
+                               {first.bias, f->chunks, f->chunk_floats, p->bias ? p->oc : 0}};
+    float *const out[] = {args->diff_pointwise, args->diff_weights, args->diff_bias};
+    for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+        reduce_chunks(&sums[i], args->accumulate, out[i], omp_get_thread_num(), omp_get_num_threads());
 }
 
 conv_status fused_backward(const fused_plan *f, const conv_args *args)

@@ -76,6 +76,9 @@ static conv_status fused_forward_plan(fused_plan *f, conv_error *err)
     f->head.scratch_bytes = f->thread_floats * sizeof(float) * (size_t)f->head.context.threads;
     snprintf(f->head.note, sizeof f->head.note, "fused: %lld rows x %lld channels in cache, %lld parts",
              (long long)f->rows, (long long)f->block, (long long)f->parts);
+    conv_note(f->head.note, f->beyond_l2, "rows prefetched");
+    conv_note(f->head.note, f->panels_beyond_l2, "panels prefetched");
+    conv_note(f->head.note, f->stream, "streamed");
     if (!row_walk_build(p, false, &f->forward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
     return CONV_OK;
@@ -85,11 +88,15 @@ static conv_status fused_forward_plan(fused_plan *f, conv_error *err)
 
 typedef struct {
     int64_t image, row_begin, row_end, panel_begin, panel_end;
+    int64_t k0, k; /* the present block of channels */
+    float *mid;    /* [pixels][block + gap]: its intermediate */
 } forward_task;
+
+static int64_t mid_pixel(const fused_plan *f) { return f->block + FUSED_ROW_GAP; }
 
 static forward_task nth_task(const fused_plan *f, int64_t i)
 {
-    forward_task t;
+    forward_task t = {0};
     int64_t tile = i / f->parts % f->row_tiles;
     t.image = i / f->parts / f->row_tiles;
     share(conv_out(&f->head.problem.axis[CONV_H]), tile, f->row_tiles, &t.row_begin, &t.row_end);
@@ -107,69 +114,57 @@ static const float *rows_ahead(const fused_plan *f, const conv_args *args, const
 }
 
 /* dst[pixels][OC] (+)= mid[pixels][k] * panels, rows [k0, k0 + k) of pointwise. */
-static void multiply(const fused_plan *f, const conv_args *args, const forward_task *t, const float *mid,
-                     int64_t mid_pixel, int64_t k0, int64_t k)
+static void multiply(const fused_plan *f, const conv_args *args, const forward_task *t)
 {
     const conv_problem *p = &f->head.problem;
     int64_t ow = conv_out(&p->axis[CONV_W]), pixels = (t->row_end - t->row_begin) * ow;
     float *dst = args->dst + (t->image * f->pixels + t->row_begin * ow) * p->oc;
-    int64_t row = gemm_panel_rows(f->way, k0, f->block);
+    int64_t row = gemm_panel_rows(f->way, t->k0, f->block);
     for (int64_t j = t->panel_begin; j < t->panel_end; j++) {
         int64_t n = fused_panel_columns(&f->panels, j), column = j * f->panels.width;
         int nv = (int)div_up(n, VL);
-        gemm_rows_args g = {.rows = mid,
-                            .row_stride = mid_pixel,
+        gemm_rows_args g = {.rows = t->mid,
+                            .row_stride = mid_pixel(f),
                             .panel = (const float *)args->packed + column * f->panel_rows + row * nv * VL,
                             .taps = 1,
-                            .k = k,
+                            .k = t->k,
                             .dst = dst + column,
                             .dst_stride = p->oc,
                             .n = n,
-                            .accumulate = k0 > 0,
+                            .accumulate = t->k0 > 0,
                             .bias = p->bias ? args->bias + column : NULL,
-                            .relu = p->post_op == CONV_POST_RELU && k0 + k == p->ic,
+                            .relu = p->post_op == CONV_POST_RELU && t->k0 + t->k == p->ic,
                             .stream = f->stream};
         if (f->beyond_l2 && j == t->panel_begin)
-            g.ahead = rows_ahead(f, args, t) + k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
+            g.ahead = rows_ahead(f, args, t) + t->k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
         else if (f->panels_beyond_l2 && j + 1 < t->panel_end)
-            g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = k,
+            g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = t->k,
             g.ahead_rows = f->panels.width;
         gemm_rows_even(g, pixels, nv, forward_tile_rows(f), f->way->rows);
     }
 }
 
-/* The intermediate of the task's rows and channels [k0, k0 + k) into mid; scaled for pairs while the rows just
- * made are in L1. */
-static void fill(const fused_plan *f, const conv_args *args, const forward_task *t, int64_t k0, int64_t k,
-                 float *mid, int64_t mid_pixel)
+/* The intermediate of the task's rows and channels [k0, k0 + k) into mid; prepared, where the product wants
+ * that, while the rows just made are in L1. */
+static void fill(const fused_plan *f, const conv_args *args, const forward_task *t)
 {
     const conv_problem *p = &f->head.problem;
     int64_t image = p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic, ow = conv_out(&p->axis[CONV_W]);
     int64_t rows = f->way->prepared ? 2 : t->row_end - t->row_begin;
-    row_ring src = rows_in_place(args->src + t->image * image + k0, p->axis[CONV_W].in, p->ic);
+    row_ring src = rows_in_place(args->src + t->image * image + t->k0, p->axis[CONV_W].in, p->ic);
     row_convolution depthwise = {.walk = &f->forward,
                                  .in = &src,
-                                 .weights = args->weights + k0,
+                                 .weights = args->weights + t->k0,
                                  .w_tap = p->ic,
-                                 .out_pixel = mid_pixel,
-                                 .channels = k};
+                                 .out_pixel = mid_pixel(f),
+                                 .channels = t->k};
     for (int64_t y = t->row_begin, end; y < t->row_end; y = end) {
         end = min64(y + rows, t->row_end);
-        depthwise.out = mid + (y - t->row_begin) * ow * mid_pixel;
+        depthwise.out = t->mid + (y - t->row_begin) * ow * mid_pixel(f);
         rows_convolve(&depthwise, y, end);
         if (!f->way->prepared) continue;
         float *pixel = depthwise.out;
-        for (int64_t i = (end - y) * ow; i > 0; i--, pixel += mid_pixel) f->way->prepare(pixel, pixel, k);
-    }
-}
-
-static void forward_one(const fused_plan *f, const conv_args *args, const forward_task *t, float *mid)
-{
-    int64_t channels = f->head.problem.ic, mid_pixel = f->block + FUSED_ROW_GAP;
-    for (int64_t k0 = 0; k0 < channels; k0 += f->block) {
-        int64_t k = min64(f->block, channels - k0);
-        fill(f, args, t, k0, k, mid, mid_pixel);
-        multiply(f, args, t, mid, mid_pixel, k0, k);
+        for (int64_t i = (end - y) * ow; i > 0; i--, pixel += mid_pixel(f)) f->way->prepare(pixel, pixel, t->k);
     }
 }
 
@@ -183,7 +178,12 @@ static conv_status fused_forward(const fused_plan *f, const conv_args *args)
         share(tasks, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
         for (int64_t i = begin; i < end; i++) {
             forward_task t = nth_task(f, i);
-            forward_one(f, args, &t, mid);
+            t.mid = mid;
+            for (; t.k0 < f->head.problem.ic; t.k0 += f->block) {
+                t.k = min64(f->block, f->head.problem.ic - t.k0);
+                fill(f, args, &t);
+                multiply(f, args, &t);
+            }
         }
         if (f->stream) vec_stream_end();
     }

@@ -1,67 +1,40 @@
 /* Winograd forward, and backward_data as the forward convolution of diff_dst with the weights turned round.
  *
- * for group of tiles (transformed tensors of one group stay in the caches):
+ * for chunk of tiles (transformed tensors of one chunk stay in the caches):
  *   for tile:                     V[xi][tile][k] = B' d B                      parallel over tiles
  *   for xi, panel of weights:     M[xi][tile][n] = V[xi] * U[xi]               parallel over xi and panels
  *   for tile:                     out = A' M A, bias, ReLU                     parallel over tiles
- * Where all of U leaves room for a group in L2, or U stays in L3 and there are tiles enough, each thread takes
- * groups of its own, waits for nobody and reads nothing that another core wrote. No sum crosses tiles, so
- * grouping changes no bits. */
+ * Where all of U leaves room for a chunk in L2, or U stays in L3 and there are tiles enough, each thread takes
+ * chunks of its own, waits for nobody and reads nothing that another core wrote. No sum crosses tiles, so
+ * chunks change no bits. */
 #include "winograd.h"
 
+#include <stdlib.h>
+
+#include "../../plan.h"
+#include "../gemm/gemm.h"
 #include "transform.h"
 
 enum {
     K_BLOCK = 256,
-    LEAST_GROUP = 8,  /* tiles that pay for reading U from L2 ... */
+    LEAST_CHUNK = 8,  /* tiles that pay for reading U from L2 ... */
     LEAST_LARGE = 48, /* ... and from L3, */
     MOST_L2S = 12,    /* where U of so many L2s stays next to what else is there */
     LEAST_INSIDE = 2  /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
 };
 
-static void choose_groups(winograd_product *w, const conv_context *ctx)
+static void choose_chunks(winograd_product *w, const conv_context *ctx)
 {
     int64_t l2 = (int64_t)ctx->l2, tiles = w->grid.tiles, own = div_up(tiles, ctx->threads);
-    int64_t u_bytes = (int64_t)(w->packed_floats * sizeof(float));
+    int64_t u_bytes = (int64_t)(w->head.packed_floats * sizeof(float));
     int64_t tile_bytes = (int64_t)sizeof(float) * w->grid.alpha * w->grid.alpha * (w->v_row + w->m_row);
     int64_t inside = (l2 / 8 * 7 - u_bytes) / tile_bytes, large = max64(2 * l2 / tile_bytes, LEAST_LARGE);
-    bool fits = min64(own, inside) >= LEAST_GROUP;
+    bool fits = min64(own, inside) >= LEAST_CHUNK;
     w->alone = fits || (own >= large && u_bytes <= MOST_L2S * l2);
     /* Together: V and M for the caches of a few cores, rows enough for each pass over the weights. */
-    int64_t group = fits ? inside : w->alone ? large : 2 * large;
+    int64_t chunk = fits ? inside : w->alone ? large : 2 * large;
     if (w->alone) tiles = own;
-    w->group = div_up(tiles, div_up(tiles, group));
-}
-
-void winograd_product_plan(const conv_problem *p, bool backward, const conv_context *ctx, winograd_product *w)
-{
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t src_h = h->in, src_w = x->in, dst_h = conv_out(h), dst_w = conv_out(x);
-    *w = (winograd_product){.backward = backward,
-                            .ic = p->ic,
-                            .oc = p->oc,
-                            .k = backward ? p->oc : p->ic,
-                            .n = backward ? p->ic : p->oc,
-                            .grid = {.in_h = backward ? dst_h : src_h,
-                                     .in_w = backward ? dst_w : src_w,
-                                     .out_h = backward ? src_h : dst_h,
-                                     .out_w = backward ? src_w : dst_w,
-                                     .pad_h = backward ? 2 - h->pad_before : h->pad_before,
-                                     .pad_w = backward ? 2 - x->pad_before : x->pad_before}};
-    winograd_cut(&w->grid, LEAST_INSIDE, p, ctx);
-    w->width = (int64_t)gemm_panel_vectors(w->n) * VL;
-    w->panels = div_up(w->n, w->width);
-    w->v_row = round_up(w->k, VL) + WINOGRAD_GAP;
-    w->m_row = round_up(w->n, VL) + WINOGRAD_GAP;
-
-    int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha;
-    w->packed_floats = (size_t)(xis * gemm_panels_floats(w->k, w->n));
-    choose_groups(w, ctx);
-    w->stream = w->grid.beyond_l3 && w->n % VL == 0;
-    int64_t teams = w->alone ? ctx->threads : 1;
-    w->v_floats = (size_t)(xis * w->group * w->v_row);
-    w->thread_floats = w->v_floats + (size_t)(xis * w->group * w->m_row);
-    w->scratch_floats = (size_t)teams * w->thread_floats;
+    w->chunk = div_up(tiles, div_up(tiles, chunk));
 }
 
 /* ---- pack: U[xi] in panels */
@@ -87,8 +60,9 @@ ALWAYS_INLINE void pack_vector(const int alpha, const winograd_product *w, const
     for (int xi = 0; xi < alpha * alpha; xi++) vec_store(out + xi * xi_floats, g[xi]);
 }
 
-void winograd_product_pack(const winograd_product *w, const float *weights, float *packed, int threads)
+static void pack(const matrix_product *m, const float *weights, float *packed, int threads)
 {
+    const winograd_product *w = (const winograd_product *)m;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t k = 0; k < w->k; k++)
         for (int64_t n = 0; n < w->n; n += VL) {
@@ -101,21 +75,23 @@ void winograd_product_pack(const winograd_product *w, const float *weights, floa
 
 /* ---- run */
 
-/* M[xi] of one panel: `count` tiles, k in blocks so that the panel's stays in L2. */
-static void multiply(const winograd_product *w, const float *packed, const float *v, float *m, int64_t count,
-                     int64_t xi, int64_t panel)
+/* M[xi][count][panel] = V[xi][count][k] * U[xi][k][panel], k in blocks so that the panel's stays in L2. */
+static void multiply(const winograd_product *w, const product_share *s, int64_t count, int64_t xi,
+                     int64_t panel)
 {
+    const float *v = s->scratch;
+    float *m = s->scratch + w->v_floats;
     int64_t column = panel * w->width, n = min64(w->width, w->n - column);
     int nv = (int)div_up(n, VL);
     int64_t k_blocks = div_up(w->k, K_BLOCK + K_BLOCK / 2), k_block = round_up(div_up(w->k, k_blocks), VL);
-    const float *u = packed + xi * gemm_panels_floats(w->k, w->n) + column * w->k;
+    const float *u = s->packed + xi * gemm_panels_floats(w->k, w->n) + column * w->k;
     for (int64_t k0 = 0; k0 < w->k; k0 += k_block) {
-        gemm_rows_args args = {.rows = v + xi * w->group * w->v_row + k0,
+        gemm_rows_args args = {.rows = v + xi * w->chunk * w->v_row + k0,
                                .row_stride = w->v_row,
                                .panel = u + k0 * nv * VL,
                                .taps = 1,
                                .k = min64(k_block, w->k - k0),
-                               .dst = m + xi * w->group * w->m_row + column,
+                               .dst = m + xi * w->chunk * w->m_row + column,
                                .dst_stride = w->m_row,
                                .n = (int64_t)nv * VL,
                                .accumulate = k0 > 0};
@@ -128,29 +104,32 @@ static void run_tiles(const winograd_product *w, const product_share *s, int64_t
 {
     const winograd_grid *g = &w->grid;
     float *v = s->scratch, *m = s->scratch + w->v_floats;
-    for (int64_t group = from; group < to; group += w->group) {
-        int64_t count = min64(w->group, to - group), begin, end, first, last;
+    const winograd_channels in = {s->in, w->k, 0, w->k};
+    const winograd_outputs out = {s->out, w->n, s->bias, s->relu, w->stream};
+    for (int64_t chunk = from; chunk < to; chunk += w->chunk) {
+        int64_t count = min64(w->chunk, to - chunk), begin, end, first, last;
         share(count, s->thread, s->threads, &first, &last);
         for (int64_t t = first; t < last; t++) {
             winograd_place place = {
-                .at = v + t * w->v_row, .xi_stride = w->group * w->v_row, .width = w->v_row};
-            winograd_input(g, group + t, s->in, w->k, 0, w->k, &place);
+                .at = v + t * w->v_row, .xi_stride = w->chunk * w->v_row, .width = w->v_row};
+            winograd_input(g, chunk + t, &in, &place);
         }
         winograd_wait(s->threads);
         share((int64_t)g->alpha * g->alpha * w->panels, s->thread, s->threads, &begin, &end);
-        for (int64_t i = begin; i < end; i++) multiply(w, s->packed, v, m, count, i / w->panels, i % w->panels);
+        for (int64_t i = begin; i < end; i++) multiply(w, s, count, i / w->panels, i % w->panels);
         winograd_wait(s->threads);
         for (int64_t t = first; t < last; t++) {
-            winograd_place place = {.at = m + t * w->m_row, .xi_stride = w->group * w->m_row};
-            winograd_output(g, group + t, &place, s->bias, s->relu, w->stream, s->out, w->n);
+            winograd_place place = {.at = m + t * w->m_row, .xi_stride = w->chunk * w->m_row};
+            winograd_output(g, chunk + t, &place, &out);
         }
-        /* No wait here: the next group's products, which overwrite M, wait for everybody's transforms. */
+        /* No wait here: the next chunk's products, which overwrite M, wait for everybody's transforms. */
     }
     if (w->stream) vec_stream_end();
 }
 
-void winograd_product_run(const winograd_product *w, const product_share *s)
+static void run(const matrix_product *m, const product_share *s)
 {
+    const winograd_product *w = (const winograd_product *)m;
     int64_t begin, end;
     if (!w->alone) {
         run_tiles(w, s, 0, w->grid.tiles);
@@ -158,8 +137,54 @@ void winograd_product_run(const winograd_product *w, const product_share *s)
     }
     share(w->grid.tiles, s->thread, s->threads, &begin, &end);
     product_share alone = *s;
-    alone.scratch += (size_t)s->thread * w->thread_floats;
+    alone.scratch += (size_t)s->thread * w->team_floats;
     alone.thread = 0;
     alone.threads = 1;
     run_tiles(w, &alone, begin, end);
+}
+
+/* ---- plan */
+
+static void release(matrix_product *m) { free(m); }
+
+conv_status winograd_product_plan(const conv_problem *p, bool backward, const gemm_way *way,
+                                  const conv_context *ctx, matrix_product **out, conv_error *err)
+{
+    (void)way; /* always the plain one */
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    int64_t src_h = h->in, src_w = x->in, dst_h = conv_out(h), dst_w = conv_out(x);
+    winograd_product *w = malloc(sizeof *w);
+    if (w == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    *w = (winograd_product){.head = {.pack = pack, .run = run, .release = release},
+                            .backward = backward,
+                            .ic = p->ic,
+                            .oc = p->oc,
+                            .k = backward ? p->oc : p->ic,
+                            .n = backward ? p->ic : p->oc,
+                            .grid = {.in_h = backward ? dst_h : src_h,
+                                     .in_w = backward ? dst_w : src_w,
+                                     .out_h = backward ? src_h : dst_h,
+                                     .out_w = backward ? src_w : dst_w,
+                                     .pad_h = backward ? 2 - h->pad_before : h->pad_before,
+                                     .pad_w = backward ? 2 - x->pad_before : x->pad_before}};
+    winograd_cut(&w->grid, LEAST_INSIDE, p, ctx);
+    w->width = (int64_t)gemm_panel_vectors(w->n) * VL;
+    w->panels = div_up(w->n, w->width);
+    w->v_row = round_up(w->k, VL) + WINOGRAD_GAP;
+    w->m_row = round_up(w->n, VL) + WINOGRAD_GAP;
+
+    int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha;
+    w->head.packed_floats = (size_t)(xis * gemm_panels_floats(w->k, w->n));
+    choose_chunks(w, ctx);
+    w->stream = w->grid.beyond_l3 && w->n % VL == 0;
+    int64_t teams = w->alone ? ctx->threads : 1;
+    w->v_floats = (size_t)(xis * w->chunk * w->v_row);
+    w->team_floats = w->v_floats + (size_t)(xis * w->chunk * w->m_row);
+    w->head.common_floats = (size_t)teams * w->team_floats;
+    winograd_note(&w->grid, w->chunk, w->head.note);
+    conv_note(w->head.note, w->alone, "threads apart");
+    conv_note(w->head.note, !w->alone, "threads together");
+    conv_note(w->head.note, w->stream, "streamed");
+    *out = &w->head;
+    return CONV_OK;
 }

@@ -2,6 +2,8 @@
  * tile, then its rows: six numbers at a time stay in registers, the tile between the two in L1. */
 #include "winograd.h"
 
+#include <stdio.h>
+
 #include "transform.h"
 
 enum { MOST_ALPHA = WINOGRAD_MOST_ALPHA, MOST_PIXELS = MOST_ALPHA * MOST_ALPHA };
@@ -20,6 +22,11 @@ void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const 
     g->beyond_l3 = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l3 * (size_t)ctx->threads;
 }
 
+void winograd_note(const winograd_grid *g, int64_t chunk, char note[CONV_NOTE])
+{
+    snprintf(note, CONV_NOTE, "F(%dx%d,3x3), %lld tiles at a time", g->m, g->m, (long long)chunk);
+}
+
 /* Upper left pixel of a tile in `out`. */
 typedef struct {
     int64_t image, y, x;
@@ -31,23 +38,28 @@ static origin origin_of(const winograd_grid *g, int64_t tile)
     return (origin){tile / g->tiles_image, i / g->tiles_w * g->m, i % g->tiles_w * g->m};
 }
 
-/* The pixels that a transform reads: channel c of pixel i at at[i][c & inside[i]]. */
+/* What a transform reads: pixels of the tile, and which channels of each. */
 typedef struct {
     const float *at[MOST_PIXELS];
-    int64_t inside[MOST_PIXELS]; /* all ones; 0: padding, zeros */
+    int64_t inside[MOST_PIXELS]; /* channel c of pixel i at at[i][c & inside[i]]: all ones; 0: padding, zeros */
+    int64_t first, last;         /* channels */
     int64_t ahead; /* floats from a pixel to the one in its place in the next tile; 0: not prefetched */
-} window;
+} tile_pixels;
 
-/* size x size pixels from (y, x) on of an image [height][width][channels]. */
-static void look(window *w, int size, const float *image, int64_t height, int64_t width, int64_t channels,
-                 int64_t y, int64_t x)
+/* size x size pixels from (o.y, o.x) on of an image [height][width][channels]. */
+static tile_pixels look(const winograd_grid *g, const winograd_channels *in, int size, int64_t height,
+                        int64_t width, origin o)
 {
+    const float *image = in->data + o.image * height * width * in->channels;
+    tile_pixels w = {.first = in->first, .last = in->last, .ahead = g->beyond_l3 ? g->m * in->channels : 0};
     for (int i = 0; i < size; i++)
         for (int j = 0; j < size; j++) {
-            bool inside = y + i >= 0 && y + i < height && x + j >= 0 && x + j < width;
-            w->at[i * size + j] = inside ? image + ((y + i) * width + x + j) * channels : vec_zeros;
-            w->inside[i * size + j] = inside ? -1 : 0;
+            int64_t y = o.y + i, x = o.x + j;
+            bool inside = y >= 0 && y < height && x >= 0 && x < width;
+            w.at[i * size + j] = inside ? image + (y * width + x) * in->channels : vec_zeros;
+            w.inside[i * size + j] = inside ? -1 : 0;
         }
+    return w;
 }
 
 /* size numbers per axis become alpha: the input's transform, or that of the gradient of the output. */
@@ -59,10 +71,10 @@ ALWAYS_INLINE void transform_axis(const int alpha, const int size, vec *d)
         alpha == 6 ? winograd_diff_6(d, 1) : winograd_diff_4(d, 1);
 }
 
-ALWAYS_INLINE void transform_window(const int alpha, const int size, const bool prefetching, const window *w,
-                                    int64_t first, int64_t last, const winograd_place *to)
+ALWAYS_INLINE void transform_pixels(const int alpha, const int size, const bool prefetching,
+                                    const tile_pixels *w, const winograd_place *to)
 {
-    const int64_t stride = to->xi_stride, width = to->width;
+    const int64_t stride = to->xi_stride, width = to->width, first = w->first, last = w->last;
     float *block = to->at;
     for (int64_t c0 = first; c0 < last; c0 += width, block += to->block)
         for (int64_t c = c0; c < min64(c0 + width, last); c += VL) {
@@ -89,52 +101,47 @@ ALWAYS_INLINE void transform_window(const int alpha, const int size, const bool 
         }
 }
 
-ALWAYS_INLINE void transform(const int alpha, const int size, const window *w, int64_t first, int64_t last,
-                             const winograd_place *to)
+ALWAYS_INLINE void transform(const int alpha, const int size, const tile_pixels *w, const winograd_place *to)
 {
     if (w->ahead > 0)
-        transform_window(alpha, size, true, w, first, last, to);
+        transform_pixels(alpha, size, true, w, to);
     else
-        transform_window(alpha, size, false, w, first, last, to);
+        transform_pixels(alpha, size, false, w, to);
 }
 
-void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64_t channels, int64_t first,
-                    int64_t last, const winograd_place *to)
+void winograd_input(const winograd_grid *g, int64_t tile, const winograd_channels *in, const winograd_place *to)
 {
     origin o = origin_of(g, tile);
-    window w;
-    look(&w, g->alpha, in + o.image * g->in_h * g->in_w * channels, g->in_h, g->in_w, channels, o.y - g->pad_h,
-         o.x - g->pad_w);
-    w.ahead = g->beyond_l3 ? g->m * channels : 0;
+    o.y -= g->pad_h;
+    o.x -= g->pad_w;
+    const tile_pixels w = look(g, in, g->alpha, g->in_h, g->in_w, o);
     if (g->alpha == 6)
-        transform(6, 6, &w, first, last, to);
+        transform(6, 6, &w, to);
     else
-        transform(4, 4, &w, first, last, to);
+        transform(4, 4, &w, to);
 }
 
-void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64_t channels, int64_t first,
-                   int64_t last, const winograd_place *to)
+void winograd_diff(const winograd_grid *g, int64_t tile, const winograd_channels *out, const winograd_place *to)
 {
-    origin o = origin_of(g, tile);
-    window w;
-    look(&w, g->m, out + o.image * g->out_h * g->out_w * channels, g->out_h, g->out_w, channels, o.y, o.x);
-    w.ahead = g->beyond_l3 ? g->m * channels : 0;
+    const tile_pixels w = look(g, out, g->m, g->out_h, g->out_w, origin_of(g, tile));
     if (g->alpha == 6)
-        transform(6, 4, &w, first, last, to);
+        transform(6, 4, &w, to);
     else
-        transform(4, 2, &w, first, last, to);
+        transform(4, 2, &w, to);
 }
 
 ALWAYS_INLINE void output_tile(const int alpha, const winograd_grid *g, int64_t tile,
-                               const winograd_place *from, const float *bias, bool relu, bool stream,
-                               float *out, int64_t channels)
+                               const winograd_place *from, const winograd_outputs *to)
 {
     const int m = alpha - 2;
+    const int64_t channels = to->channels;
+    const bool relu = to->relu, stream = to->stream;
+    const float *bias = to->bias;
     const int64_t stride = from->xi_stride, line = g->out_w * channels;
     origin o = origin_of(g, tile);
     const int rows = (int)min64(m, g->out_h - o.y), columns = (int)min64(m, g->out_w - o.x);
     const float *at = from->at;
-    out += ((o.image * g->out_h + o.y) * g->out_w + o.x) * channels;
+    float *out = to->data + ((o.image * g->out_h + o.y) * g->out_w + o.x) * channels;
     for (int64_t c = 0; c < channels; c += VL) {
         vec_mask lanes = vec_mask_first(min64(VL, channels - c));
         vec half[MOST_PIXELS], d[MOST_ALPHA], offset = vec_zero();
@@ -162,18 +169,21 @@ ALWAYS_INLINE void output_tile(const int alpha, const winograd_grid *g, int64_t 
     }
 }
 
-void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from, const float *bias,
-                     bool relu, bool stream, float *out, int64_t channels)
+void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from,
+                     const winograd_outputs *to)
 {
     if (g->alpha == 6)
-        output_tile(6, g, tile, from, bias, relu, stream, out, channels);
+        output_tile(6, g, tile, from, to);
     else
-        output_tile(4, g, tile, from, bias, relu, stream, out, channels);
+        output_tile(4, g, tile, from, to);
 }
 
 ALWAYS_INLINE void gradient_columns(const int alpha, const float *u, int64_t xi_stride, int64_t columns,
-                                    bool accumulate, float *weights, int64_t tap_stride)
+                                    const winograd_taps *to)
 {
+    const int64_t tap_stride = to->tap_stride;
+    const bool accumulate = to->accumulate;
+    float *weights = to->data;
     for (int64_t c = 0; c < columns; c += VL) {
         vec_mask lanes = vec_mask_first(min64(VL, columns - c));
         vec half[3 * MOST_ALPHA], d[MOST_ALPHA];
@@ -192,11 +202,10 @@ ALWAYS_INLINE void gradient_columns(const int alpha, const float *u, int64_t xi_
     }
 }
 
-void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t columns, bool accumulate,
-                       float *weights, int64_t tap_stride)
+void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t columns, const winograd_taps *to)
 {
     if (alpha == 6)
-        gradient_columns(6, u, xi_stride, columns, accumulate, weights, tap_stride);
+        gradient_columns(6, u, xi_stride, columns, to);
     else
-        gradient_columns(4, u, xi_stride, columns, accumulate, weights, tap_stride);
+        gradient_columns(4, u, xi_stride, columns, to);
 }

@@ -14,7 +14,10 @@
  * Within a part a sum runs over its tiles in order, so neither threads nor chunks change a bit. */
 #include "winograd.h"
 
+#include <stdlib.h>
+
 #include "../../plan.h"
+#include "../gemm/gemm.h"
 #include "../reduce.h"
 
 enum {
@@ -30,14 +33,14 @@ enum {
     MOST_CHUNK = 128
 };
 
-/* ---- plan */
+/* ---- sizes */
 
 static int64_t xis_of(const winograd_wgrad *w) { return (int64_t)w->grid.alpha * w->grid.alpha; }
 
-/* Floats of one (panel, strip) of S: [xi][STRIP][width]. */
+/* Units of work are (panel, strip)s, panel slowest. Floats of one's S: [xi][STRIP][width]. */
 static int64_t unit_floats(const winograd_wgrad *w) { return xis_of(w) * STRIP * w->width; }
 
-/* From one xi to the next of the sums of `units` (panel, strip)s, [xi][unit][STRIP][width]. */
+/* From one xi to the next of the sums of so many units, [xi][unit][STRIP][width]. */
 static int64_t sum_stride(const winograd_wgrad *w, int64_t units)
 {
     return units * STRIP * w->width + WINOGRAD_GAP;
@@ -47,60 +50,6 @@ static int64_t sum_stride(const winograd_wgrad *w, int64_t units)
 static int64_t partial_floats(const winograd_wgrad *w)
 {
     return round_up(PARTS * 9 * w->ic * w->oc, CONV_ALIGN / (int64_t)sizeof(float));
-}
-
-static void choose_way(winograd_wgrad *w, const conv_context *ctx)
-{
-    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), xis = xis_of(w), tiles = w->grid.tiles;
-    int64_t units = w->panels * w->strips, channels = w->strips * STRIP + w->panels * w->width;
-    w->chunk = (l2 / 8 * 5 - units * unit_floats(w)) / (xis * channels);
-    if (tiles >= PARTS * PART_TILES && units * unit_floats(w) <= PART_L2S * l2) {
-        w->way = WINOGRAD_PARTS;
-        w->alone = PARTS % ctx->threads == 0;
-        tiles = div_up(tiles, PARTS);
-        if (w->chunk < PART_CHUNK) w->chunk = MOST_CHUNK;
-        w->chunk = div_up(tiles, div_up(tiles, w->chunk));
-        return;
-    }
-    w->chunk = tiles;
-    w->way = WINOGRAD_UNITS;
-    w->alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads && deals_evenly(units, ctx->threads, 4);
-    if ((units >= ENOUGH_UNITS || w->alone) && xis * tiles * w->width <= l2 / 8 * 5) return;
-    w->alone = false;
-
-    /* Few enough that one xi of V and Z stays in L2, enough that S is seldom read and written. */
-    w->way = WINOGRAD_TOGETHER;
-    int64_t chunk = max64(LEAST_CHUNK, min64(MOST_CHUNK, l2 / 2 / channels));
-    w->chunk = div_up(tiles, div_up(tiles, chunk));
-}
-
-void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winograd_wgrad *w)
-{
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    *w = (winograd_wgrad){.ic = p->ic,
-                          .oc = p->oc,
-                          .nv = gemm_panel_vectors(p->oc),
-                          .grid = {.in_h = h->in,
-                                   .in_w = x->in,
-                                   .out_h = conv_out(h),
-                                   .out_w = conv_out(x),
-                                   .pad_h = h->pad_before,
-                                   .pad_w = x->pad_before}};
-    winograd_grid *g = &w->grid;
-    winograd_cut(g, LEAST_INSIDE, p, ctx);
-    w->width = (int64_t)w->nv * VL;
-    w->panels = div_up(p->oc, w->width);
-    w->strips = div_up(p->ic, STRIP);
-    choose_way(w, ctx);
-
-    int64_t xis = xis_of(w), threads = ctx->threads;
-    w->v_floats = (size_t)(xis * (w->chunk * w->strips * STRIP + WINOGRAD_GAP));
-    w->z_floats = (size_t)(xis * (w->chunk * w->panels * w->width + WINOGRAD_GAP));
-    int64_t sums = sum_stride(w, w->panels * w->strips);
-    if (w->way == WINOGRAD_UNITS) sums = sum_stride(w, 1) * (w->alone ? 1 : threads);
-    w->team_floats = w->v_floats + w->z_floats + (size_t)(xis * sums);
-    w->scratch_floats = w->team_floats * (size_t)(w->alone ? threads : 1);
-    if (w->way == WINOGRAD_PARTS) w->scratch_floats += (size_t)partial_floats(w);
 }
 
 /* ---- run */
@@ -128,11 +77,11 @@ static winograd_place panel_place(const winograd_wgrad *w, float *z, int64_t til
                             .block = w->chunk * w->width};
 }
 
-/* One xi of one (panel, strip) over `count` tiles. sum: [STRIP][width]. */
-static void multiply(const job *j, int64_t xi, int64_t panel, int64_t strip, int64_t count, bool accumulate,
-                     float *sum)
+/* One xi of one unit over `count` tiles. sum: [STRIP][width]. */
+static void multiply(const job *j, int64_t xi, int64_t unit, int64_t count, bool accumulate, float *sum)
 {
     const winograd_wgrad *w = j->w;
+    int64_t panel = unit / w->strips, strip = unit % w->strips;
     winograd_place v = strip_place(w, j->v, 0), z = panel_place(w, j->z, 0);
     const gemm_run all = {0, 0, count};
     int64_t n = min64(w->width, w->oc - panel * w->width);
@@ -156,32 +105,34 @@ static void multiply(const job *j, int64_t xi, int64_t panel, int64_t strip, int
     }
 }
 
-/* Rows [first, last) of a (panel, strip), from its sums, an xi every `stride`. */
-static void gradient(const job *j, int64_t panel, int64_t strip, int64_t first, int64_t last, const float *sums,
-                     int64_t stride)
+/* Rows [first, last) of a unit, from its sums, an xi every `stride`. */
+static void gradient(const job *j, int64_t unit, int64_t first, int64_t last, const float *sums, int64_t stride)
 {
     const winograd_wgrad *w = j->w;
-    int64_t column = panel * w->width, n = min64(w->width, w->oc - column);
-    for (int64_t r = first; r < min64(last, w->ic - strip * STRIP); r++)
-        winograd_gradient(w->grid.alpha, sums + r * w->width, stride, n, j->s.accumulate,
-                          j->s.diff_weights + (strip * STRIP + r) * w->oc + column, w->ic * w->oc);
+    int64_t column = unit / w->strips * w->width, n = min64(w->width, w->oc - column);
+    int64_t strip = unit % w->strips * STRIP;
+    for (int64_t r = first; r < min64(last, w->ic - strip); r++) {
+        winograd_taps to = {j->s.diff_weights + (strip + r) * w->oc + column, w->ic * w->oc, j->s.accumulate};
+        winograd_gradient(w->grid.alpha, sums + r * w->width, stride, n, &to);
+    }
 }
 
 /* V and Z of tiles [first, first + count). */
 static void transform(const job *j, int64_t first, int64_t count)
 {
     const winograd_wgrad *w = j->w;
+    const winograd_channels src = {j->s.src, w->ic, j->strip0 * STRIP, min64(w->ic, j->strip1 * STRIP)};
+    const winograd_channels diff_dst = {j->s.diff_dst, w->oc, j->panel0 * w->width,
+                                        min64(w->oc, j->panel1 * w->width)};
     int64_t begin, end;
     share(count, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
         winograd_place to = strip_place(w, j->v + j->strip0 * w->chunk * STRIP, t);
-        winograd_input(&w->grid, first + t, j->s.src, w->ic, j->strip0 * STRIP, min64(w->ic, j->strip1 * STRIP),
-                       &to);
+        winograd_input(&w->grid, first + t, &src, &to);
     }
     for (int64_t t = begin; t < end; t++) {
         winograd_place to = panel_place(w, j->z + j->panel0 * w->chunk * w->width, t);
-        winograd_diff(&w->grid, first + t, j->s.diff_dst, w->oc, j->panel0 * w->width,
-                      min64(w->oc, j->panel1 * w->width), &to);
+        winograd_diff(&w->grid, first + t, &diff_dst, &to);
     }
 }
 
@@ -193,7 +144,7 @@ static void multiply_chunk(const job *j, int64_t count, bool accumulate)
     share(xis_of(w) * units, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t xi = i / units, unit = i % units;
-        multiply(j, xi, unit / w->strips, unit % w->strips, count, accumulate,
+        multiply(j, xi, unit, count, accumulate,
                  j->sums + xi * sum_stride(w, w->panels * w->strips) + unit * STRIP * w->width);
     }
 }
@@ -205,7 +156,7 @@ static void gradients(const job *j)
     share(w->panels * w->strips * STRIP, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t unit = i / STRIP, row = i % STRIP;
-        gradient(j, unit / w->strips, unit % w->strips, row, row + 1, j->sums + unit * STRIP * w->width,
+        gradient(j, unit, row, row + 1, j->sums + unit * STRIP * w->width,
                  sum_stride(w, w->panels * w->strips));
     }
 }
@@ -215,10 +166,9 @@ static void units_apart(const job *j, int64_t begin, int64_t end)
 {
     const winograd_wgrad *w = j->w;
     for (int64_t i = begin; i < end; i++) {
-        int64_t panel = i / w->strips, strip = i % w->strips;
         for (int64_t xi = 0; xi < xis_of(w); xi++)
-            multiply(j, xi, panel, strip, w->chunk, false, j->sums + xi * sum_stride(w, 1));
-        gradient(j, panel, strip, 0, STRIP, j->sums, sum_stride(w, 1));
+            multiply(j, xi, i, w->chunk, false, j->sums + xi * sum_stride(w, 1));
+        gradient(j, i, 0, STRIP, j->sums, sum_stride(w, 1));
     }
 }
 
@@ -297,15 +247,16 @@ static void run_parts(const winograd_wgrad *w, const wgrad_share *s)
     if (w->alone && PARTS % s->threads == 0) {
         joined = PARTS / s->threads;
         float *first = partials + begin * weights;
-        reduce_chunks(first, joined, weights, weights, false, first, 0, 1);
+        reduce_chunks(&(chunk_sums){first, joined, weights, weights}, false, first, 0, 1);
     }
     winograd_wait(s->threads);
-    reduce_chunks(partials, PARTS / joined, joined * weights, weights, s->accumulate, s->diff_weights,
-                  s->thread, s->threads);
+    chunk_sums branches = {partials, PARTS / joined, joined * weights, weights};
+    reduce_chunks(&branches, s->accumulate, s->diff_weights, s->thread, s->threads);
 }
 
-void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s)
+static void run(const wgrad *plan, const wgrad_share *s)
 {
+    const winograd_wgrad *w = (const winograd_wgrad *)plan;
     wgrad_share own = *s;
     switch (w->way) {
     case WINOGRAD_UNITS:
@@ -315,4 +266,68 @@ void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s)
     case WINOGRAD_PARTS: run_parts(w, s); break;
     case WINOGRAD_TOGETHER: run_tiles(w, s, 0, w->grid.tiles);
     }
+}
+
+/* ---- plan */
+
+static void choose_way(winograd_wgrad *w, const conv_context *ctx)
+{
+    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), xis = xis_of(w), tiles = w->grid.tiles;
+    int64_t units = w->panels * w->strips, channels = w->strips * STRIP + w->panels * w->width;
+    w->chunk = (l2 / 8 * 5 - units * unit_floats(w)) / (xis * channels);
+    if (tiles >= PARTS * PART_TILES && units * unit_floats(w) <= PART_L2S * l2) {
+        w->way = WINOGRAD_PARTS;
+        w->alone = PARTS % ctx->threads == 0;
+        tiles = div_up(tiles, PARTS);
+        if (w->chunk < PART_CHUNK) w->chunk = MOST_CHUNK;
+        w->chunk = div_up(tiles, div_up(tiles, w->chunk));
+        return;
+    }
+    w->chunk = tiles;
+    w->way = WINOGRAD_UNITS;
+    w->alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads && deals_evenly(units, ctx->threads, 4);
+    if ((units >= ENOUGH_UNITS || w->alone) && xis * tiles * w->width <= l2 / 8 * 5) return;
+    w->alone = false;
+
+    /* Few enough that one xi of V and Z stays in L2, enough that S is seldom read and written. */
+    w->way = WINOGRAD_TOGETHER;
+    int64_t chunk = max64(LEAST_CHUNK, min64(MOST_CHUNK, l2 / 2 / channels));
+    w->chunk = div_up(tiles, div_up(tiles, chunk));
+}
+
+wgrad *winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx)
+{
+    winograd_wgrad *w = malloc(sizeof *w);
+    if (w == NULL) return NULL;
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    *w = (winograd_wgrad){.head = {.run = run, .chunks = 1},
+                          .ic = p->ic,
+                          .oc = p->oc,
+                          .nv = gemm_panel_vectors(p->oc),
+                          .grid = {.in_h = h->in,
+                                   .in_w = x->in,
+                                   .out_h = conv_out(h),
+                                   .out_w = conv_out(x),
+                                   .pad_h = h->pad_before,
+                                   .pad_w = x->pad_before}};
+    winograd_grid *g = &w->grid;
+    winograd_cut(g, LEAST_INSIDE, p, ctx);
+    w->width = (int64_t)w->nv * VL;
+    w->panels = div_up(p->oc, w->width);
+    w->strips = div_up(p->ic, STRIP);
+    choose_way(w, ctx);
+
+    int64_t xis = xis_of(w), threads = ctx->threads;
+    w->v_floats = (size_t)(xis * (w->chunk * w->strips * STRIP + WINOGRAD_GAP));
+    w->z_floats = (size_t)(xis * (w->chunk * w->panels * w->width + WINOGRAD_GAP));
+    int64_t sums = sum_stride(w, w->panels * w->strips);
+    if (w->way == WINOGRAD_UNITS) sums = sum_stride(w, 1) * (w->alone ? 1 : threads);
+    w->team_floats = w->v_floats + w->z_floats + (size_t)(xis * sums);
+    w->head.common_floats = w->team_floats * (size_t)(w->alone ? threads : 1);
+    if (w->way == WINOGRAD_PARTS) w->head.common_floats += (size_t)partial_floats(w);
+    static const char *const ways[] = {"gradient together", "gradient by units", "gradient by parts"};
+    winograd_note(g, w->chunk, w->head.note);
+    conv_note(w->head.note, true, ways[w->way]);
+    conv_note(w->head.note, w->alone, "each alone");
+    return &w->head;
 }

@@ -4,8 +4,8 @@
 #define SEPBENCH_SIMD_WINOGRAD_WINOGRAD_H
 
 #include "../../conv.h"
-#include "../gemm/gemm.h"
-#include "../thread_share.h"
+#include "../../util.h"
+#include "../dense/ways.h"
 
 /* Every thread of a team of that many calls this. */
 ALWAYS_INLINE void winograd_wait(int threads)
@@ -40,42 +40,58 @@ typedef struct {
  * `out` has `least` pixels, else F(2x2). */
 void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const conv_context *ctx);
 
-/* B' d B of channels [first, last) of one tile; in [mb][in_h][in_w][channels]. `first` goes to to->at; lanes
- * after the last become 0. */
-void winograd_input(const winograd_grid *g, int64_t tile, const float *in, int64_t channels, int64_t first,
-                    int64_t last, const winograd_place *to);
-/* A y A' likewise; out [mb][out_h][out_w][channels]. */
-void winograd_diff(const winograd_grid *g, int64_t tile, const float *out, int64_t channels, int64_t first,
-                   int64_t last, const winograd_place *to);
-/* A' m A of one tile, bias (or NULL) added, ReLU applied, into out [mb][out_h][out_w][channels]. from: one
- * block. stream: past the caches; channels must be a multiple of VL. */
-void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from, const float *bias,
-                     bool relu, bool stream, float *out, int64_t channels);
-/* G' u G: (xi, column c) of u at u[xi*xi_stride + c]; tap t of the result at weights[t*tap_stride + c],
- * c < columns. */
-void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t columns, bool accumulate,
-                       float *weights, int64_t tap_stride);
+/* Channels [first, last) of a tensor [mb][h][w][channels]. */
+typedef struct {
+    const float *data;
+    int64_t channels, first, last;
+} winograd_channels;
+/* "F(4x4,3x3), 12 tiles at a time" */
+void winograd_note(const winograd_grid *g, int64_t chunk, char note[CONV_NOTE]);
+
+/* B' d B of one tile of `in`, a tensor [mb][in_h][in_w][channels]. Channel `first` goes to to->at; lanes after
+ * the last become 0. */
+void winograd_input(const winograd_grid *g, int64_t tile, const winograd_channels *in,
+                    const winograd_place *to);
+/* A y A' likewise, of a tensor [mb][out_h][out_w][channels]. */
+void winograd_diff(const winograd_grid *g, int64_t tile, const winograd_channels *out,
+                   const winograd_place *to);
+
+typedef struct {
+    float *data; /* [mb][out_h][out_w][channels] */
+    int64_t channels;
+    const float *bias; /* [channels]; NULL: none */
+    bool relu;
+    bool stream; /* past the caches; channels must be a multiple of VL */
+} winograd_outputs;
+/* A' m A of one tile, bias added, ReLU applied. from: one block. */
+void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from,
+                     const winograd_outputs *to);
+
+typedef struct {
+    float *data; /* [9 taps][columns] */
+    int64_t tap_stride;
+    bool accumulate;
+} winograd_taps;
+/* G' u G: (xi, column c) of u at u[xi*xi_stride + c], c < columns. */
+void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t columns, const winograd_taps *to);
 
 /* ---- forward and backward_data */
 
 typedef struct {
+    matrix_product head; /* scratch is in common; its run holds barriers */
     winograd_grid grid;
     bool backward; /* data: from diff_dst to diff_src, the weights turned round */
     int64_t ic, oc;
     int64_t k, n;          /* channels in, out */
-    bool alone;            /* each thread has groups of its own */
+    bool alone;            /* each thread has chunks of its own */
     bool stream;           /* out goes past the caches */
-    int64_t group;         /* tiles at a time */
+    int64_t chunk;         /* tiles transformed at a time */
     int64_t width, panels; /* columns of a panel; panels */
     int64_t v_row, m_row;  /* floats from tile to tile of V, M */
-    size_t v_floats, thread_floats, scratch_floats, packed_floats;
+    size_t v_floats, team_floats;
 } winograd_product;
 
-void winograd_product_plan(const conv_problem *p, bool backward, const conv_context *ctx,
-                           winograd_product *out);
-void winograd_product_pack(const winograd_product *w, const float *weights, float *packed, int threads);
-/* Every thread of the team calls this; holds barriers. scratch: scratch_floats in common. */
-void winograd_product_run(const winograd_product *w, const product_share *s);
+matrix_product_planner winograd_product_plan;
 
 /* ---- backward_weights */
 
@@ -86,19 +102,18 @@ typedef enum {
 } winograd_way;
 
 typedef struct {
+    wgrad head; /* scratch is in common; its run holds barriers */
     winograd_grid grid;
     winograd_way way;
     bool alone; /* by units: each thread transforms what its units read; by parts: each has parts of its own */
     int64_t ic, oc;
     int nv;
-    int64_t width, panels, strips;      /* columns of a panel of oc; panels; strips of ic */
-    int64_t chunk;                      /* tiles transformed at a time */
-    size_t v_floats, z_floats;          /* V and Z of a chunk */
-    size_t team_floats, scratch_floats; /* what works together needs; in all */
+    int64_t width, panels, strips; /* columns of a panel of oc; panels; strips of ic */
+    int64_t chunk;                 /* tiles transformed at a time */
+    size_t v_floats, z_floats;     /* V and Z of a chunk */
+    size_t team_floats;            /* what works together needs */
 } winograd_wgrad;
 
-void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winograd_wgrad *out);
-/* Every thread of the team calls this; holds barriers. scratch: scratch_floats in common. */
-void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s);
+wgrad_planner winograd_wgrad_plan;
 
 #endif

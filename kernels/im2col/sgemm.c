@@ -8,7 +8,7 @@
  * packing is copying, and A_LD, constant and off any power of two, costs neither address arithmetic nor cache
  * conflicts. Where A comes transposed, copying gives [kc][MR] instead. Tails are packed with zeros and computed
  * in full. Source: Van Zee and van de Geijn, BLIS, ACM TOMS 41(3), 2015. */
-#include "gemm.h"
+#include "sgemm.h"
 
 #include <string.h>
 
@@ -29,7 +29,7 @@ enum { TASKS = 32 }; /* wanted per slice: what two to a few dozen threads share 
 typedef float vec __attribute__((vector_size(VL * sizeof(float))));
 typedef float vec_unaligned __attribute__((vector_size(VL * sizeof(float)), aligned(sizeof(float)), may_alias));
 
-/* ---- the register tile ----------------------------------------------------------------------------------- */
+/* ---- the register tile */
 
 /* a(i, k) is a[i * row + k * step]; both are constants where this is inlined. */
 ALWAYS_INLINE void full_tile(int64_t depth, const float *restrict a, int64_t row, int64_t step,
@@ -70,8 +70,8 @@ static void tile(int64_t depth, const float *a, bool transposed, const float *b,
         full_tile(depth, a, A_LD, 1, b, c, ldc, add);
 }
 
-void gemm_tile(int64_t depth, const float *a, bool transposed, const float *b, float *c, int64_t ldc, int rows,
-               int cols, bool add)
+void sgemm_tile(int64_t depth, const float *a, bool transposed, const float *b, float *c, int64_t ldc, int rows,
+                int cols, bool add)
 {
     if (rows == MR && cols == NR) {
         tile(depth, a, transposed, b, c, ldc, add);
@@ -83,60 +83,58 @@ void gemm_tile(int64_t depth, const float *a, bool transposed, const float *b, f
         for (int j = 0; j < cols; j++) c[i * ldc + j] = (add ? c[i * ldc + j] : 0) + whole[i * NR + j];
 }
 
-gemm_sizes gemm_tile_sizes(void) { return (gemm_sizes){MR, NR, KC_MAX, A_LD}; }
+sgemm_sizes sgemm_tile_sizes(void) { return (sgemm_sizes){MR, NR, KC_MAX, A_LD}; }
 
-/* ---- packing --------------------------------------------------------------------------------------------- */
+/* ---- packing */
 
-void gemm_fill_rows(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
-                    int64_t ld)
+void sgemm_fill_rows(const void *matrix, const sgemm_block *b, float *to, int64_t ld)
 {
-    const gemm_matrix *m = matrix;
-    for (int64_t r = 0; r < rows; r++) {
-        const float *from = m->data + (row + r) * m->ld + col;
+    const sgemm_matrix *m = matrix;
+    for (int64_t r = 0; r < b->rows; r++) {
+        const float *from = m->data + (b->row + r) * m->ld + b->col;
         if (m->mask == NULL) {
-            memcpy(to + r * ld, from, (size_t)cols * sizeof(float));
+            memcpy(to + r * ld, from, (size_t)b->cols * sizeof(float));
             continue;
         }
-        const float *mask = m->mask + (row + r) * m->ld + col;
-        for (int64_t c = 0; c < cols; c++) to[r * ld + c] = mask[c] > 0 ? from[c] : 0;
+        const float *mask = m->mask + (b->row + r) * m->ld + b->col;
+        for (int64_t c = 0; c < b->cols; c++) to[r * ld + c] = mask[c] > 0 ? from[c] : 0;
     }
 }
 
-void gemm_fill_transposed(const void *matrix, int64_t row, int64_t rows, int64_t col, int64_t cols, float *to,
-                          int64_t ld)
+void sgemm_fill_transposed(const void *matrix, const sgemm_block *b, float *to, int64_t ld)
 {
-    const gemm_matrix *m = matrix;
-    for (int64_t c = 0; c < cols; c++) {
-        const float *from = m->data + (col + c) * m->ld + row,
+    const sgemm_matrix *m = matrix;
+    for (int64_t c = 0; c < b->cols; c++) {
+        const float *from = m->data + (b->col + c) * m->ld + b->row,
                     *mask = m->mask ? m->mask + (from - m->data) : NULL;
-        for (int64_t r = 0; r < rows; r++) to[r * ld + c] = mask == NULL || mask[r] > 0 ? from[r] : 0;
+        for (int64_t r = 0; r < b->rows; r++) to[r * ld + c] = mask == NULL || mask[r] > 0 ? from[r] : 0;
     }
 }
 
 static int64_t a_panel(bool transposed, int64_t kc) { return MR * (transposed ? kc : A_LD); }
 
 /* Rows [row, row + MR) of A, k in [k0, k0 + depth), zeros below the last row m. */
-static void pack_a_panel(gemm_operand a, int64_t row, int64_t m, int64_t k0, int64_t depth, float *to)
+static void pack_a_panel(sgemm_operand a, int64_t row, int64_t m, int64_t k0, int64_t depth, float *to)
 {
     int64_t rows = min64(MR, m - row);
     if (a.transposed) {
         if (rows < MR) memset(to, 0, (size_t)(depth * MR) * sizeof *to);
-        a.fill(a.matrix, k0, depth, row, rows, to, MR);
+        a.fill(a.matrix, &(sgemm_block){k0, depth, row, rows}, to, MR);
     } else {
-        a.fill(a.matrix, row, rows, k0, depth, to, A_LD);
+        a.fill(a.matrix, &(sgemm_block){row, rows, k0, depth}, to, A_LD);
         if (rows < MR) memset(to + rows * A_LD, 0, (size_t)((MR - rows) * A_LD) * sizeof *to);
     }
 }
 
-static void pack_b_panel(gemm_operand b, int64_t col, int64_t n, int64_t k0, int64_t depth, float *to)
+static void pack_b_panel(sgemm_operand b, int64_t col, int64_t n, int64_t k0, int64_t depth, float *to)
 {
     int64_t cols = min64(NR, n - col);
     if (cols < NR) memset(to, 0, (size_t)(depth * NR) * sizeof *to);
-    b.fill(b.matrix, k0, depth, col, cols, to, NR);
+    b.fill(b.matrix, &(sgemm_block){k0, depth, col, cols}, to, NR);
 }
 
 /* Ahead of time: [slice of k][panel], every slice kc deep but the last. */
-void gemm_pack_b(const gemm_blocking *g, gemm_operand b, float *packed, int threads)
+void sgemm_pack_b(const sgemm_blocking *g, sgemm_operand b, float *packed, int threads)
 {
     int64_t panels = div_up(g->n, NR), size = g->kc * NR;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
@@ -146,11 +144,11 @@ void gemm_pack_b(const gemm_blocking *g, gemm_operand b, float *packed, int thre
                          packed + (s * panels + j) * size);
 }
 
-/* ---- the product ----------------------------------------------------------------------------------------- */
+/* ---- the product */
 
-gemm_blocking gemm_block(int64_t m, int64_t n, int64_t k, size_t l1d, size_t l2, bool b_ahead)
+sgemm_blocking sgemm_cut(int64_t m, int64_t n, int64_t k, size_t l1d, size_t l2, bool b_ahead)
 {
-    gemm_blocking g = {.m = m, .n = n, .k = k};
+    sgemm_blocking g = {.m = m, .n = n, .k = k};
     int64_t fits_l1 = (int64_t)(l1d * 2 / 3 / (NR * sizeof(float)));
     g.kc = even_piece(k, min64(fits_l1, KC_MAX), 8);
     g.mc = even_piece(m, (int64_t)(l2 * 3 / 4 / (A_LD * sizeof(float))), MR);
@@ -173,7 +171,7 @@ typedef struct {
 } slice;
 
 /* Bias and ReLU, while the tile of C is in L1. */
-static void finish(const gemm_call *call, int64_t row, int64_t rows, int64_t col, int64_t cols)
+static void finish(const sgemm_call *call, int64_t row, int64_t rows, int64_t col, int64_t cols)
 {
     for (int64_t i = 0; i < rows; i++) {
         float *c = call->c + (row + i) * call->ldc + col;
@@ -185,21 +183,21 @@ static void finish(const gemm_call *call, int64_t row, int64_t rows, int64_t col
 }
 
 /* The task: register tiles [i, i_end) down panel j of B, which stays in L1. */
-static void task(const gemm_blocking *g, const gemm_call *call, const slice *s, int64_t i, int64_t i_end,
+static void task(const sgemm_blocking *g, const sgemm_call *call, const slice *s, int64_t i, int64_t i_end,
                  int64_t j)
 {
     bool finishing = s->last && (call->relu || call->bias != NULL);
     int64_t panel = a_panel(call->a.transposed, g->kc), cols = min64(NR, call->cols - j * NR);
     for (; i < i_end; i++) {
         int64_t row = s->row + i * MR, rows = min64(MR, s->rows - i * MR);
-        gemm_tile(s->depth, s->a + i * panel, call->a.transposed, s->b + j * g->kc * NR,
-                  call->c + row * call->ldc + j * NR, call->ldc, (int)rows, (int)cols, s->add);
+        sgemm_tile(s->depth, s->a + i * panel, call->a.transposed, s->b + j * g->kc * NR,
+                   call->c + row * call->ldc + j * NR, call->ldc, (int)rows, (int)cols, s->add);
         if (finishing) finish(call, row, rows, j * NR, cols);
     }
 }
 
 /* Packs what is not packed ahead and says where the slice's panels are. Called by every thread of the team. */
-static slice pack_slice(const gemm_blocking *g, const gemm_call *call, int64_t row, int64_t k0)
+static slice pack_slice(const sgemm_blocking *g, const sgemm_call *call, int64_t row, int64_t k0)
 {
     slice s = {.row = row, .rows = min64(g->mc, call->rows - row), .depth = min64(g->kc, call->depth - k0)};
     s.add = call->add || k0 > 0;
@@ -222,7 +220,7 @@ static slice pack_slice(const gemm_blocking *g, const gemm_call *call, int64_t r
     return s;
 }
 
-void gemm_run(const gemm_blocking *g, const gemm_call *call)
+void sgemm_run(const sgemm_blocking *g, const sgemm_call *call)
 {
     int64_t across = div_up(call->cols, NR);
 #pragma omp parallel num_threads(call->threads)

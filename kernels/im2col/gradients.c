@@ -1,5 +1,5 @@
 /* Partial sums over fixed chunks of the problem, in parallel, then a balanced tree over the chunks. */
-#include "reduce.h"
+#include "gradients.h"
 
 #include <string.h>
 
@@ -7,7 +7,7 @@
 
 enum { MOST_CHUNKS = 64, CHUNK = 64 /* pixels, at least */ };
 
-void reduce_tree(float *parts, int64_t chunks, int64_t count, float *sum, bool add, int threads)
+void join_chunks(float *parts, int64_t chunks, int64_t count, float *sum, bool add, int threads)
 {
     enum { BLOCK = 256 }; /* elements per task */
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -32,7 +32,7 @@ static int64_t pixels_of(const conv_problem *p)
 static int64_t chunk_size(const conv_problem *p) { return max64(CHUNK, div_up(pixels_of(p), MOST_CHUNKS)); }
 static int64_t chunk_count(const conv_problem *p) { return div_up(pixels_of(p), chunk_size(p)); }
 
-size_t reduce_bias_bytes(const conv_problem *p) { return (size_t)(chunk_count(p) * p->oc) * sizeof(float); }
+size_t bias_gradient_bytes(const conv_problem *p) { return (size_t)(chunk_count(p) * p->oc) * sizeof(float); }
 
 static void sum_pixels(const conv_problem *p, const float *diff_dst, const float *dst, int64_t rows, float *sum)
 {
@@ -43,7 +43,7 @@ static void sum_pixels(const conv_problem *p, const float *diff_dst, const float
             sum[o] += dst == NULL || dst[r * p->oc + o] > 0 ? diff_dst[r * p->oc + o] : 0;
 }
 
-void reduce_bias(const conv_problem *p, const conv_args *args, float *scratch, int threads)
+void bias_gradient(const conv_problem *p, const conv_args *args, float *scratch, int threads)
 {
     bool relu = p->post_op == CONV_POST_RELU;
     int64_t size = chunk_size(p), chunks = chunk_count(p), pixels = pixels_of(p);
@@ -53,5 +53,5 @@ void reduce_bias(const conv_problem *p, const conv_args *args, float *scratch, i
                     *dst = relu ? args->dst + c * size * p->oc : NULL;
         sum_pixels(p, diff_dst, dst, min64(size, pixels - c * size), scratch + c * p->oc);
     }
-    reduce_tree(scratch, chunks, p->oc, args->diff_bias, args->accumulate, threads);
+    join_chunks(scratch, chunks, p->oc, args->diff_bias, args->accumulate, threads);
 }
