@@ -66,6 +66,9 @@ void product_free(product *p);
 /* Rows of the tallest tile. */
 ALWAYS_INLINE int product_tile_rows(const product *p) { return p->way->tile_rows(p->nv); }
 
+/* Adds what a run does to the statement of the plan. */
+void product_state(const product *p, const conv_context *ctx, conv_work *w);
+
 int64_t product_packed_floats(const product *p);
 /* weights [taps][IC/G][OC] into the panels of all groups. */
 void product_pack(const product *p, const float *weights, float *packed, int threads);

@@ -14,6 +14,7 @@ struct wgrad {
     int64_t chunks; /* fixed chunks of pixels with sums of their own. If more than 1 the sums lie in partials
                        afterwards, [chunks][taps][IC/G][OC]: reduce_chunks completes them. */
     size_t thread_floats, partial_floats; /* scratch per thread; in common */
+    conv_work work;                       /* what a run does */
 };
 
 /* By columns of gemm.h; to be freed. NULL: no memory. */

@@ -161,6 +161,7 @@ static conv_status make_plan(const conv_impl *self, const conv_problem *p, conv_
     }
     choose_blocks(d);
     lay_out_scratch(d);
+    depthwise_state_plan(d);
     snprintf(d->head.note, sizeof d->head.note, "%lld channels a block%s", (long long)d->block,
              d->ring_rows > 0 ? ", rows copied" : "");
     *out = d;

@@ -14,6 +14,7 @@
 
 #include <stdlib.h>
 
+#include "../../work.h"
 #include "fip.h"
 
 enum {
@@ -44,6 +45,22 @@ bool fip_wgrad_fits(const conv_problem *p)
         if (p->axis[i].stride != 1 || p->axis[i].pad_before != 0 || p->axis[i].in != conv_out(&p->axis[i]))
             return false;
     return p->groups == 1;
+}
+
+/* Both operands are laid out anew by every part that reads them; then two multiplications for three terms. */
+static void state_work(const conv_context *ctx, fip_wgrad *w)
+{
+    conv_work *own = &w->head.work;
+    double pixels = (double)w->pixels, src = 4 * pixels * (double)w->inputs, weights;
+    double diff = 4 * pixels * (double)w->outputs, laid_out = 4.0 * (double)w->head.thread_floats;
+    weights = 4.0 * (double)(w->inputs * w->outputs);
+    own->busiest = work_busiest(w->head.chunks * w->input_parts * w->output_parts, ctx->threads);
+    work_add_product(own, &(work_product){(double)w->inputs, pixels, w->outputs, VL, FIP_ROWS, w->nv});
+    own->macs *= 2.0 / 3;
+    own->stores *= (double)w->blocks;
+    work_read(own, src * (double)w->output_parts + diff * (double)w->input_parts, CONV_EACH_CALL);
+    work_write(own, src * (double)w->output_parts + diff * (double)w->input_parts, laid_out);
+    work_write(own, weights * (double)w->blocks, weights / ctx->threads + laid_out);
 }
 
 static wgrad_runner run;
@@ -82,6 +99,7 @@ wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
     w->rows_floats = round_up(div_up(w->lines, w->input_parts) * LINE * row_stride(w), LINE);
     w->head.thread_floats =
         (size_t)(w->rows_floats + panels * w->nv * VL * gemm_panel_rows(&fip_way, w->block, w->block));
+    state_work(ctx, w);
     return &w->head;
 }
 

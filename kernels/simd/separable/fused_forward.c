@@ -78,6 +78,7 @@ static conv_status fused_forward_plan(fused_plan *f, conv_error *err)
              (long long)f->rows, (long long)f->block, (long long)f->parts);
     if (!row_walk_build(p, false, &f->forward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
+    fused_forward_state(f);
     return CONV_OK;
 }
 

@@ -60,6 +60,9 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     w->wgrad_scratch = conv_reserve(&floats, w->wgrad.scratch_floats);
     w->head.scratch_bytes = floats * sizeof(float);
     w->head.packed_bytes = w->product.packed_floats * sizeof(float);
+    if (w->head.packed_bytes > 0) winograd_product_state(&w->product, p, ctx, &w->head.work);
+    if (w->backward.weights) winograd_wgrad_state(&w->wgrad, p, ctx, &w->head.work);
+    backward_state(&w->backward, &w->head);
 
     const winograd_grid *g = w->backward.data || !w->backward.weights ? &w->product.grid : &w->wgrad.grid;
     snprintf(w->head.note, sizeof w->head.note, "F(%dx%d,3x3), %lld tiles at a time", g->m, g->m,

@@ -98,6 +98,11 @@ typedef struct {
 } winograd_wgrad;
 
 void winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx, winograd_wgrad *out);
+/* Add what a run does to the plan's statement (work.c): products, and the transformed tensors' ways. */
+void winograd_product_state(const winograd_product *w, const conv_problem *p, const conv_context *ctx,
+                            conv_work *work);
+void winograd_wgrad_state(const winograd_wgrad *w, const conv_problem *p, const conv_context *ctx,
+                          conv_work *work);
 /* Every thread of the team calls this; holds barriers. scratch: scratch_floats in common. */
 void winograd_wgrad_run(const winograd_wgrad *w, const wgrad_share *s);
 

@@ -1,0 +1,85 @@
+/* What depthwise rows do, for conv_plan.work. */
+#include "../../work.h"
+
+#include "driver.h"
+#include "kernels.h"
+
+/* Vectors of multiply-adds over real taps, channels filled up. */
+static double tap_vectors(const conv_problem *depthwise)
+{
+    double fill = (double)round_up(depthwise->oc, VL) / (double)depthwise->oc;
+    return (double)conv_flops(depthwise, CONV_FORWARD) / 2 / VL * fill;
+}
+
+void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, bool plain, conv_work *work)
+{
+    const double n = DEPTHWISE_OUTPUTS, taps = (double)w->x.sweep.taps, stride = (double)w->x.sweep.stride;
+    double vectors = tap_vectors(depthwise), loads = 1; /* segment by segment: a load for each multiply-add */
+    if (w->pairs && plain)
+        loads = (9 + 18 * n) / (18 * n);
+    else if (w->pairs)
+        loads = (9 + 4 * (n + 2)) / (18 * n);
+    else if (taps > 0)
+        loads = (taps + (n - 1) * stride + taps) / (n * taps);
+    conv_sizes s = conv_problem_sizes(depthwise);
+    work->macs += VL * vectors;
+    work->loads += loads * vectors;
+    work->stores += (double)(w->backward ? s.src : s.dst) / VL;
+}
+
+void rows_gradient_state(const row_walk *w, const conv_problem *depthwise, int64_t rows, conv_work *work)
+{
+    const double n = DEPTHWISE_OUTPUTS, together = (double)min64(3, w->h.kernel) * (double)w->kernel_w;
+    double vectors = tap_vectors(depthwise), loads = (1 + together) / together;
+    if (w->pairs && rows > 1)
+        loads = rows == BAND_ROWS ? (BAND_ROWS + BAND_ROWS + 2) / (9.0 * BAND_ROWS)
+                                  : (2 * n + 4 * (n + 2)) / (18 * n);
+    work->macs += VL * vectors;
+    work->loads += loads * vectors;
+}
+
+/* A tensor of `bytes` walked in rows of which `more` besides the first have to be met again for what is made of
+ * them; copied into rings before, where there are some. */
+static void read_rows(const depthwise_plan *d, double bytes, double more, double reach, conv_work *work)
+{
+    work_read(work, bytes, CONV_EACH_CALL);
+    work_read(work, bytes * more, reach);
+    if (d->ring_rows > 0) work_write(work, bytes, reach);
+}
+
+void depthwise_state(const depthwise_plan *d, const conv_problem *p, conv_work *work)
+{
+    conv_sizes s = conv_problem_sizes(p);
+    double src = 4.0 * (double)s.src, dst = 4.0 * (double)s.dst;
+    double kernel = (double)p->axis[CONV_H].kernel, stride = (double)p->axis[CONV_H].stride;
+    double row = 4.0 * (double)(max64(p->axis[CONV_W].in, d->width) * d->block);
+    double reach = row * (kernel + 1), again = d->pairs ? 1 : fmax(0, kernel / stride - 1);
+    bool rows = d->head.pass == CONV_FORWARD || d->backward.data;
+    if (rows) {
+        bool plain = !p->bias && p->post_op != CONV_POST_RELU && !d->whole_rows;
+        rows_convolve_state(&d->walk, p, plain || d->backward.data, work);
+        double in = d->backward.data ? dst : src, out = d->backward.data ? src : dst;
+        read_rows(d, in, again, reach, work);
+        work_write(work, out, d->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
+    }
+    if (d->backward.weights) {
+        rows_gradient_state(&d->forward_walk, p, d->bands ? BAND_ROWS : d->pairs ? 2 : 1, work);
+        read_rows(d, src, d->bands ? 0.5 : again, reach, work);
+        if (!d->joint) read_rows(d, dst, 0, reach, work);
+    }
+}
+
+static int64_t units_of(const depthwise_plan *d)
+{
+    if (d->owned) return div_up(d->channels, VL);
+    if (d->backward.weights) return d->chunks * d->sum_blocks;
+    const conv_axis *h = &d->head.problem.axis[CONV_H];
+    return d->head.problem.mb * div_up(axis_outputs(h, d->backward.data), d->rows_together) * d->blocks;
+}
+
+void depthwise_state_plan(depthwise_plan *d)
+{
+    depthwise_state(d, &d->head.problem, &d->head.work);
+    d->head.work.busiest = work_busiest(units_of(d), d->head.context.threads);
+    backward_state(&d->backward, &d->head);
+}
