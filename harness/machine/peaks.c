@@ -24,7 +24,7 @@ static const char *const level_names[LEVEL_COUNT] = {"L1", "L2", "L3", "DRAM"};
 
 const char *memory_level_name(memory_level level) { return level_names[level]; }
 
-enum { TRIES = 12, DRAM_TRIES = 4, MIB = 1 << 20 };
+enum { TRIES = 8, DRAM_TRIES = 4, MIB = 1 << 20 };
 static const double TRY_SECONDS = 0.002, DAY = 86400;
 
 /* ---- measuring */
@@ -190,19 +190,25 @@ static const peak_kernels *measure_core(machine_ceilings *c)
     return widest;
 }
 
-/* The peak before and after the rest, a second or more apart: a neighbour that takes a core for a moment would
- * halve it for everything measured against it. */
+static void measure_level(machine_ceilings *c, const peak_kernels *k, memory_level level)
+{
+    bandwidths b = bandwidth(k, level, c->threads);
+    c->bandwidth_gbps[level] = fmax(c->bandwidth_gbps[level], b.triad);
+    c->read_gbps[level] = fmax(c->read_gbps[level], b.read);
+}
+
+/* All but memory once before it and once after, half a second or more apart: a neighbour that takes a core for
+ * a moment would halve a ceiling for everything measured against it. */
 static machine_ceilings measure_now(int threads)
 {
-    machine_ceilings c = {.threads = threads};
-    const peak_kernels *widest = measure_core(&c);
-    for (int level = 0; level < LEVEL_COUNT && widest != NULL; level++) {
-        bandwidths b = bandwidth(widest, (memory_level)level, threads);
-        c.bandwidth_gbps[level] = b.triad;
-        c.read_gbps[level] = b.read;
+    machine_ceilings c = {.threads = threads, .barrier_ns = barrier_cost(threads)};
+    for (int again = 0; again < 2; again++) {
+        const peak_kernels *widest = measure_core(&c);
+        for (int level = 0; level < LEVEL_DRAM && widest != NULL; level++)
+            measure_level(&c, widest, (memory_level)level);
+        if (again == 0 && widest != NULL) measure_level(&c, widest, LEVEL_DRAM);
     }
-    c.barrier_ns = barrier_cost(threads);
-    measure_core(&c);
+    if (threads > 1) c.barrier_ns = fmin(c.barrier_ns, barrier_cost(threads));
     return c;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "../cli.h"
+#include "../limits/limits.h"
 #include "../stats.h"
 #include "internal.h"
 
@@ -137,21 +138,6 @@ static void repeat_all(group *g, int *order)
 
 /* ---- after timing */
 
-/* The roof over this row: the peak of its instruction set, or the bandwidth of the smallest level that holds
- * all tensors of the pass (cold: memory) times FLOP per byte. S. Williams et al., Roofline, CACM 52(4), 2009.
- */
-static const char *find_bound(const group *g, double peak)
-{
-    const machine_ceilings *c = g->ceilings;
-    const double bytes = (double)conv_bytes_min(&g->problem, g->pass), threads = g->threads;
-    const double holds[LEVEL_COUNT] = {threads * (double)g->context.l1d, threads * (double)g->context.l2,
-                                       threads * (double)g->context.l3, INFINITY};
-    int level = g->cold ? LEVEL_DRAM : LEVEL_L1;
-    while (level < LEVEL_DRAM && (bytes > holds[level] || c->bandwidth_gbps[level] <= 0)) level++;
-    double roof = c->bandwidth_gbps[level] * (double)conv_flops(&g->problem, g->pass) / bytes;
-    return peak <= 0 || roof <= 0 ? "" : peak <= roof ? "compute" : "memory";
-}
-
 static void summarise(const group *g, measure_job *j)
 {
     record_row *row = j->row;
@@ -165,7 +151,7 @@ static void summarise(const group *g, measure_job *j)
     double peak = g->ceilings != NULL ? g->ceilings->fma_gflops[row->isa] : 0;
     double gflops = (double)conv_flops(&g->problem, g->pass) / s.median;
     row->percent_peak = peak > 0 ? 100 * gflops / peak : NAN;
-    snprintf(row->bound, sizeof row->bound, "%s", g->ceilings != NULL ? find_bound(g, peak) : "");
+    if (g->ceilings != NULL) limits_fill(row, j->plan, g->ceilings);
     row->status = CASE_OK;
     snprintf(row->reason, sizeof row->reason, "%s%s%s", j->plan->note,
              j->evict.sweep != NULL && j->plan->note[0] ? "; " : "",

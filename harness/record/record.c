@@ -128,6 +128,11 @@ const record_column record_table[] = {
     {"max_abs_error", COLUMN_REAL, ROW(max_abs_error), 0, NULL},
     {"error_bound", COLUMN_REAL, ROW(error_bound), 0, NULL},
     {"repro", COLUMN_REPRO, 0, 0, NULL},
+    /* Later than the first release: a file without them can be read. */
+    {"limit", COLUMN_LABEL, ROW(limit), sizeof((record_row *)0)->limit, NULL},
+    {"limit_ns", COLUMN_REAL, ROW(limit_ns), 0, NULL},
+    {"percent_limit", COLUMN_REAL, ROW(percent_limit), 0, NULL},
+    {"barrier_ns", COLUMN_REAL, ROW(barrier_ns), 0, NULL},
 };
 const size_t record_column_count = sizeof record_table / sizeof *record_table;
 
@@ -191,7 +196,7 @@ void record_put_row(FILE *out, const record_row *row)
 void record_clear_measured(record_row *row)
 {
     row->status = CASE_SKIPPED;
-    row->reason[0] = row->bound[0] = '\0';
+    row->reason[0] = row->bound[0] = row->limit[0] = '\0';
     row->repetitions = -1;
     row->scratch_bytes = -1;
     for (size_t i = 0; i < record_column_count; i++)

@@ -44,7 +44,10 @@ static void read_rows(const depthwise_plan *d, double bytes, double more, double
 {
     work_read(work, bytes, CONV_EACH_CALL);
     work_read(work, bytes * more, reach);
-    if (d->ring_rows > 0) work_write(work, bytes, reach);
+    if (d->ring_rows == 0) return;
+    work_write(work, bytes, reach);
+    work->loads += bytes / 4 / VL;
+    work->stores += bytes / 4 / VL;
 }
 
 void depthwise_state(const depthwise_plan *d, const conv_problem *p, conv_work *work)
