@@ -28,7 +28,7 @@ static const char columns[] =
     "threads,"
     "cache,status,reason,repetitions,median_ns,ci95_low_ns,ci95_high_ns,min_ns,mad_ns,pack_ns,plan_ns,"
     "scratch_bytes,flops,bytes_min,gflops,gbps,flop_per_byte,percent_peak,bound,max_abs_error,error_bound,"
-    "repro";
+    "repro,limit,limit_ns,percent_limit,barrier_ns";
 
 static char root[4096]; /* the repository */
 
@@ -112,6 +112,27 @@ static void test_readme_documents_every_column(void **state)
         snprintf(quoted, sizeof quoted, "`%s`", record_column_name(i));
         if (strstr(text, quoted) == NULL) fail_msg("results/README.md does not document column %s", quoted);
     }
+}
+
+/* A file from before the last columns were added. */
+static void test_run_of_an_earlier_version(void **state)
+{
+    (void)state;
+    record_store *s = open_store("earlier", false);
+    record_row row = make_row("mb1ic64ih28oc64kh3ph1", "avx2", CASE_OK);
+    write_row(s, &row);
+    record_close(s);
+    char *text = load_text("earlier/results.csv"), *later = strstr(text, ",limit,");
+    assert_non_null(later);
+    char *end = strchr(later, '\n'), *last = strstr(end, "avx2 --threads 2,,,,");
+    assert_non_null(last);
+    memcpy(strstr(last, ",,,,"), "\n", 2);
+    memmove(later, end, strlen(end) + 1);
+    put_text("earlier/results.csv", "w", text);
+    record_run run = load("earlier");
+    assert_int_equal(run.count, 1);
+    assert_true(run.rows[0].limit[0] == '\0' && isnan(run.rows[0].limit_ns) && run.rows[0].median_ns > 1000);
+    record_free(&run);
 }
 
 static void test_names(void **state)
@@ -270,7 +291,7 @@ static void test_unreadable_runs(void **state)
     static const struct {
         const char *from, *to, *words;
     } cases[] = {
-        {",naive,", ",naive,x,", "results.csv:2: 57 fields: the header has 56"},
+        {",naive,", ",naive,x,", "results.csv:2: 61 fields: the header has 60"},
         {"dense,forward", "dense,upward", "results.csv:2: column pass: 'upward'"},
         {"1234.5", "soon", "results.csv:2: column median_ns: 'soon'"},
         {"median_ns", "median", "results.csv:1: no column 'median_ns'"},
@@ -355,6 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_columns, enter_folder, leave_folder),
         cmocka_unit_test(test_readme_documents_every_column),
+        cmocka_unit_test(test_run_of_an_earlier_version),
         cmocka_unit_test(test_names),
         cmocka_unit_test_setup_teardown(test_round_trip, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_resume_keeps_final_rows, enter_folder, leave_folder),

@@ -83,9 +83,9 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
 static void state_product(const conv_problem *p, int64_t columns, conv_work *w)
 {
     enum { VL = LANES / 2 };
-    double fill = (double)round_up(columns, LANES) / (double)columns;
-    double macs = fill * (double)conv_flops(p, CONV_FORWARD) / 2;
     bool depthwise = p->variant == CONV_DEPTHWISE;
+    double fill = (double)round_up(columns, depthwise ? VL : LANES) / (double)columns;
+    double macs = fill * (double)conv_flops(p, CONV_FORWARD) / 2;
     w->macs += macs;
     w->loads += macs / VL * ((depthwise ? 1 : 0) + 1.0 / ROWS);
     w->broadcasts += depthwise ? 0 : macs / LANES;
@@ -113,6 +113,10 @@ static void state_work(tiled_plan *t)
         if (!depthwise) work_read(w, (data ? dst : src) * (double)(g->blocks - 1), block + band);
         work_write(w, data ? src : dst, CONV_EACH_CALL);
         work_read(w, (double)t->head.packed_bytes, CONV_EACH_CALL);
+        if (t->gradient_bytes > 0) { /* a copy, masked by dst where there is a ReLU */
+            work_read(w, p->post_op == CONV_POST_RELU ? 2 * dst : dst, CONV_EACH_CALL);
+            work_write(w, dst, CONV_EACH_CALL);
+        }
     }
     if (weights) {
         state_product(p, outputs, w);
