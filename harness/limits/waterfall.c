@@ -6,20 +6,32 @@
 
 /* ---- which rows */
 
-/* The ok row of a run that differs from `like` in problem and implementation; or NULL. */
-static const record_row *find_row(const record_run *run, const record_row *like, conv_problem p,
-                                  const char *impl)
+typedef struct {
+    waterfall_lookup *find;
+    const void *rows;
+    const record_row *like; /* of the pass and setting wanted */
+} measured;
+
+/* The ok row of that problem and implementation, or NULL. */
+static const record_row *find_row(const measured *m, conv_problem p, const char *impl)
 {
     char name[CASE_NAME_MAX];
-    record_row wanted = *like;
+    record_row wanted = *m->like;
     wanted.problem = p;
     snprintf(wanted.impl, sizeof wanted.impl, "%s", impl);
-    const record_row *row = record_find(run, record_case_name(&wanted, name));
+    const record_row *row = m->find(m->rows, record_case_name(&wanted, name));
     return row != NULL && row->status == CASE_OK ? row : NULL;
 }
 
-waterfall_rows waterfall_find(const record_run *run, const record_row *dense, const record_row *separable)
+const record_row *waterfall_run_row(const void *run, const char *case_name)
 {
+    return record_find(run, case_name);
+}
+
+waterfall_rows waterfall_find(waterfall_lookup *find, const void *all, const record_row *dense,
+                              const record_row *separable)
+{
+    const measured m = {find, all, separable};
     waterfall_rows rows = {.dense = dense, .separable = separable};
     const conv_impl *stage[2] = {NULL, NULL};
     size_t count;
@@ -28,14 +40,14 @@ waterfall_rows waterfall_find(const record_run *run, const record_row *dense, co
         const conv_impl *impl = e[i].impl;
         if (impl == NULL || impl->variant != CONV_SEPARABLE || impl->stage[0] == NULL || impl->inexact)
             continue;
-        const record_row *row = find_row(run, separable, separable->problem, impl->name);
+        const record_row *row = find_row(&m, separable->problem, impl->name);
         if (row == NULL || !record_faster(row, rows.composed)) continue;
         rows.composed = row;
         memcpy(stage, impl->stage, sizeof stage);
     }
     if (rows.composed == NULL) return rows;
-    rows.depthwise = find_row(run, separable, conv_depthwise_stage(&separable->problem), stage[0]->name);
-    rows.pointwise = find_row(run, separable, conv_pointwise_stage(&separable->problem), stage[1]->name);
+    rows.depthwise = find_row(&m, conv_depthwise_stage(&separable->problem), stage[0]->name);
+    rows.pointwise = find_row(&m, conv_pointwise_stage(&separable->problem), stage[1]->name);
     return rows;
 }
 

@@ -40,8 +40,13 @@ typedef struct {
     waterfall_step step[WATERFALL_STEPS];
 } waterfall;
 
-/* The rows of a run that belong to the two. */
-waterfall_rows waterfall_find(const record_run *run, const record_row *dense, const record_row *separable);
+/* Finds a row by its case name among those that were measured; NULL: there is none. */
+typedef const record_row *waterfall_lookup(const void *rows, const char *case_name);
+/* The rows that belong to the two. */
+waterfall_rows waterfall_find(waterfall_lookup *find, const void *rows, const record_row *dense,
+                              const record_row *separable);
+/* Of a run. */
+const record_row *waterfall_run_row(const void *run, const char *case_name);
 /* False when a side has no time or no percentage of a peak. */
 bool waterfall_of(const waterfall_rows *rows, waterfall *w);
 /* A table of a dozen lines. */

@@ -153,31 +153,6 @@ static bool time_packing(measure_job *j)
     return ok;
 }
 
-static void list_operands(group *g, measure_job *j)
-{
-    const conv_sizes n = conv_problem_sizes(&g->problem);
-    const conv_args *a = &j->args;
-    const struct {
-        const void *data;
-        int64_t count;
-    } all[] = {{a->src, n.src},
-               {a->weights, n.weights},
-               {a->pointwise, n.pointwise},
-               {a->bias, n.bias},
-               {a->dst, n.dst},
-               {a->diff_dst, n.dst},
-               {a->diff_src, n.src},
-               {a->diff_weights, n.weights},
-               {a->diff_pointwise, n.pointwise},
-               {a->diff_bias, n.bias}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        evict_add(&j->evict, all[i].data, (size_t)all[i].count * sizeof(float));
-    evict_add(&j->evict, j->packed, j->plan->packed_bytes);
-    evict_add(&j->evict, j->workspace, j->plan->workspace_bytes);
-    evict_add(&j->evict, j->activations, j->plan->activation_bytes);
-    evict_add(&j->evict, g->scratch, j->plan->scratch_bytes);
-}
-
 void measure_ready(group *g, measure_job *j)
 {
     conv_error error = {""};
@@ -206,7 +181,7 @@ void measure_ready(group *g, measure_job *j)
         return;
     }
     if (!g->cold) return;
-    list_operands(g, j);
+    evict_add_operands(&j->evict, j->plan, &j->args);
     if (!evict_prepare(&j->evict, g->threads))
         measure_close(j, CASE_SKIPPED, "no memory for the buffer that sweeps the caches");
 }
