@@ -6,7 +6,7 @@
 
 #include "../cli.h"
 #include "../limits/limits.h"
-#include "../report/report.h"
+#include "../report/waterfalls.h"
 #include "counters.h"
 #include "experiments.h"
 
@@ -189,25 +189,26 @@ case_status explain_case(FILE *out, record_row *row, const explain_options *o)
 
 /* ---- a run */
 
+typedef struct {
+    FILE *out;
+    int printed;
+} printing;
+
+static void print_one(void *ctx, const report_setting *setting, const report_point *point, const waterfall *w)
+{
+    printing *p = ctx;
+    char name[160];
+    fprintf(p->out, "%s%s, %lld to %lld channels, %s\n", p->printed++ > 0 ? "\n" : "",
+            conv_pass_name(point->pass), (long long)point->ic, (long long)point->oc,
+            report_setting_name(setting, name, sizeof name));
+    waterfall_print(p->out, w);
+}
+
 int explain_run_waterfalls(FILE *out, const record_run *run, conv_error *err)
 {
     report_data data;
-    int found = 0;
     if (!report_data_create(run, &data, err)) return -1;
-    for (size_t s = 0; s < data.setting_count; s++)
-        for (size_t i = 0; i < data.settings[s].count; i++) {
-            report_pair pair;
-            waterfall w;
-            char name[160];
-            const report_point *point = &data.settings[s].points[i];
-            if (!report_speedup(&data, point, -1, &pair)) continue;
-            const waterfall_rows rows = waterfall_find(waterfall_run_row, run, pair.slow, pair.fast);
-            if (!waterfall_of(&rows, &w)) continue;
-            fprintf(out, "%s%lld to %lld channels, %s, %s\n", found++ > 0 ? "\n" : "", (long long)point->ic,
-                    (long long)point->oc, conv_pass_name(point->pass),
-                    report_setting_name(&data.settings[s], name, sizeof name));
-            waterfall_print(out, &w);
-        }
+    int found = report_waterfalls(&data, print_one, &(printing){out, 0});
     report_data_destroy(&data);
     return found;
 }

@@ -112,15 +112,16 @@ static void separable_steps(const waterfall_rows *rows, double peak, waterfall_s
 
 bool waterfall_of(const waterfall_rows *rows, waterfall *w)
 {
-    static const char *const names[WATERFALL_STEPS] = {
-        [WATERFALL_PADDING] = "taps on padding, which nobody multiplies",
-        [WATERFALL_DENSE] = "dense is below the peak itself",
-        [WATERFALL_DEPTHWISE] = "depthwise's few multiply-adds per byte",
-        [WATERFALL_POINTWISE] = "pointwise's small sums",
-        [WATERFALL_BARRIERS] = "barriers",
-        [WATERFALL_INTERMEDIATE] = "the intermediate through memory",
-        [WATERFALL_FUSED] = "fused: the intermediate in cache",
-        [WATERFALL_REST] = "rest"};
+    static const struct {
+        const char *name, *label;
+    } steps[WATERFALL_STEPS] = {[WATERFALL_PADDING] = {"taps on padding, which nobody multiplies", "padding"},
+                                [WATERFALL_DENSE] = {"dense is below the peak itself", "dense below peak"},
+                                [WATERFALL_DEPTHWISE] = {"depthwise's few multiply-adds per byte", "depthwise"},
+                                [WATERFALL_POINTWISE] = {"pointwise's small sums", "pointwise"},
+                                [WATERFALL_BARRIERS] = {"barriers", "barriers"},
+                                [WATERFALL_INTERMEDIATE] = {"the intermediate through memory", "intermediate"},
+                                [WATERFALL_FUSED] = {"fused: the intermediate in cache", "fused"},
+                                [WATERFALL_REST] = {"rest", "rest"}};
     const record_row *dense = rows->dense, *separable = rows->separable;
     if (dense == NULL || separable == NULL || !(dense->median_ns > 0) || !(separable->median_ns > 0) ||
         !(dense->percent_peak > 0) || !(separable->percent_peak > 0))
@@ -130,7 +131,8 @@ bool waterfall_of(const waterfall_rows *rows, waterfall *w)
                                  (double)conv_multiplications(&separable->problem),
                      .speedup = dense->median_ns / separable->median_ns};
     for (int i = 0; i < WATERFALL_STEPS; i++)
-        w->step[i] = (waterfall_step){.name = names[i], .factor = 1, .from = "not measured in this run"};
+        w->step[i] = (waterfall_step){
+            .name = steps[i].name, .label = steps[i].label, .factor = 1, .from = "not measured in this run"};
     set_step(&w->step[WATERFALL_PADDING], flops(dense) / flops(separable) / w->promised, "counted");
     set_step(&w->step[WATERFALL_DENSE], dense->median_ns / (flops(dense) / peak),
              "dense %s, %.0f%% of the peak", dense->impl, 100 * flops(dense) / peak / dense->median_ns);

@@ -29,10 +29,10 @@ typedef enum {
 } waterfall_kind;
 
 typedef struct {
-    const char *name; /* "depthwise's few multiply-adds per byte" */
-    double factor;    /* above 1 it helps the separable convolution */
-    bool measured;    /* else the factor is 1, and what it would be is in the rest */
-    char from[200];   /* which rows it was made of, or why it was not measured */
+    const char *name, *label; /* "depthwise's few multiply-adds per byte", "depthwise" */
+    double factor;            /* above 1 it helps the separable convolution */
+    bool measured;            /* else the factor is 1, and what it would be is in the rest */
+    char from[200];           /* which rows it was made of, or why it was not measured */
 } waterfall_step;
 
 typedef struct {
