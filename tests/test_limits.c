@@ -74,8 +74,11 @@ static void test_levels(void **state)
     conv_plan plan = fake_plan(&fake);
     plan.work = (conv_work){.stated = true, .busiest = 1, .footprint = 2e6};
     work_read(&plan.work, 1e6, CONV_EACH_CALL); /* 1e6 a thread: in L2, but not in L1 */
-    assert_ns(limits_of(&plan, false, &ceilings, &caches).ns[LIMIT_L2], 1e6 * (1 - 0.032) / 80);
+    assert_ns(limits_of(&plan, false, &ceilings, &caches).ns[LIMIT_L2], 1e6 / 80);
     assert_true(limits_of(&plan, false, &ceilings, &caches).ns[LIMIT_L3] == 0);
+    plan.work.footprint = 20e6; /* 10e6 a thread: half of it stays in L2 and L3 */
+    assert_ns(limits_of(&plan, false, &ceilings, &caches).ns[LIMIT_DRAM], 1e6 * (1 - 0.5) / 18);
+    plan.work.footprint = 2e6;
     assert_ns(limits_of(&plan, true, &ceilings, &caches).ns[LIMIT_DRAM], 1e6 / 18); /* cold */
     work_write(&plan.work, 1e6, CONV_PAST_CACHES);
     assert_ns(limits_of(&plan, false, &ceilings, &caches).ns[LIMIT_DRAM],

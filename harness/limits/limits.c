@@ -38,9 +38,14 @@ static conv_work least_work(const conv_plan *plan)
 
 /* ---- the times */
 
-/* Of bytes met again after `reach` others at least this part has left a cache of that size by then, whatever it
- * replaces first. */
-static double missing(double reach, double size) { return reach <= size ? 0 : 1 - size / reach; }
+/* The part of bytes met again after `reach` others that has left a cache of that size by then. One that
+ * replaces what was used longest ago keeps nothing of a walk twice as long as it is; the last level of
+ * many cores, hashed and shared, keeps what it can: no rule of replacement keeps more. */
+static double missing(double reach, double size, bool last_level)
+{
+    if (reach <= size) return 0;
+    return last_level ? 1 - size / reach : fmin(1, (reach - size) / size);
+}
 
 /* Nanoseconds that what comes from a level, and goes back to it, takes at least. A triad's bandwidth counts
  * three lines of the four that it moves, for a line is read before it is written. */
@@ -60,7 +65,8 @@ static double level_ns(const conv_plan *plan, const conv_work *w, bool cold, dou
         if (past && level != LEVEL_DRAM) continue;
         double part = past || (cold && each_call)
                           ? 1
-                          : missing(each_call ? w->footprint / plan->context.threads : m->reach, size_above);
+                          : missing(each_call ? w->footprint / plan->context.threads : m->reach, size_above,
+                                    level == LEVEL_DRAM);
         in += part * m->read;
         out += part * m->written;
     }

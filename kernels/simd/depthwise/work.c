@@ -11,7 +11,26 @@ static double tap_vectors(const conv_problem *depthwise)
     return (double)conv_flops(depthwise, CONV_FORWARD) / 2 / VL * fill;
 }
 
-void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, bool plain, conv_work *work)
+/* What a tile of outputs reads again: rows that the tiles above and below share with it, columns of the tile
+ * beside it, and its weights, all channels of the block before the next tile. */
+static void read_again(const row_walk *w, const conv_problem *depthwise, int64_t block, conv_work *work)
+{
+    const axis_sweep *x = &w->x.sweep;
+    conv_sizes s = conv_problem_sizes(depthwise);
+    double n = DEPTHWISE_OUTPUTS, out_rows = w->pairs ? 2 : 1, kernel = (double)w->h.kernel;
+    double step = out_rows * (double)(w->backward ? 1 : w->h.stride), rows = kernel + step - 1;
+    double fresh = n * (double)x->stride, columns = fresh - (double)x->stride + (double)x->taps;
+    double weights = kernel * (double)x->taps, in = 4.0 * (double)(w->backward ? s.dst : s.src);
+    double tile = 4 * (double)block * (columns * rows + n * out_rows + weights);
+    double strip = 4 * (double)block * (rows * (double)w->in_width + out_rows * (double)w->out_width);
+    double tiles = (double)(w->backward ? s.src : s.dst) / (n * out_rows);
+    work_read(work, in * fmax(0, rows / step - 1), strip);
+    work_read(work, in * fmax(1, rows / step) * fmax(0, columns / fresh - 1), tile);
+    work_read(work, 4 * tiles * weights, tile);
+}
+
+void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, int64_t block, bool plain,
+                         conv_work *work)
 {
     const double n = DEPTHWISE_OUTPUTS, taps = (double)w->x.sweep.taps, stride = (double)w->x.sweep.stride;
     double vectors = tap_vectors(depthwise), loads = 1; /* segment by segment: a load for each multiply-add */
@@ -25,6 +44,7 @@ void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, bool 
     work->macs += VL * vectors;
     work->loads += loads * vectors;
     work->stores += (double)(w->backward ? s.src : s.dst) / VL;
+    if (taps > 0) read_again(w, depthwise, block, work);
 }
 
 void rows_gradient_state(const row_walk *w, const conv_problem *depthwise, int64_t rows, conv_work *work)
@@ -38,12 +58,10 @@ void rows_gradient_state(const row_walk *w, const conv_problem *depthwise, int64
     work->loads += loads * vectors;
 }
 
-/* A tensor of `bytes` walked in rows of which `more` besides the first have to be met again for what is made of
- * them; copied into rings before, where there are some. */
-static void read_rows(const depthwise_plan *d, double bytes, double more, double reach, conv_work *work)
+/* A tensor of `bytes` read row by row, copied into rings before where there are some. */
+static void read_rows(const depthwise_plan *d, double bytes, double reach, conv_work *work)
 {
     work_read(work, bytes, CONV_EACH_CALL);
-    work_read(work, bytes * more, reach);
     if (d->ring_rows == 0) return;
     work_write(work, bytes, reach);
     work->loads += bytes / 4 / VL;
@@ -55,20 +73,18 @@ void depthwise_state(const depthwise_plan *d, const conv_problem *p, conv_work *
     conv_sizes s = conv_problem_sizes(p);
     double src = 4.0 * (double)s.src, dst = 4.0 * (double)s.dst;
     double kernel = (double)p->axis[CONV_H].kernel, stride = (double)p->axis[CONV_H].stride;
-    double row = 4.0 * (double)(max64(p->axis[CONV_W].in, d->width) * d->block);
-    double reach = row * (kernel + 1), again = d->pairs ? 1 : fmax(0, kernel / stride - 1);
-    bool rows = d->head.pass == CONV_FORWARD || d->backward.data;
-    if (rows) {
-        bool plain = !p->bias && p->post_op != CONV_POST_RELU && !d->whole_rows;
-        rows_convolve_state(&d->walk, p, plain || d->backward.data, work);
-        double in = d->backward.data ? dst : src, out = d->backward.data ? src : dst;
-        read_rows(d, in, again, reach, work);
-        work_write(work, out, d->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
+    double reach = 4.0 * (double)(max64(p->axis[CONV_W].in, d->width) * d->block) * (kernel + 1);
+    if (d->head.pass == CONV_FORWARD || d->backward.data) {
+        bool plain = d->backward.data || (!p->bias && p->post_op != CONV_POST_RELU);
+        rows_convolve_state(&d->walk, p, d->block, plain && !d->whole_rows, work);
+        read_rows(d, d->backward.data ? dst : src, reach, work);
+        work_write(work, d->backward.data ? src : dst, d->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
     }
     if (d->backward.weights) {
         rows_gradient_state(&d->forward_walk, p, d->bands ? BAND_ROWS : d->pairs ? 2 : 1, work);
-        read_rows(d, src, d->bands ? 0.5 : again, reach, work);
-        if (!d->joint) read_rows(d, dst, 0, reach, work);
+        read_rows(d, src, reach, work);
+        if (!d->joint) read_rows(d, dst, reach, work);
+        work_read(work, src * (d->bands ? 0.5 : d->pairs ? 1 : fmax(0, kernel / stride - 1)), reach);
     }
 }
 

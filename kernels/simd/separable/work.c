@@ -19,15 +19,13 @@ void fused_forward_state(fused_plan *f)
     work_add_product(w, &(work_product){pixels, (double)p->ic, p->oc, VL, rows, nv});
     if (f->way->prepared) w->macs *= 2.0 / 3; /* a pair for one multiplication */
     w->stores *= blocks;
-    rows_convolve_state(&f->forward, &depthwise, true, w);
+    rows_convolve_state(&f->forward, &depthwise, f->block, true, w);
 
     double mid = 4.0 * (double)s.mid, weights = (double)f->head.packed_bytes;
     double task_pixels = (double)(f->rows * f->pixels) / (double)conv_out(&p->axis[CONV_H]);
     double buffer = 4 * task_pixels * (double)f->block, panel = 4.0 * (double)(f->block * f->panels.width);
     double visits = weights * (double)tasks / parts, first = fmin(visits, weights * threads / parts);
-    double src = 4.0 * (double)s.src, again = fmax(0, (double)p->axis[CONV_H].kernel - 1);
-    work_read(w, src, CONV_EACH_CALL);
-    work_read(w, src * again, 4.0 * (double)(p->axis[CONV_W].in * f->block * (p->axis[CONV_H].kernel + 1)));
+    work_read(w, 4.0 * (double)s.src, CONV_EACH_CALL);
     work_write(w, mid * parts, buffer + weights / parts / blocks);
     work_read(w, mid * (double)f->panels.count, buffer + panel);
     work_read(w, first, CONV_EACH_CALL);
@@ -51,8 +49,8 @@ void fused_backward_state(fused_plan *f)
     work_add_product(w, &(work_product){pixels, (double)p->oc, p->ic, VL, gemm_tile_rows(data_nv), data_nv});
     work_add_product(w, &(work_product){(double)p->ic, pixels, p->oc, VL, gemm_tile_rows(nv), nv});
     rows_gradient_state(&f->forward, &depthwise, 2, w);
-    rows_convolve_state(&f->backward, &depthwise, true, w);
-    rows_convolve_state(&f->forward, &depthwise, true, w);
+    rows_convolve_state(&f->backward, &depthwise, f->block, true, w);
+    rows_convolve_state(&f->forward, &depthwise, f->block, true, w);
 
     double mid = 4.0 * (double)s.mid, weights = (double)f->head.packed_bytes, src = 4.0 * (double)s.src;
     double buffers = 8.0 * (double)(f->pixels * f->block), dst = 4.0 * (double)s.dst;
