@@ -71,6 +71,7 @@ static void test_levels(void **state)
         for (limit_kind kind = LIMIT_L2; kind <= LIMIT_DRAM; kind++)
             assert_int_equal(t.ns[kind] > 0, kind <= cases[i].from);
     }
+    limit_times t;
     conv_plan plan = fake_plan(&fake);
     plan.work = (conv_work){.stated = true, .busiest = 1, .footprint = 2e6};
     work_read(&plan.work, 1e6, CONV_EACH_CALL); /* 1e6 a thread: in L2, but not in L1 */
@@ -83,7 +84,9 @@ static void test_levels(void **state)
     work_write(&plan.work, 1e6, CONV_PAST_CACHES);
     assert_ns(limits_of(&plan, false, &ceilings, &caches).ns[LIMIT_DRAM],
               1e6 / 20); /* 15 counts 3 of 4 lines */
-    assert_true(limits_of(&plan, false, &ceilings, &caches).ns[LIMIT_L3] == 0);
+    t = limits_of(&plan, false, &ceilings, &caches);
+    assert_true(t.ns[LIMIT_L3] == 0);
+    assert_ns(limits_in_turn(&t), t.ns[LIMIT_L2] + t.ns[LIMIT_DRAM]);
 }
 
 /* A peer: the direct algorithm's arithmetic unless it is inexact, and every tensor once. */

@@ -61,6 +61,8 @@ static void print_limits(FILE *out, const record_row *row, const arm_setting *se
     for (int i = 0; i < LIMIT_COUNT; i++)
         fprintf(out, "  %-12s %12.2f %7.0f%%\n", limit_name((limit_kind)i), us(t.ns[i]),
                 100 * t.ns[i] / row->median_ns);
+    fprintf(out, "  %-12s %12.2f %7.0f%%  loads, L2, L3 and DRAM, if none overlapped\n", "in turn",
+            us(limits_in_turn(&t)), 100 * limits_in_turn(&t) / row->median_ns);
     fprintf(out, "  %s\n", limits_sentence(row, text));
     conv_plan_destroy(plan);
 }

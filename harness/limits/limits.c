@@ -95,6 +95,11 @@ limit_times limits_of(const conv_plan *plan, bool cold, const machine_ceilings *
     return t;
 }
 
+double limits_in_turn(const limit_times *t)
+{
+    return t->ns[LIMIT_LOADS] + t->ns[LIMIT_L2] + t->ns[LIMIT_L3] + t->ns[LIMIT_DRAM];
+}
+
 /* ---- rows */
 
 void limits_fill(record_row *row, const conv_plan *plan, const machine_ceilings *c)

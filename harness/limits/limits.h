@@ -32,6 +32,10 @@ typedef struct {
     limit_kind highest;
 } limit_times;
 
+/* Load ports and the levels one after the other, as where transfers do not overlap (the ECM model of Intel's
+ * cores): between the highest limit and this lies what data transfer alone explains. */
+double limits_in_turn(const limit_times *t);
+
 limit_times limits_of(const conv_plan *plan, bool cold, const machine_ceilings *c, const limit_caches *caches);
 
 /* Fills the columns limit, limit_ns, percent_limit, barrier_ns and bound of a row that has a median. */
