@@ -26,13 +26,14 @@ int report_waterfalls(const report_data *data, waterfall_sink *sink, void *ctx)
 enum { WIDTH = 440, LABELS = 128, VALUES = 56, ROW = 21, HEAD = 24, BAR = 13 };
 
 typedef struct {
+    FILE *out;
     double least, most; /* of the axis */
-} scale;
+} picture;
 
-static scale scale_of(const waterfall *w)
+static picture picture_of(FILE *out, const waterfall *w)
 {
     double at = w->promised;
-    scale s = {fmin(1, at), at};
+    picture s = {out, fmin(1, at), at};
     for (int i = 0; i < WATERFALL_STEPS; i++) {
         at *= w->step[i].factor;
         s.least = fmin(s.least, at);
@@ -43,7 +44,7 @@ static scale scale_of(const waterfall *w)
     return s;
 }
 
-static double x_of(const scale *s, double value)
+static double x_of(const picture *s, double value)
 {
     return LABELS + (WIDTH - LABELS - VALUES) * log(value / s->least) / log(s->most / s->least);
 }
@@ -56,19 +57,18 @@ static void put_row(FILE *out, int row, const char *label, const char *value)
     fprintf(out, "</text><text x=\"%d\" y=\"%d\" text-anchor=\"end\">%s</text>", WIDTH, y + 4, value);
 }
 
-static void put_bar(FILE *out, const scale *s, int row, double from, double to, const char *color,
-                    const char *title)
+static void put_bar(const picture *s, int row, double from, double to, const char *color, const char *title)
 {
     double x = x_of(s, fmin(from, to)), width = fmax(1, x_of(s, fmax(from, to)) - x);
-    fprintf(out, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"var(%s)\"><title>", x,
+    fprintf(s->out, "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"var(%s)\"><title>", x,
             HEAD + row * ROW + (ROW - BAR) / 2, width, BAR, color);
-    report_escape(out, title);
-    fputs("</title></rect>\n", out);
+    report_escape(s->out, title);
+    fputs("</title></rect>\n", s->out);
 }
 
 void waterfall_svg(FILE *out, const waterfall *w, const char *title)
 {
-    const scale s = scale_of(w);
+    const picture s = picture_of(out, w);
     char value[24], number[16];
     double at = w->promised;
     int height = HEAD + (WATERFALL_STEPS + 2) * ROW + 6;
@@ -82,19 +82,19 @@ void waterfall_svg(FILE *out, const waterfall *w, const char *title)
             x_of(&s, 1), x_of(&s, 1), HEAD, height);
     snprintf(value, sizeof value, "%s&times;", report_number(at, number));
     put_row(out, 0, "promised", value);
-    put_bar(out, &s, 0, s.least, at, "--muted", "the ratio of multiplications");
+    put_bar(&s, 0, s.least, at, "--muted", "the ratio of multiplications");
     for (int i = 0; i < WATERFALL_STEPS; i++) {
         const waterfall_step *step = &w->step[i];
         snprintf(value, sizeof value, step->measured ? "&times;%s" : "-", report_number(step->factor, number));
         put_row(out, i + 1, step->label, value);
         if (step->measured)
-            put_bar(out, &s, i + 1, at, at * step->factor, step->factor < 1 ? "--backward" : "--forward",
+            put_bar(&s, i + 1, at, at * step->factor, step->factor < 1 ? "--backward" : "--forward",
                     step->from);
         at *= step->factor;
     }
     snprintf(value, sizeof value, "%s&times;", report_number(w->speedup, number));
     put_row(out, WATERFALL_STEPS + 1, "speedup", value);
-    put_bar(out, &s, WATERFALL_STEPS + 1, s.least, w->speedup, "--ink", "dense time over separable time");
+    put_bar(&s, WATERFALL_STEPS + 1, s.least, w->speedup, "--ink", "dense time over separable time");
     fputs("</svg>\n", out);
 }
 
