@@ -117,6 +117,28 @@ static void test_sentence(void **state)
     assert_string_equal(limits_sentence(&row, text), "");
 }
 
+/* A row whose median changes without a plan at hand keeps its limit. */
+static void test_row_of_later_visits(void **state)
+{
+    (void)state;
+    conv_plan plan = fake_plan(&fake);
+    plan.work = (conv_work){.stated = true, .macs = 1e6, .busiest = 1};
+    record_row row = {.problem = plan.problem, .pass = plan.pass, .threads = 2};
+    record_clear_measured(&row);
+    row.median_ns = 125e3;
+    limits_fill(&row, &plan, &ceilings);
+    assert_string_equal(row.limit, "compute");
+    assert_string_equal(row.bound, "compute");
+    assert_ns(row.percent_limit, 80);
+    row.median_ns = 200e3;
+    limits_fill(&row, NULL, &ceilings);
+    assert_ns(row.percent_limit, 50);
+    record_clear_measured(&row);
+    row.median_ns = 200e3;
+    limits_fill(&row, NULL, &ceilings);
+    assert_true(isnan(row.percent_limit) && row.limit[0] == '\0');
+}
+
 /* Every implementation of the project states its work: at least the multiply-adds of the direct algorithm
  * unless it is inexact, and every tensor moved at least once. */
 static void test_every_plan_states(void **state)
@@ -209,9 +231,12 @@ static void test_waterfall(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_each_limit), cmocka_unit_test(test_levels),
-        cmocka_unit_test(test_peer),       cmocka_unit_test(test_sentence),
-        cmocka_unit_test(test_waterfall),  cmocka_unit_test(test_every_plan_states)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_each_limit),
+                                       cmocka_unit_test(test_levels),
+                                       cmocka_unit_test(test_peer),
+                                       cmocka_unit_test(test_sentence),
+                                       cmocka_unit_test(test_row_of_later_visits),
+                                       cmocka_unit_test(test_waterfall),
+                                       cmocka_unit_test(test_every_plan_states)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,7 +102,7 @@ double limits_in_turn(const limit_times *t)
 
 /* ---- rows */
 
-void limits_fill(record_row *row, const conv_plan *plan, const machine_ceilings *c)
+static void set_limit(record_row *row, const conv_plan *plan, const machine_ceilings *c)
 {
     const limit_caches caches = limits_caches_here(row->threads);
     limit_times t = limits_of(plan, row->cache == CACHE_COLD, c, &caches);
@@ -110,9 +110,14 @@ void limits_fill(record_row *row, const conv_plan *plan, const machine_ceilings 
     if (!(t.ns[t.highest] > 0)) return;
     snprintf(row->limit, sizeof row->limit, "%s", limit_name(t.highest));
     row->limit_ns = t.ns[t.highest];
-    row->percent_limit = 100 * row->limit_ns / row->median_ns;
     const char *bound = t.highest <= LIMIT_LOADS ? "compute" : t.highest < LIMIT_BARRIER ? "memory" : "";
     snprintf(row->bound, sizeof row->bound, "%s", bound);
+}
+
+void limits_fill(record_row *row, const conv_plan *plan, const machine_ceilings *c)
+{
+    if (plan != NULL) set_limit(row, plan, c);
+    row->percent_limit = 100 * row->limit_ns / row->median_ns;
 }
 
 char *limits_sentence(const record_row *row, char *buffer)

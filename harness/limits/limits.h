@@ -38,7 +38,8 @@ double limits_in_turn(const limit_times *t);
 
 limit_times limits_of(const conv_plan *plan, bool cold, const machine_ceilings *c, const limit_caches *caches);
 
-/* Fills the columns limit, limit_ns, percent_limit, barrier_ns and bound of a row that has a median. */
+/* Fills the columns limit, limit_ns, percent_limit, barrier_ns and bound of a row that has a median. Without a
+ * plan the limit stays, and only its share of the median is new. */
 void limits_fill(record_row *row, const conv_plan *plan, const machine_ceilings *c);
 
 /* Percent of the median from which on a limit explains it. */
