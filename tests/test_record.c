@@ -376,7 +376,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_columns, enter_folder, leave_folder),
         cmocka_unit_test(test_readme_documents_every_column),
-        cmocka_unit_test(test_run_of_an_earlier_version),
+        cmocka_unit_test_setup_teardown(test_run_of_an_earlier_version, enter_folder, leave_folder),
         cmocka_unit_test(test_names),
         cmocka_unit_test_setup_teardown(test_round_trip, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_resume_keeps_final_rows, enter_folder, leave_folder),
