@@ -55,7 +55,7 @@ PER_ISA := kernels/simd kernels/im2col kernels/tiled kernels/nn kernels/peak
 ISAS_kernels/simd := $(filter-out base,$(ISAS))
 ISAS_kernels/simd/fip := $(filter avx512,$(ISAS))
 ONCE := kernels kernels/naive $(if $(strip $(INJECT)),kernels/inject) \
-    harness $(addprefix harness/,machine measure record report compare train) bench
+    harness $(addprefix harness/,machine limits measure explain record report compare train) bench
 
 # ---- peers: each optional, each found by its probe (kernels/peers/probe.sh) ---------------------------------------
 # A peer: its Debian package, the header that proves it, ours that knows its interface, and how to compile and link.

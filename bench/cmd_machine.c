@@ -43,14 +43,15 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     }
 }
 
-static const struct argp parser = {options,
-                                   parse,
-                                   NULL,
-                                   "Shows this CPU and memory, and measures the peak multiply-add rate per "
-                                   "instruction set and the bandwidth of each memory level.",
-                                   NULL,
-                                   NULL,
-                                   NULL};
+static const struct argp parser = {
+    options,
+    parse,
+    NULL,
+    "Shows this CPU and memory, and measures the peak multiply-add rate per instruction "
+    "set, the loads from L1, the bandwidth of each memory level and the cost of a barrier.",
+    NULL,
+    NULL,
+    NULL};
 
 /* "48 KiB", "1.9 MiB" in one of four buffers. */
 static const char *size_text(double bytes)
@@ -93,26 +94,32 @@ static void print_machine(void)
 
 static void print_row(const char *label, const machine_ceilings *c, int count, const double *first)
 {
-    if (*first <= 0) return;
-    printf("  %-12s", label);
     size_t offset = (size_t)((const char *)first - (const char *)c);
+    if (*(const double *)((const char *)&c[count - 1] + offset) <= 0) return;
+    printf("  %-12s", label);
     for (int i = 0; i < count; i++) printf(" %7.4g", *(const double *)((const char *)&c[i] + offset));
     putchar('\n');
 }
 
 static void print_ceilings(const machine_ceilings *c, int count)
 {
-    char label[24];
     printf("\n  %-12s", "threads");
     for (int i = 0; i < count; i++) printf(" %7d", c[i].threads);
     printf("\nGFLOP/s, fp32 multiply-adds in registers\n");
     for (int isa = 0; isa < CPU_ISA_COUNT; isa++)
         print_row(cpu_isa_name((cpu_isa)isa), c, count, &c->fma_gflops[isa]);
-    printf("GB/s, triad a = b + s*c, each array counted once\n");
-    for (int level = 0; level < LEVEL_COUNT; level++) {
-        snprintf(label, sizeof label, "%s", memory_level_name((memory_level)level));
-        print_row(label, c, count, &c->bandwidth_gbps[level]);
+    printf("1e9 loads a second from L1: whole vectors; one float into all lanes\n");
+    for (int isa = 0; isa < CPU_ISA_COUNT; isa++) {
+        print_row(cpu_isa_name((cpu_isa)isa), c, count, &c->loads[isa]);
+        print_row("", c, count, &c->broadcasts[isa]);
     }
+    printf("GB/s, triad a = b + s*c, each array counted once; reading alone\n");
+    for (int level = 0; level < LEVEL_COUNT; level++) {
+        print_row(memory_level_name((memory_level)level), c, count, &c->bandwidth_gbps[level]);
+        print_row("", c, count, &c->read_gbps[level]);
+    }
+    if (c[count - 1].barrier_ns > 0) printf("nanoseconds of a barrier of all threads\n");
+    print_row("barrier", c, count, &c->barrier_ns);
 }
 
 /* 1, 2, 4, ... and `most`. Warns where threads could not be bound. */

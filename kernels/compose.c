@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "plan.h"
+#include "work.h"
 
 typedef struct {
     conv_plan head;
@@ -47,6 +48,10 @@ conv_status compose_plan(const conv_impl *self, const conv_problem *p, conv_pass
         (workspace ? c->mid_bytes : 0) + conv_align(d->workspace_bytes) + w->workspace_bytes;
     snprintf(c->head.note, sizeof c->head.note, "composed%s%.40s%s%.40s", *d->note ? ", " : "", d->note,
              *w->note ? "; " : "", w->note);
+    work_add(&c->head.work, &d->work, ctx->threads);
+    work_add(&c->head.work, &w->work, ctx->threads);
+    work_finish(&c->head, 0, 0);
+    c->head.work.stated = d->work.stated && w->work.stated;
     *plan = &c->head;
     return CONV_OK;
 }

@@ -22,6 +22,7 @@
 #ifndef SEPBENCH_CONV_H
 #define SEPBENCH_CONV_H
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -152,6 +153,32 @@ typedef struct {
 typedef struct conv_impl conv_impl;
 
 enum { CONV_NOTE = 96 };
+/* What one warm call of execute does, all threads together, as its plan states it: work and data transfers of
+ * the Roofline (S. Williams et al., CACM 52(4), 2009) and ECM models (H. Stengel et al., ICS 2015), which
+ * likwid's tables write beside each kernel. It is stated low rather than high, for limits are made of it: what
+ * a time is too short for. Peers state nothing. A move says which bytes travel and how far apart in the
+ * thread's other bytes they are met again; the level they come from follows from the sizes of the caches (the
+ * ECM model's layer condition). */
+#define CONV_EACH_CALL (-1.0)     /* as a reach: met once, and again by the next call */
+#define CONV_PAST_CACHES HUGE_VAL /* written to memory by non-temporal stores */
+enum { CONV_MOVES = 24 };
+typedef struct {
+    double read, written; /* bytes; a line that is written is read before, unless it goes past the caches */
+    double reach;         /* bytes that one thread touches before it meets them again */
+} conv_move;
+typedef struct {
+    bool stated;
+    double macs;       /* multiply-adds executed: with the lanes that fill up vectors, without padding's if the
+                          kernel leaves it out; Winograd's and fip's multiplications are their own */
+    double loads;      /* vector loads, operands of arithmetic included */
+    double broadcasts; /* loads of one float into all lanes */
+    double stores;     /* vector stores */
+    int barriers;      /* at which all threads meet; begin and end of a parallel region are one each */
+    double busiest;    /* work of the busiest thread over the mean of all threads, >= 1 */
+    double footprint;  /* bytes that a call touches */
+    conv_move move[CONV_MOVES];
+    int moves;
+} conv_work;
 
 /* The public head of every plan; implementations embed it first in a larger struct of their own. */
 typedef struct {
@@ -165,6 +192,7 @@ typedef struct {
     size_t workspace_bytes;  /* forward with keep_workspace: written; backward passes: must be given, written
                                 by the same implementation's forward with keep_workspace */
     char note[CONV_NOTE]; /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, kc 256" */
+    conv_work work;
 } conv_plan;
 
 /* Tensors of one execute. Those a pass does not use may be NULL. Inputs are never written. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "plan.h"
+#include "work.h"
 
 enum { TILE = 16 }; /* floats in a cache line: a tile touches whole lines on both sides */
 
@@ -67,6 +68,13 @@ conv_status transpose_plan(const conv_impl *impl, const conv_problem *p, conv_pa
     t->head.activation_bytes = t->inner->activation_bytes;
     t->head.workspace_bytes = t->inner->workspace_bytes;
     choose_copies(t, p, pass);
+    /* Both ways in copies that the inner plan then meets as its tensors. */
+    work_add(&t->head.work, &t->inner->work, ctx->threads);
+    double copied = (double)t->head.scratch_bytes - (double)t->inner->scratch_bytes;
+    work_read(&t->head.work, copied, CONV_EACH_CALL);
+    work_write(&t->head.work, copied, CONV_EACH_CALL);
+    work_finish(&t->head, 2, 0);
+    t->head.work.stated = t->inner->work.stated;
     const char *inner_note = t->inner->note;
     snprintf(t->head.note, sizeof t->head.note, "%s by transpose%s%.60s", conv_layout_name(p->layout),
              *inner_note ? ", " : "", inner_note);

@@ -107,18 +107,6 @@ static measure_setup setup_of(int repetitions, fake *f)
         .started = machine_now()};
 }
 
-/* All visits that the rows need, one repetition each; how many rows have a time. */
-static int measure_all(const measure_setup *setup, record_row *rows, int count)
-{
-    measure_group *g = measure_open(setup, rows, count);
-    assert_non_null(g);
-    measure_first(g, setup->options.budget);
-    while (!cli_interrupted() && measure_needs(g).repetitions > 0) measure_visit(g, 1);
-    int timed = measure_timed(g);
-    measure_close(g);
-    return timed;
-}
-
 static int bind_pool(void **state)
 {
     (void)state;
@@ -145,7 +133,7 @@ static void test_every_variant_and_pass(void **state)
             seen s = {0};
             measure_setup setup = setup_of(3, &f);
             setup.sink = (measure_sink){see_sample, see_row, &s};
-            assert_int_equal(measure_all(&setup, rows, count), count);
+            assert_int_equal(measure_at_once(&setup, rows, count), count);
             assert_int_equal(s.rows, 3 * count); /* a row is shown after each visit */
             assert_int_equal(s.samples, 3 * count);
             taken += s.samples;
@@ -179,7 +167,7 @@ static void test_interleaving(void **state)
     fake f = {.ns = 1000};
     measure_setup setup = setup_of(ROUNDS, &f);
     setup.ceilings = NULL;
-    assert_int_equal(measure_all(&setup, rows, count), count);
+    assert_int_equal(measure_at_once(&setup, rows, count), count);
     assert_int_equal(f.logged, ROUNDS * count);
     for (int i = 0; i < count; i++) {
         assert_true(rows[i].median_ns == 1000 && rows[i].mad_ns == 0);
@@ -207,7 +195,7 @@ static void test_race(void **state)
     fake f = {.ns = 1000, .slow = "naive"};
     measure_setup setup = setup_of(WANTED, &f);
     setup.options.equal = false;
-    assert_int_equal(measure_all(&setup, rows, COUNT), COUNT);
+    assert_int_equal(measure_at_once(&setup, rows, COUNT), COUNT);
     int times[COUNT] = {0};
     for (int i = 0; i < f.logged; i++)
         for (int k = 0; k < COUNT; k++) times[k] += strcmp(f.log[i], impls[k]) == 0;
@@ -260,7 +248,7 @@ static void test_rows_that_are_not_measured(void **state)
     seen s = {0};
     measure_setup setup = setup_of(1, &f);
     setup.sink = (measure_sink){NULL, see_row, &s};
-    assert_int_equal(measure_all(&setup, rows, 3), 1);
+    assert_int_equal(measure_at_once(&setup, rows, 3), 1);
     assert_int_equal(s.rows, 3);
     assert_string_equal(rows[0].reason, "as it came");
     assert_int_equal(rows[1].status, CASE_REFUSED);
@@ -274,7 +262,7 @@ static void test_runner_failure(void **state)
     record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
     fake f = {.fail = true};
     measure_setup setup = setup_of(3, &f);
-    assert_int_equal(measure_all(&setup, &row, 1), 0);
+    assert_int_equal(measure_at_once(&setup, &row, 1), 0);
     assert_int_equal(row.status, CASE_FAILED);
     assert_int_equal(f.logged, 1);
 }
@@ -285,7 +273,7 @@ static void test_too_little_memory(void **state)
     record_row row = row_of("dense:mb1000000ic64ih1000oc64kh3ph1", CONV_FORWARD, "naive");
     fake f = {0};
     measure_setup setup = setup_of(3, &f);
-    assert_int_equal(measure_all(&setup, &row, 1), 0);
+    assert_int_equal(measure_at_once(&setup, &row, 1), 0);
     assert_int_equal(row.status, CASE_SKIPPED);
     assert_non_null(strstr(row.reason, "GB of memory"));
     assert_int_equal(f.logged, 0);
@@ -298,7 +286,7 @@ static void test_budget_skips_with_an_estimate(void **state)
     fake f = {0};
     measure_setup setup = setup_of(9, &f);
     setup.options.budget = 0.5;
-    assert_int_equal(measure_all(&setup, &row, 1), 0);
+    assert_int_equal(measure_at_once(&setup, &row, 1), 0);
     assert_int_equal(row.status, CASE_SKIPPED);
     assert_non_null(strstr(row.reason, "needs about"));
     assert_true(measure_estimate(&row, &setup.options) > 10);
@@ -311,7 +299,7 @@ static void test_cold(void **state)
     row.cache = CACHE_COLD;
     fake f = {0};
     measure_setup setup = setup_of(3, &f);
-    assert_int_equal(measure_all(&setup, &row, 1), 1);
+    assert_int_equal(measure_at_once(&setup, &row, 1), 1);
     assert_true(f.evicts);
 }
 
@@ -409,7 +397,7 @@ static void test_interruption(void **state)
     cli_catch_signals();
     raise(SIGINT);
     assert_true(cli_interrupted());
-    assert_int_equal(measure_all(&setup, &row, 1), 0);
+    assert_int_equal(measure_at_once(&setup, &row, 1), 0);
     assert_int_equal(s.rows, 0);
     assert_int_equal(s.samples, 0);
 }

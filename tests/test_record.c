@@ -28,7 +28,7 @@ static const char columns[] =
     "threads,"
     "cache,status,reason,repetitions,median_ns,ci95_low_ns,ci95_high_ns,min_ns,mad_ns,pack_ns,plan_ns,"
     "scratch_bytes,flops,bytes_min,gflops,gbps,flop_per_byte,percent_peak,bound,max_abs_error,error_bound,"
-    "repro,visits,disturbed,choice_ns,race";
+    "repro,limit,limit_ns,percent_limit,barrier_ns,visits,disturbed,choice_ns,race";
 
 static char root[4096]; /* the repository */
 
@@ -112,6 +112,27 @@ static void test_readme_documents_every_column(void **state)
         snprintf(quoted, sizeof quoted, "`%s`", record_column_name(i));
         if (strstr(text, quoted) == NULL) fail_msg("results/README.md does not document column %s", quoted);
     }
+}
+
+/* A file from before the last columns were added. */
+static void test_run_of_an_earlier_version(void **state)
+{
+    (void)state;
+    record_store *s = open_store("earlier", false);
+    record_row row = make_row("mb1ic64ih28oc64kh3ph1", "avx2", CASE_OK);
+    write_row(s, &row);
+    record_close(s);
+    char *text = load_text("earlier/results.csv"), *later = strstr(text, ",limit,");
+    assert_non_null(later);
+    char *end = strchr(later, '\n'), *last = strstr(end, "avx2 --threads 2,,,,");
+    assert_non_null(last);
+    memcpy(strstr(last, ",,,,"), "\n", 2);
+    memmove(later, end, strlen(end) + 1);
+    put_text("earlier/results.csv", "w", text);
+    record_run run = load("earlier");
+    assert_int_equal(run.count, 1);
+    assert_true(run.rows[0].limit[0] == '\0' && isnan(run.rows[0].limit_ns) && run.rows[0].median_ns > 1000);
+    record_free(&run);
 }
 
 static void test_names(void **state)
@@ -420,6 +441,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_columns, enter_folder, leave_folder),
         cmocka_unit_test(test_readme_documents_every_column),
+        cmocka_unit_test_setup_teardown(test_run_of_an_earlier_version, enter_folder, leave_folder),
         cmocka_unit_test(test_names),
         cmocka_unit_test_setup_teardown(test_round_trip, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_resume_keeps_final_rows, enter_folder, leave_folder),

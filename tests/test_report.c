@@ -338,7 +338,10 @@ static void test_page(void **state)
     assert_null(strstr(page, "url(http"));
     int pictures = 0;
     for (const char *at = page; (at = strstr(at, "<svg ")) != NULL; at++) pictures++;
-    assert_int_equal(pictures, 2 * 14 + 2 + 2);
+    const int waterfalls = 2 * 7; /* passes, channel counts */
+    assert_int_equal(pictures, 2 * 14 + 2 + 2 + waterfalls);
+    assert_non_null(strstr(page, "id=\"waterfall\""));
+    assert_non_null(strstr(page, "backward, 2048 channels"));
     free(page);
     free(slurp(out, "speedup-forward-1.svg"));
     free(slurp(out, "speedup-forward-1.png"));

@@ -1,6 +1,7 @@
 /* The machine as run.json describes it: enough to judge whether two runs may be compared. */
 #include <gnu/libc-version.h>
 #include <hwloc.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "../build_info.h"
@@ -14,17 +15,51 @@ static json_t *caches_json(const machine_info *m, const conv_context *c)
                      (json_int_t)c->l2, "l3", (json_int_t)c->l3);
 }
 
+/* The figures of a machine_ceilings that are one for each instruction set or level. */
+static const struct {
+    const char *name;
+    bool by_isa;
+    size_t offset;
+} ceiling_tables[] = {{"fma_gflops", true, offsetof(machine_ceilings, fma_gflops)},
+                      {"loads", true, offsetof(machine_ceilings, loads)},
+                      {"broadcasts", true, offsetof(machine_ceilings, broadcasts)},
+                      {"bandwidth_gbps", false, offsetof(machine_ceilings, bandwidth_gbps)},
+                      {"read_gbps", false, offsetof(machine_ceilings, read_gbps)}};
+enum { CEILING_TABLES = sizeof ceiling_tables / sizeof *ceiling_tables };
+
+static const char *ceiling_key(bool by_isa, int i)
+{
+    return by_isa ? cpu_isa_name((cpu_isa)i) : memory_level_name((memory_level)i);
+}
+
 json_t *machine_ceilings_json(const machine_ceilings *c)
 {
-    json_t *fma = json_object(), *gbps = json_object();
-    for (int i = 0; i < CPU_ISA_COUNT; i++)
-        if (c->fma_gflops[i] > 0)
-            json_object_set_new(fma, cpu_isa_name((cpu_isa)i), json_real(c->fma_gflops[i]));
-    for (int l = 0; l < LEVEL_COUNT; l++)
-        if (c->bandwidth_gbps[l] > 0)
-            json_object_set_new(gbps, memory_level_name((memory_level)l), json_real(c->bandwidth_gbps[l]));
-    return json_pack("{s:i, s:o, s:o, s:f}", "threads", c->threads, "fma_gflops", fma, "bandwidth_gbps", gbps,
-                     "age_seconds", c->age_seconds);
+    json_t *all = json_pack("{s:i, s:f, s:f}", "threads", c->threads, "barrier_ns", c->barrier_ns,
+                            "age_seconds", c->age_seconds);
+    for (int t = 0; t < CEILING_TABLES; t++) {
+        bool by_isa = ceiling_tables[t].by_isa;
+        const double *figure = (const double *)((const char *)c + ceiling_tables[t].offset);
+        json_t *table = json_object();
+        for (int i = 0; i < (by_isa ? (int)CPU_ISA_COUNT : (int)LEVEL_COUNT); i++)
+            if (figure[i] > 0) json_object_set_new(table, ceiling_key(by_isa, i), json_real(figure[i]));
+        json_object_set_new(all, ceiling_tables[t].name, table);
+    }
+    return all;
+}
+
+machine_ceilings machine_ceilings_of(const json_t *j)
+{
+    machine_ceilings c = {.threads = (int)json_integer_value(json_object_get(j, "threads")),
+                          .barrier_ns = json_number_value(json_object_get(j, "barrier_ns")),
+                          .age_seconds = json_number_value(json_object_get(j, "age_seconds"))};
+    for (int t = 0; t < CEILING_TABLES; t++) {
+        bool by_isa = ceiling_tables[t].by_isa;
+        double *figure = (double *)((char *)&c + ceiling_tables[t].offset);
+        const json_t *table = json_object_get(j, ceiling_tables[t].name);
+        for (int i = 0; i < (by_isa ? (int)CPU_ISA_COUNT : (int)LEVEL_COUNT); i++)
+            figure[i] = json_number_value(json_object_get(table, ceiling_key(by_isa, i)));
+    }
+    return c;
 }
 
 static void add_finding(void *array, const machine_finding *f)

@@ -66,12 +66,19 @@ typedef struct {
     int threads;
     double fma_gflops[CPU_ISA_COUNT];   /* 0 where the ISA is not allowed */
     double bandwidth_gbps[LEVEL_COUNT]; /* read + write bytes of a triad, all threads; 0: not measurable here */
-    double age_seconds;                 /* 0: measured now; else how long ago, and so from the cache file */
+    double read_gbps[LEVEL_COUNT];      /* of loads alone */
+    double loads[CPU_ISA_COUNT], broadcasts[CPU_ISA_COUNT]; /* 1e9 load instructions a second from L1: whole
+                                                               vectors; one float into all lanes */
+    double barrier_ns;                                      /* one barrier of all threads; 0 with one thread */
+    double age_seconds; /* 0: measured now; else how long ago, and so from the cache file */
 } machine_ceilings;
 machine_ceilings machine_measure_ceilings(int threads, bool fresh);
 
-/* {"threads", "fma_gflops": {isa: figure}, "bandwidth_gbps": {level: figure}, "age_seconds"}. New reference. */
+/* {"threads", "fma_gflops", "loads", "broadcasts": {isa: figure}, "bandwidth_gbps", "read_gbps": {level:
+ * figure}, "barrier_ns", "age_seconds"}. New reference. */
 json_t *machine_ceilings_json(const machine_ceilings *c);
+/* The other way; what is not there is 0. */
+machine_ceilings machine_ceilings_of(const json_t *j);
 
 /* Seconds of CLOCK_MONOTONIC: the clock of every figure in this program. */
 double machine_now(void);

@@ -24,7 +24,7 @@ static const char *const level_names[LEVEL_COUNT] = {"L1", "L2", "L3", "DRAM"};
 
 const char *memory_level_name(memory_level level) { return level_names[level]; }
 
-enum { TRIES = 20, DRAM_TRIES = 5, MIB = 1 << 20 };
+enum { TRIES = 8, DRAM_TRIES = 4, MIB = 1 << 20 };
 static const double TRY_SECONDS = 0.002, DAY = 86400;
 
 /* ---- measuring */
@@ -54,17 +54,21 @@ static double fma_peak(const peak_kernels *k, int threads)
     return best;
 }
 
-/* Triad over three arrays of `floats` elements per thread, which each thread allocates and touches itself.
- * Bytes counted are the three arrays once, as STREAM does: a store's read for ownership is not. */
-static double triad_bandwidth(const peak_kernels *k, int threads, size_t floats, int64_t repeats, int tries)
+typedef struct {
+    double triad, read; /* GB/s */
+} bandwidths;
+
+/* Triad over three arrays of `floats` elements per thread, which each thread allocates and touches itself, and
+ * reading the same memory. Bytes counted are the three arrays once, as STREAM does: a store's read for
+ * ownership is not. */
+static bandwidths measure_bandwidths(const peak_kernels *k, int threads, size_t floats, int64_t repeats,
+                                     int tries)
 {
     /* Odd lines between the arrays: equal low address bits would make loads wait for unrelated stores. */
-    const size_t stride = floats + 272,
+    const size_t stride = floats + 272, all = 3 * stride / 256 * 256,
                  bytes = (3 * stride * sizeof(float) + 2 * MIB - 1) / (2 * MIB) * (2 * MIB);
-    double best = 0;
     int failed = 0;
-    double *seconds = calloc((size_t)tries, sizeof *seconds);
-    if (seconds == NULL) return 0;
+    double triad = INFINITY, read = INFINITY;
 #pragma omp parallel num_threads(threads) reduction(+ : failed)
     {
         double begin = 0;
@@ -74,21 +78,21 @@ static double triad_bandwidth(const peak_kernels *k, int threads, size_t floats,
             madvise(base, bytes, MADV_HUGEPAGE);
             for (size_t i = 0; i < 3 * stride; i++) base[i] = 1.0f;
         }
-        for (int t = 0; t < tries; t++) {
+        for (int t = 0; t < 2 * tries; t++) {
 #pragma omp barrier
 #pragma omp master
             begin = machine_now();
-            if (base != NULL) k->triad(a, b, c, 0.5f, floats, repeats);
+            if (base != NULL && t % 2 == 0) k->triad(a, b, c, 0.5f, floats, repeats);
+            if (base != NULL && t % 2 == 1) k->load(base, all, repeats);
 #pragma omp barrier
 #pragma omp master
-            seconds[t] = machine_now() - begin;
+            *(t % 2 == 0 ? &triad : &read) = fmin(t % 2 == 0 ? triad : read, machine_now() - begin);
         }
         free(base);
     }
-    double moved = 3.0 * sizeof(float) * (double)floats * (double)repeats * threads;
-    for (int t = 0; t < tries && failed == 0; t++) best = fmax(best, 1e-9 * moved / seconds[t]);
-    free(seconds);
-    return best;
+    if (failed > 0) return (bandwidths){0, 0};
+    double each = 1e-9 * sizeof(float) * (double)repeats * threads;
+    return (bandwidths){3 * each * (double)floats / triad, each * (double)all / read};
 }
 
 /* Bytes per thread that live in a level: half of L1 or L2; for L3 more than L2 holds but no more than the
@@ -112,37 +116,99 @@ static size_t level_bytes(memory_level level, int threads)
     }
 }
 
-static double bandwidth(const peak_kernels *k, memory_level level, int threads)
+static bandwidths bandwidth(const peak_kernels *k, memory_level level, int threads)
 {
     size_t floats = level_bytes(level, threads) / 3 / sizeof(float) / 64 * 64;
-    if (floats == 0) return 0;
-    if (level == LEVEL_DRAM) return triad_bandwidth(k, threads, floats, 1, DRAM_TRIES);
-    double guess = 1e9 * triad_bandwidth(k, threads, floats, 1, 3); /* bytes per second */
+    if (floats == 0) return (bandwidths){0, 0};
+    if (level == LEVEL_DRAM) return measure_bandwidths(k, threads, floats, 1, DRAM_TRIES);
+    double guess = 1e9 * measure_bandwidths(k, threads, floats, 1, 3).triad; /* bytes per second */
     double per_repeat = 3.0 * sizeof(float) * (double)floats * threads / guess;
-    return triad_bandwidth(k, threads, floats, 1 + (int64_t)(TRY_SECONDS / per_repeat), TRIES);
+    return measure_bandwidths(k, threads, floats, 1 + (int64_t)(TRY_SECONDS / per_repeat), TRIES);
+}
+
+/* Load instructions of all threads, 1e9 a second: whole vectors, or one float into all lanes. */
+static double load_rate(double (*load)(const float *p, size_t n, int64_t repeats), int threads)
+{
+    enum { FLOATS = 2048, SHORT_TRIES = 6 };
+    const int64_t repeats = 400;
+    double best = 0;
+    for (int t = 0; t < SHORT_TRIES; t++) {
+        double loads = 0, begin = 0, seconds = INFINITY;
+#pragma omp parallel num_threads(threads) reduction(+ : loads)
+        {
+            _Alignas(64) float data[FLOATS];
+            for (int i = 0; i < FLOATS; i++) data[i] = 1.0f;
+            load(data, FLOATS, 1);
+#pragma omp barrier
+#pragma omp master
+            begin = machine_now();
+            loads += load(data, FLOATS, repeats);
+#pragma omp barrier
+#pragma omp master
+            seconds = machine_now() - begin;
+        }
+        best = fmax(best, 1e-9 * loads / seconds);
+    }
+    return best;
+}
+
+/* Of barriers that follow one another, the quickest run: what a call's barriers cost at least. */
+static double barrier_cost(int threads)
+{
+    enum { BARRIERS = 500, RUNS = 20 };
+    if (threads == 1) return 0;
+    double least = INFINITY;
+    for (int run = 0; run < RUNS; run++) {
+        double begin = 0, seconds = INFINITY;
+#pragma omp parallel num_threads(threads)
+        {
+#pragma omp barrier
+#pragma omp master
+            begin = machine_now();
+            for (int i = 0; i < BARRIERS; i++) {
+#pragma omp barrier
+            }
+#pragma omp master
+            seconds = machine_now() - begin;
+        }
+        least = fmin(least, 1e9 * seconds / BARRIERS);
+    }
+    return least;
 }
 
 /* Returns the widest kernels measured. */
-static const peak_kernels *measure_fma(machine_ceilings *c)
+static const peak_kernels *measure_core(machine_ceilings *c)
 {
     const peak_kernels *widest = NULL;
     for (int isa = 0; isa < CPU_ISA_COUNT && isa <= (int)machine_get()->isa_allowed; isa++)
         if (kernels[isa] != NULL) {
             widest = kernels[isa];
             c->fma_gflops[isa] = fmax(c->fma_gflops[isa], fma_peak(widest, c->threads));
+            c->loads[isa] = fmax(c->loads[isa], load_rate(widest->load, c->threads));
+            c->broadcasts[isa] = fmax(c->broadcasts[isa], load_rate(widest->broadcast, c->threads));
         }
     return widest;
 }
 
-/* The peak before and after the rest, a second or more apart: a neighbour that takes a core for a moment would
- * halve it for everything measured against it. */
+static void measure_level(machine_ceilings *c, const peak_kernels *k, memory_level level)
+{
+    bandwidths b = bandwidth(k, level, c->threads);
+    c->bandwidth_gbps[level] = fmax(c->bandwidth_gbps[level], b.triad);
+    c->read_gbps[level] = fmax(c->read_gbps[level], b.read);
+}
+
+/* All but memory once before it and once after, half a second or more apart: a neighbour that takes a core for
+ * a moment would halve a ceiling for everything measured against it. */
 static machine_ceilings measure_now(int threads)
 {
-    machine_ceilings c = {.threads = threads};
-    const peak_kernels *widest = measure_fma(&c);
-    for (int level = 0; level < LEVEL_COUNT && widest != NULL; level++)
-        c.bandwidth_gbps[level] = bandwidth(widest, (memory_level)level, threads);
-    measure_fma(&c);
+    machine_ceilings c = {.threads = threads, .barrier_ns = barrier_cost(threads)};
+    for (int again = 0; again < 2; again++) {
+        const peak_kernels *widest = measure_core(&c);
+        for (int level = 0; level < LEVEL_DRAM && widest != NULL; level++)
+            measure_level(&c, widest, (memory_level)level);
+        if (again == 0 && widest != NULL) measure_level(&c, widest, LEVEL_DRAM);
+    }
+    if (threads > 1) c.barrier_ns = fmin(c.barrier_ns, barrier_cost(threads));
     return c;
 }
 
@@ -199,17 +265,13 @@ static bool ceilings_load(int threads, machine_ceilings *c)
     char path[4200];
     if (!ceilings_file(threads, path, sizeof path)) return false;
     json_t *file = json_load_file(path, 0, NULL), *key = ceilings_key(threads);
-    json_t *fma = json_object_get(file, "fma_gflops"), *gbps = json_object_get(file, "bandwidth_gbps");
     double age = (double)time(NULL) - json_number_value(json_object_get(file, "measured"));
     bool good = json_equal(key, json_object_get(file, "key")) && age >= 0 && age < DAY;
-    *c = (machine_ceilings){.threads = threads, .age_seconds = age > 0 ? age : 1e-3};
-    for (int i = 0; i < CPU_ISA_COUNT; i++)
-        c->fma_gflops[i] = json_number_value(json_object_get(fma, cpu_isa_name((cpu_isa)i)));
-    for (int l = 0; l < LEVEL_COUNT; l++)
-        c->bandwidth_gbps[l] = json_number_value(json_object_get(gbps, level_names[l]));
+    *c = machine_ceilings_of(json_object_get(file, "ceilings"));
+    c->age_seconds = age > 0 ? age : 1e-3;
     json_decref(file);
     json_decref(key);
-    return good && c->fma_gflops[CPU_BASE] > 0;
+    return good && c->threads == threads && c->fma_gflops[CPU_BASE] > 0;
 }
 
 /* Failure costs the next run a second, no more. */
@@ -217,13 +279,8 @@ static void ceilings_save(const machine_ceilings *c)
 {
     char path[4200];
     if (strcmp(machine_build_id(), "unknown") == 0 || !ceilings_file(c->threads, path, sizeof path)) return;
-    json_t *fma = json_object(), *gbps = json_object();
-    for (int i = 0; i < CPU_ISA_COUNT; i++)
-        json_object_set_new(fma, cpu_isa_name((cpu_isa)i), json_real(c->fma_gflops[i]));
-    for (int l = 0; l < LEVEL_COUNT; l++)
-        json_object_set_new(gbps, level_names[l], json_real(c->bandwidth_gbps[l]));
-    json_t *file = json_pack("{s:o, s:I, s:o, s:o}", "key", ceilings_key(c->threads), "measured",
-                             (json_int_t)time(NULL), "fma_gflops", fma, "bandwidth_gbps", gbps);
+    json_t *file = json_pack("{s:o, s:I, s:o}", "key", ceilings_key(c->threads), "measured",
+                             (json_int_t)time(NULL), "ceilings", machine_ceilings_json(c));
     output_json(path, file, JSON_INDENT(2), NULL);
     json_decref(file);
 }

@@ -19,6 +19,30 @@ void evict_add(evict_list *list, const void *data, size_t bytes)
     list->part[list->parts++].bytes = bytes;
 }
 
+void evict_add_operands(evict_list *list, const conv_plan *plan, const conv_args *a)
+{
+    const conv_sizes n = conv_problem_sizes(&plan->problem);
+    const struct {
+        const void *data;
+        int64_t count;
+    } tensors[] = {{a->src, n.src},
+                   {a->weights, n.weights},
+                   {a->pointwise, n.pointwise},
+                   {a->bias, n.bias},
+                   {a->dst, n.dst},
+                   {a->diff_dst, n.dst},
+                   {a->diff_src, n.src},
+                   {a->diff_weights, n.weights},
+                   {a->diff_pointwise, n.pointwise},
+                   {a->diff_bias, n.bias}};
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++)
+        evict_add(list, tensors[i].data, (size_t)tensors[i].count * sizeof(float));
+    evict_add(list, a->packed, plan->packed_bytes);
+    evict_add(list, a->workspace, plan->workspace_bytes);
+    evict_add(list, a->activations, plan->activation_bytes);
+    evict_add(list, a->scratch, plan->scratch_bytes);
+}
+
 #if defined(__x86_64__)
 static bool can_flush(void) { return true; /* clflush is part of x86-64 */ }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "../cli.h"
+#include "../limits/limits.h"
 #include "../random.h"
 #include "internal.h"
 #include "race.h"
@@ -139,21 +140,6 @@ done:
 
 /* ---- after timing */
 
-/* The roof over this row: the peak of its instruction set, or the bandwidth of the smallest level that holds
- * all tensors of the pass (cold: memory) times FLOP per byte. S. Williams et al., Roofline, CACM 52(4), 2009.
- */
-static const char *find_bound(const measure_group *g, double peak)
-{
-    const machine_ceilings *c = g->setup.ceilings;
-    const double bytes = (double)conv_bytes_min(&g->problem, g->pass), threads = g->threads;
-    const double holds[LEVEL_COUNT] = {threads * (double)g->context.l1d, threads * (double)g->context.l2,
-                                       threads * (double)g->context.l3, INFINITY};
-    int level = g->cold ? LEVEL_DRAM : LEVEL_L1;
-    while (level < LEVEL_DRAM && (bytes > holds[level] || c->bandwidth_gbps[level] <= 0)) level++;
-    double roof = c->bandwidth_gbps[level] * (double)conv_flops(&g->problem, g->pass) / bytes;
-    return peak <= 0 || roof <= 0 ? "" : peak <= roof ? "compute" : "memory";
-}
-
 static void summarise(const measure_group *g, timed_row *t)
 {
     record_row *row = t->row;
@@ -162,7 +148,7 @@ static void summarise(const measure_group *g, timed_row *t)
     double peak = g->setup.ceilings != NULL ? g->setup.ceilings->fma_gflops[row->isa] : 0;
     double gflops = (double)conv_flops(&g->problem, g->pass) / row->median_ns;
     row->percent_peak = peak > 0 ? 100 * gflops / peak : NAN;
-    snprintf(row->bound, sizeof row->bound, "%s", g->setup.ceilings != NULL ? find_bound(g, peak) : "");
+    if (g->setup.ceilings != NULL) limits_fill(row, t->job.plan, g->setup.ceilings);
     row->status = CASE_OK;
     if (t->job.plan != NULL)
         snprintf(row->reason, sizeof row->reason, "%s%s%s", t->job.plan->note,
@@ -407,4 +393,19 @@ void measure_close(measure_group *g)
     for (int i = 0; i < g->count; i++) samples_free(&g->rows[i].samples);
     free(g->rows);
     free(g);
+}
+
+int measure_at_once(const measure_setup *setup, record_row *rows, int count)
+{
+    measure_group *g = measure_open(setup, rows, count);
+    if (g == NULL) return 0;
+    const double end = machine_now() + (setup->options.budget > 0 ? setup->options.budget : INFINITY);
+    measure_first(g, setup->options.budget);
+    for (measure_need need; !cli_interrupted() && (need = measure_needs(g)).repetitions > 0;) {
+        if (machine_now() + need.fixed + need.each > end) break;
+        measure_visit(g, 1);
+    }
+    int timed = measure_timed(g);
+    measure_close(g);
+    return timed;
 }

@@ -83,6 +83,9 @@ void measure_visit(measure_group *g, int repetitions);
 int measure_timed(const measure_group *g);
 void measure_close(measure_group *g);
 
+/* A group alone, all its visits one after the other, within options.budget. Returns how many rows have a time. */
+int measure_at_once(const measure_setup *setup, record_row *rows, int count);
+
 /* Seconds that one row will likely take with these options: verification, warm-up, repetitions. From FLOPs and
  * a speed per implementation, corrected by what this session has measured so far. */
 double measure_estimate(const record_row *row, const measure_options *options);

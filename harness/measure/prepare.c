@@ -148,31 +148,6 @@ static bool time_packing(timed_row *t)
     return ok;
 }
 
-static void list_operands(measure_group *g, timed_row *t)
-{
-    const conv_sizes n = conv_problem_sizes(&g->problem);
-    const conv_args *a = &t->job.args;
-    const struct {
-        const void *data;
-        int64_t count;
-    } all[] = {{a->src, n.src},
-               {a->weights, n.weights},
-               {a->pointwise, n.pointwise},
-               {a->bias, n.bias},
-               {a->dst, n.dst},
-               {a->diff_dst, n.dst},
-               {a->diff_src, n.src},
-               {a->diff_weights, n.weights},
-               {a->diff_pointwise, n.pointwise},
-               {a->diff_bias, n.bias}};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        evict_add(&t->evict, all[i].data, (size_t)all[i].count * sizeof(float));
-    evict_add(&t->evict, t->job.packed, t->job.plan->packed_bytes);
-    evict_add(&t->evict, t->job.workspace, t->job.plan->workspace_bytes);
-    evict_add(&t->evict, t->job.activations, t->job.plan->activation_bytes);
-    evict_add(&t->evict, g->scratch, t->job.plan->scratch_bytes);
-}
-
 void measure_ready(measure_group *g, timed_row *t)
 {
     conv_error error = {""};
@@ -188,7 +163,7 @@ void measure_ready(measure_group *g, timed_row *t)
         return;
     }
     if (!g->cold) return;
-    list_operands(g, t);
+    evict_add_operands(&t->evict, t->job.plan, &t->job.args);
     if (!evict_prepare(&t->evict, g->threads))
         measure_drop(t, CASE_SKIPPED, "no memory for the buffer that sweeps the caches");
 }

@@ -38,8 +38,6 @@ typedef struct {
 } record_column;
 
 extern const record_column record_table[]; /* record_column_count of them */
-/* The first of those that came later, each empty where a file does not have it. */
-extern const size_t record_later_columns;
 
 /* samples.csv: its header, and the line of a repetition. Returns the line's length. */
 extern const char record_samples_header[];

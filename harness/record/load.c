@@ -72,10 +72,11 @@ bool record_csv_ended(const char *path, const csv_reader *csv, conv_error *err)
 
 bool record_read_header(const char *path, char *const *field, size_t count, size_t *index, conv_error *err)
 {
-    for (size_t c = 0; c < record_column_count; c++) {
+    bool later = false; /* columns after repro came with later versions */
+    for (size_t c = 0; c < record_column_count; later |= record_table[c++].kind == COLUMN_REPRO) {
         for (index[c] = 0; index[c] < count; index[c]++)
             if (strcmp(field[index[c]], record_table[c].name) == 0) break;
-        if (index[c] == count && c < record_later_columns) {
+        if (index[c] == count && !later) {
             conv_fail(err, CONV_INVALID, "%s:1: no column '%s': not a results.csv of schema %d", path,
                       record_table[c].name, RECORD_SCHEMA);
             return false;

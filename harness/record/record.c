@@ -142,14 +142,17 @@ const record_column record_table[] = {
     {"max_abs_error", COLUMN_REAL, ROW(max_abs_error), 0, NULL},
     {"error_bound", COLUMN_REAL, ROW(error_bound), 0, NULL},
     {"repro", COLUMN_REPRO, 0, 0, NULL},
+    /* Later than the first release: a file without them can be read. */
+    {"limit", COLUMN_LABEL, ROW(limit), sizeof((record_row *)0)->limit, NULL},
+    {"limit_ns", COLUMN_REAL, ROW(limit_ns), 0, NULL},
+    {"percent_limit", COLUMN_REAL, ROW(percent_limit), 0, NULL},
+    {"barrier_ns", COLUMN_REAL, ROW(barrier_ns), 0, NULL},
     {"visits", COLUMN_INT, ROW(visits), 0, NULL},
     {"disturbed", COLUMN_INT, ROW(disturbed), 0, NULL},
     {"choice_ns", COLUMN_REAL, ROW(choice_ns), 0, NULL},
     {"race", COLUMN_RACE, ROW(race), 0, NULL},
 };
 const size_t record_column_count = sizeof record_table / sizeof *record_table;
-enum { LATER_COLUMNS = 4 };
-const size_t record_later_columns = sizeof record_table / sizeof *record_table - LATER_COLUMNS;
 
 const char *record_column_name(size_t i) { return record_table[i].name; }
 
@@ -212,7 +215,7 @@ void record_put_row(FILE *out, const record_row *row)
 void record_clear_measured(record_row *row)
 {
     row->status = CASE_SKIPPED;
-    row->reason[0] = row->bound[0] = '\0';
+    row->reason[0] = row->bound[0] = row->limit[0] = '\0';
     row->repetitions = row->visits = row->disturbed = -1;
     row->race = RACE_NONE;
     row->scratch_bytes = -1;

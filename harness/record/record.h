@@ -75,8 +75,10 @@ typedef struct {
     double pack_ns, plan_ns; /* pack_ns includes enter + leave where an implementation has them */
     int64_t scratch_bytes;
     double percent_peak; /* gflops / measured FMA peak of that ISA and thread count x 100 */
-    char bound[16];      /* "compute" or "memory": which roof is lower at this flop_per_byte */
+    char bound[16];      /* "compute" or "memory": which kind `limit` is */
     double max_abs_error, error_bound;
+    char limit[16]; /* which takes longest alone: limit_name() of limits/limits.h */
+    double limit_ns, percent_limit, barrier_ns;
     int visits;       /* of how many visits the repetitions are */
     int disturbed;    /* repetitions among them that are marked, when there were too few others */
     double choice_ns; /* median of the repetitions that choose */

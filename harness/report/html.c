@@ -142,6 +142,7 @@ static const struct {
              {"scaling", page_scaling},
              {"cold", page_cold},
              {"training", page_training},
+             {"waterfalls", page_waterfalls},
              {"machine", page_machine},
              {"unmeasured", page_unmeasured}};
 

@@ -23,6 +23,8 @@ void page_networks(FILE *out, const report_page *page);
 /* report/sections.c */
 void page_scaling(FILE *out, const report_page *page);
 void page_cold(FILE *out, const report_page *page);
+/* report/waterfalls.c */
+void page_waterfalls(FILE *out, const report_page *page);
 /* report/training.c */
 void page_training(FILE *out, const report_page *page);
 

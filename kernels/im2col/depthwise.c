@@ -14,6 +14,7 @@
 #include "../isa.h"
 #include "../plan.h"
 #include "../util.h"
+#include "../work.h"
 #include "depthwise.h"
 #include "gradients.h"
 #include "lower.h"
@@ -238,6 +239,23 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return CONV_OK;
 }
 
+/* Every lowered element is copied and read once. */
+static void state_work(depthwise_plan *d)
+{
+    const conv_problem *p = &d->head.problem;
+    conv_work *w = &d->head.work;
+    int lanes = sgemm_tile_sizes().nr / 2, passes = d->head.pass == CONV_BACKWARD ? 2 : 1;
+    conv_sizes s = conv_problem_sizes(p);
+    double lowered = (double)(passes * d->pixels * d->taps * p->ic);
+    w->macs = lowered * (double)d->m;
+    w->loads = (1 + (double)d->m) * lowered / lanes;
+    w->stores = lowered / lanes;
+    work_write(w, 4 * lowered, 4.0 * (double)(d->step * d->taps * d->width));
+    work_read(w, 4.0 * (double)(passes * s.src), CONV_EACH_CALL);
+    work_write(w, 4.0 * (double)s.dst, CONV_EACH_CALL);
+    work_finish(&d->head, passes, 0);
+}
+
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
@@ -266,6 +284,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     if (pass != CONV_BACKWARD_WEIGHTS) d->head.packed_bytes = (size_t)(d->taps * p->oc) * sizeof(float);
     snprintf(d->head.note, sizeof d->head.note, "%lld channels x %lld pixels", (long long)d->width,
              (long long)d->step);
+    state_work(d);
     *out = &d->head;
     return CONV_OK;
 }

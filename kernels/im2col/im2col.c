@@ -16,6 +16,7 @@
 #include "../isa.h"
 #include "../plan.h"
 #include "../util.h"
+#include "../work.h"
 #include "depthwise.h"
 #include "gradients.h"
 #include "lower.h"
@@ -216,6 +217,56 @@ static void plan_weights(im2col_plan *m)
     if (bias > m->head.scratch_bytes) m->head.scratch_bytes = bias;
 }
 
+/* A product of the plan, `times` of it: A is copied into panels slice by slice, each read by every panel of B.
+ */
+static void state_product(const sgemm_blocking *g, double times, conv_work *w)
+{
+    sgemm_sizes tile = sgemm_tile_sizes();
+    double rows = (double)round_up(g->m, tile.mr), k = (double)g->k, across = (double)div_up(g->n, tile.nr);
+    double slices = (double)div_up(g->m, g->mc), depths = (double)div_up(g->k, g->kc);
+    double a = 4 * times * rows * k, b = 4 * times * across * tile.nr * k,
+           c = 4 * times * (double)(g->m * g->n);
+    double slice = 4.0 * (double)(g->mc * g->kc), panel = 4.0 * (double)(g->kc * tile.nr);
+    work_add_product(w, &(work_product){times * rows, k, round_up(g->n, tile.nr), tile.nr / 2, tile.mr, 2});
+    w->stores *= depths;
+    work_write(w, a, slice);
+    work_read(w, a * across, slice + panel);
+    work_read(w, b, CONV_EACH_CALL);
+    work_read(w, b * (slices - 1), slice + 4.0 * (double)(g->kc * g->n));
+    work_write(w, c, CONV_EACH_CALL);
+    work_write(w, c * (depths - 1), slice + 4.0 * (double)(g->mc * g->n));
+}
+
+/* Barriers of such a product on all threads. */
+static int product_barriers(const sgemm_blocking *g)
+{
+    return (int)(2 + 2 * div_up(g->m, g->mc) * div_up(g->k, g->kc));
+}
+
+static void state_work(im2col_plan *m)
+{
+    const conv_problem *p = &m->head.problem;
+    conv_pass pass = m->head.pass;
+    conv_work *w = &m->head.work;
+    double src = 4.0 * (double)conv_problem_sizes(p).src, groups = (double)p->groups;
+    int barriers = 0;
+    if (pass == CONV_FORWARD) {
+        state_product(&m->forward, groups, w);
+        barriers = product_barriers(&m->forward);
+    }
+    if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA) {
+        state_product(&m->data, groups, w);
+        barriers += product_barriers(&m->data);
+        if (!m->direct) work_write(w, src, CONV_EACH_CALL);
+    }
+    if (pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS) {
+        state_product(&m->weights, groups * (double)m->chunks, w);
+        barriers += m->chunks > 1 ? 2 : product_barriers(&m->weights);
+    }
+    work_read(w, src, CONV_EACH_CALL);
+    work_finish(&m->head, 0, (int)p->groups * barriers);
+}
+
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
@@ -237,6 +288,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
              (long long)g->mc);
     conv_note(m->head.note, m->direct, "src in place");
     conv_note(m->head.note, m->chunks > 1, "in chunks");
+    state_work(m);
     *out = &m->head;
     return CONV_OK;
 }

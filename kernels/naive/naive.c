@@ -13,6 +13,7 @@
 
 #include "../compose.h"
 #include "../plan.h"
+#include "../work.h"
 
 /* How far apart neighbours along an axis lie in an activation tensor, in floats. */
 typedef struct {
@@ -170,11 +171,27 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     return NULL;
 }
 
+/* At every meeting two elements are read and one is written, in vectors of four at best. */
+static void state_work(conv_plan *plan)
+{
+    const conv_problem *p = &plan->problem;
+    bool vectors = p->oc > p->groups && p->layout == CONV_NHWC;
+    conv_work *w = &plan->work;
+    w->macs = (double)conv_flops(p, plan->pass) / 2;
+    w->loads = 2 * w->macs / (vectors ? 4 : 1);
+    w->stores = w->macs / (vectors ? 4 : 1);
+    w->busiest = plan->context.threads;
+    work_read(w, (double)conv_bytes_min(p, plan->pass), CONV_EACH_CALL);
+    work_finish(plan, 0, 0);
+}
+
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
     *out = conv_plan_new(sizeof **out, self, p, pass, ctx);
-    return *out != NULL ? CONV_OK : conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    if (*out == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
+    state_work(*out);
+    return CONV_OK;
 }
 
 #define COMMON                                                                                                 \

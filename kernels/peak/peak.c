@@ -4,6 +4,7 @@
  * and the two constants still fit 16 registers. Without FMA (base) the compiler splits each step in a multiply
  * and an add, and the same 12 chains hide both latencies. x < 1 keeps every value normal and finite.
  * triad: McCalpin's STREAM triad, unrolled by four vectors, ordinary stores, as convolutions use.
+ * load, broadcast: what the load ports take, and from larger arrays what a level gives to reading alone.
  * Vectors are GCC's and clang's vector extension, so one source serves every instruction set. */
 #include "peak.h"
 
@@ -53,5 +54,38 @@ static void triad(float *a, const float *b, const float *c, float s, size_t n, i
     }
 }
 
+/* The value is wanted in a vector register, and then not used: nothing but the load can take time. */
+#if defined(__x86_64__)
+#define WANT(v) __asm__ volatile("" : : "x"(v))
+#elif defined(__aarch64__)
+#define WANT(v) __asm__ volatile("" : : "w"(v))
+#else
+#define WANT(v) __asm__ volatile("" : : "r"(&(v)) : "memory")
+#endif
+
+static double load_rate(const float *p, size_t n, int64_t repeats)
+{
+    for (int64_t r = 0; r < repeats; r++)
+        for (size_t i = 0; i < n; i += 16 * LANES)
+#pragma GCC unroll 16
+            for (size_t v = 0; v < 16; v++) {
+                vector loaded = *(const vector *)&p[i + v * LANES];
+                WANT(loaded);
+            }
+    return (double)(n / LANES) * (double)repeats;
+}
+
+static double broadcast_rate(const float *p, size_t n, int64_t repeats)
+{
+    for (int64_t r = 0; r < repeats; r++)
+        for (size_t i = 0; i < n; i += 16)
+#pragma GCC unroll 16
+            for (size_t v = 0; v < 16; v++) {
+                vector loaded = p[i + v] - (vector){0};
+                WANT(loaded);
+            }
+    return (double)n * (double)repeats;
+}
+
 extern const peak_kernels peak_table;
-const peak_kernels peak_table = {fma_rate, triad};
+const peak_kernels peak_table = {fma_rate, triad, load_rate, broadcast_rate};

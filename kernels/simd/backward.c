@@ -1,6 +1,7 @@
 /* The frame of dense, depthwise and Winograd's backward passes. */
 #include "backward.h"
 
+#include "../work.h"
 #include "reduce.h"
 
 backward_frame backward_of(const conv_problem *p, conv_pass pass)
@@ -20,6 +21,21 @@ void backward_reserve(const conv_problem *p, conv_pass pass, size_t partial_floa
     b->masked = conv_reserve(floats, mask ? (size_t)(b->pixels * p->oc) : 0);
     b->bias_sums = conv_reserve(floats, b->bias ? (size_t)(bias_chunks(b->pixels) * p->oc) : 0);
     b->partials = conv_reserve(floats, partial_floats);
+}
+
+void backward_state(const backward_frame *b, conv_plan *plan)
+{
+    const conv_problem *p = &plan->problem;
+    bool mask = plan->pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
+    bool joined = b->weights && (b->bias || b->chunks > 1);
+    double dst = 4.0 * (double)(b->pixels * p->oc);
+    if (mask) {
+        work_read(&plan->work, 2 * dst, CONV_EACH_CALL);
+        work_write(&plan->work, dst, CONV_EACH_CALL);
+    }
+    if (b->chunks > 1)
+        work_read(&plan->work, 4.0 * (double)(b->chunks * conv_problem_sizes(p).weights), CONV_EACH_CALL);
+    work_finish(plan, 1, mask + joined);
 }
 
 /* Joins the chunks of both gradients. */

@@ -21,6 +21,9 @@ backward_frame backward_of(const conv_problem *p, conv_pass pass);
 void backward_reserve(const conv_problem *p, conv_pass pass, size_t partial_floats, size_t *floats,
                       backward_frame *b);
 
+/* Adds the frame's own to the plan's statement and ends it: forward's frame is a parallel region. */
+void backward_state(const backward_frame *b, conv_plan *plan);
+
 /* One thread's part. */
 typedef struct {
     const conv_plan *plan;

@@ -11,7 +11,9 @@
 #include "../compose.h"
 #include "../isa.h"
 #include "../plan.h"
+#include "../work.h"
 #include "gather.h"
+#include "tile.h"
 #include "weights.h"
 
 typedef struct {
@@ -68,6 +70,56 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return CONV_OK;
 }
 
+/* One product of the problem: a register tile's vectors and its rows' elements are loaded for ROWS x LANES
+ * sums; in depthwise, whose taps and outputs a vector of both. */
+static void state_product(const conv_problem *p, int64_t columns, conv_work *w)
+{
+    enum { VL = LANES / 2 };
+    bool depthwise = p->variant == CONV_DEPTHWISE;
+    double fill = (double)round_up(columns, depthwise ? VL : LANES) / (double)columns;
+    double macs = fill * (double)conv_flops(p, CONV_FORWARD) / 2;
+    w->macs += macs;
+    w->loads += macs / VL * ((depthwise ? 1 : 0) + 1.0 / ROWS);
+    w->broadcasts += depthwise ? 0 : macs / LANES;
+}
+
+static void state_work(tiled_plan *t)
+{
+    const conv_problem *p = &t->head.problem;
+    conv_work *w = &t->head.work;
+    conv_pass pass = t->head.pass;
+    conv_sizes s = conv_problem_sizes(p);
+    double src = 4.0 * (double)s.src, dst = 4.0 * (double)s.dst;
+    bool data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA,
+         weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS;
+    bool depthwise = p->variant == CONV_DEPTHWISE;
+    int64_t inputs = depthwise ? p->ic : p->ic / p->groups, outputs = depthwise ? p->ic : p->oc / p->groups;
+    if (!weights || data) {
+        const gather_shape *g = &t->gather;
+        double passes = depthwise ? 1 : (double)div_up(g->in, g->depth);
+        double block = 4.0 * (double)(g->taps * g->depth * LANES),
+               band = 4.0 * (double)(g->band * g->stretch * g->in);
+        state_product(p, data ? inputs : outputs, w);
+        w->stores += passes * (data ? src : dst) / 4 / (LANES / 2);
+        work_read(w, data ? dst : src, CONV_EACH_CALL);
+        if (!depthwise) work_read(w, (data ? dst : src) * (double)(g->blocks - 1), block + band);
+        work_write(w, data ? src : dst, CONV_EACH_CALL);
+        work_read(w, (double)t->head.packed_bytes, CONV_EACH_CALL);
+        if (t->gradient_bytes > 0) { /* a copy, masked by dst where there is a ReLU */
+            work_read(w, p->post_op == CONV_POST_RELU ? 2 * dst : dst, CONV_EACH_CALL);
+            work_write(w, dst, CONV_EACH_CALL);
+        }
+    }
+    if (weights) {
+        state_product(p, outputs, w);
+        work_read(w, src, CONV_EACH_CALL);
+        work_read(w, dst, CONV_EACH_CALL);
+        work_write(w, dst, CONV_EACH_CALL); /* laid out in blocks */
+        work_write(w, 4.0 * (double)s.weights, CONV_EACH_CALL);
+    }
+    work_finish(&t->head, (data || !weights) + weights, weights ? 1 : 0);
+}
+
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
@@ -86,6 +138,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
         t->weights = weights_plan(p, ctx);
         if (t->weights.scratch_bytes > t->head.scratch_bytes) t->head.scratch_bytes = t->weights.scratch_bytes;
     }
+    state_work(t);
     *out = &t->head;
     return CONV_OK;
 }

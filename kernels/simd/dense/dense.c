@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "../../plan.h"
+#include "../../work.h"
 
 #include "../backward.h"
 #include "dense.h"
@@ -69,6 +70,9 @@ conv_status dense_plan_create(const conv_impl *self, const conv_problem *p, conv
     }
     if (d->wgrad != NULL) d->backward.chunks = d->wgrad->chunks;
     lay_out_scratch(d);
+    if (d->product != NULL) work_add(&d->head.work, &d->product->work, ctx->threads);
+    if (d->wgrad != NULL) work_add(&d->head.work, &d->wgrad->work, ctx->threads);
+    backward_state(&d->backward, &d->head);
     *out = &d->head;
     return CONV_OK;
 }

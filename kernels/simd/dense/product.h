@@ -59,6 +59,9 @@ static inline int64_t product_row_gap(const product *p) { return p->k_block + VL
 /* Rows of the tallest tile. */
 ALWAYS_INLINE int product_tile_rows(const product *p) { return p->way->tile_rows(p->nv); }
 
+/* What a run does, for the statement of the plan (work.c). */
+void product_state(product *p, const conv_context *ctx);
+
 /* ---- what others call */
 
 matrix_product_planner product_plan;

@@ -179,6 +179,7 @@ conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *w
     conv_note(out->head.note, out->rows_beyond_l2, "rows prefetched");
     conv_note(out->head.note, out->panels_beyond_l2, "panels prefetched");
     conv_note(out->head.note, out->stream, "streamed");
+    product_state(out, ctx);
     *result = &out->head;
     return CONV_OK;
 }

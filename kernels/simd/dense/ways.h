@@ -33,6 +33,7 @@ struct matrix_product {
     void (*run)(const matrix_product *m, const product_share *share); /* called by every thread of the team */
     void (*release)(matrix_product *m);
     size_t packed_floats, thread_floats, common_floats;
+    conv_work work; /* what a run does */
     char note[CONV_NOTE];
 };
 
@@ -42,6 +43,7 @@ struct wgrad {
     int64_t chunks; /* fixed chunks of pixels with sums of their own. If more than 1 the sums lie in partials
                        afterwards, [chunks][taps][IC/G][OC]: reduce_chunks completes them. */
     size_t thread_floats, partial_floats, common_floats;
+    conv_work work; /* what a run does */
     char note[CONV_NOTE];
 };
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "../../plan.h"
+#include "../../work.h"
 #include "../copy.h"
 #include "../gemm/gemm.h"
 
@@ -129,6 +130,35 @@ static void size_scratch(const conv_problem *p, columns_wgrad *w)
     w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * conv_problem_sizes(p).weights) : 0;
 }
 
+/* Per block of pixels and panel, each strip and tap multiplies its columns with the panel's. */
+static void state_work(const conv_context *ctx, columns_wgrad *w)
+{
+    const conv_problem *p = &w->problem;
+    double groups = (double)w->groups, taps = w->lower ? 1 : (double)w->taps, strips = (double)w->strips;
+    /* Pixels of all taps: of those in line the padding's as well. */
+    double pixels = w->lower ? (double)(conv_problem_sizes(p).dst / p->oc)
+                             : (double)conv_flops(p, CONV_FORWARD) / (2.0 * (double)(w->inputs * p->oc));
+    double block = pixels / taps / (double)w->blocks, sums = 4.0 * (double)conv_problem_sizes(p).weights;
+    int64_t columns = round_up(w->outputs, VL), rows = gemm_tile_rows(w->nv), width = (int64_t)w->nv * VL;
+    conv_work *own = &w->head.work;
+    own->busiest = work_busiest(w->head.chunks * w->units, ctx->threads);
+    own->macs = groups * pixels * (double)(w->height * columns);
+    own->loads = groups * pixels * strips * (double)(columns / VL);
+    own->broadcasts = groups * pixels * (double)(w->height * w->panels);
+    own->stores = (double)w->blocks * sums / 4 / VL;
+    own->loads += (double)(w->blocks - w->head.chunks) * sums / 4 / VL;
+
+    double tile = 4 * block * (double)(width + rows), all = 4 * block * (double)(w->height + width);
+    double src = 4 * groups * pixels / taps * (double)w->height,
+           diff = 4 * groups * pixels / taps * (double)columns;
+    work_read(own, src + diff, CONV_EACH_CALL);
+    work_read(own, src * (double)(w->panels - 1), all);
+    work_read(own, (src * (double)w->panels + diff * strips) * (taps - 1), tile);
+    work_read(own, diff * (strips - 1), tile);
+    work_write(own, sums * (double)w->head.chunks, CONV_EACH_CALL);
+    work_write(own, sums * (double)(w->blocks - w->head.chunks), sums / ctx->threads + all);
+}
+
 static void run(const wgrad *plan, const wgrad_share *s);
 
 wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
@@ -159,6 +189,7 @@ wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
     conv_note(w->head.note, w->together < w->strips, "strips by turns");
     conv_note(w->head.note, w->head.chunks > 1, "in chunks");
     conv_note(w->head.note, w->beyond_l2, "operands prefetched");
+    state_work(ctx, w);
     return &w->head;
 }
 

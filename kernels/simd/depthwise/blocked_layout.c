@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../work.h"
 #include "../copy.h"
 #include "../reduce.h"
 #include "../simd.h"
@@ -109,6 +110,17 @@ static void lay_out_scratch(blocked_plan *b)
     b->head.scratch_bytes = floats * sizeof(float);
 }
 
+static void state_work(blocked_plan *b)
+{
+    const conv_problem *p = &b->head.problem;
+    conv_work *w = &b->head.work;
+    bool weights = b->full->backward.weights;
+    depthwise_state(b->full, p, w);
+    w->busiest = work_busiest(p->mb * b->blocks * b->parts, b->head.context.threads);
+    if (masks(b)) work_write(w, 4.0 * (double)conv_problem_sizes(p).dst, CONV_EACH_CALL);
+    work_finish(&b->head, 1, masks(b) + (weights && !deals_evenly(b->blocks, b->head.context.threads, 8)));
+}
+
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
@@ -131,6 +143,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     lay_out_scratch(b);
     if (pass != CONV_BACKWARD_WEIGHTS)
         b->head.packed_bytes = (size_t)conv_problem_sizes(p).weights * sizeof(float);
+    state_work(b);
     snprintf(b->head.note, sizeof b->head.note, "nChw%dc, %lld parts a block", VL, (long long)b->parts);
     conv_note(b->head.note, b->full->twos, "by twos");
     conv_note(b->head.note, b->full->bands, "bands");

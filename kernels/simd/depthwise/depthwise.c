@@ -154,6 +154,7 @@ static conv_status complete(depthwise_plan *d, depthwise_plan **out, conv_error 
     }
     choose_blocks(d);
     lay_out_scratch(d);
+    depthwise_state_plan(d);
     snprintf(d->head.note, sizeof d->head.note, "%lld channels a block", (long long)d->block);
     conv_note(d->head.note, d->ring_rows > 0, "rows copied");
     conv_note(d->head.note, d->wide_rows > 0, "rows widened");

@@ -48,6 +48,11 @@ conv_status depthwise_plan_block(const conv_problem *p, conv_pass pass, const co
                                  depthwise_plan **out, conv_error *err);
 void depthwise_plan_free(depthwise_plan *d);
 
+/* Adds to conv_plan.work what the plan's way does on a problem: its own, or all of one whose blocks it does. */
+void depthwise_state(const depthwise_plan *d, const conv_problem *p, conv_work *work);
+/* States the plan's own work. */
+void depthwise_state_plan(depthwise_plan *d);
+
 /* Floats of a thread's scratch, and a job over it. */
 size_t depthwise_job_floats(const depthwise_plan *d);
 depthwise_job depthwise_job_make(const depthwise_plan *d, const conv_args *args, float *scratch);

@@ -54,4 +54,11 @@ typedef struct {
  * rows only the first of all and the last of all may be padding. */
 void rows_gradient(const row_gradient *g, int64_t y, int64_t rows);
 
+/* What all rows of a pass of the problem do, for conv_plan.work, but for what is read and written first; block:
+ * channels at once; plain: neither bias nor ReLU, rows from the caches. */
+void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, int64_t block, bool plain,
+                         conv_work *work);
+/* The same of the weights' gradient, `rows` of diff_dst at once. */
+void rows_gradient_state(const row_walk *w, const conv_problem *depthwise, int64_t rows, conv_work *work);
+
 #endif

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "../../plan.h"
+#include "../../work.h"
 #include "../vec.h"
 #include "fip.h"
 
@@ -46,6 +47,22 @@ bool fip_wgrad_fits(const conv_problem *p)
         if (p->axis[i].stride != 1 || p->axis[i].pad_before != 0 || p->axis[i].in != conv_out(&p->axis[i]))
             return false;
     return p->groups == 1;
+}
+
+/* Both operands are laid out anew by every part that reads them; then two multiplications for three terms. */
+static void state_work(const conv_context *ctx, fip_wgrad *w)
+{
+    conv_work *own = &w->head.work;
+    double pixels = (double)w->pixels, src = 4 * pixels * (double)w->inputs, weights;
+    double diff = 4 * pixels * (double)w->outputs, laid_out = 4.0 * (double)w->head.thread_floats;
+    weights = 4.0 * (double)(w->inputs * w->outputs);
+    own->busiest = work_busiest(w->head.chunks * w->input_parts * w->output_parts, ctx->threads);
+    work_add_product(own, &(work_product){(double)w->inputs, pixels, w->outputs, VL, FIP_ROWS, w->nv});
+    own->macs *= 2.0 / 3;
+    own->stores *= (double)w->blocks;
+    work_read(own, src * (double)w->output_parts + diff * (double)w->input_parts, CONV_EACH_CALL);
+    work_write(own, src * (double)w->output_parts + diff * (double)w->input_parts, laid_out);
+    work_write(own, weights * (double)w->blocks, weights / ctx->threads + laid_out);
 }
 
 static void run(const wgrad *plan, const wgrad_share *s);
@@ -87,6 +104,7 @@ wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
     conv_note(w->head.note, true, "gradient by pairs");
     conv_note(w->head.note, w->head.chunks > 1, "in chunks");
     conv_note(w->head.note, w->beyond_l2, "operands prefetched");
+    state_work(ctx, w);
     return &w->head;
 }
 

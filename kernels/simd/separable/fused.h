@@ -53,6 +53,10 @@ typedef struct {
     bool by_chunk; /* threads share out chunks; else the channel blocks of each image */
 } fused_plan;
 
+/* State what a call does, for conv_plan.work. */
+void fused_forward_state(fused_plan *f);
+void fused_backward_state(fused_plan *f);
+
 conv_status fused_backward_plan(fused_plan *f, conv_error *err);
 conv_status fused_backward(const fused_plan *f, const conv_args *args);
 

@@ -67,6 +67,7 @@ conv_status fused_backward_plan(fused_plan *f, conv_error *err)
     conv_note(f->head.note, !f->by_chunk, "threads by channels");
     if (!row_walk_build(p, false, &f->forward) || !row_walk_build(p, true, &f->backward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
+    fused_backward_state(f);
     return CONV_OK;
 }
 

@@ -81,6 +81,7 @@ static conv_status fused_forward_plan(fused_plan *f, conv_error *err)
     conv_note(f->head.note, f->stream, "streamed");
     if (!row_walk_build(p, false, &f->forward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
+    fused_forward_state(f);
     return CONV_OK;
 }
 

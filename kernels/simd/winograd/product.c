@@ -185,6 +185,7 @@ conv_status winograd_product_plan(const conv_problem *p, bool backward, const ge
     conv_note(w->head.note, w->alone, "threads apart");
     conv_note(w->head.note, !w->alone, "threads together");
     conv_note(w->head.note, w->stream, "streamed");
+    winograd_product_state(w, p, ctx);
     *out = &w->head;
     return CONV_OK;
 }

@@ -329,5 +329,6 @@ wgrad *winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx)
     winograd_note(g, w->chunk, w->head.note);
     conv_note(w->head.note, true, ways[w->way]);
     conv_note(w->head.note, w->alone, "each alone");
+    winograd_wgrad_state(w, p, ctx);
     return &w->head;
 }

@@ -114,6 +114,10 @@ typedef struct {
     size_t team_floats;            /* what works together needs */
 } winograd_wgrad;
 
+/* What a run does, for the plan's statement (work.c): products, and the transformed tensors' ways. */
+void winograd_product_state(winograd_product *w, const conv_problem *p, const conv_context *ctx);
+void winograd_wgrad_state(winograd_wgrad *w, const conv_problem *p, const conv_context *ctx);
+
 wgrad_planner winograd_wgrad_plan;
 
 #endif
