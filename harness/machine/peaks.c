@@ -24,7 +24,7 @@ static const char *const level_names[LEVEL_COUNT] = {"L1", "L2", "L3", "DRAM"};
 
 const char *memory_level_name(memory_level level) { return level_names[level]; }
 
-enum { TRIES = 32, DRAM_TRIES = 4, DRAM_PIECES = 64, MIB = 1 << 20 };
+enum { TRIES = 32, DRAM_TRIES = 2, DRAM_PIECES = 64, MIB = 1 << 20 };
 /* A try is short: where others work on the cores too, all threads have theirs for moments only. */
 static const double TRY_SECONDS = 0.0005, DAY = 86400;
 
