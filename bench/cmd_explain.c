@@ -53,11 +53,11 @@ typedef struct {
 static int parse_case(const char *name, case_words *w, select_options *o)
 {
     int parts = 0;
+    char *save = NULL;
     if (o->variants != NULL || o->passes != NULL || o->impls != NULL || o->threads != NULL ||
         o->layouts != NULL || o->caches != NULL || o->bias || o->relu)
         return cli_error("'%s' is a case's name, which says all that the other options would", name);
     if ((size_t)snprintf(w->text, sizeof w->text, "%s", name) < sizeof w->text) {
-        char *save = NULL;
         for (char *p = strtok_r(w->text, "/", &save); p != NULL; p = strtok_r(NULL, "/", &save), parts++)
             if (parts < NAME_PARTS) w->part[parts] = p;
     }
@@ -66,16 +66,11 @@ static int parse_case(const char *name, case_words *w, select_options *o)
             "'%.200s' is no case: one is separable/forward/avx2/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm, "
             "as column 'case' of results.csv has it",
             name);
-    char *extra = strchr(w->part[4], '+');
-    while (extra != NULL) {
-        char *next = strchr(extra + 1, '+');
-        *extra++ = '\0';
-        if (next != NULL) *next = '\0';
+    o->layouts = strtok_r(w->part[4], "+", &save);
+    for (char *extra; (extra = strtok_r(NULL, "+", &save)) != NULL;) {
         if (strcmp(extra, "bias") != 0 && strcmp(extra, "relu") != 0)
             return cli_error("'%s' after the layout of a case: must be bias or relu", extra);
         *(extra[0] == 'b' ? &o->bias : &o->relu) = true;
-        extra = next;
-        if (extra != NULL) *extra = '+';
     }
     snprintf(w->problem, sizeof w->problem, "%s:%s", w->part[0], w->part[3]);
     w->problems[0] = w->problem;
@@ -84,7 +79,6 @@ static int parse_case(const char *name, case_words *w, select_options *o)
     o->variants = w->part[0];
     o->passes = w->part[1];
     o->impls = w->part[2];
-    o->layouts = w->part[4];
     o->threads = w->part[5] + 1;
     o->caches = w->part[6];
     return EXIT_FINE;

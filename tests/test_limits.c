@@ -220,6 +220,11 @@ static void test_waterfall(void **state)
     assert_ns(product(&w), w.speedup);
     assert_ns(w.step[WATERFALL_REST].factor, 1);
 
+    pointwise.barrier_ns = 1e6; /* more than the row takes: measured beside others' work */
+    assert_true(waterfall_of(&rows, &w));
+    assert_ns(product(&w), w.speedup);
+    for (int i = 0; i < WATERFALL_STEPS; i++) assert_true(w.step[i].factor > 0);
+
     rows = (waterfall_rows){.dense = &dense, .separable = &fused}; /* the parts were not measured */
     assert_true(waterfall_of(&rows, &w));
     assert_ns(product(&w), w.speedup);

@@ -74,13 +74,11 @@ static void print_limits(FILE *out, const record_row *row, const arm_setting *se
     conv_plan_destroy(plan);
 }
 
+/* No ratio is shown without its interval. */
 static void print_experiment(void *out, const experiment_result *r)
 {
-    if (isnan(r->ratio))
-        fprintf(out, "  %-22s %8s %16s  %s\n", r->name, "-", "", r->shows);
-    else if (isnan(r->low))
-        fprintf(out, "  %-22s %7.2f%s %16s  %s\n", r->name, r->ratio, r->per_multiply_add ? "*" : " ", "",
-                r->shows);
+    if (isnan(r->low))
+        fprintf(out, "  %-22s %7s  %16s  %s\n", r->name, "-", "", r->shows);
     else
         fprintf(out, "  %-22s %7.2f%s [%5.2f to %5.2f]  %s\n", r->name, r->ratio,
                 r->per_multiply_add ? "*" : " ", r->low, r->high, r->shows);

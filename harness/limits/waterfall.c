@@ -58,10 +58,16 @@ static double flops(const record_row *r) { return (double)conv_flops(&r->problem
 /* GFLOP/s of the peak that the row was compared with. */
 static double peak_of(const record_row *r) { return 100 * flops(r) / r->median_ns / r->percent_peak; }
 
-static double barriers(const record_row *r) { return isfinite(r->barrier_ns) ? r->barrier_ns : 0; }
+/* What the row takes above its arithmetic at the peak. */
+static double above(const record_row *r, double peak) { return fmax(0, r->median_ns - flops(r) / peak); }
 
-/* What the row takes above its arithmetic at the peak, barriers apart. */
-static double excess(const record_row *r, double peak) { return r->median_ns - barriers(r) - flops(r) / peak; }
+/* Of that the barriers' part: a cost measured beside others' work may be too high. */
+static double barriers(const record_row *r, double peak)
+{
+    return isfinite(r->barrier_ns) ? fmin(r->barrier_ns, above(r, peak)) : 0;
+}
+
+static double excess(const record_row *r, double peak) { return above(r, peak) - barriers(r, peak); }
 
 static void set_step(waterfall_step *s, double factor, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -95,10 +101,10 @@ static void separable_steps(const waterfall_rows *rows, double peak, waterfall_s
         set_step(&step[WATERFALL_POINTWISE], pass_on(&at, at + excess(p, peak)),
                  "pointwise %s alone, %.0f%% of the peak", p->impl, 100 * flops(p) / peak / p->median_ns);
     if (isfinite(s->barrier_ns))
-        set_step(&step[WATERFALL_BARRIERS], pass_on(&at, at + s->barrier_ns),
-                 "%.3g us of the separable row's time", 1e-3 * s->barrier_ns);
+        set_step(&step[WATERFALL_BARRIERS], pass_on(&at, at + barriers(s, peak)),
+                 "%.3g us of the separable row's time", 1e-3 * barriers(s, peak));
     if (c != NULL && d != NULL && p != NULL) {
-        double more = c->median_ns - barriers(c) - (d->median_ns - barriers(d)) - (p->median_ns - barriers(p));
+        double more = excess(c, peak) - excess(d, peak) - excess(p, peak);
         set_step(&step[WATERFALL_INTERMEDIATE], pass_on(&at, at + more),
                  "separable %s less its two stages alone", c->impl);
         if (c != s)

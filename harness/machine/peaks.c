@@ -24,8 +24,9 @@ static const char *const level_names[LEVEL_COUNT] = {"L1", "L2", "L3", "DRAM"};
 
 const char *memory_level_name(memory_level level) { return level_names[level]; }
 
-enum { TRIES = 8, DRAM_TRIES = 4, MIB = 1 << 20 };
-static const double TRY_SECONDS = 0.002, DAY = 86400;
+enum { TRIES = 32, DRAM_TRIES = 2, DRAM_PIECES = 64, MIB = 1 << 20 };
+/* A try is short: where others work on the cores too, all threads have theirs for moments only. */
+static const double TRY_SECONDS = 0.0005, DAY = 86400;
 
 /* ---- measuring */
 
@@ -58,41 +59,59 @@ typedef struct {
     double triad, read; /* GB/s */
 } bandwidths;
 
-/* Triad over three arrays of `floats` elements per thread, which each thread allocates and touches itself, and
- * reading the same memory. Bytes counted are the three arrays once, as STREAM does: a store's read for
- * ownership is not. */
-static bandwidths measure_bandwidths(const peak_kernels *k, int threads, size_t floats, int64_t repeats,
-                                     int tries)
+/* How a level is walked: arrays of `floats` elements per thread, each of their pieces timed by itself. */
+typedef struct {
+    size_t floats;
+    int pieces;
+    int64_t repeats; /* of a piece in one try */
+    int tries;
+} level_walk;
+
+/* When the first thread began: one that is kept from its core may begin when others are done, and leave the
+ * memory to them. */
+static double earliest(const double *begin, int threads)
+{
+    double first = begin[0];
+    for (int i = 1; i < threads; i++) first = fmin(first, begin[i]);
+    return first;
+}
+
+/* Triad over three arrays per thread, which each thread allocates and touches itself, and reading the same
+ * memory. Bytes counted are the three arrays once, as STREAM does: a store's read for ownership is not. */
+static bandwidths measure_bandwidths(const peak_kernels *k, int threads, const level_walk *w)
 {
     /* Odd lines between the arrays: equal low address bits would make loads wait for unrelated stores. */
-    const size_t stride = floats + 272, all = 3 * stride / 256 * 256,
+    const size_t stride = w->floats + 272, pieces = (size_t)w->pieces,
+                 triad_floats = w->floats / pieces / 64 * 64, read_floats = 3 * stride / pieces / 256 * 256,
                  bytes = (3 * stride * sizeof(float) + 2 * MIB - 1) / (2 * MIB) * (2 * MIB);
     int failed = 0;
-    double triad = INFINITY, read = INFINITY;
+    double least[2] = {INFINITY, INFINITY}; /* of the triad, of reading */
+    double begin[MACHINE_MAX_THREADS];
 #pragma omp parallel num_threads(threads) reduction(+ : failed)
     {
-        double begin = 0;
-        float *base = aligned_alloc(2 * MIB, bytes), *a = base, *b = base + stride, *c = base + 2 * stride;
+        float *base = aligned_alloc(2 * MIB, bytes);
         failed += base == NULL;
         if (base != NULL) {
             madvise(base, bytes, MADV_HUGEPAGE);
             for (size_t i = 0; i < 3 * stride; i++) base[i] = 1.0f;
         }
-        for (int t = 0; t < 2 * tries; t++) {
+        for (int t = 0; t < 2 * w->tries * w->pieces; t++) {
+            const int reads = t / w->pieces % 2;
+            const size_t piece = (size_t)(t % w->pieces);
+            float *a = base + piece * triad_floats;
+#pragma omp barrier
+            begin[omp_get_thread_num()] = machine_now();
+            if (base != NULL && reads) k->load(base + piece * read_floats, read_floats, w->repeats);
+            if (base != NULL && !reads) k->triad(a, a + stride, a + 2 * stride, 0.5f, triad_floats, w->repeats);
 #pragma omp barrier
 #pragma omp master
-            begin = machine_now();
-            if (base != NULL && t % 2 == 0) k->triad(a, b, c, 0.5f, floats, repeats);
-            if (base != NULL && t % 2 == 1) k->load(base, all, repeats);
-#pragma omp barrier
-#pragma omp master
-            *(t % 2 == 0 ? &triad : &read) = fmin(t % 2 == 0 ? triad : read, machine_now() - begin);
+            least[reads] = fmin(least[reads], machine_now() - earliest(begin, threads));
         }
         free(base);
     }
     if (failed > 0) return (bandwidths){0, 0};
-    double each = 1e-9 * sizeof(float) * (double)repeats * threads;
-    return (bandwidths){3 * each * (double)floats / triad, each * (double)all / read};
+    double each = 1e-9 * sizeof(float) * (double)w->repeats * threads;
+    return (bandwidths){3 * each * (double)triad_floats / least[0], each * (double)read_floats / least[1]};
 }
 
 /* Bytes per thread that live in a level: half of L1 or L2; for L3 more than L2 holds but no more than the
@@ -120,19 +139,23 @@ static bandwidths bandwidth(const peak_kernels *k, memory_level level, int threa
 {
     size_t floats = level_bytes(level, threads) / 3 / sizeof(float) / 64 * 64;
     if (floats == 0) return (bandwidths){0, 0};
-    if (level == LEVEL_DRAM) return measure_bandwidths(k, threads, floats, 1, DRAM_TRIES);
-    double guess = 1e9 * measure_bandwidths(k, threads, floats, 1, 3).triad; /* bytes per second */
+    if (level == LEVEL_DRAM)
+        return measure_bandwidths(k, threads, &(level_walk){floats, DRAM_PIECES, 1, DRAM_TRIES});
+    level_walk w = {floats, 1, 1, 3};
+    double guess = 1e9 * measure_bandwidths(k, threads, &w).triad; /* bytes per second */
     double per_repeat = 3.0 * sizeof(float) * (double)floats * threads / guess;
-    return measure_bandwidths(k, threads, floats, 1 + (int64_t)(TRY_SECONDS / per_repeat), TRIES);
+    w.repeats += (int64_t)(TRY_SECONDS / per_repeat);
+    w.tries = TRIES;
+    return measure_bandwidths(k, threads, &w);
 }
 
 /* Load instructions of all threads, 1e9 a second: whole vectors, or one float into all lanes. */
 static double load_rate(double (*load)(const float *p, size_t n, int64_t repeats), int threads)
 {
-    enum { FLOATS = 2048, SHORT_TRIES = 6 };
-    const int64_t repeats = 400;
+    enum { FLOATS = 2048 };
+    const int64_t repeats = 200;
     double best = 0;
-    for (int t = 0; t < SHORT_TRIES; t++) {
+    for (int t = 0; t < TRIES; t++) {
         double loads = 0, begin = 0, seconds = INFINITY;
 #pragma omp parallel num_threads(threads) reduction(+ : loads)
         {
@@ -155,10 +178,11 @@ static double load_rate(double (*load)(const float *p, size_t n, int64_t repeats
 /* Of barriers that follow one another, the quickest run: what a call's barriers cost at least. */
 static double barrier_cost(int threads)
 {
-    enum { BARRIERS = 500, RUNS = 20 };
+    enum { BARRIERS = 40, RUNS = 500 };
+    static const double longest = 0.05; /* seconds of all runs */
     if (threads == 1) return 0;
-    double least = INFINITY;
-    for (int run = 0; run < RUNS; run++) {
+    double least = INFINITY, until = machine_now() + longest;
+    for (int run = 0; run < RUNS && (run == 0 || machine_now() < until); run++) {
         double begin = 0, seconds = INFINITY;
 #pragma omp parallel num_threads(threads)
         {
