@@ -162,8 +162,11 @@ static double percent_of(const char *impl, double times, char sentence[LIMIT_TEX
     snprintf(row.impl, sizeof row.impl, "%s", impl);
     record_clear_measured(&row);
     row.isa = conv_isa(conv_find(impl, CONV_DENSE));
-    const measure_options o = {.repetitions = 9, .min_time = 0.002, .verify = true, .seed = 1};
-    measure_group(&row, 1, &o, &ceilings, slow_run, &times, &(measure_sink){NULL, NULL, NULL});
+    const measure_setup setup = {.options = {.repetitions = 9, .min_time = 0.002, .verify = true, .seed = 1},
+                                 .ceilings = &ceilings,
+                                 .run = slow_run,
+                                 .runner = &times};
+    assert_int_equal(measure_at_once(&setup, &row, 1), 1);
     assert_int_equal(row.status, CASE_OK);
     assert_true(row.limit_ns > 0 && row.limit[0] != '\0');
     limits_sentence(&row, sentence);

@@ -62,7 +62,8 @@ static fit_epoch epochs[] = {
      .val_accuracy = 0.96,
      .seconds = 3,
      .images_per_s = 100,
-     .learning_rate = 0.001},
+     .learning_rate = 0.001,
+     .quiet_seconds = 2.5},
     {.epoch = 2,
      .loss = 0.4,
      .accuracy = 0.91,
@@ -70,7 +71,8 @@ static fit_epoch epochs[] = {
      .val_accuracy = 0.98,
      .seconds = 1,
      .images_per_s = 300,
-     .learning_rate = 0.001},
+     .learning_rate = 0.001,
+     .quiet_seconds = NAN},
     {.epoch = 3,
      .loss = 0.3,
      .accuracy = 0.92,
@@ -118,8 +120,8 @@ static void files(void **state)
                    .test_accuracy = 0.95};
     snprintf(path, sizeof path, "%s/history.csv", folder);
     assert_int_equal(history_write(path, &s, &err), CONV_OK);
-    same_text(path, HISTORY_COLUMNS_TEXT "\n1,0.5,0.9,0.3,0.96,3.000000,100.0,0.001\n"
-                                         "2,0.4,0.91,,0.98,1.000000,300.0,0.001\n");
+    same_text(path, HISTORY_COLUMNS_TEXT "\n1,0.5,0.9,0.3,0.96,3.000000,100.0,0.001,2.500000\n"
+                                         "2,0.4,0.91,,0.98,1.000000,300.0,0.001,\n");
     unlink(path);
     snprintf(path, sizeof path, "%s/runs.csv", folder);
     run_label label = {"conv", 1, 7, "avx512,naive", 2, 250, "ok"};

@@ -22,7 +22,7 @@ try:
 except ImportError as missing:
     sys.exit("train_torch.py: %s: apt install python3-torch" % missing)
 
-COLUMNS = ["model", "impl", "layout", "threads", "epoch", "loss", "accuracy", "epoch_s", "images_per_s"]
+COLUMNS = ["model", "impl", "layout", "threads", "epoch", "loss", "accuracy", "epoch_s", "images_per_s", "quiet_s"]
 
 
 def idx(folder, name, offset):
@@ -58,7 +58,8 @@ def train(model, layout, images, labels, epochs, batch, threads):
     criterion = nn.CrossEntropyLoss()
     for epoch in range(1, epochs + 1):
         order, total, correct = torch.randperm(len(images)), 0.0, 0
-        start = time.perf_counter()
+        start = before = time.perf_counter()
+        took = []
         for i in range(0, len(images), batch):
             rows = order[i : i + batch]
             x = images[rows]
@@ -72,9 +73,13 @@ def train(model, layout, images, labels, epochs, batch, threads):
             optimizer.step()
             total += loss.item() * len(rows)
             correct += int((out.argmax(1) == y).sum())
+            now = time.perf_counter()
+            took.append(now - before)
+            before = now
         seconds = time.perf_counter() - start
         n = len(images)
-        yield [model, "torch", layout, threads, epoch, total / n, correct / n, seconds, n / seconds]
+        yield [model, "torch", layout, threads, epoch, total / n, correct / n, seconds, n / seconds,
+               len(took) * statistics.median(took)]
 
 
 def main():

@@ -8,7 +8,8 @@ enum { TRAINING_LEVELS = 4 };
 extern const char *const training_levels[TRAINING_LEVELS]; /* "0.97" ... as in runs.csv */
 
 typedef struct {
-    double epoch, loss, accuracy, val_loss, val_accuracy, seconds;
+    double epoch, loss, accuracy, val_loss, val_accuracy;
+    double seconds; /* as if no step had been disturbed, where the file knows (quiet_s) */
 } training_epoch;
 
 typedef struct {

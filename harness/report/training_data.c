@@ -98,6 +98,15 @@ static bool name_of(const table *t, const char *column, bool (*is_name)(const ch
 
 /* ---- the files */
 
+/* What the epoch takes; others on the cores are left out of it where the file tells. */
+static bool epoch_seconds(const table *t, training_epoch *e, conv_error *err)
+{
+    double quiet;
+    if (!number_of(t, "epoch_s", &e->seconds, err) || !number_of(t, "quiet_s", &quiet, err)) return false;
+    if (quiet > 0) e->seconds = quiet;
+    return true;
+}
+
 static bool load_history(const char *path, training_run *run, conv_error *err)
 {
     table t;
@@ -107,8 +116,7 @@ static bool load_history(const char *path, training_run *run, conv_error *err)
         training_epoch *e = grow(&run->history, &run->count, sizeof *run->history);
         fine = e != NULL && number_of(&t, "epoch", &e->epoch, err) && number_of(&t, "loss", &e->loss, err) &&
                number_of(&t, "accuracy", &e->accuracy, err) && number_of(&t, "val_loss", &e->val_loss, err) &&
-               number_of(&t, "val_accuracy", &e->val_accuracy, err) &&
-               number_of(&t, "epoch_s", &e->seconds, err);
+               number_of(&t, "val_accuracy", &e->val_accuracy, err) && epoch_seconds(&t, e, err);
     }
     return table_close(&t, err) && fine;
 }
@@ -209,7 +217,7 @@ static bool add_torch_epoch(report_training *t, const char *dir, const table *ro
     e->epoch = epoch;
     e->val_loss = e->val_accuracy = NAN;
     return number_of(rows, "loss", &e->loss, err) && number_of(rows, "accuracy", &e->accuracy, err) &&
-           number_of(rows, "epoch_s", &e->seconds, err);
+           epoch_seconds(rows, e, err);
 }
 
 static bool load_torch(const char *dir, report_training *t, conv_error *err)

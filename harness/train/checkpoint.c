@@ -8,7 +8,7 @@
 
 #include "weights.h"
 
-enum { CHECKPOINT_FORMAT = 1, HISTORY_COLUMNS = 8 };
+enum { CHECKPOINT_FORMAT = 1, HISTORY_COLUMNS = 9, EARLIER_COLUMNS = 8 };
 
 /* What must be the same when a run is taken up again. */
 static json_t *identity(const fit_session *f)
@@ -26,17 +26,20 @@ static void history_to_rows(const fit_state *s, double *rows)
 {
     for (int64_t i = 0; i < s->epochs_done; i++) {
         const fit_epoch *e = &s->history[i];
-        const double row[HISTORY_COLUMNS] = {(double)e->epoch, e->loss,    e->accuracy,     e->val_loss,
-                                             e->val_accuracy,  e->seconds, e->images_per_s, e->learning_rate};
+        const double row[HISTORY_COLUMNS] = {(double)e->epoch, e->loss,          e->accuracy,
+                                             e->val_loss,      e->val_accuracy,  e->seconds,
+                                             e->images_per_s,  e->learning_rate, e->quiet_seconds};
         memcpy(rows + i * HISTORY_COLUMNS, row, sizeof row);
     }
 }
 
-static void history_from_rows(const double *rows, fit_state *s)
+/* Earlier versions did not know the last column. */
+static void history_from_rows(const double *rows, int64_t columns, fit_state *s)
 {
-    for (int64_t i = 0; i < s->epochs_done; i++, rows += HISTORY_COLUMNS)
-        s->history[i] =
-            (fit_epoch){(int64_t)rows[0], rows[1], rows[2], rows[3], rows[4], rows[5], rows[6], rows[7]};
+    for (int64_t i = 0; i < s->epochs_done; i++, rows += columns)
+        s->history[i] = (fit_epoch){(int64_t)rows[0], rows[1], rows[2],
+                                    rows[3],          rows[4], rows[5],
+                                    rows[6],          rows[7], columns == HISTORY_COLUMNS ? rows[8] : NAN};
 }
 
 conv_status checkpoint_save(const char *path, const fit_session *f, conv_error *err)
@@ -146,7 +149,7 @@ conv_status checkpoint_load(const char *path, const fit_session *f, conv_error *
     status = facts == NULL ? CONV_INVALID : compare_identity(path, want, facts, err);
     const npz_array *history = npz_find(&file, "history");
     if (status == CONV_OK && (history == NULL || history->type != NPY_FLOAT64 || history->rank != 2 ||
-                              history->shape[1] != HISTORY_COLUMNS))
+                              (history->shape[1] != HISTORY_COLUMNS && history->shape[1] != EARLIER_COLUMNS)))
         status = conv_fail(err, CONV_INVALID, "%s: array 'history' is missing or misshapen", path);
     if (status == CONV_OK && history->shape[0] > o->epochs)
         status = conv_fail(err, CONV_INVALID, "%s: has %lld epochs, only %lld are asked for", path,
@@ -159,7 +162,7 @@ conv_status checkpoint_load(const char *path, const fit_session *f, conv_error *
     }
     if (status == CONV_OK) {
         s->epochs_done = history->shape[0];
-        history_from_rows(history->data, s);
+        history_from_rows(history->data, history->shape[1], s);
         s->steps = json_integer_value(json_object_get(facts, "steps"));
         s->best_epoch = json_integer_value(json_object_get(facts, "best_epoch"));
         json_t *best = json_object_get(facts, "best"), *test = json_object_get(facts, "test");

@@ -39,6 +39,7 @@ conv_status history_write(const char *path, const fit_state *s, conv_error *err)
         put(file, "%.6f", e->seconds);
         put(file, "%.1f", e->images_per_s);
         put(file, "%.9g", e->learning_rate);
+        put(file, "%.6f", e->quiet_seconds);
         fputc('\n', file);
     }
     return output_close(&o, true) || output_fail(path, err) ? CONV_OK : CONV_FAILED;

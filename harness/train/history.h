@@ -22,8 +22,8 @@ enum { HISTORY_SCHEMA = 1 }; /* "schema" in OUT/run.json */
 
 /* history.csv: epoch from 1; loss and accuracy means over the epoch's images while training (dropout on);
  * val_loss, val_accuracy after it; epoch_s seconds of training alone, without validation and checkpoint;
- * images_per_s; lr the learning rate. */
-#define HISTORY_COLUMNS_TEXT "epoch,loss,accuracy,val_loss,val_accuracy,epoch_s,images_per_s,lr"
+ * images_per_s; lr the learning rate; quiet_s seconds of training had every step taken the median one's time. */
+#define HISTORY_COLUMNS_TEXT "epoch,loss,accuracy,val_loss,val_accuracy,epoch_s,images_per_s,lr,quiet_s"
 
 /* runs.csv: status ok, stopped or diverged; test_loss and test_accuracy of the final weights on the test set;
  * median_epoch_s; s_to_A: training seconds (validation excluded) up to the end of the first epoch whose

@@ -9,6 +9,7 @@
 
 #include "../machine/machine.h"
 #include "../measure/tensors.h"
+#include "../stats.h"
 #include "net_internal.h"
 
 bool fit_state_create(const model *m, const fit_options *o, fit_state *s)
@@ -95,21 +96,27 @@ static conv_status evaluate(net *n, data_part part, int64_t batch, double *loss,
 
 static bool wants_stop(const fit_watch *w) { return w->interrupted != NULL && w->interrupted(); }
 
+/* Room for an epoch: the images' order, and seconds of each step. */
+typedef struct {
+    int64_t *order;
+    double *took;
+} fit_room;
+
 /* One pass over the training images. */
-static fit_result train_epoch(const fit_session *f, int64_t *order, fit_epoch *row, const fit_watch *watch,
-                              conv_error *err)
+static fit_result train_epoch(const fit_session *f, const fit_room *room, fit_epoch *row,
+                              const fit_watch *watch, conv_error *err)
 {
     const fit_options *o = f->options;
     fit_state *s = f->state;
     int64_t images = fit_images(o, f->data->train.count);
     int64_t steps = (images + o->batch_size - 1) / o->batch_size, correct = 0, seen = 0;
-    double sum = 0, start = machine_now();
-    if (o->shuffle) fit_permutation(o->seed, row->epoch, images, order);
+    double sum = 0, start = machine_now(), before = start;
+    if (o->shuffle) fit_permutation(o->seed, row->epoch, images, room->order);
     for (int64_t i = 0; i < steps; i++) {
         int64_t first = i * o->batch_size;
         net_batch b = {.bytes = f->data->train.images,
                        .labels = f->data->train.labels,
-                       .rows = order + first,
+                       .rows = room->order + first,
                        .count = images - first < o->batch_size ? images - first : o->batch_size};
         net_result r;
         if (net_train(f->n, &b, (uint32_t)s->steps, &r, err) != CONV_OK) return FIT_FAILED;
@@ -125,13 +132,17 @@ static fit_result train_epoch(const fit_session *f, int64_t *order, fit_epoch *r
         seen += b.count;
         row->loss = sum / (double)seen;
         row->accuracy = (double)correct / (double)seen;
+        double now = machine_now();
+        room->took[i] = now - before;
+        before = now;
         if (watch->on_step != NULL)
-            watch->on_step(watch->ctx, &(fit_step){row->epoch, i + 1, steps, row->loss, row->accuracy,
-                                                   machine_now() - start});
+            watch->on_step(watch->ctx,
+                           &(fit_step){row->epoch, i + 1, steps, row->loss, row->accuracy, now - start});
         if (wants_stop(watch)) return FIT_STOPPED;
     }
     row->seconds = machine_now() - start;
     row->images_per_s = (double)images / row->seconds;
+    row->quiet_seconds = (double)steps * stats_median(room->took, (size_t)steps);
     row->learning_rate = o->opt.learning_rate;
     return FIT_DONE;
 }
@@ -161,16 +172,17 @@ fit_result fit_run(const fit_session *f, const fit_watch *watch, conv_error *err
     const data_set *train = &f->data->train, *test = &f->data->test;
     int64_t images = fit_images(o, train->count);
     const data_part held = {train, images, train->count - images}, all = {test, 0, test->count};
-    int64_t *order = malloc((size_t)train->count * sizeof *order);
+    const fit_room room = {malloc((size_t)train->count * sizeof *room.order),
+                           malloc((size_t)train->count * sizeof *room.took)};
     fit_result result = FIT_DONE;
-    if (order == NULL) {
+    if (room.order == NULL || room.took == NULL) {
         conv_fail(err, CONV_NO_MEMORY, "no memory");
         result = FIT_FAILED;
     }
-    for (int64_t i = 0; i < images && result == FIT_DONE; i++) order[i] = i;
+    for (int64_t i = 0; i < images && result == FIT_DONE; i++) room.order[i] = i;
     while (result == FIT_DONE && s->epochs_done < o->epochs) {
         fit_epoch row = {.epoch = s->epochs_done + 1, .val_loss = NAN, .val_accuracy = NAN};
-        result = train_epoch(f, order, &row, watch, err);
+        result = train_epoch(f, &room, &row, watch, err);
         if (result == FIT_DONE) result = check_weights(f->n, f->m, s, err);
         if (result == FIT_DONE && held.count > 0 &&
             evaluate(f->n, held, o->batch_size, &row.val_loss, &row.val_accuracy, err) != CONV_OK)
@@ -191,6 +203,7 @@ fit_result fit_run(const fit_session *f, const fit_watch *watch, conv_error *err
             result = FIT_FAILED;
         s->finished = result == FIT_DONE;
     }
-    free(order);
+    free(room.order);
+    free(room.took);
     return result;
 }

@@ -22,6 +22,9 @@ typedef struct {
     double seconds;                /* training alone, without validation and checkpoint */
     double images_per_s;
     double learning_rate;
+    double
+        quiet_seconds; /* had every step taken as long as the median one: what others on the cores do to some of
+                             the steps does not show. NaN: not known */
 } fit_epoch;
 
 /* Everything a training run is between two epochs: what a checkpoint holds. */
