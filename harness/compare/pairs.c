@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "../cli.h"
-#include "../json_text.h"
+#include "../json.h"
 #include "../random.h"
 #include "control.h"
 #include "protocol.h"

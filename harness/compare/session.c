@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "../cli.h"
-#include "../json_text.h"
+#include "../json.h"
 #include "../machine/machine.h"
 #include "../measure/tensors.h"
 #include "../random.h"
