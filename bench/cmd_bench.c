@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
-#include "../harness/json_text.h"
+#include "../harness/json.h"
 #include "../harness/output.h"
 #include "bench.h"
 #include "commands.h"

@@ -10,6 +10,7 @@
 
 #include "../harness/cli.h"
 #include "../harness/embed.h"
+#include "../harness/json.h"
 #include "../harness/machine/machine.h"
 #include "../harness/text.h"
 #include "../harness/train/checkpoint.h"
@@ -236,8 +237,7 @@ static int load_models(experiment *e)
 
 static json_t *mean_json(sample_mean m)
 {
-    return json_pack("{s:i, s:o, s:o}", "n", m.n, "mean", experiment_number(m.mean), "std",
-                     experiment_number(m.std));
+    return json_pack("{s:i, s:o, s:o}", "n", m.n, "mean", json_finite(m.mean), "std", json_finite(m.std));
 }
 
 static void conclude_model(experiment *e, const trained_model *t)
@@ -256,8 +256,8 @@ static json_t *interval(const char *what, sample_mean a, sample_mean b, bool pri
     double difference, low, high;
     if (!welch_interval(a, b, &difference, &low, &high)) return json_null();
     if (print) printf("  test %s: %+.4f, 95%% interval %+.4f to %+.4f\n", what, difference, low, high);
-    return json_pack("{s:o, s:o, s:o}", "difference", experiment_number(difference), "ci95_low",
-                     experiment_number(low), "ci95_high", experiment_number(high));
+    return json_pack("{s:o, s:o, s:o}", "difference", json_finite(difference), "ci95_low", json_finite(low),
+                     "ci95_high", json_finite(high));
 }
 
 static void conclude_difference(experiment *e)

@@ -1,6 +1,5 @@
 /* The folder of an experiment: whose it is, run.json, runs.csv, and how to come back to it. */
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +7,7 @@
 
 #include "../harness/build_info.h"
 #include "../harness/cli.h"
+#include "../harness/json.h"
 #include "../harness/machine/machine.h"
 #include "../harness/output.h"
 #include "../harness/utc.h"
@@ -38,8 +38,6 @@ bool experiment_is_empty(const experiment *e)
 {
     return json_array_size(json_object_get(e->run, "models")) == 0;
 }
-
-json_t *experiment_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
 static json_t *run_json_start(const experiment *e)
 {
@@ -78,10 +76,10 @@ bool experiment_note_run(experiment *e, int run, const char *status)
     json_array_append_new(json_object_get(experiment_model_entry(e, e->now), "runs"),
                           json_pack("{s:i, s:I, s:s, s:I, s:o, s:o, s:I, s:o, s:o}", "run", run, "seed",
                                     (json_int_t)e->fit.seed, "status", status, "epochs",
-                                    (json_int_t)s->epochs_done, "test_loss", experiment_number(s->test_loss),
-                                    "test_accuracy", experiment_number(s->test_accuracy), "best_epoch",
-                                    (json_int_t)s->best_epoch, "best_val_loss", experiment_number(s->best),
-                                    "median_epoch_s", experiment_number(history_median_epoch(s))));
+                                    (json_int_t)s->epochs_done, "test_loss", json_finite(s->test_loss),
+                                    "test_accuracy", json_finite(s->test_accuracy), "best_epoch",
+                                    (json_int_t)s->best_epoch, "best_val_loss", json_finite(s->best),
+                                    "median_epoch_s", json_finite(history_median_epoch(s))));
     return experiment_save(e);
 }
 

@@ -62,7 +62,6 @@ json_t *experiment_model_entry(experiment *e, const trained_model *t);
 bool experiment_note_run(experiment *e, int run, const char *status);
 conv_status experiment_list_run(experiment *e, const run_label *label, conv_error *err);
 
-json_t *experiment_number(double x); /* null where it is none */
 /* The command that goes on where an interrupt stopped this one. */
 void experiment_say_how_to_resume(const experiment *e);
 

@@ -15,7 +15,8 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-char *progress_time(double seconds, char *buffer)
+/* "0:07", "12:45", "3:02:10". Returns buffer[16]. */
+static char *time_text(double seconds, char *buffer)
 {
     if (!(seconds < 360000)) {
         snprintf(buffer, 16, "days");
@@ -44,7 +45,7 @@ static void format_line(const progress *p, size_t done, double seconds_left, con
     int digits = snprintf(NULL, 0, "%zu", p->total);
     int used = snprintf(line, size, "[%*zu/%zu] ", digits, done, p->total);
     if (seconds_left >= 0)
-        used += snprintf(line + used, size - (size_t)used, "%s left  ", progress_time(seconds_left, left));
+        used += snprintf(line + used, size - (size_t)used, "%s left  ", time_text(seconds_left, left));
     snprintf(line + used, size - (size_t)used, "%s", what);
 }
 

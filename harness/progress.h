@@ -21,7 +21,4 @@ void progress_step(progress *p, size_t done, double seconds_left, const char *wh
 /* Clears the line, so that other text can follow. */
 void progress_clear(progress *p);
 
-/* "0:07", "12:45", "3:02:10". Returns buffer[16]. */
-char *progress_time(double seconds, char *buffer);
-
 #endif

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "../harness/grow.h"
-#include "../harness/json_text.h"
+#include "../harness/json.h"
 #include "../harness/random.h"
 #include "../harness/utc.h"
 

@@ -9,8 +9,6 @@
 
 /* Margin, shift and spread of base against base, drift of the control, INVALID. */
 void compare_judge_session(compare_result *r);
-/* The floor that applies, and why, as the margin's reason says it. */
-double compare_floor(const compare_result *r, const char **why);
 
 static inline bool compare_is_judged(const compare_case *c)
 {
@@ -24,9 +22,5 @@ size_t compare_count(const compare_result *r, compare_verdict v);
 
 /* The outcome in one line without a line feed: "REGRESSED: 1 of 64 cases is slower: NAME by 10.2%". */
 void compare_outcome(const compare_result *r, char *line, size_t size);
-/* What UNCHANGED can and cannot exclude, in a sentence; "" when nothing is unchanged. */
-void compare_limits(const compare_result *r, char *text, size_t size);
-/* +10.2% of a ratio; "" for NAN; "never" and such are the caller's. */
-char *compare_percent(double ratio, char *buffer, size_t size);
 
 #endif

@@ -16,7 +16,8 @@ static const double DRIFT_TOLERANCE = 0.25;
 static const double FLOOR = 0.03, SHARED_FLOOR = 0.05;
 enum { SHIFT_CASES = 10, PER_CASE = 50, SPREAD_CASES = 4, HALF_FEWEST = 2, THINNED = 200, FEWEST = 12 };
 
-double compare_floor(const compare_result *r, const char **why)
+/* The floor that applies, and why, as the margin's reason says it. */
+static double choose_floor(const compare_result *r, const char **why)
 {
     *why = r->margin_floor > 0       ? "--margin"
            : r->kind != COMPARE_GATE ? "the floor for two runs"
@@ -126,7 +127,7 @@ static void raise_margin(compare_result *r, double to, const char *why)
 void compare_judge_session(compare_result *r)
 {
     const char *why;
-    double floor = compare_floor(r, &why), null[PAIRED_MAX];
+    double floor = choose_floor(r, &why), null[PAIRED_MAX];
     r->margin = 0;
     r->null_shift = r->null_spread = r->control_drift = NAN;
     r->invalid = false;

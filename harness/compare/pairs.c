@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../cli.h"
+#include "../json.h"
 #include "../random.h"
 #include "control.h"
 #include "protocol.h"
@@ -56,20 +57,14 @@ json_t *gate_ask(gate_session *s, gate_role role, const char *what, size_t index
     return NULL;
 }
 
-static bool is_ok(const json_t *reply)
-{
-    const char *status = json_string_value(json_object_get(reply, "status"));
-    return status != NULL && strcmp(status, "ok") == 0;
-}
+static bool is_ok(const json_t *reply) { return strcmp(json_text(reply, "status", ""), "ok") == 0; }
 
 /* The case ends here: this side cannot do it. */
 static void give_up(compare_case *c, gate_role role, const json_t *reply)
 {
-    const char *status = json_string_value(json_object_get(reply, "status"));
-    const char *reason = json_string_value(json_object_get(reply, "reason"));
     c->verdict = COMPARE_NOT_COMPARED;
     snprintf(c->reason, sizeof c->reason, "%s: %s: %s", role == GATE_HEAD ? "head" : "base",
-             status ? status : "no status", reason ? reason : "");
+             json_text(reply, "status", "no status"), json_text(reply, "reason", ""));
 }
 
 static bool prepare_in(gate_session *s, gate_role role, size_t index)
@@ -78,12 +73,11 @@ static bool prepare_in(gate_session *s, gate_role role, size_t index)
     json_t *reply = gate_ask(s, role, "prepare", index, protocol_case(&c->row));
     if (reply == NULL) return false;
     char *plan = role == GATE_HEAD ? c->head_plan : c->base_plan;
-    const char *words = json_string_value(json_object_get(reply, "plan"));
     double call_ns = json_number_value(json_object_get(reply, "call_ns"));
     if (!is_ok(reply) || !(call_ns > 0)) {
         give_up(c, role, reply);
     } else {
-        snprintf(plan, sizeof c->base_plan, "%s", words ? words : "");
+        snprintf(plan, sizeof c->base_plan, "%s", json_text(reply, "plan", ""));
         /* Once for all: both sides repeat the same number of calls. */
         if (c->iterations == 0) c->iterations = (int64_t)fmax(1, fmin(1e6, BATCH_NS / call_ns));
         if (c->batches == 0)

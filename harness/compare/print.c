@@ -47,7 +47,8 @@ size_t *compare_sorted(const compare_result *r)
     return order;
 }
 
-char *compare_percent(double ratio, char *buffer, size_t size)
+/* "+10.2%" of a ratio; "" for NAN. */
+static char *percent(double ratio, char *buffer, size_t size)
 {
     if (isnan(ratio))
         buffer[0] = '\0';
@@ -101,7 +102,8 @@ void compare_outcome(const compare_result *r, char *line, size_t size)
                  compared, plural(compared), faster, unclear, rest);
 }
 
-void compare_limits(const compare_result *r, char *text, size_t size)
+/* What UNCHANGED can and cannot exclude; "" when nothing is unchanged. */
+static void limits(const compare_result *r, char *text, size_t size)
 {
     double least = INFINITY, most = 0;
     size_t n = 0;
@@ -146,9 +148,8 @@ static void session_lines(const compare_result *r, char lines[SESSION_LINES][LIN
     if (!isnan(r->null_spread)) snprintf(spread, sizeof spread, ", spread %.1f%%", 100 * expm1(r->null_spread));
     if (!isnan(r->null_shift))
         snprintf(lines[2], LINE_BYTES, "base against base: shift %s%s; control drift %s",
-                 compare_percent(exp(r->null_shift), shift, sizeof shift), spread,
-                 isnan(r->control_drift) ? "unknown"
-                                         : compare_percent(exp(r->control_drift), drift, sizeof drift));
+                 percent(exp(r->null_shift), shift, sizeof shift), spread,
+                 isnan(r->control_drift) ? "unknown" : percent(exp(r->control_drift), drift, sizeof drift));
     if (r->kind == COMPARE_STORED)
         snprintf(
             lines[3], LINE_BYTES,
@@ -182,7 +183,7 @@ static void print_row(FILE *out, const compare_case *c, size_t tail)
     char change[32], between[64], least[32];
     size_t length = strlen(c->name);
     fprintf(out, "%-12s %7s %16s %7s %.*s\n", compare_verdict_name(c->verdict),
-            compare_is_judged(c) ? compare_percent(c->ratio, change, sizeof change) : "",
+            compare_is_judged(c) ? percent(c->ratio, change, sizeof change) : "",
             compare_is_judged(c) ? interval(c, between, sizeof between) : "", smallest(c, least, sizeof least),
             (int)(length - tail), c->name);
     char reason[sizeof c->reason];
@@ -209,7 +210,7 @@ void compare_print(FILE *out, const compare_result *r, bool all)
     }
     free(order);
     if (shown > 0) putc('\n', out);
-    compare_limits(r, text, sizeof text);
+    limits(r, text, sizeof text);
     if (text[0]) fprintf(out, "%s\n", text);
     compare_outcome(r, text, sizeof text);
     fprintf(out, "%s\n", text);
@@ -238,7 +239,7 @@ static void markdown_row(FILE *out, const compare_case *c)
     char change[32], between[64], least[32];
     bool judged = compare_is_judged(c);
     fprintf(out, "| %s | %s | %s | %s | `", compare_verdict_name(c->verdict),
-            judged ? compare_percent(c->ratio, change, sizeof change) : "",
+            judged ? percent(c->ratio, change, sizeof change) : "",
             judged ? interval(c, between, sizeof between) : "", smallest(c, least, sizeof least));
     put_cell(out, c->name);
     fputs("` | ", out);
@@ -276,7 +277,7 @@ void compare_markdown(FILE *out, const compare_result *r)
             putc('\n', out);
         }
     if (order != NULL && unchanged < r->count) markdown_table(out, r, order, false);
-    compare_limits(r, text, sizeof text);
+    limits(r, text, sizeof text);
     if (text[0]) fprintf(out, "\n%s\n", text);
     if (order != NULL && unchanged > 0) {
         fprintf(out, "\n<details><summary>%zu unchanged</summary>\n", unchanged);

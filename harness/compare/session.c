@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../cli.h"
+#include "../json.h"
 #include "../machine/machine.h"
 #include "../measure/tensors.h"
 #include "../random.h"
@@ -45,12 +46,6 @@ static void read_side(const json_t *hello, compare_side *side)
     side->dirty = json_is_true(json_object_get(hello, "dirty"));
 }
 
-static const char *text_of(const json_t *hello, const char *name)
-{
-    const char *text = json_string_value(json_object_get(hello, name));
-    return text ? text : "unknown";
-}
-
 static bool start(gate_session *s, gate_role role, json_t **hello)
 {
     compare_side *side = role == GATE_HEAD ? &s->r->head : &s->r->base;
@@ -61,7 +56,7 @@ static bool start(gate_session *s, gate_role role, json_t **hello)
                      role == GATE_HEAD ? "head" : "base", side->path, err.text);
 }
 
-bool gate_start(gate_session *s, gate_role role)
+static bool start_worker(gate_session *s, gate_role role)
 {
     json_t *hello;
     bool started = start(s, role, &hello);
@@ -70,15 +65,15 @@ bool gate_start(gate_session *s, gate_role role)
 }
 
 /* In random order: memory is given out in the order in which processes come. */
-bool gate_start_all(gate_session *s)
+static bool start_all(gate_session *s)
 {
     int first = (int)random_below(&s->random, GATE_WORKERS), step = 1 + (int)random_below(&s->random, 2);
     for (int i = 0; i < GATE_WORKERS; i++)
-        if (!gate_start(s, (gate_role)((first + i * step) % GATE_WORKERS))) return false;
+        if (!start_worker(s, (gate_role)((first + i * step) % GATE_WORKERS))) return false;
     return true;
 }
 
-void gate_stop_all(gate_session *s)
+static void stop_all(gate_session *s)
 {
     for (int role = 0; role < GATE_WORKERS; role++) process_stop(&s->workers[role]);
 }
@@ -109,9 +104,9 @@ static bool introduce(gate_session *s)
     if (fine) {
         read_side(base, &r->base);
         read_side(head, &r->head);
-        snprintf(r->cpu, sizeof r->cpu, "%s", text_of(head, "cpu"));
-        snprintf(r->host, sizeof r->host, "%s", text_of(head, "host"));
-        snprintf(r->isa, sizeof r->isa, "%s", text_of(head, "isa"));
+        snprintf(r->cpu, sizeof r->cpu, "%s", json_text(head, "cpu", "unknown"));
+        snprintf(r->host, sizeof r->host, "%s", json_text(head, "host", "unknown"));
+        snprintf(r->isa, sizeof r->isa, "%s", json_text(head, "isa", "unknown"));
         r->kernels_identical = r->base.kernels[0] != '\0' && strcmp(r->base.kernels, r->head.kernels) == 0;
         for (int i = 0; i < 2; i++) {
             const compare_side *side = i == 0 ? &r->base : &r->head;
@@ -128,7 +123,7 @@ static bool introduce(gate_session *s)
 
 static void judge_verified(compare_case *c, bool head, const json_t *reply)
 {
-    const char *status = text_of(reply, "status"), *reason = text_of(reply, "reason");
+    const char *status = json_text(reply, "status", "unknown"), *reason = json_text(reply, "reason", "unknown");
     const char *repro = json_string_value(json_object_get(reply, "repro"));
     if (strcmp(status, "ok") == 0) return;
     bool wrong = head && (strcmp(status, "wrong") == 0 || strcmp(status, "failed") == 0);
@@ -152,7 +147,7 @@ static bool verify(gate_session *s)
             json_decref(reply);
             progress_update(&s->progress, 0, -1, "verifying");
         }
-    gate_stop_all(s);
+    stop_all(s);
     return true;
 }
 
@@ -230,12 +225,12 @@ static bool run_chunk(gate_session *s, const phase *p, size_t first, size_t end,
 
 static bool run_round(gate_session *s, const phase *p, size_t *order)
 {
-    if (!gate_start_all(s)) return false;
+    if (!start_all(s)) return false;
     for (size_t first = 0, end; first < s->r->count; first = end) {
         end = chunk_end(s, p, first);
         if (!run_chunk(s, p, first, end, order)) return false;
     }
-    gate_stop_all(s);
+    stop_all(s);
     return true;
 }
 
@@ -351,7 +346,7 @@ int gate_run(const gate_options *options, compare_result *r)
     signal(SIGPIPE, SIG_IGN); /* a worker that died is noticed when it does not answer */
     cli_catch_signals();
     bool fine = measure(s);
-    gate_stop_all(s);
+    stop_all(s);
     progress_clear(&s->progress);
     find_medians(s);
     r->seconds = machine_now() - s->started;

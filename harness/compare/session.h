@@ -39,11 +39,6 @@ bool gate_fail(gate_session *s, int code, const char *format, ...) __attribute__
 /* One request about a case to one worker. The session ends when the worker died. */
 json_t *gate_ask(gate_session *s, gate_role role, const char *what, size_t index, json_t *request);
 
-/* Starts one fresh worker of a role; every one of them. */
-bool gate_start(gate_session *s, gate_role role);
-bool gate_start_all(gate_session *s);
-void gate_stop_all(gate_session *s);
-
 /* A case is made ready in all workers, and forgotten. A case that one side cannot do ends with its reason. */
 bool gate_prepare(gate_session *s, size_t index);
 bool gate_drop(gate_session *s, size_t index);

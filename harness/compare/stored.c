@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "../cli.h"
-#include "../json_text.h"
+#include "../json.h"
 #include "gate.h"
 
 static void describe_side(const record_run *run, compare_side *side)

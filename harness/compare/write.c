@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../json.h"
 #include "../output.h"
 #include "../record/csv.h"
 #include "../text.h"
@@ -130,12 +131,10 @@ static void write_csv(FILE *out, const compare_result *r)
 
 /* ---- JSON */
 
-static json_t *real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
-
 static json_t *reals(const double *values, size_t n)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < n; i++) json_array_append_new(list, real(values[i]));
+    for (size_t i = 0; i < n; i++) json_array_append_new(list, json_finite(values[i]));
     return list;
 }
 
@@ -144,7 +143,7 @@ static json_t *field_json(const compare_case *c, size_t i)
     const void *at = (const char *)c + fields[i].offset;
     switch (fields[i].kind) {
     case TEXT: return json_string(at);
-    case REAL: return real(*(const double *)at);
+    case REAL: return json_finite(*(const double *)at);
     case COUNT_OF: return json_integer((json_int_t) * (const size_t *)at);
     case FLAG: return json_boolean(*(const bool *)at);
     case VERDICT: return json_string(compare_verdict_name(*(const compare_verdict *)at));
@@ -183,11 +182,11 @@ static json_t *result_json(const compare_result *r)
         "kernels_identical", r->kernels_identical, "cpu", r->cpu, "host", r->host, "isa", r->isa, "suite",
         r->suite, "started", r->started, "threads", r->threads, "shared_runner", r->shared_runner,
         "screen_pairs", (int)r->screen_pairs, "confirm_pairs", (int)r->confirm_pairs, "seconds", r->seconds,
-        "margin", real(r->margin), "margin_why", r->margin_why, "null_shift", real(r->null_shift),
-        "null_spread", real(r->null_spread), "control_drift", real(r->control_drift), "invalid", r->invalid,
-        "invalid_why", r->invalid_why, "samples", (json_int_t)r->samples, "disturbed", (json_int_t)r->disturbed,
-        "control", reals(r->control, r->control_count), "control_ns", reals(r->control_ns, r->control_count),
-        "cases", cases);
+        "margin", json_finite(r->margin), "margin_why", r->margin_why, "null_shift", json_finite(r->null_shift),
+        "null_spread", json_finite(r->null_spread), "control_drift", json_finite(r->control_drift), "invalid",
+        r->invalid, "invalid_why", r->invalid_why, "samples", (json_int_t)r->samples, "disturbed",
+        (json_int_t)r->disturbed, "control", reals(r->control, r->control_count), "control_ns",
+        reals(r->control_ns, r->control_count), "cases", cases);
 }
 
 /* ---- files */

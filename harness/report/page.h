@@ -31,8 +31,6 @@ void page_training(FILE *out, const report_page *page);
 /* The pictures of a section, without a heading of their own when it has no title. */
 void page_plots(FILE *out, const report_page *page, const char *section);
 
-/* "faster" -> class "good" and so on, for a cell. */
-const char *page_class(ratio_outcome outcome);
 /* A <td>: median, below it the interval and the implementation; "-" when row is NULL. */
 void page_time_cell(FILE *out, const record_row *row);
 /* A <td>: "3.41x", below it the interval or the words for an overlap. */

@@ -111,9 +111,7 @@ typedef struct {
     report_ratio worst;       /* the case of the least ratio */
 } versus_mean;
 
-/* Best of ours against the best whose name begins with peer; inexact: those too. False: no case both ran. */
-bool report_versus(const report_data *data, const report_point *point, conv_variant variant, const char *peer,
-                   bool inexact, report_ratio *ratio);
+/* Best of ours against the best whose name begins with peer; inexact: those too. */
 /* setting NULL: all that are no sweeps together. */
 versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant variant,
                                conv_pass pass, const char *peer, bool inexact);

@@ -8,7 +8,7 @@
 
 enum { OPEN_TABLES = 1 }; /* settings whose tables are unfolded */
 
-const char *page_class(ratio_outcome outcome)
+static const char *class_of(ratio_outcome outcome)
 {
     static const char *const classes[] = {
         [RATIO_FASTER] = "good", [RATIO_SLOWER] = "bad", [RATIO_SAME] = "even", [RATIO_UNPROVEN] = "even"};
@@ -48,7 +48,7 @@ void page_time_cell(FILE *out, const record_row *row)
 
 void page_ratio_cell(FILE *out, const report_ratio *ratio)
 {
-    fprintf(out, "<td class=\"main %s\">%.2f&times;<small>", page_class(ratio->outcome), ratio->speedup);
+    fprintf(out, "<td class=\"main %s\">%.2f&times;<small>", class_of(ratio->outcome), ratio->speedup);
     if (ratio->outcome == RATIO_UNPROVEN)
         fputs("no interval", out);
     else if (ratio->outcome == RATIO_SAME)

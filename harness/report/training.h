@@ -5,7 +5,6 @@
 #include "chart.h"
 
 enum { TRAINING_LEVELS = 4 };
-extern const char *const training_levels[TRAINING_LEVELS]; /* "0.97" ... as in runs.csv */
 
 typedef struct {
     double epoch, loss, accuracy, val_loss, val_accuracy;

@@ -12,7 +12,8 @@
 #include "../text.h"
 #include "training.h"
 
-const char *const training_levels[TRAINING_LEVELS] = {"0.97", "0.98", "0.985", "0.99"};
+/* As in runs.csv. */
+static const char *const levels[TRAINING_LEVELS] = {"0.97", "0.98", "0.985", "0.99"};
 
 /* ---- a table by column names */
 
@@ -181,7 +182,7 @@ static bool load_run(report_training *t, const char *dir, const table *runs, con
                 number_of(runs, "images_per_s", &r->images_per_s, err);
     char column[32], path[4352];
     for (int i = 0; i < TRAINING_LEVELS && fine; i++) {
-        snprintf(column, sizeof column, "s_to_%s", training_levels[i]);
+        snprintf(column, sizeof column, "s_to_%s", levels[i]);
         fine = number_of(runs, column, &r->seconds_to[i], err);
     }
     snprintf(path, sizeof path, "%s/%s/run-%d/history.csv", dir, m->model, r->run);

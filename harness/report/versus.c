@@ -14,8 +14,9 @@ static const contest contests[] = {{"exact against exact", false}, {"anything, i
 
 enum { CONTESTS = sizeof contests / sizeof *contests };
 
-bool report_versus(const report_data *data, const report_point *q, conv_variant v, const char *peer,
-                   bool inexact, report_ratio *ratio)
+/* False: no case both ran. */
+static bool meet(const report_data *data, const report_point *q, conv_variant v, const char *peer, bool inexact,
+                 report_ratio *ratio)
 {
     return report_compare(
         report_best(data, q, v, (best_filter){.inexact = inexact, .peers = true, .prefix = peer}),
@@ -50,7 +51,7 @@ versus_mean report_versus_mean(const report_data *data, const report_setting *se
         const report_setting *s = &data->settings[k];
         report_ratio p;
         for (size_t i = 0; belongs(s, setting) && i < s->count; i++)
-            if (s->points[i].pass == pass && report_versus(data, &s->points[i], v, peer, inexact, &p))
+            if (s->points[i].pass == pass && meet(data, &s->points[i], v, peer, inexact, &p))
                 add_ratio(&m, &log_sum, &p);
     }
     m.mean = m.count > 0 ? exp(log_sum / m.count) : NAN;
@@ -137,9 +138,9 @@ static void put_point(FILE *out, const report_page *page, const report_point *q,
 {
     for (int c = 0; c < CONTESTS; c++) {
         report_ratio exact, p;
-        if (!report_versus(page->data, q, v, page->versus, contests[c].inexact, &p)) continue;
+        if (!meet(page->data, q, v, page->versus, contests[c].inexact, &p)) continue;
         /* the second contest only where it differs from the first */
-        if (c == 1 && report_versus(page->data, q, v, page->versus, false, &exact) && exact.fast == p.fast &&
+        if (c == 1 && meet(page->data, q, v, page->versus, false, &exact) && exact.fast == p.fast &&
             exact.slow == p.slow)
             continue;
         put_case(out, page->data, q, &p, &contests[c], whole);

@@ -63,56 +63,60 @@ bool layer_class_is_1d(layer_class c)
 
 /* ---- how values are read: each returns NULL, or what the value must be */
 
-typedef const char *reader(layer_class c, json_t *value, void *to, conv_error *err);
+typedef struct {
+    layer_class c;
+    json_t *value;
+    conv_error *err; /* for those that explain themselves */
+} given;
+typedef const char *reader(const given *g, void *to);
 
-static const char *read_count(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *to_count(json_t *value, int64_t *to)
 {
-    (void)c, (void)err;
     if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > INT32_MAX)
         return "a positive integer";
-    *(int64_t *)to = json_integer_value(value);
+    *to = json_integer_value(value);
     return NULL;
 }
 
+static const char *read_count(const given *g, void *to) { return to_count(g->value, to); }
+
 /* An integer, or a list of one (1-D) or two of them. */
-static const char *read_sizes(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_sizes(const given *g, void *to)
 {
     int64_t *sizes = to;
-    bool flat = layer_class_is_1d(c);
-    if (json_is_array(value)) {
-        if (json_array_size(value) != (flat ? 1 : 2)) return flat ? "one integer" : "an integer or two";
+    bool flat = layer_class_is_1d(g->c);
+    if (json_is_array(g->value)) {
+        if (json_array_size(g->value) != (flat ? 1 : 2)) return flat ? "one integer" : "an integer or two";
         if (flat) {
             sizes[0] = 1;
-            return read_count(c, json_array_get(value, 0), &sizes[1], err);
+            return to_count(json_array_get(g->value, 0), &sizes[1]);
         }
-        const char *wrong = read_count(c, json_array_get(value, 0), &sizes[0], err);
-        return wrong != NULL ? wrong : read_count(c, json_array_get(value, 1), &sizes[1], err);
+        const char *wrong = to_count(json_array_get(g->value, 0), &sizes[0]);
+        return wrong != NULL ? wrong : to_count(json_array_get(g->value, 1), &sizes[1]);
     }
-    const char *wrong = read_count(c, value, &sizes[1], err);
+    const char *wrong = to_count(g->value, &sizes[1]);
     sizes[0] = flat ? 1 : sizes[1];
     return wrong;
 }
 
 /* A pooling layer's strides may be null: the pool size. 0 stands for that. */
-static const char *read_strides(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_strides(const given *g, void *to)
 {
-    if ((ONE(c) & POOL) && json_is_null(value)) return NULL;
-    return read_sizes(c, value, to, err);
+    if ((ONE(g->c) & POOL) && json_is_null(g->value)) return NULL;
+    return read_sizes(g, to);
 }
 
-static const char *read_bool(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_bool(const given *g, void *to)
 {
-    (void)c, (void)err;
-    if (!json_is_boolean(value)) return "true or false";
-    *(bool *)to = json_is_true(value);
+    if (!json_is_boolean(g->value)) return "true or false";
+    *(bool *)to = json_is_true(g->value);
     return NULL;
 }
 
-static const char *read_name(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_name(const given *g, void *to)
 {
-    (void)c, (void)err;
-    const char *text = json_string_value(value);
-    if (json_is_null(value)) return NULL; /* named after its class */
+    const char *text = json_string_value(g->value);
+    if (json_is_null(g->value)) return NULL; /* named after its class */
     if (text == NULL || *text == 0 || strlen(text) >= MODEL_NAME_MAX || !text_is_plain(text))
         return "a name of 1 to 63 printable characters";
     strcpy(to, text);
@@ -130,24 +134,23 @@ static const char *read_word(json_t *value, const char *const *words, int *at)
     return "";
 }
 
-static const char *read_padding(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_padding(const given *g, void *to)
 {
-    (void)err;
     static const char *const words[] = {"valid", "same", "causal", NULL};
     int at;
-    bool causal = c == CLASS_CONV1D || c == CLASS_SEPARABLE1D; /* Keras: only 1-D convolutions have it */
-    if (read_word(value, words, &at) != NULL || (at == PADDING_CAUSAL && !causal))
+    bool causal = g->c == CLASS_CONV1D || g->c == CLASS_SEPARABLE1D; /* Keras: only 1-D convolutions have it */
+    if (read_word(g->value, words, &at) != NULL || (at == PADDING_CAUSAL && !causal))
         return causal ? "valid, same or causal" : "valid or same";
     *(padding_kind *)to = (padding_kind)at;
     return NULL;
 }
 
-static const char *read_format(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_format(const given *g, void *to)
 {
-    (void)c, (void)err;
     static const char *const words[] = {"channels_last", "channels_first", NULL};
     int at = 0;
-    if (!json_is_null(value) && read_word(value, words, &at) != NULL) return "channels_last or channels_first";
+    if (!json_is_null(g->value) && read_word(g->value, words, &at) != NULL)
+        return "channels_last or channels_first";
     *(bool *)to = at == 1;
     return NULL;
 }
@@ -155,69 +158,67 @@ static const char *read_format(layer_class c, json_t *value, void *to, conv_erro
 const char *const activation_names[] = {"linear", "relu",     "sigmoid", "tanh", "elu",
                                         "selu",   "softplus", "softmax", NULL};
 
-static const char *read_activation(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_activation(const given *g, void *to)
 {
-    (void)c, (void)err;
     int at = 0;
-    if (!json_is_null(value) && read_word(value, activation_names, &at) != NULL)
+    if (!json_is_null(g->value) && read_word(g->value, activation_names, &at) != NULL)
         return "linear, relu, sigmoid, tanh, elu, selu, softplus or softmax";
     *(nn_activation *)to = (nn_activation)at;
     return NULL;
 }
 
-static const char *read_rate(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_rate(const given *g, void *to)
 {
-    (void)c, (void)err;
-    double rate = json_number_value(value);
-    if (!json_is_number(value) || !(rate >= 0 && rate < 1)) return "a number in [0, 1)";
+    double rate = json_number_value(g->value);
+    if (!json_is_number(g->value) || !(rate >= 0 && rate < 1)) return "a number in [0, 1)";
     *(double *)to = rate;
     return NULL;
 }
 
-static const char *read_seed(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_seed(const given *g, void *to)
 {
-    (void)c, (void)err;
-    if (json_is_null(value)) return NULL;
-    if (!json_is_integer(value)) return "null or an integer";
+    if (json_is_null(g->value)) return NULL;
+    if (!json_is_integer(g->value)) return "null or an integer";
     layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, seed));
     o->seeded = true;
-    o->seed = json_integer_value(value);
+    o->seed = json_integer_value(g->value);
     return NULL;
 }
 
-static const char *read_null(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_null(const given *g, void *to)
 {
-    (void)c, (void)to, (void)err;
-    return json_is_null(value) ? NULL : "null: anything else is not supported";
+    (void)to;
+    return json_is_null(g->value) ? NULL : "null: anything else is not supported";
 }
 
-static const char *read_false(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_false(const given *g, void *to)
 {
-    (void)c, (void)to, (void)err;
-    return json_is_null(value) || json_is_false(value) ? NULL : "false: anything else is not supported";
+    (void)to;
+    return json_is_null(g->value) || json_is_false(g->value) ? NULL : "false: anything else is not supported";
 }
 
-static const char *read_any_bool(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_any_bool(const given *g, void *to)
 {
-    (void)c, (void)to, (void)err;
-    return json_is_null(value) || json_is_boolean(value) ? NULL : "true or false";
+    (void)to;
+    return json_is_null(g->value) || json_is_boolean(g->value) ? NULL : "true or false";
 }
 
-static const char *read_one(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_one(const given *g, void *to)
 {
-    (void)c, (void)to, (void)err;
-    return json_is_integer(value) && json_integer_value(value) == 1 ? NULL : "1";
+    (void)to;
+    return json_is_integer(g->value) && json_integer_value(g->value) == 1 ? NULL : "1";
 }
 
 /* "float32", or Keras 2.15's policy object around it. */
-static const char *read_dtype(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_dtype(const given *g, void *to)
 {
-    (void)to, (void)err;
+    json_t *value = g->value;
+    (void)to;
     if (json_is_null(value)) return NULL;
     if (json_is_object(value)) value = json_object_get(json_object_get(value, "config"), "name");
     const char *name = json_is_string(value) ? json_string_value(value) : "";
     /* An input layer has the type of the array the model was first called with; the next layer casts it. */
-    if (strcmp(name, "float32") == 0 || (c == CLASS_INPUT && strcmp(name, "float64") == 0)) return NULL;
+    if (strcmp(name, "float32") == 0 || (g->c == CLASS_INPUT && strcmp(name, "float64") == 0)) return NULL;
     return "float32";
 }
 
@@ -227,36 +228,32 @@ const char *shape_parse(json_t *value, tensor_shape *out)
     if (rank < 2 || rank > 4) return "a list such as [null, 28, 28, 1]";
     *out = (tensor_shape){.rank = (int)rank - 1};
     for (size_t i = 1; i < rank; i++)
-        if (read_count(CLASS_INPUT, json_array_get(value, i), &out->dim[i - 1], NULL) != NULL)
+        if (to_count(json_array_get(value, i), &out->dim[i - 1]) != NULL)
             return "fully known after the batch, such as [null, 28, 28, 1]";
     return NULL;
 }
 
-static const char *read_shape(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_shape(const given *g, void *to)
 {
-    (void)c, (void)err;
     layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, shape));
-    o->has_shape = !json_is_null(value);
-    return o->has_shape ? shape_parse(value, &o->shape) : NULL;
+    o->has_shape = !json_is_null(g->value);
+    return o->has_shape ? shape_parse(g->value, &o->shape) : NULL;
 }
 
 /* These three explain themselves in err. */
-static const char *read_initializer(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_initializer(const given *g, void *to)
 {
-    (void)c;
-    return initializer_parse(value, to, err) == CONV_OK ? NULL : "";
+    return initializer_parse(g->value, to, g->err) == CONV_OK ? NULL : "";
 }
 
-static const char *read_regularizer(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_regularizer(const given *g, void *to)
 {
-    (void)c;
-    return regularizer_parse(value, to, err) == CONV_OK ? NULL : "";
+    return regularizer_parse(g->value, to, g->err) == CONV_OK ? NULL : "";
 }
 
-static const char *read_constraint(layer_class c, json_t *value, void *to, conv_error *err)
+static const char *read_constraint(const given *g, void *to)
 {
-    (void)c;
-    return constraint_parse(value, to, err) == CONV_OK ? NULL : "";
+    return constraint_parse(g->value, to, g->err) == CONV_OK ? NULL : "";
 }
 
 /* ---- the table */
@@ -318,7 +315,7 @@ static conv_status read_key(layer_class c, const char *key, json_t *value, layer
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (strcmp(keys[i].key, key) != 0 || !(keys[i].classes & ONE(c))) continue;
         conv_error inner = {""};
-        const char *wrong = keys[i].read(c, value, (char *)out + keys[i].field, &inner);
+        const char *wrong = keys[i].read(&(given){c, value, &inner}, (char *)out + keys[i].field);
         if (wrong == NULL) return CONV_OK;
         if (*wrong == 0) return conv_fail(err, CONV_INVALID, "%s: %.180s", key, inner.text);
         char text[64] = "";
