@@ -30,29 +30,28 @@ static const double TRY_SECONDS = 0.0005, DAY = 86400;
 
 /* ---- measuring */
 
+/* The sum of what each thread reached at best: cores share nothing here, and need not have been left alone all
+ * at once. More threads than cores reach no more than the cores. */
+static double of_all(double sum, int threads) { return sum * fmin(1, (double)machine_get()->cores / threads); }
+
 static double fma_peak(const peak_kernels *k, int threads)
 {
     float sink = 1.5f;
-    double start = machine_now();
+    double start = machine_now(), sum = 0;
     k->fma(2000, &sink);
     int64_t rounds = 1 + (int64_t)(2000 * TRY_SECONDS / (machine_now() - start));
-    double best = 0;
-    for (int t = 0; t < TRIES; t++) {
-        double flops = 0, begin = 0, seconds = INFINITY;
-#pragma omp parallel num_threads(threads) reduction(+ : flops)
-        {
+#pragma omp parallel num_threads(threads) reduction(+ : sum)
+    {
+        double best = 0;
+        for (int t = 0; t < TRIES; t++) {
             float own = 1.5f;
 #pragma omp barrier
-#pragma omp master
-            begin = machine_now();
-            flops += k->fma(rounds, &own);
-#pragma omp barrier
-#pragma omp master
-            seconds = machine_now() - begin;
+            double begin = machine_now(), flops = k->fma(rounds, &own);
+            best = fmax(best, 1e-9 * flops / (machine_now() - begin));
         }
-        best = fmax(best, 1e-9 * flops / seconds);
+        sum += best;
     }
-    return best;
+    return of_all(sum, threads);
 }
 
 typedef struct {
@@ -152,27 +151,22 @@ static bandwidths bandwidth(const peak_kernels *k, memory_level level, int threa
 /* Load instructions of all threads, 1e9 a second: whole vectors, or one float into all lanes. */
 static double load_rate(double (*load)(const float *p, size_t n, int64_t repeats), int threads)
 {
-    enum { FLOATS = 2048 };
-    const int64_t repeats = 200;
-    double best = 0;
-    for (int t = 0; t < TRIES; t++) {
-        double loads = 0, begin = 0, seconds = INFINITY;
-#pragma omp parallel num_threads(threads) reduction(+ : loads)
-        {
-            _Alignas(64) float data[FLOATS];
-            for (int i = 0; i < FLOATS; i++) data[i] = 1.0f;
-            load(data, FLOATS, 1);
+    enum { FLOATS = 2048, LOADS = 1000000 }; /* of a try, a fraction of a millisecond */
+    double sum = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : sum)
+    {
+        _Alignas(64) float data[FLOATS];
+        for (int i = 0; i < FLOATS; i++) data[i] = 1.0f;
+        int64_t repeats = (int64_t)(LOADS / load(data, FLOATS, 1));
+        double best = 0;
+        for (int t = 0; t < TRIES; t++) {
 #pragma omp barrier
-#pragma omp master
-            begin = machine_now();
-            loads += load(data, FLOATS, repeats);
-#pragma omp barrier
-#pragma omp master
-            seconds = machine_now() - begin;
+            double begin = machine_now(), loads = load(data, FLOATS, repeats);
+            best = fmax(best, 1e-9 * loads / (machine_now() - begin));
         }
-        best = fmax(best, 1e-9 * loads / seconds);
+        sum += best;
     }
-    return best;
+    return of_all(sum, threads);
 }
 
 /* Of barriers that follow one another, the quickest run: what a call's barriers cost at least. */
