@@ -29,7 +29,7 @@ typedef struct {
     const char *color; /* "#rrggbb" of the light page */
     int dash;
     double width;
-    bool dots;
+    bool dots, broken;   /* broken: the next point begins a new piece */
     double end_x, end_y; /* the last point, where the label goes */
 } chart_line;
 
@@ -59,6 +59,10 @@ void chart_add_line(chart *c, const char *label, const char *color, int dash, do
 void chart_show_x(chart *c, double x);
 /* low and high: the interval's bar, NaN for none. */
 void chart_add_point(chart *c, double x, double y, double low, double high);
+/* A point whose value is not sure: hollow, without a bar. */
+void chart_add_rough(chart *c, double x, double y);
+/* The line is broken here. */
+void chart_add_gap(chart *c);
 void chart_add_text(chart *c, double x, double y, const char *text, const char *color, const char *where);
 /* Writes the chart's part of plots.gp and frees it.
  * A chart without a point writes nothing and returns false. */

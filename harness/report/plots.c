@@ -88,9 +88,13 @@ static bool plot_rows(const row_plot *kind, const report_data *data, size_t inde
         chart_add_line(&c, impl->name, impl->light, impl->dash, line_width(impl), true);
         for (size_t k = 0; k < s->count; k++) {
             const record_row *row = on_axis(&s->points[k], pass) ? report_row(&s->points[k], variant, i) : NULL;
-            if (row != NULL)
-                chart_add_point(&c, (double)s->points[k].ic, kind->value(row),
-                                kind->bars ? row->ci95_low_ns : NAN, kind->bars ? row->ci95_high_ns : NAN);
+            if (row == NULL) continue;
+            rule_time time = rule_time_of(row);
+            if (!rule_shown(&time))
+                chart_add_rough(&c, (double)s->points[k].ic, kind->value(row));
+            else
+                chart_add_point(&c, (double)s->points[k].ic, kind->value(row), kind->bars ? time.low : NAN,
+                                time.high);
         }
     }
     return chart_finish(&c, album);
@@ -108,14 +112,44 @@ static void add_promise(chart *c, const report_data *data, const report_setting 
     }
 }
 
-/* Interval bars for the best alone: those of all would hide the lines. */
-static void add_speedup(chart *c, const report_data *data, const report_setting *s, conv_pass pass, int impl)
+/* Both sides by one implementation: where that is not determined, a hollow point. */
+static void add_same(chart *c, const report_data *data, const report_setting *s, conv_pass pass, int impl)
 {
     for (size_t k = 0; k < s->count; k++) {
         report_ratio ratio;
-        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], impl, &ratio))
-            chart_add_point(c, (double)s->points[k].ic, ratio.speedup, impl < 0 ? ratio.low : NAN, ratio.high);
+        if (!on_axis(&s->points[k], pass) || !report_speedup(data, &s->points[k], impl, &ratio)) continue;
+        if (rule_determined(ratio.times.outcome))
+            chart_add_point(c, (double)s->points[k].ic, ratio.times.value, NAN, NAN);
+        else
+            chart_add_rough(c, (double)s->points[k].ic, ratio.times.value);
     }
+}
+
+/* The answer, with the intervals, which would hide the lines were all to have them: a gap where it is not
+ * determined. */
+static void add_best(chart *c, const report_data *data, const report_setting *s, conv_pass pass)
+{
+    for (size_t k = 0; k < s->count; k++) {
+        report_ratio ratio;
+        if (!on_axis(&s->points[k], pass)) continue;
+        if (report_speedup(data, &s->points[k], -1, &ratio) && rule_determined(ratio.times.outcome))
+            chart_add_point(c, (double)s->points[k].ic, ratio.times.value, ratio.times.low, ratio.times.high);
+        else
+            chart_add_gap(c);
+    }
+}
+
+/* Both passes have one scale: what is promised, and more where more arrives. */
+static double most_speedup(const report_data *data, const report_setting *s)
+{
+    double most = 1;
+    for (size_t k = 0; k < s->count; k++) {
+        report_ratio ratio;
+        if (s->points[k].pass > CONV_BACKWARD || !report_speedup(data, &s->points[k], -1, &ratio)) continue;
+        most = fmax(most, ratio.promised);
+        if (rule_determined(ratio.times.outcome)) most = fmax(most, ratio.times.high);
+    }
+    return most;
 }
 
 static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, const chart_album *album)
@@ -126,6 +160,7 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
     snprintf(c.plot.title, sizeof c.plot.title, "Separable over dense, %s: times as fast", pass_words[pass]);
     channel_axis(&c, s);
     c.y.least = 0;
+    c.y.most = most_speedup(data, s);
     c.clip = true;
     chart_add_line(&c, "break-even", CHART_AXIS, 1, 1.4, false);
     chart_add_point(&c, c.xs[0], 1, NAN, NAN);
@@ -136,10 +171,10 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
         const report_impl *impl = &data->impls[i];
         if (impl->inexact) continue;
         chart_add_line(&c, impl->name, impl->light, impl->dash, 1.3, true);
-        add_speedup(&c, data, s, pass, i);
+        add_same(&c, data, s, pass, i);
     }
     chart_add_line(&c, "best exact", CHART_INK, 1, 3, true);
-    add_speedup(&c, data, s, pass, -1);
+    add_best(&c, data, s, pass);
     if (!any) {
         chart_drop(&c);
         return true;
