@@ -136,17 +136,16 @@ static void put_terminal(const report_data *data, const verdict *v)
     int more = 0;
     bool shown = false;
     put_wrapped("", "", v->headline);
-    for (size_t i = 0; i < v->count; i++) put_wrapped("", "", v->lines[i]);
     for (size_t i = 0; i < data->setting_count; i++) {
         int lines = put_table(data, &data->settings[i], !shown);
         more += shown ? lines : 0;
         shown = shown || lines > 0;
     }
     printf("\n");
-    if (more > 0) printf("%d more lines of other settings are in the report.\n", more);
-    for (size_t i = 0; i < v->caution_count && i < 1; i++) put_wrapped("! ", "  ", v->cautions[i]);
-    if (v->caution_count > 1)
-        printf("! %zu more things to keep in mind are in the report.\n", v->caution_count - 1);
+    if (more > 0) printf("The report has the tables of the other settings: %d more lines.\n", more);
+    for (size_t i = 0; i < v->count; i++) put_wrapped("", "", v->lines[i]);
+    if (v->caution_count > 0) put_wrapped("! ", "  ", v->cautions[0]);
+    if (v->caution_count > 1) printf("! More to keep in mind (%zu) is in the report.\n", v->caution_count - 1);
 }
 
 /* Ours against the peer: geometric means, with the range, of a sweep or (NULL) of the rest. */

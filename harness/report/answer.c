@@ -72,8 +72,8 @@ static void put_setting(FILE *out, const report_page *page, size_t index)
         char name[64];
         if (count_pairs(page->data, s, (conv_pass)pass) == 0) continue;
         snprintf(name, sizeof name, "speedup-%s-%zu", conv_pass_name((conv_pass)pass), index + 1);
-        fprintf(out, "<div class=\"side\"><h2>%s</h2>\n", page_pass((conv_pass)pass));
-        page_figure(out, page, name);
+        fputs("<div class=\"side\">\n", out);
+        if (!page_figure(out, page, name)) fprintf(out, "<h3>%s</h3>\n", page_pass((conv_pass)pass));
         put_table(out, page->data, s, (conv_pass)pass);
         fputs("</div>\n", out);
     }

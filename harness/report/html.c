@@ -8,12 +8,11 @@
 #include "chart.h"
 #include "page.h"
 
-static void put_verdict(FILE *out, const report_page *page)
+static void put_headline(FILE *out, const report_page *page) { report_escape(out, page->verdict->headline); }
+
+static void put_lines(FILE *out, const report_page *page)
 {
     const verdict *v = page->verdict;
-    fputs("<p class=\"answer\">", out);
-    report_escape(out, v->headline);
-    fputs("</p>\n", out);
     for (size_t i = 0; i < v->count; i++) {
         char subject[64]; /* "Forward", "Test accuracy": what the paragraph is about */
         size_t length = strcspn(v->lines[i], "(,:");
@@ -145,7 +144,8 @@ static const struct {
              {"css", put_css},
              {"run_id", put_run_id},
              {"dir", put_dir},
-             {"verdict", put_verdict},
+             {"headline", put_headline},
+             {"lines", put_lines},
              {"meta", put_meta},
              {"answer", page_answer},
              {"cautions", page_cautions},

@@ -157,7 +157,8 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
     const report_setting *s = &data->settings[index];
     chart c;
     if (!begin(&c, "speedup", s, index, pass, "")) return false;
-    snprintf(c.plot.title, sizeof c.plot.title, "Separable over dense, %s: times as fast", pass_words[pass]);
+    snprintf(c.plot.title, sizeof c.plot.title, "%s: separable over dense, times as fast",
+             pass == CONV_FORWARD ? "Forward" : "Backward");
     channel_axis(&c, s);
     c.y.least = 0;
     c.y.most = most_speedup(data, s);
