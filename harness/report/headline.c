@@ -50,23 +50,22 @@ static void put_answer(FILE *out, const verdict_tally *all)
     fputs(": ", out);
 }
 
-/* One setting: which channel counts. Several: how many comparisons. */
+/* Where it is faster. One setting: at which channel counts. Several: in how many comparisons. */
 static void put_where(FILE *out, const verdict_tally *t, int settings)
 {
     bool whole = t->determined == t->count;
     if (settings > 1)
-        fprintf(out, "faster in %d of %d comparisons", t->ahead, t->count);
+        fprintf(out, "in %d of %d comparisons", t->ahead, t->count);
     else if (t->ahead == 0)
-        fputs("faster at no channel count", out);
+        fputs("at no channel count", out);
     else if (t->count == 1)
-        fprintf(out, "faster at %lld channels", (long long)t->first);
+        fprintf(out, "at %lld channels", (long long)t->first);
     else if (whole && t->ahead == t->count)
-        fprintf(out, "faster at every channel count from %lld to %lld", (long long)t->first,
-                (long long)t->last);
+        fprintf(out, "at every channel count from %lld to %lld", (long long)t->first, (long long)t->last);
     else if (whole && t->from != 0)
-        fprintf(out, "faster from %lld channels on", (long long)t->from);
+        fprintf(out, "from %lld channels on", (long long)t->from);
     else
-        fprintf(out, "faster at %d of %d channel counts", t->ahead, t->count);
+        fprintf(out, "at %d of %d channel counts", t->ahead, t->count);
 }
 
 static bool same_where(const verdict_tally *a, const verdict_tally *b)
@@ -75,7 +74,7 @@ static bool same_where(const verdict_tally *a, const verdict_tally *b)
            a->first == b->first && a->last == b->last && a->from == b->from;
 }
 
-/* "faster from 64 channels on forward and at no channel count backward: 0.9 to 3.1 times as fast forward, ..." */
+/* "from 64 channels on forward and at no channel count backward: 0.9 to 3.1 times as fast forward, ..." */
 static void put_passes(FILE *out, const verdict_tally *const passes[2], int settings)
 {
     bool both = passes[0]->determined > 0 && passes[1]->determined > 0;
@@ -111,7 +110,7 @@ char *verdict_headline(const verdict_tally *forward, const verdict_tally *backwa
                 few && busy ? ", or " : "", busy ? rule_reason(RATIO_BUSY) : "");
     } else {
         put_answer(out, &all);
-        fputs("the separable convolution is ", out);
+        fputs("the separable convolution is faster ", out);
         put_passes(out, (const verdict_tally *const[]){forward, backward}, settings);
         fputc('.', out);
     }

@@ -112,7 +112,8 @@ static void add_promise(chart *c, const report_data *data, const report_setting 
     }
 }
 
-/* Both sides by one implementation: where that is not determined, a hollow point. */
+/* Both sides by one implementation: where that is not determined, a hollow point, or, beyond the scale of what
+ * is, a gap. */
 static void add_same(chart *c, const report_data *data, const report_setting *s, conv_pass pass, int impl)
 {
     for (size_t k = 0; k < s->count; k++) {
@@ -120,8 +121,10 @@ static void add_same(chart *c, const report_data *data, const report_setting *s,
         if (!on_axis(&s->points[k], pass) || !report_speedup(data, &s->points[k], impl, &ratio)) continue;
         if (rule_determined(ratio.times.outcome))
             chart_add_point(c, (double)s->points[k].ic, ratio.times.value, NAN, NAN);
-        else
+        else if (ratio.times.value <= c->y.most)
             chart_add_rough(c, (double)s->points[k].ic, ratio.times.value);
+        else
+            chart_add_gap(c);
     }
 }
 
@@ -237,8 +240,12 @@ static bool plot_roofline(const report_data *data, size_t index, conv_pass pass,
                                         ? report_best(data, &s->points[k], (conv_variant)v, BEST_EXACT)
                                         : NULL;
             if (row == NULL) continue;
-            chart_add_point(&c, intensity(row), (double)conv_flops(&row->problem, pass) / row->median_ns, NAN,
-                            NAN);
+            rule_time time = rule_time_of(row);
+            double speed = (double)conv_flops(&row->problem, pass) / row->median_ns;
+            if (rule_shown(&time))
+                chart_add_point(&c, intensity(row), speed, NAN, NAN);
+            else
+                chart_add_rough(&c, intensity(row), speed);
             from = fmin(from, intensity(row));
             to = fmax(to, intensity(row));
         }

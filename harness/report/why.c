@@ -20,7 +20,10 @@ static void put_peak(FILE *out, const record_row *row)
         fputs("<td>&ndash;</td>", out);
         return;
     }
-    fprintf(out, "<td>%.0f%%<small>", row->percent_peak);
+    char name[CASE_NAME_MAX];
+    fputs("<td data-column=\"percent_peak\" data-case=\"", out);
+    report_escape(out, record_case_name(row, name));
+    fprintf(out, "\">%.0f%%<small>", row->percent_peak);
     report_escape(out, row->bound);
     fputs("</small></td>", out);
 }
