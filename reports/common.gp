@@ -6,8 +6,8 @@ set xlabel textcolor rgb "#5c636b" font ",12" offset 0,0.7
 set ylabel textcolor rgb "#5c636b" font ",12" offset 1,0
 set xtics offset 0,0.3
 unset key
-set lmargin at screen 0.145
-set rmargin at screen 0.735
+set lmargin at screen 0.15
+set rmargin at screen 0.715
 set tmargin at screen 0.845
 set bmargin at screen 0.135
 # PNG twice the size: sharp on any screen. Builds of gnuplot without Cairo have the plainer terminal.

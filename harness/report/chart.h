@@ -4,7 +4,7 @@
 
 #include "report.h"
 
-enum { CHART_MAX_LINES = 64, CHART_MAX_X = 64, CHART_WIDTH = 440, CHART_HEIGHT = 350 };
+enum { CHART_MAX_LINES = 64, CHART_MAX_X = 64, CHART_WIDTH = 410, CHART_HEIGHT = 340 };
 
 /* Colours of everything that is not an implementation: light, dark and CSS variable are in report/svg.c. */
 #define CHART_INK "#1b1f24"

@@ -46,7 +46,7 @@ static void put_answer(FILE *out, const verdict_tally *all)
         fputs(all->by_outcome[RATIO_SLOWER] == 0 ? "Not measurably" : "No", out);
     else
         fputs(2 * all->ahead > all->determined ? "Mostly" : "Only sometimes", out);
-    if (2 * all->determined < all->count) fputs(", as far as this run can tell", out);
+    if (all->determined < all->count) fputs(", as far as this run can tell", out);
     fputs(": ", out);
 }
 
