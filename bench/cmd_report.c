@@ -131,6 +131,19 @@ static int put_table(const report_data *data, const report_setting *s, bool show
     return lines;
 }
 
+/* Those about the run; the machine's are many, long and the same each time. */
+static void put_cautions(const verdict *v)
+{
+    size_t machine = 0;
+    for (size_t i = 0; i < v->caution_count; i++)
+        if (strncmp(v->cautions[i], "Machine:", strlen("Machine:")) == 0)
+            machine++;
+        else
+            put_wrapped("! ", "  ", v->cautions[i]);
+    if (machine > 0)
+        printf("! %zu warning%s about this machine: see the report.\n", machine, machine == 1 ? "" : "s");
+}
+
 static void put_terminal(const report_data *data, const verdict *v)
 {
     int more = 0;
@@ -144,8 +157,7 @@ static void put_terminal(const report_data *data, const verdict *v)
     printf("\n");
     if (more > 0) printf("The report has the tables of the other settings: %d more lines.\n", more);
     for (size_t i = 0; i < v->count; i++) put_wrapped("", "", v->lines[i]);
-    if (v->caution_count > 0) put_wrapped("! ", "  ", v->cautions[0]);
-    if (v->caution_count > 1) printf("! More to keep in mind (%zu) is in the report.\n", v->caution_count - 1);
+    put_cautions(v);
 }
 
 /* Ours against the peer: geometric means, with the range, of a sweep or (NULL) of the rest. */
