@@ -4,4 +4,4 @@ plot for [i = 0:lines - 1] $lines index i using 1:3:(0):($4 - $3) with vectors n
      for [i = 0:lines - 1] $lines index i using 1:2 with lines notitle lw real(word(widths, i + 1)) dt int(word(dashes, i + 1)) lc rgb word(colors, i + 1), \
      for [i = 0:lines - 1] $lines index i using 1:2 with points notitle pt 7 ps real(word(dots, i + 1)) lc rgb word(colors, i + 1), \
      for [i = 0:lines - 1] $lines index i using 1:($5 > 0 ? $2 : NaN) with points notitle pt 7 ps 1.3 * real(word(dots, i + 1)) lc rgb word(colors, i + 1), \
-     for [i = 0:lines - 1] $lines index i using 1:($5 > 0 ? $2 : NaN) with points notitle pt 7 ps 0.8 * real(word(dots, i + 1)) lc rgb "#ffffff"
+     for [i = 0:lines - 1] $lines index i using 1:($5 > 0 ? $2 : NaN) with points notitle pt 7 ps 0.8 * real(word(dots, i + 1)) lc rgb page

@@ -99,9 +99,8 @@ static void put_more(FILE *out, const report_page *page, int shown)
     for (size_t i = 0; i < data->setting_count; i++) {
         char name[160];
         if ((int)i == shown || count_all(data, &data->settings[i]) == 0) continue;
-        fputs("<details><summary>", out);
-        report_escape(out, report_setting_name(&data->settings[i], name, sizeof name));
-        fputs("</summary>\n", out);
+        report_put(out, "<details><summary>", report_setting_name(&data->settings[i], name, sizeof name),
+                   "</summary>\n");
         put_setting(out, page, i);
         fputs("</details>\n", out);
     }
@@ -131,9 +130,7 @@ void page_cautions(FILE *out, const report_page *page)
     if (v->caution_count == 0) return;
     fputs("<div class=\"cautions\" id=\"cautions\"><b>Keep in mind</b><ul>\n", out);
     for (size_t i = 0; i < v->caution_count; i++) {
-        fputs("<li>", out);
-        report_escape(out, v->cautions[i]);
-        fputs("</li>\n", out);
+        report_put(out, "<li>", v->cautions[i], "</li>\n");
     }
     fputs("</ul></div>\n", out);
 }

@@ -17,24 +17,26 @@ void verdict_add(char ***list, size_t *count, char *text)
         *line = text_make_printable(text);
 }
 
+static char *format_text(const char *format, va_list args)
+{
+    char *text;
+    return vasprintf(&text, format, args) < 0 ? NULL : text;
+}
+
 void verdict_caution(verdict *v, const char *format, ...)
 {
-    char *text = NULL;
     va_list args;
     va_start(args, format);
-    if (vasprintf(&text, format, args) < 0) text = NULL;
+    verdict_add(&v->cautions, &v->caution_count, format_text(format, args));
     va_end(args);
-    verdict_add(&v->cautions, &v->caution_count, text);
 }
 
 void verdict_line(verdict *v, const char *format, ...)
 {
-    char *text = NULL;
     va_list args;
     va_start(args, format);
-    if (vasprintf(&text, format, args) < 0) text = NULL;
+    verdict_add(&v->lines, &v->count, format_text(format, args));
     va_end(args);
-    verdict_add(&v->lines, &v->count, text);
 }
 
 /* Warnings are sentences, or the findings of machine_doctor. */

@@ -7,13 +7,13 @@
 
 #include "../embed.h"
 
-bool chart_begin(chart *c, const char *name, const char *group, const char *script)
+bool chart_begin(chart *c, const char *name, const char *section, const char *script)
 {
     *c = (chart){.script = script,
                  .x = {.least = INFINITY, .most = -INFINITY, .label = ""},
                  .y = {.least = INFINITY, .most = -INFINITY, .label = ""}};
     snprintf(c->plot.name, sizeof c->plot.name, "%s", name);
-    snprintf(c->plot.group, sizeof c->plot.group, "%s", group);
+    snprintf(c->plot.section, sizeof c->plot.section, "%s", section);
     c->out = open_memstream(&c->data, &c->data_size);
     c->extra = open_memstream(&c->extra_text, &c->extra_size);
     return c->out != NULL && c->extra != NULL;

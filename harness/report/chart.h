@@ -14,6 +14,10 @@ enum { CHART_MAX_LINES = 64, CHART_MAX_X = 64, CHART_WIDTH = 410, CHART_HEIGHT =
 #define CHART_PAGE "#ffffff"
 #define CHART_FORWARD "#0a6e8a"
 #define CHART_BACKWARD "#b3541e"
+/* And of some that are (report/style.c), lent to variants where no implementation has a line. */
+#define CHART_GREEN "#2a8a4a"
+#define CHART_BLUE "#0b4fa0"
+#define CHART_RED "#c1301f"
 
 typedef enum { TICKS_NUMBER, TICKS_TIME, TICKS_CHANNELS, TICKS_PERCENT } chart_ticks;
 
@@ -52,7 +56,7 @@ typedef struct {
 } chart;
 
 /* False when memory is short. */
-bool chart_begin(chart *c, const char *name, const char *group, const char *script);
+bool chart_begin(chart *c, const char *name, const char *section, const char *script);
 /* label "" draws no label. */
 void chart_add_line(chart *c, const char *label, const char *color, int dash, double width, bool dots);
 /* A value that the x axis shows whether or not a point has it. */
@@ -86,7 +90,7 @@ bool chart_map(chart *c, const report_data *data, size_t setting, conv_pass pass
 /* ---- report/svg.c */
 /* The CSS custom properties of all colours for the light, then the dark page. */
 void svg_write_variables(FILE *out, const report_data *data, bool dark);
-/* Rewrites gnuplot's SVG in place: colours become CSS variables, ids unique, empty groups go. */
+/* Rewrites gnuplot's SVG in place: colours become CSS variables, ids unique, empty sections go. */
 bool svg_finish(const char *path, const char *name, const char *title, const report_data *data,
                 conv_error *err);
 

@@ -11,25 +11,38 @@ const best_filter BEST_EXACT = {.inexact = false, .peers = true, .ours = true, .
 
 /* ---- grouping */
 
-static bool same_axis(const conv_axis *a, const conv_axis *b)
+static bool same_axis(const conv_axis *a, const conv_axis *b, bool any_size)
 {
-    return a->in == b->in && a->kernel == b->kernel && a->stride == b->stride && a->dilation == b->dilation &&
-           a->pad_before == b->pad_before && a->pad_after == b->pad_after;
+    return a->kernel == b->kernel && a->stride == b->stride && a->dilation == b->dilation &&
+           (any_size || (a->in == b->in && a->pad_before == b->pad_before && a->pad_after == b->pad_after));
+}
+
+/* All but axes and channels. */
+static bool same_kind(const conv_problem *a, const conv_problem *b)
+{
+    return a->mb == b->mb && a->rank == b->rank && a->layout == b->layout && a->bias == b->bias &&
+           a->post_op == b->post_op;
+}
+
+bool report_alike(const report_setting *a, const report_setting *b, unsigned but)
+{
+    for (int i = 0; i < CONV_AXES; i++)
+        if (!same_axis(&a->shape.axis[i], &b->shape.axis[i], but & BUT_SIZE)) return false;
+    return same_kind(&a->shape, &b->shape) && (but & BUT_THREADS || a->threads == b->threads) &&
+           (but & BUT_CACHE || a->cache == b->cache);
 }
 
 /* A pointwise convolution belongs to the setting whose dense or separable gives outputs of its size. */
 static bool fits(const report_setting *s, const record_row *row)
 {
-    const conv_problem *a = &s->shape, *b = &row->problem;
-    if (s->threads != row->threads || s->cache != row->cache || strcmp(s->suite, row->suite) != 0) return false;
-    if (a->mb != b->mb || a->rank != b->rank || a->layout != b->layout || a->bias != b->bias ||
-        a->post_op != b->post_op)
+    const conv_problem *p = &row->problem;
+    if (s->threads != row->threads || s->cache != row->cache || strcmp(s->suite, row->suite) != 0 ||
+        !same_kind(&s->shape, p))
         return false;
     for (int i = 0; i < CONV_AXES; i++) {
-        bool same = same_axis(&a->axis[i], &b->axis[i]);
-        if (b->variant == CONV_POINTWISE && b->axis[i].stride == 1 && b->axis[i].pad_before == 0)
-            same = same || conv_out(&a->axis[i]) == b->axis[i].in;
-        if (!same) return false;
+        const conv_axis *a = &s->shape.axis[i], *b = &p->axis[i];
+        bool follows = p->variant == CONV_POINTWISE && b->stride == 1 && b->pad_before == 0;
+        if (!same_axis(a, b, false) && !(follows && conv_out(a) == b->in)) return false;
     }
     return true;
 }
@@ -60,11 +73,17 @@ static report_point *point_of(report_setting *s, const record_row *row)
     return q;
 }
 
+int report_impl_index(const report_data *data, const char *name)
+{
+    int i = data->impl_count - 1;
+    while (i >= 0 && strcmp(data->impls[i].name, name) != 0) i--;
+    return i;
+}
+
 static int impl_of(report_data *data, const char *name)
 {
-    for (int i = 0; i < data->impl_count; i++)
-        if (strcmp(data->impls[i].name, name) == 0) return i;
-    if (data->impl_count == REPORT_MAX_IMPLS) return -1;
+    int i = report_impl_index(data, name);
+    if (i >= 0 || data->impl_count == REPORT_MAX_IMPLS) return i;
     data->impls[data->impl_count] = report_style(name);
     return data->impl_count++;
 }

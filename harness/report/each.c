@@ -32,9 +32,7 @@ static bool put_table(FILE *out, const report_page *page, const report_setting *
     fputs("</summary>\n<div class=\"scroll\"><table><thead><tr><th>Channels</th>", out);
     for (int impl = 0; impl < data->impl_count; impl++)
         if (has[impl]) {
-            fputs("<th>", out);
-            report_escape(out, data->impls[impl].name);
-            fputs("</th>", out);
+            report_put(out, "<th>", data->impls[impl].name, "</th>");
         }
     fputs("</tr></thead><tbody>\n", out);
     for (size_t i = 0; i < s->count; i++) {

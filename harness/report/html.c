@@ -19,9 +19,7 @@ static void put_lines(FILE *out, const report_page *page)
         while (length > 0 && v->lines[i][length - 1] == ' ') length--;
         length = length < sizeof subject ? length : 0;
         snprintf(subject, sizeof subject, "%.*s", (int)length, v->lines[i]);
-        fputs("<p><b>", out);
-        report_escape(out, subject);
-        fputs("</b>", out);
+        report_put(out, "<p><b>", subject, "</b>");
         report_escape(out, v->lines[i] + length);
         fputs("</p>\n", out);
     }
@@ -61,8 +59,8 @@ static void put_css(FILE *out, const report_page *page)
 /* ---- pictures */
 
 static const struct {
-    const char *group, *level, *title, *note;
-} groups[] = {
+    const char *section, *level, *title, *note;
+} sections[] = {
     {"time", "h3", "Time against channels",
      "Lower is faster. Both axes are logarithmic; bars are 95% intervals, hollow points have none that is "
      "sure. "
@@ -109,20 +107,20 @@ bool page_figure(FILE *out, const report_page *page, const char *name)
     return false;
 }
 
-bool page_plots(FILE *out, const report_page *page, const char *group)
+bool page_plots(FILE *out, const report_page *page, const char *section)
 {
     size_t g = 0, shown = 0, parts = 0;
-    while (g < sizeof groups / sizeof *groups && strcmp(groups[g].group, group) != 0) g++;
-    if (g == sizeof groups / sizeof *groups) return false;
+    while (g < sizeof sections / sizeof *sections && strcmp(sections[g].section, section) != 0) g++;
+    if (g == sizeof sections / sizeof *sections) return false;
     for (int folded = 0; folded < 2; folded++)
         for (size_t i = 0; i < page->plots->count; i++) {
             const report_plot *plot = &page->plots->plots[i];
-            if (strcmp(plot->group, group) != 0 || (strstr(plot->name, "backward_") != NULL) != folded)
+            if (strcmp(plot->section, section) != 0 || (strstr(plot->name, "backward_") != NULL) != folded)
                 continue;
             bool first = shown++ == 0;
-            if (first && groups[g].title != NULL)
-                fprintf(out, "<%s>%s</%s>\n<p class=\"note\">%s</p>\n", groups[g].level, groups[g].title,
-                        groups[g].level, groups[g].note);
+            if (first && sections[g].title != NULL)
+                fprintf(out, "<%s>%s</%s>\n<p class=\"note\">%s</p>\n", sections[g].level, sections[g].title,
+                        sections[g].level, sections[g].note);
             if (first) fputs("<div class=\"plots\">\n", out);
             if (folded && parts++ == 0)
                 fputs("</div>\n<details><summary>Backward in its parts: data and weights</summary>\n<div "

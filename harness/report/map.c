@@ -13,20 +13,9 @@ typedef struct {
     int channel_count;
 } map;
 
-static bool same_but_size(const report_setting *a, const report_setting *b)
-{
-    for (int i = 0; i < CONV_AXES; i++) {
-        const conv_axis *x = &a->shape.axis[i], *y = &b->shape.axis[i];
-        if (x->kernel != y->kernel || x->stride != y->stride || x->dilation != y->dilation) return false;
-    }
-    return a->shape.mb == b->shape.mb && a->shape.rank == b->shape.rank && a->threads == b->threads &&
-           a->cache == b->cache && a->shape.layout == b->shape.layout && a->shape.bias == b->shape.bias &&
-           a->shape.post_op == b->shape.post_op;
-}
-
 static int64_t size_of(const report_setting *s) { return s->shape.axis[CONV_W].in; }
 
-static bool has_pair(const report_data *data, const report_setting *s, conv_pass pass)
+static bool has_ratio(const report_data *data, const report_setting *s, conv_pass pass)
 {
     report_ratio p;
     for (size_t i = 0; i < s->count; i++)
@@ -62,7 +51,7 @@ static map find_map(const report_data *data, size_t first, conv_pass pass)
     map m = {0};
     for (size_t i = 0; i < data->setting_count; i++) {
         const report_setting *s = &data->settings[i];
-        if (!same_but_size(&data->settings[first], s) || !has_pair(data, s, pass)) continue;
+        if (!report_alike(&data->settings[first], s, BUT_SIZE) || !has_ratio(data, s, pass)) continue;
         if (i < first) return (map){0}; /* drawn already */
         add_row(&m, s);
         for (size_t k = 0; k < s->count; k++)

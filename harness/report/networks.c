@@ -45,13 +45,6 @@ static network_layer *layer_of(report_network *n, const record_row *row, const c
     return layer;
 }
 
-static int index_of(const report_data *data, const char *impl)
-{
-    int i = 0;
-    while (i < data->impl_count - 1 && strcmp(data->impls[i].name, impl) != 0) i++;
-    return i;
-}
-
 static bool add_layer(report_networks *networks, const report_data *data, const record_row *row,
                       const char *name)
 {
@@ -60,7 +53,7 @@ static bool add_layer(report_networks *networks, const report_data *data, const 
     network_layer *layer = n != NULL ? layer_of(n, row, name) : NULL;
     if (layer == NULL) return false;
     if (row->status != CASE_OK) return true;
-    int impl = index_of(data, row->impl);
+    int impl = report_impl_index(data, row->impl);
     layer->by_impl[impl] = row;
     if (!data->impls[impl].inexact && record_faster(row, layer->best)) layer->best = row;
     return true;
@@ -177,9 +170,7 @@ static void put_network(FILE *out, const report_data *data, const report_network
         for (size_t i = first; i < all->count; i++)
             if (same_table(n, &all->items[i])) any += report_network_sum(&all->items[i], impl).layers;
         if (any == 0) continue;
-        fputs("<tr><td>", out);
-        report_escape(out, impl < 0 ? "best exact of each layer" : data->impls[impl].name);
-        fputs("</td>", out);
+        report_put(out, "<tr><td>", impl < 0 ? "best exact of each layer" : data->impls[impl].name, "</td>");
         for (size_t i = first; i < all->count; i++)
             if (same_table(n, &all->items[i])) put_sum(out, &all->items[i], impl);
         fputs("</tr>\n", out);

@@ -35,9 +35,9 @@ void page_training(FILE *out, const report_page *page);
 
 /* ---- pieces of them: report/html.c, report/tables.c */
 
-/* The pictures of a group, under its title where it has one, those of a backward's parts folded away. False:
+/* The pictures of a section, under its title where it has one, those of a backward's parts folded away. False:
  * there are none, and nothing is written. */
-bool page_plots(FILE *out, const report_page *page, const char *group);
+bool page_plots(FILE *out, const report_page *page, const char *section);
 /* The picture of that name. False: there is none. */
 bool page_figure(FILE *out, const report_page *page, const char *name);
 

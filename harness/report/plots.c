@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../grow.h"
+#include "../machine/machine.h"
 #include "../output.h"
 #include "drawing.h"
 #include "training.h"
@@ -23,13 +24,13 @@ bool chart_finish(chart *c, const chart_album *album)
 }
 
 /* "time-dense-forward-1": file names stay short and safe. */
-static bool begin(chart *c, const char *group, const report_setting *s, size_t index, conv_pass pass,
+static bool begin(chart *c, const char *section, const report_setting *s, size_t index, conv_pass pass,
                   const char *variant)
 {
     char name[64];
-    snprintf(name, sizeof name, "%s%s%s-%s-%zu", group, *variant ? "-" : "", variant, conv_pass_name(pass),
+    snprintf(name, sizeof name, "%s%s%s-%s-%zu", section, *variant ? "-" : "", variant, conv_pass_name(pass),
              index + 1);
-    if (!chart_begin(c, name, group, "lines")) {
+    if (!chart_begin(c, name, section, "lines")) {
         chart_drop(c);
         return false;
     }
@@ -57,7 +58,7 @@ static double line_width(const report_impl *impl) { return impl->peer ? 1.4 : 1.
 /* ---- time against channels, percent of peak */
 
 typedef struct {
-    const char *group, *title;
+    const char *section, *title;
     chart_axis y;
     bool bars;
     double (*value)(const record_row *row);
@@ -76,7 +77,7 @@ static bool plot_rows(const row_plot *kind, const report_data *data, size_t inde
 {
     const report_setting *s = &data->settings[index];
     chart c;
-    if (!begin(&c, kind->group, s, index, pass, conv_variant_name(variant))) return false;
+    if (!begin(&c, kind->section, s, index, pass, conv_variant_name(variant))) return false;
     snprintf(c.plot.title, sizeof c.plot.title, kind->title, variant_words[variant], pass_words[pass]);
     channel_axis(&c, s);
     chart_axis empty = c.y;
@@ -190,7 +191,6 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
 
 static void add_roofs(chart *c, const report_ceilings *roof, double from, double to)
 {
-    static const char *const levels[] = {"L1", "L2", "L3", "DRAM"};
     double top = 0;
     for (int isa = 0; isa < CPU_ISA_COUNT; isa++)
         if (roof->fma_gflops[isa] > top) top = roof->fma_gflops[isa];
@@ -202,7 +202,7 @@ static void add_roofs(chart *c, const report_ceilings *roof, double from, double
         chart_add_point(c, from, roof->fma_gflops[isa], NAN, NAN);
         chart_add_point(c, to, roof->fma_gflops[isa], NAN, NAN);
     }
-    for (int level = 0; level < 4 && top > 0; level++) {
+    for (int level = 0; level < LEVEL_COUNT && top > 0; level++) {
         double gbps = roof->bandwidth_gbps[level];
         if (isnan(gbps) || from * gbps > top) continue; /* not measured, or nowhere the limit */
         double knee = fmin(to, fmax(top / gbps, from));
@@ -210,7 +210,8 @@ static void add_roofs(chart *c, const report_ceilings *roof, double from, double
         chart_add_point(c, from, from * gbps, NAN, NAN);
         chart_add_point(c, knee, knee * gbps, NAN, NAN);
         char text[48], number[16];
-        snprintf(text, sizeof text, "%s %s GB/s", levels[level], report_number(gbps, number));
+        snprintf(text, sizeof text, "%s %s GB/s", memory_level_name((memory_level)level),
+                 report_number(gbps, number));
         chart_add_text(c, from, from * gbps, text, CHART_MUTED, "left offset 1.2,0.1 font \",10\"");
     }
 }
@@ -222,7 +223,7 @@ static double intensity(const record_row *row)
 
 static bool plot_roofline(const report_data *data, size_t index, conv_pass pass, const chart_album *album)
 {
-    static const char *const colors[] = {CHART_INK, "#2a8a4a", "#0b4fa0", "#c1301f"};
+    static const char *const colors[] = {CHART_INK, CHART_GREEN, CHART_BLUE, CHART_RED};
     const report_setting *s = &data->settings[index];
     const report_ceilings *roof = report_ceilings_of(data, s->threads);
     chart c;
@@ -294,7 +295,10 @@ static bool draw(const report_data *data, const char *dir, const char *drawing, 
     output o;
     snprintf(path, sizeof path, "%s/plots.gp", drawing);
     if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
-    fprintf(o.file, "# Draws every picture of this report anew: gnuplot plots.gp\n");
+    fprintf(o.file,
+            "# Draws every picture of this report anew: gnuplot plots.gp\n"
+            "muted = \"%s\"; axis = \"%s\"; grid = \"%s\"; page = \"%s\"\n",
+            CHART_MUTED, CHART_AXIS, CHART_GRID, CHART_PAGE);
     bool fine = compose(data, &(chart_album){o.file, plots});
     if (!fine) conv_fail(err, CONV_NO_MEMORY, "out of memory");
     if (!output_close(&o, fine)) fine = output_fail(path, err);

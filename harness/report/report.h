@@ -69,6 +69,12 @@ typedef struct {
 bool report_data_create(const record_run *run, report_data *data, conv_error *err);
 void report_data_destroy(report_data *data);
 
+/* Where in impls; every row's is there. */
+int report_impl_index(const report_data *data, const char *name);
+/* Whether two settings differ in nothing `but` (and channels): their suites do not count. */
+enum { BUT_THREADS = 1, BUT_CACHE = 2, BUT_SIZE = 4 };
+bool report_alike(const report_setting *a, const report_setting *b, unsigned but);
+
 /* Which rows may be chosen as best. */
 typedef struct {
     bool inexact;       /* Winograd and the like too */
@@ -158,6 +164,8 @@ char *report_time(double ns, char *buffer);
 char *report_count(double value, char *buffer);
 /* Writes text with &, <, > and " escaped. */
 void report_escape(FILE *out, const char *text);
+/* The same between two pieces of HTML. */
+void report_put(FILE *out, const char *before, const char *text, const char *after);
 
 /* ---- verdict.c */
 typedef struct {
@@ -172,9 +180,9 @@ void verdict_destroy(verdict *v);
 
 /* ---- report/plots.c */
 typedef struct {
-    char name[64];   /* file name without extension, and id in the page */
-    char group[32];  /* what it shows: "time" "speedup" "peak" "roofline" "map" "training" */
-    char title[160]; /* above the picture */
+    char name[64];    /* file name without extension, and id in the page */
+    char section[32]; /* the section it belongs to: "time" "speedup" "peak" "roofline" "map" "training" */
+    char title[160];  /* above the picture */
 } report_plot;
 
 typedef struct {

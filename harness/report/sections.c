@@ -4,18 +4,6 @@
 
 #include "page.h"
 
-/* ---- the same problem in two settings */
-
-static bool same_but(const report_setting *a, const report_setting *b, bool threads, bool cache)
-{
-    conv_problem x = a->shape, y = b->shape;
-    x.ic = y.ic, x.oc = y.oc, x.groups = y.groups, x.variant = y.variant,
-    x.depth_multiplier = y.depth_multiplier;
-    return memcmp(x.axis, y.axis, sizeof x.axis) == 0 && x.mb == y.mb && x.rank == y.rank &&
-           x.layout == y.layout && x.bias == y.bias && x.post_op == y.post_op &&
-           (threads || a->threads == b->threads) && (cache || a->cache == b->cache);
-}
-
 static const report_point *twin(const report_setting *s, const report_point *q)
 {
     for (size_t i = 0; i < s->count; i++)
@@ -48,56 +36,70 @@ static int put_twins(FILE *out, const report_page *page, const report_setting *a
     return rows;
 }
 
-static void put_table_head(FILE *out, const report_setting *s, const char *first, const char *second)
+typedef struct {
+    const char *opening; /* of the section */
+    unsigned but;        /* what the two settings differ in */
+    bool (*wanted)(const report_setting *first, const report_setting *second);
+    const char *(*name)(const report_setting *s, char *buffer, size_t size); /* of a column */
+} twin_section;
+
+static void put_section(FILE *out, const report_page *page, const twin_section *t)
 {
-    char name[160];
-    fputs("<details open><summary>", out);
-    report_escape(out, report_setting_name(s, name, sizeof name));
-    fprintf(out,
-            "</summary>\n<div class=\"scroll\"><table><thead><tr><th>Best exact "
-            "of</th><th>%s</th><th>%s</th><th>Times as fast</th></tr></thead><tbody>\n",
-            first, second);
+    const report_data *data = page->data;
+    bool open = false;
+    for (size_t i = 0; i < data->setting_count; i++)
+        for (size_t j = 0; j < data->setting_count; j++) {
+            const report_setting *first = &data->settings[i], *second = &data->settings[j];
+            char name[160], left[32], right[32];
+            if (!t->wanted(first, second) || !report_alike(first, second, t->but)) continue;
+            if (!open) fputs(t->opening, out);
+            open = true;
+            report_put(out, "<details open><summary>", report_setting_name(second, name, sizeof name),
+                       "</summary>\n<div class=\"scroll\"><table><thead><tr><th>Best exact of</th>");
+            fprintf(out, "<th>%s</th><th>%s</th><th>Times as fast</th></tr></thead><tbody>\n",
+                    t->name(first, left, sizeof left), t->name(second, right, sizeof right));
+            put_twins(out, page, first, second);
+            fputs("</tbody></table></div></details>\n", out);
+        }
+    if (open) fputs("</section>\n", out);
+}
+
+static bool is_scaling(const report_setting *one, const report_setting *many)
+{
+    return one->threads == 1 && many->threads > 1;
+}
+
+static const char *threads_name(const report_setting *s, char *buffer, size_t size)
+{
+    snprintf(buffer, size, "%d thread%s", s->threads, s->threads == 1 ? "" : "s");
+    return buffer;
 }
 
 void page_scaling(FILE *out, const report_page *page)
 {
-    const report_data *data = page->data;
-    bool open = false;
-    for (size_t i = 0; i < data->setting_count; i++)
-        for (size_t j = 0; j < data->setting_count; j++) {
-            const report_setting *one = &data->settings[i], *many = &data->settings[j];
-            if (one->threads >= many->threads || one->threads != 1 || !same_but(one, many, true, false))
-                continue;
-            if (!open) fputs("<section id=\"scaling\">\n<h2>More threads</h2>\n", out);
-            open = true;
-            char threads[32];
-            snprintf(threads, sizeof threads, "%d threads", many->threads);
-            put_table_head(out, many, "1 thread", threads);
-            put_twins(out, page, one, many);
-            fputs("</tbody></table></div></details>\n", out);
-        }
-    if (open) fputs("</section>\n", out);
+    static const twin_section scaling = {"<section id=\"scaling\">\n<h2>More threads</h2>\n", BUT_THREADS,
+                                         is_scaling, threads_name};
+    put_section(out, page, &scaling);
+}
+
+static bool is_cold_and_warm(const report_setting *cold, const report_setting *warm)
+{
+    return cold->cache == CACHE_COLD && warm->cache == CACHE_WARM;
+}
+
+static const char *cache_name(const report_setting *s, char *buffer, size_t size)
+{
+    (void)buffer, (void)size;
+    return s->cache == CACHE_COLD ? "Cold" : "Warm";
 }
 
 void page_cold(FILE *out, const report_page *page)
 {
-    const report_data *data = page->data;
-    bool open = false;
-    for (size_t i = 0; i < data->setting_count; i++)
-        for (size_t j = 0; j < data->setting_count; j++) {
-            const report_setting *cold = &data->settings[i], *warm = &data->settings[j];
-            if (cold->cache != CACHE_COLD || warm->cache != CACHE_WARM || !same_but(cold, warm, false, true))
-                continue;
-            if (!open)
-                fputs("<section id=\"cold\">\n<h2>Cold and warm caches</h2>\n<p class=\"note\">Cold: every "
-                      "operand was evicted from all caches before each call.</p>\n",
-                      out);
-            open = true;
-            put_table_head(out, warm, "Cold", "Warm");
-            put_twins(out, page, cold, warm);
-            fputs("</tbody></table></div></details>\n", out);
-        }
-    if (open) fputs("</section>\n", out);
+    static const twin_section cold = {
+        "<section id=\"cold\">\n<h2>Cold and warm caches</h2>\n<p class=\"note\">Cold: every operand was "
+        "evicted from all caches before each call.</p>\n",
+        BUT_CACHE, is_cold_and_warm, cache_name};
+    put_section(out, page, &cold);
 }
 
 void page_map(FILE *out, const report_page *page)

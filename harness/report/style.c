@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "report.h"
+#include "chart.h"
 
 typedef struct {
     const char *light, *dark;
@@ -18,9 +18,9 @@ static const struct {
 } families[] = {
     {"naive", {{"#80868f", "#9aa3ad"}}},
     {"im2col", {{"#94661a", "#d3a54c"}}},
-    {"tiled", {{"#2a8a4a", "#5cc47f"}}},
-    {"simd", {{"#0b4fa0", "#4b97f5"}, {"#3f8fd0", "#79bdf0"}}},
-    {"fused", {{"#c1301f", "#ff6f5f"}, {"#df7616", "#f7a35c"}}},
+    {"tiled", {{CHART_GREEN, "#5cc47f"}}},
+    {"simd", {{CHART_BLUE, "#4b97f5"}, {"#3f8fd0", "#79bdf0"}}},
+    {"fused", {{CHART_RED, "#ff6f5f"}, {"#df7616", "#f7a35c"}}},
     {"winograd", {{"#6a3db8", "#a17df5"}, {"#9876d3", "#bfa8f0"}}},
     {"fip", {{"#8f1d3f", "#f08aa6"}}},
     {"blocked", {{"#4450b8", "#a3acff"}, {"#7f88d6", "#c0c6ff"}}},
@@ -143,4 +143,11 @@ void report_escape(FILE *out, const char *text)
         case '"': fputs("&quot;", out); break;
         default: fputc(*text, out);
         }
+}
+
+void report_put(FILE *out, const char *before, const char *text, const char *after)
+{
+    fputs(before, out);
+    report_escape(out, text);
+    fputs(after, out);
 }

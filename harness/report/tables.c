@@ -48,9 +48,7 @@ void page_time_cell(FILE *out, const record_row *row)
         fprintf(out, "%d repetition%s", row->repetitions, row->repetitions == 1 ? "" : "s");
     else
         page_interval(out, &time);
-    fputs("<br>", out);
-    report_escape(out, row->impl);
-    fputs("</small></td>", out);
+    report_put(out, "<br>", row->impl, "</small></td>");
 }
 
 void page_ratio_cell(FILE *out, const report_ratio *ratio, bool rough)

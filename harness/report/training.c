@@ -121,9 +121,7 @@ static void put_model(FILE *out, const training_model *m, double slowest)
 {
     char text[24];
     training_time time = training_epoch_time(m);
-    fputs("<tr><td>", out);
-    report_escape(out, m->model);
-    fputs("<small>", out);
+    report_put(out, "<tr><td>", m->model, "<small>");
     report_escape(out, m->impl);
     if (m->batch > 0) fprintf(out, ", batch %d", m->batch);
     fprintf(out, "<br>%zu run%s of %zu epochs</small></td><td class=\"main\">%s<small>", m->count,
@@ -184,9 +182,7 @@ static void put_profile(FILE *out, const report_data *data, const training_model
     double most = 0;
     for (size_t i = 0; i < m->profile_count; i++)
         if (strcmp(m->profile[i].layer, "step") != 0) most = fmax(most, m->profile[i].percent);
-    fputs("<h3>Where a step's time goes: ", out);
-    report_escape(out, training_name(data->training, m, name));
-    fputs("</h3>\n", out);
+    report_put(out, "<h3>Where a step's time goes: ", training_name(data->training, m, name), "</h3>\n");
     put_step(out, data, m);
     fputs("<details><summary>Each layer, each pass</summary>\n<div "
           "class=\"scroll\"><table><thead><tr><th>Layer</th>"
@@ -197,9 +193,7 @@ static void put_profile(FILE *out, const report_data *data, const training_model
     for (size_t i = 0; i < m->profile_count; i++) {
         const training_operation *o = &m->profile[i];
         bool whole = strcmp(o->layer, "step") == 0;
-        fputs("<tr><td>", out);
-        report_escape(out, o->layer);
-        fputs("</td><td class=\"text\">", out);
+        report_put(out, "<tr><td>", o->layer, "</td><td class=\"text\">");
         report_escape(out, o->operation);
         fputs("</td><td class=\"text\">", out);
         report_escape(out, o->pass);

@@ -131,33 +131,38 @@ static bool load_profile(const char *path, training_model *m, conv_error *err)
     return table_close(&t, err) && fine;
 }
 
-static training_model *model_of(report_training *t, const char *dir, const table *runs, conv_error *err)
+/* The model of that name and implementation, of our own or of the peer, made where it is new. */
+static training_model *model_of(report_training *t, const char *dir, const table *rows, const char *impl,
+                                bool peer, conv_error *err)
 {
-    const char *model = text_of(runs, "model"), *impl = text_of(runs, "impl");
-    for (size_t i = 0; i < t->count; i++)
-        if (strcmp(t->models[i].dir, dir) == 0 && strcmp(t->models[i].model, model) == 0 &&
-            strcmp(t->models[i].impl, impl) == 0)
-            return &t->models[i];
+    const char *model = text_of(rows, "model");
+    for (size_t i = 0; i < t->count; i++) {
+        training_model *m = &t->models[i];
+        if (m->peer == peer && strcmp(m->dir, dir) == 0 && strcmp(m->model, model) == 0 &&
+            strcmp(m->impl, impl) == 0)
+            return m;
+    }
     int threads, batch;
-    if (!name_of(runs, "model", text_is_model, err) || !name_of(runs, "impl", text_is_name_list, err) ||
-        !whole_of(runs, "threads", INT32_MAX, &threads, err) ||
-        !whole_of(runs, "batch_size", INT32_MAX, &batch, err))
+    char path[4352];
+    if (!whole_of(rows, "threads", INT32_MAX, &threads, err) ||
+        !whole_of(rows, "batch_size", INT32_MAX, &batch, err))
         return NULL;
     training_model *m = grow(&t->models, &t->count, sizeof *t->models);
     if (m == NULL) return NULL;
     snprintf(m->dir, sizeof m->dir, "%s", dir);
     snprintf(m->model, sizeof m->model, "%s", model);
     snprintf(m->impl, sizeof m->impl, "%s", impl);
+    m->peer = peer;
     m->threads = threads;
     m->batch = batch;
-    char path[4352];
     snprintf(path, sizeof path, "%s/%s/profile.csv", dir, m->model);
-    return load_profile(path, m, err) ? m : NULL;
+    return peer || load_profile(path, m, err) ? m : NULL;
 }
 
 static bool load_run(report_training *t, const char *dir, const table *runs, conv_error *err)
 {
-    training_model *m = model_of(t, dir, runs, err);
+    bool named = name_of(runs, "model", text_is_model, err) && name_of(runs, "impl", text_is_name_list, err);
+    training_model *m = named ? model_of(t, dir, runs, text_of(runs, "impl"), false, err) : NULL;
     training_run *r = m != NULL ? grow(&m->runs, &m->count, sizeof *m->runs) : NULL;
     if (r == NULL || !whole_of(runs, "run", INT32_MAX, &r->run, err)) return false;
     snprintf(r->status, sizeof r->status, "%s", text_of(runs, "status"));
@@ -175,32 +180,6 @@ static bool load_run(report_training *t, const char *dir, const table *runs, con
     return fine && (access(path, R_OK) != 0 || load_history(path, r, err));
 }
 
-/* That model of the peer, made where it is new. */
-static training_model *torch_model(report_training *t, const char *dir, const table *rows, conv_error *err)
-{
-    char impl[64];
-    int threads;
-    if (!name_of(rows, "model", text_is_model, err) || !name_of(rows, "impl", text_is_name, err) ||
-        !name_of(rows, "layout", text_is_name, err))
-        return NULL;
-    snprintf(impl, sizeof impl, "%s %s", text_of(rows, "impl"), text_of(rows, "layout"));
-    for (size_t i = 0; i < t->count; i++) {
-        training_model *m = &t->models[i];
-        if (m->peer && strcmp(m->dir, dir) == 0 && strcmp(m->model, text_of(rows, "model")) == 0 &&
-            strcmp(m->impl, impl) == 0)
-            return m;
-    }
-    if (!whole_of(rows, "threads", INT32_MAX, &threads, err)) return NULL;
-    training_model *m = grow(&t->models, &t->count, sizeof *t->models);
-    if (m == NULL) return NULL;
-    snprintf(m->dir, sizeof m->dir, "%s", dir);
-    snprintf(m->model, sizeof m->model, "%s", text_of(rows, "model"));
-    snprintf(m->impl, sizeof m->impl, "%s", impl);
-    m->peer = true;
-    m->threads = threads;
-    return m;
-}
-
 static training_run *torch_run(training_model *m)
 {
     training_run *run = grow(&m->runs, &m->count, sizeof *m->runs);
@@ -216,7 +195,12 @@ static training_run *torch_run(training_model *m)
 static bool add_torch_epoch(report_training *t, const char *dir, const table *rows, conv_error *err)
 {
     double epoch;
-    training_model *m = torch_model(t, dir, rows, err);
+    char impl[64];
+    if (!name_of(rows, "model", text_is_model, err) || !name_of(rows, "impl", text_is_name, err) ||
+        !name_of(rows, "layout", text_is_name, err))
+        return false;
+    snprintf(impl, sizeof impl, "%s %s", text_of(rows, "impl"), text_of(rows, "layout"));
+    training_model *m = model_of(t, dir, rows, impl, true, err);
     if (m == NULL || !number_of(rows, "epoch", &epoch, err)) return false;
     training_run *run = m->count > 0 ? &m->runs[m->count - 1] : NULL;
     if (run == NULL || epoch <= run->history[run->count - 1].epoch) run = torch_run(m);

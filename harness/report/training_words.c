@@ -86,8 +86,8 @@ static const training_model *find(const report_training *t, const char *model, c
     return NULL;
 }
 
-/* The article's pair where it is there, else the first two models trained alike. */
-static bool find_pair(const report_training *t, const training_model **a, const training_model **b)
+/* The article's two where they are there, else the first two models trained alike. */
+static bool find_two(const report_training *t, const training_model **a, const training_model **b)
 {
     for (size_t i = 0; i < t->count; i++) {
         *a = &t->models[i];
@@ -134,7 +134,7 @@ void verdict_training(const report_data *data, verdict *v)
 {
     const training_model *a, *b;
     if (data->training == NULL || data->training->count == 0) return;
-    if (!find_pair(data->training, &a, &b)) {
+    if (!find_two(data->training, &a, &b)) {
         a = &data->training->models[0];
         char text[24];
         verdict_line(v, "Training: an epoch of the %s network takes %s (%s).", a->model,

@@ -22,13 +22,6 @@ bool report_versus(const report_data *data, const report_point *q, conv_variant 
         report_best(data, q, v, (best_filter){.inexact = inexact, .ours = true}), ratio);
 }
 
-static bool is_inexact(const report_data *data, const record_row *row)
-{
-    for (int i = 0; i < data->impl_count; i++)
-        if (strcmp(data->impls[i].name, row->impl) == 0) return data->impls[i].inexact;
-    return false;
-}
-
 /* ---- means */
 
 /* setting NULL: the rest, all that are no sweeps (layers of networks, single problems) together. */
@@ -37,7 +30,7 @@ static bool belongs(const report_setting *s, const report_setting *wanted)
     return wanted == NULL ? !report_is_sweep(s) : s == wanted;
 }
 
-static void add_pair(versus_mean *m, double *log_sum, const report_ratio *p)
+static void add_ratio(versus_mean *m, double *log_sum, const report_ratio *p)
 {
     m->count++;
     if (!rule_determined(p->times.outcome)) return;
@@ -60,7 +53,7 @@ versus_mean report_versus_mean(const report_data *data, const report_setting *se
         report_ratio p;
         for (size_t i = 0; belongs(s, setting) && i < s->count; i++)
             if (s->points[i].pass == pass && report_versus(data, &s->points[i], v, peer, inexact, &p))
-                add_pair(&m, &log_sum, &p);
+                add_ratio(&m, &log_sum, &p);
     }
     m.mean = m.determined > 0 ? exp(log_sum / m.determined) : NAN;
     return m;
@@ -100,12 +93,11 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
                 report_versus_mean(page->data, s, (conv_variant)v, (conv_pass)pass, page->versus, true);
             if (any.count == 0) continue;
             if (!open) {
-                fputs("<h3>Geometric means <small>", out);
-                report_escape(out, report_versus_name(page->data, s, name, sizeof name));
-                fputs("</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Variant and "
-                      "pass</th><th>Exact against exact</th><th>Any, inexact too</th><th>Worst "
-                      "case</th><th>Determined</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n",
-                      out);
+                report_put(out, "<h3>Geometric means <small>",
+                           report_versus_name(page->data, s, name, sizeof name),
+                           "</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Variant and "
+                           "pass</th><th>Exact against exact</th><th>Any, inexact too</th><th>Worst "
+                           "case</th><th>Determined</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n");
                 open = true;
             }
             fprintf(out, "<tr><td>%s %s</td>", conv_variant_name((conv_variant)v),
@@ -137,7 +129,8 @@ static void put_case(FILE *out, const report_data *data, const report_point *q, 
     page_time_cell(out, p->fast);
     page_time_cell(out, p->slow);
     page_ratio_cell(out, p, true);
-    bool ours = is_inexact(data, p->fast), theirs = is_inexact(data, p->slow);
+    bool ours = data->impls[report_impl_index(data, p->fast->impl)].inexact,
+         theirs = data->impls[report_impl_index(data, p->slow->impl)].inexact;
     fprintf(out, "<td class=\"text\">%s</td></tr>\n",
             !c->inexact      ? "exact"
             : ours && theirs ? "both inexact"
@@ -162,9 +155,8 @@ static void put_point(FILE *out, const report_page *page, const report_point *q,
 static void put_cases(FILE *out, const report_page *page, const report_setting *s)
 {
     char name[160];
-    fputs("<details><summary>Every case: ", out);
-    report_escape(out, report_versus_name(page->data, s, name, sizeof name));
-    fputs("</summary>\n<div class=\"scroll\"><table><thead><tr><th>Case</th><th>Ours</th><th>", out);
+    report_put(out, "<details><summary>Every case: ", report_versus_name(page->data, s, name, sizeof name),
+               "</summary>\n<div class=\"scroll\"><table><thead><tr><th>Case</th><th>Ours</th><th>");
     report_escape(out, page->versus);
     fputs("</th><th>Ours is</th><th class=\"text\">Kind</th></tr></thead><tbody>\n", out);
     for (int v = 0; v < CONV_VARIANT_COUNT; v++)
@@ -175,7 +167,7 @@ static void put_cases(FILE *out, const report_page *page, const report_setting *
 }
 
 /* The tables of one sweep, or (NULL) of the rest; false when no case applies. */
-static bool put_group(FILE *out, const report_page *page, const report_setting *s)
+static bool put_setting(FILE *out, const report_page *page, const report_setting *s)
 {
     int count = 0;
     for (int v = 0; v < CONV_VARIANT_COUNT; v++)
@@ -192,11 +184,10 @@ void page_versus(FILE *out, const report_page *page)
 {
     if (page->versus == NULL) return;
     bool any = false;
-    fputs("<section id=\"versus\">\n<h2>Ours against ", out);
-    report_escape(out, page->versus);
-    fputs("</h2>\n<p class=\"note\">The best of this project's implementations against the best whose name "
-          "begins with ",
-          out);
+    report_put(
+        out, "<section id=\"versus\">\n<h2>Ours against ", page->versus,
+        "</h2>\n<p class=\"note\">The best of this project's implementations against the best whose name "
+        "begins with ");
     report_escape(out, page->versus);
     fputs(", each by its median. Above 1&times;, ours is faster. Means, worst case, &ldquo;faster&rdquo; and "
           "&ldquo;slower&rdquo; are of the cases that are determined: both times have an interval, and that of "
@@ -204,8 +195,8 @@ void page_versus(FILE *out, const report_page *page)
           out);
     for (size_t i = 0; i < page->data->setting_count; i++)
         if (report_is_sweep(&page->data->settings[i]))
-            any = put_group(out, page, &page->data->settings[i]) || any;
-    any = put_group(out, page, NULL) || any;
+            any = put_setting(out, page, &page->data->settings[i]) || any;
+    any = put_setting(out, page, NULL) || any;
     if (!any) fputs("<p>This run has no case that both ran.</p>\n", out);
     fputs("</section>\n", out);
 }
