@@ -209,10 +209,10 @@ static void test_networks(void **state)
         made_add(&m, "mb1ic64ih56oc64oh56kh3ph1n\"net:a*3\"", CONV_FORWARD, "avx2", 1e6, 9);
         made_add(&m, "g64mb1ic64ih56oc64oh56kh3ph1n\"net:b\"", CONV_FORWARD, "avx2", 1e6, rough ? 3 : 9);
         expect(m,
-               rough ? "This run does not say what the networks cost: parts of them have no time that is sure."
+               rough ? "This run does not say what the networks cost: layers of each have no sure time."
                      : "All convolutions together: net's 4.00 ms forward, each layer by its best exact "
                        "implementation.",
-               rough ? "net forward, batch 1, is not determined: 1 layer has no interval."
+               rough ? "Not determined: net forward (1 of 2 layers have no sure time)."
                      : "net forward: depthwise layers have 1% of the arithmetic and take 25% of the time.");
     }
 }

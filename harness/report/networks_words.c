@@ -1,5 +1,5 @@
 /* What networks cost, in words: the sum of their convolutions, and the share that depthwise layers have of it. */
-#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "verdict.h"
@@ -66,20 +66,19 @@ static char *headline(const report_networks *all)
     return NULL;
 }
 
-static void put_unknown(const report_network *n, const network_sum *sum, verdict *v)
+/* "resnet50 forward (2 of 20 layers have no time, 5 no sure one)" */
+static void put_unknown(FILE *out, const report_network *n, const network_sum *sum)
 {
     size_t missing = n->count - sum->layers;
-    char why[96] = "";
-    if (missing > 0) snprintf(why, sizeof why, "%zu of %zu layers have no time", missing, n->count);
-    size_t used = strlen(why);
-    if (sum->rough > 0)
-        snprintf(why + used, sizeof why - used, "%s%zu%s no interval", used > 0 ? " and " : "", sum->rough,
-                 used > 0          ? " have"
-                 : sum->rough == 1 ? " layer has"
-                                   : " layers have");
-    if (*why == 0) snprintf(why, sizeof why, "the machine was busy");
-    verdict_line(v, "%s %s, batch %lld, is not determined: %s.", n->name, conv_pass_name(n->pass),
-                 (long long)n->mb, why);
+    fprintf(out, "%s %s (", n->name, conv_pass_name(n->pass));
+    if (missing > 0)
+        fprintf(out, "%zu of %zu layers have no time", missing, n->count);
+    else if (sum->rough > 0)
+        fprintf(out, "%zu of %zu layers have no sure time", sum->rough, n->count);
+    else
+        fputs(rule_reason(RATIO_BUSY), out);
+    if (missing > 0 && sum->rough > 0) fprintf(out, ", %zu no sure one", sum->rough);
+    fputc(')', out);
 }
 
 /* Depthwise layers multiply little; what they take all the same is what a sum does not show. */
@@ -97,28 +96,43 @@ static void put_depthwise(const report_network *n, const network_sum *sum, verdi
                      n->name, conv_pass_name(n->pass), 100 * flops / sum->flops, 100 * ns / sum->time.median);
 }
 
+/* Of the passes; the page has backward's parts. Returns what is not determined, malloced, "" when all is. */
+static char *tell_passes(const report_networks *all, verdict *v, int *passes)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    int unknown = 0;
+    for (size_t i = 0; out != NULL && i < all->count; i++) {
+        const report_network *n = &all->items[i];
+        network_sum sum = report_network_sum(n, -1);
+        if (n->pass > CONV_BACKWARD) continue;
+        ++*passes;
+        if (is_whole(n, &sum)) {
+            put_depthwise(n, &sum, v);
+        } else {
+            if (unknown++ > 0) fputs("; ", out);
+            put_unknown(out, n, &sum);
+        }
+    }
+    if (out != NULL) fclose(out);
+    return text;
+}
+
 void verdict_networks(const report_data *data, verdict *v)
 {
     report_networks all;
+    int passes = 0;
     if (!report_networks_create(data, &all)) return;
-    bool any = false;
-    for (size_t i = 0; i < all.count; i++) {
-        network_sum sum = report_network_sum(&all.items[i], -1);
-        if (all.items[i].pass > CONV_BACKWARD) continue; /* the page has the parts */
-        any = true;
-        if (is_whole(&all.items[i], &sum))
-            put_depthwise(&all.items[i], &sum, v);
-        else
-            put_unknown(&all.items[i], &sum, v);
-    }
-    char *costs = any ? headline(&all) : NULL;
+    char *unknown = tell_passes(&all, v, &passes), *costs = passes > 0 ? headline(&all) : NULL;
+    if (unknown != NULL && *unknown != 0) verdict_line(v, "Not determined: %s.", unknown);
     if (v->headline != NULL)
         verdict_add(&v->lines, &v->count, costs);
-    else if (any)
+    else if (passes > 0)
         v->headline =
             costs != NULL
                 ? costs
-                : strdup(
-                      "This run does not say what the networks cost: parts of them have no time that is sure.");
+                : strdup("This run does not say what the networks cost: layers of each have no sure time.");
+    free(unknown);
     report_networks_destroy(&all);
 }
