@@ -54,7 +54,7 @@ function checkText(frame, page) {
 
 function checkPicture(frame, svg) {
   const outer = svg.getBoundingClientRect(), name = svg.getAttribute('aria-label'), labels = [];
-  expect(outer.width > 200 && outer.height > 150 && svg.querySelectorAll('path').length > 3, frame, `an empty picture: ${name}`);
+  expect(outer.width > 200 && outer.height > 150 && svg.querySelectorAll('path, rect').length > 3, frame, `an empty picture: ${name}`);
   for (const text of svg.querySelectorAll('text')) {
     const box = text.getBoundingClientRect();
     if (text.textContent.trim() === '') continue;
