@@ -289,6 +289,8 @@ bool chart_end(chart *c, FILE *out)
     put_words(out, c, "dashes", 'd');
     put_words(out, c, "widths", 'w');
     put_words(out, c, "dots", 'p');
+    fprintf(out, "muted = \"%s\"; axis = \"%s\"; grid = \"%s\"; page = \"%s\"\n", CHART_MUTED, CHART_AXIS,
+            CHART_GRID, CHART_PAGE);
     put_script(out, "common");
     put_axis(out, c, &c->x, 'x');
     put_axis(out, c, &c->y, 'y');

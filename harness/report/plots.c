@@ -295,10 +295,7 @@ static bool draw(const report_data *data, const char *dir, const char *drawing, 
     output o;
     snprintf(path, sizeof path, "%s/plots.gp", drawing);
     if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
-    fprintf(o.file,
-            "# Draws every picture of this report anew: gnuplot plots.gp\n"
-            "muted = \"%s\"; axis = \"%s\"; grid = \"%s\"; page = \"%s\"\n",
-            CHART_MUTED, CHART_AXIS, CHART_GRID, CHART_PAGE);
+    fprintf(o.file, "# Draws every picture of this report anew: gnuplot plots.gp\n");
     bool fine = compose(data, &(chart_album){o.file, plots});
     if (!fine) conv_fail(err, CONV_NO_MEMORY, "out of memory");
     if (!output_close(&o, fine)) fine = output_fail(path, err);
