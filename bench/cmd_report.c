@@ -104,18 +104,21 @@ static void put_pass(const report_data *data, const report_point *q)
     printf("%8s%6s", speedup, real);
 }
 
-/* A line for each problem; what forward has not, backward may have. */
+static bool is_determined(const report_data *data, const report_point *q)
+{
+    report_ratio p;
+    return q != NULL && report_speedup(data, q, -1, &p) && rule_determined(p.times.outcome);
+}
+
+/* A line for each problem that has an answer in one of the passes; the verdict names the others. */
 static int put_table(const report_data *data, const report_setting *s, bool shown)
 {
     int lines = 0;
     for (size_t i = 0; i < s->count; i++) {
         const report_point *q = &s->points[i], *forward = in_pass(s, q, CONV_FORWARD);
         const report_point *backward = in_pass(s, q, CONV_BACKWARD);
-        report_ratio p;
         if (q->pass > CONV_BACKWARD || (q == backward && forward != NULL)) continue;
-        if ((forward == NULL || !report_speedup(data, forward, -1, &p)) &&
-            (backward == NULL || !report_speedup(data, backward, -1, &p)))
-            continue;
+        if (!is_determined(data, forward) && !is_determined(data, backward)) continue;
         if (lines++ == 0 && shown) {
             char name[160];
             printf("\n%s\n%8s%32s%32s\n", report_setting_name(s, name, sizeof name), "", "forward", "backward");
