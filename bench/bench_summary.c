@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../harness/record/rule.h"
 #include "../harness/stats.h"
 #include "bench.h"
 
@@ -72,16 +73,21 @@ static void print_number(FILE *out, int width, const char *format, double value)
 
 static void print_groups(FILE *out, const group *groups, size_t count)
 {
+    int rough = 0;
     fprintf(out, "%-46s %-16s %8s %6s\n", "case", "fastest", "time", "% peak");
     for (size_t g = 0; g < count; g++) {
         const record_row *row = groups[g].fastest;
-        char name[CASE_NAME_MAX], time[16];
-        bench_group_name(groups[g].first, name);
-        fprintf(out, "%-46.46s %-16s %8s", name, row ? row->impl : "-",
-                row ? bench_time(row->median_ns, time) : "");
+        char name[CASE_NAME_MAX], time[16] = "";
+        rule_time t = row ? rule_time_of(row) : (rule_time){0};
+        bool sure = rule_shown(&t);
+        if (row) bench_time(row->median_ns, time);
+        fprintf(out, "%-46.46s %-16s %c%7s", bench_group_name(groups[g].first, name), row ? row->impl : "-",
+                row && !sure ? '~' : ' ', time);
         print_number(out, 6, "%.1f", row ? row->percent_peak : NAN);
         putc('\n', out);
+        rough += row && !sure;
     }
+    if (rough > 0) fputs("~ rough: too few repetitions, or the machine was busy\n", out);
 }
 
 /* ---- implementations */

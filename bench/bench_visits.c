@@ -6,6 +6,7 @@
 
 #include "../harness/cli.h"
 #include "../harness/random.h"
+#include "../harness/record/rule.h"
 #include "bench_internal.h"
 #include "budget.h"
 #include "gbench.h"

@@ -1,5 +1,6 @@
 /* sepbench report [RUN...] [--versus IMPL]: the page, the pictures, and the verdict on the terminal. */
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,7 +10,7 @@
 #include "../harness/text.h"
 #include "commands.h"
 
-enum { COLUMNS = 80, TABLES = 2, MOST_RUNS = 32 };
+enum { COLUMNS = 80, MOST_RUNS = 32 };
 
 typedef struct {
     const char *runs[MOST_RUNS], *versus, *out;
@@ -64,56 +65,102 @@ static void put_wrapped(const char *first, const char *indent, const char *text)
     printf("\n");
 }
 
-static void put_row(const report_point *q, const report_ratio *p)
+static void put_right(const char *text, int width)
 {
-    char dense[24], separable[24];
-    printf("%8lld ", (long long)q->ic);
-    report_time(p->slow->median_ns, dense);
-    report_time(p->fast->median_ns, separable);
-    printf("%*s%s %-15.15s", 9 - width_of(dense, strlen(dense)), "", dense, p->slow->impl);
-    printf("%*s%s %-15.15s", 9 - width_of(separable, strlen(separable)), "", separable, p->fast->impl);
-    printf("%6.2fx %6.2fx %4.0f%%\n", p->speedup, p->promised, 100 * p->speedup / p->promised);
+    printf("%*s%s", width - width_of(text, strlen(text)), "", text);
 }
 
-static bool put_table(const report_data *data, const report_setting *s, conv_pass pass)
+/* The point of the same problem in that pass, or NULL. */
+static const report_point *in_pass(const report_setting *s, const report_point *q, conv_pass pass)
 {
-    bool open = false;
-    for (size_t i = 0; i < s->count; i++) {
-        report_ratio p;
-        if (s->points[i].pass != pass || !report_speedup(data, &s->points[i], -1, &p)) continue;
-        if (!open) {
-            char name[160];
-            printf("\n%s, %s\n", conv_pass_name(pass), report_setting_name(s, name, sizeof name));
-            printf("channels      dense                 separable                speedup promise  real\n");
-            open = true;
-        }
-        put_row(&s->points[i], &p);
+    for (size_t i = 0; i < s->count; i++)
+        if (s->points[i].pass == pass && s->points[i].ic == q->ic && s->points[i].oc == q->oc &&
+            s->points[i].depth_multiplier == q->depth_multiplier)
+            return &s->points[i];
+    return NULL;
+}
+
+static void put_time(const record_row *row)
+{
+    char text[24];
+    rule_time time = rule_time_of(row);
+    put_right(rule_shown(&time) ? report_time(time.median, text) : "-", 9);
+}
+
+/* "  123 µs  45.1 µs   2.73x   35%": one pass of a line. */
+static void put_pass(const report_data *data, const report_point *q)
+{
+    report_ratio p;
+    char speedup[16] = "-", real[16] = "-";
+    if (q == NULL || !report_speedup(data, q, -1, &p)) {
+        printf("%9s%9s%8s%6s", "-", "-", "-", "-");
+        return;
     }
-    return open;
+    double share = rule_share(&p.times, p.promised);
+    if (rule_determined(p.times.outcome)) snprintf(speedup, sizeof speedup, "%.2fx", p.times.value);
+    if (!isnan(share)) snprintf(real, sizeof real, "%.0f%%", 100 * share);
+    put_time(p.slow);
+    put_time(p.fast);
+    printf("%8s%6s", speedup, real);
+}
+
+static bool is_determined(const report_data *data, const report_point *q)
+{
+    report_ratio p;
+    return q != NULL && report_speedup(data, q, -1, &p) && rule_determined(p.times.outcome);
+}
+
+/* A line for each problem that has an answer in one of the passes; the verdict names the others. */
+static int put_table(const report_data *data, const report_setting *s, bool shown)
+{
+    int lines = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const report_point *q = &s->points[i], *forward = in_pass(s, q, CONV_FORWARD);
+        const report_point *backward = in_pass(s, q, CONV_BACKWARD);
+        if (q->pass > CONV_BACKWARD || (q == backward && forward != NULL)) continue;
+        if (!is_determined(data, forward) && !is_determined(data, backward)) continue;
+        if (lines++ == 0 && shown) {
+            char name[160];
+            printf("\n%s\n%8s%32s%32s\n", report_setting_name(s, name, sizeof name), "", "forward", "backward");
+            printf("channels%9s%9s%8s%6s%9s%9s%8s%6s\n", "dense", "separ.", "speedup", "real", "dense",
+                   "separ.", "speedup", "real");
+        }
+        if (!shown) continue;
+        printf("%8lld", (long long)q->ic);
+        put_pass(data, forward);
+        put_pass(data, backward);
+        printf("\n");
+    }
+    return lines;
+}
+
+/* Those about the run; the machine's are many, long and the same each time. */
+static void put_cautions(const verdict *v)
+{
+    size_t machine = 0;
+    for (size_t i = 0; i < v->caution_count; i++)
+        if (strncmp(v->cautions[i], "Machine:", strlen("Machine:")) == 0)
+            machine++;
+        else
+            put_wrapped("! ", "  ", v->cautions[i]);
+    if (machine > 0)
+        printf("! %zu warning%s about this machine: see the report.\n", machine, machine == 1 ? "" : "s");
 }
 
 static void put_terminal(const report_data *data, const verdict *v)
 {
+    int more = 0;
+    bool shown = false;
     put_wrapped("", "", v->headline);
-    for (size_t i = 0; i < v->count; i++) {
-        printf("\n");
-        put_wrapped("", "", v->lines[i]);
-    }
-    if (v->caution_count > 0) printf("\n");
-    for (size_t i = 0; i < v->caution_count; i++) put_wrapped("! ", "  ", v->cautions[i]);
-    int shown = 0, more = 0;
     for (size_t i = 0; i < data->setting_count; i++) {
-        bool any = false;
-        for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
-            report_ratio p;
-            if (shown < TABLES) any = put_table(data, &data->settings[i], (conv_pass)pass) || any;
-            for (size_t k = 0; shown >= TABLES && k < data->settings[i].count; k++)
-                more += data->settings[i].points[k].pass == (conv_pass)pass &&
-                        report_speedup(data, &data->settings[i].points[k], -1, &p);
-        }
-        shown += any;
+        int lines = put_table(data, &data->settings[i], !shown);
+        more += shown ? lines : 0;
+        shown = shown || lines > 0;
     }
-    if (more > 0) printf("\n%d more comparisons are in the report.\n", more);
+    printf("\n");
+    if (more > 0) printf("The report has the tables of the other settings: %d more lines.\n", more);
+    for (size_t i = 0; i < v->count; i++) put_wrapped("", "", v->lines[i]);
+    put_cautions(v);
 }
 
 /* Ours against the peer: geometric means, with the range, of a sweep or (NULL) of the rest. */
@@ -127,16 +174,18 @@ static void put_versus(const report_data *data, const report_setting *s, const c
             versus_mean any = report_versus_mean(data, s, (conv_variant)v, (conv_pass)pass, peer, true);
             if (any.count == 0) continue;
             if (!open)
-                printf("\nours against %s, times as fast, %s\n%-28s%-24s%-24scases\n", peer,
+                printf("\nours against %s, times as fast, %s\n%-28s%-22s%-22scases\n", peer,
                        report_versus_name(data, s, name, sizeof name), "", "exact", "any (inexact too)");
             open = true;
             snprintf(name, sizeof name, "%s %s", conv_variant_name((conv_variant)v),
                      conv_pass_name((conv_pass)pass));
             snprintf(left, sizeof left, "-");
-            if (exact.count > 0)
+            if (exact.determined > 0)
                 snprintf(left, sizeof left, "%.2f (%.2f to %.2f)", exact.mean, exact.least, exact.most);
-            snprintf(right, sizeof right, "%.2f (%.2f to %.2f)", any.mean, any.least, any.most);
-            printf("%-28s%-24s%-24s%d\n", name, left, right, any.count);
+            snprintf(right, sizeof right, "-");
+            if (any.determined > 0)
+                snprintf(right, sizeof right, "%.2f (%.2f to %.2f)", any.mean, any.least, any.most);
+            printf("%-28s%-22s%-22s%d of %d\n", name, left, right, any.determined, any.count);
         }
 }
 
@@ -187,7 +236,7 @@ static int write_report(const report_data *data, const char *versus, bool told, 
         if (told) put_all_versus(data, versus);
         absolute = realpath(out, NULL);
         snprintf(shown, sizeof shown, "%s", absolute != NULL ? absolute : out);
-        printf("\nreport: %s/index.html\n", text_make_printable(shown));
+        printf("report: %s/index.html\n", text_make_printable(shown));
     } else {
         code = cli_error("%s", err.text);
     }

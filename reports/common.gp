@@ -3,16 +3,14 @@
 set border 3 lw 1 lc rgb axis
 set tics nomirror scale 0.4,0.2 textcolor rgb muted font ",12"
 set grid lt 1 lw 0.6 lc rgb grid
-set xlabel textcolor rgb muted font ",12" offset 0,0.4
+set xlabel textcolor rgb muted font ",12" offset 0,0.7
 set ylabel textcolor rgb muted font ",12" offset 1,0
 set xtics offset 0,0.3
 unset key
-set lmargin at screen 0.145
-set rmargin at screen 0.735
+set lmargin at screen 0.15
+set rmargin at screen 0.715
 set tmargin at screen 0.845
-set bmargin at screen 0.145
-set errorbars 0
-set pointintervalbox 0
+set bmargin at screen 0.135
 # PNG twice the size: sharp on any screen. Builds of gnuplot without Cairo have the plainer terminal.
 png = (strstrt(GPVAL_TERMINALS, "pngcairo") > 0) \
     ? "pngcairo noenhanced font \"sans-serif,13\" fontscale 1.55 linewidth 2 pointscale 2 background \"" . page . "\"" \

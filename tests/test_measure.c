@@ -14,6 +14,7 @@
 
 #include "../harness/cli.h"
 #include "../harness/measure/internal.h"
+#include "../harness/record/rule.h"
 #include "../kernels/problem.h"
 
 enum { ROWS_MAX = 32, LOG_MAX = 1024 };

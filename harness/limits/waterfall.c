@@ -1,4 +1,5 @@
 #include "waterfall.h"
+#include "../record/rule.h"
 
 #include <math.h>
 #include <stdarg.h>

@@ -56,15 +56,6 @@ char *record_repro(const record_row *row, char *buffer, size_t size)
     return buffer;
 }
 
-bool record_faster(const record_row *a, const record_row *b)
-{
-    if (a->status != CASE_OK) return false;
-    if (b == NULL || b->status != CASE_OK) return true;
-    if ((a->race == RACE_BEHIND) != (b->race == RACE_BEHIND)) return b->race == RACE_BEHIND;
-    bool chosen = isfinite(a->choice_ns) && isfinite(b->choice_ns);
-    return chosen ? a->choice_ns < b->choice_ns : a->median_ns < b->median_ns;
-}
-
 /* ---- the columns */
 
 #define ROW(member) offsetof(record_row, member)

@@ -134,11 +134,6 @@ void record_free(record_run *run);
 /* The row of a loaded run with that case name, or NULL. */
 const record_row *record_find(const record_run *run, const char *case_name);
 
-/* Whether a is faster than b: the one rule of what is fastest, for every choice among rows. What lies clearly
- * behind is not; then the least median of the repetitions that choose, or, of rows that have none, of those
- * they have; of equals, what came first. Rows without a time are never the fastest; b may be NULL. */
-bool record_faster(const record_row *a, const record_row *b);
-
 /* A run's repetitions, case by case in the order in which they ran; empty where the file is of a version that
  * did not tell visits. */
 typedef struct record_samples record_samples;

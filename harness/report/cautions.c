@@ -73,9 +73,18 @@ void verdict_find_cautions(const report_data *data, verdict *v)
         verdict_caution(
             v, "%zu of %zu cases were skipped (budget or memory); the best is the best of those measured.",
             n[CASE_SKIPPED], data->run->count);
-    if (data->without_interval > 0)
-        verdict_caution(v, "%zu case%s had fewer than 6 repetitions: a median without an interval.",
-                        data->without_interval, data->without_interval == 1 ? "" : "s");
+    if (data->rough > 0)
+        verdict_caution(
+            v,
+            "%zu of %zu times are rough, without an interval or with a wide one: they stand in tables, "
+            "marked, and decide nothing.",
+            data->rough, n[CASE_OK]);
+    bool visits = false;
+    for (size_t i = 0; i < data->run->count; i++) visits = visits || data->run->rows[i].visits >= 0;
+    if (!visits && n[CASE_OK] > 0)
+        verdict_caution(
+            v, "An older version made this run and measured each case in one go: one burst of other work "
+               "may have met a case whole.");
     const char *status = json_string_value(json_object_get(data->run->run, "status"));
     if (status != NULL && strcmp(status, "complete") != 0)
         verdict_caution(v, "The run is not complete (%s): 'sepbench bench --resume --out %s' finishes it.",

@@ -65,17 +65,34 @@ void chart_show_x(chart *c, double x)
     note_x(c, x);
 }
 
-void chart_add_point(chart *c, double x, double y, double low, double high)
+static void add_point(chart *c, double x, double y, double low, double high, bool hollow)
 {
     if (!isfinite(x) || !isfinite(y) || (c->y.log && y <= 0) || c->line_count == 0) return;
     bool bar = isfinite(low) && isfinite(high);
-    fprintf(c->out, "%.9g %.9g %.9g %.9g\n", x, y, bar ? low : y, bar ? high : y);
+    chart_line *line = &c->lines[c->line_count - 1];
+    if (line->broken) fputc('\n', c->out);
+    fprintf(c->out, "%.9g %.9g %.9g %.9g %d\n", x, y, bar ? low : y, bar ? high : y, hollow);
     widen(&c->x, x);
     widen(&c->y, bar && !c->clip ? low : y);
     widen(&c->y, bar && !c->clip ? high : y);
     note_x(c, x);
-    c->lines[c->line_count - 1].end_x = x;
-    c->lines[c->line_count - 1].end_y = y;
+    line->broken = false;
+    line->end_x = x;
+    line->end_y = y;
+}
+
+void chart_add_point(chart *c, double x, double y, double low, double high)
+{
+    add_point(c, x, y, low, high, false);
+}
+
+void chart_add_rough(chart *c, double x, double y) { add_point(c, x, y, NAN, NAN, true); }
+
+void chart_add_gap(chart *c)
+{
+    if (c->line_count == 0) return;
+    chart_line *line = &c->lines[c->line_count - 1];
+    line->broken = !isnan(line->end_y);
 }
 
 /* Between single quotes gnuplot takes every character for itself, `command` and \ too, but the quote, which is

@@ -4,7 +4,7 @@
 
 #include "report.h"
 
-enum { CHART_MAX_LINES = 64, CHART_MAX_X = 64, CHART_WIDTH = 440, CHART_HEIGHT = 350 };
+enum { CHART_MAX_LINES = 64, CHART_MAX_X = 64, CHART_WIDTH = 410, CHART_HEIGHT = 340 };
 
 /* Colours of everything that is not an implementation: light, dark and CSS variable are in report/svg.c. */
 #define CHART_INK "#1b1f24"
@@ -33,7 +33,7 @@ typedef struct {
     const char *color; /* "#rrggbb" of the light page */
     int dash;
     double width;
-    bool dots;
+    bool dots, broken;   /* broken: the next point begins a new piece */
     double end_x, end_y; /* the last point, where the label goes */
 } chart_line;
 
@@ -63,6 +63,10 @@ void chart_add_line(chart *c, const char *label, const char *color, int dash, do
 void chart_show_x(chart *c, double x);
 /* low and high: the interval's bar, NaN for none. */
 void chart_add_point(chart *c, double x, double y, double low, double high);
+/* A point whose value is not sure: hollow, without a bar. */
+void chart_add_rough(chart *c, double x, double y);
+/* The line is broken here. */
+void chart_add_gap(chart *c);
 void chart_add_text(chart *c, double x, double y, const char *text, const char *color, const char *where);
 /* Writes the chart's part of plots.gp and frees it.
  * A chart without a point writes nothing and returns false. */

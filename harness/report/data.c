@@ -91,7 +91,8 @@ static int impl_of(report_data *data, const char *name)
 static bool add_row(report_data *data, const record_row *row, conv_error *err)
 {
     data->by_status[row->status]++;
-    if (row->status == CASE_OK && isnan(row->ci95_high_ns)) data->without_interval++;
+    rule_time time = rule_time_of(row);
+    if (row->status == CASE_OK && row->race != RACE_BEHIND && !rule_shown(&time)) data->rough++;
     int impl = impl_of(data, row->impl);
     if (impl < 0) {
         conv_fail(err, CONV_INVALID, "more than %d implementations in one run: '%s' is one too many",
@@ -246,18 +247,9 @@ bool report_compare(const record_row *slow, const record_row *fast, report_ratio
     if (slow == NULL || fast == NULL) return false;
     *ratio = (report_ratio){.slow = slow,
                             .fast = fast,
-                            .speedup = slow->median_ns / fast->median_ns,
-                            .low = slow->ci95_low_ns / fast->ci95_high_ns,
-                            .high = slow->ci95_high_ns / fast->ci95_low_ns,
-                            .outcome = RATIO_SAME,
+                            .times = rule_compare(rule_time_of(slow), rule_time_of(fast)),
                             .promised = (double)conv_multiplications(&slow->problem) /
                                         (double)conv_multiplications(&fast->problem)};
-    if (isnan(ratio->low) || isnan(ratio->high))
-        ratio->outcome = RATIO_UNPROVEN;
-    else if (ratio->low > 1)
-        ratio->outcome = RATIO_FASTER;
-    else if (ratio->high < 1)
-        ratio->outcome = RATIO_SLOWER;
     return true;
 }
 

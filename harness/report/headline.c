@@ -10,7 +10,8 @@ char *verdict_times(double value, char *buffer)
     return buffer;
 }
 
-void verdict_range(FILE *out, double least, double most)
+/* "3.4 to 8.0", or "3.4" when both read the same. */
+static void put_range(FILE *out, double least, double most)
 {
     char a[16], b[16];
     verdict_times(least, a);
@@ -21,66 +22,76 @@ void verdict_range(FILE *out, double least, double most)
         fprintf(out, "%s to %s", a, b);
 }
 
-const verdict_figures *verdict_figures_of(const verdict_tally *t)
-{
-    return t->proven.count > 0 ? &t->proven : &t->all;
-}
-
-static void add_figures(verdict_figures *sum, const verdict_figures *f)
-{
-    if (f->count == 0) return;
-    sum->least = sum->count == 0 ? f->least : fmin(sum->least, f->least);
-    sum->most = sum->count == 0 ? f->most : fmax(sum->most, f->most);
-    sum->count += f->count;
-}
-
 void verdict_add_tally(verdict_tally *sum, const verdict_tally *t)
 {
     if (t->count == 0) return;
-    if (sum->count == 0) {
-        *sum = *t;
-        return;
-    }
+    bool first = sum->determined == 0, any = t->determined > 0;
     sum->count += t->count;
     sum->ahead += t->ahead;
-    for (int o = 0; o < 4; o++) sum->by_outcome[o] += t->by_outcome[o];
-    add_figures(&sum->all, &t->all);
-    add_figures(&sum->proven, &t->proven);
-    sum->first = t->first < sum->first ? t->first : sum->first;
-    sum->last = t->last > sum->last ? t->last : sum->last;
+    sum->determined += t->determined;
+    for (int o = 0; o < RATIO_OUTCOMES; o++) sum->by_outcome[o] += t->by_outcome[o];
+    if (!any) return;
+    sum->least = first ? t->least : fmin(sum->least, t->least);
+    sum->most = first ? t->most : fmax(sum->most, t->most);
+    sum->first = first || t->first < sum->first ? t->first : sum->first;
+    sum->last = first || t->last > sum->last ? t->last : sum->last;
+    sum->from = t->from; /* of one setting alone */
 }
 
 static void put_answer(FILE *out, const verdict_tally *all)
 {
-    bool guess = all->by_outcome[RATIO_UNPROVEN] > 0;
-    if (all->ahead == all->count)
-        fputs(guess ? "Probably yes: " : "Yes: ", out);
+    if (all->ahead == all->determined)
+        fputs("Yes", out);
     else if (all->ahead == 0)
-        fputs(all->by_outcome[RATIO_SLOWER] == 0 ? "Not measurably: " : guess ? "Probably no: " : "No: ", out);
+        fputs(all->by_outcome[RATIO_SLOWER] == 0 ? "Not measurably" : "No", out);
     else
-        fputs(2 * all->ahead > all->count ? "Mostly: " : "Only sometimes: ", out);
+        fputs(2 * all->ahead > all->determined ? "Mostly" : "Only sometimes", out);
+    if (all->determined < all->count) fputs(", as far as this run can tell", out);
+    fputs(": ", out);
 }
 
-/* One setting: which channel counts. Several: how many comparisons. */
-static void put_pass(FILE *out, const verdict_tally *t, int settings)
+/* Where it is faster. One setting: at which channel counts. Several: in how many comparisons. */
+static void put_where(FILE *out, const verdict_tally *t, int settings)
 {
-    if (settings > 1) {
-        if (t->ahead == t->count)
-            fprintf(out, "faster in all %d comparisons", t->count);
-        else
-            fprintf(out, "faster in %d of %d comparisons", t->ahead, t->count);
-    } else if (t->ahead == t->count) {
-        if (t->count == 1)
-            fprintf(out, "faster at %lld channels", (long long)t->first);
-        else
-            fprintf(out, "faster at every channel count from %lld to %lld", (long long)t->first,
-                    (long long)t->last);
-    } else if (t->ahead == 0) {
-        fputs("faster at no channel count", out);
-    } else if (t->from != 0) {
-        fprintf(out, "faster from %lld channels on", (long long)t->from);
-    } else {
-        fprintf(out, "faster at %d of %d channel counts", t->ahead, t->count);
+    bool whole = t->determined == t->count;
+    if (settings > 1)
+        fprintf(out, "in %d of %d comparisons", t->ahead, t->count);
+    else if (t->ahead == 0)
+        fputs("at no channel count", out);
+    else if (t->count == 1)
+        fprintf(out, "at %lld channels", (long long)t->first);
+    else if (whole && t->ahead == t->count)
+        fprintf(out, "at every channel count from %lld to %lld", (long long)t->first, (long long)t->last);
+    else if (whole && t->from != 0)
+        fprintf(out, "from %lld channels on", (long long)t->from);
+    else
+        fprintf(out, "at %d of %d channel counts", t->ahead, t->count);
+}
+
+static bool same_where(const verdict_tally *a, const verdict_tally *b)
+{
+    return a->count == b->count && a->ahead == b->ahead && a->determined == b->determined &&
+           a->first == b->first && a->last == b->last && a->from == b->from;
+}
+
+/* "from 64 channels on forward and at no channel count backward: 0.9 to 3.1 times as fast forward, ..." */
+static void put_passes(FILE *out, const verdict_tally *const passes[2], int settings)
+{
+    bool both = passes[0]->determined > 0 && passes[1]->determined > 0;
+    bool alike = both && same_where(passes[0], passes[1]);
+    for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
+        if (passes[pass]->determined == 0 || (alike && pass == CONV_BACKWARD)) continue;
+        if (both && pass == CONV_BACKWARD) fputs(" and ", out);
+        put_where(out, passes[pass], settings);
+        if (!alike) fprintf(out, " %s", conv_pass_name((conv_pass)pass));
+    }
+    for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
+        bool second = both && pass == CONV_BACKWARD;
+        if (passes[pass]->determined == 0) continue;
+        fputs(second ? ", " : ": ", out);
+        put_range(out, passes[pass]->least, passes[pass]->most);
+        fputs(second ? " times" : " times as fast", out);
+        if (both) fprintf(out, " %s", conv_pass_name((conv_pass)pass));
     }
 }
 
@@ -93,23 +104,16 @@ char *verdict_headline(const verdict_tally *forward, const verdict_tally *backwa
     verdict_tally all = {0};
     verdict_add_tally(&all, forward);
     verdict_add_tally(&all, backward);
-    put_answer(out, &all);
-    fputs("the separable convolution is ", out);
-    bool both = forward->count > 0 && backward->count > 0;
-    if (both && forward->ahead == forward->count && backward->ahead == backward->count &&
-        (settings > 1 || (forward->first == backward->first && forward->last == backward->last))) {
-        put_pass(out, settings > 1 ? &all : forward, settings);
-        fputs(", forward and backward: ", out);
+    if (all.determined == 0) {
+        bool few = all.by_outcome[RATIO_FEW] > 0, busy = all.by_outcome[RATIO_BUSY] > 0;
+        fprintf(out, "This run does not say, at any channel count: %s%s%s.", few ? rule_reason(RATIO_FEW) : "",
+                few && busy ? ", or " : "", busy ? rule_reason(RATIO_BUSY) : "");
     } else {
-        if (forward->count > 0) put_pass(out, forward, settings);
-        if (forward->count > 0) fputs(" forward", out);
-        if (both) fputs(" and ", out);
-        if (backward->count > 0) put_pass(out, backward, settings);
-        if (backward->count > 0) fputs(" backward", out);
-        fputs(": ", out);
+        put_answer(out, &all);
+        fputs("the separable convolution is faster ", out);
+        put_passes(out, (const verdict_tally *const[]){forward, backward}, settings);
+        fputc('.', out);
     }
-    verdict_range(out, verdict_figures_of(&all)->least, verdict_figures_of(&all)->most);
-    fputs(" times as fast as the ordinary one.", out);
     fclose(out);
     return text;
 }

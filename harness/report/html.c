@@ -3,15 +3,16 @@
 #include <string.h>
 
 #include "../embed.h"
-#include "../json.h"
+#include "../json_text.h"
 #include "../output.h"
 #include "chart.h"
 #include "page.h"
 
-static void put_verdict(FILE *out, const report_page *page)
+static void put_headline(FILE *out, const report_page *page) { report_escape(out, page->verdict->headline); }
+
+static void put_lines(FILE *out, const report_page *page)
 {
     const verdict *v = page->verdict;
-    report_put(out, "<p class=\"answer\">", v->headline, "</p>\n");
     for (size_t i = 0; i < v->count; i++) {
         char subject[64]; /* "Forward", "Test accuracy": what the paragraph is about */
         size_t length = strcspn(v->lines[i], "(,:");
@@ -22,12 +23,6 @@ static void put_verdict(FILE *out, const report_page *page)
         report_escape(out, v->lines[i] + length);
         fputs("</p>\n", out);
     }
-    if (v->caution_count == 0) return;
-    fputs("<div class=\"cautions\"><b>Keep in mind</b><ul>\n", out);
-    for (size_t i = 0; i < v->caution_count; i++) {
-        report_put(out, "<li>", v->cautions[i], "</li>\n");
-    }
-    fputs("</ul></div>\n", out);
 }
 
 static void put_meta(FILE *out, const report_page *page)
@@ -41,7 +36,12 @@ static void put_meta(FILE *out, const report_page *page)
     fprintf(out, " &middot; %zu cases: %zu with a time", run->count, page->data->by_status[CASE_OK]);
     for (int s = CASE_REFUSED; s < CASE_STATUS_COUNT; s++)
         if (page->data->by_status[s] > 0)
-            fprintf(out, ", %zu %s", page->data->by_status[s], case_status_name((case_status)s));
+            fprintf(out, ", %s%zu %s%s", s >= CASE_WRONG ? "<b class=\"bad\">" : "", page->data->by_status[s],
+                    case_status_name((case_status)s), s >= CASE_WRONG ? "</b>" : "");
+    size_t cautions = page->verdict->caution_count;
+    if (cautions > 0)
+        fprintf(out, " &middot; <a href=\"#cautions\">%zu thing%s to keep in mind</a>", cautions,
+                cautions == 1 ? "" : "s");
 }
 
 static void put_light(FILE *out, const report_page *page) { svg_write_variables(out, page->data, false); }
@@ -59,21 +59,20 @@ static void put_css(FILE *out, const report_page *page)
 /* ---- pictures */
 
 static const struct {
-    const char *section, *title, *note;
+    const char *section, *level, *title, *note;
 } sections[] = {
-    {"speedup", "Speedup of separable over dense",
-     "Thick: each side by its best exact implementation. Thin: both sides by the same one. Dotted: what the "
-     "count of multiplications promises. Above the line at 1, separable wins."},
-    {"time", "Time against channels",
-     "Lower is faster. Both axes logarithmic; bars are 95% intervals. Solid: this project, dashed: other "
-     "libraries, dotted: inexact (Winograd, fip)."},
-    {"peak", "Percent of the measured FMA peak",
+    {"time", "h3", "Time against channels",
+     "Lower is faster. Both axes are logarithmic; bars are 95% intervals, hollow points have none that is "
+     "sure. "
+     "Solid: this project; dashed: other libraries; dotted: inexact (Winograd, fip)."},
+    {"peak", "h3", "Percent of the measured multiply-add peak",
      "Against the peak of the instruction set each implementation uses, on the same number of threads."},
-    {"roofline", "Roofline",
+    {"roofline", "h3", "Roofline",
      "Where a point lies under a sloping roof, memory limits it; under the flat one, arithmetic. Each line "
      "runs through the channel counts."},
-    {"map", "Where it breaks even", "Times as fast as dense, each by its best exact implementation."},
-    {"training", "", ""}, /* part of a section */
+    {"map", "h2", "Where it breaks even",
+     "Times as fast as dense, each by its best exact implementation. A dash: not determined."},
+    {"training", NULL, NULL, NULL}, /* part of a section */
 };
 
 /* The SVG without what the page itself has: its style sheet. */
@@ -98,21 +97,30 @@ static void put_figure(FILE *out, const report_page *page, const report_plot *pl
             plot->name, plot->name);
 }
 
-/* The pictures of a section: first those of whole passes, then, folded away, those of a backward's parts. */
-void page_plots(FILE *out, const report_page *page, const char *section)
+bool page_figure(FILE *out, const report_page *page, const char *name)
+{
+    for (size_t i = 0; i < page->plots->count; i++)
+        if (strcmp(page->plots->plots[i].name, name) == 0) {
+            put_figure(out, page, &page->plots->plots[i]);
+            return true;
+        }
+    return false;
+}
+
+bool page_plots(FILE *out, const report_page *page, const char *section)
 {
     size_t g = 0, shown = 0, parts = 0;
     while (g < sizeof sections / sizeof *sections && strcmp(sections[g].section, section) != 0) g++;
-    if (g == sizeof sections / sizeof *sections) return;
+    if (g == sizeof sections / sizeof *sections) return false;
     for (int folded = 0; folded < 2; folded++)
         for (size_t i = 0; i < page->plots->count; i++) {
             const report_plot *plot = &page->plots->plots[i];
             if (strcmp(plot->section, section) != 0 || (strstr(plot->name, "backward_") != NULL) != folded)
                 continue;
             bool first = shown++ == 0;
-            if (first && *sections[g].title != 0)
-                fprintf(out, "<section id=\"%s\">\n<h2>%s</h2>\n<p class=\"note\">%s</p>\n", section,
-                        sections[g].title, sections[g].note);
+            if (first && sections[g].title != NULL)
+                fprintf(out, "<%s>%s</%s>\n<p class=\"note\">%s</p>\n", sections[g].level, sections[g].title,
+                        sections[g].level, sections[g].note);
             if (first) fputs("<div class=\"plots\">\n", out);
             if (folded && parts++ == 0)
                 fputs("</div>\n<details><summary>Backward in its parts: data and weights</summary>\n<div "
@@ -121,7 +129,7 @@ void page_plots(FILE *out, const report_page *page, const char *section)
             put_figure(out, page, plot);
         }
     if (shown > 0) fputs(parts > 0 ? "</div>\n</details>\n" : "</div>\n", out);
-    if (shown > 0 && *sections[g].title != 0) fputs("</section>\n", out);
+    return shown > 0;
 }
 
 /* ---- the template */
@@ -134,21 +142,25 @@ static const struct {
              {"css", put_css},
              {"run_id", put_run_id},
              {"dir", put_dir},
-             {"verdict", put_verdict},
+             {"headline", put_headline},
+             {"lines", put_lines},
              {"meta", put_meta},
-             {"comparison", page_comparison},
+             {"answer", page_answer},
+             {"cautions", page_cautions},
+             {"why", page_why},
+             {"waterfalls", page_waterfalls},
+             {"each", page_each},
+             {"map", page_map},
              {"versus", page_versus},
              {"networks", page_networks},
              {"scaling", page_scaling},
              {"cold", page_cold},
              {"training", page_training},
-             {"waterfalls", page_waterfalls},
              {"machine", page_machine},
              {"unmeasured", page_unmeasured}};
 
 static void put_mark(FILE *out, const report_page *page, const char *mark)
 {
-    if (strncmp(mark, "plots:", 6) == 0) page_plots(out, page, mark + 6);
     for (size_t i = 0; i < sizeof marks / sizeof *marks; i++)
         if (strcmp(marks[i].mark, mark) == 0) marks[i].put(out, page);
 }

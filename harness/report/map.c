@@ -62,13 +62,14 @@ static map find_map(const report_data *data, size_t first, conv_pass pass)
 
 static int mix(int from, int to, double part) { return (int)lround(from + (to - from) * part); }
 
-/* Grey where nothing can be told, red below 1, from pale to deep green up to what is promised. */
+/* Grey where there is no difference, lighter where it is not determined, red below 1, from pale to deep green up to what is promised. */
 static unsigned fill_of(const report_ratio *p)
 {
-    if (p->outcome == RATIO_SAME) return 0xb9bec4;
-    double part = fmin(fabs(log(p->speedup)) / log(fmax(p->promised, 2)), 1);
+    if (!rule_determined(p->times.outcome)) return 0xe3e5e8;
+    if (p->times.outcome == RATIO_SAME) return 0xb9bec4;
+    double part = fmin(fabs(log(p->times.value)) / log(fmax(p->promised, 2)), 1);
     part = 0.12 + 0.88 * part;
-    if (p->speedup < 1)
+    if (p->times.value < 1)
         return (unsigned)(mix(0xf6, 0xa3, part) << 16 | mix(0xe3, 0x1f, part) << 8 | mix(0xdf, 0x17, part));
     return (unsigned)(mix(0xe8, 0x0b, part) << 16 | mix(0xf2, 0x5d, part) << 8 | mix(0xe6, 0x4b, part));
 }
@@ -91,8 +92,10 @@ static void add_cells(chart *c, const report_data *data, const map *m, conv_pass
             int x = 0;
             while (x < m->channel_count - 1 && m->channels[x] != q->ic) x++;
             unsigned fill = fill_of(&p);
-            fprintf(c->out, "%d %d %u %u \"%.*f\"\n", x, y, fill, ink_on(fill), p.speedup < 1.995 ? 2 : 1,
-                    p.speedup);
+            char text[16] = "-";
+            if (rule_determined(p.times.outcome))
+                snprintf(text, sizeof text, "%.*f", p.times.value < 1.995 ? 2 : 1, p.times.value);
+            fprintf(c->out, "%d %d %u %u \"%s\"\n", x, y, fill, ink_on(fill), text);
         }
 }
 

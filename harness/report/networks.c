@@ -1,4 +1,5 @@
 /* Networks: layers found by their names, summed with their multiplicity. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,35 +81,44 @@ void report_networks_destroy(report_networks *networks)
     *networks = (report_networks){0};
 }
 
-double report_network_sum(const report_network *n, int impl, size_t *layers, double *flops)
+network_sum report_network_sum(const report_network *n, int impl)
 {
-    double ns = 0;
-    *layers = 0;
-    *flops = 0;
+    network_sum sum = {0};
     for (size_t i = 0; i < n->count; i++) {
         const record_row *row = impl < 0 ? n->layers[i].best : n->layers[i].by_impl[impl];
         if (row == NULL) continue;
-        ns += n->layers[i].times * row->median_ns;
-        *flops += n->layers[i].times * (double)conv_flops(&row->problem, row->pass);
-        ++*layers;
+        rule_time time = rule_time_of(row);
+        bool shown = rule_shown(&time);
+        sum.time.median += n->layers[i].times * time.median;
+        sum.time.low += shown ? n->layers[i].times * time.low : NAN;
+        sum.time.high += shown ? n->layers[i].times * time.high : NAN;
+        sum.flops += n->layers[i].times * (double)conv_flops(&row->problem, row->pass);
+        sum.layers++;
+        sum.rough += !shown;
     }
-    return ns;
+    return sum;
 }
 
 /* ---- the section */
 
 static void put_sum(FILE *out, const report_network *n, int impl)
 {
-    size_t layers;
-    double flops, ns = report_network_sum(n, impl, &layers, &flops);
+    network_sum sum = report_network_sum(n, impl);
     char text[24];
-    if (layers == 0) {
+    if (sum.layers == 0) {
         fputs("<td>&ndash;</td>", out);
         return;
     }
-    fprintf(out, "<td%s>%s<small>%s GFLOP/s", layers < n->count ? " class=\"even\"" : "", report_time(ns, text),
-            report_number(flops / ns, (char[16]){0}));
-    if (layers < n->count) fprintf(out, "<br>only %zu of %zu layers", layers, n->count);
+    bool whole = sum.layers == n->count;
+    fprintf(out, "<td%s>%s<small>", whole && sum.rough == 0 ? "" : " class=\"even\"",
+            report_time(sum.time.median, text));
+    if (whole && sum.rough == 0) {
+        page_interval(out, &sum.time);
+        fputs("<br>", out);
+    }
+    fprintf(out, "%s GFLOP/s", report_number(sum.flops / sum.time.median, (char[16]){0}));
+    if (!whole) fprintf(out, "<br>only %zu of %zu layers", sum.layers, n->count);
+    if (sum.rough > 0) fprintf(out, "<br>%zu without an interval", sum.rough);
     fputs("</small></td>", out);
 }
 
@@ -119,8 +129,7 @@ static bool same_table(const report_network *a, const report_network *b)
 
 static void put_layers(FILE *out, const report_network *n)
 {
-    size_t layers;
-    double flops, whole = report_network_sum(n, -1, &layers, &flops);
+    double whole = report_network_sum(n, -1).time.median;
     char text[PROBLEM_STRING_MAX];
     fprintf(
         out,
@@ -157,13 +166,9 @@ static void put_network(FILE *out, const report_data *data, const report_network
         if (same_table(n, &all->items[i])) fprintf(out, "<th>%s</th>", conv_pass_name(all->items[i].pass));
     fputs("</tr></thead><tbody>\n", out);
     for (int impl = -1; impl < data->impl_count; impl++) {
-        size_t any = 0, layers;
-        double flops;
+        size_t any = 0;
         for (size_t i = first; i < all->count; i++)
-            if (same_table(n, &all->items[i])) {
-                report_network_sum(&all->items[i], impl, &layers, &flops);
-                any += layers;
-            }
+            if (same_table(n, &all->items[i])) any += report_network_sum(&all->items[i], impl).layers;
         if (any == 0) continue;
         report_put(out, "<tr><td>", impl < 0 ? "best exact of each layer" : data->impls[impl].name, "</td>");
         for (size_t i = first; i < all->count; i++)

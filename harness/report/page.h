@@ -12,8 +12,16 @@ typedef struct {
     const char *dir;    /* of the report, where the SVGs are */
 } report_page;
 
+/* report/answer.c */
+void page_answer(FILE *out, const report_page *page);   /* the first screen's pictures and tables */
+void page_cautions(FILE *out, const report_page *page); /* what to keep in mind */
+/* report/why.c: what explains the times */
+void page_why(FILE *out, const report_page *page);
+/* report/waterfalls.c */
+void page_waterfalls(FILE *out, const report_page *page);
+/* report/each.c: implementation by implementation */
+void page_each(FILE *out, const report_page *page);
 /* report/tables.c */
-void page_comparison(FILE *out, const report_page *page); /* dense against separable per channel count */
 void page_unmeasured(FILE *out, const report_page *page); /* rows without a time, with reasons */
 void page_machine(FILE *out, const report_page *page);    /* run.json as a table */
 /* report/versus.c */
@@ -21,19 +29,30 @@ void page_versus(FILE *out, const report_page *page);
 /* report/networks.c */
 void page_networks(FILE *out, const report_page *page);
 /* report/sections.c */
+void page_map(FILE *out, const report_page *page);
 void page_scaling(FILE *out, const report_page *page);
 void page_cold(FILE *out, const report_page *page);
-/* report/waterfalls.c */
-void page_waterfalls(FILE *out, const report_page *page);
 /* report/training.c */
 void page_training(FILE *out, const report_page *page);
 
-/* The pictures of a section, without a heading of their own when it has no title. */
-void page_plots(FILE *out, const report_page *page, const char *section);
+/* ---- pieces of them: report/html.c, report/tables.c */
 
+/* The pictures of a section, under its title where it has one, those of a backward's parts folded away. False:
+ * there are none, and nothing is written. */
+bool page_plots(FILE *out, const report_page *page, const char *section);
+/* The picture of that name. False: there is none. */
+bool page_figure(FILE *out, const report_page *page, const char *name);
+
+/* "Forward", "Backward". */
+const char *page_pass(conv_pass pass);
+/* The first cell of a row: "256", "256 -> 512", and the multiplier. */
+void page_channels(FILE *out, const report_point *point);
+/* "153 to 160 µs": one unit where both ends share it. */
+void page_interval(FILE *out, const rule_time *time);
 /* A <td>: median, below it the interval and the implementation; "-" when row is NULL. */
 void page_time_cell(FILE *out, const record_row *row);
-/* A <td>: "3.41x", below it the interval or the words for an overlap. */
-void page_ratio_cell(FILE *out, const report_ratio *ratio);
+/* A <td>: "3.41x", below it the interval or the words for an overlap; where it is not determined, why. Tables of
+ * answers show no figure then; others (rough) show it in grey. */
+void page_ratio_cell(FILE *out, const report_ratio *ratio, bool rough);
 
 #endif

@@ -89,9 +89,13 @@ static bool plot_rows(const row_plot *kind, const report_data *data, size_t inde
         chart_add_line(&c, impl->name, impl->light, impl->dash, line_width(impl), true);
         for (size_t k = 0; k < s->count; k++) {
             const record_row *row = on_axis(&s->points[k], pass) ? report_row(&s->points[k], variant, i) : NULL;
-            if (row != NULL)
-                chart_add_point(&c, (double)s->points[k].ic, kind->value(row),
-                                kind->bars ? row->ci95_low_ns : NAN, kind->bars ? row->ci95_high_ns : NAN);
+            if (row == NULL) continue;
+            rule_time time = rule_time_of(row);
+            if (!rule_shown(&time))
+                chart_add_rough(&c, (double)s->points[k].ic, kind->value(row));
+            else
+                chart_add_point(&c, (double)s->points[k].ic, kind->value(row), kind->bars ? time.low : NAN,
+                                time.high);
         }
     }
     return chart_finish(&c, album);
@@ -109,14 +113,47 @@ static void add_promise(chart *c, const report_data *data, const report_setting 
     }
 }
 
-/* Interval bars for the best alone: those of all would hide the lines. */
-static void add_speedup(chart *c, const report_data *data, const report_setting *s, conv_pass pass, int impl)
+/* Both sides by one implementation: where that is not determined, a hollow point, or, beyond the scale of what
+ * is, a gap. */
+static void add_same(chart *c, const report_data *data, const report_setting *s, conv_pass pass, int impl)
 {
     for (size_t k = 0; k < s->count; k++) {
         report_ratio ratio;
-        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], impl, &ratio))
-            chart_add_point(c, (double)s->points[k].ic, ratio.speedup, impl < 0 ? ratio.low : NAN, ratio.high);
+        if (!on_axis(&s->points[k], pass) || !report_speedup(data, &s->points[k], impl, &ratio)) continue;
+        if (rule_determined(ratio.times.outcome))
+            chart_add_point(c, (double)s->points[k].ic, ratio.times.value, NAN, NAN);
+        else if (ratio.times.value <= c->y.most)
+            chart_add_rough(c, (double)s->points[k].ic, ratio.times.value);
+        else
+            chart_add_gap(c);
     }
+}
+
+/* The answer, with the intervals, which would hide the lines were all to have them: a gap where it is not
+ * determined. */
+static void add_best(chart *c, const report_data *data, const report_setting *s, conv_pass pass)
+{
+    for (size_t k = 0; k < s->count; k++) {
+        report_ratio ratio;
+        if (!on_axis(&s->points[k], pass)) continue;
+        if (report_speedup(data, &s->points[k], -1, &ratio) && rule_determined(ratio.times.outcome))
+            chart_add_point(c, (double)s->points[k].ic, ratio.times.value, ratio.times.low, ratio.times.high);
+        else
+            chart_add_gap(c);
+    }
+}
+
+/* Both passes have one scale: what is promised, and more where more arrives. */
+static double most_speedup(const report_data *data, const report_setting *s)
+{
+    double most = 1;
+    for (size_t k = 0; k < s->count; k++) {
+        report_ratio ratio;
+        if (s->points[k].pass > CONV_BACKWARD || !report_speedup(data, &s->points[k], -1, &ratio)) continue;
+        most = fmax(most, ratio.promised);
+        if (rule_determined(ratio.times.outcome)) most = fmax(most, ratio.times.high);
+    }
+    return most;
 }
 
 static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, const chart_album *album)
@@ -124,9 +161,11 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
     const report_setting *s = &data->settings[index];
     chart c;
     if (!begin(&c, "speedup", s, index, pass, "")) return false;
-    snprintf(c.plot.title, sizeof c.plot.title, "Separable over dense, %s: times as fast", pass_words[pass]);
+    snprintf(c.plot.title, sizeof c.plot.title, "%s: separable over dense, times as fast",
+             pass == CONV_FORWARD ? "Forward" : "Backward");
     channel_axis(&c, s);
     c.y.least = 0;
+    c.y.most = most_speedup(data, s);
     c.clip = true;
     chart_add_line(&c, "break-even", CHART_AXIS, 1, 1.4, false);
     chart_add_point(&c, c.xs[0], 1, NAN, NAN);
@@ -137,10 +176,10 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
         const report_impl *impl = &data->impls[i];
         if (impl->inexact) continue;
         chart_add_line(&c, impl->name, impl->light, impl->dash, 1.3, true);
-        add_speedup(&c, data, s, pass, i);
+        add_same(&c, data, s, pass, i);
     }
     chart_add_line(&c, "best exact", CHART_INK, 1, 3, true);
-    add_speedup(&c, data, s, pass, -1);
+    add_best(&c, data, s, pass);
     if (!any) {
         chart_drop(&c);
         return true;
@@ -202,8 +241,12 @@ static bool plot_roofline(const report_data *data, size_t index, conv_pass pass,
                                         ? report_best(data, &s->points[k], (conv_variant)v, BEST_EXACT)
                                         : NULL;
             if (row == NULL) continue;
-            chart_add_point(&c, intensity(row), (double)conv_flops(&row->problem, pass) / row->median_ns, NAN,
-                            NAN);
+            rule_time time = rule_time_of(row);
+            double speed = (double)conv_flops(&row->problem, pass) / row->median_ns;
+            if (rule_shown(&time))
+                chart_add_point(&c, intensity(row), speed, NAN, NAN);
+            else
+                chart_add_rough(&c, intensity(row), speed);
             from = fmin(from, intensity(row));
             to = fmax(to, intensity(row));
         }

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "../record/record.h"
+#include "../record/rule.h"
 
 enum { REPORT_MAX_IMPLS = 40, REPORT_MAX_CEILINGS = 8 };
 
@@ -35,15 +35,11 @@ typedef struct {
     size_t count;
 } report_setting;
 
-typedef enum { RATIO_FASTER, RATIO_SLOWER, RATIO_SAME, RATIO_UNPROVEN } ratio_outcome;
-
 /* Dense against separable, or theirs against ours: how many times as fast the second is. */
 typedef struct {
     const record_row *slow, *fast; /* the reference (dense, theirs) and the challenger (separable, ours) */
-    double speedup;                /* ratio of medians */
-    double low, high;              /* from the 95% intervals; NaN when a side has none */
-    ratio_outcome outcome;         /* UNPROVEN: too few repetitions for an interval */
-    double promised;               /* ratio of multiplications of the two problems */
+    rule_ratio times;
+    double promised; /* ratio of multiplications of the two problems */
 } report_ratio;
 
 /* Measured roofs, all threads together. */
@@ -63,7 +59,8 @@ typedef struct {
     report_setting *settings; /* in the order of the run */
     size_t setting_count;
     size_t by_status[CASE_STATUS_COUNT];
-    size_t without_interval; /* ok rows of fewer repetitions than an interval needs */
+    size_t
+        rough; /* ok rows whose time may not be shown in an answer, those left behind on purpose not counted */
     report_ceilings ceilings[REPORT_MAX_CEILINGS];
     int ceiling_count;
 } report_data;
@@ -106,7 +103,9 @@ const report_ceilings *report_ceilings_of(const report_data *data, int threads);
 
 /* ---- report/versus.c: ours against a peer, each by its best, over the points of a setting */
 typedef struct {
-    int count, ahead, behind; /* cases; those whose intervals do not overlap */
+    int count;      /* cases that both ran */
+    int determined; /* those with an answer, of which the rest is made */
+    int ahead, behind;
     double mean, least, most; /* geometric mean and range of theirs / ours: above 1, ours is faster */
     report_ratio worst;       /* the case of the least ratio */
 } versus_mean;
@@ -144,9 +143,13 @@ typedef struct {
 
 bool report_networks_create(const report_data *data, report_networks *networks);
 void report_networks_destroy(report_networks *networks);
-/* Nanoseconds of all layers with their multiplicity, by impl or (impl < 0) by the best exact one of each;
- * layers counts those that have a time, flops theirs. */
-double report_network_sum(const report_network *network, int impl, size_t *layers, double *flops);
+/* All layers with their multiplicity, by impl or (impl < 0) by the best exact one of each. */
+typedef struct {
+    rule_time time; /* its interval is the sum of theirs; none where a layer has none that may be shown */
+    double flops;
+    size_t layers, rough; /* those that have a time; of these, how many have none that may be shown */
+} network_sum;
+network_sum report_network_sum(const report_network *network, int impl);
 
 /* ---- report/style.c */
 report_impl report_style(const char *name);
@@ -165,7 +168,7 @@ void report_put(FILE *out, const char *before, const char *text, const char *aft
 /* ---- verdict.c */
 typedef struct {
     char *headline; /* one sentence that answers the title */
-    char **lines;   /* what stands behind it: one paragraph each */
+    char **lines;   /* what no table can say: a sentence each */
     size_t count;
     char **cautions; /* what to keep in mind: warnings, wrong and skipped rows */
     size_t caution_count;

@@ -1,5 +1,5 @@
-/* The same problem in two settings: thread scaling, cold against warm caches. */
-#include <math.h>
+/* Where it breaks even; and the same problem in two settings: more threads, cold against warm caches. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "page.h"
@@ -29,7 +29,7 @@ static int put_twins(FILE *out, const report_page *page, const report_setting *a
                     conv_pass_name(q->pass), (long long)q->ic);
             page_time_cell(out, p.slow);
             page_time_cell(out, p.fast);
-            page_ratio_cell(out, &p);
+            page_ratio_cell(out, &p, true);
             fputs("</tr>\n", out);
             rows++;
         }
@@ -100,4 +100,16 @@ void page_cold(FILE *out, const report_page *page)
         "evicted from all caches before each call.</p>\n",
         BUT_CACHE, is_cold_and_warm, cache_name};
     put_section(out, page, &cold);
+}
+
+void page_map(FILE *out, const report_page *page)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *body = open_memstream(&text, &size);
+    if (body == NULL) return;
+    bool any = page_plots(body, page, "map");
+    fclose(body);
+    if (any) fprintf(out, "<section id=\"map\">\n%s</section>\n", text);
+    free(text);
 }

@@ -17,48 +17,39 @@ static sample_mean accuracy_of(const training_model *m)
     return mean_of(values, n);
 }
 
-/* Of b against a: what is known, the ratio, and how. */
-typedef struct {
-    double ratio; /* of medians, b over a */
-    const char *answer, *known;
-    training_time a, b;
-} epochs;
+static rule_time time_of(const training_time *t) { return (rule_time){t->median, t->low, t->high, false}; }
 
-static bool compare_epochs(const training_model *a, const training_model *b, epochs *e)
+static const char *why_open(ratio_outcome outcome)
 {
-    *e = (epochs){.a = training_epoch_time(a), .b = training_epoch_time(b)};
-    e->ratio = e->b.median / e->a.median;
-    if (isnan(e->ratio)) return false;
-    bool proven = !isnan(e->a.low) && !isnan(e->b.low);
-    if (!proven) {
-        e->answer = e->ratio < 1 ? "probably yes" : "probably no";
-        e->known = ", too few epochs for an interval";
-    } else if (e->b.high < e->a.low || e->a.high < e->b.low) {
-        e->answer = e->ratio < 1 ? "yes" : "no";
-        e->known = "";
-    } else {
-        e->answer = "no measurable difference";
-        e->known = ", no measurable difference";
-    }
-    return true;
+    return outcome == RATIO_FEW ? "too few epochs for an interval" : rule_reason(outcome);
 }
 
 static void put_epochs(verdict *v, const training_model *a, const training_model *b)
 {
-    epochs e;
-    char first[24], second[24];
-    if (!compare_epochs(a, b, &e)) return;
-    report_time(e.b.median * 1e9, first);
-    report_time(e.a.median * 1e9, second);
+    static const char *const answers[] = {
+        [RATIO_FASTER] = "yes", [RATIO_SLOWER] = "no", [RATIO_SAME] = "no measurable difference"};
+    training_time first = training_epoch_time(a), second = training_epoch_time(b);
+    rule_ratio r = rule_compare(time_of(&first), time_of(&second));
+    char ours[24], theirs[24];
+    if (isnan(r.value)) return;
+    report_time(second.median * 1e9, ours);
+    report_time(first.median * 1e9, theirs);
+    if (!rule_determined(r.outcome)) {
+        verdict_line(v,
+                     "Training: an epoch took %s (%s) and %s (%s), but which is faster is not determined: %s.",
+                     ours, b->model, theirs, a->model, why_open(r.outcome));
+        return;
+    }
     verdict_line(v,
                  "Training: an epoch of the %s network takes %s, one of the %s network %s: %.2f times as "
                  "long%s (medians of %zu and %zu epochs; %s, batch %d, %d thread%s).",
-                 b->model, first, a->model, second, e.ratio, e.known, e.b.epochs, e.a.epochs, b->impl, b->batch,
-                 b->threads, b->threads == 1 ? "" : "s");
+                 b->model, ours, a->model, theirs, 1 / r.value,
+                 r.outcome == RATIO_SAME ? ", no measurable difference" : "", second.epochs, first.epochs,
+                 b->impl, b->batch, b->threads, b->threads == 1 ? "" : "s");
     if (v->headline == NULL && /* nothing else to say first */
         asprintf(&v->headline,
-                 "In training, %s: an epoch of the %s network takes %s, one of the %s network %s.", e.answer,
-                 b->model, first, a->model, second) < 0)
+                 "In training, %s: an epoch of the %s network takes %s, one of the %s network %s.",
+                 answers[r.outcome], b->model, ours, a->model, theirs) < 0)
         v->headline = NULL;
 }
 
@@ -124,29 +115,18 @@ static void put_peers(const report_training *t, verdict *v)
         }
         if (peer == NULL) continue;
         training_time us = training_epoch_time(ours), them = training_epoch_time(peer);
-        char first[24], second[24];
+        rule_ratio r = rule_compare(time_of(&them), time_of(&us));
+        char first[24], second[24], times[64] = "", what[16];
+        if (rule_determined(r.outcome))
+            snprintf(times, sizeof times, ", %s times as fast", verdict_times(r.value, what));
+        else
+            snprintf(times, sizeof times, "; %s", why_open(r.outcome));
         verdict_line(v,
-                     "Against %s (its better layout), the %s network: an epoch takes %s here and %s there, "
-                     "%.2f times as fast (medians of %zu and %zu epochs; %d and %d threads).",
+                     "Against %s (its better layout), the %s network: an epoch takes %s here and %s there%s "
+                     "(medians of %zu and %zu epochs; %d and %d threads).",
                      peer->impl, ours->model, report_time(us.median * 1e9, first),
-                     report_time(them.median * 1e9, second), them.median / us.median, us.epochs, them.epochs,
-                     ours->threads, peer->threads);
-    }
-}
-
-/* A step against its arithmetic at the measured peak. */
-static void put_arithmetic(const report_data *data, verdict *v)
-{
-    for (size_t i = 0; i < data->training->count; i++) {
-        const training_model *m = &data->training->models[i];
-        training_step s = training_step_of(data, m);
-        char first[24], second[24], name[160];
-        if (!(s.whole > 0) || !(s.arithmetic > 0)) continue;
-        verdict_line(v,
-                     "A training step, %s network: %s, %.2f times its arithmetic at the measured peak (%s at "
-                     "%.0f GFLOP/s).",
-                     training_name(data->training, m, name), report_time(s.whole, first),
-                     s.whole / s.arithmetic, report_time(s.arithmetic, second), s.peak);
+                     report_time(them.median * 1e9, second), times, us.epochs, them.epochs, ours->threads,
+                     peer->threads);
     }
 }
 
@@ -159,12 +139,10 @@ void verdict_training(const report_data *data, verdict *v)
         char text[24];
         verdict_line(v, "Training: an epoch of the %s network takes %s (%s).", a->model,
                      report_time(training_epoch_time(a).median * 1e9, text), a->impl);
-        put_peers(data->training, v);
-        put_arithmetic(data, v);
+        if (data->run->count == 0) put_peers(data->training, v);
         return;
     }
     put_epochs(v, a, b);
-    put_peers(data->training, v);
-    put_arithmetic(data, v);
+    if (data->run->count == 0) put_peers(data->training, v); /* beside cases, the table of models says it */
     put_accuracy(v, a, b);
 }

@@ -14,9 +14,8 @@ static const contest contests[] = {{"exact against exact", false}, {"anything, i
 
 enum { CONTESTS = sizeof contests / sizeof *contests };
 
-/* False: no case both ran. */
-static bool meet(const report_data *data, const report_point *q, conv_variant v, const char *peer, bool inexact,
-                 report_ratio *ratio)
+bool report_versus(const report_data *data, const report_point *q, conv_variant v, const char *peer,
+                   bool inexact, report_ratio *ratio)
 {
     return report_compare(
         report_best(data, q, v, (best_filter){.inexact = inexact, .peers = true, .prefix = peer}),
@@ -34,12 +33,14 @@ static bool belongs(const report_setting *s, const report_setting *wanted)
 static void add_ratio(versus_mean *m, double *log_sum, const report_ratio *p)
 {
     m->count++;
-    m->ahead += p->outcome == RATIO_FASTER;
-    m->behind += p->outcome == RATIO_SLOWER;
-    *log_sum += log(p->speedup);
-    if (p->speedup < m->least) m->worst = *p;
-    m->least = fmin(m->least, p->speedup);
-    m->most = fmax(m->most, p->speedup);
+    if (!rule_determined(p->times.outcome)) return;
+    m->determined++;
+    m->ahead += p->times.outcome == RATIO_FASTER;
+    m->behind += p->times.outcome == RATIO_SLOWER;
+    *log_sum += log(p->times.value);
+    if (p->times.value < m->least) m->worst = *p;
+    m->least = fmin(m->least, p->times.value);
+    m->most = fmax(m->most, p->times.value);
 }
 
 versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant v,
@@ -51,10 +52,10 @@ versus_mean report_versus_mean(const report_data *data, const report_setting *se
         const report_setting *s = &data->settings[k];
         report_ratio p;
         for (size_t i = 0; belongs(s, setting) && i < s->count; i++)
-            if (s->points[i].pass == pass && meet(data, &s->points[i], v, peer, inexact, &p))
+            if (s->points[i].pass == pass && report_versus(data, &s->points[i], v, peer, inexact, &p))
                 add_ratio(&m, &log_sum, &p);
     }
-    m.mean = m.count > 0 ? exp(log_sum / m.count) : NAN;
+    m.mean = m.determined > 0 ? exp(log_sum / m.determined) : NAN;
     return m;
 }
 
@@ -69,7 +70,7 @@ char *report_versus_name(const report_data *data, const report_setting *setting,
 
 static void put_mean(FILE *out, const versus_mean *m)
 {
-    if (m->count == 0) {
+    if (m->determined == 0) {
         fputs("<td>&ndash;</td>", out);
         return;
     }
@@ -96,7 +97,7 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
                            report_versus_name(page->data, s, name, sizeof name),
                            "</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Variant and "
                            "pass</th><th>Exact against exact</th><th>Any, inexact too</th><th>Worst "
-                           "case</th><th>Cases</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n");
+                           "case</th><th>Determined</th><th>Faster</th><th>Slower</th></tr></thead><tbody>\n");
                 open = true;
             }
             fprintf(out, "<tr><td>%s %s</td>", conv_variant_name((conv_variant)v),
@@ -104,8 +105,12 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
             put_mean(out, &exact);
             put_mean(out, &any);
             const versus_mean *shown = exact.count > 0 ? &exact : &any;
-            page_ratio_cell(out, &shown->worst);
-            fprintf(out, "<td>%d</td><td>%d</td><td>%d</td></tr>\n", shown->count, shown->ahead, shown->behind);
+            if (shown->determined > 0)
+                page_ratio_cell(out, &shown->worst, false);
+            else
+                fputs("<td>&ndash;</td>", out);
+            fprintf(out, "<td>%d<small>of %d</small></td><td>%d</td><td>%d</td></tr>\n", shown->determined,
+                    shown->count, shown->ahead, shown->behind);
         }
     if (open) fputs("</tbody></table></div>\n", out);
 }
@@ -123,7 +128,7 @@ static void put_case(FILE *out, const report_data *data, const report_point *q, 
     fputs("</td>", out);
     page_time_cell(out, p->fast);
     page_time_cell(out, p->slow);
-    page_ratio_cell(out, p);
+    page_ratio_cell(out, p, true);
     bool ours = data->impls[report_impl_index(data, p->fast->impl)].inexact,
          theirs = data->impls[report_impl_index(data, p->slow->impl)].inexact;
     fprintf(out, "<td class=\"text\">%s</td></tr>\n",
@@ -138,9 +143,9 @@ static void put_point(FILE *out, const report_page *page, const report_point *q,
 {
     for (int c = 0; c < CONTESTS; c++) {
         report_ratio exact, p;
-        if (!meet(page->data, q, v, page->versus, contests[c].inexact, &p)) continue;
+        if (!report_versus(page->data, q, v, page->versus, contests[c].inexact, &p)) continue;
         /* the second contest only where it differs from the first */
-        if (c == 1 && meet(page->data, q, v, page->versus, false, &exact) && exact.fast == p.fast &&
+        if (c == 1 && report_versus(page->data, q, v, page->versus, false, &exact) && exact.fast == p.fast &&
             exact.slow == p.slow)
             continue;
         put_case(out, page->data, q, &p, &contests[c], whole);
@@ -184,9 +189,9 @@ void page_versus(FILE *out, const report_page *page)
         "</h2>\n<p class=\"note\">The best of this project's implementations against the best whose name "
         "begins with ");
     report_escape(out, page->versus);
-    fputs(", each by its median. Above 1&times;, ours is faster; &ldquo;faster&rdquo; and &ldquo;slower&rdquo; "
-          "count cases whose intervals do not overlap. Only <code>execute</code>: packing and reorders are "
-          "timed apart.</p>\n",
+    fputs(", each by its median. Above 1&times;, ours is faster. Means, worst case, &ldquo;faster&rdquo; and "
+          "&ldquo;slower&rdquo; are of the cases that are determined: both times have an interval, and that of "
+          "their ratio is narrow. Only <code>execute</code>: packing and reorders are timed apart.</p>\n",
           out);
     for (size_t i = 0; i < page->data->setting_count; i++)
         if (report_is_sweep(&page->data->settings[i]))

@@ -12,7 +12,7 @@ int report_waterfalls(const report_data *data, waterfall_sink *sink, void *ctx)
             report_ratio ratio;
             waterfall w;
             const report_point *point = &data->settings[s].points[i];
-            if (!report_speedup(data, point, -1, &ratio) || ratio.outcome == RATIO_UNPROVEN) continue;
+            if (!report_speedup(data, point, -1, &ratio) || !rule_determined(ratio.times.outcome)) continue;
             const waterfall_rows rows = waterfall_find(waterfall_run_row, data->run, ratio.slow, ratio.fast);
             if (!waterfall_of(&rows, &w)) continue;
             sink(ctx, &data->settings[s], point, &w);

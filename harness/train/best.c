@@ -1,5 +1,5 @@
-/* The fastest implementation of a layer, by timing: the least median of its calls, the rule that record_faster
- * has for the rows of a run.
+/* The fastest implementation of a layer, by timing: the least median of its calls, by the rule of
+ * record/rule.h.
  *
  * Forward and backward are chosen together, because a backward may read a workspace that only its own forward
  * writes: candidates are (any forward, a backward without workspace) and (an implementation's forward that
@@ -17,6 +17,7 @@
 #include "../measure/job.h"
 #include "../measure/verify.h"
 #include "../output.h"
+#include "../record/rule.h"
 #include "../stats.h"
 #include "net_internal.h"
 
@@ -142,7 +143,7 @@ static double pick_inference(op *o, const candidate *list, int count)
 {
     double best = DBL_MAX;
     for (int i = 0; i < count; i++)
-        if (list[i].forward < best) {
+        if (rule_less(list[i].forward, best)) {
             o->impl[USE_INFER] = list[i].impl;
             best = list[i].forward;
         }
@@ -154,7 +155,8 @@ static bool pick_training(op *o, const candidate *list, int count, double infer)
     double best = DBL_MAX;
     for (int i = 0; i < count; i++) {
         double forward = list[i].workspace ? list[i].forward_kept : infer;
-        if (forward == DBL_MAX || list[i].backward == DBL_MAX || forward + list[i].backward >= best) continue;
+        bool can = forward < DBL_MAX && list[i].backward < DBL_MAX;
+        if (!can || !rule_less(forward + list[i].backward, best)) continue;
         best = forward + list[i].backward;
         o->impl[USE_BACKWARD] = list[i].impl;
         o->keep_workspace = list[i].workspace;

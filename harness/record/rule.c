@@ -1,0 +1,58 @@
+#include "rule.h"
+
+#include <math.h>
+
+bool rule_less(double a, double least) { return !isnan(a) && (isnan(least) || a < least); }
+
+bool record_faster(const record_row *a, const record_row *b)
+{
+    if (a->status != CASE_OK) return false;
+    if (b == NULL || b->status != CASE_OK) return true;
+    if ((a->race == RACE_BEHIND) != (b->race == RACE_BEHIND)) return b->race == RACE_BEHIND;
+    bool chosen = isfinite(a->choice_ns) && isfinite(b->choice_ns);
+    return chosen ? rule_less(a->choice_ns, b->choice_ns) : rule_less(a->median_ns, b->median_ns);
+}
+
+rule_time rule_time_of(const record_row *row)
+{
+    rule_time t = {row->median_ns, row->ci95_low_ns, row->ci95_high_ns, row->disturbed > 0};
+    if (row->visits >= 0 && row->visits < RULE_VISITS) t.low = t.high = NAN;
+    return t;
+}
+
+static bool has_interval(const rule_time *t) { return isfinite(t->low) && isfinite(t->high); }
+
+static bool is_wide(double low, double high) { return high > RULE_WIDEST * low; }
+
+bool rule_shown(const rule_time *t) { return has_interval(t) && !is_wide(t->low, t->high) && !t->disturbed; }
+
+rule_ratio rule_compare(rule_time first, rule_time second)
+{
+    rule_ratio r = {first.median / second.median, first.low / second.high, first.high / second.low, RATIO_SAME};
+    if (first.disturbed || second.disturbed)
+        r.outcome = RATIO_BUSY;
+    else if (!has_interval(&first) || !has_interval(&second))
+        r.outcome = RATIO_FEW;
+    else if (is_wide(r.low, r.high))
+        r.outcome = RATIO_BUSY;
+    else if (r.low > 1)
+        r.outcome = RATIO_FASTER;
+    else if (r.high < 1)
+        r.outcome = RATIO_SLOWER;
+    return r;
+}
+
+bool rule_determined(ratio_outcome outcome) { return outcome < RATIO_FEW; }
+
+const char *rule_reason(ratio_outcome outcome)
+{
+    return outcome == RATIO_FEW ? "too few repetitions" : outcome == RATIO_BUSY ? "the machine was busy" : "";
+}
+
+double rule_share(const rule_ratio *ratio, double promised)
+{
+    double share = ratio->value / promised;
+    bool shown = rule_determined(ratio->outcome) &&
+                 (share <= RULE_MOST_SHARE || ratio->low / promised > RULE_MOST_SHARE);
+    return shown ? share : NAN;
+}

@@ -1,0 +1,149 @@
+/* The page of made-up runs in a browser without a window: page_check.js looks at it at two widths, light and
+ * dark. Skipped where there is no Chromium. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../bench/commands.h"
+#include "../harness/cli.h"
+#include "folder.h"
+#include "made_run.h"
+
+static const char *const browsers[] = {"chromium", "chromium-browser", "google-chrome"};
+
+static const char *browser(void)
+{
+    char text[16];
+    for (size_t i = 0; i < sizeof browsers / sizeof *browsers; i++)
+        if (run_shell(text, sizeof text, "command -v %s >/dev/null", browsers[i]) == 0) return browsers[i];
+    return NULL;
+}
+
+static void copy_into(FILE *out, const char *path)
+{
+    FILE *in = fopen(path, "r");
+    if (in == NULL) fail_msg("cannot read %s", path);
+    for (int c; (c = fgetc(in)) != EOF;) fputc(c, out);
+    fclose(in);
+}
+
+/* A page with frames of the report and the script, beside the report. */
+static void put_frame_page(const char *run, const char *script)
+{
+    FILE *out = fopen("page/check.html", "w");
+    assert_non_null(out);
+    fputs("<!doctype html><meta charset=utf-8><pre id=result></pre>"
+          "<iframe src=index.html width=1280 height=800></iframe>"
+          "<iframe src=index.html width=360 height=800></iframe><script type=text/csv id=csv>",
+          out);
+    copy_into(out, run);
+    fputs("</script><script>", out);
+    copy_into(out, script);
+    fputs("</script>", out);
+    fclose(out);
+}
+
+/* What page_check.js found in light or dark. */
+static void look(const char *with, bool dark)
+{
+    char *found = malloc(1 << 22);
+    assert_non_null(found);
+    int code =
+        run_shell(found, 1 << 22,
+                  "timeout 100 %s --headless --no-sandbox --disable-gpu --disable-dev-shm-usage "
+                  "--user-data-dir=$PWD/profile --allow-file-access-from-files --virtual-time-budget=20000 "
+                  "--blink-settings=preferredColorScheme=%d --dump-dom \"file://$PWD/page/check.html%s\" "
+                  "2>/dev/null | sed -n '/<pre id=\"result\">/,/<\\/pre>/p'",
+                  with, dark ? 0 : 1, dark ? "#dark" : "");
+    const char *text = strstr(found, "<pre id=\"result\">"), *checked = strstr(found, "checked ");
+    if (code != 0 || text == NULL || checked == NULL)
+        fail_msg("%s did not look: %d '%.300s'", with, code, found);
+    text += strlen("<pre id=\"result\">");
+    if (text != checked) fail_msg("%s:\n%.*s", dark ? "dark" : "light", (int)(checked - text), text);
+    if (atoi(checked + strlen("checked ")) < 500) fail_msg("too little was there to look at: %s", checked);
+    free(found);
+}
+
+static void report_and_look(made *m, const char *name)
+{
+    const char *with = browser();
+    char script[512], table[600];
+    if (with == NULL) {
+        print_message("# no chromium, chromium-browser or google-chrome: the page was not looked at\n");
+        free(m->rows);
+        skip();
+    }
+    snprintf(table, sizeof table, "%s/results.csv", made_store(m, ".", name));
+    char *argv[] = {(char *)"sepbench report", (char *)name, (char *)"--out", (char *)"page", NULL};
+    assert_int_equal(cmd_report(4, argv), EXIT_FINE);
+    snprintf(script, sizeof script, "%s", getenv("PAGE_CHECK"));
+    put_frame_page(table, script);
+    look(with, false);
+    look(with, true);
+}
+
+static void test_whole(void **state)
+{
+    (void)state;
+    made m = made_sweep(1, 9);
+    report_and_look(&m, "whole");
+}
+
+/* Rows without an interval, disturbed ones, one left behind, one wrong: gaps, hollow points and dashes. */
+static void test_busy(void **state)
+{
+    (void)state;
+    made m = made_sweep(1, 9);
+    record_row *row = made_row(&m, "dense/forward/avx512/mb1ic128ih28oc128kh3ph1/nhwc/t2/warm");
+    row->median_ns *= 0.5, row->disturbed = 7;
+    row = made_row(&m, "separable/forward/fused-avx512/mb1ic1024ih28oc1024kh3ph1/nhwc/t2/warm");
+    row->ci95_low_ns = row->ci95_high_ns = NAN, row->repetitions = 3, row->visits = 2;
+    row = made_row(&m, "separable/backward/fused-avx512/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm");
+    row->ci95_high_ns *= 1.7;
+    for (size_t i = 0; i < m.count; i++)
+        if (strcmp(m.rows[i].impl, "tiled") == 0) {
+            m.rows[i].race = RACE_BEHIND, m.rows[i].repetitions = 3;
+            m.rows[i].ci95_low_ns = m.rows[i].ci95_high_ns = NAN;
+        }
+    made_add(&m, "dense:mb1ic96ih28oc96kh3ph1", CONV_FORWARD, "tiled", 1, 9)->status = CASE_WRONG;
+    report_and_look(&m, "busy");
+}
+
+static void test_networks_and_map(void **state)
+{
+    (void)state;
+    made m = {0};
+    for (int spatial = 7; spatial <= 56; spatial *= 2)
+        for (int channels = 32; channels <= 1024; channels *= 2)
+            for (int variant = 0; variant <= CONV_SEPARABLE; variant += CONV_SEPARABLE) {
+                char text[128];
+                made_problem(variant, channels, spatial, 1, text, sizeof text);
+                double ns = 30.0 * channels * spatial * spatial * (variant == CONV_DENSE ? channels / 60.0 : 1);
+                strcpy(made_add(&m, text, CONV_FORWARD, "avx512", ns, spatial == 14 ? 3 : 9)->suite, "map");
+            }
+    made_add(&m, "mb2ic256ih14oc256oh14kh3ph1n\"resnet50:res4_3x3*6+other:x*2\"", CONV_FORWARD, "avx512", 1e6,
+             9);
+    made_add(&m, "mb2ic256ih14oc1024oh14kh1n\"resnet50:res4_up\"", CONV_FORWARD, "avx512", 5e5, 9);
+    report_and_look(&m, "networks");
+}
+
+int main(void)
+{
+    char path[4096], *whole;
+    snprintf(path, sizeof path, "%.*spage_check.js", (int)(strrchr(__FILE__, '/') + 1 - __FILE__), __FILE__);
+    whole = realpath(path, NULL); /* the tests change the folder */
+    if (whole == NULL) return 1;
+    setenv("PAGE_CHECK", whole, 1);
+    free(whole);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_whole, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_busy, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_networks_and_map, enter_folder, leave_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
