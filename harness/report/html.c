@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "../embed.h"
-#include "../json_text.h"
+#include "../json.h"
 #include "../output.h"
 #include "chart.h"
 #include "page.h"
