@@ -83,7 +83,7 @@ bool budget_skips_warmup(double call_seconds) { return call_seconds >= LONG_CALL
 
 /* ---- costs */
 
-static int64_t iterations_for(double min_time, double call_seconds)
+int64_t budget_iterations(double min_time, double call_seconds)
 {
     double calls = ceil(min_time / call_seconds);
     return calls < 1 ? 1 : calls > 1e9 ? 1000000000 : (int64_t)calls;
@@ -92,13 +92,13 @@ static int64_t iterations_for(double min_time, double call_seconds)
 /* One repetition: its timed calls and the warm-up before. */
 static double repetition_seconds(double min_time, double call_seconds)
 {
-    double calls = (double)iterations_for(min_time, call_seconds) + !budget_skips_warmup(call_seconds);
+    double calls = (double)budget_iterations(min_time, call_seconds) + !budget_skips_warmup(call_seconds);
     return calls * call_seconds;
 }
 
-double budget_repetition_seconds(const timed_row *t)
+double budget_repetition_seconds(const timed_row *t, int64_t iterations)
 {
-    return ((double)t->iterations + !budget_skips_warmup(t->call_seconds)) * t->call_seconds;
+    return ((double)iterations + !budget_skips_warmup(t->call_seconds)) * t->call_seconds;
 }
 
 double measure_estimate(const record_row *row, const measure_options *options)
@@ -170,5 +170,5 @@ void budget_fit(timed_row *rows, int count, const measure_options *options, doub
         }
     }
     for (int i = 0; i < count; i++)
-        if (rows[i].open) rows[i].iterations = iterations_for(min_time, rows[i].call_seconds);
+        if (rows[i].open) rows[i].iterations = budget_iterations(min_time, rows[i].call_seconds);
 }

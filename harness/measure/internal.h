@@ -79,8 +79,10 @@ bool budget_skips_warmup(double call_seconds);
  * closes the costliest rows as skipped, with their estimate. */
 void budget_fit(timed_row *rows, int count, const measure_options *options, double seconds);
 
-/* Seconds of one repetition of the row, its warm-up call included. */
-double budget_repetition_seconds(const timed_row *t);
+/* Seconds of one repetition of so many calls of the row, its warm-up call included. */
+double budget_repetition_seconds(const timed_row *t, int64_t iterations);
+/* Calls that take min_time seconds, at least one. */
+int64_t budget_iterations(double min_time, double call_seconds);
 
 /* Closes the costliest open rows until the rest fits, each costing calls x call_seconds. */
 void budget_drop(timed_row *rows, int count, double calls, double seconds);

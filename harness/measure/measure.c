@@ -86,18 +86,27 @@ static void calibrate(measure_group *g, timed_row *t)
     if (t->status != CONV_OK) measure_drop(t, CASE_FAILED, "execute failed");
 }
 
+/* What flickers while calls run (a neighbour on a core's other hardware thread comes and goes within some 50 ms) has
+ * to be averaged over in what is reported; to choose, it meets all alike. */
+static int64_t report_iterations(const measure_group *g, const timed_row *t)
+{
+    enum { LONGER = 5 };
+    return budget_iterations(LONGER * g->setup.options.min_time, t->call_seconds);
+}
+
 static void take_sample(measure_group *g, timed_row *t, sample_use use)
 {
     char name[CASE_NAME_MAX];
     record_case_name(t->row, name);
     const measure_loop loop = {call_once, g->cold ? call_evict : NULL, t};
     const int loop_threads = t->impl->own_threads ? 1 : g->threads, repetition = (int)t->samples.count;
+    const int64_t iterations = use == SAMPLE_REPORTS && g->visit > 0 ? report_iterations(g, t) : t->iterations;
     t->skip_call = budget_skips_warmup(t->call_seconds);
     measure_settle(g, t);
     quiet_reading before = quiet_before(loop_threads);
-    double ns = g->setup.run(g->setup.runner, name, &loop, t->iterations, repetition);
+    double ns = g->setup.run(g->setup.runner, name, &loop, iterations, repetition);
     record_sample sample = {.ns = ns,
-                            .iterations = t->iterations,
+                            .iterations = iterations,
                             .visit = g->visit,
                             .seconds = before.began - g->setup.started,
                             .use = use,
@@ -127,7 +136,7 @@ static void repeat_all(measure_group *g, sample_use use)
         for (int i = 0; i < g->count; i++) {
             timed_row *t = &g->rows[order[i]];
             int64_t wanted = t->repetitions;
-            bool turn = round * wanted % rounds < wanted; /* exactly `wanted` of the rounds, the first too */
+            bool turn = round * wanted % rounds < wanted; /* exactly `wanted` of the rounds */
             bool late = g->budget > 0 && machine_now() - g->began > 1.2 * g->budget;
             if (!t->open || !turn || (late && t->samples.count > 0)) continue;
             if (cli_interrupted()) goto done;
@@ -254,6 +263,17 @@ static void begin(measure_group *g, double budget)
     g->context = machine_context(g->threads);
 }
 
+/* One repetition shows that a row is far behind. */
+static void shorten_slow(measure_group *g)
+{
+    static const double far_behind = 2;
+    double least = INFINITY;
+    for (int i = 0; i < g->count; i++)
+        if (g->rows[i].open) least = fmin(least, g->rows[i].call_seconds);
+    for (int i = 0; i < g->count; i++)
+        if (g->rows[i].open && g->rows[i].call_seconds > far_behind * least) g->rows[i].repetitions = 1;
+}
+
 void measure_first(measure_group *g, double budget)
 {
     begin(g, budget);
@@ -274,6 +294,7 @@ void measure_first(measure_group *g, double budget)
     if (first.repetitions > FIRST) first.repetitions = FIRST;
     first.budget = budget;
     budget_fit(g->rows, g->count, &first, measure_budget_left(g));
+    if (race) shorten_slow(g);
     if (measure_any_open(g)) g->fixed = machine_now() - g->began;
     if (!cli_interrupted()) repeat_all(g, race ? SAMPLE_CHOOSES : SAMPLE_REPORTS);
     leave(g);
@@ -283,25 +304,34 @@ void measure_first(measure_group *g, double budget)
 
 static bool in_race(const timed_row *t) { return !t->retired && has_time(t) && t->row->race != RACE_BEHIND; }
 
-/* Somebody is not told apart from the leader yet, so repetitions are needed that choose. */
-static bool must_choose(const measure_group *g)
+/* Repetitions of that use, those that were disturbed left out where they are to be replaced. */
+static int usable(const measure_group *g, const timed_row *t, sample_use use)
 {
-    for (int i = 0; i < g->count; i++)
-        if (in_race(&g->rows[i]) && g->rows[i].row->race == RACE_NEAR) return true;
-    return false;
+    return g->setup.options.replace ? samples_clean(&t->samples, use) : samples_count(&t->samples, use);
 }
 
-/* Repetitions that report and are still to be taken of a row. Those that were disturbed are replaced, but not
- * for ever. */
+/* Repetitions that report and are still to be taken of a row: of the fastest of its kind, or of everybody where
+ * there is no race. Those that were disturbed are replaced, but not for ever. */
 static int lacking(const measure_group *g, const timed_row *t)
 {
     enum { MOST_TIMES = 3 };
     const int wanted = g->setup.options.repetitions;
-    if (!in_race(t)) return 0;
-    const int taken = samples_count(&t->samples, SAMPLE_REPORTS);
-    int lacks = wanted - (g->setup.options.replace ? samples_clean(&t->samples, SAMPLE_REPORTS) : taken);
-    int room = MOST_TIMES * wanted - taken;
-    return lacks < room ? lacks : room;
+    if (!in_race(t) || t->row->race == RACE_NEAR) return 0;
+    int lacks = wanted - usable(g, t, SAMPLE_REPORTS);
+    int room = MOST_TIMES * wanted - samples_count(&t->samples, SAMPLE_REPORTS);
+    return lacks < room ? lacks : room > 0 ? room : 0;
+}
+
+/* Whether one more repetition that chooses may tell the row apart from its leader, or the leader from it: what is
+ * near after so many is no different at this price. */
+static bool chooses(const measure_group *g, const timed_row *t)
+{
+    enum { ENOUGH = 5 };
+    bool undecided = false;
+    for (int i = 0; i < g->count && !undecided; i++)
+        undecided = in_race(&g->rows[i]) && g->rows[i].row->race == RACE_NEAR;
+    return undecided && in_race(t) && usable(g, t, SAMPLE_CHOOSES) < ENOUGH &&
+           samples_count(&t->samples, SAMPLE_CHOOSES) < 2 * ENOUGH;
 }
 
 measure_need measure_needs(const measure_group *g)
@@ -310,35 +340,37 @@ measure_need measure_needs(const measure_group *g)
     for (int i = 0; i < g->count; i++) {
         const timed_row *t = &g->rows[i];
         int lacks = lacking(g, t);
+        if (chooses(g, t)) need.fixed += budget_repetition_seconds(t, t->iterations);
         if (lacks <= 0) continue;
         if (lacks > need.repetitions) need.repetitions = lacks;
-        int visits =
-            t->row->choice_ns > 0 && samples_count(&t->samples, SAMPLE_REPORTS) == 0 ? 0 : t->row->visits;
+        int visits = samples_count(&t->samples, SAMPLE_REPORTS) == 0 ? 0 : t->row->visits;
         if (visits < need.least_visits) need.least_visits = visits;
-        need.each += budget_repetition_seconds(t);
+        need.each += budget_repetition_seconds(t, report_iterations(g, t));
     }
-    if (must_choose(g)) need.fixed += need.each;
     return need;
 }
 
+/* First what chooses, so that whoever is ahead then has repetitions that report from this visit on. */
 void measure_visit(measure_group *g, int repetitions)
 {
     begin(g, 0);
     g->visit++;
-    bool choose = must_choose(g);
     for (int i = 0; i < g->count; i++) {
         timed_row *t = &g->rows[i];
-        int lacks = lacking(g, t);
-        t->visited = t->open = lacks > 0;
-        t->repetitions = lacks < repetitions ? lacks : repetitions;
+        t->repetitions = chooses(g, t);
+        t->visited = t->open = t->repetitions > 0 || lacking(g, t) > 0;
     }
     measure_plan_again(g);
     if (measure_any_open(g) && !cli_interrupted()) make_ready(g);
     double ready = machine_now() - g->began;
     g->fixed = g->fixed > 0 ? 0.5 * (g->fixed + ready) : ready;
+    if (!cli_interrupted()) repeat_all(g, SAMPLE_CHOOSES);
+    judge(g);
+    for (int i = 0; i < g->count; i++) {
+        int lacks = lacking(g, &g->rows[i]);
+        g->rows[i].repetitions = lacks < repetitions ? lacks : repetitions;
+    }
     if (!cli_interrupted()) repeat_all(g, SAMPLE_REPORTS);
-    for (int i = 0; i < g->count; i++) g->rows[i].repetitions = 1;
-    if (choose && !cli_interrupted()) repeat_all(g, SAMPLE_CHOOSES);
     leave(g);
 }
 

@@ -67,16 +67,17 @@ bool measure_continue(measure_group *g, int row, const record_sample *samples, s
  * that was not continued. machine_bind_threads has made the pool. budget: as measure_options has it. */
 void measure_first(measure_group *g, double budget);
 
-/* What the rows still in the race need. */
+/* What a group needs: the fastest of each kind repetitions that report, and what is near it some that choose. */
 typedef struct {
-    int repetitions;  /* that the row with the fewest lacks; 0: nothing */
+    int repetitions;  /* that report and that the leader with the fewest lacks; 0: nothing */
     int least_visits; /* that such a row has had, repetitions that choose apart */
     double fixed;     /* seconds of a visit before any repetition */
     double each;      /* seconds of one repetition of each such row; one that chooses is part of `fixed` */
 } measure_need;
 measure_need measure_needs(const measure_group *g);
 
-/* One more visit: plans and tensors are made again, and each row in the race gets so many repetitions. */
+/* One more visit: plans and tensors are made again, each row not told apart gets a repetition that chooses, and
+ * the fastest of each kind so many that report. */
 void measure_visit(measure_group *g, int repetitions);
 
 /* How many rows have a time. */

@@ -1,5 +1,6 @@
 /* Is anybody else on our cores? Another pool of this process, whose workers still spin, or other processes. */
 #include <dirent.h>
+#include <omp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,25 +90,33 @@ static double stolen_seconds(void)
     return (double)steal / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* A chain of multiplications: some 20 us on any CPU of today, no memory, the same for every caller. */
-static uint64_t known_loop(uint64_t x)
+/* Sums that do not wait for one another keep the units of a core busy, some 30 us on CPUs of today, so that whoever
+ * runs on its other hardware thread shows, even from another virtual machine; a single chain would not notice. */
+static float known_loop(float x)
 {
-    enum { LENGTH = 20000 };
-    for (int i = 0; i < LENGTH; i++) x = x * 6364136223846793005u + 1442695040888963407u;
-    return x;
+    typedef float vector __attribute__((vector_size(16)));
+    enum { LENGTH = 6000, SUMS = 10 };
+    vector sum[SUMS];
+    for (int s = 0; s < SUMS; s++) sum[s] = (vector){x, x, x, (float)s};
+    for (int i = 0; i < LENGTH; i++) {
+        for (int s = 0; s < SUMS; s++) sum[s] = sum[s] * 0.9999f + 1e-4f;
+        __asm__ volatile("" : : : "memory"); /* no two turns become one */
+    }
+    for (int s = 1; s < SUMS; s++) sum[0] += sum[s];
+    return sum[0][0] + sum[0][3];
 }
 
 static double loop_cost(int threads)
 {
     double longest = 0;
-    uint64_t sink = 0;
-#pragma omp parallel num_threads(threads) reduction(max : longest) reduction(^ : sink) if (threads > 1)
+    float sink = 0;
+#pragma omp parallel num_threads(threads) reduction(max : longest) reduction(+ : sink) if (threads > 1)
     {
         double start = machine_now();
-        sink ^= known_loop((uint64_t)(start * 1e9));
+        sink += known_loop((float)omp_get_thread_num());
         longest = machine_now() - start;
     }
-    __asm__ volatile("" : : "r"(sink)); /* so that the loop is not left out */
+    __asm__ volatile("" : : "m"(sink)); /* so that the loop is not left out */
     return longest;
 }
 
