@@ -213,54 +213,48 @@ static void visit_all_first(visits *v)
     budget_close(&v->budget);
 }
 
-/* ---- rounds */
+/* ---- later visits */
 
-/* One round; false when nobody needs a visit, or none fits into the time left. */
-static bool visit_round(visits *v, int round, uint64_t *random)
+/* One visit; false when nobody needs one, or none fits into the time left. */
+static bool visit_next(visits *v, schedule_entry *entries, uint64_t *random)
 {
     bench *b = v->b;
+    double left = b->a->budget > 0 ? seconds_until(b, 1 - ending) : INFINITY;
+    b->seconds_left = schedule_plan(entries, (int)v->count, left);
+    int next = schedule_next(entries, (int)v->count, random);
+    if (next < 0) return false;
+    schedule_entry *e = &entries[next];
+    const visited *g = &v->groups[next];
+    e->left_out = e->need.fixed + e->repetitions * e->need.each > left;
+    if (e->left_out) return true;
+    char text[CASE_NAME_MAX + 64], name[CASE_NAME_MAX];
+    snprintf(text, sizeof text, "visit %d: %s", e->need.least_visits + 2, bench_group_name(g->rows, name));
+    progress_update(&b->progress, b->done, b->seconds_left, text);
+    bench_bind_pool(b, g->rows->threads);
+    measure_visit(g->group, e->repetitions);
+    e->need = measure_needs(g->group);
+    return true;
+}
+
+static void visit_again(visits *v)
+{
+    uint64_t random = v->b->a->measure.seed;
     schedule_entry *entries = calloc(v->count + 1, sizeof *entries);
-    size_t *order = calloc(v->count + 1, sizeof *order);
-    int chosen = 0;
-    if (entries == NULL || order == NULL) no_memory(b, "the order of visits");
-    for (size_t i = 0; entries != NULL && order != NULL && i < v->count; i++) {
-        order[i] = i;
+    if (entries == NULL) no_memory(v->b, "the order of visits");
+    for (size_t i = 0; entries != NULL && i < v->count; i++)
         entries[i] =
             (schedule_entry){.need = measure_needs(v->groups[i].group), .headline = v->groups[i].headline};
-    }
-    if (!is_stopped(b)) {
-        double left = b->a->budget > 0 ? seconds_until(b, 1 - ending) : INFINITY;
-        chosen = schedule_round(entries, (int)v->count, left);
-        random_shuffle(random, order, v->count);
-    }
-    for (size_t i = 0; i < v->count && chosen > 0 && !is_stopped(b); i++) {
-        visited *g = &v->groups[order[i]];
-        const schedule_entry *e = &entries[order[i]];
-        double needed = e->need.fixed + e->repetitions * e->need.each;
-        if (e->repetitions == 0) continue;
-        if (b->a->budget > 0 && needed > seconds_until(b, 1 - ending)) continue;
-        char text[CASE_NAME_MAX + 64], name[CASE_NAME_MAX];
-        snprintf(text, sizeof text, "visit %d: %s", round + 1, bench_group_name(g->rows, name));
-        b->seconds_left = schedule_seconds(entries, (int)v->count);
-        if (b->a->budget > 0) b->seconds_left = fmin(b->seconds_left, seconds_until(b, 1));
-        progress_update(&b->progress, b->done, b->seconds_left, text);
-        bench_bind_pool(b, g->rows->threads);
-        measure_visit(g->group, e->repetitions);
-        entries[order[i]].need = measure_needs(g->group);
+    while (!is_stopped(v->b) && visit_next(v, entries, &random)) {
     }
     free(entries);
-    free(order);
-    return chosen > 0;
 }
 
 void bench_visits(bench *b)
 {
     visits v = {.b = b};
-    uint64_t random = b->a->measure.seed;
     if (!open_groups(&v)) no_memory(b, "the groups of cases");
     if (!is_stopped(b)) visit_all_first(&v);
-    for (int round = 1; !is_stopped(b) && visit_round(&v, round, &random); round++) {
-    }
+    if (!is_stopped(b)) visit_again(&v);
     for (size_t i = 0; i < v.count; i++) measure_close(v.groups[i].group);
     free(v.groups);
 }

@@ -1,95 +1,78 @@
 #include "schedule.h"
 
-#include <math.h>
+#include "../harness/random.h"
 
 /* An interval can be had from this many visits on. */
 enum { LEAST_VISITS = 3 };
 
-static int visits_for(const measure_need *need, int repetitions)
+static double seconds_of(const schedule_entry *e)
 {
-    return (need->repetitions + repetitions - 1) / repetitions;
+    return e->visits * (e->need.fixed + e->repetitions * e->need.each);
 }
 
-/* Of the group until it has what it needs, so many repetitions a visit. */
-static double seconds_of(const measure_need *need, int repetitions)
+/* One step down to less: the same repetitions in fewer visits, as long as these make an interval; then fewer
+ * repetitions; then, unless the title asks for it, nothing. False when there is no less. */
+static bool reduce(schedule_entry *e)
 {
-    if (need->repetitions == 0) return 0;
-    return visits_for(need, repetitions) * need->fixed + need->repetitions * need->each;
+    int least = e->need.least_visits < LEAST_VISITS ? LEAST_VISITS - e->need.least_visits : 1;
+    if (e->visits > least) {
+        int repetitions = e->repetitions + 1;
+        int visits = (e->need.repetitions + repetitions - 1) / repetitions;
+        e->visits = visits > least ? visits : least;
+        e->repetitions = (e->need.repetitions + e->visits - 1) / e->visits;
+        return true;
+    }
+    if (e->repetitions > 1) {
+        e->repetitions--;
+        return true;
+    }
+    if (e->headline || e->visits == 0) return false;
+    e->visits = 0;
+    return true;
 }
 
-/* Repetitions in a visit so that as few visits as an interval needs are left. */
-static int most_repetitions(const measure_need *need)
+static double plan_class(schedule_entry *entries, int count, bool headline, double left)
 {
-    int visits = need->least_visits < LEAST_VISITS ? LEAST_VISITS - need->least_visits : 1;
-    return need->repetitions > visits ? (need->repetitions + visits - 1) / visits : 1;
+    for (;;) {
+        double sum = 0, highest = 0;
+        schedule_entry *dearest = NULL;
+        for (int i = 0; i < count; i++) {
+            schedule_entry *e = &entries[i], less = *e;
+            if (e->headline != headline) continue;
+            double seconds = seconds_of(e);
+            sum += seconds;
+            if (seconds <= highest || !reduce(&less)) continue;
+            highest = seconds;
+            dearest = e;
+        }
+        if (sum <= left || dearest == NULL) return sum;
+        reduce(dearest);
+    }
 }
 
-static double sum(const schedule_entry *entries, int count, bool headline, int repetitions)
+double schedule_plan(schedule_entry *entries, int count, double left)
 {
-    double seconds = 0;
+    for (int i = 0; i < count; i++) {
+        entries[i].visits = entries[i].left_out ? 0 : entries[i].need.repetitions;
+        entries[i].repetitions = 1;
+    }
+    double headline = plan_class(entries, count, true, left);
+    return headline + plan_class(entries, count, false, left > headline ? left - headline : 0);
+}
+
+int schedule_next(const schedule_entry *entries, int count, uint64_t *random)
+{
+    int next = -1;
+    double least = 2;
     for (int i = 0; i < count; i++) {
         const schedule_entry *e = &entries[i];
-        if (e->headline != headline || e->need.repetitions == 0) continue;
-        int most = most_repetitions(&e->need);
-        seconds += seconds_of(&e->need, repetitions < most ? repetitions : most);
+        if (e->visits == 0) continue;
+        /* The part of its visits that is over, give or take half a visit. */
+        double jitter = (double)random_below(random, 1024) / 1024;
+        double done = (e->need.least_visits + jitter) / (e->need.least_visits + e->visits);
+        if (done >= least) continue;
+        least = done;
+        next = i;
     }
-    return seconds;
-}
-
-/* The fewest repetitions a visit with which that class fits into `left` seconds; what an interval needs, where
- * nothing fits. */
-static int repetitions_of(const schedule_entry *entries, int count, bool headline, double left)
-{
-    int most = 1;
-    for (int i = 0; i < count; i++)
-        if (entries[i].headline == headline && most_repetitions(&entries[i].need) > most)
-            most = most_repetitions(&entries[i].need);
-    int repetitions = 1;
-    while (repetitions < most && sum(entries, count, headline, repetitions) > left) repetitions++;
-    return repetitions;
-}
-
-/* Visits of that class in this round, within `allowance` seconds; those with the fewest visits first. */
-static int choose(schedule_entry *entries, int count, bool headline, int repetitions, double allowance)
-{
-    int chosen = 0;
-    for (int visits = 0; allowance > 0; visits++) {
-        bool more = false;
-        for (int i = 0; i < count && allowance > 0; i++) {
-            schedule_entry *e = &entries[i];
-            if (e->headline != headline || e->need.repetitions == 0) continue;
-            more = more || e->need.least_visits > visits;
-            if (e->need.least_visits != visits) continue;
-            int most = most_repetitions(&e->need);
-            int wanted = repetitions < most ? repetitions : most;
-            double seconds = e->need.fixed + wanted * e->need.each;
-            if (seconds > allowance) continue;
-            e->repetitions = wanted;
-            allowance -= seconds;
-            chosen++;
-        }
-        if (!more) break;
-    }
-    return chosen;
-}
-
-int schedule_round(schedule_entry *entries, int count, double left)
-{
-    int rounds = 1;
-    for (int i = 0; i < count; i++) entries[i].repetitions = 0;
-    int of_headline = repetitions_of(entries, count, true, left);
-    double spare = left - sum(entries, count, true, of_headline);
-    int of_others = repetitions_of(entries, count, false, spare);
-    for (int i = 0; i < count; i++) {
-        const measure_need *need = &entries[i].need;
-        if (entries[i].headline && need->repetitions > 0 && visits_for(need, of_headline) > rounds)
-            rounds = visits_for(need, of_headline);
-    }
-    int chosen = choose(entries, count, true, of_headline, left);
-    return chosen + choose(entries, count, false, of_others, chosen > 0 ? spare / rounds : spare);
-}
-
-double schedule_seconds(const schedule_entry *entries, int count)
-{
-    return sum(entries, count, true, 1) + sum(entries, count, false, 1);
+    return next;
 }

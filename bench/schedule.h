@@ -1,6 +1,7 @@
-/* Who is visited in the next round, and for how many repetitions. The groups that answer the title, dense and
- * separable, forward and backward, come first: they are in every round, with as many repetitions in a visit as
- * it takes to reach all of them in the time that is left. The others share what remains. */
+/* Who is visited next, and for how many repetitions. The groups that answer the title, dense and separable, forward
+ * and backward, come first; the others share the time that they leave. Where the time is short, the groups that cost
+ * most have fewer visits, then fewer repetitions: the cheap ones keep all of theirs. Visits of a group are spread over
+ * the time that is left. */
 #ifndef SEPBENCH_SCHEDULE_H
 #define SEPBENCH_SCHEDULE_H
 
@@ -9,13 +10,14 @@
 typedef struct {
     measure_need need;
     bool headline;
-    int repetitions; /* the answer: of each row in this round; 0: the group sits out */
+    bool left_out;   /* by the caller: its next visit does not fit any more */
+    int visits;      /* the plan: still to come */
+    int repetitions; /* in each */
 } schedule_entry;
 
-/* left: seconds until the end; INFINITY: no limit. Returns how many groups are to be visited. */
-int schedule_round(schedule_entry *entries, int count, double left);
-
-/* Seconds until all needs are met. */
-double schedule_seconds(const schedule_entry *entries, int count);
+/* Plans all visits within `left` seconds (INFINITY: no limit) and returns the seconds they take. */
+double schedule_plan(schedule_entry *entries, int count, double left);
+/* The group that is next by that plan, one of those behind at random; -1: nobody needs a visit. */
+int schedule_next(const schedule_entry *entries, int count, uint64_t *random);
 
 #endif

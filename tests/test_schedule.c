@@ -18,18 +18,22 @@ static void set_up(schedule_entry *entries, int repetitions, int visits)
         entries[i] = (schedule_entry){.need = {repetitions, visits, 1, 1}, .headline = i % 2 == 0};
 }
 
-/* Rounds until nothing is chosen or needed; how many visits each group had. */
+/* Visits until nothing is needed or fits; how many each group had. Returns the seconds that are left. */
 static double play(schedule_entry *entries, double left, int *visits)
 {
+    uint64_t random = 1;
     for (int i = 0; i < GROUPS; i++) visits[i] = 0;
-    while (schedule_round(entries, GROUPS, left) > 0)
-        for (int i = 0; i < GROUPS; i++) {
-            if (entries[i].repetitions == 0) continue;
-            left -= entries[i].need.fixed + entries[i].repetitions * entries[i].need.each;
-            entries[i].need.repetitions -= entries[i].repetitions;
-            entries[i].need.least_visits++;
-            visits[i]++;
-        }
+    for (int next; schedule_plan(entries, GROUPS, left),
+                   (next = schedule_next(entries, GROUPS, &random)) >= 0;) {
+        schedule_entry *e = &entries[next];
+        double seconds = e->need.fixed + e->repetitions * e->need.each;
+        e->left_out = seconds > left;
+        if (e->left_out) continue;
+        left -= seconds;
+        e->need.repetitions -= e->repetitions < e->need.repetitions ? e->repetitions : e->need.repetitions;
+        e->need.least_visits++;
+        visits[next]++;
+    }
     return left;
 }
 
@@ -39,7 +43,7 @@ static void all_that_is_asked_for(void **state)
     schedule_entry entries[GROUPS];
     int visits[GROUPS];
     set_up(entries, 9, 0);
-    assert_true(schedule_seconds(entries, GROUPS) == GROUPS * 18);
+    assert_true(schedule_plan(entries, GROUPS, INFINITY) == GROUPS * 18);
     play(entries, INFINITY, visits);
     for (int i = 0; i < GROUPS; i++) {
         assert_int_equal(visits[i], 9); /* a visit for each repetition */
@@ -61,22 +65,48 @@ static void headline_first(void **state)
     assert_true(left >= 0);
 }
 
-/* With little time repetitions share visits, but three visits there are: fewer have no interval. */
+/* With little time the dear group has fewer visits, three if an interval is to be had; the cheap one keeps its nine. */
 static void few_visits(void **state)
 {
     (void)state;
     schedule_entry entries[GROUPS];
     int visits[GROUPS];
     set_up(entries, 9, 0);
-    double left = play(entries, 25, visits);
-    for (int i = 0; i < GROUPS; i += 2) {
-        assert_int_equal(entries[i].need.repetitions, 0);
-        assert_true(visits[i] >= 3 && visits[i] < 9);
-    }
+    entries[0].need.fixed = entries[0].need.each = 0.1;
+    double left = play(entries, 16, visits);
+    assert_int_equal(visits[0], 9);
+    assert_int_equal(visits[2], 3);
+    assert_true(entries[0].need.repetitions == 0 && entries[2].need.repetitions == 0 && left >= 0);
+
+    set_up(entries, 9, 0); /* not even nine repetitions each: fewer, in three visits all the same */
+    left = play(entries, 15, visits);
+    assert_int_equal(visits[0], 3);
+    assert_int_equal(visits[2], 3);
     assert_true(left >= 0);
+
     set_up(entries, 9, 0);
     assert_true(play(entries, 1.5, visits) >= 0); /* nothing fits: it ends all the same */
     assert_int_equal(visits[0], 0);
+}
+
+/* Visits of a group are spread: none has its second before all have their first, give or take half a visit. */
+static void spread(void **state)
+{
+    (void)state;
+    schedule_entry entries[GROUPS];
+    uint64_t random = 1;
+    int most = 0;
+    set_up(entries, 9, 0);
+    schedule_plan(entries, GROUPS, INFINITY);
+    for (int k = 0; k < 3 * GROUPS; k++) {
+        int next = schedule_next(entries, GROUPS, &random), least = 9;
+        entries[next].need.least_visits++;
+        entries[next].visits--;
+        for (int i = 0; i < GROUPS; i++)
+            if (entries[i].need.least_visits < least) least = entries[i].need.least_visits;
+        if (entries[next].need.least_visits - least > most) most = entries[next].need.least_visits - least;
+    }
+    assert_true(most <= 2);
 }
 
 int main(void)
@@ -85,6 +115,7 @@ int main(void)
         cmocka_unit_test(all_that_is_asked_for),
         cmocka_unit_test(headline_first),
         cmocka_unit_test(few_visits),
+        cmocka_unit_test(spread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
