@@ -16,9 +16,7 @@ static bool reduce(schedule_entry *e)
 {
     int least = e->need.least_visits < LEAST_VISITS ? LEAST_VISITS - e->need.least_visits : 1;
     if (e->visits > least) {
-        int repetitions = e->repetitions + 1;
-        int visits = (e->need.repetitions + repetitions - 1) / repetitions;
-        e->visits = visits > least ? visits : least;
+        e->visits--;
         e->repetitions = (e->need.repetitions + e->visits - 1) / e->visits;
         return true;
     }
