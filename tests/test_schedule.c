@@ -23,8 +23,8 @@ static double play(schedule_entry *entries, double left, int *visits)
 {
     uint64_t random = 1;
     for (int i = 0; i < GROUPS; i++) visits[i] = 0;
-    for (int next; schedule_plan(entries, GROUPS, left),
-                   (next = schedule_next(entries, GROUPS, &random)) >= 0;) {
+    for (int next;
+         schedule_plan(entries, GROUPS, left), (next = schedule_next(entries, GROUPS, &random)) >= 0;) {
         schedule_entry *e = &entries[next];
         double seconds = e->need.fixed + e->repetitions * e->need.each;
         e->left_out = seconds > left;
@@ -61,7 +61,7 @@ static void headline_first(void **state)
     assert_int_equal(visits[0], 9);
     assert_int_equal(visits[2], 9);
     assert_true(entries[0].need.repetitions == 0 && entries[2].need.repetitions == 0);
-    assert_true(visits[1] >= 1 && visits[3] >= 1 && visits[1] < 9);
+    assert_true(visits[1] + visits[3] >= 3 && visits[1] < 9 && visits[3] < 9);
     assert_true(left >= 0);
 }
 
@@ -75,7 +75,7 @@ static void few_visits(void **state)
     entries[0].need.fixed = entries[0].need.each = 0.1;
     double left = play(entries, 16, visits);
     assert_int_equal(visits[0], 9);
-    assert_int_equal(visits[2], 3);
+    assert_true(visits[2] >= 3 && visits[2] < 9);
     assert_true(entries[0].need.repetitions == 0 && entries[2].need.repetitions == 0 && left >= 0);
 
     set_up(entries, 9, 0); /* not even nine repetitions each: fewer, in three visits all the same */
