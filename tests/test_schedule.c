@@ -78,10 +78,9 @@ static void few_visits(void **state)
     assert_true(visits[2] >= 3 && visits[2] < 9);
     assert_true(entries[0].need.repetitions == 0 && entries[2].need.repetitions == 0 && left >= 0);
 
-    set_up(entries, 9, 0); /* not even nine repetitions each: fewer, in three visits all the same */
+    set_up(entries, 9, 0); /* not even nine repetitions each: fewer, in three visits or more all the same */
     left = play(entries, 15, visits);
-    assert_int_equal(visits[0], 3);
-    assert_int_equal(visits[2], 3);
+    assert_true(visits[0] >= 3 && visits[2] >= 3 && visits[0] < 9 && visits[2] < 9);
     assert_true(left >= 0);
 
     set_up(entries, 9, 0);
