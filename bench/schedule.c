@@ -11,7 +11,7 @@ static double seconds_of(const schedule_entry *e)
 }
 
 /* One step down to less: the same repetitions in fewer visits, as long as these make an interval; then fewer
- * repetitions; then, unless the title asks for it, nothing. False when there is no less. */
+ * repetitions; then nothing, unless the title asks for it and there is no interval yet. False when there is no less. */
 static bool reduce(schedule_entry *e)
 {
     int least = e->need.least_visits < LEAST_VISITS ? LEAST_VISITS - e->need.least_visits : 1;
@@ -24,7 +24,7 @@ static bool reduce(schedule_entry *e)
         e->repetitions--;
         return true;
     }
-    if (e->headline || e->visits == 0) return false;
+    if (e->visits == 0 || (e->headline && e->need.least_visits < LEAST_VISITS)) return false;
     e->visits = 0;
     return true;
 }
