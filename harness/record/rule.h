@@ -43,7 +43,7 @@ typedef enum {
     RATIO_OUTCOMES
 } ratio_outcome;
 
-#define RULE_WIDEST 1.5
+#define RULE_WIDEST 2.0
 
 typedef struct {
     double value, low, high; /* how many times as fast the second is; low, high: NaN without an interval */
