@@ -1,5 +1,5 @@
-/* The visits of `sepbench bench`: a first one to every group, within a part of the budget; then rounds, in
- * random order, until the rows still in the race have their repetitions. */
+/* The visits of `sepbench bench`: a first one to every group, within a part of the budget; then those that
+ * schedule.h plans, until the rows still in the race have their repetitions. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +16,6 @@
 static const double first_part = 0.5;
 /* What is left of it at the end for writing files. */
 static const double ending = 0.02;
-enum { FIRST_REPETITIONS = 3 };
 
 typedef struct {
     record_row *rows;
@@ -101,7 +100,7 @@ static bool open_group(visits *v, size_t first, size_t end)
 }
 
 /* Rows that the run has already: those in a race that was not ended take it up again, the others leave. */
-static bool take_up(bench *b, record_samples *samples)
+static void take_up(bench *b, const record_samples *samples)
 {
     const char *status = json_string_value(json_object_get(b->a->continued->run, "status"));
     bool ended = status != NULL && strcmp(status, "complete") == 0;
@@ -123,7 +122,6 @@ static bool take_up(bench *b, record_samples *samples)
         b->cases->rows[left++] = *row;
     }
     b->cases->count = left;
-    return true;
 }
 
 static bool continue_rows(visits *v, const record_samples *samples)
@@ -147,7 +145,8 @@ static bool open_groups(visits *v)
     bool ok = true;
     if (b->a->continued != NULL) {
         samples = record_samples_load(record_dir(b->store), &b->write_error);
-        ok = samples != NULL && take_up(b, samples);
+        ok = samples != NULL;
+        if (ok) take_up(b, samples);
     }
     v->groups = ok ? calloc(b->cases->count + 1, sizeof *v->groups) : NULL;
     ok = v->groups != NULL;
@@ -201,7 +200,7 @@ static void visit_all_first(visits *v)
 {
     bench *b = v->b;
     measure_options first = b->a->measure;
-    if (first.repetitions > FIRST_REPETITIONS) first.repetitions = FIRST_REPETITIONS;
+    if (first.repetitions > MEASURE_FIRST) first.repetitions = MEASURE_FIRST;
     if (!budget_open(&v->budget, b->cases, &first, b->a->budget)) no_memory(b, "the budget");
     for (size_t i = 0; i < v->count && !is_stopped(b); i++) {
         visited *g = &v->groups[i];

@@ -126,6 +126,9 @@ static void race_when_disturbed(void **state)
     assert_int_equal(entries[0].state, RACE_AHEAD);
     assert_int_equal(entries[1].state, RACE_NEAR);
     assert_int_equal(entries[2].state, RACE_BEHIND);
+    entries[0].samples = &hit; /* a leader that was disturbed is at least as fast as that */
+    race_judge(entries, 3);
+    assert_int_equal(entries[2].state, RACE_BEHIND);
     samples_free(&quick);
     samples_free(&hit);
     samples_free(&hopeless);

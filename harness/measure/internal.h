@@ -52,6 +52,16 @@ struct measure_group {
  * it failed. */
 void measure_drop(timed_row *t, case_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+void measure_drop_all(measure_group *g, case_status status, const char *reason); /* of the open rows */
+
+/* Seconds of one call, to choose iterations by: verification's single call when that was long, else a few. */
+void measure_calibrate(measure_group *g, timed_row *t);
+/* Calls of a repetition that reports. */
+int64_t measure_report_iterations(const measure_group *g, const timed_row *t);
+/* Rounds of one repetition each, open rows in random order, until each has its `repetitions`. Past the deadline only
+ * rows without any time go on. */
+void measure_repeat(measure_group *g, sample_use use);
+
 /* Plans, memory checks and verification: nothing of the timed calls is allocated yet. */
 void measure_prepare(measure_group *g);
 /* Plans and memory checks for the open rows, which were verified in the first visit. */

@@ -8,12 +8,8 @@
 
 #include "../cli.h"
 #include "../limits/limits.h"
-#include "../random.h"
 #include "internal.h"
 #include "race.h"
-
-/* Repetitions of each row in the first visit, where there is a race: they choose. */
-enum { FIRST = 3 };
 
 void measure_drop(timed_row *t, case_status status, const char *format, ...)
 {
@@ -27,7 +23,7 @@ void measure_drop(timed_row *t, case_status status, const char *format, ...)
     t->row->status = status;
 }
 
-static void drop_all(measure_group *g, case_status status, const char *reason)
+void measure_drop_all(measure_group *g, case_status status, const char *reason)
 {
     for (int i = 0; i < g->count; i++)
         if (g->rows[i].open) measure_drop(&g->rows[i], status, "%s", reason);
@@ -45,106 +41,6 @@ double measure_budget_left(const measure_group *g)
 {
     if (g->budget <= 0) return 0;
     return fmax(1e-6, g->budget - (machine_now() - g->began));
-}
-
-/* ---- timing */
-
-static void call_once(void *ctx)
-{
-    timed_row *t = ctx;
-    if (t->skip_call) {
-        t->skip_call = false;
-        return;
-    }
-    conv_status status = conv_execute(t->job.plan, &t->job.args);
-    if (status != CONV_OK) t->status = status;
-}
-
-static void call_evict(void *ctx)
-{
-    timed_row *t = ctx;
-    if (!t->skip_call) evict_now(&t->evict, t->job.plan->context.threads);
-}
-
-/* Seconds of one call, to choose iterations by: verification's single call when that was long, else a few. */
-static void calibrate(measure_group *g, timed_row *t)
-{
-    if (budget_skips_warmup(t->call_seconds) && !g->cold) return;
-    const double enough = fmin(0.001, fmax(1e-4, 0.1 * g->setup.options.min_time));
-    double seconds = 0;
-    measure_settle(g, t);
-    call_once(t);
-    for (int64_t calls = 1; seconds < enough; calls *= 2) {
-        double start = machine_now();
-        for (int64_t i = 0; i < calls; i++) {
-            if (g->cold) call_evict(t);
-            call_once(t);
-        }
-        seconds = machine_now() - start;
-        t->call_seconds = fmax(seconds / (double)calls, 1e-8);
-    }
-    if (t->status != CONV_OK) measure_drop(t, CASE_FAILED, "execute failed");
-}
-
-/* What flickers while calls run (a neighbour on a core's other hardware thread comes and goes within some 50 ms) has
- * to be averaged over in what is reported; to choose, it meets all alike. */
-static int64_t report_iterations(const measure_group *g, const timed_row *t)
-{
-    enum { LONGER = 5 };
-    return budget_iterations(LONGER * g->setup.options.min_time, t->call_seconds);
-}
-
-static void take_sample(measure_group *g, timed_row *t, sample_use use)
-{
-    char name[CASE_NAME_MAX];
-    record_case_name(t->row, name);
-    const measure_loop loop = {call_once, g->cold ? call_evict : NULL, t};
-    const int loop_threads = t->impl->own_threads ? 1 : g->threads, repetition = (int)t->samples.count;
-    const int64_t iterations = use == SAMPLE_REPORTS && g->visit > 0 ? report_iterations(g, t) : t->iterations;
-    t->skip_call = budget_skips_warmup(t->call_seconds);
-    measure_settle(g, t);
-    quiet_reading before = quiet_before(loop_threads);
-    double ns = g->setup.run(g->setup.runner, name, &loop, iterations, repetition);
-    record_sample sample = {.ns = ns,
-                            .iterations = iterations,
-                            .visit = g->visit,
-                            .seconds = before.began - g->setup.started,
-                            .use = use,
-                            .marks = quiet_after(&before, g->threads, loop_threads)};
-    if (!(ns > 0) || t->status != CONV_OK)
-        measure_drop(t, CASE_FAILED, "%s",
-                     t->status != CONV_OK ? "execute failed" : "Google Benchmark reported an error");
-    else if (!samples_add(&t->samples, &sample))
-        measure_drop(t, CASE_FAILED, "no memory for samples");
-    else if (g->setup.sink.on_sample != NULL)
-        g->setup.sink.on_sample(g->setup.sink.ctx, t->row, repetition, &sample);
-}
-
-/* Rounds of one repetition each, rows in random order. A row with fewer repetitions sits out rounds evenly, so
- * that drift over the visit meets all rows alike. Past the deadline only rows without any time go on. */
-static void repeat_all(measure_group *g, sample_use use)
-{
-    int rounds = 0;
-    size_t *order = calloc((size_t)g->count, sizeof *order);
-    for (int i = 0; order != NULL && i < g->count; i++) {
-        order[i] = (size_t)i;
-        if (g->rows[i].open && g->rows[i].repetitions > rounds) rounds = g->rows[i].repetitions;
-    }
-    if (order == NULL) drop_all(g, CASE_FAILED, "no memory for samples");
-    for (int round = 0; round < rounds; round++) {
-        random_shuffle(&g->random, order, (size_t)g->count);
-        for (int i = 0; i < g->count; i++) {
-            timed_row *t = &g->rows[order[i]];
-            int64_t wanted = t->repetitions;
-            bool turn = round * wanted % rounds < wanted; /* exactly `wanted` of the rounds */
-            bool late = g->budget > 0 && machine_now() - g->began > 1.2 * g->budget;
-            if (!t->open || !turn || (late && t->samples.count > 0)) continue;
-            if (cli_interrupted()) goto done;
-            take_sample(g, t, use);
-        }
-    }
-done:
-    free(order);
 }
 
 /* ---- after timing */
@@ -239,13 +135,13 @@ static bool allocate(measure_group *g)
 static void make_ready(measure_group *g)
 {
     if (!allocate(g)) {
-        drop_all(g, CASE_SKIPPED, "no memory for the tensors");
+        measure_drop_all(g, CASE_SKIPPED, "no memory for the tensors");
         return;
     }
     for (int i = 0; i < g->count && !cli_interrupted(); i++) {
         timed_row *t = &g->rows[i];
         if (t->open) measure_ready(g, t);
-        if (t->open && t->samples.count == 0) calibrate(g, t);
+        if (t->open && t->samples.count == 0) measure_calibrate(g, t);
     }
 }
 
@@ -291,12 +187,12 @@ void measure_first(measure_group *g, double budget)
     bool race = rows > 1 && !g->setup.options.equal;
     measure_options first = g->setup.options;
     if (!race) first.repetitions = 1;
-    if (first.repetitions > FIRST) first.repetitions = FIRST;
+    if (first.repetitions > MEASURE_FIRST) first.repetitions = MEASURE_FIRST;
     first.budget = budget;
     budget_fit(g->rows, g->count, &first, measure_budget_left(g));
     if (race) shorten_slow(g);
     if (measure_any_open(g)) g->fixed = machine_now() - g->began;
-    if (!cli_interrupted()) repeat_all(g, race ? SAMPLE_CHOOSES : SAMPLE_REPORTS);
+    if (!cli_interrupted()) measure_repeat(g, race ? SAMPLE_CHOOSES : SAMPLE_REPORTS);
     leave(g);
 }
 
@@ -345,7 +241,7 @@ measure_need measure_needs(const measure_group *g)
         if (lacks > need.repetitions) need.repetitions = lacks;
         int visits = samples_count(&t->samples, SAMPLE_REPORTS) == 0 ? 0 : t->row->visits;
         if (visits < need.least_visits) need.least_visits = visits;
-        need.each += budget_repetition_seconds(t, report_iterations(g, t));
+        need.each += budget_repetition_seconds(t, measure_report_iterations(g, t));
     }
     return need;
 }
@@ -364,13 +260,13 @@ void measure_visit(measure_group *g, int repetitions)
     if (measure_any_open(g) && !cli_interrupted()) make_ready(g);
     double ready = machine_now() - g->began;
     g->fixed = g->fixed > 0 ? 0.5 * (g->fixed + ready) : ready;
-    if (!cli_interrupted()) repeat_all(g, SAMPLE_CHOOSES);
+    if (!cli_interrupted()) measure_repeat(g, SAMPLE_CHOOSES);
     judge(g);
     for (int i = 0; i < g->count; i++) {
         int lacks = lacking(g, &g->rows[i]);
         g->rows[i].repetitions = lacks < repetitions ? lacks : repetitions;
     }
-    if (!cli_interrupted()) repeat_all(g, SAMPLE_REPORTS);
+    if (!cli_interrupted()) measure_repeat(g, SAMPLE_REPORTS);
     leave(g);
 }
 

@@ -52,6 +52,9 @@ typedef struct {
     double started; /* machine_now() of the session: repetitions are dated from it */
 } measure_setup;
 
+/* Repetitions of each row in the first visit, where there is a race: they choose. */
+enum { MEASURE_FIRST = 3 };
+
 typedef struct measure_group measure_group;
 
 /* rows[count] share problem, pass, threads and cache; they come in cleared (record_clear_measured) with the

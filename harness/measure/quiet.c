@@ -120,8 +120,7 @@ static double loop_cost(int threads)
     return longest;
 }
 
-/* What the loop usually costs: the median of the last ones, as the clock of a CPU changes with heat and load.
- */
+/* What the loop usually costs: the median of the last ones, as the clock of a CPU changes with heat. */
 static bool is_slow(double cost)
 {
     enum { LAST = 101 };

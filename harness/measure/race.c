@@ -40,7 +40,7 @@ static spread spread_of(const samples *s, bool marked)
 static bool is_behind(const samples *row, const samples *leader)
 {
     spread a = spread_of(row, false), b = spread_of(leader, false);
-    if (b.count == 0) return false;
+    if (b.count == 0) b = spread_of(leader, true); /* it is no slower than that */
     if (a.count == 0) return spread_of(row, true).low > disturbed_apart * b.high;
     if (a.count == 1 || b.count == 1) return a.low > single_apart * b.high;
     return a.low > apart * b.high || a.least > far_apart * b.median;
