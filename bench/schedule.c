@@ -11,11 +11,11 @@ static double seconds_of(const schedule_entry *e)
 }
 
 /* One step down to less: the same repetitions in fewer visits, as long as these make an interval; then fewer
- * repetitions; then nothing, unless the title asks for it and there is no interval yet. False when there is no less. */
+ * repetitions. False when there is no less than that. */
 static bool reduce(schedule_entry *e)
 {
-    int least = e->need.least_visits < LEAST_VISITS ? LEAST_VISITS - e->need.least_visits : 1;
-    if (e->visits > least) {
+    int least = e->need.least_visits < LEAST_VISITS ? LEAST_VISITS - e->need.least_visits : 0;
+    if (e->visits > 1 && e->visits > least) {
         e->visits--;
         e->repetitions = (e->need.repetitions + e->visits - 1) / e->visits;
         return true;
@@ -24,27 +24,40 @@ static bool reduce(schedule_entry *e)
         e->repetitions--;
         return true;
     }
-    if (e->visits == 0 || (e->headline && e->need.least_visits < LEAST_VISITS)) return false;
+    if (e->visits == 0 || least > 0) return false; /* without an interval it keeps what makes one */
     e->visits = 0;
     return true;
 }
 
+/* The group that costs most of those that can do with less, or, when none can, of all. */
+static schedule_entry *dearest(schedule_entry *entries, int count, bool headline, bool reducible)
+{
+    schedule_entry *found = NULL;
+    double highest = 0;
+    for (int i = 0; i < count; i++) {
+        schedule_entry less = entries[i];
+        double seconds = seconds_of(&less);
+        if (less.headline != headline || seconds <= highest || (reducible && !reduce(&less))) continue;
+        highest = seconds;
+        found = &entries[i];
+    }
+    return found;
+}
+
+/* Two visits decide nothing, so where not even three of each fit, the dearest groups have none. */
 static double plan_class(schedule_entry *entries, int count, bool headline, double left)
 {
     for (;;) {
-        double sum = 0, highest = 0;
-        schedule_entry *dearest = NULL;
-        for (int i = 0; i < count; i++) {
-            schedule_entry *e = &entries[i], less = *e;
-            if (e->headline != headline) continue;
-            double seconds = seconds_of(e);
-            sum += seconds;
-            if (seconds <= highest || !reduce(&less)) continue;
-            highest = seconds;
-            dearest = e;
-        }
-        if (sum <= left || dearest == NULL) return sum;
-        reduce(dearest);
+        double sum = 0;
+        for (int i = 0; i < count; i++) sum += entries[i].headline == headline ? seconds_of(&entries[i]) : 0;
+        if (sum <= left) return sum;
+        schedule_entry *e = dearest(entries, count, headline, true);
+        if (e != NULL)
+            reduce(e);
+        else if ((e = dearest(entries, count, headline, false)) != NULL)
+            e->visits = 0;
+        else
+            return sum;
     }
 }
 

@@ -181,6 +181,7 @@ void measure_first(measure_group *g, double budget)
         if (t->open) t->call_seconds = budget_call_seconds(t->row);
     }
     if (measure_any_open(g)) measure_prepare(g);
+    const double verified = machine_now();
     if (measure_any_open(g) && !cli_interrupted()) make_ready(g);
     int rows = 0;
     for (int i = 0; i < g->count; i++) rows += g->rows[i].open || g->rows[i].samples.count > 0;
@@ -191,7 +192,7 @@ void measure_first(measure_group *g, double budget)
     first.budget = budget;
     budget_fit(g->rows, g->count, &first, measure_budget_left(g));
     if (race) shorten_slow(g);
-    if (measure_any_open(g)) g->fixed = machine_now() - g->began;
+    if (measure_any_open(g)) g->fixed = machine_now() - verified; /* later visits do not verify */
     if (!cli_interrupted()) measure_repeat(g, race ? SAMPLE_CHOOSES : SAMPLE_REPORTS);
     leave(g);
 }

@@ -46,7 +46,7 @@ void measure_calibrate(measure_group *g, timed_row *t)
  * to be averaged over in what is reported; to choose, it meets all alike. */
 int64_t measure_report_iterations(const measure_group *g, const timed_row *t)
 {
-    enum { LONGER = 5 };
+    enum { LONGER = 3 };
     return budget_iterations(LONGER * g->setup.options.min_time, t->call_seconds);
 }
 
