@@ -12,6 +12,12 @@
 #include "bench_internal.h"
 #include "gbench.h"
 
+double bench_loop(void *unused, const char *name, const measure_loop *loop, int64_t iterations, int repetition)
+{
+    (void)unused;
+    return gbench_run(name, loop->once, loop->evict, loop->ctx, iterations, repetition);
+}
+
 /* ---- context */
 
 static void warn(bench *b, const char *text)

@@ -9,7 +9,6 @@
 #include "../harness/record/rule.h"
 #include "bench_internal.h"
 #include "budget.h"
-#include "gbench.h"
 #include "schedule.h"
 
 /* Of the budget, for the first visits: everybody is verified and gets a little time. */
@@ -32,13 +31,6 @@ typedef struct {
 } visits;
 
 /* ---- what is measured, as it is measured */
-
-static double run_loop(void *runner, const char *name, const measure_loop *loop, int64_t iterations,
-                       int repetition)
-{
-    (void)runner;
-    return gbench_run(name, loop->once, loop->evict, loop->ctx, iterations, repetition);
-}
 
 static void on_sample(void *ctx, const record_row *row, int repetition, const record_sample *sample)
 {
@@ -88,7 +80,7 @@ static bool open_group(visits *v, size_t first, size_t end)
     record_row *rows = &b->cases->rows[first];
     const measure_setup setup = {.options = b->a->measure,
                                  .ceilings = bench_ceilings_of(b, rows->threads),
-                                 .run = run_loop,
+                                 .run = bench_loop,
                                  .sink = {on_sample, on_row, b},
                                  .started = b->a->started};
     visited *added = &v->groups[v->count];

@@ -4,8 +4,8 @@
 
 #include "../harness/cli.h"
 #include "../harness/explain/explain.h"
+#include "bench.h"
 #include "commands.h"
-#include "gbench.h"
 #include "select.h"
 
 enum { KEY_BUDGET = 0x200, KEY_WATERFALL, KEY_RUN, KEY_FRESH };
@@ -109,13 +109,6 @@ static int choose_case(explain_arguments *a, record_row *row)
 
 /* ---- */
 
-static double run_loop(void *runner, const char *name, const measure_loop *loop, int64_t iterations,
-                       int repetition)
-{
-    (void)runner;
-    return gbench_run(name, loop->once, loop->evict, loop->ctx, iterations, repetition);
-}
-
 static int explain_one(explain_arguments *a)
 {
     record_row row;
@@ -130,7 +123,7 @@ static int explain_one(explain_arguments *a)
     code = machine_need_threads(row.threads);
     if (code != EXIT_FINE) return code;
     machine_ceilings ceilings = machine_measure_ceilings(row.threads, a->fresh);
-    const explain_options options = {run_loop, NULL, &ceilings, a->budget};
+    const explain_options options = {bench_loop, NULL, &ceilings, a->budget};
     case_status status = explain_case(stdout, &row, &options);
     if (cli_interrupted()) return cli_signal_exit_code();
     if (status == CASE_OK) return EXIT_FINE;

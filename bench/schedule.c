@@ -78,9 +78,12 @@ int schedule_next(const schedule_entry *entries, int count, uint64_t *random)
     for (int i = 0; i < count; i++) {
         const schedule_entry *e = &entries[i];
         if (e->visits == 0) continue;
-        /* The part of its visits that is over, give or take half a visit. */
+        /* The part of its visits that is over, give or take half a visit. The headline is ahead of the others,
+         * so that what is disturbed in its last visits can still be replaced. */
+        static const double headline_lead = 0.85;
         double jitter = (double)random_below(random, 1024) / 1024;
         double done = (e->need.least_visits + jitter) / (e->need.least_visits + e->visits);
+        if (e->headline) done *= headline_lead;
         if (done >= least) continue;
         least = done;
         next = i;

@@ -108,9 +108,26 @@ static void spread(void **state)
     assert_true(most <= 2);
 }
 
+/* The headline has its last visit while others still have some to come: time to replace what was disturbed in it. */
+static void headline_ends_early(void **state)
+{
+    (void)state;
+    schedule_entry entries[GROUPS];
+    uint64_t random = 1;
+    set_up(entries, 9, 0);
+    schedule_plan(entries, GROUPS, INFINITY);
+    while (entries[0].visits + entries[2].visits > 0) {
+        int next = schedule_next(entries, GROUPS, &random);
+        entries[next].need.least_visits++;
+        entries[next].visits--;
+    }
+    assert_true(entries[1].visits + entries[3].visits >= 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(headline_ends_early),
         cmocka_unit_test(all_that_is_asked_for),
         cmocka_unit_test(headline_first),
         cmocka_unit_test(few_visits),

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "../limits/limits.h"
 #include "page.h"
 
 static void put_counts(FILE *out, double dense, double separable)
@@ -10,6 +11,18 @@ static void put_counts(FILE *out, double dense, double separable)
     char text[24];
     fprintf(out, "<td>%s", report_count(dense, text));
     fprintf(out, "<small>%s</small></td>", report_count(separable, text));
+}
+
+/* What explains the time, by what the plan states of its work. */
+static void put_limit(FILE *out, const record_row *row)
+{
+    char text[LIMIT_TEXT];
+    if (limits_sentence(row, text)[0] == '\0') return;
+    fprintf(out, "<small title=\"%s\">", text);
+    if (row->percent_limit >= LIMIT_REACHED)
+        fprintf(out, "%s: %.0f%%</small>", row->limit, row->percent_limit);
+    else
+        fputs("no limit reached</small>", out);
 }
 
 /* Percent of the peak, of a time that may be shown. */
@@ -23,9 +36,9 @@ static void put_peak(FILE *out, const record_row *row)
     char name[CASE_NAME_MAX];
     fputs("<td data-column=\"percent_peak\" data-case=\"", out);
     report_escape(out, record_case_name(row, name));
-    fprintf(out, "\">%.0f%%<small>", row->percent_peak);
-    report_escape(out, row->bound);
-    fputs("</small></td>", out);
+    fprintf(out, "\">%.0f%%", row->percent_peak);
+    put_limit(out, row);
+    fputs("</td>", out);
 }
 
 static void put_row(FILE *out, const report_point *q, const report_ratio *p)
@@ -78,8 +91,10 @@ void page_why(FILE *out, const report_page *page)
             out,
             "<section id=\"why\">\n<h2>Why</h2>\n<p class=\"note\">The separable convolution multiplies less, "
             "but its depthwise half has little arithmetic for each byte it moves, so it reaches less of the "
-            "multiply-add peak. Under the percentage: what bounds the problem at its best, compute or "
-            "memory.</p>\n%s</section>\n",
+            "multiply-add peak. Under the percentage: which limit (compute, load ports, a cache, memory, "
+            "barriers) "
+            "explains the time, and how much of it. <code>sepbench explain CASE</code> tells "
+            "more.</p>\n%s</section>\n",
             text);
     free(text);
 }
