@@ -8,7 +8,7 @@
 typedef struct {
     size_t n;
     double median, min, mad;    /* mad: median absolute deviation, unscaled */
-    bool has_ci;                /* n >= 6 */
+    bool has_ci;                /* n >= 6; of visits, 3 of them */
     double ci95_low, ci95_high; /* distribution-free interval of the median by order statistics, >= 95% */
 } stats_summary;
 

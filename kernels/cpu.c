@@ -1,5 +1,6 @@
 #include "cpu.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +8,11 @@
 #include <cpuid.h>
 #endif
 
-static const char *const isa_names[CPU_ISA_COUNT] = {"base", "avx2", "avx512"};
+static const struct {
+    const char *name;
+    int lanes;
+} isas[] = {[CPU_BASE] = {"base", 4}, [CPU_AVX2] = {"avx2", 8}, [CPU_AVX512] = {"avx512", 16}};
+static_assert(sizeof isas / sizeof *isas == CPU_ISA_COUNT, "every instruction set has a line");
 
 cpu_isa cpu_detect(void)
 {
@@ -29,7 +34,7 @@ cpu_isa cpu_detect(void)
 bool cpu_isa_parse(const char *name, cpu_isa *isa)
 {
     for (int i = 0; i < CPU_ISA_COUNT; i++)
-        if (strcmp(name, isa_names[i]) == 0) {
+        if (strcmp(name, isas[i].name) == 0) {
             *isa = (cpu_isa)i;
             return true;
         }
@@ -57,7 +62,8 @@ const void *cpu_widest(const void *const copies[CPU_ISA_COUNT])
     return copies[isa];
 }
 
-const char *cpu_isa_name(cpu_isa isa) { return isa_names[isa]; }
+const char *cpu_isa_name(cpu_isa isa) { return isas[isa].name; }
+int cpu_isa_lanes(cpu_isa isa) { return isas[isa].lanes; }
 
 const char *cpu_model(void)
 {

@@ -31,6 +31,9 @@ const char *cpu_cap_error(void);
 /* "base", "avx2", "avx512". */
 const char *cpu_isa_name(cpu_isa isa);
 
+/* Floats of its widest vector. */
+int cpu_isa_lanes(cpu_isa isa);
+
 /* False when name is none of the three. */
 bool cpu_isa_parse(const char *name, cpu_isa *isa);
 

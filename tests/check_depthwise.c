@@ -330,6 +330,7 @@ static void check_gradient2_axis(const check_kernel *k, const conv_axis *a, int 
                                     .w_tap = w_tap,
                                     .dst_pixel = diff.step,
                                     .channels = channels,
+                                    .by_tile = ahead || variant % 2 == 1,
                                     .ahead = ahead};
     row_call call = make_call(k, a, false, &args);
     check_case c = {k, call_stencil3_gradient2, &call, &sums, 2 * row_flops(a, 3, channels), timed};

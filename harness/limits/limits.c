@@ -77,10 +77,9 @@ static double over(double count, double per_ns) { return per_ns > 0 ? count / pe
 
 limit_times limits_of(const conv_plan *plan, bool cold, const machine_ceilings *c, const limit_caches *caches)
 {
-    static const int lanes[CPU_ISA_COUNT] = {4, 8, 16};
     conv_work w = plan->work.stated ? plan->work : least_work(plan);
     cpu_isa isa = conv_isa(plan->impl);
-    double vector = 4.0 * lanes[isa], busiest = w.busiest;
+    double vector = 4.0 * cpu_isa_lanes(isa), busiest = w.busiest;
     double l1_bytes = vector * (w.loads + w.stores) + 4 * w.broadcasts;
     limit_times t = {.ns = {[LIMIT_COMPUTE] = busiest * over(2 * w.macs, c->fma_gflops[isa]),
                             [LIMIT_LOADS] = busiest * (over(w.loads, c->loads[isa]) +

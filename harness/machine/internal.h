@@ -1,4 +1,4 @@
-/* Shared by the machine_*.c files only. */
+/* Shared by the files of this folder only. */
 #ifndef SEPBENCH_MACHINE_INTERNAL_H
 #define SEPBENCH_MACHINE_INTERNAL_H
 

@@ -58,8 +58,8 @@ static double unknown_seconds(const record_row *row)
 {
     const conv_impl *impl = conv_find(row->impl, row->problem.variant);
     bool plain = impl != NULL && impl->single_thread && impl->isa == CPU_BASE;
-    static const double per_thread[CPU_ISA_COUNT] = {8, 30, 60};
-    double gflops = plain ? 0.7 : per_thread[row->isa] * row->threads;
+    static const double each_lane = 3;
+    double gflops = plain ? 0.7 : each_lane * cpu_isa_lanes(row->isa) * row->threads;
     if (row->problem.variant == CONV_DEPTHWISE)
         gflops /= plain ? 1 : 4; /* bound by memory, not by arithmetic */
     return 5e-6 + 1e-9 * (double)conv_flops(&row->problem, row->pass) / gflops;

@@ -1,4 +1,4 @@
-/* Shared by the measure*.c files only. */
+/* Shared by the files of this folder only. */
 #ifndef SEPBENCH_MEASURE_INTERNAL_H
 #define SEPBENCH_MEASURE_INTERNAL_H
 

@@ -1,4 +1,4 @@
-/* What the files record*.c share: the table of columns, the index of cases, and small file helpers. */
+/* What the files of this folder share: the table of columns, the index of cases, and small file helpers. */
 #ifndef SEPBENCH_RECORD_INTERNAL_H
 #define SEPBENCH_RECORD_INTERNAL_H
 

@@ -2,9 +2,8 @@
  * comparison: what is fastest, whether a figure may be shown, whether two differ and whether that is known.
  *
  * A time is shown in an answer when it has an interval, a narrow one, and nobody else had the cores meanwhile.
- * Two times differ when the interval of their ratio leaves 1 out; the ratio's interval is from the one's least over the
- * other's most to the one's most over the other's least, so it covers at least as often as both do. Where it
- * spans more than RULE_WIDEST there is no answer: what disturbed the machine would decide it. */
+ * Two times differ when the interval of their ratio leaves 1 out (rule.c has the source). Where it spans more
+ * than RULE_WIDEST there is no answer: what disturbed the machine would decide it. */
 #ifndef SEPBENCH_RULE_H
 #define SEPBENCH_RULE_H
 

@@ -16,7 +16,7 @@
 #include "../util.h"
 #include "../work.h"
 #include "depthwise.h"
-#include "gradients.h"
+#include "join_chunks.h"
 #include "lower.h"
 
 enum { WIDEST = 64, NARROWEST = 16 }; /* channels of a block */

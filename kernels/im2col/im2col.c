@@ -18,7 +18,7 @@
 #include "../util.h"
 #include "../work.h"
 #include "depthwise.h"
-#include "gradients.h"
+#include "join_chunks.h"
 #include "lower.h"
 #include "sgemm.h"
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "../conv.h"
-#include "../im2col/gradients.h"
+#include "../im2col/join_chunks.h"
 #include "../im2col/lower.h" /* the base copy: it copies, through libc's memcpy, which picks its own instructions */
 #include "../plan.h"
 #include "../util.h"

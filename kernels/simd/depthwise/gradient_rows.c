@@ -33,6 +33,7 @@ static void sum_block(depthwise_job *j, int64_t width, int64_t y, int64_t rows, 
                              .sums = sums,
                              .w_tap = depthwise_tap_step(d),
                              .channels = width,
+                             .by_tile = d->whole_rows,
                              .ahead = rows == 2 ? d->whole_rows && width == d->channels
                                                 : d->beyond_l3 && d->channels == VL};
     rows_gradient(&gradient, y, rows);

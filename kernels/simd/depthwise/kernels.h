@@ -59,6 +59,9 @@ typedef struct {
     const float *diff_dst[2];
     int64_t src_pixel, w_tap, dst_pixel;
     int64_t channels;
+    bool
+        by_tile; /* all channels of a tile before the next one, for what comes from memory, which is read best in long
+                     pieces: another order of the sums */
     bool ahead; /* as above */
 } stencil3_gradient2_args;
 void stencil3_gradient2(const axis_segments *x, const stencil3_gradient2_args *args);

@@ -95,12 +95,11 @@ ALWAYS_INLINE void store_sums(const bool whole, vec_mask lanes, const stencil3_g
     }
 }
 
-/* A tile of all channels. */
+/* A tile of all channels from c on. */
 ALWAYS_INLINE void sums_channels(const int n, const bool edge, const axis_sweep *w,
-                                 const stencil3_gradient2_args *d, int64_t x)
+                                 const stencil3_gradient2_args *d, int64_t x, int64_t c)
 {
     vec acc[3][3];
-    int64_t c = 0;
     vec_mask lanes = vec_mask_first(VL);
     for (; c + VL <= d->channels; c += VL) {
         load_sums(true, lanes, d, c, acc);
@@ -114,14 +113,14 @@ ALWAYS_INLINE void sums_channels(const int n, const bool edge, const axis_sweep 
     store_sums(false, lanes, d, c, acc);
 }
 
-static void sums_inner(const axis_sweep *w, const stencil3_gradient2_args *d, int64_t x)
+static void sums_inner(const axis_sweep *w, const stencil3_gradient2_args *d, int64_t x, int64_t c)
 {
-    sums_channels(DEPTHWISE_OUTPUTS, false, w, d, x);
+    sums_channels(DEPTHWISE_OUTPUTS, false, w, d, x, c);
 }
 
-static void sums_edge(const axis_sweep *w, const stencil3_gradient2_args *d, int64_t x)
+static void sums_edge(const axis_sweep *w, const stencil3_gradient2_args *d, int64_t x, int64_t c)
 {
-#define SUMS_EDGE(n) sums_channels(n, true, w, d, x)
+#define SUMS_EDGE(n) sums_channels(n, true, w, d, x, c)
     BY_OUTPUTS(w->outputs - x, SUMS_EDGE);
 }
 
@@ -145,14 +144,14 @@ static void sums_row(const axis_sweep *w, const stencil3_gradient2_args *d, int6
 void stencil3_gradient2(const axis_segments *segments, const stencil3_gradient2_args *d)
 {
     const axis_sweep *w = &segments->sweep;
-    /* Tile by tile with all channels: what comes from memory, which is read best in long pieces; and, in
-     * vectors of half a cache line, pixels that crowd few sets of L1, where the other half would be evicted
-     * meanwhile. */
+    /* Tile by tile with all channels: where the caller wants it; and, in vectors of half a cache line, pixels that
+     * crowd few sets of L1, where the other half would be evicted meanwhile. The last channels, if they fill no
+     * vector, always, so that a channel's sum has the same order in whatever block it is. */
+    int64_t c = 0;
     bool rows = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
     bool crowded = VL * sizeof(float) < 64 && d->src_pixel % CROWDED_PIXEL == 0;
-    if (rows && !crowded && !d->ahead && d->channels % VL == 0) {
-        for (int64_t c = 0; c < d->channels; c += VL) sums_row(w, d, c);
-        return;
-    }
-    for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS) (inner(w, x) ? sums_inner : sums_edge)(w, d, x);
+    if (rows && !crowded && !d->by_tile)
+        for (; c + VL <= d->channels; c += VL) sums_row(w, d, c);
+    for (int64_t x = 0; c < d->channels && x < w->outputs; x += DEPTHWISE_OUTPUTS)
+        (inner(w, x) ? sums_inner : sums_edge)(w, d, x, c);
 }

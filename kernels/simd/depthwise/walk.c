@@ -20,14 +20,14 @@ bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
 
 void row_walk_free(row_walk *w) { axis_segments_free(&w->x); }
 
-/* The input rows of output row y, and of taps ([KH*KW][..]) the kernel rows that meet them; returns how many.
- */
+/* The input rows of output row y, first to last as the kernels of several rows take them, and of taps ([KH*KW][..]) the
+ * kernel rows that meet them; returns how many. */
 static int64_t rows_met(const row_walk *w, row_ring *in, int64_t y, float *taps, int64_t w_tap,
                         row_pointers met)
 {
     int64_t rows = 0;
-    for (int64_t k = 0; k < w->h.kernel; k++) {
-        int64_t row = axis_input(&w->h, w->backward, y, k);
+    for (int64_t i = 0; i < w->h.kernel; i++) {
+        int64_t k = w->backward ? w->h.kernel - 1 - i : i, row = axis_input(&w->h, w->backward, y, k);
         if (row < 0) continue;
         met.in[rows] = ring_row(in, row);
         met.taps[rows++] = taps + k * w->kernel_w * w_tap;
@@ -113,6 +113,7 @@ static void gradient_two(const row_gradient *g, int64_t y)
                                     .w_tap = g->w_tap,
                                     .dst_pixel = ring_step(g->diff_dst),
                                     .channels = g->channels,
+                                    .by_tile = g->by_tile,
                                     .ahead = g->ahead};
     rows_from(g->walk, g->src, y - g->walk->h.pad_before, 4, args.src);
     for (int64_t k = 0; k < 3; k++) args.sums[k] = g->sums + k * 3 * g->w_tap;

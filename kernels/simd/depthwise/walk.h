@@ -47,7 +47,7 @@ typedef struct {
     row_pointers pointers;
     float *sums; /* [KH*KW][..], taps w_tap floats apart */
     int64_t w_tap, channels;
-    bool ahead; /* as in stencil3_gradient2_args, stencil3_gradient4_args */
+    bool by_tile, ahead; /* as in stencil3_gradient2_args, stencil3_gradient4_args */
 } row_gradient;
 
 /* Adds what rows [y, y + rows) of diff_dst give: one; with stencil3 two, or whole bands, of whose source

@@ -1,6 +1,6 @@
 /* Sums whose order is fixed by the problem: the same bits on any number of threads. */
-#ifndef SEPBENCH_IM2COL_GRADIENTS_H
-#define SEPBENCH_IM2COL_GRADIENTS_H
+#ifndef SEPBENCH_IM2COL_JOIN_CHUNKS_H
+#define SEPBENCH_IM2COL_JOIN_CHUNKS_H
 
 #include "../conv.h"
 

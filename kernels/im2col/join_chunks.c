@@ -1,5 +1,5 @@
 /* Partial sums over fixed chunks of the problem, in parallel, then a balanced tree over the chunks. */
-#include "gradients.h"
+#include "join_chunks.h"
 
 #include <string.h>
 

@@ -1,0 +1,129 @@
+/* How often the interval of a row holds the time that a long series of visits shows. tests/data/visits-quiet and
+ * visits-busy are recordings of many visits, one repetition each, the second while tests/disturb.sh took the cores a
+ * fifth of the time; short runs are drawn from them, spread over the recording as `sepbench bench` spreads its visits. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "../harness/measure/samples.h"
+#include "../harness/random.h"
+#include "../harness/record/rule.h"
+#include "../harness/stats.h"
+
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+
+enum { RUNS = 2000, MOST_VISITS = 200 };
+
+static const char *const cases[] = {
+    "dense/forward/avx2/mb1ic32ih28oc32kh3ph1/nhwc/t2/warm",
+    "dense/forward/avx2/mb1ic256ih28oc256kh3ph1/nhwc/t2/warm",
+    "dense/forward/avx2/mb1ic1024ih28oc1024kh3ph1/nhwc/t2/warm",
+    "depthwise/forward/avx2/g32mb1ic32ih28oc32kh3ph1/nhwc/t2/warm",
+    "depthwise/forward/avx2/g256mb1ic256ih28oc256kh3ph1/nhwc/t2/warm",
+    "depthwise/forward/avx2/g1024mb1ic1024ih28oc1024kh3ph1/nhwc/t2/warm",
+    "separable/forward/avx2/mb1ic32ih28oc32kh3ph1/nhwc/t2/warm",
+    "separable/forward/avx2/mb1ic256ih28oc256kh3ph1/nhwc/t2/warm",
+    "separable/forward/avx2/mb1ic1024ih28oc1024kh3ph1/nhwc/t2/warm",
+};
+
+/* What all undisturbed repetitions say. */
+static double truth_of(const record_sample *recorded, size_t count)
+{
+    double clean[MOST_VISITS];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (recorded[i].marks == 0) clean[n++] = recorded[i].ns;
+    assert_true(n >= 30);
+    return stats_median(clean, n);
+}
+
+/* One run of `visits` visits; where a repetition was disturbed, the next one of the recording replaces it, once. */
+static record_row draw(const record_sample *recorded, size_t count, size_t visits, uint64_t *random)
+{
+    samples drawn = {0};
+    record_row row = {.median_ns = NAN};
+    for (size_t v = 0; v < visits; v++) {
+        size_t from = v * count / visits, to = (v + 1) * count / visits;
+        size_t at = from + (size_t)random_below(random, to - from);
+        record_sample s = recorded[at];
+        if (s.marks != 0 && at + 1 < to) s = recorded[at + 1];
+        s.visit = (int)v + 1;
+        s.use = SAMPLE_REPORTS;
+        assert_true(samples_add(&drawn, &s));
+    }
+    samples_summarise(&drawn, &row);
+    samples_free(&drawn);
+    return row;
+}
+
+/* Runs whose row may be shown, and those of them whose interval holds the truth. */
+typedef struct {
+    int shown, covering;
+} coverage;
+
+static coverage cover(const record_samples *recording, const char *name, size_t visits, uint64_t *random)
+{
+    size_t count;
+    coverage c = {0, 0};
+    const record_sample *recorded = record_samples_of(recording, name, &count);
+    assert_true(count >= 40 && count <= MOST_VISITS);
+    double truth = truth_of(recorded, count);
+    for (int run = 0; run < RUNS; run++) {
+        record_row row = draw(recorded, count, visits, random);
+        rule_time t = rule_time_of(&row);
+        if (!rule_shown(&t)) continue;
+        c.shown++;
+        c.covering += t.low <= truth && truth <= t.high;
+    }
+    return c;
+}
+
+static void check_recording(const char *dir, double least_shown)
+{
+    static const size_t visits[] = {3, 5, 9};
+    conv_error err = {""};
+    record_samples *recording = record_samples_load(dir, &err);
+    uint64_t random = 1;
+    if (recording == NULL) fail_msg("%s", err.text);
+    for (size_t k = 0; k < COUNT(visits); k++) {
+        coverage all = {0, 0};
+        for (size_t i = 0; i < COUNT(cases); i++) {
+            coverage c = cover(recording, cases[i], visits[k], &random);
+            all.shown += c.shown;
+            all.covering += c.covering;
+            /* One case of a recording has some sixty visits, so its own figure is uncertain by several percent. */
+            if (c.covering < 0.88 * c.shown)
+                fail_msg("%s: %s: %zu visits: %d of %d", dir, cases[i], visits[k], c.covering, c.shown);
+        }
+        double covered = (double)all.covering / all.shown,
+               shown = (double)all.shown / (RUNS * (double)COUNT(cases));
+        print_message("%s: %zu visits: %.1f%% of intervals hold it; %.1f%% of the runs have one\n", dir,
+                      visits[k], 100 * covered, 100 * shown);
+        assert_true(covered >= 0.94);
+        if (visits[k] == 9) assert_true(shown >= least_shown);
+    }
+    record_samples_free(recording);
+}
+
+static void test_quiet(void **state)
+{
+    (void)state;
+    check_recording("tests/data/visits-quiet", 0.99);
+}
+
+static void test_busy(void **state)
+{
+    (void)state;
+    check_recording("tests/data/visits-busy", 0.8);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_quiet), cmocka_unit_test(test_busy)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
