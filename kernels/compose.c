@@ -31,8 +31,11 @@ conv_status compose_plan(const conv_impl *self, const conv_problem *p, conv_pass
     composed_plan *c = conv_plan_new(sizeof *c, self, p, pass, ctx);
     if (c == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     conv_problem depthwise = conv_depthwise_stage(p), pointwise = conv_pointwise_stage(p);
-    conv_status status = conv_plan_create(self->stage[0], &depthwise, pass, ctx, &c->depthwise, err);
-    if (status == CONV_OK) status = conv_plan_create(self->stage[1], &pointwise, pass, ctx, &c->pointwise, err);
+    conv_context stage = *ctx;
+    stage.told = false;
+    conv_status status = conv_plan_create(self->stage[0], &depthwise, pass, &stage, &c->depthwise, err);
+    if (status == CONV_OK)
+        status = conv_plan_create(self->stage[1], &pointwise, pass, &stage, &c->pointwise, err);
     if (status != CONV_OK) {
         compose_destroy(&c->head);
         return status;

@@ -341,6 +341,15 @@ const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass 
     return impl->refuse(impl, &native, pass);
 }
 
+void conv_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                     conv_candidates *candidates)
+{
+    *candidates = (conv_candidates){0};
+    if (impl->strategies == NULL) return;
+    conv_problem native = transpose_needed(impl, p) ? transpose_problem(p) : *p;
+    impl->strategies(impl, &native, pass, ctx, candidates);
+}
+
 conv_status conv_plan_create(const conv_impl *impl, const conv_problem *p, conv_pass pass,
                              const conv_context *ctx, conv_plan **plan, conv_error *err)
 {

@@ -142,15 +142,49 @@ bool conv_layout_parse(const char *name, conv_layout *l);
 
 /* ---- plan, pack, execute */
 
+/* A strategy: how a driver blocks, copies, shares out and streams, as a few explicit choices with names. Whatever
+ * is chosen, the result is right; which is fastest differs from CPU to CPU and is measured (FFTW: M. Frigo and S. G.
+ * Johnson, Proceedings of the IEEE 93(2), 2005). What the choices are is the driver's: a struct of int64_t of its
+ * own, seen here as values. Sizes beyond the problem's are cut to it, so a strategy serves other batches too. */
+enum { CONV_CHOICES = 10, CONV_STRATEGIES = 8, CONV_STRATEGY_TEXT = 160 };
+typedef struct {
+    int64_t value[CONV_CHOICES];
+} conv_strategy;
+
+/* The name of a choice, "pixels"; a flag is 0 or 1. A driver's list of them ends with a NULL name. */
+typedef struct {
+    const char *name;
+    bool flag;
+} conv_choice;
+
+/* What makes sense for a problem, the cost model's pick first; count 0: there is nothing to choose. */
+typedef struct {
+    const conv_choice *choices;
+    int count;
+    conv_strategy list[CONV_STRATEGIES];
+} conv_candidates;
+
+/* What was found to be fastest. find: false when nothing is known of the implementation, the problem (in its native
+ * layout), the pass and the number of threads. */
+typedef struct conv_impl conv_impl;
+typedef struct conv_book conv_book;
+struct conv_book {
+    bool (*find)(const conv_book *book, const conv_impl *impl, const conv_problem *p, conv_pass pass,
+                 int threads, conv_strategy *found);
+};
+
 /* What a plan may know of the machine. The harness fills it from hwloc, clamped to sane figures. */
 typedef struct {
     int threads;         /* OpenMP threads execute will use, >= 1 */
     size_t l1d, l2;      /* bytes per core */
     size_t l3;           /* bytes available to one core: the cache divided by the cores sharing it */
     bool keep_workspace; /* forward only: also write what this implementation's backward reads */
+    bool told;           /* the plan's strategy is this one: */
+    conv_strategy strategy;
+    const conv_book
+        *book; /* else, and for the parts of a plan (a joint backward's, a separable's stages), the one that
+                              this has; else the cost model's pick. NULL: no book */
 } conv_context;
-
-typedef struct conv_impl conv_impl;
 
 enum { CONV_NOTE = 96 };
 /* What one warm call of execute does, all threads together, as its plan states it: work and data transfers of
@@ -233,6 +267,10 @@ struct conv_impl {
     /* Allocates *plan (with its private part) and fills the byte counts. */
     conv_status (*plan)(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **plan, conv_error *err);
+    /* Optional: strategies of a pass that is not made of others. Their number and order may depend on ctx, what
+     * each computes does not. */
+    void (*strategies)(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                       conv_candidates *candidates);
     /* Optional. Writes packed_bytes to packed, 64-byte aligned. */
     conv_status (*pack)(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);
     /* Optional, both or neither, for an activation layout of one's own: enter converts the pass's input
@@ -253,6 +291,9 @@ cpu_isa conv_isa(const conv_impl *impl);
 const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass pass);
 conv_status conv_plan_create(const conv_impl *impl, const conv_problem *p, conv_pass pass,
                              const conv_context *ctx, conv_plan **plan, conv_error *err);
+/* Of a problem that is not refused. */
+void conv_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                     conv_candidates *candidates);
 conv_status conv_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);
 conv_status conv_enter(const conv_plan *plan, const conv_args *args);
 conv_status conv_execute(const conv_plan *plan, const conv_args *args);

@@ -149,8 +149,14 @@ conv_context machine_clamp(int threads, size_t l1d, size_t l2, size_t l3)
                           .l3 = clamp(l3, 0, 0, 4 * MIB)};
 }
 
+static const conv_book *known_book;
+void machine_use_book(const conv_book *book) { known_book = book; }
+
 conv_context machine_context(int threads)
 {
     const machine_info *m = machine_get();
-    return machine_clamp(threads, m->l1d, m->l2 / (size_t)m->l2_sharing, m->l3 / (size_t)m->l3_sharing);
+    conv_context c =
+        machine_clamp(threads, m->l1d, m->l2 / (size_t)m->l2_sharing, m->l3 / (size_t)m->l3_sharing);
+    c.book = known_book;
+    return c;
 }

@@ -56,6 +56,7 @@ static conv_status run_forward(conv_job *job, conv_error *err)
     conv_context ctx = backward->context;
     conv_args args = job->args;
     conv_job forward = {0};
+    ctx.told = false; /* the strategy is backward's */
     if (args.src == NULL || args.weights == NULL)
         return conv_fail(err, CONV_FAILED, "%s reads a workspace of forward, which needs src and weights",
                          conv_pass_name(backward->pass));

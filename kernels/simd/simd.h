@@ -12,6 +12,8 @@ typedef struct {
     const gemm_way *way;
     matrix_product_planner *plan_product;
     wgrad_planner *plan_weights;
+    product_lister *list_product; /* NULL: nothing to choose */
+    wgrad_lister *list_weights;   /* the same */
 } simd_impl;
 
 extern const simd_impl simd_dense, simd_pointwise, simd_separable_fused;

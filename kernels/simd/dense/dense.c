@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "../../plan.h"
+#include "../../strategy.h"
 #include "../../work.h"
 
 #include "../backward.h"
@@ -50,6 +51,16 @@ static void lay_out_scratch(dense_plan *d)
     conv_note(d->head.note, d->wgrad != NULL, w->note);
 }
 
+void dense_strategies(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                      conv_candidates *candidates)
+{
+    const simd_impl *impl = (const simd_impl *)self;
+    if (pass == CONV_BACKWARD_WEIGHTS && impl->list_weights != NULL)
+        impl->list_weights(p, ctx, candidates);
+    else if ((pass == CONV_FORWARD || pass == CONV_BACKWARD_DATA) && impl->list_product != NULL)
+        impl->list_product(p, pass == CONV_BACKWARD_DATA, impl->way, ctx, candidates);
+}
+
 conv_status dense_plan_create(const conv_impl *self, const conv_problem *p, conv_pass pass,
                               const conv_context *ctx, conv_plan **out, conv_error *err)
 {
@@ -59,9 +70,11 @@ conv_status dense_plan_create(const conv_impl *self, const conv_problem *p, conv
     d->backward = backward_of(p, pass);
     bool data = d->backward.data, product = pass == CONV_FORWARD || data;
     conv_status status = CONV_OK;
-    if (product) status = impl->plan_product(p, data, impl->way, ctx, &d->product, err);
+    conv_context part = strategy_context(self, p, data ? CONV_BACKWARD_DATA : CONV_FORWARD, ctx);
+    if (product) status = impl->plan_product(p, data, impl->way, &part, &d->product, err);
     if (status == CONV_OK && d->backward.weights) {
-        d->wgrad = impl->plan_weights(p, ctx);
+        part = strategy_context(self, p, CONV_BACKWARD_WEIGHTS, ctx);
+        d->wgrad = impl->plan_weights(p, &part);
         if (d->wgrad == NULL) status = conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     }
     if (status != CONV_OK) {
@@ -146,10 +159,12 @@ const simd_impl simd_dense = {.impl = {MATRIX_CONVOLUTION(CONV_DENSE), .name = I
                                        .summary = "implicit GEMM, " ISA_STRING " register tiles"},
                               .way = &gemm_plain,
                               .plan_product = product_plan,
-                              .plan_weights = wgrad_plan};
+                              .plan_weights = wgrad_plan,
+                              .list_weights = wgrad_strategies};
 const simd_impl simd_pointwise = {.impl = {MATRIX_CONVOLUTION(CONV_POINTWISE), .name = ISA_STRING,
                                            .refuse = conv_refuse_rank_3,
                                            .summary = "GEMM on NHWC, " ISA_STRING " register tiles"},
                                   .way = &gemm_plain,
                                   .plan_product = product_plan,
-                                  .plan_weights = wgrad_plan};
+                                  .plan_weights = wgrad_plan,
+                                  .list_weights = wgrad_strategies};

@@ -6,9 +6,11 @@
 #include "../simd.h"
 
 #define MATRIX_CONVOLUTION(which)                                                                              \
-    .variant = (which), .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC, .plan = dense_plan_create,                \
-    .pack = dense_pack, .execute = dense_execute, .destroy = dense_destroy
+    .variant = (which), .isa = ISA_ENUM, .layouts = 1u << CONV_NHWC, .strategies = dense_strategies,           \
+    .plan = dense_plan_create, .pack = dense_pack, .execute = dense_execute, .destroy = dense_destroy
 
+void dense_strategies(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                      conv_candidates *candidates);
 conv_status dense_plan_create(const conv_impl *self, const conv_problem *p, conv_pass pass,
                               const conv_context *ctx, conv_plan **out, conv_error *err);
 conv_status dense_pack(const conv_plan *plan, const float *weights, const float *pointwise, void *packed);

@@ -52,5 +52,9 @@ typedef conv_status matrix_product_planner(const conv_problem *p, bool backward,
                                            const conv_context *ctx, matrix_product **out, conv_error *err);
 /* NULL: no memory. */
 typedef wgrad *wgrad_planner(const conv_problem *p, const conv_context *ctx);
+/* As conv_impl.strategies; backward: data. */
+typedef void product_lister(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
+                            conv_candidates *candidates);
+typedef void wgrad_lister(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates);
 
 #endif

@@ -10,11 +10,14 @@
 #include "weights_gradient.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../../plan.h"
+#include "../../strategy.h"
 #include "../../work.h"
 #include "../copy.h"
 #include "../gemm/gemm.h"
+#include "../vec.h"
 
 enum {
     SHORT_K = 8,              /* channels below which taps are put in line */
@@ -32,18 +35,28 @@ enum {
 };
 
 typedef struct {
+    int64_t vectors;  /* of a panel of outputs */
+    int64_t lower;    /* taps put in line: one row of taps*inputs values per output pixel */
+    int64_t copied;   /* operands are copied closer together first */
+    int64_t pixels;   /* of a block; in whole images or equal shares of the rows of one */
+    int64_t together; /* strips whose inputs stay in cache while the panels pass */
+    int64_t chunks;   /* of pixels with sums of their own */
+    int64_t ahead;    /* what comes next is prefetched */
+} columns_strategy;
+
+static const conv_choice columns_choices[] = {
+    {"vectors", false}, {"taps in line", true}, {"operands copied", true},     {"pixels", false},
+    {"strips", false},  {"chunks", false},      {"operands prefetched", true}, {NULL, false}};
+
+typedef struct {
     wgrad head;
     conv_problem problem;
+    columns_strategy how;
     int64_t groups, inputs, outputs; /* channels per group */
     int64_t taps;
-    bool lower;               /* taps put in line: one row of taps*inputs values per output pixel */
-    bool copy;                /* operands are copied closer together first */
-    bool beyond_l2;           /* src and diff_dst do not fit L2: what comes next is prefetched */
     int64_t height;           /* rows of the product: inputs, or taps*inputs when lowered */
     int64_t a_pixel, b_pixel; /* floats from one pixel to the next, of src and diff_dst or of their copies */
-    int nv;
-    int64_t panels, strips; /* tiles along outputs, along height */
-    int64_t together;       /* strips whose inputs stay in L2 while the panels pass */
+    int64_t panels, strips;   /* tiles along outputs, along height */
     int64_t images, row_blocks,
         rows;       /* a block of pixels: whole images, or a share of one image's rows; its rows */
     int64_t blocks; /* of pixels in all; a chunk has some of them */
@@ -85,30 +98,105 @@ static int64_t strip_begin(const columns_wgrad *w, int64_t strip)
 
 /* ---- plan */
 
-static void choose_blocks(const conv_problem *p, const conv_context *ctx, columns_wgrad *w)
+/* What follows from the problem and the strategy alone. */
+static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how)
 {
+    columns_wgrad w = {.problem = *p,
+                       .how = *how,
+                       .groups = p->groups,
+                       .inputs = p->ic / p->groups,
+                       .outputs = p->oc / p->groups,
+                       .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel};
     int64_t out = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), reuse = min64(w->lower ? 1 : w->taps, 4);
-    int64_t tiles = w->groups * w->panels * w->strips * (w->lower ? 1 : w->taps);
+    w.height = how->lower ? w.taps * w.inputs : w.inputs;
+    w.panels = div_up(w.outputs, how->vectors * VL);
+    w.strips = div_up(w.height, gemm_tile_rows((int)how->vectors));
+    w.units = w.groups * w.panels * w.strips * (how->lower ? 1 : w.taps);
+    w.images = max64(1, how->pixels / out);
+    w.row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, how->pixels));
+    w.blocks = w.row_blocks > 1 ? p->mb * w.row_blocks : div_up(p->mb, w.images);
+    w.head.chunks = min64(how->chunks, w.blocks);
+    w.how.together = min64(how->together, w.strips);
+    return w;
+}
+
+static int64_t block_pixels(const columns_wgrad *w)
+{
+    int64_t out = conv_out(&w->problem.axis[CONV_H]) * conv_out(&w->problem.axis[CONV_W]);
+    return w->row_blocks > 1 ? div_up(out, w->row_blocks) : w->images * out;
+}
+
+/* Of the chunks of a whole block of pixels, or of one whose strips take turns. */
+static void pick_pixels(const conv_problem *p, const conv_context *ctx, bool apart, columns_strategy *how)
+{
+    int64_t out = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]),
+            l2 = (int64_t)(ctx->l2 / sizeof(float));
+    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, reuse = how->lower ? 1 : min64(taps, 4);
     int64_t pixels = l2 * 3 / 8 * reuse / (p->ic + p->oc);
-    conv_sizes sizes = conv_problem_sizes(p);
-    w->beyond_l2 = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
-    w->head.chunks = max64(1, min64(div_up(ENOUGH_UNITS, tiles),
-                                    p->mb * out / (tiles < FEW_UNITS ? FEW_CHUNK_PIXELS : CHUNK_PIXELS)));
-    bool apart = tiles >= ENOUGH_UNITS && w->taps == 1;
-    if (apart)
-        w->head.chunks =
-            max64(1, min64(p->mb * out / CHUNK_PIXELS, CHUNK_BYTES / (int64_t)sizeof(float) / sizes.weights));
-    apart = apart && w->head.chunks > 1;
     bool whole = pixels >= (apart ? LEAST_CHUNK_PIXELS : LEAST_PIXELS);
     pixels = whole ? min64(MOST_PIXELS, pixels) : PASSING_PIXELS;
-    pixels = min64(pixels, div_up(p->mb * out, w->head.chunks));
-    w->images = max64(1, pixels / out);
-    w->row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, pixels));
-    w->blocks = w->row_blocks > 1 ? p->mb * w->row_blocks : div_up(p->mb, w->images);
-    w->head.chunks = min64(w->head.chunks, w->blocks);
-    pixels = w->row_blocks > 1 ? div_up(out, w->row_blocks) : w->images * out;
-    w->together = whole ? w->strips : min64(w->strips, max64(1, l2 * 3 / 8 / pixels / gemm_tile_rows(w->nv)));
+    how->pixels = min64(pixels, div_up(out, how->chunks));
+    how->together = INT64_MAX;
+    columns_wgrad w = shape_of(p, how);
+    how->chunks = w.head.chunks;
+    how->together =
+        whole ? w.strips
+              : min64(w.strips, max64(1, l2 * 3 / 8 / block_pixels(&w) / gemm_tile_rows((int)how->vectors)));
+}
+
+static columns_strategy pick(const conv_problem *p, const conv_context *ctx)
+{
+    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, inputs = p->ic / p->groups;
+    int64_t pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    conv_sizes sizes = conv_problem_sizes(p);
+    columns_strategy how = {.vectors = gemm_panel_vectors(p->oc / p->groups),
+                            .lower = taps > 1 && inputs < SHORT_K,
+                            .copied = (int)VL < (int)LINE && (p->ic > NARROW || p->oc > NARROW),
+                            .pixels = pixels,
+                            .together = 1,
+                            .chunks = 1,
+                            .ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) >
+                                     ctx->l2 * (size_t)ctx->threads};
+    int64_t tiles = shape_of(p, &how).units;
+    how.chunks = max64(
+        1, min64(div_up(ENOUGH_UNITS, tiles), pixels / (tiles < FEW_UNITS ? FEW_CHUNK_PIXELS : CHUNK_PIXELS)));
+    bool apart = tiles >= ENOUGH_UNITS && taps == 1;
+    if (apart)
+        how.chunks =
+            max64(1, min64(pixels / CHUNK_PIXELS, CHUNK_BYTES / (int64_t)sizeof(float) / sizes.weights));
+    pick_pixels(p, ctx, apart && how.chunks > 1, &how);
+    return how;
+}
+
+/* The pick; then operands copied or not, a panel's block of pixels in half of L1, panels of another width, and other
+ * numbers of chunks. */
+void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
+{
+    const columns_strategy first = pick(p, ctx);
+    candidates->choices = columns_choices;
+    strategy_add(candidates, &first, sizeof first);
+    columns_strategy s = first;
+    s.copied = !first.copied;
+    strategy_add(candidates, &s, sizeof s);
+    s = first;
+    s.copied = 1;
+    s.pixels = min64(first.pixels, max64(LINE, (int64_t)(ctx->l1d / 2 / sizeof(float)) / (s.vectors * VL)));
+    s.together = max64(1, (int64_t)(ctx->l2 / 2 / sizeof(float)) / s.pixels / gemm_tile_rows((int)s.vectors));
+    strategy_add(candidates, &s, sizeof s);
+    s.copied = 0;
+    strategy_add(candidates, &s, sizeof s);
+    s = first;
+    s.vectors = first.vectors == 2 ? TILE_VECTORS : 2;
+    if (gemm_tile_rows((int)s.vectors) > 0 && p->oc / p->groups > 2 * VL)
+        strategy_add(candidates, &s, sizeof s);
+    s.copied = 1;
+    if (gemm_tile_rows((int)s.vectors) > 0 && p->oc / p->groups > 2 * VL)
+        strategy_add(candidates, &s, sizeof s);
+    s = first;
+    s.chunks = first.chunks > 1 ? 1 : 2;
+    s.pixels =
+        min64(s.pixels, div_up(p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]), s.chunks));
+    strategy_add(candidates, &s, sizeof s);
 }
 
 static void size_scratch(const conv_problem *p, columns_wgrad *w)
@@ -121,8 +209,8 @@ static void size_scratch(const conv_problem *p, columns_wgrad *w)
         out_rows = max64(out_rows, b.images * (b.y1 - b.y0));
     }
     int64_t out_pixels = out_rows * conv_out(x);
-    if (w->lower || w->copy) w->a_floats = (w->lower ? out_pixels : in_rows * x->in) * w->a_pixel;
-    if (w->copy) w->b_floats = out_pixels * w->b_pixel;
+    if (w->how.lower || w->how.copied) w->a_floats = (w->how.lower ? out_pixels : in_rows * x->in) * w->a_pixel;
+    if (w->how.copied) w->b_floats = out_pixels * w->b_pixel;
     w->rows = out_rows;
     int64_t run_bytes = w->taps * (out_rows * (int64_t)sizeof(gemm_run) + (int64_t)sizeof(int64_t));
     w->run_floats = round_up(run_bytes / (int64_t)sizeof(float), VL);
@@ -134,12 +222,13 @@ static void size_scratch(const conv_problem *p, columns_wgrad *w)
 static void state_work(const conv_context *ctx, columns_wgrad *w)
 {
     const conv_problem *p = &w->problem;
-    double groups = (double)w->groups, taps = w->lower ? 1 : (double)w->taps, strips = (double)w->strips;
+    double groups = (double)w->groups, taps = w->how.lower ? 1 : (double)w->taps, strips = (double)w->strips;
     /* Pixels of all taps: of those in line the padding's as well. */
-    double pixels = w->lower ? (double)(conv_problem_sizes(p).dst / p->oc)
-                             : (double)conv_flops(p, CONV_FORWARD) / (2.0 * (double)(w->inputs * p->oc));
+    double pixels = w->how.lower ? (double)(conv_problem_sizes(p).dst / p->oc)
+                                 : (double)conv_flops(p, CONV_FORWARD) / (2.0 * (double)(w->inputs * p->oc));
     double block = pixels / taps / (double)w->blocks, sums = 4.0 * (double)conv_problem_sizes(p).weights;
-    int64_t columns = round_up(w->outputs, VL), rows = gemm_tile_rows(w->nv), width = (int64_t)w->nv * VL;
+    int64_t columns = round_up(w->outputs, VL), rows = gemm_tile_rows((int)w->how.vectors),
+            width = w->how.vectors * VL;
     conv_work *own = &w->head.work;
     own->busiest = work_busiest(w->head.chunks * w->units, ctx->threads);
     own->macs = groups * pixels * (double)(w->height * columns);
@@ -165,30 +254,21 @@ wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
 {
     columns_wgrad *w = malloc(sizeof *w);
     if (w == NULL) return NULL;
-    *w = (columns_wgrad){.head.run = run,
-                         .problem = *p,
-                         .groups = p->groups,
-                         .inputs = p->ic / p->groups,
-                         .outputs = p->oc / p->groups,
-                         .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel};
-    w->lower = w->taps > 1 && w->inputs < SHORT_K;
-    w->copy = (int)VL < (int)LINE && (p->ic > NARROW || p->oc > NARROW);
-    w->height = w->lower ? w->taps * w->inputs : w->inputs;
-    w->nv = gemm_panel_vectors(w->outputs);
-    w->panels = div_up(w->outputs, (int64_t)w->nv * VL);
-    w->strips = div_up(w->height, gemm_tile_rows(w->nv));
-    choose_blocks(p, ctx, w);
-    int64_t copied = round_up(min64(w->height, w->together * gemm_tile_rows(w->nv)), LINE) + LINE;
-    w->a_pixel = w->lower ? round_up(w->height, LINE) : w->copy ? copied : p->ic;
-    w->b_pixel = w->copy ? (int64_t)w->nv * VL : p->oc;
-    w->units = w->groups * w->panels * w->strips * (w->lower ? 1 : w->taps);
+    columns_strategy how = pick(p, ctx);
+    if (ctx->told) memcpy(&how, ctx->strategy.value, sizeof how);
+    *w = shape_of(p, &how);
+    w->head.run = run;
+    int64_t copied =
+        round_up(min64(w->height, w->how.together * gemm_tile_rows((int)w->how.vectors)), LINE) + LINE;
+    w->a_pixel = w->how.lower ? round_up(w->height, LINE) : w->how.copied ? copied : p->ic;
+    w->b_pixel = w->how.copied ? w->how.vectors * VL : p->oc;
     size_scratch(p, w);
     conv_note(w->head.note, true, "gradient");
-    conv_note(w->head.note, w->lower, "taps in line");
-    conv_note(w->head.note, w->copy, "operands copied");
-    conv_note(w->head.note, w->together < w->strips, "strips by turns");
+    conv_note(w->head.note, w->how.lower, "taps in line");
+    conv_note(w->head.note, w->how.copied, "operands copied");
+    conv_note(w->head.note, w->how.together < w->strips, "strips by turns");
     conv_note(w->head.note, w->head.chunks > 1, "in chunks");
-    conv_note(w->head.note, w->beyond_l2, "operands prefetched");
+    conv_note(w->head.note, w->how.ahead, "operands prefetched");
     state_work(ctx, w);
     return &w->head;
 }
@@ -264,8 +344,9 @@ typedef struct {
 
 static unit unit_at(const columns_wgrad *w, int64_t index)
 {
-    int64_t taps = w->lower ? 1 : w->taps, first = index / (w->together * w->panels * taps) * w->together;
-    int64_t count = min64(w->together, w->strips - first), rest = index - first * w->panels * taps;
+    int64_t taps = w->how.lower ? 1 : w->taps,
+            first = index / (w->how.together * w->panels * taps) * w->how.together;
+    int64_t count = min64(w->how.together, w->strips - first), rest = index - first * w->panels * taps;
     return (unit){first, count, rest / (count * taps), first + rest / taps % count, rest % taps};
 }
 
@@ -280,9 +361,9 @@ typedef struct {
 static void prefetch_next(const columns_wgrad *w, const block_data *b, const unit *u, int64_t unit,
                           gemm_columns_args *args)
 {
-    int64_t width = (int64_t)w->nv * VL, line = (u->strip - u->first) * LINE, ic = w->problem.ic,
+    int64_t width = w->how.vectors * VL, line = (u->strip - u->first) * LINE, ic = w->problem.ic,
             oc = w->problem.oc;
-    if (w->together < w->strips) {
+    if (w->how.together < w->strips) {
         if (u->tap > 0 || line >= width || u->panel + 1 == w->panels) return;
         args->ahead = b->diff_dst + (u->panel + 1) * width + line;
         args->ahead_step = oc;
@@ -301,17 +382,18 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
 {
     const columns_wgrad *w = j->w;
     const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
-    int64_t ic = w->problem.ic, oc = w->problem.oc, full = (int64_t)w->nv * VL, taps = w->lower ? 1 : w->taps;
+    int64_t ic = w->problem.ic, oc = w->problem.oc, full = w->how.vectors * VL,
+            taps = w->how.lower ? 1 : w->taps;
     block_data d = {.src = j->src + (b->image * h->in + b->iy0) * x->in * ic + group * w->inputs,
                     .diff_dst =
                         j->diff_dst + (b->image * conv_out(h) + b->y0) * conv_out(x) * oc + group * w->outputs,
                     .in_pixels = b->images * (b->iy1 - b->iy0) * x->in,
                     .out_pixels = b->images * (b->y1 - b->y0) * conv_out(x)};
-    if (w->lower) lower(j, b, group);
+    if (w->how.lower) lower(j, b, group);
     for (int64_t t = 0; t < taps; t++) {
         gemm_run all = {0, 0, d.out_pixels};
-        if (w->lower) j->runs[0] = all;
-        j->run_count[t] = w->lower ? 1 : list_runs(w, b, t, j->runs + t * w->rows);
+        if (w->how.lower) j->runs[0] = all;
+        j->run_count[t] = w->how.lower ? 1 : list_runs(w, b, t, j->runs + t * w->rows);
     }
     unit before = {.first = -1};
     for (int64_t i = begin; i < end; i++) {
@@ -319,13 +401,13 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
         int64_t c0 = strip_begin(w, u.strip), m = strip_begin(w, u.strip + 1) - c0, column = u.panel * full;
         int64_t n = min64(full, w->outputs - column), width = round_up(n, VL), copied0 = 0;
         bool turned = u.first != before.first;
-        if (w->copy && !w->lower) {
+        if (w->how.copied && !w->how.lower) {
             copied0 = strip_begin(w, u.first);
             if (turned)
                 copy_pixels(d.src + copied0, ic, d.in_pixels, strip_begin(w, u.first + u.count) - copied0, j->a,
                             w->a_pixel);
         }
-        if (w->copy && (turned || u.panel != before.panel))
+        if (w->how.copied && (turned || u.panel != before.panel))
             copy_pixels(d.diff_dst + column, oc, d.out_pixels, n, j->b, w->b_pixel);
         before = u;
         gemm_columns_args args = {
@@ -333,15 +415,15 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
             .run_count = j->run_count[u.tap],
             .a = (w->a_floats > 0 ? j->a : d.src) + c0 - copied0,
             .a_pixel = w->a_pixel,
-            .a_step = w->a_pixel * (w->lower ? 1 : x->stride),
-            .b = w->copy ? j->b : d.diff_dst + column,
+            .a_step = w->a_pixel * (w->how.lower ? 1 : x->stride),
+            .b = w->how.copied ? j->b : d.diff_dst + column,
             .b_pixel = w->b_pixel,
             .dst = j->dst + (u.tap * w->height + c0) * oc + group * w->outputs + column,
             .ldc = oc,
             .n = n,
             .accumulate = accumulate,
         };
-        if (w->beyond_l2) prefetch_next(w, &d, &u, i - begin, &args);
+        if (w->how.ahead) prefetch_next(w, &d, &u, i - begin, &args);
         if (u.tap + 1 < taps)
             args.next = args.dst + w->height * oc;
         else if (u.strip + 1 < u.first + u.count)

@@ -6,5 +6,6 @@
 #include "ways.h"
 
 wgrad_planner wgrad_plan;
+wgrad_lister wgrad_strategies;
 
 #endif

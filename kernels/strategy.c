@@ -1,0 +1,44 @@
+#include "strategy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv_pass part,
+                              const conv_context *ctx)
+{
+    conv_context own = *ctx;
+    if (!own.told && own.book != NULL)
+        own.told = own.book->find(own.book, impl, p, part, own.threads, &own.strategy);
+    return own;
+}
+
+bool strategy_same(const conv_choice *choices, const conv_strategy *a, const conv_strategy *b)
+{
+    for (int i = 0; choices[i].name != NULL; i++)
+        if (a->value[i] != b->value[i]) return false;
+    return true;
+}
+
+void strategy_add(conv_candidates *candidates, const void *own, size_t bytes)
+{
+    conv_strategy added = {{0}};
+    memcpy(added.value, own, bytes);
+    for (int i = 0; i < candidates->count; i++)
+        if (strategy_same(candidates->choices, &candidates->list[i], &added)) return;
+    if (candidates->count < CONV_STRATEGIES) candidates->list[candidates->count++] = added;
+}
+
+char *strategy_text(const conv_choice *choices, const conv_strategy *s, char *text, size_t size)
+{
+    size_t length = 0;
+    text[0] = '\0';
+    for (int i = 0; choices[i].name != NULL && length < size; i++) {
+        const char *comma = length > 0 ? ", " : "";
+        if (!choices[i].flag)
+            length += (size_t)snprintf(text + length, size - length, "%s%s %lld", comma, choices[i].name,
+                                       (long long)s->value[i]);
+        else if (s->value[i] != 0)
+            length += (size_t)snprintf(text + length, size - length, "%s%s", comma, choices[i].name);
+    }
+    return text;
+}

@@ -1,0 +1,20 @@
+/* Strategies (conv.h) as drivers and the harness handle them. */
+#ifndef SEPBENCH_STRATEGY_H
+#define SEPBENCH_STRATEGY_H
+
+#include "conv.h"
+
+/* The context for one part of a plan, or for the plan itself: told what the plan is told, else what the book has of
+ * that part, else nothing. p: in the native layout. */
+conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv_pass part,
+                              const conv_context *ctx);
+
+/* Adds a driver's own struct, `bytes` long, as a candidate, unless it is there or there is no room. */
+void strategy_add(conv_candidates *candidates, const void *own, size_t bytes);
+
+bool strategy_same(const conv_choice *choices, const conv_strategy *a, const conv_strategy *b);
+
+/* "pixels 512, k 256, copied": of flags those that are set. Returns text[size]. */
+char *strategy_text(const conv_choice *choices, const conv_strategy *s, char *text, size_t size);
+
+#endif
