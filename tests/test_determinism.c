@@ -103,7 +103,7 @@ static void test_entry(void **state)
             if (p.variant != entry->variant) continue;
             for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
                 check_case(entry->impl, &p, (conv_pass)pass, false, &ran, &differ);
-                check_case(entry->impl, &p, (conv_pass)pass, true, &ran, &differ);
+                if (!SANITIZED) check_case(entry->impl, &p, (conv_pass)pass, true, &ran, &differ);
             }
         }
     assert_true(ran > 0);

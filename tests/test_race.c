@@ -80,6 +80,40 @@ static void disturbed_repetitions(void **state)
     samples_free(&s);
 }
 
+/* The host moves the cores: barriers take twice as long for a while, and this row's calls too. */
+static void add_moved(samples *s, double ns, int visit, double handover_ns)
+{
+    const record_sample one = {
+        .ns = ns, .iterations = 1, .visit = visit, .use = SAMPLE_REPORTS, .handover_ns = handover_ns};
+    assert_true(samples_add(s, &one));
+}
+
+static void moved_cores(void **state)
+{
+    (void)state;
+    record_row row = {0};
+    samples s = {0};
+    for (int v = 0; v < 9; v++) add_moved(&s, v < 3 ? 50 : 94, v, v < 3 ? 190 : 390);
+    assert_int_equal(samples_clean(&s, SAMPLE_REPORTS), 3); /* the others are to be taken again */
+    samples_summarise(&s, &row);
+    assert_true(row.median_ns == 50 && row.repetitions == 3 && row.moved == 0 && row.disturbed == 0);
+    samples_free(&s);
+
+    /* Two visits with near cores make no interval: all together, wide enough for both. */
+    for (int v = 0; v < 9; v++) add_moved(&s, v < 2 ? 50 : 94, v, v < 2 ? 190 : 390);
+    samples_summarise(&s, &row);
+    assert_true(row.median_ns == 94 && row.repetitions == 9 && row.moved == 1);
+    assert_true(row.ci95_low_ns == 50 && row.ci95_high_ns == 94);
+    samples_free(&s);
+
+    /* Where the times do not follow, nothing is left out; nor where the barrier is not known. */
+    for (int v = 0; v < 9; v++) add_moved(&s, 94 + v % 2, v, v < 3 ? 190 : v < 6 ? 390 : NAN);
+    assert_int_equal(samples_clean(&s, SAMPLE_REPORTS), 9);
+    samples_summarise(&s, &row);
+    assert_true(row.repetitions == 9 && row.moved == 0);
+    samples_free(&s);
+}
+
 /* ---- the race */
 
 static void race_by_kind(void **state)
@@ -137,9 +171,8 @@ static void race_when_disturbed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(interval_by_visits),
-        cmocka_unit_test(disturbed_repetitions),
-        cmocka_unit_test(race_by_kind),
+        cmocka_unit_test(interval_by_visits),  cmocka_unit_test(disturbed_repetitions),
+        cmocka_unit_test(moved_cores),         cmocka_unit_test(race_by_kind),
         cmocka_unit_test(race_when_disturbed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,7 +28,7 @@ static const char columns[] =
     "threads,"
     "cache,status,reason,repetitions,median_ns,ci95_low_ns,ci95_high_ns,min_ns,mad_ns,pack_ns,plan_ns,"
     "scratch_bytes,flops,bytes_min,gflops,gbps,flop_per_byte,percent_peak,bound,max_abs_error,error_bound,"
-    "repro,limit,limit_ns,percent_limit,barrier_ns,visits,disturbed,choice_ns,race";
+    "repro,limit,limit_ns,percent_limit,barrier_ns,visits,disturbed,choice_ns,race,moved";
 
 static char root[4096]; /* the repository */
 
@@ -243,8 +243,8 @@ static void test_samples(void **state)
     size_t count;
     record_row row = make_row("mb1ic8ih8oc8kh3ph1", "naive", CASE_OK);
     record_store *s = open_store("run", false);
-    const record_sample before[] = {{1234.5, 10, 0, 0.25, SAMPLE_CHOOSES, 0},
-                                    {1200, 11, 3, 40.5, SAMPLE_REPORTS, MARK_WAITED | MARK_SLOWED}};
+    const record_sample before[] = {{1234.5, 10, 0, 0.25, SAMPLE_CHOOSES, 0, 190},
+                                    {1200, 11, 3, 40.5, SAMPLE_REPORTS, MARK_WAITED | MARK_SLOWED, NAN}};
     write_row(s, &row);
     for (int i = 0; i < 2; i++)
         assert_true(record_write_sample(s, record_case_name(&row, name), i, &before[i], &err));
@@ -257,10 +257,11 @@ static void test_samples(void **state)
         assert_true(found[i].ns == before[i].ns && found[i].iterations == before[i].iterations &&
                     found[i].visit == before[i].visit && found[i].seconds == before[i].seconds &&
                     found[i].use == before[i].use && found[i].marks == before[i].marks);
+    assert_true(found[0].handover_ns == 190 && isnan(found[1].handover_ns));
     assert_null(record_samples_of(all, "dense/forward/nobody", &count));
     record_samples_free(all);
 
-    put_text("run/samples.csv", "a", "dense/x,0,10,1e3,0,1.0,report,waited+tired\n");
+    put_text("run/samples.csv", "a", "dense/x,0,10,1e3,0,1.0,report,waited+tired,\n");
     assert_null(record_samples_load("run", &err));
     assert_non_null(strstr(err.text, "samples.csv:4: column marks: 'waited+tired' is not allowed there"));
     put_text("run/samples.csv", "w", "case,repetition,iterations,ns_per_iteration\ndense/x,0,10,1e3\n");
@@ -284,8 +285,9 @@ static void test_older_columns(void **state)
     assert_true(run.rows[0].visits == 9 && run.rows[0].race == RACE_NEAR);
     record_free(&run);
     char output[64];
-    run_shell(output, sizeof output,
-              "sed -i 's/,visits,disturbed,choice_ns,race//; s/,9,[^,]*,[^,]*,near$//' run/results.csv");
+    run_shell(
+        output, sizeof output,
+        "sed -i 's/,visits,disturbed,choice_ns,race,moved//; s/,9,[^,]*,[^,]*,near,[^,]*$//' run/results.csv");
     assert_null(strstr(load_text("run/results.csv"), "race"));
     run = load("run");
     assert_true(run.count == 1 && run.rows[0].visits < 0 && isnan(run.rows[0].choice_ns));

@@ -92,6 +92,19 @@ static void test_disturbed(void **state)
     expect(bent(disturbed), two_of_three, "Not determined: forward at 128 channels (the machine was busy).");
 }
 
+static void moved(record_row *dense, record_row *separable)
+{
+    (void)dense;
+    separable->moved = 1;
+    separable->ci95_low_ns = 0.5 * separable->median_ns;
+}
+
+static void test_moved(void **state)
+{
+    (void)state;
+    expect(bent(moved), two_of_three, "Not determined: forward at 128 channels (the host moved the cores).");
+}
+
 static void few(record_row *dense, record_row *separable)
 {
     (void)dense;
@@ -122,7 +135,8 @@ static void test_wide(void **state)
 static void test_ratio_interval(void **state)
 {
     (void)state;
-    const rule_time dense = {200, 200 / 1.1, 200 * 1.1, false}, separable = {50, 50 / 1.1, 50 * 1.1, false};
+    const rule_time dense = {200, 200 / 1.1, 200 * 1.1, false, false},
+                    separable = {50, 50 / 1.1, 50 * 1.1, false, false};
     rule_ratio r = rule_compare(dense, separable);
     double half = sqrt(2) * log(1.1);
     assert_true(r.value == 4 && r.outcome == RATIO_FASTER);
@@ -231,17 +245,12 @@ static void test_networks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_determined),
-        cmocka_unit_test(test_burst),
-        cmocka_unit_test(test_disturbed),
-        cmocka_unit_test(test_few),
-        cmocka_unit_test(test_ratio_interval),
-        cmocka_unit_test(test_wide),
-        cmocka_unit_test(test_fastest_that_overlap),
-        cmocka_unit_test(test_share),
-        cmocka_unit_test(test_fastest),
-        cmocka_unit_test(test_summary_marks),
-        cmocka_unit_test(test_versus),
+        cmocka_unit_test(test_determined),    cmocka_unit_test(test_burst),
+        cmocka_unit_test(test_disturbed),     cmocka_unit_test(test_moved),
+        cmocka_unit_test(test_few),           cmocka_unit_test(test_ratio_interval),
+        cmocka_unit_test(test_wide),          cmocka_unit_test(test_fastest_that_overlap),
+        cmocka_unit_test(test_share),         cmocka_unit_test(test_fastest),
+        cmocka_unit_test(test_summary_marks), cmocka_unit_test(test_versus),
         cmocka_unit_test(test_networks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

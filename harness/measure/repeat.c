@@ -67,6 +67,7 @@ static void take_sample(measure_group *g, timed_row *t, sample_use use)
                             .visit = g->visit,
                             .seconds = before.began - g->setup.started,
                             .use = use,
+                            .handover_ns = before.handover,
                             .marks = quiet_after(&before, g->threads, loop_threads)};
     if (!(ns > 0) || t->status != CONV_OK)
         measure_drop(t, CASE_FAILED, "%s",

@@ -27,20 +27,58 @@ int samples_count(const samples *s, sample_use use)
     return count;
 }
 
+/* ---- cores that are moved
+ *
+ * A hypervisor puts a virtual machine's cores nearer or farther apart as it likes, for seconds or for minutes; what
+ * threads then take to meet differs by a factor, and with it what small problems take. So the repetitions of a row
+ * that such moves show in are taken from when the cores were near. */
+
+/* A barrier that takes longer than so many times the row's shortest was met by cores farther apart. */
+static const double far_apart = 1.4;
+/* Medians near and far that differ by less are the same. */
+static const double same = 1.03;
+
+/* Median of the unmarked repetitions, those near or those far; NaN: none. */
+static double median_of_state(const samples *s, double limit, bool far, double *ns)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i].marks == 0 && (s->items[i].handover_ns > limit) == far) ns[n++] = s->items[i].ns;
+    return n > 0 ? stats_median(ns, n) : NAN;
+}
+
+/* The longest handover of near cores, and the row's median with them; INFINITY where moves do not show. */
+static double near_limit(const samples *s, double *near_ns)
+{
+    double least = INFINITY, *ns = malloc((s->count + 1) * sizeof *ns);
+    if (ns == NULL) return INFINITY;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i].marks == 0) least = fmin(least, s->items[i].handover_ns);
+    double limit = far_apart * least, far_ns = median_of_state(s, limit, true, ns);
+    *near_ns = median_of_state(s, limit, false, ns);
+    free(ns);
+    return far_ns > same * *near_ns ? limit : INFINITY;
+}
+
 int samples_clean(const samples *s, sample_use use)
 {
+    double near_ns, limit = near_limit(s, &near_ns);
     int count = 0;
-    for (size_t i = 0; i < s->count; i++) count += s->items[i].use == use && s->items[i].marks == 0;
+    for (size_t i = 0; i < s->count; i++) {
+        const record_sample *r = &s->items[i];
+        count += r->use == use && r->marks == 0 && !(r->handover_ns > limit);
+    }
     return count;
 }
 
-/* The repetitions of that use, marked ones too or not, in the order in which they ran. */
-static size_t collect(const samples *s, sample_use use, bool marked, double *ns, int *visit)
+/* The repetitions of that use, in the order in which they ran: all, or the unmarked ones with handovers of at most
+ * `limit`. */
+static size_t collect(const samples *s, sample_use use, bool marked, double limit, double *ns, int *visit)
 {
     size_t n = 0;
     for (size_t i = 0; i < s->count; i++) {
         const record_sample *r = &s->items[i];
-        if (r->use != use || (r->marks != 0 && !marked)) continue;
+        if (r->use != use || (!marked && (r->marks != 0 || r->handover_ns > limit))) continue;
         ns[n] = r->ns;
         visit[n++] = r->visit;
     }
@@ -52,8 +90,8 @@ double samples_median(const samples *s, sample_use use)
     double *ns = malloc((s->count + 1) * sizeof *ns), median = NAN;
     int *visit = malloc((s->count + 1) * sizeof *visit);
     if (ns != NULL && visit != NULL) {
-        size_t n = collect(s, use, false, ns, visit);
-        if (n == 0) n = collect(s, use, true, ns, visit);
+        size_t n = collect(s, use, false, INFINITY, ns, visit);
+        if (n == 0) n = collect(s, use, true, INFINITY, ns, visit);
         if (n > 0) median = stats_median(ns, n);
     }
     free(ns);
@@ -61,33 +99,40 @@ double samples_median(const samples *s, sample_use use)
     return median;
 }
 
+static void take(record_row *row, const stats_summary *s, size_t visits)
+{
+    row->repetitions = (int)s->n;
+    row->visits = (int)visits;
+    row->median_ns = s->median;
+    row->min_ns = s->min;
+    row->mad_ns = s->mad;
+    row->ci95_low_ns = s->ci95_low;
+    row->ci95_high_ns = s->ci95_high;
+}
+
 void samples_summarise(const samples *s, record_row *row)
 {
-    double *ns = malloc((s->count + 1) * sizeof *ns);
+    double near_ns, limit = near_limit(s, &near_ns), *ns = malloc((s->count + 1) * sizeof *ns);
     int *visit = malloc((s->count + 1) * sizeof *visit);
-    row->repetitions = row->visits = row->disturbed = 0;
+    row->repetitions = row->visits = row->disturbed = row->moved = 0;
     if (ns != NULL && visit != NULL && s->count > 0) {
-        sample_use use = SAMPLE_REPORTS;
-        size_t visits = 0, n = collect(s, use, true, ns, visit);
-        if (n == 0) n = collect(s, use = SAMPLE_CHOOSES, true, ns, visit);
-        stats_summary all = stats_summarize_visits(ns, visit, n, &visits);
-        size_t clean_visits = 0, clean = collect(s, use, false, ns, visit);
+        sample_use use = samples_count(s, SAMPLE_REPORTS) > 0 ? SAMPLE_REPORTS : SAMPLE_CHOOSES;
+        size_t visits, n = collect(s, use, true, INFINITY, ns, visit);
+        stats_summary all = stats_summarize_visits(ns, visit, n, &visits), quiet;
+        take(row, &all, visits);
+        size_t clean = collect(s, use, false, INFINITY, ns, visit);
         row->disturbed = (int)(n - clean);
-        if (clean > 0) {
-            stats_summary quiet = stats_summarize_visits(ns, visit, clean, &clean_visits);
-            if (quiet.has_ci || !all.has_ci) {
-                all = quiet;
-                visits = clean_visits;
-                row->disturbed = 0;
-            }
+        if (clean > 0 && ((quiet = stats_summarize_visits(ns, visit, clean, &visits)).has_ci || !all.has_ci)) {
+            take(row, &quiet, visits);
+            row->disturbed = 0;
         }
-        row->repetitions = (int)all.n;
-        row->visits = (int)visits;
-        row->median_ns = all.median;
-        row->min_ns = all.min;
-        row->mad_ns = all.mad;
-        row->ci95_low_ns = all.ci95_low;
-        row->ci95_high_ns = all.ci95_high;
+        n = isfinite(limit) ? collect(s, use, false, limit, ns, visit) : clean;
+        if (n < clean && n > 0 && (quiet = stats_summarize_visits(ns, visit, n, &visits)).has_ci) {
+            take(row, &quiet, visits);
+        } else if (n < clean && isfinite(row->ci95_low_ns)) {
+            row->moved = 1;
+            row->ci95_low_ns = fmin(row->ci95_low_ns, near_ns);
+        }
     }
     free(ns);
     free(visit);

@@ -14,7 +14,7 @@ typedef struct {
 bool samples_add(samples *s, const record_sample *sample);
 void samples_free(samples *s);
 
-/* Repetitions of that use; those of them without a mark. */
+/* Repetitions of that use; those of them without a mark and, where it shows, with the cores near each other. */
 int samples_count(const samples *s, sample_use use);
 int samples_clean(const samples *s, sample_use use);
 
@@ -23,7 +23,8 @@ double samples_median(const samples *s, sample_use use);
 
 /* Fills in repetitions, visits, disturbed, median, interval, least and MAD of a row. They rest on the
  * repetitions that report, or, where there are none, on those that chose; marked ones are left out when those
- * without a mark still make an interval, or when any are left of a row that has none in either case. */
+ * without a mark still make an interval, or when any are left of a row that has none in either case; so are those of
+ * cores farther apart. Where those of near cores make no interval, all unmarked ones do, wide enough for both: moved. */
 void samples_summarise(const samples *s, record_row *row);
 
 #endif

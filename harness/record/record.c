@@ -142,6 +142,7 @@ const record_column record_table[] = {
     {"disturbed", COLUMN_INT, ROW(disturbed), 0, NULL},
     {"choice_ns", COLUMN_REAL, ROW(choice_ns), 0, NULL},
     {"race", COLUMN_RACE, ROW(race), 0, NULL},
+    {"moved", COLUMN_INT, ROW(moved), 0, NULL},
 };
 const size_t record_column_count = sizeof record_table / sizeof *record_table;
 
@@ -207,7 +208,7 @@ void record_clear_measured(record_row *row)
 {
     row->status = CASE_SKIPPED;
     row->reason[0] = row->bound[0] = row->limit[0] = '\0';
-    row->repetitions = row->visits = row->disturbed = -1;
+    row->repetitions = row->visits = row->disturbed = row->moved = -1;
     row->race = RACE_NONE;
     row->scratch_bytes = -1;
     for (size_t i = 0; i < record_column_count; i++)

@@ -46,7 +46,8 @@ typedef struct {
     int visit;      /* 0 is the first; the repetitions of a visit follow one another */
     double seconds; /* when it began, since the run did */
     sample_use use;
-    unsigned marks; /* of MARK_ */
+    unsigned marks;     /* of MARK_ */
+    double handover_ns; /* of a barrier of the threads just before; NaN: not known */
 } record_sample;
 
 /* ---- one row */
@@ -79,8 +80,9 @@ typedef struct {
     double max_abs_error, error_bound;
     char limit[16]; /* which takes longest alone: limit_name() of limits/limits.h */
     double limit_ns, percent_limit, barrier_ns;
-    int visits;       /* of how many visits the repetitions are */
-    int disturbed;    /* repetitions among them that are marked, when there were too few others */
+    int visits;    /* of how many visits the repetitions are */
+    int disturbed; /* repetitions among them that are marked, when there were too few others */
+    int moved;     /* 1: the cores were moved meanwhile, nearer or farther apart, and the interval holds both */
     double choice_ns; /* median of the repetitions that choose */
     race_state race;
 } record_row;

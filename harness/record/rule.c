@@ -15,7 +15,7 @@ bool record_faster(const record_row *a, const record_row *b)
 
 rule_time rule_time_of(const record_row *row)
 {
-    rule_time t = {row->median_ns, row->ci95_low_ns, row->ci95_high_ns, row->disturbed > 0};
+    rule_time t = {row->median_ns, row->ci95_low_ns, row->ci95_high_ns, row->disturbed > 0, row->moved > 0};
     if (row->visits >= 0 && row->visits < RULE_VISITS) t.low = t.high = NAN;
     return t;
 }
@@ -40,7 +40,7 @@ rule_ratio rule_compare(rule_time first, rule_time second)
     else if (!has_interval(&first) || !has_interval(&second))
         r.outcome = RATIO_FEW;
     else if (is_wide(r.low, r.high))
-        r.outcome = RATIO_BUSY;
+        r.outcome = first.moved || second.moved ? RATIO_MOVED : RATIO_BUSY;
     else if (r.low > 1)
         r.outcome = RATIO_FASTER;
     else if (r.high < 1)
@@ -52,7 +52,10 @@ bool rule_determined(ratio_outcome outcome) { return outcome < RATIO_FEW; }
 
 const char *rule_reason(ratio_outcome outcome)
 {
-    return outcome == RATIO_FEW ? "too few repetitions" : outcome == RATIO_BUSY ? "the machine was busy" : "";
+    static const char *const reasons[RATIO_OUTCOMES] = {[RATIO_FEW] = "too few repetitions",
+                                                        [RATIO_MOVED] = "the host moved the cores",
+                                                        [RATIO_BUSY] = "the machine was busy"};
+    return reasons[outcome] != NULL ? reasons[outcome] : "";
 }
 
 double rule_share(const rule_ratio *ratio, double promised)

@@ -23,6 +23,7 @@ bool record_faster(const record_row *a, const record_row *b);
 typedef struct {
     double median, low, high; /* of the 95% interval; NaN: there is none */
     bool disturbed;           /* most of it was measured while others had the cores */
+    bool moved;               /* the cores were moved meanwhile: the interval holds near and far */
 } rule_time;
 
 /* An interval from fewer than RULE_VISITS visits is none: one burst can have met them all. Runs of a version
@@ -36,13 +37,14 @@ bool rule_shown(const rule_time *t);
 typedef enum {
     RATIO_FASTER,
     RATIO_SLOWER,
-    RATIO_SAME, /* no measurable difference */
-    RATIO_FEW,  /* not determined: a side has too few repetitions for an interval */
-    RATIO_BUSY, /* not determined: a side was disturbed, or the interval is too wide */
+    RATIO_SAME,  /* no measurable difference */
+    RATIO_FEW,   /* not determined: a side has too few repetitions for an interval */
+    RATIO_MOVED, /* not determined: the cores were moved, and the interval is too wide for that */
+    RATIO_BUSY,  /* not determined: a side was disturbed, or the interval is too wide */
     RATIO_OUTCOMES
 } ratio_outcome;
 
-#define RULE_WIDEST 2.0
+#define RULE_WIDEST 1.5
 
 typedef struct {
     double value, low, high; /* how many times as fast the second is; low, high: NaN without an interval */

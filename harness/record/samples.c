@@ -1,4 +1,5 @@
 /* samples.csv: one line per repetition, written as it is measured and read back when a run is continued. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -6,7 +7,8 @@
 #include "../grow.h"
 #include "internal.h"
 
-const char record_samples_header[] = "case,repetition,iterations,ns_per_iteration,visit,at_s,use,marks\n";
+const char record_samples_header[] =
+    "case,repetition,iterations,ns_per_iteration,visit,at_s,use,marks,handover_ns\n";
 
 static const char *const use_names[] = {"choose", "report"};
 static const char *const mark_names[] = {"waited", "switched", "stolen", "slowed"};
@@ -20,9 +22,11 @@ int record_format_sample(const char *case_name, int repetition, const record_sam
         if (sample->marks & 1u << m)
             snprintf(marks + strlen(marks), sizeof marks - strlen(marks), "%s%s", marks[0] ? "+" : "",
                      mark_names[m]);
-    return snprintf(line, size, "%s,%d,%lld,%.9g,%d,%.3f,%s,%s\n", case_name, repetition,
+    char handover[32] = "";
+    if (isfinite(sample->handover_ns)) snprintf(handover, sizeof handover, "%.0f", sample->handover_ns);
+    return snprintf(line, size, "%s,%d,%lld,%.9g,%d,%.3f,%s,%s,%s\n", case_name, repetition,
                     (long long)sample->iterations, sample->ns, sample->visit, sample->seconds,
-                    use_names[sample->use], marks);
+                    use_names[sample->use], marks, handover);
 }
 
 /* ---- reading */
@@ -39,11 +43,11 @@ struct record_samples {
     size_t count;
 };
 
-enum { CASE, ITERATIONS, NS, VISIT, SECONDS, USE, MARK, FIELDS };
+enum { CASE, ITERATIONS, NS, VISIT, SECONDS, USE, MARK, HANDOVER, FIELDS };
 static const char *const field_names[FIELDS] = {"case", "iterations", "ns_per_iteration", "visit", "at_s",
-                                                "use",  "marks"};
+                                                "use",  "marks",      "handover_ns"};
 
-/* Where the fields stand; false for a file of a version that knew no visits. */
+/* Where the fields stand; false for a file of a version that knew no visits, or no handovers. */
 static bool find_fields(const csv_reader *header, size_t *index)
 {
     for (int f = 0; f < FIELDS; f++) {
@@ -78,6 +82,9 @@ static int parse_sample(char *const *field, const size_t *index, record_sample *
     if (!cli_parse_int(field[index[VISIT]], 0, INT32_MAX, &visit)) return VISIT;
     if (!cli_parse_real(field[index[SECONDS]], 0, 1e9, &sample->seconds)) return SECONDS;
     if (!parse_marks(field[index[MARK]], &sample->marks)) return MARK;
+    const char *handover = field[index[HANDOVER]];
+    sample->handover_ns = NAN;
+    if (*handover != '\0' && !cli_parse_real(handover, 0, 1e12, &sample->handover_ns)) return HANDOVER;
     sample->visit = (int)visit;
     for (int u = 0; u < SAMPLE_USE_COUNT; u++)
         if (strcmp(field[index[USE]], use_names[u]) == 0) {

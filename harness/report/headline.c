@@ -105,9 +105,14 @@ char *verdict_headline(const verdict_tally *forward, const verdict_tally *backwa
     verdict_add_tally(&all, forward);
     verdict_add_tally(&all, backward);
     if (all.determined == 0) {
-        bool few = all.by_outcome[RATIO_FEW] > 0, busy = all.by_outcome[RATIO_BUSY] > 0;
-        fprintf(out, "This run does not say, at any channel count: %s%s%s.", few ? rule_reason(RATIO_FEW) : "",
-                few && busy ? ", or " : "", busy ? rule_reason(RATIO_BUSY) : "");
+        fputs("This run does not say, at any channel count", out);
+        const char *before = ": ";
+        for (int why = RATIO_FEW; why < RATIO_OUTCOMES; why++) {
+            if (all.by_outcome[why] == 0) continue;
+            fprintf(out, "%s%s", before, rule_reason((ratio_outcome)why));
+            before = ", or ";
+        }
+        fputc('.', out);
     } else {
         put_answer(out, &all);
         fputs("the separable convolution is faster ", out);

@@ -17,7 +17,10 @@ static sample_mean accuracy_of(const training_model *m)
     return mean_of(values, n);
 }
 
-static rule_time time_of(const training_time *t) { return (rule_time){t->median, t->low, t->high, false}; }
+static rule_time time_of(const training_time *t)
+{
+    return (rule_time){.median = t->median, .low = t->low, .high = t->high};
+}
 
 static const char *why_open(ratio_outcome outcome)
 {
