@@ -186,7 +186,7 @@ typedef struct {
                               this has; else the cost model's pick. NULL: no book */
 } conv_context;
 
-enum { CONV_NOTE = 96 };
+enum { CONV_NOTE = 136 };
 /* What one warm call of execute does, all threads together, as its plan states it: work and data transfers of
  * the Roofline (S. Williams et al., CACM 52(4), 2009) and ECM models (H. Stengel et al., ICS 2015), which
  * likwid's tables write beside each kernel. It is stated low rather than high, for limits are made of it: what
@@ -225,7 +225,7 @@ typedef struct {
     size_t activation_bytes; /* activations in a layout of the implementation's own; 0 without enter */
     size_t workspace_bytes;  /* forward with keep_workspace: written; backward passes: must be given, written
                                 by the same implementation's forward with keep_workspace */
-    char note[CONV_NOTE]; /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, kc 256" */
+    char note[CONV_NOTE]; /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, k 256" */
     conv_work work;
 } conv_plan;
 

@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "plan.h"
+
 conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv_pass part,
                               const conv_context *ctx)
 {
@@ -41,4 +43,12 @@ char *strategy_text(const conv_choice *choices, const conv_strategy *s, char *te
             length += (size_t)snprintf(text + length, size - length, "%s%s", comma, choices[i].name);
     }
     return text;
+}
+
+void strategy_note(char note[CONV_NOTE], const conv_choice *choices, const void *own, size_t bytes)
+{
+    conv_strategy s = {{0}};
+    char text[CONV_STRATEGY_TEXT];
+    memcpy(s.value, own, bytes);
+    conv_note(note, true, strategy_text(choices, &s, text, sizeof text));
 }

@@ -16,5 +16,7 @@ bool strategy_same(const conv_choice *choices, const conv_strategy *a, const con
 
 /* "pixels 512, k 256, copied": of flags those that are set. Returns text[size]. */
 char *strategy_text(const conv_choice *choices, const conv_strategy *s, char *text, size_t size);
+/* Adds that text of a driver's own struct to a note. */
+void strategy_note(char note[CONV_NOTE], const conv_choice *choices, const void *own, size_t bytes);
 
 #endif

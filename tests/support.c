@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../kernels/strategy.h"
+
 conv_context test_context(int threads)
 {
     return (conv_context){.threads = threads, .l1d = 32 << 10, .l2 = 256 << 10, .l3 = 1 << 20};
@@ -61,19 +63,24 @@ static void note_refusal(outcome *o, const char *reason)
 }
 
 static void note_failure(outcome *o, const conv_problem *p, conv_pass pass, const verify_options *options,
-                         int threads, const char *what)
+                         const conv_context *ctx, const char *what)
 {
     enum { SHOWN = 3 };
     char text[PROBLEM_STRING_MAX + 128];
+    conv_candidates candidates;
     if (o->failed++ >= SHOWN) return;
+    conv_strategies(o->entry->impl, p, pass, ctx, &candidates);
+    if (ctx->told)
+        print_message("%s told: %s\n", o->entry->name,
+                      strategy_text(candidates.choices, &ctx->strategy, text, sizeof text));
     print_message("%s: %s\n    sepbench verify --impl %s --threads %d %s   (%s, seed %llu%s)\n", o->entry->name,
-                  what, o->entry->name, threads, test_describe(p, pass, text, sizeof text),
+                  what, o->entry->name, ctx->threads, test_describe(p, pass, text, sizeof text),
                   options->kind == FILL_INTEGERS ? "integers" : "reals", (unsigned long long)options->seed,
                   options->accumulate ? ", accumulate" : "");
 }
 
-static void check_one(outcome *o, verify_reference *reference, const conv_problem *p, conv_pass pass,
-                      const verify_options *options, const conv_context *ctx)
+void outcome_check(outcome *o, verify_reference *reference, const conv_problem *p, conv_pass pass,
+                   const verify_options *options, const conv_context *ctx)
 {
     verify_result result;
     conv_error err = {""};
@@ -90,11 +97,11 @@ static void check_one(outcome *o, verify_reference *reference, const conv_proble
     o->ran++;
     o->checked += result.checked;
     if (status != CONV_OK)
-        note_failure(o, p, pass, options, ctx->threads, err.text);
+        note_failure(o, p, pass, options, ctx, err.text);
     else if (!result.ok)
-        note_failure(o, p, pass, options, ctx->threads, result.where);
+        note_failure(o, p, pass, options, ctx, result.where);
     else if (result.checked == 0)
-        note_failure(o, p, pass, options, ctx->threads, "nothing was compared");
+        note_failure(o, p, pass, options, ctx, "nothing was compared");
 }
 
 void outcomes_check(outcome *outcomes, size_t count, const conv_problem *p, conv_pass pass,
@@ -109,7 +116,7 @@ void outcomes_check(outcome *outcomes, size_t count, const conv_problem *p, conv
     }
     for (size_t i = 0; i < count; i++)
         if (outcomes[i].entry->variant == p->variant && outcomes[i].entry->impl != NULL)
-            check_one(&outcomes[i], reference, p, pass, options, ctx);
+            outcome_check(&outcomes[i], reference, p, pass, options, ctx);
     verify_release(reference);
 }
 

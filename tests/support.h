@@ -54,6 +54,10 @@ outcome *outcomes_create(size_t *count);
 void outcomes_check(outcome *outcomes, size_t count, const conv_problem *p, conv_pass pass,
                     const verify_options *options, const conv_context *ctx);
 
+/* One entry's implementation of those checked so, against a reference of the same problem, pass and options. */
+void outcome_check(outcome *o, verify_reference *reference, const conv_problem *p, conv_pass pass,
+                   const verify_options *options, const conv_context *ctx);
+
 /* Runs a cmocka group with one test per entry, which fails when a check failed or, with must_run, when a
  * present implementation refused everything; then lists the refusals by reason. Frees outcomes. Returns what
  * main returns. */

@@ -1,6 +1,6 @@
 /* The same problem on the same instruction set gives the same bits on 1, 2, 3 and 5 threads, and twice in a row:
  * every implementation of our own, every pass, at shapes with several chunks, tiles and remainders to divide, with
- * small caches and with hardly any. */
+ * small caches and with hardly any, by the cost model's picks and by every strategy. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +59,9 @@ static void run_once(const conv_impl *impl, const conv_problem *p, conv_pass pas
     job_finish(&job);
 }
 
-static void check_case(const conv_impl *impl, const conv_problem *p, conv_pass pass, bool far, int *ran,
-                       int *differ)
+/* ctx: with the caches and, if it is told one, the strategy of every run. */
+static void check_case(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                       int *ran, int *differ)
 {
     conv_tensors t;
     float *outputs[5];
@@ -72,13 +73,15 @@ static void check_case(const conv_impl *impl, const conv_problem *p, conv_pass p
     int count = list_outputs(p, &t, pass, outputs, bytes);
     for (int i = 0; i < count; i++) assert_non_null(first[i] = malloc(bytes[i]));
     for (int run = 0; run < RUNS; run++) {
-        int threads = thread_counts[run];
-        run_once(impl, p, pass, far ? test_far_context(threads) : test_context(threads), &t);
+        conv_context own = *ctx;
+        own.threads = thread_counts[run];
+        run_once(impl, p, pass, own, &t);
         for (int i = 0; i < count; i++) {
             if (run == 0) memcpy(first[i], outputs[i], bytes[i]);
             if (memcmp(first[i], outputs[i], bytes[i]) == 0) continue;
-            print_message("%s on %d threads differs from 1%s: %s\n", impl->name, threads,
-                          far ? ", tensors in memory" : "", test_describe(p, pass, text, sizeof text));
+            print_message("%s on %d threads differs from 1%s, L2 of %zu bytes: %s\n", impl->name, own.threads,
+                          ctx->told ? ", told a strategy" : "", ctx->l2,
+                          test_describe(p, pass, text, sizeof text));
             ++*differ;
             break;
         }
@@ -86,6 +89,21 @@ static void check_case(const conv_impl *impl, const conv_problem *p, conv_pass p
     ++*ran;
     for (int i = 0; i < count; i++) free(first[i]);
     conv_tensors_destroy(&t);
+}
+
+/* The cost model's pick for each number of threads, and in one layout every strategy, the same for all. */
+static void check_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, conv_context ctx,
+                             int *ran, int *differ)
+{
+    conv_candidates candidates;
+    check_case(impl, p, pass, &ctx, ran, differ);
+    if (p->layout != CONV_NHWC || conv_refuse(impl, p, pass) != NULL) return;
+    conv_strategies(impl, p, pass, &ctx, &candidates);
+    ctx.told = true;
+    for (int i = 0; i < candidates.count; i++) {
+        ctx.strategy = candidates.list[i];
+        check_case(impl, p, pass, &ctx, ran, differ);
+    }
 }
 
 static void test_entry(void **state)
@@ -102,8 +120,9 @@ static void test_entry(void **state)
             conv_problem p = test_problem(shapes[s], (conv_layout)layout, true, s % 2 == 0);
             if (p.variant != entry->variant) continue;
             for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
-                check_case(entry->impl, &p, (conv_pass)pass, false, &ran, &differ);
-                if (!SANITIZED) check_case(entry->impl, &p, (conv_pass)pass, true, &ran, &differ);
+                check_strategies(entry->impl, &p, (conv_pass)pass, test_context(1), &ran, &differ);
+                if (!SANITIZED)
+                    check_strategies(entry->impl, &p, (conv_pass)pass, test_far_context(1), &ran, &differ);
             }
         }
     assert_true(ran > 0);

@@ -160,6 +160,7 @@ const simd_impl simd_dense = {.impl = {MATRIX_CONVOLUTION(CONV_DENSE), .name = I
                               .way = &gemm_plain,
                               .plan_product = product_plan,
                               .plan_weights = wgrad_plan,
+                              .list_product = product_strategies,
                               .list_weights = wgrad_strategies};
 const simd_impl simd_pointwise = {.impl = {MATRIX_CONVOLUTION(CONV_POINTWISE), .name = ISA_STRING,
                                            .refuse = conv_refuse_rank_3,
@@ -167,4 +168,5 @@ const simd_impl simd_pointwise = {.impl = {MATRIX_CONVOLUTION(CONV_POINTWISE), .
                                   .way = &gemm_plain,
                                   .plan_product = product_plan,
                                   .plan_weights = wgrad_plan,
+                                  .list_product = product_strategies,
                                   .list_weights = wgrad_strategies};

@@ -67,33 +67,33 @@ static void gather_rows(const job *j, const block *b, tile_range tiles)
 static void set_common(const job *j, block *b)
 {
     const product *p = j->p;
-    bool gather = p->mode == PRODUCT_GATHER, direct = p->mode == PRODUCT_DIRECT;
-    b->rows = direct ? j->in + b->group * p->k : j->copied;
+    bool gather = p->how.gathered, direct = !p->how.copied && !gather;
+    b->rows = direct ? j->in + b->group * p->k + b->k0 : j->copied;
     b->args = (gemm_rows_args){
         .rows = b->rows,
         .row_stride = direct ? p->groups * p->k : product_row_gap(p),
-        .first = p->mode == PRODUCT_COPY ? b->first : 0,
+        .first = p->how.copied ? b->first : 0,
         .zeros = p->zeros,
         .k = gather && p->taps > 1 ? p->taps * p->k : b->k,
         .dst_stride = p->groups * p->n,
         .accumulate = b->k0 > 0,
         .relu = j->relu && b->k0 + b->k == p->k,
-        .stream = p->stream,
+        .stream = p->how.stream,
     };
 }
 
 /* Columns of a panel, its last vector filled up; where its present block of k begins. */
 static int64_t panel_width(const product *p, int64_t panel)
 {
-    int64_t full = (int64_t)p->nv * VL;
+    int64_t full = p->how.vectors * VL;
     return round_up(min64(full, p->n - panel * full), VL);
 }
 
 static const float *panel_at(const job *j, const block *b, int64_t panel)
 {
     const product *p = j->p;
-    int64_t row = gemm_panel_rows(p->way, b->k0, p->k_block);
-    return j->packed + b->group * p->panel_floats + panel * p->nv * VL * p->panel_rows +
+    int64_t row = gemm_panel_rows(p->way, b->k0, p->how.k);
+    return j->packed + b->group * p->panel_floats + panel * p->how.vectors * VL * p->panel_rows +
            row * panel_width(p, panel);
 }
 
@@ -111,7 +111,7 @@ static void prefetch_rows(const job *j, block *b, const row_tile *tile, int64_t 
 {
     const product *p = j->p;
     int64_t pixel = max64(0, j->table->index[tile->index + tile->taps / 2 * tile->m]), k0 = b->k0;
-    if (p->mode == PRODUCT_DIRECT)
+    if (!p->how.copied && !p->how.gathered)
         pixel += TILES_AHEAD * tile->m;
     else if (k0 + b->k < p->k)
         k0 += b->k;
@@ -129,7 +129,7 @@ static void run_batch(const job *j, block *b, const row_tile *tile, int64_t tile
     const product *p = j->p;
     const row_table *t = j->table;
     gemm_rows_args *args = &b->args;
-    bool gather = p->mode == PRODUCT_GATHER;
+    bool gather = p->how.gathered;
     args->tiles = tiles;
     args->taps = gather ? 1 : tile->taps;
     if (gather || t->straight) {
@@ -152,7 +152,8 @@ static void run_panel(const job *j, block *b, int64_t panel, int64_t begin, int6
     const row_table *t = j->table;
     const tile_range tiles = b->tiles;
     const bool first = panel == b->first_panel, last = panel == b->last_panel;
-    int64_t column = panel * p->nv * VL, width = panel_width(p, panel), origin = t->tile[tiles.begin].first;
+    int64_t column = panel * p->how.vectors * VL, width = panel_width(p, panel),
+            origin = t->tile[tiles.begin].first;
     int64_t pixels = (tiles.end == t->tiles ? t->pixels : t->tile[tiles.end].first) - origin;
     b->args.panel = panel_at(j, b, panel);
     b->args.slice_stride = p->k * width;
@@ -162,9 +163,9 @@ static void run_panel(const job *j, block *b, int64_t panel, int64_t begin, int6
     b->args.ahead_rows = 0;
     for (int64_t i = begin, batch; i < end; i += batch) {
         const row_tile *tile = &t->tile[tiles.begin + i];
-        if (p->rows_beyond_l2 && first)
+        if (p->how.rows_ahead && first)
             prefetch_rows(j, b, tile, pixels);
-        else if (p->panels_beyond_l2 && !last)
+        else if (p->how.panels_ahead && !last)
             prefetch_panel(j, b, tile->first - origin, panel);
         batch = min64(tile->alike, end - i);
         run_batch(j, b, tile, batch, (int)(width / VL));
@@ -182,13 +183,13 @@ static void run_units(const job *j, int64_t group, tile_range tiles, int64_t beg
         read = (tile_range){tiles.begin + begin - first * count, tiles.begin + end - first * count};
     block b = {.group = group, .tiles = tiles, .first_panel = first, .last_panel = last};
     for (int64_t kb = 0; kb < p->k_blocks; kb++) {
-        b.k0 = kb * p->k_block;
-        b.k = min64(p->k_block, p->k - b.k0);
-        if (p->mode == PRODUCT_COPY) {
+        b.k0 = kb * p->how.k;
+        b.k = min64(p->how.k, p->k - b.k0);
+        if (p->how.copied) {
             int64_t past;
             product_tile_inputs(j->table, read, &b.first, &past);
             copy_inputs(j, &b, past - b.first);
-        } else if (p->mode == PRODUCT_GATHER) {
+        } else if (p->how.gathered) {
             b.first = j->table->tile[read.begin].first;
             gather_rows(j, &b, read);
         }
@@ -226,15 +227,15 @@ void product_run(const matrix_product *m, const product_share *s)
         if (from < to) {
             job j = {.p = p,
                      .table = t,
-                     .in = s->in + i * p->images * t->in_image * p->groups * p->k,
+                     .in = s->in + i * p->how.images * t->in_image * p->groups * p->k,
                      .packed = s->packed,
                      .bias = s->bias,
-                     .out = s->out + i * p->images * t->out_image * p->groups * p->n,
+                     .out = s->out + i * p->how.images * t->out_image * p->groups * p->n,
                      .relu = s->relu,
                      .copied = s->scratch};
             run_images(&j, from - at, to - at);
         }
         at += p->units[which];
     }
-    if (p->stream) vec_stream_end();
+    if (p->how.stream) vec_stream_end();
 }

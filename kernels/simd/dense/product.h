@@ -7,29 +7,30 @@
 #include "row_table.h"
 #include "ways.h"
 
-typedef enum {
-    PRODUCT_DIRECT, /* rows read where they lie */
-    PRODUCT_COPY,   /* a block of k of the input pixels copied side by side first */
-    PRODUCT_GATHER  /* each output pixel's whole row (one tap, or all taps in line) copied first */
-} product_mode;
+/* Rows are read where they lie, unless copied or gathered. */
+typedef struct {
+    int64_t vectors;  /* of a weight panel */
+    int64_t copied;   /* a block of k of the input pixels is copied side by side first */
+    int64_t gathered; /* each output pixel's row (a block of k of one tap, or all taps in line) is */
+    int64_t k;        /* of a block: terms of a tap, or of a gathered row */
+    int64_t pixels;   /* of a block of outputs, whose rows stay in cache while the panels pass */
+    int64_t images;   /* of a row table */
+    int64_t rows_ahead, panels_ahead; /* prefetched, the rows during a thread's first panel */
+    int64_t stream;                   /* out is written past the caches */
+} product_strategy;
 
 typedef struct {
     matrix_product head;
-    row_table table[2];   /* of `images` images each, and of the remaining ones */
-    int64_t full, images; /* sets of so many images, with table[0] */
+    row_table table[2]; /* of how.images images each, and of the remaining ones */
+    int64_t full;       /* sets of images with table[0] */
     bool backward;
     const gemm_way *way; /* one that prepares every row: one tap only */
-    product_mode mode;
-    int64_t groups, taps, k, n; /* per group of channels */
-    int nv;
+    product_strategy how;
+    int64_t groups, taps, k, n;               /* per group of channels */
     int64_t panels, panel_rows, panel_floats; /* per group of channels; floats of one group's panels */
-    int64_t k_block, k_blocks;
-    int64_t block_pixels;  /* output pixels whose rows stay in L2 */
-    bool rows_beyond_l2;   /* in and out do not fit L2: rows are prefetched */
-    bool panels_beyond_l2; /* nor do the weights: so are panels */
-    bool stream;           /* in and out do not fit L3: out is written past it */
-    int64_t units[2];      /* tiles * panels * groups of one table */
-    float *zeros;          /* [k]: what padding reads */
+    int64_t k_blocks;
+    int64_t units[2]; /* tiles * panels * groups of one table */
+    float *zeros;     /* [k]: what padding reads */
 } product;
 
 /* ---- what the plan and the run both need: blocks of pixels, as ranges of a table's tiles */
@@ -40,7 +41,7 @@ typedef struct {
 
 static inline int64_t product_block_count(const product *p, const row_table *t)
 {
-    return min64(div_up(t->pixels, p->block_pixels), t->tiles);
+    return min64(div_up(t->pixels, p->how.pixels), t->tiles);
 }
 
 static inline tile_range product_block_tiles(const product *p, const row_table *t, int64_t block)
@@ -54,10 +55,10 @@ static inline tile_range product_block_tiles(const product *p, const row_table *
 void product_tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int64_t *hi);
 
 /* Floats from one copied row to the next: rows spread over cache sets. */
-static inline int64_t product_row_gap(const product *p) { return p->k_block + VL; }
+static inline int64_t product_row_gap(const product *p) { return p->how.k + VL; }
 
 /* Rows of the tallest tile. */
-ALWAYS_INLINE int product_tile_rows(const product *p) { return p->way->tile_rows(p->nv); }
+ALWAYS_INLINE int product_tile_rows(const product *p) { return p->way->tile_rows((int)p->how.vectors); }
 
 /* What a run does, for the statement of the plan (work.c). */
 void product_state(product *p, const conv_context *ctx);
@@ -65,6 +66,7 @@ void product_state(product *p, const conv_context *ctx);
 /* ---- what others call */
 
 matrix_product_planner product_plan;
+product_lister product_strategies;
 /* Its run: a thread's share; no two write the same element, none waits. */
 void product_run(const matrix_product *m, const product_share *s);
 

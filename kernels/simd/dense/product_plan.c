@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../../plan.h"
+#include "../../strategy.h"
 #include "product.h"
 
 enum {
@@ -15,6 +16,7 @@ enum {
     PIXEL_BLOCKS = 8,   /* of a table, at least, when weights stay in L2: a thread's share is then a part of the
                            pixels, those that the layer before left in its cache */
     COPIED_BLOCKS = 32, /* where rows are copied and scaled, to be found in L1 again */
+    ENOUGH_PIXELS = 512,
     SAME_SET_BYTES = 4096
 };
 
@@ -34,46 +36,128 @@ void product_tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int6
     *hi = most + 1;
 }
 
-static void choose_blocks(int64_t pixels, const conv_context *ctx, product *out)
+/* ---- strategies */
+
+/* Some words are repeated by a note that says what else is so: tests/test_kernels.c looks for them. */
+static const conv_choice product_choices[] = {
+    {"vectors", false}, {"rows copied", true}, {"rows gathered", true},   {"k", false},
+    {"pixels", false},  {"images", false},     {"rows prefetched", true}, {"panels prefetched", true},
+    {"streamed", true}, {NULL, false}};
+
+/* Output pixels of an image. */
+static int64_t image_pixels(const conv_problem *p, bool backward)
 {
-    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), width = (int64_t)out->nv * VL;
-    int64_t row_bytes = out->groups * out->k * (int64_t)sizeof(float);
-    if (out->taps > 1 && out->k < SHORT_K) {
-        out->mode = PRODUCT_GATHER;
-        out->k_block = out->k * out->taps;
-        out->k_blocks = 1;
-    } else {
-        int64_t most = min64(MOST_K, max64(LEAST_K, l2 / (out->taps == 1 ? 2 : 4) / (out->taps * width)));
-        out->k_block = min64(out->k, round_up(div_up(out->k, div_up(out->k, most)), 16));
-        out->k_blocks = div_up(out->k, out->k_block);
-        bool copy = out->way->prepared || out->k_blocks > 1 || row_bytes % SAME_SET_BYTES == 0;
-        out->mode = !copy ? PRODUCT_DIRECT : out->taps == 1 ? PRODUCT_GATHER : PRODUCT_COPY;
-    }
-    out->panel_rows = gemm_panel_rows(out->way, out->taps * out->k, out->k_block);
-    out->panel_floats = gemm_panels_floats(out->panel_rows, out->n);
-    int64_t tile = product_tile_rows(out),
-            blocks = max64(out->way->prepared ? COPIED_BLOCKS : PIXEL_BLOCKS, ctx->threads);
-    out->block_pixels = max64(4 * tile, l2 / 2 / out->k_block);
-    if (out->panels > 1 && out->groups * out->panel_floats <= l2 / 8)
-        out->block_pixels = min64(out->block_pixels, round_up(div_up(pixels, blocks), tile));
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    return backward ? h->in * x->in : conv_out(h) * conv_out(x);
 }
 
-static void choose_distance(const conv_problem *p, const conv_context *ctx, product *out)
+/* What follows from the problem alone. */
+static product shape_of(const conv_problem *p, bool backward, const gemm_way *way)
 {
-    conv_sizes sizes = conv_problem_sizes(p);
-    size_t all = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)ctx->threads;
-    out->rows_beyond_l2 = all > ctx->l2 * threads;
-    out->panels_beyond_l2 = out->taps == 1 && (size_t)out->panel_floats * sizeof(float) > ctx->l2 / 2;
-    /* Twice, for a virtual machine's share of L3 is a guess. */
-    out->stream = out->k_blocks == 1 && out->n % VL == 0 && all > 2 * ctx->l3 * threads;
+    int64_t inputs = p->ic / p->groups, outputs = p->oc / p->groups;
+    return (product){.backward = backward,
+                     .way = way,
+                     .groups = p->groups,
+                     .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel,
+                     .k = backward ? outputs : inputs,
+                     .n = backward ? inputs : outputs};
+}
+
+/* The nearest possible strategy: sizes cut to the problem's, and one of two that exclude each other. */
+static void fit(const product *s, const conv_problem *p, product_strategy *how)
+{
+    how->vectors = gemm_fit_vectors(s->way, how->vectors, s->n);
+    /* Of a single tap, a copy of the rows that are wanted is the better copy of the input. */
+    how->gathered = how->gathered || s->way->prepared || (how->copied && s->taps == 1);
+    how->copied = how->copied && !how->gathered;
+    int64_t k = how->gathered ? s->taps * s->k : s->k, image = image_pixels(p, s->backward);
+    how->k = how->gathered && s->taps > 1 ? k : min64(k, round_up(max64(1, min64(how->k, k)), 16));
+    how->images = max64(1, min64(how->images, p->mb));
+    how->pixels = max64(s->way->tile_rows((int)how->vectors), min64(how->pixels, how->images * image));
+    how->rows_ahead = how->rows_ahead != 0;
+    how->panels_ahead = how->panels_ahead != 0;
+    how->stream = how->stream && how->k == k && s->n % VL == 0;
+}
+
+/* The block of k, and whether its rows are copied. */
+static void pick_k(const product *s, int64_t l2, product_strategy *how)
+{
+    int64_t row_bytes = s->groups * s->k * (int64_t)sizeof(float), taps = s->taps;
+    how->gathered = taps > 1 && s->k < SHORT_K;
+    how->k = taps * s->k;
+    if (how->gathered) return;
+    int64_t most = min64(MOST_K, max64(LEAST_K, l2 / (taps == 1 ? 2 : 4) / (taps * how->vectors * VL)));
+    how->k = min64(s->k, even_piece(s->k, most, 16));
+    how->copied = s->way->prepared || how->k < s->k || row_bytes % SAME_SET_BYTES == 0;
 }
 
 /* Small images go together until there are enough pixels to fill tiles and panels' reuse. */
-static int64_t images_together(const conv_problem *p, int64_t out_image)
+static product_strategy pick(const product *s, const conv_problem *p, const conv_context *ctx)
 {
-    enum { ENOUGH_PIXELS = 512 };
-    return min64(p->mb, div_up(ENOUGH_PIXELS, out_image));
+    conv_sizes sizes = conv_problem_sizes(p);
+    size_t all = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)ctx->threads;
+    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), image = image_pixels(p, s->backward);
+    product_strategy how = {.vectors = s->way->panel_vectors(s->n),
+                            .images = min64(p->mb, div_up(ENOUGH_PIXELS, image)),
+                            .rows_ahead = all > ctx->l2 * threads};
+    pick_k(s, l2, &how);
+    int64_t tile = s->way->tile_rows((int)how.vectors), panel = gemm_panel_rows(s->way, s->taps * s->k, how.k);
+    int64_t blocks = max64(s->way->prepared ? COPIED_BLOCKS : PIXEL_BLOCKS, ctx->threads);
+    panel = gemm_panels_floats(panel, s->n);
+    how.pixels = max64(4 * tile, l2 / 2 / how.k);
+    if (s->n > how.vectors * VL && s->groups * panel <= l2 / 8)
+        how.pixels = min64(how.pixels, round_up(div_up(how.images * image, blocks), tile));
+    how.panels_ahead = s->taps == 1 && panel > l2 / 2;
+    /* Twice, for a virtual machine's share of L3 is a guess. */
+    how.stream = all > 2 * ctx->l3 * threads;
+    fit(s, p, &how);
+    return how;
 }
+
+static void add(const product *s, const conv_problem *p, product_strategy how, conv_candidates *candidates)
+{
+    fit(s, p, &how);
+    strategy_add(candidates, &how, sizeof how);
+}
+
+/* The pick; then panels of another width, rows the other way, blocks of half the terms and twice the pixels, all of
+ * a thread's pixels at once so that it reads the weights once, and memory met in the other way. */
+void product_strategies(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
+                        conv_candidates *candidates)
+{
+    product s = shape_of(p, backward, way);
+    const product_strategy first = pick(&s, p, ctx);
+    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), image = image_pixels(p, backward);
+    int64_t other = first.vectors == 2 ? TILE_VECTORS : 2;
+    candidates->choices = product_choices;
+    add(&s, p, first, candidates);
+    product_strategy how = first;
+    how.vectors = other;
+    add(&s, p, how, candidates);
+    how = first;
+    how.copied = !first.copied && !first.gathered;
+    how.gathered = 0;
+    add(&s, p, how, candidates);
+    how = first;
+    how.k = first.k / 2;
+    how.pixels = 2 * first.pixels;
+    add(&s, p, how, candidates);
+    how = first;
+    how.pixels = min64(div_up(p->mb * image, ctx->threads), first.images * image);
+    how.k = l2 / 2 / how.pixels;
+    add(&s, p, how, candidates);
+    how.vectors = other;
+    add(&s, p, how, candidates);
+    how = first;
+    how.rows_ahead = !first.rows_ahead;
+    how.panels_ahead = !first.panels_ahead;
+    add(&s, p, how, candidates);
+    how = first;
+    how.stream = !first.stream;
+    add(&s, p, how, candidates);
+}
+
+/* ---- plan */
 
 static size_t copy_floats(const product *p)
 {
@@ -83,8 +167,8 @@ static size_t copy_floats(const product *p)
         for (int64_t b = 0; t->tiles > 0 && b < product_block_count(p, t); b++) {
             tile_range r = product_block_tiles(p, t, b);
             int64_t lo = 0, hi = 0;
-            if (p->mode == PRODUCT_COPY) product_tile_inputs(t, r, &lo, &hi);
-            if (p->mode == PRODUCT_GATHER)
+            if (p->how.copied) product_tile_inputs(t, r, &lo, &hi);
+            if (p->how.gathered)
                 hi = (r.end == t->tiles ? t->pixels : t->tile[r.end].first) - t->tile[r.begin].first;
             rows = max64(rows, hi - lo);
         }
@@ -113,8 +197,8 @@ static void pack(const matrix_product *m, const float *weights, float *packed, i
                                    .rows = p->taps * p->k,
                                    .k = p->taps * p->k,
                                    .n = p->n,
-                                   .k_block = p->k_block,
-                                   .nv = p->nv,
+                                   .k_block = p->how.k,
+                                   .nv = (int)p->how.vectors,
                                    .panels = packed + g * p->panel_floats};
             if (p->backward) {
                 args.row_stride = 1;
@@ -129,56 +213,54 @@ static void pack(const matrix_product *m, const float *weights, float *packed, i
         }
 }
 
+/* A table for sets of images, and one for the images that are left. */
+static conv_status build_tables(const conv_problem *p, product *out, conv_error *err)
+{
+    int64_t images[2] = {out->how.images, p->mb % out->how.images};
+    out->full = p->mb / images[0];
+    for (int i = 0; i < (images[1] > 0 ? 2 : 1); i++) {
+        row_table_kind kind = {images[i], product_tile_rows(out), out->backward, out->how.gathered};
+        conv_status status = row_table_build(p, &kind, &out->table[i], err);
+        if (status != CONV_OK) return status;
+        out->units[i] = out->table[i].tiles * out->panels * out->groups;
+    }
+    return CONV_OK;
+}
+
+static void note(product *p)
+{
+    snprintf(p->head.note, sizeof p->head.note, "%dx%d", product_tile_rows(p), (int)(p->how.vectors * VL));
+    conv_note(p->head.note, !p->how.copied && !p->how.gathered, "rows in place");
+    strategy_note(p->head.note, product_choices, &p->how, sizeof p->how);
+}
+
 conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
                          matrix_product **result, conv_error *err)
 {
-    int64_t inputs = p->ic / p->groups, outputs = p->oc / p->groups;
     product *out = malloc(sizeof *out);
     if (out == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    *out = (product){.head = {.pack = pack, .run = product_run, .release = release},
-                     .backward = backward,
-                     .way = way,
-                     .groups = p->groups};
-    out->k = backward ? outputs : inputs;
-    out->n = backward ? inputs : outputs;
-    out->taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
-    out->nv = way->panel_vectors(out->n);
-    out->panels = div_up(out->n, (int64_t)out->nv * VL);
-    int64_t out_image = backward ? p->axis[CONV_H].in * p->axis[CONV_W].in
-                                 : conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-    out->images = images_together(p, out_image);
-    choose_blocks(out->images * out_image, ctx, out);
-    choose_distance(p, ctx, out);
-    out->full = p->mb / out->images;
-    int64_t rest = p->mb % out->images, images[2] = {out->images, rest};
-    bool every_tap = out->mode == PRODUCT_GATHER;
-    for (int i = 0; i < (rest > 0 ? 2 : 1); i++) {
-        row_table_kind kind = {images[i], product_tile_rows(out), backward, every_tap};
-        conv_status status = row_table_build(p, &kind, &out->table[i], err);
-        if (status != CONV_OK) {
-            release(&out->head);
-            return status;
-        }
-        out->units[i] = out->table[i].tiles * out->panels * out->groups;
-    }
-    size_t zero_bytes =
-        (size_t)round_up(out->k, 16) * sizeof(float); /* aligned_alloc: whole lines of 64 bytes */
+    *out = shape_of(p, backward, way);
+    out->head = (matrix_product){.pack = pack, .run = product_run, .release = release};
+    out->how = pick(out, p, ctx);
+    if (ctx->told) memcpy(&out->how, ctx->strategy.value, sizeof out->how);
+    fit(out, p, &out->how);
+    out->k_blocks = out->how.gathered && out->taps > 1 ? 1 : div_up(out->k, out->how.k);
+    out->panels = div_up(out->n, out->how.vectors * VL);
+    out->panel_rows = gemm_panel_rows(way, out->taps * out->k, out->how.k);
+    out->panel_floats = gemm_panels_floats(out->panel_rows, out->n);
+    /* aligned_alloc: whole lines of 64 bytes. */
+    size_t zero_bytes = (size_t)round_up(out->k, 16) * sizeof(float);
     out->zeros = aligned_alloc(64, zero_bytes);
-    if (out->zeros == NULL) {
+    conv_status status = out->zeros != NULL ? build_tables(p, out, err)
+                                            : conv_fail(err, CONV_NO_MEMORY, "no memory for a row of zeros");
+    if (status != CONV_OK) {
         release(&out->head);
-        return conv_fail(err, CONV_NO_MEMORY, "no memory for a row of zeros");
+        return status;
     }
     memset(out->zeros, 0, zero_bytes);
     out->head.thread_floats = copy_floats(out);
     out->head.packed_floats = (size_t)(out->groups * out->panel_floats);
-    snprintf(out->head.note, sizeof out->head.note, "%dx%d, kc %lld", product_tile_rows(out), out->nv * VL,
-             (long long)out->k_block);
-    conv_note(out->head.note, out->mode == PRODUCT_DIRECT, "rows in place");
-    conv_note(out->head.note, out->mode == PRODUCT_COPY, "rows copied");
-    conv_note(out->head.note, out->mode == PRODUCT_GATHER, "rows gathered");
-    conv_note(out->head.note, out->rows_beyond_l2, "rows prefetched");
-    conv_note(out->head.note, out->panels_beyond_l2, "panels prefetched");
-    conv_note(out->head.note, out->stream, "streamed");
+    note(out);
     product_state(out, ctx);
     *result = &out->head;
     return CONV_OK;

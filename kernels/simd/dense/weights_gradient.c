@@ -98,7 +98,7 @@ static int64_t strip_begin(const columns_wgrad *w, int64_t strip)
 
 /* ---- plan */
 
-/* What follows from the problem and the strategy alone. */
+/* What follows from the problem and the strategy alone; its sizes are cut to the problem's. */
 static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how)
 {
     columns_wgrad w = {.problem = *p,
@@ -107,16 +107,17 @@ static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how
                        .inputs = p->ic / p->groups,
                        .outputs = p->oc / p->groups,
                        .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel};
-    int64_t out = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    int64_t out = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]), pixels = max64(1, how->pixels);
+    w.how.vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w.outputs);
     w.height = how->lower ? w.taps * w.inputs : w.inputs;
-    w.panels = div_up(w.outputs, how->vectors * VL);
-    w.strips = div_up(w.height, gemm_tile_rows((int)how->vectors));
+    w.panels = div_up(w.outputs, w.how.vectors * VL);
+    w.strips = div_up(w.height, gemm_tile_rows((int)w.how.vectors));
     w.units = w.groups * w.panels * w.strips * (how->lower ? 1 : w.taps);
-    w.images = max64(1, how->pixels / out);
-    w.row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, how->pixels));
+    w.images = max64(1, pixels / out);
+    w.row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, pixels));
     w.blocks = w.row_blocks > 1 ? p->mb * w.row_blocks : div_up(p->mb, w.images);
-    w.head.chunks = min64(how->chunks, w.blocks);
-    w.how.together = min64(how->together, w.strips);
+    w.head.chunks = max64(1, min64(how->chunks, w.blocks));
+    w.how.together = max64(1, min64(how->together, w.strips));
     return w;
 }
 

@@ -31,18 +31,18 @@ static run_counts count_run(const product *p)
  * block; rows by every panel. */
 static void move_panels(const product *p, const conv_context *ctx, const run_counts *c, conv_work *w)
 {
-    double panel = 4.0 * (double)(p->taps * p->k_block * p->nv * VL);
+    double panel = 4.0 * (double)(p->taps * p->how.k * p->how.vectors * VL);
     double all = 4.0 * (double)(p->groups * p->panel_floats);
     double reads = 4 * c->tile_taps * (double)(p->k * p->groups * round_up(p->n, VL));
     double visits = fmin(reads, c->blocks * all), first = fmin(visits, all * ctx->threads);
-    double block_rows = 4.0 * (double)(min64(p->block_pixels, p->table[0].pixels) * p->k_block);
+    double block_rows = 4.0 * (double)(p->how.pixels * p->how.k);
     work_read(w, reads - visits, panel);
     work_read(w, visits - first, all + block_rows);
     work_read(w, first, CONV_EACH_CALL);
     double in = 4 * c->inputs * (double)(p->groups * p->k);
     work_read(w, in, CONV_EACH_CALL);
     work_read(w, in * (double)(p->panels - 1), block_rows + panel);
-    if (p->mode != PRODUCT_DIRECT) work_write(w, in, block_rows + panel);
+    if (p->how.copied || p->how.gathered) work_write(w, in, block_rows + panel);
 }
 
 void product_state(product *p, const conv_context *ctx)
@@ -55,15 +55,15 @@ void product_state(product *p, const conv_context *ctx)
                                            .n = p->n,
                                            .lanes = VL,
                                            .tile_rows = product_tile_rows(p),
-                                           .nv = p->nv});
+                                           .nv = (int)p->how.vectors});
     /* Of three terms two are a pair for one multiplication (fip/fip.h). */
     if (p->way->prepared) own.macs *= 2.0 / 3;
     own.stores = groups * c.pixels * vectors * (double)p->k_blocks;
     own.loads += groups * c.pixels * vectors * (double)(p->k_blocks - 1);
     move_panels(p, ctx, &c, &own);
     double out = 4 * c.pixels * groups * (double)p->n;
-    work_write(&own, out, p->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
+    work_write(&own, out, p->how.stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
     work_write(&own, out * (double)(p->k_blocks - 1),
-               4.0 * (double)(p->block_pixels * (p->n + p->k_block) + p->panel_floats / p->k_blocks));
+               4.0 * (double)(p->how.pixels * (p->n + p->how.k) + p->panel_floats / p->k_blocks));
     p->head.work = own;
 }

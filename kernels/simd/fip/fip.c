@@ -25,13 +25,20 @@ static wgrad *plan_weights(const conv_problem *p, const conv_context *ctx)
     return (fip_wgrad_fits(p) ? fip_wgrad_plan : wgrad_plan)(p, ctx);
 }
 
+static void list_weights(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
+{
+    (fip_wgrad_fits(p) ? fip_wgrad_strategies : wgrad_strategies)(p, ctx, candidates);
+}
+
 static const simd_impl pointwise = {.impl = {MATRIX_CONVOLUTION(CONV_POINTWISE), .name = "fip-" ISA_STRING,
                                              .refuse = refuse, .inexact = true,
                                              .error_factor = FIP_ERROR_FACTOR,
                                              .summary = "GEMM on NHWC, pairs of terms for one multiplication"},
                                     .way = &fip_way,
                                     .plan_product = product_plan,
-                                    .plan_weights = plan_weights};
+                                    .plan_weights = plan_weights,
+                                    .list_product = product_strategies,
+                                    .list_weights = list_weights};
 
 /* ---- separable */
 

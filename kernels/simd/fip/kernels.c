@@ -219,11 +219,7 @@ static gemm_rows_kernel *const table[FIP_VECTORS + 1][FIP_ROWS + 1] = {
 
 gemm_rows_kernel *fip_rows(int m, int nv) { return table[nv][m]; }
 
-static int tile_rows(int nv)
-{
-    (void)nv;
-    return FIP_ROWS;
-}
+static int tile_rows(int nv) { return nv <= FIP_VECTORS ? FIP_ROWS : 0; }
 
 int fip_panel_vectors(int64_t n) { return (int)min64(FIP_VECTORS, div_up(n, VL)); }
 

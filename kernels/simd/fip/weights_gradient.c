@@ -13,8 +13,10 @@
 #include "weights_gradient.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../../plan.h"
+#include "../../strategy.h"
 #include "../../work.h"
 #include "../vec.h"
 #include "fip.h"
@@ -28,13 +30,26 @@ enum {
 };
 
 typedef struct {
+    int64_t pixels;                    /* of a block, the product's k; blocks are of one size */
+    int64_t chunks;                    /* of pixels with sums of their own */
+    int64_t input_parts, output_parts; /* into which a chunk's channels are shared out */
+    int64_t ahead;                     /* the next block is prefetched */
+} pairs_strategy;
+
+static const conv_choice pairs_choices[] = {{"pixels", false},
+                                            {"chunks", false},
+                                            {"input parts", false},
+                                            {"output parts", false},
+                                            {"operands prefetched", true},
+                                            {NULL, false}};
+
+typedef struct {
     wgrad head;
+    pairs_strategy how;
     int64_t pixels, inputs, outputs;
     int64_t block, blocks; /* pixels of a block, the last one may have fewer; blocks */
     int64_t lines, panels; /* the inputs' cache lines and the outputs' panels, which are dealt out */
-    int64_t input_parts, output_parts;
     int nv;
-    bool beyond_l2;      /* src and diff_dst do not fit L2: the next block is prefetched */
     int64_t rows_floats; /* of a thread's scratch, the rows' part */
 } fip_wgrad;
 
@@ -56,54 +71,106 @@ static void state_work(const conv_context *ctx, fip_wgrad *w)
     double pixels = (double)w->pixels, src = 4 * pixels * (double)w->inputs, weights;
     double diff = 4 * pixels * (double)w->outputs, laid_out = 4.0 * (double)w->head.thread_floats;
     weights = 4.0 * (double)(w->inputs * w->outputs);
-    own->busiest = work_busiest(w->head.chunks * w->input_parts * w->output_parts, ctx->threads);
+    own->busiest = work_busiest(w->head.chunks * w->how.input_parts * w->how.output_parts, ctx->threads);
     work_add_product(own, &(work_product){(double)w->inputs, pixels, w->outputs, VL, FIP_ROWS, w->nv});
     own->macs *= 2.0 / 3;
     own->stores *= (double)w->blocks;
-    work_read(own, src * (double)w->output_parts + diff * (double)w->input_parts, CONV_EACH_CALL);
-    work_write(own, src * (double)w->output_parts + diff * (double)w->input_parts, laid_out);
+    work_read(own, src * (double)w->how.output_parts + diff * (double)w->how.input_parts, CONV_EACH_CALL);
+    work_write(own, src * (double)w->how.output_parts + diff * (double)w->how.input_parts, laid_out);
     work_write(own, weights * (double)w->blocks, weights / ctx->threads + laid_out);
 }
 
 static void run(const wgrad *plan, const wgrad_share *s);
 
-wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
+/* ---- strategies */
+
+/* What follows from the problem and the strategy alone; sizes beyond the problem's are cut. */
+static fip_wgrad shape_of(const conv_problem *p, const pairs_strategy *how)
 {
-    fip_wgrad *w = malloc(sizeof *w);
-    if (w == NULL) return NULL;
-    *w = (fip_wgrad){
-        .head.run = run, .inputs = p->ic, .outputs = p->oc, .pixels = p->mb, .nv = fip_panel_vectors(p->oc)};
-    for (int i = 0; i < CONV_AXES; i++) w->pixels *= p->axis[i].in;
-    int64_t weights = p->ic * p->oc, most = MOST_PIXELS;
-    w->head.chunks = min64(w->pixels / CHUNK_PIXELS, CHUNK_BYTES / ((int64_t)sizeof(float) * weights));
-    if (w->head.chunks > 1) { /* both operands in two fifths of L2 */
-        int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_STEP * FIP_STEP;
-        most = min64(most, max64(fit, LEAST_PIXELS));
-    }
-    w->block = div_up(w->pixels, div_up(w->pixels, most));
-    w->blocks = div_up(w->pixels, w->block);
-    w->head.chunks = max64(1, min64(w->head.chunks, w->blocks));
-    w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * weights) : 0;
-    w->lines = div_up(w->inputs, LINE);
-    w->panels = div_up(w->outputs, (int64_t)w->nv * VL);
-    conv_sizes sizes = conv_problem_sizes(p);
-    w->beyond_l2 = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
-    int64_t least = INT64_MAX, all = w->head.chunks >= ctx->threads ? 1 : ctx->threads / w->head.chunks;
+    fip_wgrad w = {
+        .how = *how, .inputs = p->ic, .outputs = p->oc, .pixels = p->mb, .nv = fip_panel_vectors(p->oc)};
+    for (int i = 0; i < CONV_AXES; i++) w.pixels *= p->axis[i].in;
+    w.lines = div_up(w.inputs, LINE);
+    w.panels = div_up(w.outputs, (int64_t)w.nv * VL);
+    w.block = div_up(w.pixels, div_up(w.pixels, max64(1, how->pixels)));
+    w.blocks = div_up(w.pixels, w.block);
+    w.how.pixels = w.block;
+    w.how.chunks = w.head.chunks = max64(1, min64(how->chunks, w.blocks));
+    w.how.input_parts = max64(1, min64(how->input_parts, w.lines));
+    w.how.output_parts = max64(1, min64(how->output_parts, w.panels));
+    w.how.ahead = how->ahead != 0;
+    return w;
+}
+
+/* The threads that chunks leave share out the channels so that each lays out the fewest. */
+static void pick_parts(const fip_wgrad *w, const conv_context *ctx, pairs_strategy *how)
+{
+    int64_t least = INT64_MAX, all = how->chunks >= ctx->threads ? 1 : ctx->threads / how->chunks;
     for (int64_t parts = 1; parts <= all; parts++) {
         int64_t across = all / parts;
         int64_t channels = div_up(w->lines, parts) * LINE + div_up(w->panels, across) * w->nv * VL;
         if (all % parts != 0 || channels >= least) continue;
         least = channels;
-        w->input_parts = parts;
-        w->output_parts = across;
+        how->input_parts = parts;
+        how->output_parts = across;
     }
-    int64_t panels = div_up(w->panels, w->output_parts);
-    w->rows_floats = round_up(div_up(w->lines, w->input_parts) * LINE * row_stride(w), LINE);
+}
+
+static pairs_strategy pick(const conv_problem *p, const conv_context *ctx)
+{
+    conv_sizes sizes = conv_problem_sizes(p);
+    pairs_strategy how = {.pixels = MOST_PIXELS,
+                          .ahead =
+                              (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads};
+    how.chunks =
+        min64(sizes.src / p->ic / CHUNK_PIXELS, CHUNK_BYTES / ((int64_t)sizeof(float) * sizes.weights));
+    if (how.chunks > 1) { /* both operands in two fifths of L2 */
+        int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_STEP * FIP_STEP;
+        how.pixels = min64(MOST_PIXELS, max64(fit, LEAST_PIXELS));
+    }
+    fip_wgrad w = shape_of(p, &how);
+    pick_parts(&w, ctx, &w.how);
+    return w.how;
+}
+
+/* The pick; then blocks of half the pixels, the channels shared out the other way, other numbers of chunks, and
+ * prefetching or not. */
+void fip_wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
+{
+    const pairs_strategy first = pick(p, ctx);
+    pairs_strategy all[6] = {first, first, first, first, first, first};
+    all[1].pixels = div_up(first.pixels, 2);
+    all[2].input_parts = first.output_parts;
+    all[2].output_parts = first.input_parts;
+    all[3].chunks = first.chunks > 1 ? 1 : ctx->threads;
+    all[4].pixels = 2 * first.pixels;
+    all[5].ahead = !first.ahead;
+    candidates->choices = pairs_choices;
+    for (int i = 0; i < 6; i++) {
+        fip_wgrad w = shape_of(p, &all[i]);
+        if (all[i].chunks != first.chunks) pick_parts(&w, ctx, &w.how);
+        strategy_add(candidates, &w.how, sizeof w.how);
+    }
+}
+
+/* ---- plan */
+
+wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
+{
+    fip_wgrad *w = malloc(sizeof *w);
+    if (w == NULL) return NULL;
+    pairs_strategy how = pick(p, ctx);
+    if (ctx->told) memcpy(&how, ctx->strategy.value, sizeof how);
+    *w = shape_of(p, &how);
+    w->head.run = run;
+    w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * w->inputs * w->outputs) : 0;
+    int64_t panels = div_up(w->panels, w->how.output_parts);
+    w->rows_floats = round_up(div_up(w->lines, w->how.input_parts) * LINE * row_stride(w), LINE);
     w->head.thread_floats =
         (size_t)(w->rows_floats + panels * w->nv * VL * gemm_panel_rows(&fip_way, w->block, w->block));
     conv_note(w->head.note, true, "gradient by pairs");
     conv_note(w->head.note, w->head.chunks > 1, "in chunks");
-    conv_note(w->head.note, w->beyond_l2, "operands prefetched");
+    strategy_note(w->head.note, pairs_choices, &w->how, sizeof w->how);
     state_work(ctx, w);
     return &w->head;
 }
@@ -169,7 +236,7 @@ typedef struct {
 static pixel_block block_at(const fip_wgrad *w, const wgrad_share *s, int64_t i)
 {
     int64_t p0 = i * w->block, pixels = min64(w->block, w->pixels - p0), p1 = p0 + pixels;
-    bool next = w->beyond_l2 && p1 < w->pixels;
+    bool next = w->how.ahead && p1 < w->pixels;
     return (pixel_block){.pixels = pixels,
                          .src = s->src + p0 * w->inputs,
                          .diff_dst = s->diff_dst + p0 * w->outputs,
@@ -198,7 +265,7 @@ static void lay_out(const fip_wgrad *w, const part *t, const pixel_block *b)
  * first half of the panels src, where all of it is wanted in one place, in the others diff_dst. */
 static void prefetch_next(const fip_wgrad *w, int64_t j, const pixel_block *b, gemm_rows_args *g)
 {
-    int64_t srcs = w->input_parts * w->output_parts == 1 ? w->panels / 2 : 0, begin, end;
+    int64_t srcs = w->how.input_parts * w->how.output_parts == 1 ? w->panels / 2 : 0, begin, end;
     if (j < srcs)
         share(w->inputs, j, srcs, &begin, &end);
     else
@@ -233,12 +300,12 @@ static void run(const wgrad *plan, const wgrad_share *s)
 {
     const fip_wgrad *w = (const fip_wgrad *)plan;
     part t = {.rows = s->scratch, .panels = s->scratch + w->rows_floats};
-    int64_t parts = w->input_parts * w->output_parts, begin, end;
+    int64_t parts = w->how.input_parts * w->how.output_parts, begin, end;
     share(w->head.chunks * parts, s->thread, s->threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t chunk = i / parts, block, last;
-        share(w->lines, i % parts / w->output_parts, w->input_parts, &t.line, &t.line_end);
-        share(w->panels, i % w->output_parts, w->output_parts, &t.panel, &t.panel_end);
+        share(w->lines, i % parts / w->how.output_parts, w->how.input_parts, &t.line, &t.line_end);
+        share(w->panels, i % w->how.output_parts, w->how.output_parts, &t.panel, &t.panel_end);
         share(w->blocks, chunk, w->head.chunks, &block, &last);
         float *out = w->head.chunks > 1 ? s->partials + chunk * w->inputs * w->outputs : s->diff_weights;
         bool add = w->head.chunks == 1 && s->accumulate;

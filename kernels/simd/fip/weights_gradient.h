@@ -7,5 +7,6 @@
 /* Whether the pixels of src and dst correspond one to one, as they have to. */
 bool fip_wgrad_fits(const conv_problem *p);
 wgrad_planner fip_wgrad_plan;
+wgrad_lister fip_wgrad_strategies;
 
 #endif

@@ -98,8 +98,8 @@ void gemm_pack(const gemm_pack_args *args, int64_t first, int64_t last);
 /* One way to multiply rows by panels: plainly, or by pairs of terms (fip/fip.h). */
 typedef struct {
     gemm_rows_finder *rows;
-    int (*tile_rows)(int nv);                                              /* as gemm_tile_rows */
-    int (*panel_vectors)(int64_t n);                                       /* as gemm_panel_vectors */
+    int (*tile_rows)(int nv);        /* as gemm_tile_rows; 0: no such tile */
+    int (*panel_vectors)(int64_t n); /* as gemm_panel_vectors */
     void (*pack)(const gemm_pack_args *args, int64_t first, int64_t last); /* as gemm_pack */
     void (*prepare)(float *to, const float *from, int64_t k); /* a row that the kernels will read */
     bool prepared;       /* every row has to be, else only those that are better copied */
@@ -108,6 +108,9 @@ typedef struct {
 } gemm_way;
 
 extern const gemm_way gemm_plain;
+
+/* The widest panel of at most so many vectors that n columns fill and that there is a tile for. */
+int64_t gemm_fit_vectors(const gemm_way *way, int64_t vectors, int64_t n);
 
 /* Rows that a panel of k rows in blocks of k_block has with its headers. */
 ALWAYS_INLINE int64_t gemm_panel_rows(const gemm_way *way, int64_t k, int64_t k_block)

@@ -222,3 +222,10 @@ int gemm_panel_vectors(int64_t n)
         if (vectors % nv == 0) return nv;
     return vectors == 1 ? 1 : 2;
 }
+
+int64_t gemm_fit_vectors(const gemm_way *way, int64_t vectors, int64_t n)
+{
+    vectors = max64(1, min64(vectors, min64(TILE_VECTORS, div_up(n, VL))));
+    while (way->tile_rows((int)vectors) == 0) vectors--;
+    return vectors;
+}

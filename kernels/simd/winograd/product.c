@@ -10,31 +10,118 @@
 #include "winograd.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../../plan.h"
+#include "../../strategy.h"
 #include "../gemm/gemm.h"
 #include "transform.h"
 
 enum {
-    K_BLOCK = 256,
+    K_BLOCK = 256,    /* a panel's of one xi stays in L2 */
     LEAST_CHUNK = 8,  /* tiles that pay for reading U from L2 ... */
     LEAST_LARGE = 48, /* ... and from L3, */
     MOST_L2S = 12,    /* where U of so many L2s stays next to what else is there */
     LEAST_INSIDE = 2  /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
 };
 
-static void choose_chunks(winograd_product *w, const conv_context *ctx)
+/* ---- strategies */
+
+static const conv_choice product_choices[] = {
+    {"m", false}, {"vectors", false},         {"threads apart", true}, {"tiles", false},
+    {"k", false}, {"tiles prefetched", true}, {"streamed", true},      {NULL, false}};
+
+/* What follows from the problem alone. */
+static winograd_product shape_of(const conv_problem *p, bool backward)
+{
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    int64_t src_h = h->in, src_w = x->in, dst_h = conv_out(h), dst_w = conv_out(x);
+    winograd_product w = {.backward = backward,
+                          .ic = p->ic,
+                          .oc = p->oc,
+                          .k = backward ? p->oc : p->ic,
+                          .n = backward ? p->ic : p->oc,
+                          .grid = {.in_h = backward ? dst_h : src_h,
+                                   .in_w = backward ? dst_w : src_w,
+                                   .out_h = backward ? src_h : dst_h,
+                                   .out_w = backward ? src_w : dst_w,
+                                   .pad_h = backward ? 2 - h->pad_before : h->pad_before,
+                                   .pad_w = backward ? 2 - x->pad_before : x->pad_before}};
+    w.v_row = round_up(w.k, VL) + WINOGRAD_GAP;
+    w.m_row = round_up(w.n, VL) + WINOGRAD_GAP;
+    return w;
+}
+
+/* The nearest possible strategy: sizes cut to the problem's. Cuts the grid as it says. */
+static void fit(const conv_problem *p, const conv_context *ctx, winograd_product_strategy *how,
+                winograd_product *w)
+{
+    how->m = how->m == 4 ? winograd_best_m(&w->grid, LEAST_INSIDE) : 2;
+    winograd_cut(&w->grid, how->m, p->mb);
+    how->vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w->n);
+    how->alone = how->alone != 0;
+    int64_t tiles = how->alone ? div_up(w->grid.tiles, ctx->threads) : w->grid.tiles;
+    how->chunk = max64(1, min64(how->chunk, tiles));
+    how->k = round_up(max64(1, min64(how->k, w->k)), VL);
+    how->ahead = w->grid.ahead = how->ahead != 0;
+    how->stream = how->stream && w->n % VL == 0;
+}
+
+/* Tiles of a chunk of a thread's own, where that fits L2 beside all of U, and else where U is in L3 and tiles are
+ * enough; else of one for all threads: V and M for the caches of a few cores, rows enough for each pass over the
+ * weights. */
+static void pick_chunk(const winograd_product *w, const conv_context *ctx, winograd_product_strategy *how)
 {
     int64_t l2 = (int64_t)ctx->l2, tiles = w->grid.tiles, own = div_up(tiles, ctx->threads);
-    int64_t u_bytes = (int64_t)(w->head.packed_floats * sizeof(float));
-    int64_t tile_bytes = (int64_t)sizeof(float) * w->grid.alpha * w->grid.alpha * (w->v_row + w->m_row);
+    int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha, bytes = xis * (int64_t)sizeof(float);
+    int64_t u_bytes = bytes * gemm_panels_floats(w->k, w->n), tile_bytes = bytes * (w->v_row + w->m_row);
     int64_t inside = (l2 / 8 * 7 - u_bytes) / tile_bytes, large = max64(2 * l2 / tile_bytes, LEAST_LARGE);
     bool fits = min64(own, inside) >= LEAST_CHUNK;
-    w->alone = fits || (own >= large && u_bytes <= MOST_L2S * l2);
-    /* Together: V and M for the caches of a few cores, rows enough for each pass over the weights. */
-    int64_t chunk = fits ? inside : w->alone ? large : 2 * large;
-    if (w->alone) tiles = own;
-    w->chunk = div_up(tiles, div_up(tiles, chunk));
+    how->alone = fits || (own >= large && u_bytes <= MOST_L2S * l2);
+    int64_t chunk = fits ? inside : how->alone ? large : 2 * large;
+    if (how->alone) tiles = own;
+    how->chunk = div_up(tiles, div_up(tiles, chunk));
+}
+
+static winograd_product_strategy pick(const conv_problem *p, const conv_context *ctx, winograd_product *w)
+{
+    conv_sizes sizes = conv_problem_sizes(p);
+    winograd_product_strategy how = {.m = winograd_best_m(&w->grid, LEAST_INSIDE),
+                                     .vectors = gemm_panel_vectors(w->n),
+                                     .k = div_up(w->k, div_up(w->k, K_BLOCK + K_BLOCK / 2)),
+                                     .ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) >
+                                              ctx->l3 * (size_t)ctx->threads};
+    how.stream = how.ahead;
+    winograd_cut(&w->grid, how.m, p->mb);
+    pick_chunk(w, ctx, &how);
+    fit(p, ctx, &how, w);
+    return how;
+}
+
+/* The pick; then the other tiles, threads the other way, chunks of half and twice as many tiles, panels of another
+ * width, all of k at once, and memory met in the other way. */
+void winograd_product_strategies(const conv_problem *p, bool backward, const gemm_way *way,
+                                 const conv_context *ctx, conv_candidates *candidates)
+{
+    (void)way; /* always the plain one */
+    winograd_product w = shape_of(p, backward);
+    const winograd_product_strategy first = pick(p, ctx, &w);
+    winograd_product_strategy all[CONV_STRATEGIES] = {first, first, first, first, first, first, first, first};
+    all[1].m = 2;
+    winograd_cut(&w.grid, 2, p->mb);
+    pick_chunk(&w, ctx, &all[1]);
+    all[2].alone = !first.alone;
+    all[3].chunk = div_up(first.chunk, 2);
+    all[4].chunk = 2 * first.chunk;
+    all[5].vectors = first.vectors == 2 ? TILE_VECTORS : 2;
+    all[6].k = w.k;
+    all[7].ahead = !first.ahead;
+    all[7].stream = !first.stream;
+    candidates->choices = product_choices;
+    for (int i = 0; i < CONV_STRATEGIES; i++) {
+        fit(p, ctx, &all[i], &w);
+        strategy_add(candidates, &all[i], sizeof all[i]);
+    }
 }
 
 /* ---- pack: U[xi] in panels */
@@ -83,15 +170,14 @@ static void multiply(const winograd_product *w, const product_share *s, int64_t 
     float *m = s->scratch + w->v_floats;
     int64_t column = panel * w->width, n = min64(w->width, w->n - column);
     int nv = (int)div_up(n, VL);
-    int64_t k_blocks = div_up(w->k, K_BLOCK + K_BLOCK / 2), k_block = round_up(div_up(w->k, k_blocks), VL);
     const float *u = s->packed + xi * gemm_panels_floats(w->k, w->n) + column * w->k;
-    for (int64_t k0 = 0; k0 < w->k; k0 += k_block) {
-        gemm_rows_args args = {.rows = v + xi * w->chunk * w->v_row + k0,
+    for (int64_t k0 = 0; k0 < w->k; k0 += w->how.k) {
+        gemm_rows_args args = {.rows = v + xi * w->how.chunk * w->v_row + k0,
                                .row_stride = w->v_row,
                                .panel = u + k0 * nv * VL,
                                .taps = 1,
-                               .k = min64(k_block, w->k - k0),
-                               .dst = m + xi * w->chunk * w->m_row + column,
+                               .k = min64(w->how.k, w->k - k0),
+                               .dst = m + xi * w->how.chunk * w->m_row + column,
                                .dst_stride = w->m_row,
                                .n = (int64_t)nv * VL,
                                .accumulate = k0 > 0};
@@ -105,13 +191,13 @@ static void run_tiles(const winograd_product *w, const product_share *s, int64_t
     const winograd_grid *g = &w->grid;
     float *v = s->scratch, *m = s->scratch + w->v_floats;
     const winograd_channels in = {s->in, w->k, 0, w->k};
-    const winograd_outputs out = {s->out, w->n, s->bias, s->relu, w->stream};
-    for (int64_t chunk = from; chunk < to; chunk += w->chunk) {
-        int64_t count = min64(w->chunk, to - chunk), begin, end, first, last;
+    const winograd_outputs out = {s->out, w->n, s->bias, s->relu, w->how.stream};
+    for (int64_t chunk = from; chunk < to; chunk += w->how.chunk) {
+        int64_t count = min64(w->how.chunk, to - chunk), begin, end, first, last;
         share(count, s->thread, s->threads, &first, &last);
         for (int64_t t = first; t < last; t++) {
             winograd_place place = {
-                .at = v + t * w->v_row, .xi_stride = w->chunk * w->v_row, .width = w->v_row};
+                .at = v + t * w->v_row, .xi_stride = w->how.chunk * w->v_row, .width = w->v_row};
             winograd_input(g, chunk + t, &in, &place);
         }
         winograd_wait(s->threads);
@@ -119,19 +205,19 @@ static void run_tiles(const winograd_product *w, const product_share *s, int64_t
         for (int64_t i = begin; i < end; i++) multiply(w, s, count, i / w->panels, i % w->panels);
         winograd_wait(s->threads);
         for (int64_t t = first; t < last; t++) {
-            winograd_place place = {.at = m + t * w->m_row, .xi_stride = w->chunk * w->m_row};
+            winograd_place place = {.at = m + t * w->m_row, .xi_stride = w->how.chunk * w->m_row};
             winograd_output(g, chunk + t, &place, &out);
         }
         /* No wait here: the next chunk's products, which overwrite M, wait for everybody's transforms. */
     }
-    if (w->stream) vec_stream_end();
+    if (w->how.stream) vec_stream_end();
 }
 
 static void run(const matrix_product *m, const product_share *s)
 {
     const winograd_product *w = (const winograd_product *)m;
     int64_t begin, end;
-    if (!w->alone) {
+    if (!w->how.alone) {
         run_tiles(w, s, 0, w->grid.tiles);
         return;
     }
@@ -151,40 +237,24 @@ conv_status winograd_product_plan(const conv_problem *p, bool backward, const ge
                                   const conv_context *ctx, matrix_product **out, conv_error *err)
 {
     (void)way; /* always the plain one */
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t src_h = h->in, src_w = x->in, dst_h = conv_out(h), dst_w = conv_out(x);
     winograd_product *w = malloc(sizeof *w);
     if (w == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    *w = (winograd_product){.head = {.pack = pack, .run = run, .release = release},
-                            .backward = backward,
-                            .ic = p->ic,
-                            .oc = p->oc,
-                            .k = backward ? p->oc : p->ic,
-                            .n = backward ? p->ic : p->oc,
-                            .grid = {.in_h = backward ? dst_h : src_h,
-                                     .in_w = backward ? dst_w : src_w,
-                                     .out_h = backward ? src_h : dst_h,
-                                     .out_w = backward ? src_w : dst_w,
-                                     .pad_h = backward ? 2 - h->pad_before : h->pad_before,
-                                     .pad_w = backward ? 2 - x->pad_before : x->pad_before}};
-    winograd_cut(&w->grid, LEAST_INSIDE, p, ctx);
-    w->width = (int64_t)gemm_panel_vectors(w->n) * VL;
+    *w = shape_of(p, backward);
+    w->head = (matrix_product){.pack = pack, .run = run, .release = release};
+    w->how = pick(p, ctx, w);
+    if (ctx->told) memcpy(&w->how, ctx->strategy.value, sizeof w->how);
+    fit(p, ctx, &w->how, w);
+    w->width = w->how.vectors * VL;
     w->panels = div_up(w->n, w->width);
-    w->v_row = round_up(w->k, VL) + WINOGRAD_GAP;
-    w->m_row = round_up(w->n, VL) + WINOGRAD_GAP;
 
-    int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha;
+    int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha, teams = w->how.alone ? ctx->threads : 1;
     w->head.packed_floats = (size_t)(xis * gemm_panels_floats(w->k, w->n));
-    choose_chunks(w, ctx);
-    w->stream = w->grid.beyond_l3 && w->n % VL == 0;
-    int64_t teams = w->alone ? ctx->threads : 1;
-    w->v_floats = (size_t)(xis * w->chunk * w->v_row);
-    w->team_floats = w->v_floats + (size_t)(xis * w->chunk * w->m_row);
+    w->v_floats = (size_t)(xis * w->how.chunk * w->v_row);
+    w->team_floats = w->v_floats + (size_t)(xis * w->how.chunk * w->m_row);
     w->head.common_floats = (size_t)teams * w->team_floats;
-    winograd_note(&w->grid, w->chunk, w->head.note);
-    conv_note(w->head.note, w->alone, "threads apart");
-    conv_note(w->head.note, !w->alone, "threads together");
-    conv_note(w->head.note, w->stream, "streamed");
+    winograd_note(&w->grid, w->head.note);
+    conv_note(w->head.note, !w->how.alone, "threads together");
+    strategy_note(w->head.note, product_choices, &w->how, sizeof w->how);
     winograd_product_state(w, p, ctx);
     *out = &w->head;
     return CONV_OK;

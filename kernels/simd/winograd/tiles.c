@@ -8,23 +8,26 @@
 
 enum { MOST_ALPHA = WINOGRAD_MOST_ALPHA, MOST_PIXELS = MOST_ALPHA * MOST_ALPHA };
 
-void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const conv_context *ctx)
+int64_t winograd_best_m(const winograd_grid *g, int64_t least)
 {
-    conv_sizes sizes = conv_problem_sizes(p);
     int64_t tiles_4 = div_up(g->out_h, 4) * div_up(g->out_w, 4),
             tiles_2 = div_up(g->out_h, 2) * div_up(g->out_w, 2);
     bool inside = min64(min64(g->in_h, g->in_w), min64(g->out_h, g->out_w)) >= least;
-    g->m = inside && tiles_4 * 36 <= tiles_2 * 16 ? 4 : 2;
-    g->alpha = g->m + 2;
-    g->tiles_w = div_up(g->out_w, g->m);
-    g->tiles_image = g->tiles_w * div_up(g->out_h, g->m);
-    g->tiles = g->tiles_image * p->mb;
-    g->beyond_l3 = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l3 * (size_t)ctx->threads;
+    return inside && tiles_4 * 36 <= tiles_2 * 16 ? 4 : 2;
 }
 
-void winograd_note(const winograd_grid *g, int64_t chunk, char note[CONV_NOTE])
+void winograd_cut(winograd_grid *g, int64_t m, int64_t images)
 {
-    snprintf(note, CONV_NOTE, "F(%dx%d,3x3), %lld tiles at a time", g->m, g->m, (long long)chunk);
+    g->m = (int)m;
+    g->alpha = g->m + 2;
+    g->tiles_w = div_up(g->out_w, m);
+    g->tiles_image = g->tiles_w * div_up(g->out_h, m);
+    g->tiles = g->tiles_image * images;
+}
+
+void winograd_note(const winograd_grid *g, char note[CONV_NOTE])
+{
+    snprintf(note, CONV_NOTE, "F(%dx%d,3x3)", g->m, g->m);
 }
 
 /* Upper left pixel of a tile in `out`. */
@@ -51,7 +54,7 @@ static tile_pixels look(const winograd_grid *g, const winograd_channels *in, int
                         int64_t width, origin o)
 {
     const float *image = in->data + o.image * height * width * in->channels;
-    tile_pixels w = {.first = in->first, .last = in->last, .ahead = g->beyond_l3 ? g->m * in->channels : 0};
+    tile_pixels w = {.first = in->first, .last = in->last, .ahead = g->ahead ? g->m * in->channels : 0};
     for (int i = 0; i < size; i++)
         for (int j = 0; j < size; j++) {
             int64_t y = o.y + i, x = o.x + j;

@@ -15,8 +15,10 @@
 #include "winograd.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../../plan.h"
+#include "../../strategy.h"
 #include "../gemm/gemm.h"
 #include "../reduce.h"
 
@@ -49,7 +51,7 @@ static int64_t sum_stride(const winograd_wgrad *w, int64_t units)
 /* The gradients of all parts; what follows them starts on a cache line. */
 static int64_t partial_floats(const winograd_wgrad *w)
 {
-    return round_up(PARTS * 9 * w->ic * w->oc, CONV_ALIGN / (int64_t)sizeof(float));
+    return round_up(w->how.parts * 9 * w->ic * w->oc, CONV_ALIGN / (int64_t)sizeof(float));
 }
 
 /* ---- run */
@@ -64,17 +66,17 @@ typedef struct {
 static winograd_place strip_place(const winograd_wgrad *w, float *v, int64_t tile)
 {
     return (winograd_place){.at = v + tile * STRIP,
-                            .xi_stride = w->chunk * w->strips * STRIP + WINOGRAD_GAP,
+                            .xi_stride = w->how.chunk * w->strips * STRIP + WINOGRAD_GAP,
                             .width = STRIP,
-                            .block = w->chunk * STRIP};
+                            .block = w->how.chunk * STRIP};
 }
 
 static winograd_place panel_place(const winograd_wgrad *w, float *z, int64_t tile)
 {
     return (winograd_place){.at = z + tile * w->width,
-                            .xi_stride = w->chunk * w->panels * w->width + WINOGRAD_GAP,
+                            .xi_stride = w->how.chunk * w->panels * w->width + WINOGRAD_GAP,
                             .width = w->width,
-                            .block = w->chunk * w->width};
+                            .block = w->how.chunk * w->width};
 }
 
 /* One xi of one unit over `count` tiles. sum: [STRIP][width]. */
@@ -127,11 +129,11 @@ static void transform(const job *j, int64_t first, int64_t count)
     int64_t begin, end;
     share(count, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
-        winograd_place to = strip_place(w, j->v + j->strip0 * w->chunk * STRIP, t);
+        winograd_place to = strip_place(w, j->v + j->strip0 * w->how.chunk * STRIP, t);
         winograd_input(&w->grid, first + t, &src, &to);
     }
     for (int64_t t = begin; t < end; t++) {
-        winograd_place to = panel_place(w, j->z + j->panel0 * w->chunk * w->width, t);
+        winograd_place to = panel_place(w, j->z + j->panel0 * w->how.chunk * w->width, t);
         winograd_diff(&w->grid, first + t, &diff_dst, &to);
     }
 }
@@ -167,7 +169,7 @@ static void units_apart(const job *j, int64_t begin, int64_t end)
     const winograd_wgrad *w = j->w;
     for (int64_t i = begin; i < end; i++) {
         for (int64_t xi = 0; xi < xis_of(w); xi++)
-            multiply(j, xi, i, w->chunk, false, j->sums + xi * sum_stride(w, 1));
+            multiply(j, xi, i, w->how.chunk, false, j->sums + xi * sum_stride(w, 1));
         gradient(j, i, 0, STRIP, j->sums, sum_stride(w, 1));
     }
 }
@@ -189,9 +191,9 @@ static void run_units(const winograd_wgrad *w, const wgrad_share *s)
 {
     int64_t begin, end;
     share(w->panels * w->strips, s->thread, s->threads, &begin, &end);
-    if (w->alone && begin == end) return;
+    if (w->how.alone && begin == end) return;
     job j = whole_job(w, s);
-    if (w->alone) {
+    if (w->how.alone) {
         j.panel0 = begin / w->strips;
         j.panel1 = (end - 1) / w->strips + 1;
         if (j.panel1 - j.panel0 == 1) {
@@ -200,10 +202,10 @@ static void run_units(const winograd_wgrad *w, const wgrad_share *s)
         }
         j.s.thread = 0;
         j.s.threads = 1;
-        transform(&j, 0, w->chunk);
+        transform(&j, 0, w->how.chunk);
     } else {
         j.sums += s->thread * xis_of(w) * sum_stride(w, 1);
-        transform(&j, 0, w->chunk);
+        transform(&j, 0, w->how.chunk);
         winograd_wait(s->threads);
     }
     units_apart(&j, begin, end);
@@ -213,8 +215,8 @@ static void run_units(const winograd_wgrad *w, const wgrad_share *s)
 static void run_tiles(const winograd_wgrad *w, const wgrad_share *s, int64_t from, int64_t to)
 {
     job j = whole_job(w, s);
-    for (int64_t tile = from; tile < to; tile += w->chunk) {
-        int64_t count = min64(w->chunk, to - tile);
+    for (int64_t tile = from; tile < to; tile += w->how.chunk) {
+        int64_t count = min64(w->how.chunk, to - tile);
         transform(&j, tile, count);
         winograd_wait(s->threads);
         multiply_chunk(&j, count, tile > from);
@@ -226,31 +228,31 @@ static void run_tiles(const winograd_wgrad *w, const wgrad_share *s, int64_t fro
 /* Fixed parts of the tiles: their gradients, then the sum of those. */
 static void run_parts(const winograd_wgrad *w, const wgrad_share *s)
 {
-    int64_t weights = 9 * w->ic * w->oc, begin = 0, end = PARTS, joined = 1;
+    int64_t weights = 9 * w->ic * w->oc, begin = 0, end = w->how.parts, joined = 1;
     float *partials = s->scratch;
     wgrad_share own = *s;
     own.scratch += partial_floats(w);
     own.accumulate = false;
-    if (w->alone) {
-        share(PARTS, s->thread, s->threads, &begin, &end);
+    if (w->how.alone) {
+        share(w->how.parts, s->thread, s->threads, &begin, &end);
         own.scratch += (size_t)s->thread * w->team_floats;
         own.thread = 0;
         own.threads = 1;
     }
     for (int64_t part = begin; part < end; part++) {
         int64_t from, to;
-        share(w->grid.tiles, part, PARTS, &from, &to);
+        share(w->grid.tiles, part, w->how.parts, &from, &to);
         own.diff_weights = partials + part * weights;
         run_tiles(w, &own, from, to);
     }
     /* Whole branches of the tree are joined by the thread that has them: less to fetch from another core. */
-    if (w->alone && PARTS % s->threads == 0) {
-        joined = PARTS / s->threads;
+    if (w->how.alone && w->how.parts % s->threads == 0) {
+        joined = w->how.parts / s->threads;
         float *first = partials + begin * weights;
         reduce_chunks(&(chunk_sums){first, joined, weights, weights}, false, first, 0, 1);
     }
     winograd_wait(s->threads);
-    chunk_sums branches = {partials, PARTS / joined, joined * weights, weights};
+    chunk_sums branches = {partials, w->how.parts / joined, joined * weights, weights};
     reduce_chunks(&branches, s->accumulate, s->diff_weights, s->thread, s->threads);
 }
 
@@ -258,77 +260,159 @@ static void run(const wgrad *plan, const wgrad_share *s)
 {
     const winograd_wgrad *w = (const winograd_wgrad *)plan;
     wgrad_share own = *s;
-    switch (w->way) {
-    case WINOGRAD_UNITS:
-        if (w->alone) own.scratch += (size_t)s->thread * w->team_floats;
+    if (w->how.units) {
+        if (w->how.alone) own.scratch += (size_t)s->thread * w->team_floats;
         run_units(w, &own);
-        break;
-    case WINOGRAD_PARTS: run_parts(w, s); break;
-    case WINOGRAD_TOGETHER: run_tiles(w, s, 0, w->grid.tiles);
+    } else if (w->how.parts > 1) {
+        run_parts(w, s);
+    } else {
+        run_tiles(w, s, 0, w->grid.tiles);
     }
+}
+
+/* ---- strategies */
+
+static const conv_choice wgrad_choices[] = {
+    {"gradient by units", true}, {"each alone", true}, {"parts", false},           {"m", false},
+    {"vectors", false},          {"tiles", false},     {"tiles prefetched", true}, {NULL, false}};
+
+/* What follows from the problem alone. */
+static winograd_wgrad shape_of(const conv_problem *p)
+{
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    return (winograd_wgrad){.ic = p->ic,
+                            .oc = p->oc,
+                            .strips = div_up(p->ic, STRIP),
+                            .grid = {.in_h = h->in,
+                                     .in_w = x->in,
+                                     .out_h = conv_out(h),
+                                     .out_w = conv_out(x),
+                                     .pad_h = h->pad_before,
+                                     .pad_w = x->pad_before}};
+}
+
+/* Sets the grid and the panels. */
+static void cut(const conv_problem *p, int64_t m, int64_t vectors, winograd_wgrad *w)
+{
+    winograd_cut(&w->grid, m, p->mb);
+    w->width = vectors * VL;
+    w->panels = div_up(w->oc, w->width);
+}
+
+/* The nearest possible strategy: sizes cut to the problem's, parts before units; cuts everything else as it says. */
+static void fit(const conv_problem *p, winograd_wgrad_strategy *how, winograd_wgrad *w)
+{
+    how->m = how->m == 4 ? winograd_best_m(&w->grid, LEAST_INSIDE) : 2;
+    how->vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w->oc);
+    cut(p, how->m, how->vectors, w);
+    int64_t most = max64(1, min64(how->parts, w->grid.tiles));
+    for (how->parts = 1; how->parts <= most / 2;) how->parts *= 2;
+    how->units = how->units && how->parts == 1;
+    how->alone = how->alone && (how->units || how->parts > 1);
+    int64_t tiles = div_up(w->grid.tiles, how->parts);
+    how->chunk = how->units ? tiles : max64(1, min64(how->chunk, tiles));
+    how->ahead = w->grid.ahead = how->ahead != 0;
+}
+
+/* Tiles whose V and Z fit L2 beside the sums; else few enough that one xi of them does, enough that the sums are
+ * seldom read and written. */
+static int64_t pick_chunk(const winograd_wgrad *w, int64_t l2, bool parts)
+{
+    int64_t channels = w->strips * STRIP + w->panels * w->width, units = w->panels * w->strips;
+    int64_t inside = (l2 / 8 * 5 - units * unit_floats(w)) / (xis_of(w) * channels);
+    int64_t chunk = !parts                 ? max64(LEAST_CHUNK, min64(MOST_CHUNK, l2 / 2 / channels))
+                    : inside >= PART_CHUNK ? inside
+                                           : MOST_CHUNK;
+    int64_t tiles = parts ? div_up(w->grid.tiles, PARTS) : w->grid.tiles;
+    return div_up(tiles, div_up(tiles, chunk));
+}
+
+static winograd_wgrad_strategy pick(const conv_problem *p, const conv_context *ctx, winograd_wgrad *w)
+{
+    conv_sizes sizes = conv_problem_sizes(p);
+    winograd_wgrad_strategy how = {.m = winograd_best_m(&w->grid, LEAST_INSIDE),
+                                   .vectors = gemm_panel_vectors(p->oc),
+                                   .parts = 1,
+                                   .ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) >
+                                            ctx->l3 * (size_t)ctx->threads};
+    cut(p, how.m, how.vectors, w);
+    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), tiles = w->grid.tiles, units = w->panels * w->strips;
+    bool parts = tiles >= PARTS * PART_TILES && units * unit_floats(w) <= PART_L2S * l2;
+    if (parts) {
+        how.parts = PARTS;
+        how.alone = PARTS % ctx->threads == 0;
+    } else {
+        how.alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads && deals_evenly(units, ctx->threads, 4);
+        how.units = (units >= ENOUGH_UNITS || how.alone) && xis_of(w) * tiles * w->width <= l2 / 8 * 5;
+    }
+    how.chunk = pick_chunk(w, l2, parts);
+    fit(p, &how, w);
+    return how;
+}
+
+static void add(const conv_problem *p, winograd_wgrad_strategy how, winograd_wgrad *w,
+                conv_candidates *candidates)
+{
+    fit(p, &how, w);
+    strategy_add(candidates, &how, sizeof how);
+}
+
+/* The pick; then by units, each alone or not, where a panel of all tiles fits L2; together; by parts, where their
+ * gradients are no more than what is transformed; panels of another width; the other tiles; prefetching or not. */
+void winograd_wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
+{
+    winograd_wgrad w = shape_of(p);
+    const winograd_wgrad_strategy first = pick(p, ctx, &w);
+    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), numbers = xis_of(&w) * w.grid.tiles;
+    candidates->choices = wgrad_choices;
+    add(p, first, &w, candidates);
+    winograd_wgrad_strategy how = first;
+    how.parts = 1;
+    how.units = 1;
+    for (how.alone = 0; how.alone < 2 && numbers * w.width <= l2; how.alone++) add(p, how, &w, candidates);
+    how.units = 0;
+    how.chunk = pick_chunk(&w, l2, false);
+    add(p, how, &w, candidates);
+    how.parts = PARTS;
+    how.alone = 1;
+    how.chunk = pick_chunk(&w, l2, true);
+    if (PARTS * 9 * w.ic * w.oc <= numbers * (w.ic + w.oc)) add(p, how, &w, candidates);
+    how = first;
+    how.vectors = first.vectors == 2 ? TILE_VECTORS : 2;
+    add(p, how, &w, candidates);
+    how = first;
+    how.m = 2;
+    add(p, how, &w, candidates);
+    how = first;
+    how.ahead = !first.ahead;
+    add(p, how, &w, candidates);
 }
 
 /* ---- plan */
-
-static void choose_way(winograd_wgrad *w, const conv_context *ctx)
-{
-    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), xis = xis_of(w), tiles = w->grid.tiles;
-    int64_t units = w->panels * w->strips, channels = w->strips * STRIP + w->panels * w->width;
-    w->chunk = (l2 / 8 * 5 - units * unit_floats(w)) / (xis * channels);
-    if (tiles >= PARTS * PART_TILES && units * unit_floats(w) <= PART_L2S * l2) {
-        w->way = WINOGRAD_PARTS;
-        w->alone = PARTS % ctx->threads == 0;
-        tiles = div_up(tiles, PARTS);
-        if (w->chunk < PART_CHUNK) w->chunk = MOST_CHUNK;
-        w->chunk = div_up(tiles, div_up(tiles, w->chunk));
-        return;
-    }
-    w->chunk = tiles;
-    w->way = WINOGRAD_UNITS;
-    w->alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads && deals_evenly(units, ctx->threads, 4);
-    if ((units >= ENOUGH_UNITS || w->alone) && xis * tiles * w->width <= l2 / 8 * 5) return;
-    w->alone = false;
-
-    /* Few enough that one xi of V and Z stays in L2, enough that S is seldom read and written. */
-    w->way = WINOGRAD_TOGETHER;
-    int64_t chunk = max64(LEAST_CHUNK, min64(MOST_CHUNK, l2 / 2 / channels));
-    w->chunk = div_up(tiles, div_up(tiles, chunk));
-}
 
 wgrad *winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx)
 {
     winograd_wgrad *w = malloc(sizeof *w);
     if (w == NULL) return NULL;
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    *w = (winograd_wgrad){.head = {.run = run, .chunks = 1},
-                          .ic = p->ic,
-                          .oc = p->oc,
-                          .nv = gemm_panel_vectors(p->oc),
-                          .grid = {.in_h = h->in,
-                                   .in_w = x->in,
-                                   .out_h = conv_out(h),
-                                   .out_w = conv_out(x),
-                                   .pad_h = h->pad_before,
-                                   .pad_w = x->pad_before}};
-    winograd_grid *g = &w->grid;
-    winograd_cut(g, LEAST_INSIDE, p, ctx);
-    w->width = (int64_t)w->nv * VL;
-    w->panels = div_up(p->oc, w->width);
-    w->strips = div_up(p->ic, STRIP);
-    choose_way(w, ctx);
+    *w = shape_of(p);
+    w->head.run = run;
+    w->head.chunks = 1;
+    w->how = pick(p, ctx, w);
+    if (ctx->told) memcpy(&w->how, ctx->strategy.value, sizeof w->how);
+    fit(p, &w->how, w);
 
     int64_t xis = xis_of(w), threads = ctx->threads;
-    w->v_floats = (size_t)(xis * (w->chunk * w->strips * STRIP + WINOGRAD_GAP));
-    w->z_floats = (size_t)(xis * (w->chunk * w->panels * w->width + WINOGRAD_GAP));
+    w->v_floats = (size_t)(xis * (w->how.chunk * w->strips * STRIP + WINOGRAD_GAP));
+    w->z_floats = (size_t)(xis * (w->how.chunk * w->panels * w->width + WINOGRAD_GAP));
     int64_t sums = sum_stride(w, w->panels * w->strips);
-    if (w->way == WINOGRAD_UNITS) sums = sum_stride(w, 1) * (w->alone ? 1 : threads);
+    if (w->how.units) sums = sum_stride(w, 1) * (w->how.alone ? 1 : threads);
     w->team_floats = w->v_floats + w->z_floats + (size_t)(xis * sums);
-    w->head.common_floats = w->team_floats * (size_t)(w->alone ? threads : 1);
-    if (w->way == WINOGRAD_PARTS) w->head.common_floats += (size_t)partial_floats(w);
-    static const char *const ways[] = {"gradient together", "gradient by units", "gradient by parts"};
-    winograd_note(g, w->chunk, w->head.note);
-    conv_note(w->head.note, true, ways[w->way]);
-    conv_note(w->head.note, w->alone, "each alone");
+    w->head.common_floats = w->team_floats * (size_t)(w->how.alone ? threads : 1);
+    if (w->how.parts > 1) w->head.common_floats += (size_t)partial_floats(w);
+    winograd_note(&w->grid, w->head.note);
+    conv_note(w->head.note, w->how.parts > 1, "gradient by parts");
+    conv_note(w->head.note, !w->how.units && w->how.parts == 1, "gradient together");
+    strategy_note(w->head.note, wgrad_choices, &w->how, sizeof w->how);
     winograd_wgrad_state(w, p, ctx);
     return &w->head;
 }

@@ -36,7 +36,9 @@ static const simd_impl dense = {.impl = {MATRIX_CONVOLUTION(CONV_DENSE), .name =
                                          .summary = "Winograd F(4x4,3x3) or F(2x2,3x3), the transformed "
                                                     "tensors in cache"},
                                 .plan_product = winograd_product_plan,
-                                .plan_weights = winograd_wgrad_plan};
+                                .plan_weights = winograd_wgrad_plan,
+                                .list_product = winograd_product_strategies,
+                                .list_weights = winograd_wgrad_strategies};
 
 extern const conv_impl *const winograd_impls[CONV_VARIANT_COUNT];
 const conv_impl *const winograd_impls[CONV_VARIANT_COUNT] = {[CONV_DENSE] = &dense.impl};

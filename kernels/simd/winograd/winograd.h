@@ -26,7 +26,7 @@ typedef struct {
     int64_t in_h, in_w, out_h, out_w;
     int64_t pad_h, pad_w; /* zeros before; may be negative */
     int64_t tiles_w, tiles_image, tiles;
-    bool beyond_l3; /* in and out do not fit L3: the pixels of the next tile are prefetched */
+    bool ahead; /* the pixels of the next tile are prefetched */
 } winograd_grid;
 
 /* Where a transformed tile's numbers are: (xi, channel c) at at[xi*xi_stride + c/width*block + c%width], xi
@@ -36,17 +36,19 @@ typedef struct {
     int64_t xi_stride, width, block;
 } winograd_place;
 
-/* Sets the rest of a grid whose sizes are set: F(4x4) where that multiplies less and every side of `in` and
- * `out` has `least` pixels, else F(2x2). */
-void winograd_cut(winograd_grid *g, int64_t least, const conv_problem *p, const conv_context *ctx);
+/* m of a grid whose sizes are set: 4 where that multiplies less and every side of `in` and `out` has `least` pixels,
+ * else 2, which is always right. */
+int64_t winograd_best_m(const winograd_grid *g, int64_t least);
+/* Sets the tiles of so many images. */
+void winograd_cut(winograd_grid *g, int64_t m, int64_t images);
+/* "F(4x4,3x3)" */
+void winograd_note(const winograd_grid *g, char note[CONV_NOTE]);
 
 /* Channels [first, last) of a tensor [mb][h][w][channels]. */
 typedef struct {
     const float *data;
     int64_t channels, first, last;
 } winograd_channels;
-/* "F(4x4,3x3), 12 tiles at a time" */
-void winograd_note(const winograd_grid *g, int64_t chunk, char note[CONV_NOTE]);
 
 /* B' d B of one tile of `in`, a tensor [mb][in_h][in_w][channels]. Channel `first` goes to to->at; lanes after
  * the last become 0. */
@@ -78,38 +80,49 @@ void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t col
 /* ---- forward and backward_data */
 
 typedef struct {
+    int64_t m;       /* outputs of a tile, per axis: 2 or 4 */
+    int64_t vectors; /* of a panel */
+    int64_t alone;   /* each thread has chunks of its own */
+    int64_t chunk;   /* tiles transformed at a time */
+    int64_t k;       /* of a block of a product */
+    int64_t ahead;   /* the next tile's pixels are prefetched */
+    int64_t stream;  /* out goes past the caches */
+} winograd_product_strategy;
+
+typedef struct {
     matrix_product head; /* scratch is in common; its run holds barriers */
+    winograd_product_strategy how;
     winograd_grid grid;
     bool backward; /* data: from diff_dst to diff_src, the weights turned round */
     int64_t ic, oc;
     int64_t k, n;          /* channels in, out */
-    bool alone;            /* each thread has chunks of its own */
-    bool stream;           /* out goes past the caches */
-    int64_t chunk;         /* tiles transformed at a time */
     int64_t width, panels; /* columns of a panel; panels */
     int64_t v_row, m_row;  /* floats from tile to tile of V, M */
     size_t v_floats, team_floats;
 } winograd_product;
 
 matrix_product_planner winograd_product_plan;
+product_lister winograd_product_strategies;
 
 /* ---- backward_weights */
 
-typedef enum {
-    WINOGRAD_TOGETHER, /* all threads share the work on one set of sums, stage by stage */
-    WINOGRAD_UNITS,    /* a thread takes parts of the weights from product to gradient at once */
-    WINOGRAD_PARTS     /* fixed parts of the tiles, with sums of their own */
-} winograd_way;
+/* All threads share the work on one set of sums, stage by stage; unless by units or by parts. */
+typedef struct {
+    int64_t units;   /* a thread takes parts of the weights from product to gradient at once */
+    int64_t alone;   /* each thread transforms what its units read, or has parts of its own */
+    int64_t parts;   /* of the tiles, with sums of their own: a power of two */
+    int64_t m;       /* outputs of a tile, per axis: 2 or 4 */
+    int64_t vectors; /* of a panel of oc */
+    int64_t chunk;   /* tiles transformed at a time */
+    int64_t ahead;   /* the next tile's pixels are prefetched */
+} winograd_wgrad_strategy;
 
 typedef struct {
     wgrad head; /* scratch is in common; its run holds barriers */
+    winograd_wgrad_strategy how;
     winograd_grid grid;
-    winograd_way way;
-    bool alone; /* by units: each thread transforms what its units read; by parts: each has parts of its own */
     int64_t ic, oc;
-    int nv;
     int64_t width, panels, strips; /* columns of a panel of oc; panels; strips of ic */
-    int64_t chunk;                 /* tiles transformed at a time */
     size_t v_floats, z_floats;     /* V and Z of a chunk */
     size_t team_floats;            /* what works together needs */
 } winograd_wgrad;
@@ -119,5 +132,6 @@ void winograd_product_state(winograd_product *w, const conv_problem *p, const co
 void winograd_wgrad_state(winograd_wgrad *w, const conv_problem *p, const conv_context *ctx);
 
 wgrad_planner winograd_wgrad_plan;
+wgrad_lister winograd_wgrad_strategies;
 
 #endif

@@ -19,10 +19,11 @@ void winograd_product_state(winograd_product *w, const conv_problem *p, const co
 {
     const winograd_grid *g = &w->grid;
     conv_sizes s = conv_problem_sizes(p);
-    int nv = (int)(w->width / VL), threads = ctx->threads;
+    int nv = (int)w->how.vectors, threads = ctx->threads;
     double xis = xis_of(g), tiles = (double)g->tiles, k = (double)w->k, n = (double)w->n;
-    double teams = w->alone ? threads : 1, groups = fmax(teams, tiles / (double)w->chunk);
-    conv_work own = {.busiest = work_busiest(w->alone ? g->tiles : g->alpha * g->alpha * w->panels, threads)};
+    double teams = w->how.alone ? threads : 1, groups = fmax(teams, tiles / (double)w->how.chunk);
+    conv_work own = {.busiest =
+                         work_busiest(w->how.alone ? g->tiles : g->alpha * g->alpha * w->panels, threads)};
     work_add_product(&own, &(work_product){xis * tiles, k, w->n, VL, gemm_tile_rows(nv), nv});
     add_transform(g, xis, xis, k, &own);
     add_transform(g, xis, g->m * g->m, n, &own);
@@ -37,8 +38,8 @@ void winograd_product_state(winograd_product *w, const conv_problem *p, const co
     work_read(&own, u * (groups - teams), u * teams / threads + group);
     work_read(&own, 4.0 * (double)(w->backward ? s.dst : s.src), CONV_EACH_CALL);
     work_write(&own, 4.0 * (double)(w->backward ? s.src : s.dst),
-               w->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
-    own.barriers = threads == 1 || w->alone ? 0 : (int)(2 * groups);
+               w->how.stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
+    own.barriers = threads == 1 || w->how.alone ? 0 : (int)(2 * groups);
     w->head.work = own;
 }
 
@@ -46,11 +47,11 @@ void winograd_wgrad_state(winograd_wgrad *w, const conv_problem *p, const conv_c
 {
     const winograd_grid *g = &w->grid;
     conv_sizes s = conv_problem_sizes(p);
-    int threads = ctx->threads;
+    int nv = (int)w->how.vectors, threads = ctx->threads;
     double xis = xis_of(g), tiles = (double)g->tiles, ic = (double)w->ic, oc = (double)w->oc;
-    double chunks = fmax(1, tiles / (double)w->chunk), gradient = 4 * xis * ic * oc;
-    conv_work own = {.busiest = w->way == WINOGRAD_UNITS ? work_busiest(w->panels * w->strips, threads) : 1};
-    work_add_product(&own, &(work_product){xis * ic, tiles, w->oc, VL, gemm_tile_rows(w->nv), w->nv});
+    double chunks = fmax(1, tiles / (double)w->how.chunk), gradient = 4 * xis * ic * oc;
+    conv_work own = {.busiest = w->how.units ? work_busiest(w->panels * w->strips, threads) : 1};
+    work_add_product(&own, &(work_product){xis * ic, tiles, w->oc, VL, gemm_tile_rows(nv), nv});
     own.stores *= chunks;
     add_transform(g, xis, xis, ic, &own);
     add_transform(g, g->m * g->m, xis, oc, &own);
@@ -60,9 +61,8 @@ void winograd_wgrad_state(winograd_wgrad *w, const conv_problem *p, const conv_c
     work_write(&own, v + z, chunk);
     work_read(&own, v * (double)w->panels + z * (double)w->strips, chunk / xis);
     work_write(&own, gradient * chunks,
-               w->way == WINOGRAD_UNITS ? gradient / (double)(w->panels * w->strips)
-                                        : gradient / threads + chunk);
+               w->how.units ? gradient / (double)(w->panels * w->strips) : gradient / threads + chunk);
     work_write(&own, 4.0 * (double)s.weights, CONV_EACH_CALL);
-    own.barriers = threads == 1 ? 0 : w->alone ? w->way == WINOGRAD_PARTS : (int)(2 * chunks);
+    own.barriers = threads == 1 ? 0 : w->how.alone ? w->how.parts > 1 : (int)(2 * chunks);
     w->head.work = own;
 }
