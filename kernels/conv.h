@@ -186,7 +186,7 @@ typedef struct {
                               this has; else the cost model's pick. NULL: no book */
 } conv_context;
 
-enum { CONV_NOTE = 96 };
+enum { CONV_NOTE = 136 };
 /* What one warm call of execute does, all threads together, as its plan states it: work and data transfers of
  * the Roofline (S. Williams et al., CACM 52(4), 2009) and ECM models (H. Stengel et al., ICS 2015), which
  * likwid's tables write beside each kernel. It is stated low rather than high, for limits are made of it: what
