@@ -49,7 +49,7 @@ conv_status compose_plan(const conv_impl *self, const conv_problem *p, conv_pass
     c->head.packed_bytes = conv_align(d->packed_bytes) + w->packed_bytes;
     c->head.workspace_bytes =
         (workspace ? c->mid_bytes : 0) + conv_align(d->workspace_bytes) + w->workspace_bytes;
-    snprintf(c->head.note, sizeof c->head.note, "composed%s%.40s%s%.40s", *d->note ? ", " : "", d->note,
+    snprintf(c->head.note, sizeof c->head.note, "composed%s%.60s%s%.60s", *d->note ? ", " : "", d->note,
              *w->note ? "; " : "", w->note);
     work_add(&c->head.work, &d->work, ctx->threads);
     work_add(&c->head.work, &w->work, ctx->threads);

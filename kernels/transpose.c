@@ -76,7 +76,7 @@ conv_status transpose_plan(const conv_impl *impl, const conv_problem *p, conv_pa
     work_finish(&t->head, 2, 0);
     t->head.work.stated = t->inner->work.stated;
     const char *inner_note = t->inner->note;
-    snprintf(t->head.note, sizeof t->head.note, "%s by transpose%s%.60s", conv_layout_name(p->layout),
+    snprintf(t->head.note, sizeof t->head.note, "%s by transpose%s%.110s", conv_layout_name(p->layout),
              *inner_note ? ", " : "", inner_note);
     *plan = &t->head;
     return CONV_OK;

@@ -9,7 +9,6 @@
 
 CHECK_COPIES(convolve_any);
 CHECK_COPIES(gradient_any);
-CHECK_COPIES(stencil3_fits);
 CHECK_COPIES(stencil3_convolve);
 CHECK_COPIES(stencil3_gradient2);
 CHECK_COPIES(stencil3_gradient4);
@@ -19,7 +18,6 @@ CHECK_COPIES(axis_segments_free);
 typedef struct {
     __typeof__(&convolve_any) convolve_any;
     __typeof__(&gradient_any) gradient_any;
-    __typeof__(&stencil3_fits) stencil3_fits;
     __typeof__(&stencil3_convolve) stencil3_convolve;
     __typeof__(&stencil3_gradient2) stencil3_gradient2;
     __typeof__(&stencil3_gradient4) stencil3_gradient4;
@@ -294,7 +292,6 @@ static void check_stencil3_convolve_axis(const check_kernel *k, const conv_axis 
                                    .ahead = ahead,
                                    .stream = stream};
     row_call call = make_call(k, a, backward, &args);
-    assert_true(call.functions->stencil3_fits(&call.x, channels));
     check_case c = {k, call_stencil3_convolve, &call, &out, 2 * row_flops(a, 3, channels), timed};
     check_call(&c, "%s%s, padding rows %x, %lld channels", backward ? "backward " : "", axis_words(a),
                (unsigned)padding_rows(variant), (long long)channels);
@@ -379,9 +376,8 @@ static void check_stencil3_gradient4(const check_kernel *k) { stencil3_axes(k, c
 
 #define FUNCTIONS(isa)                                                                                         \
     {                                                                                                          \
-        convolve_any##isa, gradient_any##isa, stencil3_fits##isa, stencil3_convolve##isa,                      \
-            stencil3_gradient2##isa, stencil3_gradient4##isa, axis_segments_build##isa,                        \
-            axis_segments_free##isa                                                                            \
+        convolve_any##isa, gradient_any##isa, stencil3_convolve##isa, stencil3_gradient2##isa,                 \
+            stencil3_gradient4##isa, axis_segments_build##isa, axis_segments_free##isa                         \
     }
 static const depthwise_functions avx2 = FUNCTIONS(_avx2), avx512 = FUNCTIONS(_avx512);
 

@@ -165,7 +165,7 @@ static conv_status prepare(prepared *p, const conv_impl *impl, conv_error *err)
 static json_t *describe(const prepared *p)
 {
     const conv_plan *plan = p->job.plan;
-    char text[192];
+    char text[256];
     snprintf(text, sizeof text, "%s%sscratch %zu, packed %zu, workspace %zu", plan->note,
              plan->note[0] ? "; " : "", plan->scratch_bytes, plan->packed_bytes, plan->workspace_bytes);
     json_t *reply = answer(CASE_OK, "");

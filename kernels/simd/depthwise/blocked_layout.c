@@ -11,17 +11,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../strategy.h"
 #include "../../work.h"
 #include "../copy.h"
 #include "../reduce.h"
 #include "../simd.h"
 #include "driver.h"
+#include "kernels.h"
 
 enum { UNITS_A_THREAD = 8 }; /* of forward and backward_data */
 
 typedef struct {
     conv_plan head;
-    depthwise_plan *full, *rest; /* of a block of one image; of a narrower last one, NULL: as wide */
+    depthwise_choices how;       /* of a block of one image */
+    depthwise_plan *full, *rest; /* its plan; that of a narrower last one, NULL: as wide */
     int64_t blocks, parts;       /* of an image; of a block */
     int64_t in_pixels, out_pixels;
     size_t src, dst, diff_dst, diff_src; /* activations: offsets, floats; of those the pass has */
@@ -48,6 +51,101 @@ static int64_t offset_of(const blocked_plan *b, int64_t image, int64_t block, in
 
 static int64_t taps_of(const conv_problem *p) { return p->axis[CONV_H].kernel * p->axis[CONV_W].kernel; }
 
+/* ---- strategies: those of a block, whose pixels lie side by side, and its parts */
+
+/* forward, backward_data. */
+typedef struct {
+    int64_t parts, ahead, stream; /* as walk_strategy; parts: of a block's rows */
+} blocked_walk;
+/* backward_weights. */
+typedef struct {
+    int64_t rows, by_tile, ahead; /* as sums_strategy */
+} blocked_sums;
+
+static const conv_choice blocked_walk_choices[] = {
+    {"parts", false}, {"rows prefetched", true}, {"streamed", true}, {NULL, false}};
+static const conv_choice blocked_sums_choices[] = {
+    {"rows", false}, {"by tile", true}, {"rows prefetched", true}, {NULL, false}};
+
+/* What the rules of thumb say of one block by one thread, with its share of the L3 of all threads; where sums are
+ * made of one core's, whatever the threads: their order depends on it. */
+static depthwise_choices pick(const conv_problem *p, conv_pass pass, const conv_context *ctx)
+{
+    conv_problem block = *p;
+    conv_context own = *ctx;
+    block.mb = 1;
+    block.ic = block.oc = block.groups = min64(VL, p->ic);
+    own.l3 =
+        ctx->l3 * (size_t)(conv_makes_weights(pass) ? 1 : ctx->threads) / (size_t)(p->mb * div_up(p->ic, VL));
+    own.threads = 1;
+    return (depthwise_choices){depthwise_walk_pick(&block, pass, &own), depthwise_sums_pick(&block, pass, &own),
+                               false};
+}
+
+static blocked_walk pick_walk(const conv_problem *p, conv_pass pass, const conv_context *ctx)
+{
+    walk_strategy walk = pick(p, pass, ctx).walk;
+    return (blocked_walk){div_up(UNITS_A_THREAD * ctx->threads, p->mb * div_up(p->ic, VL)), walk.ahead,
+                          walk.stream};
+}
+
+static blocked_sums pick_sums(const conv_problem *p, conv_pass pass, const conv_context *ctx)
+{
+    sums_strategy sums = pick(p, pass, ctx).sums;
+    return (blocked_sums){sums.rows, sums.by_tile, sums.ahead};
+}
+
+/* The pick; then everything else that differs, but for streaming what fits the caches. */
+static void strategies(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                       conv_candidates *list)
+{
+    (void)self;
+    if (pass == CONV_BACKWARD) return; /* made of the others */
+    if (pass == CONV_BACKWARD_WEIGHTS) {
+        blocked_sums s = pick_sums(p, pass, ctx);
+        list->choices = blocked_sums_choices;
+        strategy_add(list, &s, sizeof s);
+        if (!row_walk_stencil3(p)) return;
+        s.ahead = !s.ahead;
+        strategy_add(list, &s, sizeof s);
+        s.rows = s.rows == BAND_ROWS ? 2 : BAND_ROWS;
+        strategy_add(list, &s, sizeof s);
+        s.ahead = !s.ahead;
+        strategy_add(list, &s, sizeof s);
+        return;
+    }
+    blocked_walk first = pick_walk(p, pass, ctx), s = first;
+    list->choices = blocked_walk_choices;
+    strategy_add(list, &first, sizeof first);
+    s.parts = 1;
+    strategy_add(list, &s, sizeof s);
+    s = first;
+    s.ahead = !first.ahead;
+    if (row_walk_stencil3(p)) strategy_add(list, &s, sizeof s);
+    s.ahead = 1;
+    s.stream = !first.stream;
+    if (row_walk_stencil3(p) && p->ic % VL == 0) strategy_add(list, &s, sizeof s);
+}
+
+/* What the plan goes by. */
+static void choose(blocked_plan *b)
+{
+    const conv_problem *p = &b->head.problem;
+    conv_pass pass = b->head.pass, rows = conv_makes_data(pass) ? CONV_BACKWARD_DATA : CONV_FORWARD;
+    conv_context ctx = b->head.context;
+    if (pass == CONV_BACKWARD) ctx.told = false; /* it has no strategy but its parts' */
+    conv_context part = strategy_context(b->head.impl, p, rows, &ctx);
+    blocked_walk walk = pick_walk(p, pass, &ctx);
+    if (part.told && pass != CONV_BACKWARD_WEIGHTS) memcpy(&walk, part.strategy.value, sizeof walk);
+    part = strategy_context(b->head.impl, p, CONV_BACKWARD_WEIGHTS, &ctx);
+    blocked_sums sums = pick_sums(p, pass, &ctx);
+    if (part.told && conv_makes_weights(pass)) memcpy(&sums, part.strategy.value, sizeof sums);
+    b->parts = conv_makes_weights(pass) ? 1 : max64(1, min64(conv_out(&p->axis[CONV_H]), walk.parts));
+    b->how = (depthwise_choices){
+        .walk = {.channels = VL, .ahead = walk.ahead, .stream = walk.stream && p->ic % VL == 0},
+        .sums = {.channels = VL, .rows = sums.rows, .by_tile = sums.by_tile, .ahead = sums.ahead, .chunks = 1}};
+}
+
 /* ---- plan */
 
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
@@ -70,14 +168,10 @@ static conv_status plan_block(const blocked_plan *b, int64_t width, depthwise_pl
 {
     conv_problem p = b->head.problem;
     conv_context ctx = b->head.context;
-    /* Its share of the L3 of all threads; where sums are made of one core's, whatever the threads: their order
-     * depends on it. */
-    bool sums = conv_makes_weights(b->head.pass);
-    ctx.l3 = ctx.l3 * (size_t)(sums ? 1 : ctx.threads) / (size_t)(p.mb * b->blocks);
     ctx.threads = 1;
     p.mb = 1;
     p.ic = p.oc = p.groups = width;
-    return depthwise_plan_block(&p, b->head.pass, &ctx, b->head.problem.ic % VL == 0, out, err);
+    return depthwise_plan_create(&p, b->head.pass, &ctx, &b->how, out, err);
 }
 
 static bool has_src(const blocked_plan *b) { return b->head.pass == CONV_FORWARD || b->full->backward.weights; }
@@ -128,6 +222,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     if (b == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
     b->blocks = div_up(p->ic, VL);
+    choose(b);
     b->in_pixels = h->in * w->in;
     b->out_pixels = conv_out(h) * conv_out(w);
     conv_status status = plan_block(b, min64(VL, p->ic), &b->full, err);
@@ -137,17 +232,16 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
         destroy(&b->head);
         return status;
     }
-    int64_t wanted = div_up(UNITS_A_THREAD * ctx->threads, p->mb * b->blocks);
-    b->parts = b->full->backward.weights ? 1 : min64(conv_out(h), wanted);
     lay_out_activations(b);
     lay_out_scratch(b);
     if (pass != CONV_BACKWARD_WEIGHTS)
         b->head.packed_bytes = (size_t)conv_problem_sizes(p).weights * sizeof(float);
     state_work(b);
     snprintf(b->head.note, sizeof b->head.note, "nChw%dc, %lld parts a block", VL, (long long)b->parts);
-    conv_note(b->head.note, b->full->twos, "by twos");
-    conv_note(b->head.note, b->full->bands, "bands");
-    conv_note(b->head.note, b->full->stream, "streamed");
+    conv_note(b->head.note, row_walk_stencil3(p), "by twos");
+    conv_note(b->head.note, b->full->how.sums.rows == BAND_ROWS, "bands");
+    conv_note(b->head.note, b->full->how.walk.ahead || b->full->how.sums.ahead, "rows prefetched");
+    conv_note(b->head.note, b->full->how.walk.stream, "streamed");
     *out = &b->head;
     return CONV_OK;
 }
@@ -290,7 +384,8 @@ static void run(const blocked_plan *b, const conv_args *args, int thread, int th
     share(b->blocks, thread, threads, &first, &last);
     int64_t from = alone ? first : 0, blocks = alone ? last - first : b->blocks;
     share(p->mb * blocks * b->parts, alone ? 0 : thread, alone ? 1 : threads, &begin, &end);
-    depthwise_job job = depthwise_job_make(b->full, args, own);
+    depthwise_job job =
+        depthwise_job_make(b->full, DEPTHWISE_ROWS, args, own); /* copies nothing: serves both */
     for (int64_t u = begin; u < end; u++) {
         int64_t i = u / b->parts;
         run_unit(b, args, diff_dst, (unit){i / blocks, from + i % blocks, u % b->parts}, &job);
@@ -318,6 +413,7 @@ static const conv_impl depthwise = {.name = "blocked-" ISA_STRING,
                                     .layouts = 1u << CONV_NHWC,
                                     .refuse = refuse,
                                     .plan = plan,
+                                    .strategies = strategies,
                                     .pack = pack,
                                     .enter = enter,
                                     .execute = execute,

@@ -14,33 +14,59 @@ typedef struct {
     size_t pointers, wide, src, diff, taps, sums, all;
 } layout;
 
-/* Rows of diff_dst in the ring: for the weights' gradient alone each is read once, best where it lies. */
-static int64_t diff_rows(const depthwise_plan *d) { return d->backward.data ? d->ring_rows : 0; }
+/* What a part copies. */
+typedef struct {
+    int64_t channels;            /* of a block */
+    int64_t src_rows, diff_rows; /* of the rings; 0: read where they lie */
+    bool taps, sums;             /* so are the weights, and their gradients */
+} copied;
 
-static layout lay_out(const depthwise_plan *d)
+/* For the weights' gradient alone each row of diff_dst is read once, best where it lies. */
+static copied copied_by(const depthwise_plan *d, depthwise_part part)
+{
+    const conv_axis *h = &d->head.problem.axis[CONV_H];
+    const walk_strategy *walk = &d->how.walk;
+    const sums_strategy *sums = &d->how.sums;
+    int64_t rows = conv_effective_kernel(h) + (part == DEPTHWISE_SUMS ? sums->rows - 1 : d->walk.stencil3);
+    if (part == DEPTHWISE_ROWS && walk->ring)
+        return d->backward.data ? (copied){walk->channels, 0, rows, true, false}
+                                : (copied){walk->channels, rows, 0, true, false};
+    if (part == DEPTHWISE_SUMS && sums->ring)
+        return (copied){sums->channels, rows, d->how.joint ? rows : 0, d->how.joint, true};
+    return (copied){.channels = part == DEPTHWISE_SUMS ? sums->channels : walk->channels};
+}
+
+static layout lay_out(const depthwise_plan *d, depthwise_part part)
 {
     const conv_axis *h = &d->head.problem.axis[CONV_H], *x = &d->head.problem.axis[CONV_W];
+    copied c = copied_by(d, part);
     layout at;
     size_t floats = 0;
-    int64_t taps = d->ring_rows > 0 ? h->kernel * x->kernel * d->tap_floats : 0;
-    bool reads_src = d->head.pass == CONV_FORWARD || d->backward.weights;
+    int64_t taps = h->kernel * x->kernel * ring_pixel(c.channels);
     at.pointers =
         conv_reserve(&floats, div_up(2 * h->kernel * (int64_t)sizeof(float *), (int64_t)sizeof(float)));
-    at.wide = conv_reserve(&floats, d->wide_rows * x->in * d->block);
-    at.src = conv_reserve(&floats, reads_src ? ring_floats(d->ring_rows, x->in, d->block) : 0);
-    at.diff = conv_reserve(&floats, ring_floats(diff_rows(d), d->width, d->block));
-    at.taps = conv_reserve(&floats, taps);
-    at.sums = conv_reserve(&floats, d->backward.weights ? taps : 0);
+    at.wide = conv_reserve(&floats, d->wide_rows * x->in * c.channels);
+    at.src = conv_reserve(&floats, ring_floats(c.src_rows, x->in, c.channels));
+    at.diff = conv_reserve(&floats, ring_floats(c.diff_rows, d->width, c.channels));
+    at.taps = conv_reserve(&floats, c.taps ? taps : 0);
+    at.sums = conv_reserve(&floats, c.sums ? taps : 0);
     at.all = floats;
     return at;
 }
 
-size_t depthwise_job_floats(const depthwise_plan *d) { return lay_out(d).all; }
+size_t depthwise_job_floats(const depthwise_plan *d)
+{
+    size_t rows = d->head.pass == CONV_BACKWARD_WEIGHTS ? 0 : lay_out(d, DEPTHWISE_ROWS).all;
+    size_t sums = d->backward.weights ? lay_out(d, DEPTHWISE_SUMS).all : 0;
+    return rows > sums ? rows : sums;
+}
 
-depthwise_job depthwise_job_make(const depthwise_plan *d, const conv_args *args, float *scratch)
+depthwise_job depthwise_job_make(const depthwise_plan *d, depthwise_part part, const conv_args *args,
+                                 float *scratch)
 {
     const conv_problem *p = &d->head.problem;
-    layout at = lay_out(d);
+    layout at = lay_out(d, part);
+    copied c = copied_by(d, part);
     return (depthwise_job){
         .d = d,
         .args = args,
@@ -48,10 +74,11 @@ depthwise_job depthwise_job_make(const depthwise_plan *d, const conv_args *args,
         .pointers = {(const float **)(scratch + at.pointers),
                      (float **)(scratch + at.pointers) + p->axis[CONV_H].kernel},
         .wide = scratch + at.wide,
-        .src_ring = ring_make(scratch + at.src, d->ring_rows, p->axis[CONV_W].in, d->block, p->ic),
-        .diff_ring = ring_make(scratch + at.diff, diff_rows(d), d->width, d->block, d->channels),
-        .taps = scratch + at.taps,
-        .sums = scratch + at.sums,
+        .src_ring = ring_make(scratch + at.src, c.src_rows, p->axis[CONV_W].in, c.channels, p->ic),
+        .diff_ring = ring_make(scratch + at.diff, c.diff_rows, d->width, c.channels, d->channels),
+        .taps = c.taps ? scratch + at.taps : NULL,
+        .sums = c.sums ? scratch + at.sums : NULL,
+        .tap_step = c.taps || c.sums ? ring_pixel(c.channels) : d->channels,
         .image = -1};
 }
 
@@ -61,7 +88,7 @@ void depthwise_job_restart(depthwise_job *j, const depthwise_plan *d, const conv
     j->args = args;
     j->diff_dst = args->diff_dst;
     j->src_ring.pixel = d->head.problem.ic;
-    j->diff_ring.pixel = d->channels;
+    j->diff_ring.pixel = j->tap_step = d->channels;
     j->image = -1;
 }
 
@@ -83,8 +110,8 @@ void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width)
         ring_turn(&j->src_ring, j->args->src + image * h->in * x->in * p->ic + c / p->depth_multiplier, width);
     if (d->head.pass != CONV_FORWARD)
         ring_turn(&j->diff_ring, j->diff_dst + image * d->rows * d->width * d->channels + c, width);
-    if (d->ring_rows > 0 && j->args->weights != NULL && (c != j->c || j->image < 0))
-        depthwise_copy_taps(d, j->args->weights + c, d->channels, j->taps, d->tap_floats, width);
+    if (j->taps != NULL && j->args->weights != NULL && (c != j->c || j->image < 0))
+        depthwise_copy_taps(d, j->args->weights + c, d->channels, j->taps, j->tap_step, width);
     j->image = image;
     j->c = c;
 }
@@ -92,7 +119,7 @@ void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width)
 /* Weights of the block that the rings are turned to. */
 static const float *block_weights(const depthwise_job *j)
 {
-    return j->d->ring_rows > 0 ? j->taps : j->args->weights + j->c;
+    return j->taps != NULL ? j->taps : j->args->weights + j->c;
 }
 
 /* ---- multiplier */
@@ -146,14 +173,14 @@ static void forward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t wid
                             .in = in,
                             .pointers = j->pointers,
                             .weights = block_weights(j),
-                            .w_tap = depthwise_tap_step(d),
+                            .w_tap = j->tap_step,
                             .out = j->args->dst + (image * d->rows + y0) * d->width * d->channels + c,
                             .out_pixel = d->channels,
                             .channels = width,
                             .bias = p->bias ? j->args->bias + c : NULL,
                             .relu = p->post_op == CONV_POST_RELU,
-                            .ahead = d->whole_rows && width == ring_step(in),
-                            .stream = d->stream};
+                            .ahead = d->how.walk.ahead,
+                            .stream = d->how.walk.stream};
     rows_convolve(&rows, y0, y1);
 }
 
@@ -169,12 +196,12 @@ void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t
                             .in = &j->diff_ring,
                             .pointers = j->pointers,
                             .weights = block_weights(j),
-                            .w_tap = depthwise_tap_step(d),
+                            .w_tap = j->tap_step,
                             .out = m > 1 ? j->wide : diff_src,
                             .out_pixel = m > 1 ? width : p->ic,
                             .channels = width,
-                            .ahead = d->whole_rows && width == ring_step(&j->diff_ring),
-                            .stream = d->stream};
+                            .ahead = d->how.walk.ahead,
+                            .stream = d->how.walk.stream};
     if (m == 1) {
         rows_convolve(&rows, y0, y1);
         return;
@@ -189,35 +216,37 @@ void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t
 static void run_steps(depthwise_job *j, int64_t image, int64_t block, int64_t s0, int64_t s1)
 {
     const depthwise_plan *d = j->d;
-    int64_t rows = axis_outputs(&d->head.problem.axis[CONV_H], d->backward.data), c = block * d->block;
+    int64_t rows = axis_outputs(&d->head.problem.axis[CONV_H], d->backward.data), most = d->how.walk.channels;
+    int64_t c = block * most;
     for (int64_t y = s0 * d->rows_together; y < min64(rows, s1 * d->rows_together); y += d->rows_together)
-        (d->backward.data ? depthwise_backward_rows : forward_rows)(
-            j, image, c, min64(d->block, d->channels - c), y, min64(rows, y + d->rows_together));
+        (d->backward.data ? depthwise_backward_rows : forward_rows)(j, image, c, min64(most, d->channels - c),
+                                                                    y, min64(rows, y + d->rows_together));
 }
 
 /* Image slowest, then steps of rows, then block of channels, so that shares are long contiguous pieces of
  * memory: a share of the channels alone would use only some sets of the caches. Rings hold the rows of one
- * block, so there each thread goes through all its rows of an image block by block. */
+ * block, so with them the block goes before the steps. By rows: each thread goes through all its rows of an image
+ * block by block. */
 static void run_share(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
     int64_t steps = div_up(axis_outputs(&p->axis[CONV_H], d->backward.data), d->rows_together), begin, end;
-    bool by_rows = deals_evenly(p->mb * steps, threads, 8);
-    if (d->ring_rows > 0 && by_rows) {
+    int64_t blocks = div_up(d->channels, d->how.walk.channels);
+    if (d->how.walk.by_rows) {
         share(p->mb * steps, thread, threads, &begin, &end);
         for (int64_t i = begin, last; i < end; i = last) {
             last = min64(end, (i / steps + 1) * steps);
-            for (int64_t block = 0; block < d->blocks; block++)
+            for (int64_t block = 0; block < blocks; block++)
                 run_steps(j, i / steps, block, i % steps, i % steps + last - i);
         }
         return;
     }
-    share(p->mb * steps * d->blocks, thread, threads, &begin, &end);
+    share(p->mb * steps * blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {
-        int64_t image = u / d->blocks / steps, rest = u % (d->blocks * steps);
-        int64_t block = d->ring_rows > 0 ? rest / steps : rest % d->blocks;
-        int64_t step = d->ring_rows > 0 ? rest % steps : rest / d->blocks;
+        int64_t image = u / blocks / steps, rest = u % (blocks * steps);
+        int64_t block = d->how.walk.ring ? rest / steps : rest % blocks;
+        int64_t step = d->how.walk.ring ? rest % steps : rest / blocks;
         run_steps(j, image, block, step, step + 1);
     }
 }
@@ -225,5 +254,5 @@ static void run_share(depthwise_job *j, int thread, int threads)
 void depthwise_run_rows(depthwise_job *j, int thread, int threads)
 {
     run_share(j, thread, threads);
-    if (j->d->stream) vec_stream_end();
+    if (j->d->how.walk.stream) vec_stream_end();
 }

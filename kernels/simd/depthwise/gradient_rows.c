@@ -3,18 +3,16 @@
 #include <string.h>
 
 #include "../reduce.h"
+#include "../vec.h"
 #include "driver.h"
 #include "kernels.h"
 
-/* How many bands fit into `rows` rows from row y on. Of all their source rows only the first and the last may
- * lie in the padding. Where other channels lie between the pixels they go one at a time, so that all channels
- * of a band's rows are read before the next rows are. */
+/* How many bands go at once of `rows` rows from row y on. Where other channels lie between the pixels, or rows are
+ * copied, they go one at a time, so that all channels of a band's rows are read before the next rows are. */
 static int64_t bands_from(const depthwise_plan *d, int64_t y, int64_t rows)
 {
-    const conv_axis *h = &d->head.problem.axis[CONV_H];
-    int64_t second = y - h->pad_before + 1;
-    int64_t bands = second < 0 ? 0 : min64(rows, h->in - second) / BAND_ROWS;
-    return d->channels > VL ? min64(bands, 1) : bands;
+    int64_t bands = row_walk_bands(&d->forward_walk, y, rows);
+    return d->channels > VL || d->how.sums.ring ? min64(bands, 1) : bands;
 }
 
 /* Adds rows [y, y + rows) to the sums [taps][..] of the block that the rings are turned to. */
@@ -31,18 +29,17 @@ static void sum_block(depthwise_job *j, int64_t width, int64_t y, int64_t rows, 
                              .diff_dst = &j->diff_ring,
                              .pointers = j->pointers,
                              .sums = sums,
-                             .w_tap = depthwise_tap_step(d),
+                             .w_tap = j->tap_step,
                              .channels = width,
-                             .by_tile = d->whole_rows,
-                             .ahead = rows == 2 ? d->whole_rows && width == d->channels
-                                                : d->beyond_l3 && d->channels == VL};
+                             .by_tile = d->how.sums.by_tile,
+                             .ahead = d->how.sums.ahead && width == d->channels};
     rows_gradient(&gradient, y, rows);
 }
 
 /* Where a block's sums are made while its rows are copied: side by side; else in the gradient itself. */
 static float *block_sums(const depthwise_job *j, float *out, int64_t c)
 {
-    return j->d->ring_rows > 0 ? j->sums : out + c;
+    return j->sums != NULL ? j->sums : out + c;
 }
 
 /* Rows [first, last), counted through all images, of channels [c0, c1) into out[taps][channels]; joint: also
@@ -50,15 +47,16 @@ static float *block_sums(const depthwise_job *j, float *out, int64_t c)
 static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, int64_t last, float *out)
 {
     const depthwise_plan *d = j->d;
+    const sums_strategy *how = &d->how.sums;
     int64_t rows = d->rows;
-    int64_t block = d->whole_rows ? c1 - c0 : d->sum_block;
-    bool joint = d->joint && j->args->diff_src != NULL, bands = d->bands && (c1 - c0) % VL == 0;
+    bool joint = d->how.joint && j->args->diff_src != NULL;
+    bool bands = how->rows == BAND_ROWS && (c1 - c0) % VL == 0;
     for (int64_t i = first, n; i < last; i += n) {
         int64_t image = i / rows, y = i % rows, left = min64(last - i, rows - y);
         int64_t many = bands ? BAND_ROWS * bands_from(d, y, left) : 0;
-        n = many > 0 ? many : d->twos && left > 1 ? 2 : 1;
-        for (int64_t c = c0; c < c1; c += block) {
-            int64_t width = min64(block, c1 - c);
+        n = many > 0 ? many : min64(left, how->rows > 1 ? 2 : 1);
+        for (int64_t c = c0; c < c1; c += how->channels) {
+            int64_t width = min64(how->channels, c1 - c);
             depthwise_turn(j, image, c, width);
             sum_block(j, width, y, n, block_sums(j, out, c));
             if (joint) depthwise_backward_rows(j, image, c, width, y, y + n);
@@ -71,19 +69,19 @@ static void sum_chunk(depthwise_job *j, int64_t chunk, int64_t c, int64_t width)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, step = depthwise_tap_step(d), first, last;
-    float *out = d->chunks > 1 ? j->partials + chunk * d->chunk_floats : j->args->diff_weights;
+    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, chunks = d->how.sums.chunks, first, last;
+    float *out = chunks > 1 ? j->partials + chunk * d->chunk_floats : j->args->diff_weights;
     float *sums = block_sums(j, out, c);
-    if (d->chunks > 1 || !j->args->accumulate)
-        for (int64_t t = 0; t < taps; t++) memset(sums + t * step, 0, (size_t)width * sizeof(float));
-    else if (d->ring_rows > 0)
-        depthwise_copy_taps(d, out + c, d->channels, sums, step, width);
-    share(p->mb * d->rows, chunk, d->chunks, &first, &last);
+    if (chunks > 1 || !j->args->accumulate)
+        for (int64_t t = 0; t < taps; t++) memset(sums + t * j->tap_step, 0, (size_t)width * sizeof(float));
+    else if (j->sums != NULL)
+        depthwise_copy_taps(d, out + c, d->channels, sums, j->tap_step, width);
+    share(p->mb * d->rows, chunk, chunks, &first, &last);
     sum_rows(j, c, c + width, first, last, out);
-    if (d->ring_rows > 0) depthwise_copy_taps(d, sums, step, out + c, d->channels, width);
+    if (j->sums != NULL) depthwise_copy_taps(d, sums, j->tap_step, out + c, d->channels, width);
 }
 
-/* All chunks of a share of the channels, and their sum. */
+/* All chunks of a share of the channels, and their sum: threads wait for nobody. */
 static void sum_owned(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
@@ -91,27 +89,30 @@ static void sum_owned(depthwise_job *j, int thread, int threads)
     int64_t begin, end;
     share(div_up(d->channels, VL), thread, threads, &begin, &end);
     int64_t c = begin * VL, width = min64(end * VL, d->channels) - c;
-    for (int64_t chunk = 0; chunk < d->chunks; chunk++) sum_chunk(j, chunk, c, width);
-    for (int64_t t = 0; t < axis[CONV_H].kernel * axis[CONV_W].kernel; t++, c += d->channels) {
-        chunk_sums tap = {j->partials + c, d->chunks, d->chunk_floats, width};
+    int64_t chunks = d->how.sums.chunks, taps = axis[CONV_H].kernel * axis[CONV_W].kernel;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) sum_chunk(j, chunk, c, width);
+    for (int64_t t = 0; chunks > 1 && t < taps; t++, c += d->channels) {
+        chunk_sums tap = {j->partials + c, chunks, d->chunk_floats, width};
         reduce_chunks(&tap, j->args->accumulate, j->args->diff_weights + c, 0, 1);
     }
 }
 
-/* Shares are channels where those are owned; else chunks, where memory wants long pieces and there are enough
- * of them, or blocks of chunks. Whichever, the sums of a channel and chunk are made in one order. */
-void depthwise_run_sums(depthwise_job *j, int thread, int threads)
+/* Chunks are shared out, whole, or blocks of them. */
+static void sum_chunks(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
-    if (d->owned) {
-        sum_owned(j, thread, threads);
-        return;
-    }
-    bool whole = d->beyond_l3 && d->ring_rows == 0 && deals_evenly(d->chunks, threads, 8);
-    int64_t wide = whole ? d->channels : d->sum_block, blocks = div_up(d->channels, wide), begin, end;
-    share(d->chunks * blocks, thread, threads, &begin, &end);
+    const sums_strategy *how = &d->how.sums;
+    int64_t wide = how->whole ? d->channels : how->channels, blocks = div_up(d->channels, wide), begin, end;
+    share(how->chunks * blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {
         int64_t c = u % blocks * wide;
         sum_chunk(j, u / blocks, c, min64(wide, d->channels - c));
     }
+}
+
+/* Whoever sums, the sums of a channel and chunk are made in one order. */
+void depthwise_run_sums(depthwise_job *j, int thread, int threads)
+{
+    (j->d->how.sums.owned ? sum_owned : sum_chunks)(j, thread, threads);
+    if (j->d->how.joint && j->d->how.walk.stream) vec_stream_end();
 }

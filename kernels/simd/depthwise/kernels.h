@@ -47,9 +47,7 @@ typedef struct {
     bool ahead;  /* rows come from memory: the next tile's are prefetched; pixels must be `channels` apart */
     bool stream; /* dst goes there past the caches; its vectors must be aligned */
 } stencil3_convolve_args;
-/* Whether the stencil3 kernels do this axis of a row and so many channels; the caller looks after the other
- * axis. */
-bool stencil3_fits(const axis_segments *x, int64_t channels);
+/* Three taps along the row, stride 1, no dilation, and VL channels or more. */
 void stencil3_convolve(const axis_segments *x, const stencil3_convolve_args *args);
 
 /* gradient_any of two neighbouring rows of diff_dst at once: sums[kernel row][tap][c]. */
@@ -59,10 +57,9 @@ typedef struct {
     const float *diff_dst[2];
     int64_t src_pixel, w_tap, dst_pixel;
     int64_t channels;
-    bool
-        by_tile; /* all channels of a tile before the next one, for what comes from memory, which is read best in long
-                     pieces: another order of the sums */
-    bool ahead; /* as above */
+    bool by_tile; /* all channels of a tile before the next one, which reads memory in long pieces, and whole
+                     lines where a vector is half of one: another order of the sums */
+    bool ahead;   /* as above */
 } stencil3_gradient2_args;
 void stencil3_gradient2(const axis_segments *x, const stencil3_gradient2_args *args);
 

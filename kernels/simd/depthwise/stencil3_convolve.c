@@ -144,11 +144,6 @@ static void tile_edge(const axis_sweep *w, const stencil3_convolve_args *d, int6
     BY_OUTPUTS(w->outputs - x, EDGE_TILE);
 }
 
-bool stencil3_fits(const axis_segments *x, int64_t channels)
-{
-    return x->sweep.taps == 3 && x->sweep.stride == 1 && channels >= VL;
-}
-
 typedef void tile_kernel(const axis_sweep *w, const stencil3_convolve_args *d, int64_t x);
 
 /* For the tile of outputs from x on; plain: rows allow it and nothing else is to be done. */

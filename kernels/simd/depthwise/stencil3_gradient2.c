@@ -5,8 +5,6 @@
  * last channels are masked. */
 #include "stencil3.h"
 
-enum { CROWDED_PIXEL = 512 }; /* floats; 64 sets of 16 floats have 1024 */
-
 /* Whether the tile of outputs from x on is whole and reads no padding. */
 static bool inner(const axis_sweep *w, int64_t x)
 {
@@ -144,13 +142,11 @@ static void sums_row(const axis_sweep *w, const stencil3_gradient2_args *d, int6
 void stencil3_gradient2(const axis_segments *segments, const stencil3_gradient2_args *d)
 {
     const axis_sweep *w = &segments->sweep;
-    /* Tile by tile with all channels: where the caller wants it; and, in vectors of half a cache line, pixels that
-     * crowd few sets of L1, where the other half would be evicted meanwhile. The last channels, if they fill no
-     * vector, always, so that a channel's sum has the same order in whatever block it is. */
+    /* Tile by tile with all channels: where the caller wants it; of the last channels, if they fill no vector,
+     * always, so that a channel's sum has the same order in whatever block it is. */
     int64_t c = 0;
     bool rows = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
-    bool crowded = VL * sizeof(float) < 64 && d->src_pixel % CROWDED_PIXEL == 0;
-    if (rows && !crowded && !d->by_tile)
+    if (rows && !d->by_tile)
         for (; c + VL <= d->channels; c += VL) sums_row(w, d, c);
     for (int64_t x = 0; c < d->channels && x < w->outputs; x += DEPTHWISE_OUTPUTS)
         (inner(w, x) ? sums_inner : sums_edge)(w, d, x, c);

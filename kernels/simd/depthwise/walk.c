@@ -4,18 +4,23 @@
 #include "../vec.h"
 #include "kernels.h"
 
+bool row_walk_stencil3(const conv_problem *p)
+{
+    for (int a = CONV_H; a <= CONV_W; a++)
+        if (p->axis[a].kernel != 3 || p->axis[a].stride != 1 || p->axis[a].dilation != 1) return false;
+    return p->depth_multiplier == 1;
+}
+
 bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
 {
     const conv_axis *x = &p->axis[CONV_W];
     *w = (row_walk){.h = p->axis[CONV_H],
                     .backward = backward,
+                    .stencil3 = row_walk_stencil3(p),
                     .kernel_w = x->kernel,
                     .in_width = axis_inputs(x, backward),
                     .out_width = axis_outputs(x, backward)};
-    if (!axis_segments_build(x, backward, &w->x)) return false;
-    w->stencil3 = p->depth_multiplier == 1 && w->h.kernel == 3 && w->h.stride == 1 && w->h.dilation == 1 &&
-                  stencil3_fits(&w->x, VL);
-    return true;
+    return axis_segments_build(x, backward, &w->x);
 }
 
 void row_walk_free(row_walk *w) { axis_segments_free(&w->x); }
@@ -137,6 +142,12 @@ static void gradient_fours(const row_gradient *g, int64_t y, int64_t rows)
     rows_from(g->walk, g->src, first, BAND_ROWS + 2, args.src);
     for (int64_t k = 0; k < 3; k++) args.sums[k] = g->sums + k * 3 * g->w_tap;
     stencil3_gradient4(&g->walk->x, &args);
+}
+
+int64_t row_walk_bands(const row_walk *w, int64_t y, int64_t rows)
+{
+    int64_t second = y - w->h.pad_before + 1;
+    return second < 0 ? 0 : min64(rows, w->h.in - second) / BAND_ROWS;
 }
 
 void rows_gradient(const row_gradient *g, int64_t y, int64_t rows)

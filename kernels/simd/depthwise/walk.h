@@ -14,6 +14,8 @@ typedef struct {
     axis_segments x; /* along a row */
 } row_walk;
 
+/* Whether that is so of a problem. */
+bool row_walk_stencil3(const conv_problem *p);
 /* False when memory is short. */
 bool row_walk_build(const conv_problem *p, bool backward, row_walk *w);
 void row_walk_free(row_walk *w);
@@ -53,6 +55,8 @@ typedef struct {
 /* Adds what rows [y, y + rows) of diff_dst give: one; with stencil3 two, or whole bands, of whose source
  * rows only the first of all and the last of all may be padding. */
 void rows_gradient(const row_gradient *g, int64_t y, int64_t rows);
+/* How many bands follow one another from row y on, of `rows` rows. */
+int64_t row_walk_bands(const row_walk *w, int64_t y, int64_t rows);
 
 /* What all rows of a pass of the problem do, for conv_plan.work, but for what is read and written first; block:
  * channels at once; plain: neither bias nor ReLU, rows from the caches. */

@@ -60,10 +60,10 @@ void rows_gradient_state(const row_walk *w, const conv_problem *depthwise, int64
 }
 
 /* A tensor of `bytes` read row by row, copied into rings before where there are some. */
-static void read_rows(const depthwise_plan *d, double bytes, double reach, conv_work *work)
+static void read_rows(bool ring, double bytes, double reach, conv_work *work)
 {
     work_read(work, bytes, CONV_EACH_CALL);
-    if (d->ring_rows == 0) return;
+    if (!ring) return;
     work_write(work, bytes, reach);
     work->loads += bytes / 4 / VL;
     work->stores += bytes / 4 / VL;
@@ -74,27 +74,33 @@ void depthwise_state(const depthwise_plan *d, const conv_problem *p, conv_work *
     conv_sizes s = conv_problem_sizes(p);
     double src = 4.0 * (double)s.src, dst = 4.0 * (double)s.dst;
     double kernel = (double)p->axis[CONV_H].kernel, stride = (double)p->axis[CONV_H].stride;
-    double reach = 4.0 * (double)(max64(p->axis[CONV_W].in, d->width) * d->block) * (kernel + 1);
+    double block = 4.0 * (double)max64(p->axis[CONV_W].in, d->width) * (kernel + 1); /* of a channel */
     if (d->head.pass == CONV_FORWARD || d->backward.data) {
+        const walk_strategy *how = &d->how.walk;
         bool plain = d->backward.data || (!p->bias && p->post_op != CONV_POST_RELU);
-        rows_convolve_state(&d->walk, p, d->block, plain && !d->whole_rows, work);
-        read_rows(d, d->backward.data ? dst : src, reach, work);
-        work_write(work, d->backward.data ? src : dst, d->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
+        plain = plain && !how->ahead && !how->stream;
+        rows_convolve_state(&d->walk, p, how->channels, plain, work);
+        read_rows(how->ring, d->backward.data ? dst : src, block * (double)how->channels, work);
+        work_write(work, d->backward.data ? src : dst, how->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
     }
     if (d->backward.weights) {
-        rows_gradient_state(&d->forward_walk, p, d->bands ? BAND_ROWS : d->twos ? 2 : 1, work);
-        read_rows(d, src, reach, work);
-        if (!d->joint) read_rows(d, dst, reach, work);
-        work_read(work, src * (d->bands ? 0.5 : d->twos ? 1 : fmax(0, kernel / stride - 1)), reach);
+        const sums_strategy *how = &d->how.sums;
+        double reach = block * (double)how->channels;
+        rows_gradient_state(&d->forward_walk, p, how->rows, work);
+        read_rows(how->ring, src, reach, work);
+        if (!d->how.joint) read_rows(false, dst, reach, work);
+        work_read(work, src * (how->rows > 1 ? 2.0 / (double)how->rows : fmax(0, kernel / stride - 1)), reach);
     }
 }
 
 static int64_t units_of(const depthwise_plan *d)
 {
-    if (d->owned) return div_up(d->channels, VL);
-    if (d->backward.weights) return d->chunks * d->sum_blocks;
+    const sums_strategy *sums = &d->how.sums;
+    if (d->backward.weights && sums->owned) return div_up(d->channels, VL);
+    if (d->backward.weights) return sums->chunks * (sums->whole ? 1 : div_up(d->channels, sums->channels));
     const conv_axis *h = &d->head.problem.axis[CONV_H];
-    return d->head.problem.mb * div_up(axis_outputs(h, d->backward.data), d->rows_together) * d->blocks;
+    int64_t steps = d->head.problem.mb * div_up(axis_outputs(h, d->backward.data), d->rows_together);
+    return d->how.walk.by_rows ? steps : steps * div_up(d->channels, d->how.walk.channels);
 }
 
 void depthwise_state_plan(depthwise_plan *d)

@@ -3,9 +3,11 @@
 #define SEPBENCH_SIMD_SEPARABLE_FUSED_H
 
 #include "../../plan.h"
+#include "../depthwise/kernels.h"
 #include "../depthwise/walk.h"
 #include "../gemm/gemm.h"
 #include "../vec.h"
+#include "strategies.h"
 
 /* Buffers of a block of channels keep pixels this much further apart than the block is wide: at powers of two
  * the rows of a register tile would all fall into one L1 set. */
@@ -33,31 +35,32 @@ typedef struct {
     int64_t pixels;       /* output pixels of one image */
     fused_panels panels;  /* forward: of pointwise [C][OC]; backward: of its transpose [OC][C] */
     row_walk forward;     /* src -> intermediate */
-    int64_t block;        /* channels of the intermediate in cache at once */
+    int64_t block;        /* channels of the intermediate in cache at once: the strategy's */
     size_t thread_floats; /* scratch of one thread */
 
     const gemm_way *way; /* forward: how the intermediate is multiplied */
     int64_t panel_rows;  /* forward: of a packed panel */
 
     /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
-    int64_t rows, row_tiles, parts;
-    bool beyond_l2;        /* src and dst do not fit L2: src is prefetched */
-    bool panels_beyond_l2; /* nor do the weights: the next panel is */
-    bool stream;           /* src and dst do not fit L3: dst goes past it */
+    fused_forward_strategy forward_how;
+    int64_t row_tiles;
 
-    /* backward: images in `chunks` with gradients of their own, summed in the end */
+    /* backward: images in chunks with gradients of their own, summed in the end; threads share out those, or,
+     * of one chunk, the channel blocks of each image */
+    fused_backward_strategy backward_how;
     row_walk backward;  /* d_mid -> diff_src */
     fused_panels diff;  /* of diff_dst [pixel][OC] */
     size_t diff_floats; /* with ReLU: of one image's */
-    int64_t chunks, chunk_floats;
-    bool by_chunk; /* threads share out chunks; else the channel blocks of each image */
+    int64_t chunk_floats;
 } fused_plan;
+
+ALWAYS_INLINE bool fused_by_chunk(const fused_plan *f) { return f->backward_how.images > 1; }
 
 /* State what a call does, for conv_plan.work. */
 void fused_forward_state(fused_plan *f);
 void fused_backward_state(fused_plan *f);
 
-conv_status fused_backward_plan(fused_plan *f, conv_error *err);
+conv_status fused_backward_plan(fused_plan *f, const conv_context *ctx, conv_error *err);
 conv_status fused_backward(const fused_plan *f, const conv_args *args);
 
 #endif

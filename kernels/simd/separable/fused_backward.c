@@ -14,57 +14,33 @@
 #include "fused.h"
 
 #include <omp.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "../reduce.h"
 
-enum {
-    K_BLOCK = 512,      /* output channels per pass of the first GEMM: its panel stays in L2 */
-    PIXEL_BLOCK = 1024, /* pixels per pass of the second: so does its panel of diff_dst */
-    MOST_CHUNKS = 32,
-    CHUNK_BYTES = 64 << 20 /* all chunks' gradients together */
-};
-
 /* ---- plan */
 
-/* Channels per block: two buffers of a whole image within 2/5 of L2, and work for every thread. A block is a
- * whole number of pointwise^T's panels, so narrow blocks get narrow panels. */
-static void choose_block(fused_plan *f)
-{
-    int64_t c = f->head.problem.ic, threads = f->by_chunk ? 1 : f->head.context.threads;
-    int64_t width = fused_panels_of(c, gemm_panel_vectors(c)).width;
-    int64_t most = (int64_t)(f->head.context.l2 * 2 / 5 / (2 * sizeof(float)) / (size_t)f->pixels);
-    int64_t blocks = div_up(c, max64(most / width * width, width));
-    if (blocks < 4 * threads) blocks = round_up(blocks, threads);
-    f->block = round_up(div_up(c, blocks), VL);
-    if (f->block > width) f->block = round_up(f->block, width);
-    width = min64(width, f->block);
-    f->panels = (fused_panels){c, width, div_up(c, width)};
-}
-
-conv_status fused_backward_plan(fused_plan *f, conv_error *err)
+conv_status fused_backward_plan(fused_plan *f, const conv_context *ctx, conv_error *err)
 {
     const conv_problem *p = &f->head.problem;
-    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, threads = f->head.context.threads;
-    f->diff = fused_panels_of(p->oc, gemm_panel_vectors(p->oc));
+    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, threads = ctx->threads;
+    fused_backward_strategy how = fused_backward_pick(p, ctx);
+    if (ctx->told) memcpy(&how, ctx->strategy.value, sizeof how);
+    f->backward_how = how = fused_backward_possible(p, how);
+    f->block = how.channels;
+    f->panels = fused_panels_of(p->ic, (int)how.vectors);
+    f->diff = fused_panels_of(p->oc, (int)how.diff_vectors);
     f->chunk_floats = round_up(p->ic * p->oc, VL) + round_up(taps * p->ic, VL) + round_up(p->oc, VL);
-    int64_t affordable = CHUNK_BYTES / (int64_t)sizeof(float) / f->chunk_floats;
-    f->chunks = max64(1, min64(p->mb, min64(affordable, MOST_CHUNKS)));
-    f->by_chunk = f->chunks >= 8;
-    if (!f->by_chunk) f->chunks = 1;
-    choose_block(f);
-
+    bool by_chunk = fused_by_chunk(f);
     f->diff_floats = p->post_op == CONV_POST_RELU ? (size_t)round_up(f->pixels * p->oc, VL) : 0;
     f->thread_floats = 2 * (size_t)round_up(f->pixels * (f->block + FUSED_ROW_GAP), VL);
-    size_t floats = f->thread_floats * (size_t)threads + f->diff_floats * (size_t)(f->by_chunk ? threads : 1) +
-                    (f->by_chunk ? (size_t)(f->chunks * f->chunk_floats) : 0);
+    size_t floats = f->thread_floats * (size_t)threads + f->diff_floats * (size_t)(by_chunk ? threads : 1) +
+                    (by_chunk ? (size_t)(how.images * f->chunk_floats) : 0);
     f->head.scratch_bytes = floats * sizeof(float);
     f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, p->ic) * sizeof(float);
-    snprintf(f->head.note, sizeof f->head.note, "fused: %lld channels in cache, %lld chunks of images",
-             (long long)f->block, (long long)f->chunks);
-    conv_note(f->head.note, f->by_chunk, "threads by chunk");
-    conv_note(f->head.note, !f->by_chunk, "threads by channels");
+    conv_note(f->head.note, true, "fused");
+    fused_backward_note(&how, f->head.note);
+    conv_note(f->head.note, true, by_chunk ? "threads by chunk" : "threads by channels");
     if (!row_walk_build(p, false, &f->forward) || !row_walk_build(p, true, &f->backward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
     fused_backward_state(f);
@@ -130,8 +106,8 @@ static int64_t mid_pixel(const fused_plan *f) { return f->block + FUSED_ROW_GAP;
 static void multiply_data(const context *x, channel_block block)
 {
     const fused_plan *f = x->f;
-    int64_t oc = f->diff.columns;
-    for (int64_t k0 = 0; k0 < oc; k0 += K_BLOCK)
+    int64_t oc = f->diff.columns, k = f->backward_how.k;
+    for (int64_t k0 = 0; k0 < oc; k0 += k)
         for (int64_t c = block.begin; c < block.begin + block.count; c += f->panels.width) {
             int64_t n = fused_panel_columns(&f->panels, c / f->panels.width);
             int nv = (int)div_up(n, VL);
@@ -139,7 +115,7 @@ static void multiply_data(const context *x, channel_block block)
                                 .row_stride = oc,
                                 .panel = (const float *)x->args->packed + c * oc + k0 * nv * VL,
                                 .taps = 1,
-                                .k = min64(K_BLOCK, oc - k0),
+                                .k = min64(k, oc - k0),
                                 .dst = x->d_mid + c - block.begin,
                                 .dst_stride = mid_pixel(f),
                                 .n = n,
@@ -152,10 +128,10 @@ static void multiply_data(const context *x, channel_block block)
 static void multiply_weights(const context *x, channel_block block)
 {
     const fused_plan *f = x->f;
-    int64_t oc = f->diff.columns;
-    for (int64_t p0 = 0; p0 < f->pixels; p0 += PIXEL_BLOCK)
+    int64_t oc = f->diff.columns, pixels = f->backward_how.pixels;
+    for (int64_t p0 = 0; p0 < f->pixels; p0 += pixels)
         for (int64_t j = 0; j < f->diff.count; j++) {
-            gemm_run run = {p0, p0, min64(PIXEL_BLOCK, f->pixels - p0)};
+            gemm_run run = {p0, p0, min64(pixels, f->pixels - p0)};
             gemm_columns_args g = {.runs = &run,
                                    .run_count = 1,
                                    .a_pixel = mid_pixel(f),
@@ -192,9 +168,12 @@ static void depthwise_gradients(const context *x, channel_block block)
                              .diff_dst = &d_mid,
                              .sums = sums,
                              .w_tap = p->ic,
-                             .channels = block.count};
+                             .channels = block.count,
+                             .by_tile = x->f->backward_how.by_tile};
+    int64_t most = x->f->backward_how.rows, whole = most == BAND_ROWS && block.count % VL == 0;
     for (int64_t y = 0, rows, end = conv_out(&p->axis[CONV_H]); y < end; y += rows) {
-        rows = x->f->forward.stencil3 && y + 1 < end ? 2 : 1;
+        bool band = whole && row_walk_bands(&x->f->forward, y, end - y) > 0;
+        rows = band ? BAND_ROWS : min64(min64(most, 2), end - y);
         rows_gradient(&gradient, y, rows);
     }
     if (x->args->diff_src == NULL) return;
@@ -236,7 +215,7 @@ static void backward_block(const context *x, int64_t i)
 static gradients chunk_gradients(const fused_plan *f, const conv_args *args, float *chunks, int64_t g)
 {
     const conv_problem *p = &f->head.problem;
-    if (!f->by_chunk)
+    if (!fused_by_chunk(f))
         return (gradients){args->diff_pointwise, args->diff_weights, args->diff_bias, args->accumulate};
     float *pointwise = chunks + g * f->chunk_floats;
     float *weights = pointwise + round_up(p->ic * p->oc, VL);
@@ -249,7 +228,7 @@ static void backward_chunk(context *x, int64_t g)
 {
     const fused_plan *f = x->f;
     int64_t begin, end;
-    share(f->head.problem.mb, g, f->chunks, &begin, &end);
+    share(f->head.problem.mb, g, f->backward_how.images, &begin, &end);
     for (x->image = begin; x->image < end; x->image++) {
         x->out.accumulate = x->image > begin;
         take_diff(x, 0, 1);
@@ -283,9 +262,9 @@ static void sum_chunks(const fused_plan *f, const conv_args *args, float *chunks
     const conv_problem *p = &f->head.problem;
     gradients first = chunk_gradients(f, args, chunks, 0);
     int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
-    const chunk_sums sums[] = {{first.pointwise, f->chunks, f->chunk_floats, p->ic * p->oc},
-                               {first.weights, f->chunks, f->chunk_floats, taps * p->ic},
-                               {first.bias, f->chunks, f->chunk_floats, p->bias ? p->oc : 0}};
+    const chunk_sums sums[] = {{first.pointwise, f->backward_how.images, f->chunk_floats, p->ic * p->oc},
+                               {first.weights, f->backward_how.images, f->chunk_floats, taps * p->ic},
+                               {first.bias, f->backward_how.images, f->chunk_floats, p->bias ? p->oc : 0}};
     float *const out[] = {args->diff_pointwise, args->diff_weights, args->diff_bias};
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
         reduce_chunks(&sums[i], args->accumulate, out[i], omp_get_thread_num(), omp_get_num_threads());
@@ -295,16 +274,16 @@ conv_status fused_backward(const fused_plan *f, const conv_args *args)
 {
     size_t threads = (size_t)f->head.context.threads;
     float *buffers = args->scratch, *diffs = buffers + f->thread_floats * threads;
-    float *chunks = diffs + f->diff_floats * (f->by_chunk ? threads : 1);
+    float *chunks = diffs + f->diff_floats * (fused_by_chunk(f) ? threads : 1);
 #pragma omp parallel num_threads(f->head.context.threads)
     {
         size_t thread = (size_t)omp_get_thread_num();
-        context x = {.f = f, .args = args, .masked = diffs + (f->by_chunk ? thread * f->diff_floats : 0)};
+        context x = {.f = f, .args = args, .masked = diffs + (fused_by_chunk(f) ? thread * f->diff_floats : 0)};
         x.d_mid = buffers + thread * f->thread_floats;
         x.mid = x.d_mid + f->thread_floats / 2;
-        if (f->by_chunk) {
+        if (fused_by_chunk(f)) {
 #pragma omp for schedule(static)
-            for (int64_t g = 0; g < f->chunks; g++) {
+            for (int64_t g = 0; g < f->backward_how.images; g++) {
                 x.out = chunk_gradients(f, args, chunks, g);
                 backward_chunk(&x, g);
             }

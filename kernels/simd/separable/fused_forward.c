@@ -1,9 +1,9 @@
 /* Separable convolution, forward, without the intermediate ever leaving the cache.
  *
  * for tile of output rows, part of the output channels:          parallel
- *   for block of channels (up to 2048, the GEMM's k):
+ *   for block of channels (the GEMM's k):
  *     depthwise of those rows and channels -> buffer in L2
- *     for panel of pointwise [k][64], for 6 pixels: micro-kernel, dst += buffer * panel
+ *     for panel of pointwise, for a tile of pixels: micro-kernel, dst += buffer * panel
  *
  * The depthwise stage is the GEMM's k, so tiles overlap in nothing but the source rows they read. Where rows
  * are few and weights large (7x7, 2048 channels) threads take parts of the panels instead and repeat the
@@ -11,74 +11,32 @@
  * output has one order whatever the tiles, hence the same bits. Refuses multipliers other than 1 and rank 3. */
 #include "fused.h"
 
-#include <math.h>
 #include <omp.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "../../strategy.h"
 #include "../simd.h"
 
-enum { K_BLOCK = 2048 }; /* shorter ones add to dst, which has left the caches, more often */
+static int forward_tile_rows(const fused_plan *f) { return f->way->tile_rows((int)f->forward_how.vectors); }
 
-/* ---- plan: a small cost model, in cycles of one thread */
+/* ---- plan */
 
-typedef struct {
-    int64_t rows, parts;
-} tiling;
-
-static int forward_tile_rows(const fused_plan *f) { return f->way->tile_rows((int)(f->panels.width / VL)); }
-
-static double tiling_cost(const fused_plan *f, tiling t)
-{
-    const conv_problem *p = &f->head.problem;
-    int64_t row_tiles = div_up(conv_out(&p->axis[CONV_H]), t.rows);
-    int64_t pixels = t.rows * conv_out(&p->axis[CONV_W]);
-    double panels = (double)div_up(f->panels.count, t.parts), c = (double)p->ic;
-    double vectors = panels * (double)f->panels.width / VL;
-    /* A depthwise tap costs 1.3 cycles a vector; weights come at
-     * 64 bytes a cycle from L2, at 32 from beyond, as they are prefetched, and so do rows that do not fit;
-     * a task's start and the panels' first touch about 500 cycles. */
-    double gemm = (double)round_up(pixels, forward_tile_rows(f)) * c * vectors / f->way->rate;
-    double depthwise =
-        1.3 * (double)pixels * c / VL * (double)(p->axis[CONV_H].kernel * p->axis[CONV_W].kernel);
-    double half = (double)f->head.context.l2 / 2, weight_bytes = 4 * c * vectors * VL;
-    double streaming = weight_bytes / (weight_bytes > half ? 32 : 64);
-    double buffer_bytes = 4 * (double)(pixels * (f->block + FUSED_ROW_GAP));
-    double spill = buffer_bytes > half ? (buffer_bytes - half) * panels / 64 : 0;
-    int64_t tasks = p->mb * row_tiles * t.parts;
-    return (double)div_up(tasks, f->head.context.threads) * (gemm + depthwise + streaming + spill + 500);
-}
-
-static conv_status fused_forward_plan(fused_plan *f, conv_error *err)
+static conv_status fused_forward_plan(fused_plan *f, const conv_context *ctx, conv_error *err)
 {
     const conv_problem *p = &f->head.problem;
     int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
-    f->panels = fused_panels_of(p->oc, f->way->panel_vectors(p->oc));
-    f->block = min64(p->ic, round_up(div_up(p->ic, div_up(p->ic, K_BLOCK)), VL));
+    fused_forward_strategy how = fused_forward_pick(p, f->way, ctx);
+    if (ctx->told) memcpy(&how, ctx->strategy.value, sizeof how);
+    f->forward_how = how = fused_forward_possible(p, f->way, how);
+    f->panels = fused_panels_of(p->oc, (int)how.vectors);
+    f->block = how.k;
     f->panel_rows = gemm_panel_rows(f->way, p->ic, f->block);
-    conv_sizes sizes = conv_problem_sizes(p);
-    size_t bytes = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)f->head.context.threads;
     f->head.packed_bytes = (size_t)gemm_panels_floats(f->panel_rows, p->oc) * sizeof(float);
-    f->panels_beyond_l2 = f->head.packed_bytes > f->head.context.l2 / 2;
-    f->beyond_l2 = bytes > f->head.context.l2 * threads;
-    f->stream = bytes > 2 * f->head.context.l3 * threads && p->oc % VL == 0 && f->block == p->ic;
-    tiling best = {1, 1};
-    double least = INFINITY;
-    for (tiling t = {.parts = 1}; t.parts <= f->panels.count; t.parts *= 2)
-        for (t.rows = 1; t.rows <= oh; t.rows++) {
-            double cost = tiling_cost(f, t);
-            if (cost < least) least = cost, best = t;
-        }
-    f->rows = best.rows;
-    f->parts = best.parts;
-    f->row_tiles = div_up(oh, best.rows);
-    f->thread_floats = (size_t)round_up(best.rows * ow * (f->block + FUSED_ROW_GAP), VL);
+    f->row_tiles = div_up(oh, how.rows);
+    f->thread_floats = (size_t)round_up(how.rows * ow * (f->block + FUSED_ROW_GAP), VL);
     f->head.scratch_bytes = f->thread_floats * sizeof(float) * (size_t)f->head.context.threads;
-    snprintf(f->head.note, sizeof f->head.note, "fused: %lld rows x %lld channels in cache, %lld parts",
-             (long long)f->rows, (long long)f->block, (long long)f->parts);
-    conv_note(f->head.note, f->beyond_l2, "rows prefetched");
-    conv_note(f->head.note, f->panels_beyond_l2, "panels prefetched");
-    conv_note(f->head.note, f->stream, "streamed");
+    conv_note(f->head.note, true, "fused");
+    fused_forward_note(&how, f->head.note);
     if (!row_walk_build(p, false, &f->forward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
     fused_forward_state(f);
@@ -98,10 +56,10 @@ static int64_t mid_pixel(const fused_plan *f) { return f->block + FUSED_ROW_GAP;
 static forward_task nth_task(const fused_plan *f, int64_t i)
 {
     forward_task t = {0};
-    int64_t tile = i / f->parts % f->row_tiles;
-    t.image = i / f->parts / f->row_tiles;
+    int64_t tile = i / f->forward_how.parts % f->row_tiles;
+    t.image = i / f->forward_how.parts / f->row_tiles;
     share(conv_out(&f->head.problem.axis[CONV_H]), tile, f->row_tiles, &t.row_begin, &t.row_end);
-    share(f->panels.count, i % f->parts, f->parts, &t.panel_begin, &t.panel_end);
+    share(f->panels.count, i % f->forward_how.parts, f->forward_how.parts, &t.panel_begin, &t.panel_end);
     return t;
 }
 
@@ -135,10 +93,10 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
                             .accumulate = t->k0 > 0,
                             .bias = p->bias ? args->bias + column : NULL,
                             .relu = p->post_op == CONV_POST_RELU && t->k0 + t->k == p->ic,
-                            .stream = f->stream};
-        if (f->beyond_l2 && j == t->panel_begin)
+                            .stream = f->forward_how.stream};
+        if (f->forward_how.ahead && j == t->panel_begin)
             g.ahead = rows_ahead(f, args, t) + t->k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
-        else if (f->panels_beyond_l2 && j + 1 < t->panel_end)
+        else if (f->forward_how.panels_ahead && j + 1 < t->panel_end)
             g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = t->k,
             g.ahead_rows = f->panels.width;
         gemm_rows_even(g, pixels, nv, forward_tile_rows(f), f->way->rows);
@@ -171,7 +129,7 @@ static void fill(const fused_plan *f, const conv_args *args, const forward_task 
 
 static conv_status fused_forward(const fused_plan *f, const conv_args *args)
 {
-    int64_t tasks = f->head.problem.mb * f->row_tiles * f->parts;
+    int64_t tasks = f->head.problem.mb * f->row_tiles * f->forward_how.parts;
 #pragma omp parallel num_threads(f->head.context.threads)
     {
         float *mid = (float *)args->scratch + f->thread_floats * (size_t)omp_get_thread_num();
@@ -186,7 +144,7 @@ static conv_status fused_forward(const fused_plan *f, const conv_args *args)
                 multiply(f, args, &t);
             }
         }
-        if (f->stream) vec_stream_end();
+        if (f->forward_how.stream) vec_stream_end();
     }
     return CONV_OK;
 }
@@ -217,7 +175,8 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     if (f == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     f->way = ((const simd_impl *)self)->way;
     f->pixels = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-    conv_status status = pass == CONV_FORWARD ? fused_forward_plan(f, err) : fused_backward_plan(f, err);
+    conv_context own = strategy_context(self, p, pass, ctx);
+    conv_status status = (pass == CONV_FORWARD ? fused_forward_plan : fused_backward_plan)(f, &own, err);
     if (status != CONV_OK) {
         destroy(&f->head);
         return status;
@@ -260,6 +219,7 @@ const simd_impl simd_separable_fused = {
              .layouts = 1u << CONV_NHWC,
              .refuse = refuse,
              .plan = plan,
+             .strategies = fused_strategies,
              .pack = pack,
              .execute = execute,
              .destroy = destroy},

@@ -14,15 +14,16 @@ void fused_forward_state(fused_plan *f)
     conv_sizes s = conv_problem_sizes(p);
     conv_work *w = &f->head.work;
     int nv = (int)(f->panels.width / VL), rows = f->way->tile_rows(nv), threads = f->head.context.threads;
-    int64_t tasks = p->mb * f->row_tiles * f->parts;
-    double pixels = all_pixels(f), parts = (double)f->parts, blocks = (double)div_up(p->ic, f->block);
+    int64_t tasks = p->mb * f->row_tiles * f->forward_how.parts;
+    double pixels = all_pixels(f), parts = (double)f->forward_how.parts,
+           blocks = (double)div_up(p->ic, f->block);
     work_add_product(w, &(work_product){pixels, (double)p->ic, p->oc, VL, rows, nv});
     if (f->way->prepared) w->macs *= 2.0 / 3; /* a pair for one multiplication */
     w->stores *= blocks;
     rows_convolve_state(&f->forward, &depthwise, f->block, true, w);
 
     double mid = 4.0 * (double)s.mid, weights = (double)f->head.packed_bytes;
-    double task_pixels = (double)(f->rows * f->pixels) / (double)conv_out(&p->axis[CONV_H]);
+    double task_pixels = (double)(f->forward_how.rows * f->pixels) / (double)conv_out(&p->axis[CONV_H]);
     double buffer = 4 * task_pixels * (double)f->block, panel = 4.0 * (double)(f->block * f->panels.width);
     double visits = weights * (double)tasks / parts, first = fmin(visits, weights * threads / parts);
     work_read(w, 4.0 * (double)s.src, CONV_EACH_CALL);
@@ -31,7 +32,7 @@ void fused_forward_state(fused_plan *f)
     work_read(w, first, CONV_EACH_CALL);
     work_read(w, visits - first, weights / parts + buffer);
     work_read(w, fmax(0, weights * pixels / rows - visits), panel);
-    work_write(w, 4.0 * (double)s.dst, f->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
+    work_write(w, 4.0 * (double)s.dst, f->forward_how.stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
     w->busiest = work_busiest(tasks, threads);
     work_finish(&f->head, 1, 0);
 }
@@ -48,7 +49,7 @@ void fused_backward_state(fused_plan *f)
     double pixels = all_pixels(f), blocks = (double)div_up(p->ic, f->block), images = (double)p->mb;
     work_add_product(w, &(work_product){pixels, (double)p->oc, p->ic, VL, gemm_tile_rows(data_nv), data_nv});
     work_add_product(w, &(work_product){(double)p->ic, pixels, p->oc, VL, gemm_tile_rows(nv), nv});
-    rows_gradient_state(&f->forward, &depthwise, 2, w);
+    rows_gradient_state(&f->forward, &depthwise, f->backward_how.rows, w);
     rows_convolve_state(&f->backward, &depthwise, f->block, true, w);
     rows_convolve_state(&f->forward, &depthwise, f->block, true, w);
 
@@ -63,9 +64,10 @@ void fused_backward_state(fused_plan *f)
     work_read(w, dst, CONV_EACH_CALL);
     work_read(w, dst * (2 * blocks - 1), diff + buffers);
     work_read(w, weights, CONV_EACH_CALL);
-    work_read(w, weights * (images - 1), (weights + gradient) / (f->by_chunk ? 1 : threads) + diff + buffers);
-    work_write(w, gradient * (f->by_chunk ? (double)f->chunks : 1), CONV_EACH_CALL);
+    work_read(w, weights * (images - 1),
+              (weights + gradient) / (fused_by_chunk(f) ? 1 : threads) + diff + buffers);
+    work_write(w, gradient * (fused_by_chunk(f) ? (double)f->backward_how.images : 1), CONV_EACH_CALL);
     if (f->diff_floats > 0) work_write(w, dst, CONV_EACH_CALL);
-    w->busiest = work_busiest(f->by_chunk ? f->chunks : (int64_t)blocks, threads);
-    work_finish(&f->head, 1, f->by_chunk ? 1 : 2 * (int)p->mb);
+    w->busiest = work_busiest(fused_by_chunk(f) ? f->backward_how.images : (int64_t)blocks, threads);
+    work_finish(&f->head, 1, fused_by_chunk(f) ? 1 : 2 * (int)p->mb);
 }
