@@ -140,7 +140,7 @@ static void short_of_time(void **state)
     assert_int_equal(hold(0.05, &r, &err), CONV_OK);
     assert_false(r.measured);
     assert_int_equal(r.winner, 0);
-    assert_int_equal(hold(0.3, &r, &err), CONV_OK); /* the first two */
+    assert_int_equal(hold(0.5, &r, &err), CONV_OK); /* the first two */
     assert_true(r.measured);
     assert_int_equal(r.winner, 1);
     set_costs(100, 0, 0);

@@ -123,7 +123,7 @@ static int affordable(const contest *c, double first)
 {
     double call = c->list[0].call,
            turns = call >= CONTEST_LONG_CALL ? 0 : CONTEST_LEAST_TURNS * (call + fmax(call, CONTEST_TURN)),
-           fit = (c->seconds - turns) / (first + turns);
+           fit = c->seconds / (first + turns);
     return fit < c->count ? (int)fmax(fit, 1) : c->count;
 }
 
