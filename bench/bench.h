@@ -8,9 +8,11 @@
 
 #include "../harness/measure/measure.h"
 #include "select.h"
+#include "strategies.h"
 
 typedef struct {
     select_options select;
+    strategy_words strategy;
     measure_options measure; /* its budget is set per group */
     double budget;           /* seconds for the whole command; 0: unlimited */
     const char *out;         /* NULL: results/<run_id> */
@@ -23,8 +25,8 @@ typedef struct {
     const record_run *continued; /* the run that --resume continues; else NULL */
 } bench_arguments;
 
-/* Measures the cases and writes the run. Returns the exit code. */
-int bench_run(const bench_arguments *a, selection *cases);
+/* Measures the cases, planned by w, and writes the run. Returns the exit code. */
+int bench_run(const bench_arguments *a, selection *cases, wisdom *w);
 
 /* A measure_runner: Google Benchmark's loop. */
 double bench_loop(void *unused, const char *name, const measure_loop *loop, int64_t iterations, int repetition);

@@ -2,6 +2,7 @@
 #ifndef SEPBENCH_BENCH_INTERNAL_H
 #define SEPBENCH_BENCH_INTERNAL_H
 
+#include "../harness/measure/chooser.h"
 #include "../harness/progress.h"
 #include "bench.h"
 
@@ -12,6 +13,8 @@ typedef struct {
     selection *cases;
     record_store *store;
     json_t *run; /* run.json */
+    wisdom *wisdom;
+    chooser_counts strategies; /* of this session */
     machine_ceilings ceilings[MOST_THREAD_COUNTS];
     int ceiling_count, bound_threads, most_threads;
     char no_pool[128]; /* why the threads bound last are too few; empty when they are not */

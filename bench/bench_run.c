@@ -108,6 +108,21 @@ static void note_disturbance(bench *b)
     warn(b, text);
 }
 
+/* How many parts are planned by the model's pick for lack of time. */
+static void note_strategies(bench *b)
+{
+    const chooser_counts s = b->strategies;
+    char word[8];
+    int unknown = s.parts - s.known - s.chosen;
+    json_object_set_new(b->run, "strategies",
+                        json_pack("{s:s, s:i, s:i, s:i, s:i, s:f}", "strategy", wisdom_word(b->wisdom, word),
+                                  "parts", s.parts, "known_before", s.known, "chosen", s.chosen, "not_chosen",
+                                  unknown, "seconds", s.seconds));
+    if (unknown > 0 && !cli_interrupted())
+        printf("strategies: no time to choose %d of %d: there the cost model's pick was used\n", unknown,
+               s.parts);
+}
+
 /* The repetitions for Google Benchmark's tools: in the run's folder, and where --benchmark_out wants them. */
 static void write_samples(bench *b)
 {
@@ -138,6 +153,7 @@ static int finish(bench *b)
     bool stopped = err->text[0] != '\0';
     progress_clear(&b->progress);
     note_disturbance(b);
+    note_strategies(b);
     json_object_set_new(b->run, "status",
                         json_string(stopped             ? "failed"
                                     : cli_interrupted() ? "interrupted"
@@ -180,9 +196,9 @@ static bool open_store(bench *b)
     return b->store != NULL;
 }
 
-int bench_run(const bench_arguments *a, selection *cases)
+int bench_run(const bench_arguments *a, selection *cases, wisdom *w)
 {
-    bench b = {.a = a, .cases = cases, .run = describe(a), .most_threads = 1};
+    bench b = {.a = a, .cases = cases, .run = describe(a), .wisdom = w, .most_threads = 1};
     int code = EXIT_USAGE;
     for (size_t i = 0; i < cases->count; i++)
         if (cases->rows[i].threads > b.most_threads) b.most_threads = cases->rows[i].threads;

@@ -15,6 +15,8 @@
 static const double first_part = 0.5;
 /* What is left of it at the end for writing files. */
 static const double ending = 0.02;
+/* Of the first visits' part, for contests of strategies at most. */
+static const double contest_part = 0.25;
 
 typedef struct {
     record_row *rows;
@@ -28,6 +30,7 @@ typedef struct {
     visited *groups;
     size_t count;
     budget budget;
+    chooser *chooser;
 } visits;
 
 /* ---- what is measured, as it is measured */
@@ -78,6 +81,10 @@ static bool open_group(visits *v, size_t first, size_t end)
 {
     bench *b = v->b;
     record_row *rows = &b->cases->rows[first];
+    for (record_row *row = rows; row < &b->cases->rows[end]; row++) {
+        wisdom_refuse(b->wisdom, row);
+        if (!chooser_add(v->chooser, row)) return false;
+    }
     const measure_setup setup = {.options = b->a->measure,
                                  .ceilings = bench_ceilings_of(b, rows->threads),
                                  .run = bench_loop,
@@ -109,6 +116,7 @@ static void take_up(bench *b, const record_samples *samples)
             int group = row->group;
             *row = *old;
             row->group = group;
+            wisdom_adopt(b->wisdom, row);
             b->done++;
         }
         b->cases->rows[left++] = *row;
@@ -153,6 +161,14 @@ static bool open_groups(visits *v)
 
 /* ---- the first visits */
 
+static void on_part(void *ctx, const char *name)
+{
+    bench *b = ctx;
+    char text[PART_NAME_MAX + 16];
+    snprintf(text, sizeof text, "choosing: %s", name);
+    progress_update(&b->progress, b->done, b->seconds_left, text);
+}
+
 static double seconds_until(const bench *b, double part)
 {
     if (b->a->budget <= 0) return 0;
@@ -164,9 +180,10 @@ static bool visit_first(visits *v, visited *g)
     bench *b = v->b;
     bool *skip = calloc(g->count, sizeof *skip);
     if (skip == NULL) return false;
-    double granted =
-        budget_group(&v->budget, g->first, g->count, seconds_until(b, first_part), skip, &b->seconds_left);
-    b->seconds_left += (1 - first_part) * b->a->budget;
+    double contests = chooser_left(v->chooser), left = seconds_until(b, first_part);
+    if (b->a->budget > 0) left = fmax(0.001, left - contests);
+    double granted = budget_group(&v->budget, g->first, g->count, left, skip, &b->seconds_left);
+    b->seconds_left += contests + (1 - first_part) * b->a->budget;
     for (size_t i = 0; i < g->count; i++)
         if (skip[i])
             snprintf(g->rows[i].reason, sizeof g->rows[i].reason,
@@ -178,6 +195,7 @@ static bool visit_first(visits *v, visited *g)
         g->rows[i].status = CASE_FAILED;
         snprintf(g->rows[i].reason, sizeof g->rows[i].reason, "%s", b->no_pool);
     }
+    chooser_run(v->chooser, g->rows, skip, g->count);
     double started = machine_now();
     b->timed_seconds = 0;
     measure_first(g->group, b->a->budget > 0 ? fmax(granted, 0.001) : 0);
@@ -194,6 +212,7 @@ static void visit_all_first(visits *v)
     measure_options first = b->a->measure;
     if (first.repetitions > MEASURE_FIRST) first.repetitions = MEASURE_FIRST;
     if (!budget_open(&v->budget, b->cases, &first, b->a->budget)) no_memory(b, "the budget");
+    chooser_limit(v->chooser, contest_part * first_part * b->a->budget);
     for (size_t i = 0; i < v->count && !is_stopped(b); i++) {
         visited *g = &v->groups[i];
         if (!visit_first(v, g)) no_memory(b, "a group");
@@ -242,10 +261,12 @@ static void visit_again(visits *v)
 
 void bench_visits(bench *b)
 {
-    visits v = {.b = b};
-    if (!open_groups(&v)) no_memory(b, "the groups of cases");
+    visits v = {.b = b, .chooser = chooser_create(b->wisdom, on_part, b)};
+    if (v.chooser == NULL || !open_groups(&v)) no_memory(b, "the groups of cases");
     if (!is_stopped(b)) visit_all_first(&v);
     if (!is_stopped(b)) visit_again(&v);
     for (size_t i = 0; i < v.count; i++) measure_close(v.groups[i].group);
+    if (v.chooser != NULL) b->strategies = chooser_so_far(v.chooser);
+    chooser_destroy(v.chooser);
     free(v.groups);
 }

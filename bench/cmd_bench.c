@@ -39,7 +39,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     int64_t whole = 0;
     int code = EXIT_FINE;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &a->select; return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->select;
+        state->child_inputs[1] = &a->strategy;
+        return 0;
     case KEY_REPETITIONS:
         code = cli_take_int("repetitions", arg, 1, 1000, &whole);
         a->measure.repetitions = (int)whole;
@@ -66,7 +69,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 static int parse(int argc, char **argv, bench_arguments *a)
 {
-    static const struct argp_child children[] = {{&select_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {
+        {&select_argp, 0, NULL, 0}, {&strategies_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         options,
         parse_option,
@@ -173,6 +177,7 @@ int cmd_bench(int argc, char **argv)
     record_run old = {0};
     selection cases = {0};
     char **words = NULL;
+    wisdom *w = NULL;
     a.started = machine_now();
     a.words = argv;
     a.word_count = argc;
@@ -187,7 +192,9 @@ int cmd_bench(int argc, char **argv)
     }
     if (code == EXIT_FINE) code = select_cases(&a.select, &cases);
     if (code == EXIT_FINE) code = apply_filter(&a, &cases);
-    if (code == EXIT_FINE) code = bench_run(&a, &cases);
+    if (code == EXIT_FINE) code = strategies_open(&a.strategy, &w);
+    if (code == EXIT_FINE) code = bench_run(&a, &cases, w);
+    strategies_close(w);
     select_free(&cases);
     record_free(&old);
     free(words);

@@ -4,14 +4,17 @@
 
 #include "../harness/cli.h"
 #include "../harness/explain/explain.h"
+#include "../harness/measure/chooser.h"
 #include "bench.h"
 #include "commands.h"
 #include "select.h"
+#include "strategies.h"
 
 enum { KEY_BUDGET = 0x200, KEY_WATERFALL, KEY_RUN, KEY_FRESH };
 
 typedef struct {
     select_options select;
+    strategy_words strategy;
     double budget;
     bool waterfall, fresh;
     const char *run;
@@ -22,7 +25,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     explain_arguments *a = state->input;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &a->select; return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->select;
+        state->child_inputs[1] = &a->strategy;
+        return 0;
     case KEY_BUDGET:
         if (!cli_parse_real(arg, 1, 1e6, &a->budget))
             a->code = cli_error("--budget: '%s' is not a number from 1 to 1e6", arg);
@@ -109,26 +115,51 @@ static int choose_case(explain_arguments *a, record_row *row)
 
 /* ---- */
 
+/* The contests that the case needs, within a part of the budget. */
+static void choose_strategies(const explain_arguments *a, wisdom *w, record_row *row)
+{
+    static const double contests = 0.1;
+    chooser *c = chooser_create(w, NULL, NULL);
+    if (c == NULL || !chooser_add(c, row)) {
+        cli_warning("no memory to choose strategies");
+    } else {
+        chooser_limit(c, contests * a->budget);
+        chooser_run(c, row, NULL, 1);
+    }
+    chooser_destroy(c);
+}
+
+static int explain_row(const explain_arguments *a, wisdom *w, record_row *row)
+{
+    char name[CASE_NAME_MAX];
+    wisdom_refuse(w, row);
+    if (row->reason[0] == '\0') {
+        int code = machine_need_threads(row->threads);
+        if (code != EXIT_FINE) return code;
+        choose_strategies(a, w, row);
+    }
+    if (row->reason[0] == '\0') {
+        machine_ceilings ceilings = machine_measure_ceilings(row->threads, a->fresh);
+        const explain_options options = {bench_loop, NULL, &ceilings, a->budget};
+        explain_case(stdout, row, &options);
+    }
+    if (cli_interrupted()) return cli_signal_exit_code();
+    if (row->status == CASE_OK) return EXIT_FINE;
+    cli_error("%s: %s: %s", record_case_name(row, name), case_status_name(row->status), row->reason);
+    return row->status == CASE_WRONG ? EXIT_WRONG : EXIT_INVALID;
+}
+
 static int explain_one(explain_arguments *a)
 {
     record_row row;
-    char name[CASE_NAME_MAX];
+    wisdom *w = NULL;
     int code = choose_case(a, &row);
+    if (code == EXIT_FINE) code = strategies_open(&a->strategy, &w);
     if (code != EXIT_FINE) return code;
-    if (row.reason[0] != '\0') {
-        cli_error("%s: %s: %s", record_case_name(&row, name), case_status_name(row.status), row.reason);
-        return EXIT_INVALID;
-    }
     cli_catch_signals();
-    code = machine_need_threads(row.threads);
-    if (code != EXIT_FINE) return code;
-    machine_ceilings ceilings = machine_measure_ceilings(row.threads, a->fresh);
-    const explain_options options = {bench_loop, NULL, &ceilings, a->budget};
-    case_status status = explain_case(stdout, &row, &options);
-    if (cli_interrupted()) return cli_signal_exit_code();
-    if (status == CASE_OK) return EXIT_FINE;
-    cli_error("%s: %s: %s", record_case_name(&row, name), case_status_name(status), row.reason);
-    return status == CASE_WRONG ? EXIT_WRONG : EXIT_INVALID;
+    code = explain_row(a, w, &row);
+    strategies_close(w);
+    return code;
 }
 
 static int explain_waterfalls(const explain_arguments *a)
@@ -154,7 +185,8 @@ int cmd_explain(int argc, char **argv)
          "of a stored run: from the promised ratio to the speedup, step by step", 0},
         {"run", KEY_RUN, "DIR", 0, "which run (default: results/latest)", 0},
         {0}};
-    static const struct argp_child children[] = {{&select_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {
+        {&select_argp, 0, NULL, 0}, {&strategies_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         options,
         parse_option,

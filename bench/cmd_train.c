@@ -10,6 +10,7 @@
 #include "../harness/words.h"
 #include "commands.h"
 #include "experiment.h"
+#include "strategies.h"
 
 enum {
     KEY_EPOCHS = 0x300,
@@ -62,6 +63,7 @@ static const struct argp_option options[] = {
 
 typedef struct {
     experiment_options o;
+    strategy_words strategy;
     char *models;
     int code;
 } train_arguments;
@@ -74,6 +76,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     conv_error err;
     int code = EXIT_FINE;
     switch (key) {
+    case ARGP_KEY_INIT: state->child_inputs[0] = &a->strategy; return 0;
     case 'm': a->models = arg; break;
     case KEY_IMPL:
         if (!text_is_name_list(arg))
@@ -143,9 +146,11 @@ static int check_outputs(const experiment_options *o)
 
 int cmd_train(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&strategies_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = options,
         .parser = parse_option,
+        .children = children,
         .doc = "Trains the article's two MNIST networks, or your own, with Keras's semantics."};
     char default_models[] = "conv";
     const char *data = getenv("SEPBENCH_DATA");
@@ -165,7 +170,9 @@ int cmd_train(int argc, char **argv)
     a.o.command = json_array();
     for (int i = 0; i < argc; i++) json_array_append_new(a.o.command, json_string(argv[i]));
     cli_catch_signals();
-    int code = experiment_run(&a.o);
+    int code = strategies_open(&a.strategy, &a.o.wisdom);
+    if (code == EXIT_FINE) code = experiment_run(&a.o);
+    strategies_close(a.o.wisdom);
     json_decref(a.o.command);
     return code;
 }

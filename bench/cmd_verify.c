@@ -8,11 +8,13 @@
 #include "../harness/measure/verify.h"
 #include "commands.h"
 #include "select.h"
+#include "strategies.h"
 
 enum { KEY_ORACLE = 0x200, KEY_SEED, KEY_QUIET };
 
 typedef struct {
     select_options select;
+    strategy_words strategy;
     double oracle_gflop;
     int64_t seed;
     bool quiet;
@@ -24,7 +26,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     verify_arguments *a = state->input;
     int code = EXIT_FINE;
     switch (key) {
-    case ARGP_KEY_INIT: state->child_inputs[0] = &a->select; return 0;
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->select;
+        state->child_inputs[1] = &a->strategy;
+        return 0;
     case KEY_ORACLE: code = cli_take_real("oracle", arg, 0, 1e9, &a->oracle_gflop); break;
     case KEY_SEED: code = cli_take_int("seed", arg, 0, INT64_MAX, &a->seed); break;
     case KEY_QUIET: a->quiet = true; break;
@@ -171,7 +176,8 @@ int cmd_verify(int argc, char **argv)
         {"seed", KEY_SEED, "N", 0, "of the data (default 1)", 0},
         {"quiet", KEY_QUIET, NULL, 0, "only what is wrong, and the last line", 0},
         {0}};
-    static const struct argp_child children[] = {{&select_argp, 0, NULL, 0}, {0}};
+    static const struct argp_child children[] = {
+        {&select_argp, 0, NULL, 0}, {&strategies_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {.options = options,
                                      .parser = parse_option,
                                      .args_doc = "[PROBLEM...]",
@@ -187,10 +193,14 @@ int cmd_verify(int argc, char **argv)
     int code = select_cases(&a.select, &cases);
     if (code != EXIT_FINE) return code;
 
+    wisdom *w = NULL;
     session s = {.arguments = &a, .outcomes = calloc(cases.count, sizeof(outcome))};
-    if (s.outcomes == NULL) {
-        select_free(&cases);
-        return cli_error("no memory for %zu cases", cases.count);
+    code = s.outcomes == NULL ? cli_error("no memory for %zu cases", cases.count)
+                              : strategies_open(&a.strategy, &w);
+    if (code != EXIT_FINE) goto done;
+    for (size_t i = 0; i < cases.count; i++) {
+        wisdom_refuse(w, &cases.rows[i]);
+        if (cases.rows[i].reason[0] == '\0') wisdom_describe(w, &cases.rows[i]);
     }
     cli_announce_stop();
     cli_catch_signals();
@@ -198,9 +208,13 @@ int cmd_verify(int argc, char **argv)
     printf("%zu cases: %d ok, %d wrong, %d failed, %d refused, %d skipped for lack of memory%s\n", cases.count,
            s.of_status[CASE_OK], s.of_status[CASE_WRONG], s.of_status[CASE_FAILED], s.of_status[CASE_REFUSED],
            s.of_status[CASE_SKIPPED], cli_interrupted() ? "; interrupted" : "");
+    code = cli_interrupted()                                        ? cli_signal_exit_code()
+           : s.of_status[CASE_WRONG] + s.of_status[CASE_FAILED] > 0 ? EXIT_WRONG
+           : s.of_status[CASE_OK] > 0                               ? EXIT_FINE
+                                                                    : EXIT_INVALID;
+done:
+    strategies_close(w);
     free(s.outcomes);
     select_free(&cases);
-    if (cli_interrupted()) return cli_signal_exit_code();
-    if (s.of_status[CASE_WRONG] + s.of_status[CASE_FAILED] > 0) return EXIT_WRONG;
-    return s.of_status[CASE_OK] > 0 ? EXIT_FINE : EXIT_INVALID;
+    return code;
 }

@@ -77,6 +77,7 @@ static int start_run(experiment *e, int run)
                            .batch = o->fit.batch_size,
                            .slice = o->slice,
                            .impls = o->impls,
+                           .wisdom = o->wisdom,
                            .choices = choices != NULL
                                           ? choices
                                           : json_object_get(json_object_get(e->run, "chosen"), e->now->label),

@@ -12,6 +12,7 @@ typedef struct {
     int model_count;
     int runs, threads;
     const char *impls;
+    wisdom *wisdom; /* chooses strategies; of machine_use_book */
     int64_t slice;
     fit_options fit;                /* run k has seed fit.seed + k - 1 */
     const char *data_dir, *out_dir; /* out_dir NULL: results/training-TIME */

@@ -331,13 +331,17 @@ int64_t conv_bytes_min(const conv_problem *p, conv_pass pass)
 
 cpu_isa conv_isa(const conv_impl *impl) { return impl->peer ? cpu_allowed() : impl->isa; }
 
+conv_problem conv_native(const conv_impl *impl, const conv_problem *p)
+{
+    return transpose_needed(impl, p) ? transpose_problem(p) : *p;
+}
+
 const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass pass)
 {
     if (p->variant != impl->variant) return "another variant";
     if (p->variant == CONV_SEPARABLE && (pass == CONV_BACKWARD_DATA || pass == CONV_BACKWARD_WEIGHTS))
         return "separable has forward and joint backward only";
-    if (!transpose_needed(impl, p)) return impl->refuse(impl, p, pass);
-    conv_problem native = transpose_problem(p);
+    conv_problem native = conv_native(impl, p);
     return impl->refuse(impl, &native, pass);
 }
 
@@ -346,7 +350,7 @@ void conv_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pas
 {
     *candidates = (conv_candidates){0};
     if (impl->strategies == NULL) return;
-    conv_problem native = transpose_needed(impl, p) ? transpose_problem(p) : *p;
+    conv_problem native = conv_native(impl, p);
     impl->strategies(impl, &native, pass, ctx, candidates);
 }
 

@@ -291,6 +291,8 @@ cpu_isa conv_isa(const conv_impl *impl);
 const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass pass);
 conv_status conv_plan_create(const conv_impl *impl, const conv_problem *p, conv_pass pass,
                              const conv_context *ctx, conv_plan **plan, conv_error *err);
+/* p in a layout that the implementation runs natively. */
+conv_problem conv_native(const conv_impl *impl, const conv_problem *p);
 /* Of a problem that is not refused. */
 void conv_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                      conv_candidates *candidates);

@@ -31,6 +31,7 @@ record_row *made_add(made *m, const char *problem, conv_pass pass, const char *i
                         .percent_peak = NAN,
                         .visits = repetitions >= 6 ? RULE_VISITS : 1,
                         .choice_ns = NAN,
+                        .model_ns = NAN,
                         .max_abs_error = 0,
                         .error_bound = 0};
     conv_error err;

@@ -22,6 +22,8 @@
  *   CASE: "problem": "separable:mb1ic64ih28...", "pass", "impl", "threads", "layout", "bias": bool,
  *       "relu": bool
  *
+ * Plans are made by the cost model's pick of strategies (kernels/conv.h), never by what was found to be fastest.
+ *
  * A request that makes no sense to the worker gets "failed". */
 #ifndef SEPBENCH_PROTOCOL_H
 #define SEPBENCH_PROTOCOL_H

@@ -53,6 +53,8 @@ static void print_case(FILE *out, const record_row *row)
     fprintf(out, ", %.1f GFLOP/s, %.0f%% of the peak%s%s\n",
             (double)conv_flops(&row->problem, row->pass) / row->median_ns, row->percent_peak,
             row->reason[0] ? "; " : "", row->reason);
+    if (row->strategy[0] != '\0') fprintf(out, "  strategy: %s\n", row->strategy);
+    if (isfinite(row->model_ns)) fprintf(out, "  the cost model's pick: %.4g us\n", us(row->model_ns));
 }
 
 static void print_limits(FILE *out, const record_row *row, const arm_setting *setting, const explain_options *o)

@@ -4,17 +4,21 @@
 
 #include "../machine/machine.h"
 
-/* A buffer of NaNs, touched first by the bound threads; NULL for no bytes. */
-static bool poisoned(size_t bytes, void **buffer)
+void job_poison(void *buffer, size_t bytes)
 {
     enum { PIECE = 1 << 20 };
-    *buffer = bytes == 0 ? NULL : buffer_alloc(bytes);
-    if (*buffer == NULL) return bytes == 0;
-    char *data = *buffer;
+    char *data = buffer;
 #pragma omp parallel for schedule(static) if (bytes > PIECE)
     for (size_t at = 0; at < bytes; at += PIECE)
         memset(data + at, 0xFF, bytes - at < PIECE ? bytes - at : PIECE);
-    return true;
+}
+
+/* NULL for no bytes. */
+static bool poisoned(size_t bytes, void **buffer)
+{
+    *buffer = bytes == 0 ? NULL : buffer_alloc(bytes);
+    if (*buffer != NULL) job_poison(*buffer, bytes);
+    return *buffer != NULL || bytes == 0;
 }
 
 conv_status job_plan(conv_job *job, const conv_impl *impl, const conv_problem *p, conv_pass pass,

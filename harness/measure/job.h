@@ -22,6 +22,9 @@ conv_status job_plan(conv_job *job, const conv_impl *impl, const conv_problem *p
  * and pointwise (bias taken as 0). */
 conv_status job_ready(conv_job *job, const conv_args *args, void *scratch, conv_error *err);
 
+/* Fills a buffer with NaN, from the bound threads. */
+void job_poison(void *buffer, size_t bytes);
+
 /* enter, execute, leave. */
 conv_status job_run(conv_job *job, conv_error *err);
 

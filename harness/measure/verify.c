@@ -345,18 +345,31 @@ static void reset_outputs(verify_reference *r)
     }
 }
 
+conv_args verify_args(const verify_reference *r)
+{
+    conv_args args = conv_tensors_args(&r->tensors);
+    args.accumulate = r->options.accumulate;
+    return args;
+}
+
+conv_status verify_job(verify_reference *r, conv_job *job, verify_result *result, conv_error *err)
+{
+    *result = (verify_result){0};
+    reset_outputs(r);
+    conv_status status = job_run(job, err);
+    if (status == CONV_OK) compare(r, job->plan->impl, job, result);
+    return status;
+}
+
 conv_status verify_against(verify_reference *r, const conv_impl *impl, const conv_context *ctx,
                            verify_result *result, conv_error *err)
 {
     conv_job job = {0};
-    conv_args args = conv_tensors_args(&r->tensors);
-    args.accumulate = r->options.accumulate;
+    const conv_args args = verify_args(r);
     *result = (verify_result){0};
-    reset_outputs(r);
     conv_status status = job_plan(&job, impl, &r->p, r->pass, ctx, err);
     if (status == CONV_OK) status = job_ready(&job, &args, NULL, err);
-    if (status == CONV_OK) status = job_run(&job, err);
-    if (status == CONV_OK) compare(r, impl, &job, result);
+    if (status == CONV_OK) status = verify_job(r, &job, result, err);
     job_finish(&job);
     return status;
 }

@@ -3,7 +3,7 @@
 #ifndef SEPBENCH_VERIFY_H
 #define SEPBENCH_VERIFY_H
 
-#include "tensors.h"
+#include "job.h"
 
 typedef struct {
     bool ok;
@@ -43,6 +43,9 @@ conv_status verify_prepare(const conv_problem *p, conv_pass pass, const verify_o
  * threads at once with one reference. */
 conv_status verify_against(verify_reference *reference, const conv_impl *impl, const conv_context *ctx,
                            verify_result *result, conv_error *err);
+/* The same of a job that was made ready with these args: for callers that go on to time it. */
+conv_args verify_args(const verify_reference *reference);
+conv_status verify_job(verify_reference *reference, conv_job *job, verify_result *result, conv_error *err);
 void verify_release(verify_reference *reference); /* NULL is fine */
 
 /* The three in one, for a single implementation; result->where says why it could not be run. */

@@ -45,14 +45,24 @@ char *record_case_name(const record_row *row, char *buffer)
     return buffer;
 }
 
+/* Length of the word that --strategy had: what stands before the strategies' words; 0: it was not given. */
+static int repro_strategy(const record_row *row)
+{
+    size_t digits = strspn(row->strategy, "0123456789");
+    if (strncmp(row->strategy, "model:", 6) == 0) return 5;
+    return row->strategy[digits] == ':' ? (int)digits : 0;
+}
+
 char *record_repro(const record_row *row, char *buffer, size_t size)
 {
     char problem[PROBLEM_STRING_MAX];
     const conv_problem *p = &row->problem;
-    snprintf(buffer, size, "sepbench bench %s:%s --pass %s --impl %s --threads %d%s%s%s%s",
+    int word = repro_strategy(row);
+    snprintf(buffer, size, "sepbench bench %s:%s --pass %s --impl %s --threads %d%s%s%s%s%s%.*s",
              conv_variant_name(p->variant), problem_format(p, problem), conv_pass_name(row->pass), row->impl,
              row->threads, p->layout == CONV_NCHW ? " --layout nchw" : "", p->bias ? " --bias" : "",
-             p->post_op == CONV_POST_RELU ? " --relu" : "", row->cache == CACHE_COLD ? " --cache cold" : "");
+             p->post_op == CONV_POST_RELU ? " --relu" : "", row->cache == CACHE_COLD ? " --cache cold" : "",
+             word > 0 ? " --strategy " : "", word, row->strategy);
     return buffer;
 }
 
@@ -143,6 +153,8 @@ const record_column record_table[] = {
     {"choice_ns", COLUMN_REAL, ROW(choice_ns), 0, NULL},
     {"race", COLUMN_RACE, ROW(race), 0, NULL},
     {"moved", COLUMN_INT, ROW(moved), 0, NULL},
+    {"strategy", COLUMN_TEXT, ROW(strategy), sizeof((record_row *)0)->strategy, NULL},
+    {"model_ns", COLUMN_REAL, ROW(model_ns), 0, NULL},
 };
 const size_t record_column_count = sizeof record_table / sizeof *record_table;
 
@@ -207,7 +219,7 @@ void record_put_row(FILE *out, const record_row *row)
 void record_clear_measured(record_row *row)
 {
     row->status = CASE_SKIPPED;
-    row->reason[0] = row->bound[0] = row->limit[0] = '\0';
+    row->reason[0] = row->bound[0] = row->limit[0] = row->strategy[0] = '\0';
     row->repetitions = row->visits = row->disturbed = row->moved = -1;
     row->race = RACE_NONE;
     row->scratch_bytes = -1;

@@ -4,9 +4,9 @@
  * Forward and backward are chosen together, because a backward may read a workspace that only its own forward
  * writes: candidates are (any forward, a backward without workspace) and (an implementation's forward that
  * keeps the workspace, its backward). Timing uses one slice on one thread, as training will. Each candidate is
- * first checked against the oracle. Peers and inexact ones are not candidates: the bits would depend on another
- * project's release. The choice is remembered per machine and build, whatever the number of threads, so that
- * the same command gives the same bits. */
+ * first checked against the oracle, and runs by its best strategies (pins.c). Peers and inexact ones are not candidates:
+ * the bits would depend on another project's release. The choice is remembered (measure/wisdom.h), whatever the number
+ * of threads, so that the same command gives the same bits. */
 #include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,11 +14,8 @@
 
 #include "../../kernels/problem.h"
 #include "../machine/machine.h"
-#include "../measure/job.h"
-#include "../measure/verify.h"
-#include "../output.h"
+#include "../measure/contest.h"
 #include "../record/rule.h"
-#include "../stats.h"
 #include "net_internal.h"
 
 enum { MAX_CANDIDATES = 32, LEAST_CALLS = 5, MOST_CALLS = 50 };
@@ -36,6 +33,7 @@ typedef struct {
     verify_reference *truth[2]; /* forward, backward */
     int threads;
     bool diff_wanted; /* of the layer's input: not of a first one */
+    pins pins;        /* strategies of all candidates */
 } trial;
 
 /* ---- timing */
@@ -46,11 +44,12 @@ static void trial_stop(trial *t)
     conv_tensors_destroy(&t->backward);
     verify_release(t->truth[0]);
     verify_release(t->truth[1]);
+    pins_free(&t->pins);
 }
 
 static conv_status trial_start(trial *t, const net *n, const op *o, conv_error *err)
 {
-    *t = (trial){.problem = op_problem(o, o->batched ? n->options.batch : n->slice_rows),
+    *t = (trial){.problem = pins_problem(n, o),
                  .threads = o->batched ? n->options.threads : 1,
                  .diff_wanted = o->diff_wanted};
     verify_options options = {.kind = FILL_REALS, .seed = 1, .budget_flops = ORACLE_FLOPS};
@@ -64,9 +63,16 @@ static conv_status trial_start(trial *t, const net *n, const op *o, conv_error *
     return status;
 }
 
-static bool correct(const trial *t, const conv_impl *impl)
+static conv_context context_of(const trial *t)
 {
     conv_context context = machine_context(t->threads);
+    context.book = t->pins.count > 0 ? &t->pins.book : NULL;
+    return context;
+}
+
+static bool correct(const trial *t, const conv_impl *impl)
+{
+    conv_context context = context_of(t);
     for (int i = 0; i < 2; i++) {
         verify_result result;
         if (verify_against(t->truth[i], impl, &context, &result, NULL) != CONV_OK || !result.ok) return false;
@@ -74,52 +80,39 @@ static bool correct(const trial *t, const conv_impl *impl)
     return true;
 }
 
-/* One pass of one candidate, ready to be called. */
+/* One pass of one candidate. */
 typedef struct {
-    conv_job job;
-    bool runs;
-    double took[MOST_CALLS]; /* seconds of each call, packing included */
-    size_t calls;
+    contender turns;
     double *seconds; /* their median; DBL_MAX: cannot */
 } runner;
 
 static void runner_start(runner *r, const trial *t, const conv_impl *impl, conv_pass pass, bool keep,
                          double *seconds)
 {
-    conv_context context = machine_context(t->threads);
+    conv_context context = context_of(t);
     conv_args args = conv_tensors_args(pass == CONV_FORWARD ? &t->forward : &t->backward);
     context.keep_workspace = keep;
     if (!t->diff_wanted) args.diff_src = NULL;
-    *r = (runner){.seconds = seconds};
+    *r = (runner){.turns.as_step = true, .seconds = seconds};
     *seconds = DBL_MAX;
-    r->runs = job_plan(&r->job, impl, &t->problem, pass, &context, NULL) == CONV_OK &&
-              job_ready(&r->job, &args, NULL, NULL) == CONV_OK;
+    r->turns.in = job_plan(&r->turns.job, impl, &t->problem, pass, &context, NULL) == CONV_OK &&
+                  job_ready(&r->turns.job, &args, NULL, NULL) == CONV_OK;
 }
 
-/* One call; how long it took. */
-static double runner_call(runner *r)
-{
-    double start = machine_now();
-    const conv_args *args = &r->job.args;
-    r->runs = conv_pack(r->job.plan, args->weights, args->pointwise, r->job.packed) == CONV_OK &&
-              job_run(&r->job, NULL) == CONV_OK;
-    double took = machine_now() - start;
-    if (r->runs) r->took[r->calls++] = took;
-    if (took > TOO_SLOW) r->runs = false;
-    return took;
-}
-
-/* By turns: a disturbance then meets all alike, and each finds the caches as another has left them, which is
- * how a training step leaves them. */
+/* By turns: a disturbance then meets all alike. */
 static void race(runner *r, int count)
 {
-    double spent = 0;
-    for (int i = 0; i < MOST_CALLS && (i < LEAST_CALLS || spent < count * ENOUGH_SECONDS); i++)
-        for (int k = 0; k < count; k++)
-            if (r[k].runs) spent += runner_call(&r[k]);
+    double began = machine_now();
+    for (int i = 0; i < MOST_CALLS && (i < LEAST_CALLS || machine_now() - began < count * ENOUGH_SECONDS); i++)
+        for (int k = 0; k < count; k++) {
+            double start = machine_now();
+            contender_turn(&r[k].turns);
+            if (machine_now() - start > TOO_SLOW) r[k].turns.in = false;
+        }
     for (int k = 0; k < count; k++) {
-        if (r[k].calls > 0) *r[k].seconds = stats_median(r[k].took, r[k].calls);
-        job_finish(&r[k].job);
+        if (r[k].turns.times.count > 0) *r[k].seconds = contender_median(&r[k].turns);
+        contender_finish(&r[k].turns);
+        samples_free(&r[k].turns.times);
     }
 }
 
@@ -165,6 +158,24 @@ static bool pick_training(op *o, const candidate *list, int count, double infer)
     return best < DBL_MAX;
 }
 
+/* The runners of a candidate, in the order forward and backward, forward with a workspace if backward reads one.
+ * Returns how many. */
+static int start_candidate(const trial *t, candidate *c, runner *r)
+{
+    runner_start(&r[0], t, c->impl, CONV_BACKWARD, false, &c->backward);
+    runner_start(&r[1], t, c->impl, CONV_FORWARD, false, &c->forward);
+    c->workspace = r[0].turns.in && r[0].turns.job.plan->workspace_bytes > 0;
+    c->forward_kept = DBL_MAX;
+    if (c->workspace) runner_start(&r[2], t, c->impl, CONV_FORWARD, true, &c->forward_kept);
+    return c->workspace ? 3 : 2;
+}
+
+static conv_status choose_strategies(net *n, const op *o, const conv_impl *impl, pins *to, conv_error *err)
+{
+    conv_status status = pins_choose(n, o, impl, CONV_FORWARD, to, err);
+    return status == CONV_OK ? pins_choose(n, o, impl, CONV_BACKWARD, to, err) : status;
+}
+
 static conv_status time_all(net *n, op *o, conv_error *err)
 {
     candidate list[MAX_CANDIDATES];
@@ -177,77 +188,48 @@ static conv_status time_all(net *n, op *o, conv_error *err)
         free(runners);
         return status;
     }
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count && status == CONV_OK; i++)
+        status = choose_strategies(n, o, list[i].impl, &t.pins, err);
+    for (int i = 0; i < count && status == CONV_OK; i++) {
         if (!correct(&t, list[i].impl)) continue;
-        candidate *c = &list[kept++];
-        *c = list[i];
-        runner *backward = &runners[running++];
-        runner_start(backward, &t, c->impl, CONV_BACKWARD, false, &c->backward);
-        c->workspace = backward->runs && backward->job.plan->workspace_bytes > 0;
-        runner_start(&runners[running++], &t, c->impl, CONV_FORWARD, false, &c->forward);
-        c->forward_kept = DBL_MAX;
-        if (c->workspace) runner_start(&runners[running++], &t, c->impl, CONV_FORWARD, true, &c->forward_kept);
+        list[kept] = list[i];
+        running += start_candidate(&t, &list[kept++], &runners[running]);
     }
     race(runners, running);
     free(runners);
     trial_stop(&t);
-    if (pick_training(o, list, kept, pick_inference(o, list, kept))) return CONV_OK;
-    return conv_fail(err, CONV_REFUSED, "layer %s: no implementation does it", n->model->layers[o->layer].name);
+    if (status != CONV_OK) return status;
+    if (!pick_training(o, list, kept, pick_inference(o, list, kept)))
+        return conv_fail(err, CONV_REFUSED, "layer %s: no implementation does it",
+                         n->model->layers[o->layer].name);
+    return pins_choose_all(n, o, err);
 }
 
 /* ---- remembering */
 
-static bool cache_path(char *path, size_t size)
-{
-    char folder[4096];
-    if (strcmp(machine_build_id(), "unknown") == 0 || !machine_cache_dir(folder, sizeof folder)) return false;
-    return (size_t)snprintf(path, size, "%s/best-%s.json", folder, cpu_isa_name(cpu_allowed())) < size;
-}
-
-/* The choices of this build, by layer; empty when there are none. */
-static json_t *cache_read(void)
-{
-    char path[4400];
-    json_t *cache = cache_path(path, sizeof path) ? json_load_file(path, 0, NULL) : NULL;
-    const char *build = json_string_value(json_object_get(cache, "build")),
-               *cpu = json_string_value(json_object_get(cache, "cpu"));
-    if (build != NULL && cpu != NULL && strcmp(build, machine_build_id()) == 0 &&
-        strcmp(cpu, machine_get()->cpu) == 0)
-        return cache;
-    json_decref(cache);
-    return json_pack("{s:s, s:s}", "build", machine_build_id(), "cpu", machine_get()->cpu);
-}
-
-/* A failure is no harm: the next run times again. */
-static void cache_write(json_t *cache)
-{
-    char path[4400];
-    if (cache_path(path, sizeof path)) output_json(path, cache, JSON_INDENT(1), NULL);
-}
-
-/* "dense mb8ic1ih28oc32oh26kh3 nhwc +bias first". */
+/* "dense mb8ic1ih28oc32oh26kh3 nhwc +bias first"; with --strategy its word behind. */
 static void key_of(const net *n, const op *o, char *key, size_t size)
 {
-    char text[PROBLEM_STRING_MAX];
-    conv_problem p = op_problem(o, o->batched ? n->options.batch : n->slice_rows);
-    snprintf(key, size, "%s %s %s%s%s%s", conv_variant_name(p.variant), problem_format(&p, text),
+    char text[PROBLEM_STRING_MAX], word[8] = "";
+    const conv_problem p = pins_problem(n, o);
+    if (!wisdom_measures(n->options.wisdom)) wisdom_word(n->options.wisdom, word);
+    snprintf(key, size, "%s %s %s%s%s%s%s%s", conv_variant_name(p.variant), problem_format(&p, text),
              conv_layout_name(p.layout), p.bias ? " +bias" : "", p.post_op == CONV_POST_RELU ? " +relu" : "",
-             o->diff_wanted ? "" : " first");
+             o->diff_wanted ? "" : " first", *word != '\0' ? " " : "", word);
 }
 
 conv_status best_choose(net *n, op *o, conv_error *err)
 {
     char key[PROBLEM_STRING_MAX + 64];
+    if (n->options.wisdom == NULL) return time_all(n, o, err);
     key_of(n, o, key, sizeof key);
-    json_t *cache = cache_read(), *entry = json_object_get(cache, key);
-    conv_status status = CONV_OK;
-    if (!choice_read(o, entry)) {
-        status = time_all(n, o, err);
-        if (status == CONV_OK) {
-            json_object_set_new(cache, key, choice_json(o));
-            cache_write(cache);
-        }
-    }
-    json_decref(cache);
-    return status;
+    json_t *layers = wisdom_layers(n->options.wisdom), *entry = json_object_get(layers, key);
+    if (choice_read(o, entry) && pins_read(n, o, json_object_get(entry, "strategies"), err) == CONV_OK)
+        return CONV_OK;
+    conv_status status = time_all(n, o, err);
+    if (status != CONV_OK) return status;
+    json_object_set_new(layers, key, choice_json(o));
+    wisdom_changed(n->options.wisdom);
+    wisdom_save(n->options.wisdom);
+    return CONV_OK;
 }

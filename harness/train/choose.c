@@ -42,7 +42,7 @@ static conv_status choose_named(net *n, op *o, conv_error *err)
         reason = impl == NULL ? why_absent(name, o->problem.variant) : cannot(o, impl);
         if (reason == NULL) {
             set_all(o, impl);
-            return CONV_OK;
+            return pins_choose_all(n, o, err);
         }
         snprintf(last, sizeof last, "%s", name);
     }
@@ -54,7 +54,7 @@ static const char *const use_names[] = {"forward", "backward", "inference"};
 
 json_t *choice_json(const op *o)
 {
-    json_t *entry = json_pack("{s:b}", "workspace", o->keep_workspace);
+    json_t *entry = json_pack("{s:b, s:o}", "workspace", o->keep_workspace, "strategies", pins_json(&o->pins));
     for (int use = 0; use < USE_COUNT; use++)
         json_object_set_new(entry, use_names[use], json_string(o->impl[use]->name));
     return entry;
@@ -75,7 +75,7 @@ static conv_status choose_recorded(net *n, op *o, conv_error *err)
 {
     const char *layer_name = n->model->layers[o->layer].name;
     json_t *entry = json_object_get(n->options.choices, layer_name);
-    if (choice_read(o, entry)) return CONV_OK;
+    if (choice_read(o, entry)) return pins_read(n, o, json_object_get(entry, "strategies"), err);
     for (int use = 0; use < USE_COUNT; use++) {
         const char *name = json_string_value(json_object_get(entry, use_names[use]));
         if (name != NULL && conv_find(name, o->problem.variant) == NULL)

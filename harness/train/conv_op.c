@@ -11,7 +11,7 @@
 
 static int lanes(const net *n, const op *o) { return o->batched ? 1 : n->options.threads; }
 
-static conv_pass pass_of(conv_use use) { return use == USE_BACKWARD ? CONV_BACKWARD : CONV_FORWARD; }
+conv_pass conv_use_pass(conv_use use) { return use == USE_BACKWARD ? CONV_BACKWARD : CONV_FORWARD; }
 
 conv_problem op_problem(const op *o, int64_t rows)
 {
@@ -38,8 +38,9 @@ static conv_status make_exec(net *n, op *o, conv_use use, int lane, conv_exec *e
     conv_problem p = op_problem(o, e->rows);
     conv_context context = machine_context(o->batched ? n->options.threads : 1);
     context.keep_workspace = use == USE_TRAIN && o->keep_workspace;
+    context.book = o->pins.count > 0 ? &o->pins.book : NULL;
     conv_error inner;
-    conv_status status = conv_plan_create(o->impl[use], &p, pass_of(use), &context, &e->plan, &inner);
+    conv_status status = conv_plan_create(o->impl[use], &p, conv_use_pass(use), &context, &e->plan, &inner);
     if (status != CONV_OK)
         return conv_fail(err, status, "layer %s: %s: %.180s", n->model->layers[o->layer].name,
                          o->impl[use]->name, inner.text);
@@ -177,4 +178,5 @@ void conv_op_free(net *n, op *o)
         free(o->exec[use]);
     }
     buffer_free(o->workspace);
+    pins_free(&o->pins);
 }

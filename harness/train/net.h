@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 
+#include "../measure/wisdom.h"
 #include "model.h"
 
 typedef struct net net;
@@ -21,8 +22,11 @@ typedef struct {
     int64_t slice;     /* images of a slice; 0: as many as the L2 holds */
     const char *impls; /* "best", or names in order of preference: "fused-avx512,avx512" */
     json_t *choices;   /* what an earlier net_choices() returned: obeyed instead of impls. NULL: free */
-    uint64_t seed;     /* dropout */
-    bool unfused;      /* every layer on its own: for tests of the fusions */
+    wisdom
+        *wisdom; /* chooses strategies and remembers, as machine_use_book has it; NULL: the model's, and nothing
+                          is remembered */
+    uint64_t seed; /* dropout */
+    bool unfused;  /* every layer on its own: for tests of the fusions */
 } net_options;
 
 /* NULL with err: an implementation that does not exist or refuses a layer, or no memory. Weights start at 0. */

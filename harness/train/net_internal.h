@@ -19,6 +19,20 @@ typedef enum {
     OP_POOLED /* convolution with relu and pooling: kernels/nn/pooled.c */
 } op_kind;
 
+/* Strategies that all plans of a layer use, whatever their minibatch: the same ones in each part, so that what a
+ * checkpoint records of them gives the same bits. */
+typedef struct {
+    const conv_impl *impl;
+    conv_pass pass;
+    const conv_choice *choices;
+    conv_strategy strategy;
+} pin;
+typedef struct {
+    conv_book book; /* first */
+    pin *list;
+    size_t count;
+} pins;
+
 /* One plan of a convolution for one minibatch size, and on a sliced operation one thread. */
 typedef struct {
     conv_plan *plan;
@@ -44,6 +58,7 @@ typedef struct {
     conv_problem problem; /* of one image; op_problem makes it one of many */
     const conv_impl *impl[USE_COUNT];
     bool keep_workspace;
+    pins pins;
     conv_exec *exec[USE_COUNT]; /* [threads or 1][exec_count], by minibatch */
     int exec_count;
     int weights, pointwise, bias; /* parameter indices or -1 */
@@ -178,9 +193,22 @@ conv_problem op_problem(const op *o, int64_t rows);
 conv_status conv_op_choose(net *n, op *o, conv_error *err);
 /* best.c: the fastest correct ones by timing, or what an earlier run of this build on this machine found. */
 conv_status best_choose(net *n, op *o, conv_error *err);
-/* choose.c: an operation's implementations as JSON; reading is false unless all are there and present. */
+/* choose.c: an operation's implementations and strategies as JSON; reading is false unless all implementations are
+ * there and present; it leaves out the strategies. */
 json_t *choice_json(const op *o);
 bool choice_read(op *o, json_t *entry);
+/* pins.c: the problem by which an operation's strategies and implementations are chosen. */
+conv_problem pins_problem(const net *n, const op *o);
+/* Adds the strategies of an implementation's pass, by a contest where none was held yet, on one thread, for bits do not
+ * depend on threads. CONV_FAILED: a strategy computes wrongly. */
+conv_status pins_choose(net *n, const op *o, const conv_impl *impl, conv_pass pass, pins *to, conv_error *err);
+/* Of all uses of an operation, instead of those it has. */
+conv_status pins_choose_all(net *n, op *o, conv_error *err);
+json_t *pins_json(const pins *all);
+/* CONV_INVALID: a strategy that is none of this machine's. object: may be NULL. */
+conv_status pins_read(const net *n, op *o, const json_t *object, conv_error *err);
+void pins_free(pins *all);
+conv_pass conv_use_pass(conv_use use);
 conv_status conv_op_prepare(net *n, op *o, int64_t rows, bool training, conv_error *err);
 conv_status conv_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
 conv_status conv_op_backward(net *n, op *o, const slice *s, const op_gradients *g);
