@@ -38,7 +38,6 @@ void product_tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int6
 
 /* ---- strategies */
 
-/* Some words are repeated by a note that says what else is so: tests/test_kernels.c looks for them. */
 static const conv_choice product_choices[] = {
     {"vectors", false}, {"rows copied", true}, {"rows gathered", true},   {"k", false},
     {"pixels", false},  {"images", false},     {"rows prefetched", true}, {"panels prefetched", true},
@@ -120,21 +119,29 @@ static void add(const product *s, const conv_problem *p, product_strategy how, c
     strategy_add(candidates, &how, sizeof how);
 }
 
-/* The pick; then panels of another width, rows the other way, blocks of half the terms and twice the pixels, all of
- * a thread's pixels at once so that it reads the weights once, and memory met in the other way. */
+/* So that weights are read once: all of a thread's pixels, in place, while a panel that L2 holds passes. */
+static void add_once(const product *s, const conv_problem *p, const conv_context *ctx, product_strategy how,
+                     conv_candidates *candidates)
+{
+    int64_t image = image_pixels(p, s->backward), width = how.vectors * VL;
+    how.pixels = div_up(p->mb * image, ctx->threads);
+    how.k = even_piece(s->k, (int64_t)(ctx->l2 / sizeof(float)) / (s->taps * width), 16);
+    how.copied = how.gathered = 0;
+    add(s, p, how, candidates);
+}
+
+/* The pick; then panels of another width, rows the other way, blocks of half the terms and twice the pixels,
+ * weights read once; and beyond L2 without prefetching, and written to memory the other way. */
 void product_strategies(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
                         conv_candidates *candidates)
 {
     product s = shape_of(p, backward, way);
     const product_strategy first = pick(&s, p, ctx);
-    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), image = image_pixels(p, backward);
-    int64_t other = first.vectors == 2 ? TILE_VECTORS : 2;
+    product_strategy other = first, how = first;
     candidates->choices = product_choices;
     add(&s, p, first, candidates);
-    product_strategy how = first;
-    how.vectors = other;
-    add(&s, p, how, candidates);
-    how = first;
+    other.vectors = first.vectors == 2 ? TILE_VECTORS : 2;
+    add(&s, p, other, candidates);
     how.copied = !first.copied && !first.gathered;
     how.gathered = 0;
     add(&s, p, how, candidates);
@@ -142,18 +149,13 @@ void product_strategies(const conv_problem *p, bool backward, const gemm_way *wa
     how.k = first.k / 2;
     how.pixels = 2 * first.pixels;
     add(&s, p, how, candidates);
+    add_once(&s, p, ctx, first, candidates);
+    add_once(&s, p, ctx, other, candidates);
     how = first;
-    how.pixels = min64(div_up(p->mb * image, ctx->threads), first.images * image);
-    how.k = l2 / 2 / how.pixels;
-    add(&s, p, how, candidates);
-    how.vectors = other;
-    add(&s, p, how, candidates);
-    how = first;
-    how.rows_ahead = !first.rows_ahead;
-    how.panels_ahead = !first.panels_ahead;
+    how.rows_ahead = how.panels_ahead = 0;
     add(&s, p, how, candidates);
     how = first;
-    how.stream = !first.stream;
+    how.stream = !first.stream && first.rows_ahead;
     add(&s, p, how, candidates);
 }
 

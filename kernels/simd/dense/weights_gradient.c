@@ -169,8 +169,8 @@ static columns_strategy pick(const conv_problem *p, const conv_context *ctx)
     return how;
 }
 
-/* The pick; then operands copied or not, a panel's block of pixels in half of L1, panels of another width, and other
- * numbers of chunks. */
+/* The pick; then operands copied or not, a panel's block of pixels in half of L1, panels of another width, and
+ * other numbers of chunks. */
 void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
 {
     const columns_strategy first = pick(p, ctx);

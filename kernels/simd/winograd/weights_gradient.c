@@ -299,7 +299,7 @@ static void cut(const conv_problem *p, int64_t m, int64_t vectors, winograd_wgra
     w->panels = div_up(w->oc, w->width);
 }
 
-/* The nearest possible strategy: sizes cut to the problem's, parts before units; cuts everything else as it says. */
+/* The nearest possible strategy: sizes cut to the problem's, parts before units. Cuts the grid and the panels. */
 static void fit(const conv_problem *p, winograd_wgrad_strategy *how, winograd_wgrad *w)
 {
     how->m = how->m == 4 ? winograd_best_m(&w->grid, LEAST_INSIDE) : 2;
@@ -314,8 +314,8 @@ static void fit(const conv_problem *p, winograd_wgrad_strategy *how, winograd_wg
     how->ahead = w->grid.ahead = how->ahead != 0;
 }
 
-/* Tiles whose V and Z fit L2 beside the sums; else few enough that one xi of them does, enough that the sums are
- * seldom read and written. */
+/* Tiles whose V and Z fit L2 beside the sums, of parts where those are enough; else few enough that one xi of
+ * them does, enough that the sums are seldom read and written. */
 static int64_t pick_chunk(const winograd_wgrad *w, int64_t l2, bool parts)
 {
     int64_t channels = w->strips * STRIP + w->panels * w->width, units = w->panels * w->strips;
@@ -358,7 +358,7 @@ static void add(const conv_problem *p, winograd_wgrad_strategy how, winograd_wgr
 }
 
 /* The pick; then by units, each alone or not, where a panel of all tiles fits L2; together; by parts, where their
- * gradients are no more than what is transformed; panels of another width; the other tiles; prefetching or not. */
+ * gradients are no more than what is transformed; panels of another width; F(2x2); prefetching or not. */
 void winograd_wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
 {
     winograd_wgrad w = shape_of(p);

@@ -36,8 +36,8 @@ typedef struct {
     int64_t xi_stride, width, block;
 } winograd_place;
 
-/* m of a grid whose sizes are set: 4 where that multiplies less and every side of `in` and `out` has `least` pixels,
- * else 2, which is always right. */
+/* m of a grid whose sizes are set: 4 where that multiplies less and every side of `in` and `out` has `least`
+ * pixels, else 2, which is always right. */
 int64_t winograd_best_m(const winograd_grid *g, int64_t least);
 /* Sets the tiles of so many images. */
 void winograd_cut(winograd_grid *g, int64_t m, int64_t images);
