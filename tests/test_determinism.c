@@ -1,6 +1,6 @@
-/* The same problem on the same instruction set gives the same bits on 1, 2, 3 and 5 threads, and twice in a row:
- * every implementation of our own, every pass, at shapes with several chunks, tiles and remainders to divide, with
- * small caches and with hardly any, by the cost model's picks and by every strategy. */
+/* The same problem on the same instruction set gives the same bits on 1, 2, 3 and 5 threads, and twice in a
+ * row: every implementation of our own, every pass, at shapes with several chunks, tiles and remainders to
+ * divide, with small caches and with hardly any, by the cost model's picks and by every strategy. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

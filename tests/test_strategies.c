@@ -1,6 +1,7 @@
-/* Whatever strategy a plan is told, the result is right: every candidate of every implementation, told at shapes at
- * the edges, with caches of three sizes, on one thread and on three. Also the candidates of a larger batch, whose
- * sizes a plan cuts to the problem's, and values that nobody proposes. test_determinism.c looks at their bits. */
+/* Whatever strategy a plan is told, the result is right: every candidate of every implementation, told at
+ * shapes at the edges, with caches of three sizes, on one thread and on three. Also the candidates of a larger
+ * batch, whose sizes a plan cuts to the problem's, and values that nobody proposes. test_determinism.c looks at
+ * their bits. */
 #include "../kernels/strategy.h"
 #include "support.h"
 
@@ -81,8 +82,8 @@ static void add(orders *o, const conv_strategy *s, const conv_context *ctx)
     o->list[o->count++].ctx = *ctx;
 }
 
-/* The candidates with all caches, of this batch and a larger one; then nothing but zeros, ones, and sizes without
- * end, where there is a choice at all. */
+/* The candidates with all caches, of this batch and a larger one; then nothing but zeros, ones, and sizes
+ * without end, where there is a choice at all. */
 static orders orders_of(const conv_impl *impl, const conv_problem *p, conv_pass pass, int threads)
 {
     orders o = {0};

@@ -1,13 +1,13 @@
 /* Implicit GEMM of forward and backward_data over row tables.
  *
- * Loop order of a thread: set of images, block of output pixels, channel group, block of k, weight panel,
- * tile. A panel's block of k is read from memory once per block of pixels and then from L2; the block's rows stay
- * while the panels pass, where they fit as well. Units (panel, tile) are dealt out as equal contiguous shares, so
- * any number of threads balances and none reduces: dst tiles have one owner. How large blocks are and the rest is
- * the strategy's (product_plan.c). Rows may be copied first: a block of k is compact in the cache only then, rows a
- * multiple of 4 KiB apart share one cache set, and where k is short taps are better put in line. What does not fit
- * L2 may be prefetched while something else is multiplied: during a thread's first panel the rows of the tiles, or
- * of the copy, that come next; during every other the next panel. */
+ * Loop order of a thread: set of images, block of output pixels, channel group, block of k, weight panel, tile.
+ * A panel's block of k is read from memory once per block of pixels and then from L2; the block's rows stay
+ * while the panels pass, where they fit as well. Units (panel, tile) are dealt out as equal contiguous shares,
+ * so any number of threads balances and none reduces: dst tiles have one owner. How large blocks are and the
+ * rest is the strategy's (product_plan.c). Rows may be copied first: a block of k is compact in the cache only
+ * then, rows a multiple of 4 KiB apart share one cache set, and where k is short taps are better put in line.
+ * What does not fit L2 may be prefetched while something else is multiplied: during a thread's first panel the
+ * rows of the tiles, or of the copy, that come next; during every other the next panel. */
 #include "product.h"
 
 #include "../copy.h"

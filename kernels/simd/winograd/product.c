@@ -4,9 +4,9 @@
  *   for tile:                     V[xi][tile][k] = B' d B                      parallel over tiles
  *   for xi, panel of weights:     M[xi][tile][n] = V[xi] * U[xi]               parallel over xi and panels
  *   for tile:                     out = A' M A, bias, ReLU                     parallel over tiles
- * With chunks of its own a thread waits for nobody and reads nothing that another core wrote: better where all of
- * U leaves room for a chunk in L2, or U stays in L3 and there are tiles enough. No sum crosses tiles, so chunks
- * change no bits. */
+ * With chunks of its own a thread waits for nobody and reads nothing that another core wrote: better where all
+ * of U leaves room for a chunk in L2, or U stays in L3 and there are tiles enough. No sum crosses tiles, so
+ * chunks change no bits. */
 #include "winograd.h"
 
 #include <stdlib.h>
@@ -68,8 +68,8 @@ static void fit(const conv_problem *p, const conv_context *ctx, winograd_product
 }
 
 /* Tiles of a chunk of a thread's own, where that fits L2 beside all of U, and else where U is in L3 and tiles
- * are enough; else of one for all threads: V and M for the caches of a few cores, rows enough for each pass over
- * the weights. */
+ * are enough; else of one for all threads: V and M for the caches of a few cores, rows enough for each pass
+ * over the weights. */
 static void pick_chunk(const winograd_product *w, const conv_context *ctx, winograd_product_strategy *how)
 {
     int64_t l2 = (int64_t)ctx->l2, tiles = w->grid.tiles, own = div_up(tiles, ctx->threads);
@@ -98,8 +98,8 @@ static winograd_product_strategy pick(const conv_problem *p, const conv_context 
     return how;
 }
 
-/* The pick; then F(2x2), threads the other way, chunks of half and twice as many tiles, panels of another width,
- * all of k at once, and prefetching and stores the other way. */
+/* The pick; then F(2x2), threads the other way, chunks of half and twice as many tiles, panels of another
+ * width, all of k at once, and prefetching and stores the other way. */
 void winograd_product_strategies(const conv_problem *p, bool backward, const gemm_way *way,
                                  const conv_context *ctx, conv_candidates *candidates)
 {

@@ -299,7 +299,7 @@ static void cut(const conv_problem *p, int64_t m, int64_t vectors, winograd_wgra
     w->panels = div_up(w->oc, w->width);
 }
 
-/* The nearest possible strategy: sizes cut to the problem's, parts before units. Cuts the grid and the panels. */
+/* The nearest possible strategy: sizes cut to the problem's, parts before units. Cuts grid and panels. */
 static void fit(const conv_problem *p, winograd_wgrad_strategy *how, winograd_wgrad *w)
 {
     how->m = how->m == 4 ? winograd_best_m(&w->grid, LEAST_INSIDE) : 2;
@@ -320,10 +320,11 @@ static int64_t pick_chunk(const winograd_wgrad *w, int64_t l2, bool parts)
 {
     int64_t channels = w->strips * STRIP + w->panels * w->width, units = w->panels * w->strips;
     int64_t inside = (l2 / 8 * 5 - units * unit_floats(w)) / (xis_of(w) * channels);
-    int64_t chunk = !parts                 ? max64(LEAST_CHUNK, min64(MOST_CHUNK, l2 / 2 / channels))
-                    : inside >= PART_CHUNK ? inside
-                                           : MOST_CHUNK;
-    int64_t tiles = parts ? div_up(w->grid.tiles, PARTS) : w->grid.tiles;
+    int64_t chunk = inside >= PART_CHUNK ? inside : MOST_CHUNK, tiles = w->grid.tiles;
+    if (parts)
+        tiles = div_up(tiles, PARTS);
+    else
+        chunk = max64(LEAST_CHUNK, min64(MOST_CHUNK, l2 / 2 / channels));
     return div_up(tiles, div_up(tiles, chunk));
 }
 
@@ -357,8 +358,8 @@ static void add(const conv_problem *p, winograd_wgrad_strategy how, winograd_wgr
     strategy_add(candidates, &how, sizeof how);
 }
 
-/* The pick; then by units, each alone or not, where a panel of all tiles fits L2; together; by parts, where their
- * gradients are no more than what is transformed; panels of another width; F(2x2); prefetching or not. */
+/* The pick; then by units, each alone or not, where a panel of all tiles fits L2; together; by parts, where
+ * their gradients are no more than what is transformed; panels of another width; F(2x2); prefetching or not. */
 void winograd_wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
 {
     winograd_wgrad w = shape_of(p);
