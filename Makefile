@@ -232,12 +232,12 @@ fuzz: ## build the fuzz targets with clang; SECONDS=10 runs each for as long
 # The question itself when QUICK: dense against separable, forward and backward.
 BENCH_ARGS = --suite $(or $(SUITE),sweep) --budget $(or $(BUDGET),$(if $(QUICK),30,245)) $(if $(IMPL),--impl $(IMPL)) \
     $(if $(QUICK),--variant dense$(comma)separable --pass forward$(comma)backward) $(ARGS)
-TRAIN_EPOCHS ?= $(if $(or $(QUICK),$(SUITE)),0,2)
+TRAIN_EPOCHS ?= $(if $(or $(QUICK),$(SUITE)),0,6)
 MNIST := data/mnist/train-images-idx3-ubyte
 comma := ,
 
 # A wrong result (exit 3) is reported like any other before make fails with it.
-bench: build ## measure, train two epochs, report: SUITE= IMPL= BUDGET=245 QUICK=1
+bench: build ## measure, train six epochs, report: SUITE= IMPL= BUDGET=245 QUICK=1
 	@status=0; $(SEPBENCH) bench $(BENCH_ARGS) || status=$$?; \
 	[ $$status = 0 ] || [ $$status = 3 ] || exit $$status; \
 	if [ $(TRAIN_EPOCHS) = 0 ]; then :; \

@@ -35,8 +35,8 @@ int samples_count(const samples *s, sample_use use)
 
 /* A barrier that takes longer than so many times the row's shortest was met by cores farther apart. */
 static const double far_apart = 1.4;
-/* Medians near and far that differ by less are the same. */
-static const double same = 1.03;
+/* Medians near and far that differ by less count together: their spread is part of the interval. */
+static const double same = 1.1;
 
 /* Median of the unmarked repetitions, those near or those far; NaN: none. */
 static double median_of_state(const samples *s, double limit, bool far, double *ns)

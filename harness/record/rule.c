@@ -22,9 +22,13 @@ rule_time rule_time_of(const record_row *row)
 
 static bool has_interval(const rule_time *t) { return isfinite(t->low) && isfinite(t->high); }
 
-static bool is_wide(double low, double high) { return high > RULE_WIDEST * low; }
+/* Of near and of far cores both are right, and neither is the answer. */
+static bool is_moved(const rule_time *t) { return t->moved && t->high > RULE_MOVED * t->low; }
 
-bool rule_shown(const rule_time *t) { return has_interval(t) && !is_wide(t->low, t->high) && !t->disturbed; }
+bool rule_shown(const rule_time *t)
+{
+    return has_interval(t) && t->high <= RULE_WIDEST * t->low && !is_moved(t) && !t->disturbed;
+}
 
 /* The interval of the ratio of two times that were measured independently, from theirs, on logarithms: G. Y. Zou and
  * A. Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008. Dividing the
@@ -39,8 +43,10 @@ rule_ratio rule_compare(rule_time first, rule_time second)
         r.outcome = RATIO_BUSY;
     else if (!has_interval(&first) || !has_interval(&second))
         r.outcome = RATIO_FEW;
-    else if (is_wide(r.low, r.high))
-        r.outcome = first.moved || second.moved ? RATIO_MOVED : RATIO_BUSY;
+    else if (is_moved(&first) || is_moved(&second))
+        r.outcome = RATIO_MOVED;
+    else if (r.high > RULE_WIDEST * r.low)
+        r.outcome = RATIO_BUSY;
     else if (r.low > 1)
         r.outcome = RATIO_FASTER;
     else if (r.high < 1)

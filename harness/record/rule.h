@@ -3,7 +3,8 @@
  *
  * A time is shown in an answer when it has an interval, a narrow one, and nobody else had the cores meanwhile.
  * Two times differ when the interval of their ratio leaves 1 out (rule.c has the source). Where it spans more
- * than RULE_WIDEST there is no answer: what disturbed the machine would decide it. */
+ * than RULE_WIDEST there is no answer: what disturbed the machine would decide it; nor where the host moved the cores and
+ * the interval of near and far ones spans more than RULE_MOVED. */
 #ifndef SEPBENCH_RULE_H
 #define SEPBENCH_RULE_H
 
@@ -45,6 +46,8 @@ typedef enum {
 } ratio_outcome;
 
 #define RULE_WIDEST 1.5
+/* Of a time whose interval holds near and far cores. */
+#define RULE_MOVED 1.15
 
 typedef struct {
     double value, low, high; /* how many times as fast the second is; low, high: NaN without an interval */
