@@ -223,64 +223,69 @@ depthwise_choices depthwise_choose(const conv_impl *impl, const conv_problem *p,
 
 /* ---- candidates */
 
-static void list_walks(const conv_problem *p, conv_pass pass, const conv_context *ctx, conv_candidates *list)
+static bool beyond(const conv_problem *p, size_t bytes)
 {
-    walk_strategy first = depthwise_walk_pick(p, pass, ctx), s = first;
-    list->choices = walk_choices;
-    strategy_add(list, &first, sizeof first);
-    int64_t blocks[] = {64, 128, p->oc};
-    for (int i = 0; i < 3; i++) {
-        s = walk_possible(p, (walk_strategy){.channels = blocks[i], .by_rows = i < 2});
-        strategy_add(list, &s, sizeof s);
-    }
-    s = walk_possible(p,
-                      (walk_strategy){.channels = RING_CHANNELS, .ring = !first.ring, .by_rows = !first.ring});
-    strategy_add(list, &s, sizeof s);
-    s = walk_possible(p, (walk_strategy){.channels = 64, .ring = 1, .by_rows = 1});
-    strategy_add(list, &s, sizeof s);
-    s = walk_possible(p, (walk_strategy){.channels = p->oc, .ahead = 1});
-    strategy_add(list, &s, sizeof s);
-    s.stream = 1;
+    conv_sizes sizes = conv_problem_sizes(p);
+    return (size_t)(sizes.src + sizes.dst) * sizeof(float) > bytes;
+}
+
+static void add_walk(const conv_problem *p, walk_strategy s, conv_candidates *list)
+{
     s = walk_possible(p, s);
     strategy_add(list, &s, sizeof s);
 }
 
-static void list_sums(const conv_problem *p, conv_pass pass, const conv_context *ctx, conv_candidates *list)
+/* The pick, blocks one after the other and none; beyond L2 also rows copied, and outputs past the caches. */
+static void list_walks(const conv_problem *p, conv_pass pass, const conv_context *ctx, conv_candidates *list)
 {
-    const sums_strategy first = depthwise_sums_pick(p, pass, ctx);
+    const int64_t all = p->oc, half = RING_CHANNELS / 2;
+    list->choices = walk_choices;
+    add_walk(p, depthwise_walk_pick(p, pass, ctx), list);
+    add_walk(p, (walk_strategy){.channels = RING_CHANNELS, .by_rows = 1}, list);
+    add_walk(p, (walk_strategy){.channels = all}, list);
+    if (!beyond(p, ctx->l2 * (size_t)ctx->threads)) return;
+    add_walk(p, (walk_strategy){.channels = RING_CHANNELS, .ring = 1, .by_rows = 1}, list);
+    add_walk(p, (walk_strategy){.channels = half, .ring = 1, .by_rows = 1}, list);
+    add_walk(p, (walk_strategy){.channels = all, .ahead = 1, .stream = 1}, list);
+    add_walk(p, (walk_strategy){.channels = RING_CHANNELS, .stream = 1, .by_rows = 1}, list);
+    add_walk(p, (walk_strategy){.channels = RING_CHANNELS, .ring = 1, .stream = 1, .by_rows = 1}, list);
+}
+
+static void add_sums(const conv_problem *p, sums_strategy s, conv_candidates *list)
+{
+    s = sums_possible(p, s);
+    strategy_add(list, &s, sizeof s);
+}
+
+/* The pick, and rows otherwise; of what nearly fits L2 channels owned, else rows copied, in two sizes of block and in one
+ * chunk; more chunks where threads would be idle. */
+static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
+{
+    const sums_strategy first = depthwise_sums_pick(p, CONV_BACKWARD_WEIGHTS, ctx);
+    const int64_t other = first.rows == BAND_ROWS ? 2 : BAND_ROWS;
     sums_strategy s = first;
     list->choices = sums_choices;
-    strategy_add(list, &first, sizeof first);
-    s.rows = first.rows == BAND_ROWS ? 2 : BAND_ROWS;
-    s = sums_possible(p, s);
-    strategy_add(list, &s, sizeof s);
-    s = first;
-    s.ring = !first.ring;
-    s.channels = min64(s.channels, RING_CHANNELS);
-    s = sums_possible(p, s);
-    strategy_add(list, &s, sizeof s);
-    s = first;
-    s.owned = !first.owned;
-    s.ring = 0;
-    s = sums_possible(p, s);
-    strategy_add(list, &s, sizeof s);
-    s = first;
-    s.channels = 64;
-    s = sums_possible(p, s);
-    strategy_add(list, &s, sizeof s);
-    s = first;
-    s.by_tile = !first.by_tile;
-    s = sums_possible(p, s);
-    strategy_add(list, &s, sizeof s);
-    s = first;
+    add_sums(p, first, list);
     s.chunks = first.chunks * 2;
-    s = sums_possible(p, s);
-    strategy_add(list, &s, sizeof s);
+    if (first.chunks * div_up(p->oc, first.channels) < ctx->threads) add_sums(p, s, list);
     s = first;
+    s.rows = other;
+    add_sums(p, s, list);
+    add_sums(p, (sums_strategy){RING_CHANNELS, .rows = 2, .by_tile = 1, .chunks = first.chunks}, list);
+    if (!beyond(p, ctx->l2 * (size_t)ctx->threads / 2)) {
+        add_sums(p, (sums_strategy){p->oc, .rows = first.rows, .chunks = 1, .owned = 1}, list);
+        add_sums(p, (sums_strategy){p->oc, .rows = other, .chunks = 1, .owned = 1}, list);
+        return;
+    }
+    s = (sums_strategy){RING_CHANNELS, .rows = 2, .by_tile = 1, .ring = 1, .chunks = first.chunks};
+    add_sums(p, s, list);
+    s.channels = RING_CHANNELS / 2;
+    add_sums(p, s, list);
+    s.channels = RING_CHANNELS;
     s.chunks = 1;
-    s.owned = 1;
-    s = sums_possible(p, s);
-    strategy_add(list, &s, sizeof s);
+    add_sums(p, s, list);
+    s = (sums_strategy){RING_CHANNELS, .rows = BAND_ROWS, .ring = 1, .chunks = first.chunks};
+    add_sums(p, s, list);
 }
 
 static void list_joint(const conv_impl *impl, const conv_problem *p, const conv_context *ctx,
@@ -303,7 +308,7 @@ void depthwise_strategies(const conv_impl *impl, const conv_problem *p, conv_pas
     if (pass == CONV_BACKWARD)
         list_joint(impl, p, ctx, list);
     else if (pass == CONV_BACKWARD_WEIGHTS)
-        list_sums(p, pass, ctx, list);
+        list_sums(p, ctx, list);
     else
         list_walks(p, pass, ctx, list);
 }

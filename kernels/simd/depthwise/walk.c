@@ -144,12 +144,6 @@ static void gradient_fours(const row_gradient *g, int64_t y, int64_t rows)
     stencil3_gradient4(&g->walk->x, &args);
 }
 
-int64_t row_walk_bands(const row_walk *w, int64_t y, int64_t rows)
-{
-    int64_t second = y - w->h.pad_before + 1;
-    return second < 0 ? 0 : min64(rows, w->h.in - second) / BAND_ROWS;
-}
-
 void rows_gradient(const row_gradient *g, int64_t y, int64_t rows)
 {
     if (rows == 1)

@@ -55,8 +55,6 @@ typedef struct {
 /* Adds what rows [y, y + rows) of diff_dst give: one; with stencil3 two, or whole bands, of whose source
  * rows only the first of all and the last of all may be padding. */
 void rows_gradient(const row_gradient *g, int64_t y, int64_t rows);
-/* How many bands follow one another from row y on, of `rows` rows. */
-int64_t row_walk_bands(const row_walk *w, int64_t y, int64_t rows);
 
 /* What all rows of a pass of the problem do, for conv_plan.work, but for what is read and written first; block:
  * channels at once; plain: neither bias nor ReLU, rows from the caches. */

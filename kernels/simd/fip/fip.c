@@ -57,6 +57,13 @@ static const conv_impl *way_of(const conv_plan *plan)
     return way(&plan->problem, plan->pass, &plan->context);
 }
 
+static void strategies(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                       conv_candidates *list)
+{
+    const conv_impl *whose = way(p, pass, ctx);
+    if (whose->strategies != NULL) whose->strategies(self, p, pass, ctx, list);
+}
+
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                         conv_plan **out, conv_error *err)
 {
@@ -86,6 +93,7 @@ static const simd_impl separable = {
              .stage = {&simd_depthwise, &pointwise.impl},
              .refuse = compose_refuse,
              .plan = plan,
+             .strategies = strategies,
              .pack = pack,
              .execute = execute,
              .destroy = destroy},

@@ -3,7 +3,6 @@
 #define SEPBENCH_SIMD_SEPARABLE_FUSED_H
 
 #include "../../plan.h"
-#include "../depthwise/kernels.h"
 #include "../depthwise/walk.h"
 #include "../gemm/gemm.h"
 #include "../vec.h"

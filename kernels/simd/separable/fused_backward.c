@@ -170,10 +170,8 @@ static void depthwise_gradients(const context *x, channel_block block)
                              .w_tap = p->ic,
                              .channels = block.count,
                              .by_tile = x->f->backward_how.by_tile};
-    int64_t most = x->f->backward_how.rows, whole = most == BAND_ROWS && block.count % VL == 0;
     for (int64_t y = 0, rows, end = conv_out(&p->axis[CONV_H]); y < end; y += rows) {
-        bool band = whole && row_walk_bands(&x->f->forward, y, end - y) > 0;
-        rows = band ? BAND_ROWS : min64(min64(most, 2), end - y);
+        rows = x->f->forward.stencil3 && y + 1 < end ? 2 : 1;
         rows_gradient(&gradient, y, rows);
     }
     if (x->args->diff_src == NULL) return;

@@ -21,8 +21,8 @@ static const conv_choice forward_choices[] = {
     {"vectors", false},          {"rows", false},    {"parts", false}, {"k", false}, {"rows prefetched", true},
     {"panels prefetched", true}, {"streamed", true}, {NULL, false}};
 static const conv_choice backward_choices[] = {
-    {"channels", false},         {"vectors", false}, {"diff vectors", false}, {"k", false}, {"pixels", false},
-    {"chunks of images", false}, {"rows", false},    {"by tile", true},       {NULL, false}};
+    {"channels", false}, {"vectors", false},          {"diff vectors", false}, {"k", false},
+    {"pixels", false},   {"chunks of images", false}, {"by tile", true},       {NULL, false}};
 
 static void add_note(const conv_choice *choices, const void *how, size_t size, char note[CONV_NOTE])
 {
@@ -68,8 +68,7 @@ fused_backward_strategy fused_backward_possible(const conv_problem *p, fused_bac
     how.k = between(1, how.k, p->oc);
     how.pixels = between(1, how.pixels, conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]));
     how.images = between(1, how.images, p->mb);
-    how.rows = !row_walk_stencil3(p) || how.rows < 2 ? 1 : how.rows < BAND_ROWS ? 2 : BAND_ROWS;
-    how.by_tile = how.by_tile && how.rows > 1;
+    how.by_tile = how.by_tile && row_walk_stencil3(p);
     return how;
 }
 
@@ -141,7 +140,6 @@ fused_backward_strategy fused_backward_pick(const conv_problem *p, const conv_co
                                    .k = BACKWARD_K,
                                    .pixels = MOST_PIXELS,
                                    .images = chunks >= LEAST_CHUNKS ? chunks : 1,
-                                   .rows = 2,
                                    .by_tile = crowded};
     pick_block(p, ctx, &how);
     return fused_backward_possible(p, how);
@@ -156,30 +154,27 @@ static void add_forward(const conv_problem *p, const gemm_way *way, fused_forwar
     strategy_add(list, &s, sizeof s);
 }
 
+/* The pick; tasks of fewer and of more rows, while there is one for every thread; panels of another width; more rows of
+ * fewer channels at a time; dst past the caches. */
 static void list_forward(const conv_problem *p, const gemm_way *way, const conv_context *ctx,
                          conv_candidates *list)
 {
     const fused_forward_strategy first = fused_forward_pick(p, way, ctx);
     fused_forward_strategy s = first;
+    int64_t oh = conv_out(&p->axis[CONV_H]), more = p->mb * div_up(oh, first.rows * 2) * first.parts;
     list->choices = forward_choices;
     add_forward(p, way, first, list);
     s.rows = div_up(first.rows, 2);
     add_forward(p, way, s, list);
     s.rows = first.rows * 2;
-    add_forward(p, way, s, list);
+    if (more >= ctx->threads) add_forward(p, way, s, list);
+    s.k = BACKWARD_K;
+    if (more >= ctx->threads) add_forward(p, way, s, list);
     s = first;
     s.parts = first.parts * 2;
-    add_forward(p, way, s, list);
+    if (p->mb * div_up(oh, first.rows) * first.parts < ctx->threads) add_forward(p, way, s, list);
     s = first;
     s.vectors = first.vectors == 2 ? TILE_VECTORS : 2;
-    add_forward(p, way, s, list);
-    s = first;
-    s.k = BACKWARD_K;
-    s.rows = first.rows * 2;
-    add_forward(p, way, s, list);
-    s = first;
-    s.ahead = !first.ahead;
-    s.panels_ahead = !first.panels_ahead;
     add_forward(p, way, s, list);
     s = first;
     s.stream = !first.stream;
@@ -192,26 +187,29 @@ static void add_backward(const conv_problem *p, fused_backward_strategy s, conv_
     strategy_add(list, &s, sizeof s);
 }
 
+/* The pick; then with a panel of diff_dst that fits L1; the same with images the other way, with wider and narrower
+ * blocks of channels, of which every thread has one, and with panels of another width. */
 static void list_backward(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
 {
+    static const int64_t channels[] = {32, 64, 128, 256};
     const fused_backward_strategy first = fused_backward_pick(p, ctx);
     fused_backward_strategy s = first;
+    int64_t panel = (int64_t)(ctx->l1d / sizeof(float)) / (first.diff_vectors * VL);
     list->choices = backward_choices;
     add_backward(p, first, list);
-    static const int64_t channels[] = {32, 64, 128, 256};
+    s.pixels = even_piece(conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]), panel, 1);
+    add_backward(p, s, list);
+    const fused_backward_strategy small = s;
+    s.images = first.images > 1 ? 1 : p->mb;
+    add_backward(p, s, list);
     for (int i = 0; i < 4; i++) {
+        s = small;
         s.channels = channels[i];
         s.vectors = gemm_panel_vectors(p->ic);
-        add_backward(p, s, list);
+        if (s.images > 1 || div_up(p->ic, s.channels) >= ctx->threads) add_backward(p, s, list);
     }
-    s = first;
-    s.rows = BAND_ROWS;
-    add_backward(p, s, list);
-    s = first;
+    s = small;
     s.diff_vectors = first.diff_vectors == 2 ? TILE_VECTORS : 2;
-    add_backward(p, s, list);
-    s = first;
-    s.pixels = 256;
     add_backward(p, s, list);
 }
 

@@ -15,14 +15,14 @@ typedef struct {
     int64_t stream;              /* dst goes past the caches */
 } fused_forward_strategy;
 
-/* Backward. rows, by_tile and images change bits. */
+/* Backward. images and by_tile change bits. */
 typedef struct {
     int64_t channels;              /* of a block */
     int64_t vectors, diff_vectors; /* of a panel of pointwise^T, and of diff_dst */
     int64_t k;                     /* outputs per pass of diff_dst * pointwise^T */
     int64_t pixels;                /* per pass of mid^T * diff_dst */
     int64_t images;                /* apart: in so many chunks with gradients of their own; 1: together */
-    int64_t rows, by_tile;         /* of the depthwise gradient (depthwise/strategies.h) */
+    int64_t by_tile;               /* of the depthwise gradient (depthwise/kernels.h) */
 } fused_backward_strategy;
 
 /* What the rules of thumb say. */

@@ -49,7 +49,7 @@ void fused_backward_state(fused_plan *f)
     double pixels = all_pixels(f), blocks = (double)div_up(p->ic, f->block), images = (double)p->mb;
     work_add_product(w, &(work_product){pixels, (double)p->oc, p->ic, VL, gemm_tile_rows(data_nv), data_nv});
     work_add_product(w, &(work_product){(double)p->ic, pixels, p->oc, VL, gemm_tile_rows(nv), nv});
-    rows_gradient_state(&f->forward, &depthwise, f->backward_how.rows, w);
+    rows_gradient_state(&f->forward, &depthwise, 2, w);
     rows_convolve_state(&f->backward, &depthwise, f->block, true, w);
     rows_convolve_state(&f->forward, &depthwise, f->block, true, w);
 
