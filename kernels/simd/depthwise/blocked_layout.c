@@ -95,7 +95,7 @@ static blocked_sums pick_sums(const conv_problem *p, conv_pass pass, const conv_
     return (blocked_sums){sums.rows, sums.by_tile, sums.ahead};
 }
 
-/* The pick; then everything else that differs, but for streaming what fits the caches. */
+/* The pick; other rows at once; one part a block; outputs past the caches or not. */
 static void strategies(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                        conv_candidates *list)
 {
@@ -105,13 +105,8 @@ static void strategies(const conv_impl *self, const conv_problem *p, conv_pass p
         blocked_sums s = pick_sums(p, pass, ctx);
         list->choices = blocked_sums_choices;
         strategy_add(list, &s, sizeof s);
-        if (!row_walk_stencil3(p)) return;
-        s.ahead = !s.ahead;
-        strategy_add(list, &s, sizeof s);
         s.rows = s.rows == BAND_ROWS ? 2 : BAND_ROWS;
-        strategy_add(list, &s, sizeof s);
-        s.ahead = !s.ahead;
-        strategy_add(list, &s, sizeof s);
+        if (row_walk_stencil3(p)) strategy_add(list, &s, sizeof s);
         return;
     }
     blocked_walk first = pick_walk(p, pass, ctx), s = first;
@@ -120,10 +115,7 @@ static void strategies(const conv_impl *self, const conv_problem *p, conv_pass p
     s.parts = 1;
     strategy_add(list, &s, sizeof s);
     s = first;
-    s.ahead = !first.ahead;
-    if (row_walk_stencil3(p)) strategy_add(list, &s, sizeof s);
-    s.ahead = 1;
-    s.stream = !first.stream;
+    s.ahead = s.stream = !first.stream;
     if (row_walk_stencil3(p) && p->ic % VL == 0) strategy_add(list, &s, sizeof s);
 }
 

@@ -235,20 +235,19 @@ static void add_walk(const conv_problem *p, walk_strategy s, conv_candidates *li
     strategy_add(list, &s, sizeof s);
 }
 
-/* The pick, blocks one after the other and none; beyond L2 also rows copied, and outputs past the caches. */
+/* The pick, and blocks one after the other; beyond L2 also the pick with outputs past the caches or not, rows copied, and
+ * whole rows past the caches. */
 static void list_walks(const conv_problem *p, conv_pass pass, const conv_context *ctx, conv_candidates *list)
 {
-    const int64_t all = p->oc, half = RING_CHANNELS / 2;
+    walk_strategy first = depthwise_walk_pick(p, pass, ctx), s = first;
     list->choices = walk_choices;
-    add_walk(p, depthwise_walk_pick(p, pass, ctx), list);
+    add_walk(p, first, list);
     add_walk(p, (walk_strategy){.channels = RING_CHANNELS, .by_rows = 1}, list);
-    add_walk(p, (walk_strategy){.channels = all}, list);
     if (!beyond(p, ctx->l2 * (size_t)ctx->threads)) return;
+    s.stream = !first.stream;
+    add_walk(p, s, list);
     add_walk(p, (walk_strategy){.channels = RING_CHANNELS, .ring = 1, .by_rows = 1}, list);
-    add_walk(p, (walk_strategy){.channels = half, .ring = 1, .by_rows = 1}, list);
-    add_walk(p, (walk_strategy){.channels = all, .ahead = 1, .stream = 1}, list);
-    add_walk(p, (walk_strategy){.channels = RING_CHANNELS, .stream = 1, .by_rows = 1}, list);
-    add_walk(p, (walk_strategy){.channels = RING_CHANNELS, .ring = 1, .stream = 1, .by_rows = 1}, list);
+    add_walk(p, (walk_strategy){.channels = p->oc, .ahead = 1, .stream = 1}, list);
 }
 
 static void add_sums(const conv_problem *p, sums_strategy s, conv_candidates *list)
@@ -257,8 +256,8 @@ static void add_sums(const conv_problem *p, sums_strategy s, conv_candidates *li
     strategy_add(list, &s, sizeof s);
 }
 
-/* The pick, and rows otherwise; of what nearly fits L2 channels owned, else rows copied, in two sizes of block and in one
- * chunk; more chunks where threads would be idle. */
+/* The pick, more chunks where threads would be idle, and rows otherwise; of what nearly fits L2 channels owned, else rows
+ * copied, in two sizes of block. */
 static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
 {
     const sums_strategy first = depthwise_sums_pick(p, CONV_BACKWARD_WEIGHTS, ctx);
@@ -280,11 +279,6 @@ static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candi
     s = (sums_strategy){RING_CHANNELS, .rows = 2, .by_tile = 1, .ring = 1, .chunks = first.chunks};
     add_sums(p, s, list);
     s.channels = RING_CHANNELS / 2;
-    add_sums(p, s, list);
-    s.channels = RING_CHANNELS;
-    s.chunks = 1;
-    add_sums(p, s, list);
-    s = (sums_strategy){RING_CHANNELS, .rows = BAND_ROWS, .ring = 1, .chunks = first.chunks};
     add_sums(p, s, list);
 }
 
