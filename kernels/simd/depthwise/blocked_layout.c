@@ -67,8 +67,8 @@ static const conv_choice blocked_walk_choices[] = {
 static const conv_choice blocked_sums_choices[] = {
     {"rows", false}, {"by tile", true}, {"rows prefetched", true}, {NULL, false}};
 
-/* What the rules of thumb say of one block by one thread, with its share of the L3 of all threads; where sums are
- * made of one core's, whatever the threads: their order depends on it. */
+/* What the rules of thumb say of one block by one thread, with its share of the L3 of all threads; where
+ * sums are made of one core's, whatever the threads: their order depends on it. */
 static depthwise_choices pick(const conv_problem *p, conv_pass pass, const conv_context *ctx)
 {
     conv_problem block = *p;

@@ -225,8 +225,8 @@ static void run_steps(depthwise_job *j, int64_t image, int64_t block, int64_t s0
 
 /* Image slowest, then steps of rows, then block of channels, so that shares are long contiguous pieces of
  * memory: a share of the channels alone would use only some sets of the caches. Rings hold the rows of one
- * block, so with them the block goes before the steps. By rows: each thread goes through all its rows of an image
- * block by block. */
+ * block, so with them the block goes before the steps. By rows: each thread goes through all its rows of an
+ * image block by block. */
 static void run_share(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;

@@ -1,10 +1,10 @@
 /* Depthwise convolution, every pass, any stride, dilation and multiplier.
  *
  * forward, backward_data: image, row of outputs, block of channels, dealt out in equal contiguous shares.
- * backward_weights: fixed chunks of rows x blocks of channels, each with sums of its own, joined in an ordered tree;
- * or threads own channels and wait for nobody. Rows may be copied next to each other first (copied_rows.h); the
- * joint backward may make both gradients in one walk. How is a strategy's to say (strategies.h). All in one parallel
- * region. Refuses rank 3. */
+ * backward_weights: fixed chunks of rows x blocks of channels, each with sums of its own, joined in an
+ * ordered tree; or threads own channels and wait for nobody. Rows may be copied next to each other first
+ * (copied_rows.h); the joint backward may make both gradients in one walk. How is a strategy's to say
+ * (strategies.h). All in one parallel region. Refuses rank 3. */
 #include <omp.h>
 #include <stdio.h>
 

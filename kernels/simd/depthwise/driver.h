@@ -34,8 +34,8 @@ typedef struct {
     int64_t image, c; /* where the rings are; -1: nowhere yet */
 } depthwise_job;
 
-/* One that goes by `how` as nearly as is possible; status as of conv_plan_create. Of blocked_layout.c also that of a
- * block of channels, as if it were a tensor of its own, by one thread. */
+/* One that goes by `how` as nearly as is possible; status as of conv_plan_create. Of blocked_layout.c also
+ * that of a block of channels, as if it were a tensor of its own, by one thread. */
 conv_status depthwise_plan_create(const conv_problem *p, conv_pass pass, const conv_context *ctx,
                                   const depthwise_choices *how, depthwise_plan **out, conv_error *err);
 void depthwise_plan_free(depthwise_plan *d);

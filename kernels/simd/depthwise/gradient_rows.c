@@ -7,9 +7,9 @@
 #include "driver.h"
 #include "kernels.h"
 
-/* How many bands go at once of `rows` rows from row y on. Of all their source rows only the first and the last may
- * lie in the padding. Where other channels lie between the pixels, or rows are copied, they go one at a time, so that
- * all channels of a band's rows are read before the next rows are. */
+/* How many bands go at once of `rows` rows from row y on. Of all their source rows only the first and the
+ * last may lie in the padding. Where other channels lie between the pixels, or rows are copied, they go one
+ * at a time, so that all channels of a band's rows are read before the next rows are. */
 static int64_t bands_from(const depthwise_plan *d, int64_t y, int64_t rows)
 {
     const conv_axis *h = &d->head.problem.axis[CONV_H];

@@ -1,9 +1,9 @@
 /* What is possible for a problem, rules of thumb, and what else may be faster.
  *
- * From memory whole rows are walked, the next tile's prefetched, and outputs too large for L3 go past it. Where the
- * pixels of all channels lie whole pages apart, rows are copied next to each other. The gradient's sums are fixed
- * chunks of rows x blocks of channels; where that is soon done, threads own channels and wait for nobody. What
- * changes bits follows from the problem and the caches, never from the number of threads. */
+ * From memory whole rows are walked, the next tile's prefetched, and outputs too large for L3 go past it.
+ * Where the pixels of all channels lie whole pages apart, rows are copied next to each other. The gradient's
+ * sums are fixed chunks of rows x blocks of channels; where that is soon done, threads own channels and wait
+ * for nobody. What changes bits follows from the problem and the caches, never from the number of threads. */
 #include "strategies.h"
 
 #include <string.h>
@@ -73,8 +73,8 @@ static walk_strategy walk_possible(const conv_problem *p, walk_strategy how)
     return how;
 }
 
-/* Narrow blocks go by twos instead of fours, which would make bits depend on who has them: shares of channels are
- * whole vectors. */
+/* Narrow blocks go by twos instead of fours, which would make bits depend on who has them: shares of
+ * channels are whole vectors. */
 static sums_strategy sums_possible(const conv_problem *p, sums_strategy how)
 {
     bool stencil3 = row_walk_stencil3(p);
@@ -176,9 +176,9 @@ static bool owning_pays(const conv_problem *p, const conv_context *ctx, const su
 sums_strategy depthwise_sums_pick(const conv_problem *p, conv_pass pass, const conv_context *ctx)
 {
     circumstances c = circumstances_of(p, pass, ctx);
-    /* Where a pixel is a single vector, a band is one long piece of memory, as whole rows would be. With rows copied
-     * bands need larger rings: two of those cost as much as bands save. And in vectors of half a cache line
-     * they save nothing on a diff_dst that is read where it lies. */
+    /* Where a pixel is a single vector, a band is one long piece of memory, as whole rows would be. With
+     * rows copied bands need larger rings: two of those cost as much as bands save. And in vectors of half a
+     * cache line they save nothing on a diff_dst that is read where it lies. */
     bool bands = c.stencil3 && (!c.whole_rows || p->oc == VL) && c.channels % VL == 0;
     bool ring_bands = bands && pass != CONV_BACKWARD && WHOLE_LINE;
     sums_strategy how = {.ring = copying_pays(p, pass, ctx, &c, ring_bands ? BAND_ROWS - 1 : c.stencil3)};
@@ -235,8 +235,8 @@ static void add_walk(const conv_problem *p, walk_strategy s, conv_candidates *li
     strategy_add(list, &s, sizeof s);
 }
 
-/* The pick, and blocks one after the other; beyond L2 also the pick with outputs past the caches or not, rows copied, and
- * whole rows past the caches. */
+/* The pick, and blocks one after the other; beyond L2 also the pick with outputs past the caches or not,
+ * rows copied, and whole rows past the caches. */
 static void list_walks(const conv_problem *p, conv_pass pass, const conv_context *ctx, conv_candidates *list)
 {
     walk_strategy first = depthwise_walk_pick(p, pass, ctx), s = first;
@@ -256,8 +256,8 @@ static void add_sums(const conv_problem *p, sums_strategy s, conv_candidates *li
     strategy_add(list, &s, sizeof s);
 }
 
-/* The pick, more chunks where threads would be idle, and rows otherwise; of what nearly fits L2 channels owned, else rows
- * copied, in two sizes of block. */
+/* The pick, more chunks where threads would be idle, and rows otherwise; of what nearly fits L2 channels
+ * owned, else rows copied, in two sizes of block. */
 static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
 {
     const sums_strategy first = depthwise_sums_pick(p, CONV_BACKWARD_WEIGHTS, ctx);

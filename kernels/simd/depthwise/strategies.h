@@ -1,5 +1,5 @@
-/* The choices of the depthwise drivers (conv_strategy): how rows of dst or diff_src are walked, how the weights'
- * gradient is summed, and whether one walk makes both gradients. */
+/* The choices of the depthwise drivers (conv_strategy): how rows of dst or diff_src are walked, how the
+ * weights' gradient is summed, and whether one walk makes both gradients. */
 #ifndef SEPBENCH_SIMD_DEPTHWISE_STRATEGIES_H
 #define SEPBENCH_SIMD_DEPTHWISE_STRATEGIES_H
 

@@ -25,8 +25,8 @@ bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
 
 void row_walk_free(row_walk *w) { axis_segments_free(&w->x); }
 
-/* The input rows of output row y, first to last as the kernels of several rows take them, and of taps ([KH*KW][..]) the
- * kernel rows that meet them; returns how many. */
+/* The input rows of output row y, first to last as the kernels of several rows take them, and of taps
+ * ([KH*KW][..]) the kernel rows that meet them; returns how many. */
 static int64_t rows_met(const row_walk *w, row_ring *in, int64_t y, float *taps, int64_t w_tap,
                         row_pointers met)
 {

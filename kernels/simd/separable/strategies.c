@@ -154,8 +154,8 @@ static void add_forward(const conv_problem *p, const gemm_way *way, fused_forwar
     strategy_add(list, &s, sizeof s);
 }
 
-/* The pick; tasks of fewer and of more rows, while there is one for every thread; panels of another width; more rows of
- * fewer channels at a time; dst past the caches. */
+/* The pick; tasks of fewer and of more rows, while there is one for every thread; panels of another width;
+ * more rows of fewer channels at a time; dst past the caches. */
 static void list_forward(const conv_problem *p, const gemm_way *way, const conv_context *ctx,
                          conv_candidates *list)
 {
@@ -187,8 +187,8 @@ static void add_backward(const conv_problem *p, fused_backward_strategy s, conv_
     strategy_add(list, &s, sizeof s);
 }
 
-/* The pick; then with a panel of diff_dst that fits L1; the same with images the other way, with wider and narrower
- * blocks of channels, of which every thread has one, and with panels of another width. */
+/* The pick; then with a panel of diff_dst that fits L1; the same with images the other way, with wider and
+ * narrower blocks of channels, of which every thread has one, and with panels of another width. */
 static void list_backward(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
 {
     static const int64_t channels[] = {32, 64, 128, 256};
