@@ -27,11 +27,13 @@ typedef struct {
 
 enum { CONTEST_LEAST_TURNS = 3 };
 #define CONTEST_TURN 5e-4 /* seconds, one call at least */
-/* Seconds of a call from which on one tells enough, and waking threads, page faults and the clock do not matter. */
+/* Seconds of a call from which on refilling the caches does not matter. */
+#define CONTEST_SHORT_CALL 0.005
+/* From which on one tells enough, and waking threads, page faults and the clock do not matter. */
 #define CONTEST_LONG_CALL 0.05
 
-/* One turn, after an untimed call that brings back into the caches what others have pushed out; a training step finds
- * them as others left them. Who fails is out. */
+/* One turn, of short calls after an untimed one that brings back into the caches what others have pushed out; a training
+ * step finds them as others left them. Who fails is out. */
 void contender_turn(contender *c);
 double contender_median(const contender *c); /* ns; NaN: none */
 void contender_finish(contender *c);         /* leaves the times */
