@@ -1,5 +1,5 @@
-/* Contests of strategies: who wins, what is an error; the wisdom and what may be wrong with its file; the words of the
- * command line; and that a resumed run keeps what it was begun with. */
+/* Contests of strategies: who wins, what is an error; the wisdom and what may be wrong with its file; the
+ * words of the command line; and that a resumed run keeps what it was begun with. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -116,8 +116,8 @@ static double sum_of(const chooser *c, double most)
 
 double chooser_left(const chooser *c) { return fmax(0, fmin(c->left, sum_of(c, INFINITY))); }
 
-/* Seconds that a part may have now. Where there is more than all need, one that needs more has twice what was expected.
- */
+/* Seconds that a part may have now. Where there is more than all need, one that needs more has twice what
+ * was expected. / */
 static double share_of(const chooser *c, const char *name)
 {
     double all = sum_of(c, INFINITY), needed = json_real_value(json_object_get(c->pending, name));
@@ -147,7 +147,8 @@ static void fill_wanted(wanted *w, const atomic_part *part, const char *name)
     strcpy(w->problem, part_name(&any, 1, full) + strlen(part->impl->name));
 }
 
-/* One problem and pass after the other, so that the oracle's work is shared; what a part rests on comes before it. */
+/* One problem and pass after the other, so that the oracle's work is shared; what a part rests on comes
+ * before it. */
 static int compare(const void *a, const void *b)
 {
     const wanted *x = a, *y = b;
