@@ -1,5 +1,5 @@
-/* sepbench list: which implementations exist here, and why the others do not; or the suites; or the strategies of a
- * problem. */
+/* sepbench list: which implementations exist here, and why the others do not; or the suites; or the
+ * strategies of a problem. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

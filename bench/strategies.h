@@ -13,7 +13,8 @@ typedef struct {
 /* The argp children that fill a strategy_words; input of the child parser is strategy_words *. */
 extern const struct argp strategies_argp;
 
-/* Opens the wisdom, and has every plan made by it from now on. EXIT_FINE, or EXIT_USAGE after one line on stderr. */
+/* Opens the wisdom, and has every plan made by it from now on. EXIT_FINE, or EXIT_USAGE after one line on
+ * stderr. */
 int strategies_open(const strategy_words *words, wisdom **w);
 /* No plan is made by it any more. NULL is fine. */
 void strategies_close(wisdom *w);

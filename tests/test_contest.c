@@ -1,5 +1,5 @@
-/* Contests of strategies: who wins, what is an error; the wisdom and what may be wrong with its file; the words of the
- * command line; and that a resumed run keeps what it was begun with. */
+/* Contests of strategies: who wins, what is an error; the wisdom and what may be wrong with its file; the
+ * words of the command line; and that a resumed run keeps what it was begun with. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -136,11 +136,11 @@ static void short_of_time(void **state)
     (void)state;
     contest_result r;
     conv_error err;
-    set_costs(30000, 20000, 10000);
-    assert_int_equal(hold(0.05, &r, &err), CONV_OK);
+    set_costs(40000, 30000, 20000);
+    assert_int_equal(hold(0.1, &r, &err), CONV_OK);
     assert_false(r.measured);
     assert_int_equal(r.winner, 0);
-    assert_int_equal(hold(0.5, &r, &err), CONV_OK); /* the first two */
+    assert_int_equal(hold(0.45, &r, &err), CONV_OK); /* the first two */
     assert_true(r.measured);
     assert_int_equal(r.winner, 1);
     set_costs(100, 0, 0);

@@ -99,7 +99,7 @@ bool chooser_add(chooser *c, const record_row *row)
 
 void chooser_limit(chooser *c, double seconds)
 {
-    double all = CHOOSER_PART * (double)json_object_size(c->pending);
+    double all = fmax(CHOOSER_LEAST, CHOOSER_PART * (double)json_object_size(c->pending));
     c->left = seconds > 0 ? fmin(seconds, all) : all;
 }
 
@@ -116,11 +116,13 @@ static double sum_of(const chooser *c, double most)
 
 double chooser_left(const chooser *c) { return fmax(0, fmin(c->left, sum_of(c, INFINITY))); }
 
-/* Seconds that a part may have now. Where there is more than all need, it is there for whoever needs more. */
+/* Seconds that a part may have now. Where there is more than all need, one that needs more has twice what
+ * was expected. / */
 static double share_of(const chooser *c, const char *name)
 {
-    double all = sum_of(c, INFINITY), low = 0, high = c->left;
-    if (all <= c->left) return json_real_value(json_object_get(c->pending, name)) + c->left - all;
+    double all = sum_of(c, INFINITY), needed = json_real_value(json_object_get(c->pending, name));
+    double low = 0, high = c->left;
+    if (all <= c->left) return needed + fmin(needed, c->left - all);
     for (int i = 0; i < 40; i++) {
         double middle = (low + high) / 2;
         *(sum_of(c, middle) <= c->left ? &low : &high) = middle;
@@ -145,7 +147,8 @@ static void fill_wanted(wanted *w, const atomic_part *part, const char *name)
     strcpy(w->problem, part_name(&any, 1, full) + strlen(part->impl->name));
 }
 
-/* One problem and pass after the other, so that the oracle's work is shared; what a part rests on comes before it. */
+/* One problem and pass after the other, so that the oracle's work is shared; what a part rests on comes
+ * before it. */
 static int compare(const void *a, const void *b)
 {
     const wanted *x = a, *y = b;

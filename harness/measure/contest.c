@@ -32,7 +32,7 @@ static void add_time(contender *c, double seconds)
 void contender_turn(contender *c)
 {
     int64_t calls = 0;
-    if (c->in && !c->as_step && c->call < CONTEST_LONG_CALL) c->in = call_once(c);
+    if (c->in && !c->as_step && c->call < CONTEST_SHORT_CALL) c->in = call_once(c);
     if (!c->in) return;
     double start = machine_now(), took;
     do {
@@ -41,6 +41,12 @@ void contender_turn(contender *c)
         calls++;
     } while (c->in && !c->as_step && took < CONTEST_TURN);
     if (c->in) add_time(c, took / (double)calls);
+}
+
+/* Seconds of a turn when a call takes so many. */
+static double turn_seconds(double call)
+{
+    return fmax(call, CONTEST_TURN) + (call < CONTEST_SHORT_CALL ? call : 0);
 }
 
 double contender_median(const contender *c) { return samples_median(&c->times, SAMPLE_CHOOSES); }
@@ -122,7 +128,7 @@ static conv_status first_call(contest *c, int i, conv_error *err)
 static int affordable(const contest *c, double first)
 {
     double call = c->list[0].call,
-           turns = call >= CONTEST_LONG_CALL ? 0 : CONTEST_LEAST_TURNS * (call + fmax(call, CONTEST_TURN)),
+           turns = call >= CONTEST_LONG_CALL ? 0 : CONTEST_LEAST_TURNS * turn_seconds(call),
            fit = c->seconds / (first + turns);
     return fit < c->count ? (int)fmax(fit, 1) : c->count;
 }
@@ -173,7 +179,7 @@ static bool goes_on(const contest *c, int round)
 {
     double cost = 0;
     for (int i = 0; i < c->count; i++)
-        if (c->list[i].in) cost += c->list[i].call + fmax(CONTEST_TURN, c->list[i].call);
+        if (c->list[i].in) cost += turn_seconds(c->list[i].call);
     if (cli_interrupted()) return false;
     if (round < CONTEST_LEAST_TURNS && c->list[0].call < CONTEST_LONG_CALL) return true;
     return still_in(c) > 1 && machine_now() - c->began + cost < c->seconds;

@@ -1,13 +1,13 @@
 /* The candidates of one part of a plan (conv_strategies) against each other.
  *
- * Each is planned as told and verified against the oracle; that call is the first figure, and where calls are long
- * enough for one to tell, who takes half as long again as the fastest is out. The others take turns of half a
- * millisecond, and after three turns each whoever lies clearly behind stops (race.h). The least median wins, unless the
- * cost model's pick is within 2% of it (5% where there is a single call): then the pick does, so that noise flips
- * nothing.
+ * Each is planned as told and verified against the oracle; that call is the first figure, and where calls are
+ * long enough for one to tell, who takes half as long again as the fastest is out. The others take turns of
+ * half a millisecond, and after three turns each whoever lies clearly behind stops (race.h). The least median
+ * wins, unless the cost model's pick is within 2% of it (5% where there is a single call): then the pick does,
+ * so that noise flips nothing.
  *
- * A contest has so many seconds. Where calls are so long that all candidates' first calls and three turns do not fit,
- * the first of the list enter, as many as do; where not even two do, there is no contest. */
+ * A contest has so many seconds. Where calls are so long that all candidates' first calls and three turns do
+ * not fit, the first of the list enter, as many as do; where not even two do, there is no contest. */
 #ifndef SEPBENCH_MEASURE_CONTEST_H
 #define SEPBENCH_MEASURE_CONTEST_H
 
@@ -27,11 +27,13 @@ typedef struct {
 
 enum { CONTEST_LEAST_TURNS = 3 };
 #define CONTEST_TURN 5e-4 /* seconds, one call at least */
-/* Seconds of a call from which on one tells enough, and waking threads, page faults and the clock do not matter. */
+/* Seconds of a call from which on refilling the caches does not matter. */
+#define CONTEST_SHORT_CALL 0.005
+/* From which on one tells enough, and waking threads, page faults and the clock do not matter. */
 #define CONTEST_LONG_CALL 0.05
 
-/* One turn, after an untimed call that brings back into the caches what others have pushed out; a training step finds
- * them as others left them. Who fails is out. */
+/* One turn, of short calls after an untimed one that brings back into the caches what others have pushed
+ * out; a training step finds them as others left them. Who fails is out. */
 void contender_turn(contender *c);
 double contender_median(const contender *c); /* ns; NaN: none */
 void contender_finish(contender *c);         /* leaves the times */
@@ -44,8 +46,9 @@ typedef struct {
     bool wrong;          /* with CONV_FAILED: a candidate computed wrongly */
 } contest_result;
 
-/* reference: of the part's problem and pass, not accumulating. context: as machine_context has it. CONV_FAILED with err
- * naming the strategy when a candidate fails or computes wrongly: an error of the implementation. */
+/* reference: of the part's problem and pass, not accumulating. context: as machine_context has it.
+ * CONV_FAILED with err naming the strategy when a candidate fails or computes wrongly: an error of the
+ * implementation. */
 conv_status contest_run(const atomic_part *part, const conv_context *context, verify_reference *reference,
                         double seconds, contest_result *result, conv_error *err);
 

@@ -1,5 +1,6 @@
-/* The parts of a plan that have strategies of their own (kernels/conv.h): a pass of one implementation; of a joint
- * backward its two gradients, then what it chooses as a whole; of a separable by composition those of its stages. */
+/* The parts of a plan that have strategies of their own (kernels/conv.h): a pass of one implementation; of a
+ * joint backward its two gradients, then what it chooses as a whole; of a separable by composition those of
+ * its stages. */
 #ifndef SEPBENCH_MEASURE_PARTS_H
 #define SEPBENCH_MEASURE_PARTS_H
 
@@ -13,7 +14,8 @@ typedef struct {
 
 enum { PARTS_MAX = 8, PART_NAME_MAX = PROBLEM_STRING_MAX + 128 };
 
-/* Those with at least one candidate, on this machine and so many threads; what a part rests on comes before it. */
+/* Those with at least one candidate, on this machine and so many threads; what a part rests on comes before
+ * it. */
 int parts_of(const conv_impl *impl, const conv_problem *p, conv_pass pass, int threads,
              atomic_part parts[PARTS_MAX]);
 void part_candidates(const atomic_part *part, int threads, conv_candidates *candidates);

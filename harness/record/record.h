@@ -85,8 +85,8 @@ typedef struct {
     int moved;     /* 1: the cores were moved meanwhile, nearer or farther apart, and the interval holds both */
     double choice_ns; /* median of the repetitions that choose */
     race_state race;
-    /* Strategies of the plan, in words, after "model: " or "3: " where --strategy said so; what the cost model's pick
-     * took where they were chosen by a contest and the row is a single part (measure/parts.h). */
+    /* Strategies of the plan, in words, after "model: " or "3: " where --strategy said so; what the cost
+     * model's pick took where they were chosen by a contest and the row is a single part (measure/parts.h). */
     char strategy[640];
     double model_ns;
 } record_row;

@@ -4,9 +4,9 @@
  * Forward and backward are chosen together, because a backward may read a workspace that only its own forward
  * writes: candidates are (any forward, a backward without workspace) and (an implementation's forward that
  * keeps the workspace, its backward). Timing uses one slice on one thread, as training will. Each candidate is
- * first checked against the oracle, and runs by its best strategies (pins.c). Peers and inexact ones are not candidates:
- * the bits would depend on another project's release. The choice is remembered (measure/wisdom.h), whatever the number
- * of threads, so that the same command gives the same bits. */
+ * first checked against the oracle, and runs by its best strategies (pins.c). Peers and inexact ones are not
+ * candidates: the bits would depend on another project's release. The choice is remembered (measure/wisdom.h),
+ * whatever the number of threads, so that the same command gives the same bits. */
 #include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,8 +158,8 @@ static bool pick_training(op *o, const candidate *list, int count, double infer)
     return best < DBL_MAX;
 }
 
-/* The runners of a candidate, in the order forward and backward, forward with a workspace if backward reads one.
- * Returns how many. */
+/* The runners of a candidate, in the order forward and backward, forward with a workspace if backward reads
+ * one. Returns how many. */
 static int start_candidate(const trial *t, candidate *c, runner *r)
 {
     runner_start(&r[0], t, c->impl, CONV_BACKWARD, false, &c->backward);

@@ -19,8 +19,8 @@ typedef enum {
     OP_POOLED /* convolution with relu and pooling: kernels/nn/pooled.c */
 } op_kind;
 
-/* Strategies that all plans of a layer use, whatever their minibatch: the same ones in each part, so that what a
- * checkpoint records of them gives the same bits. */
+/* Strategies that all plans of a layer use, whatever their minibatch: the same ones in each part, so that
+ * what a checkpoint records of them gives the same bits. */
 typedef struct {
     const conv_impl *impl;
     conv_pass pass;
@@ -193,14 +193,14 @@ conv_problem op_problem(const op *o, int64_t rows);
 conv_status conv_op_choose(net *n, op *o, conv_error *err);
 /* best.c: the fastest correct ones by timing, or what an earlier run of this build on this machine found. */
 conv_status best_choose(net *n, op *o, conv_error *err);
-/* choose.c: an operation's implementations and strategies as JSON; reading is false unless all implementations are
- * there and present; it leaves out the strategies. */
+/* choose.c: an operation's implementations and strategies as JSON; reading is false unless all
+ * implementations are there and present; it leaves out the strategies. */
 json_t *choice_json(const op *o);
 bool choice_read(op *o, json_t *entry);
 /* pins.c: the problem by which an operation's strategies and implementations are chosen. */
 conv_problem pins_problem(const net *n, const op *o);
-/* Adds the strategies of an implementation's pass, by a contest where none was held yet, on one thread, for bits do not
- * depend on threads. CONV_FAILED: a strategy computes wrongly. */
+/* Adds the strategies of an implementation's pass, by a contest where none was held yet, on one thread, for
+ * bits do not depend on threads. CONV_FAILED: a strategy computes wrongly. */
 conv_status pins_choose(net *n, const op *o, const conv_impl *impl, conv_pass pass, pins *to, conv_error *err);
 /* Of all uses of an operation, instead of those it has. */
 conv_status pins_choose_all(net *n, op *o, conv_error *err);

@@ -1,4 +1,5 @@
-/* A layer's strategies: chosen, recorded and read back. The book that its plans read has these and no others. */
+/* A layer's strategies: chosen, recorded and read back. The book that its plans read has these and no
+ * others. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
