@@ -1,6 +1,7 @@
 /* How often the interval of a row holds the time that a long series of visits shows. tests/data/visits-quiet and
- * visits-busy are recordings of many visits, one repetition each, the second while tests/disturb.sh took the cores a
- * fifth of the time, the first with cores that the host moved; short runs are drawn from them, spread over the recording as `sepbench bench` spreads its visits. */
+ * visits-busy are recordings of many visits, one repetition each: the first with cores that the host moved, the second
+ * while tests/disturb.sh took the cores a fifth of the time. Short runs are drawn from them, spread over the recording
+ * as `sepbench bench` spreads its visits. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
