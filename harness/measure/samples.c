@@ -35,8 +35,13 @@ int samples_count(const samples *s, sample_use use)
 
 /* A barrier that takes longer than so many times the row's shortest was met by cores farther apart. */
 static const double far_apart = 1.4;
-/* Medians near and far that differ by less count together: their spread is part of the interval. */
+/* Medians near and far that differ by less count together, and the interval holds both. */
 static const double same = 1.1;
+
+typedef struct {
+    double limit; /* the longest handover of near cores; INFINITY where all count together */
+    double near_least, near_ns, far_ns; /* the fastest repetition with near cores, medians; NaN: none */
+} core_states;
 
 /* Median of the unmarked repetitions, those near or those far; NaN: none. */
 static double median_of_state(const samples *s, double limit, bool far, double *ns)
@@ -47,22 +52,26 @@ static double median_of_state(const samples *s, double limit, bool far, double *
     return n > 0 ? stats_median(ns, n) : NAN;
 }
 
-/* The longest handover of near cores, and the row's median with them; INFINITY where moves do not show. */
-static double near_limit(const samples *s, double *near_ns)
+static core_states states_of(const samples *s)
 {
+    core_states c = {INFINITY, NAN, NAN, NAN};
     double least = INFINITY, *ns = malloc((s->count + 1) * sizeof *ns);
-    if (ns == NULL) return INFINITY;
+    if (ns == NULL) return c;
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i].marks == 0) least = fmin(least, s->items[i].handover_ns);
-    double limit = far_apart * least, far_ns = median_of_state(s, limit, true, ns);
-    *near_ns = median_of_state(s, limit, false, ns);
+    c.near_ns = median_of_state(s, far_apart * least, false, ns);
+    c.far_ns = median_of_state(s, far_apart * least, true, ns);
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i].marks == 0 && !(s->items[i].handover_ns > far_apart * least))
+            c.near_least = fmin(c.near_least, s->items[i].ns);
+    if (c.far_ns > same * c.near_ns) c.limit = far_apart * least;
     free(ns);
-    return far_ns > same * *near_ns ? limit : INFINITY;
+    return c;
 }
 
 int samples_clean(const samples *s, sample_use use)
 {
-    double near_ns, limit = near_limit(s, &near_ns);
+    double limit = states_of(s).limit;
     int count = 0;
     for (size_t i = 0; i < s->count; i++) {
         const record_sample *r = &s->items[i];
@@ -112,7 +121,8 @@ static void take(record_row *row, const stats_summary *s, size_t visits)
 
 void samples_summarise(const samples *s, record_row *row)
 {
-    double near_ns, limit = near_limit(s, &near_ns), *ns = malloc((s->count + 1) * sizeof *ns);
+    const core_states cores = states_of(s);
+    double *ns = malloc((s->count + 1) * sizeof *ns);
     int *visit = malloc((s->count + 1) * sizeof *visit);
     row->repetitions = row->visits = row->disturbed = row->moved = 0;
     if (ns != NULL && visit != NULL && s->count > 0) {
@@ -126,12 +136,13 @@ void samples_summarise(const samples *s, record_row *row)
             take(row, &quiet, visits);
             row->disturbed = 0;
         }
-        n = isfinite(limit) ? collect(s, use, false, limit, ns, visit) : clean;
+        n = isfinite(cores.limit) ? collect(s, use, false, cores.limit, ns, visit) : clean;
         if (n < clean && n > 0 && (quiet = stats_summarize_visits(ns, visit, n, &visits)).has_ci) {
             take(row, &quiet, visits);
-        } else if (n < clean && isfinite(row->ci95_low_ns)) {
-            row->moved = 1;
-            row->ci95_low_ns = fmin(row->ci95_low_ns, near_ns);
+        } else if (isfinite(row->ci95_low_ns) && isfinite(cores.far_ns) && row->disturbed == 0) {
+            row->moved = n < clean;
+            row->ci95_low_ns = fmin(row->ci95_low_ns, cores.near_least);
+            row->ci95_high_ns = fmax(row->ci95_high_ns, cores.far_ns);
         }
     }
     free(ns);
