@@ -124,25 +124,48 @@ static const float *block_weights(const depthwise_job *j)
 
 /* ---- multiplier */
 
-/* pixels x [channels of one block], each source channel repeated `multiplier` times. */
+/* pixels x [channels of one block], each source channel repeated `multiplier` times. Constant multipliers, of which
+ * vectors are made. */
+ALWAYS_INLINE void widen_by(const int64_t multiplier, const float *restrict src, int64_t pixels,
+                            int64_t src_pixel, int64_t width, float *restrict wide)
+{
+    for (int64_t i = 0; i < pixels; i++, src += src_pixel, wide += width)
+        for (int64_t c = 0; c < width / multiplier; c++)
+            for (int64_t m = 0; m < multiplier; m++) wide[c * multiplier + m] = src[c];
+}
+
 static void widen(const float *src, int64_t pixels, int64_t src_pixel, int64_t multiplier, int64_t width,
                   float *wide)
 {
-    for (int64_t i = 0; i < pixels; i++, src += src_pixel)
-        for (int64_t c = 0; c < width / multiplier; c++)
-            for (int64_t m = 0; m < multiplier; m++) *wide++ = src[c];
+    switch (multiplier) {
+    case 2: widen_by(2, src, pixels, src_pixel, width, wide); break;
+    case 3: widen_by(3, src, pixels, src_pixel, width, wide); break;
+    case 4: widen_by(4, src, pixels, src_pixel, width, wide); break;
+    default: widen_by(multiplier, src, pixels, src_pixel, width, wide);
+    }
 }
 
 /* The transpose of widen: sums over each source channel's multiples. */
+ALWAYS_INLINE void fold_by(const int64_t multiplier, const float *restrict wide, int64_t pixels, int64_t width,
+                           float *restrict dst, int64_t dst_pixel)
+{
+    for (int64_t i = 0; i < pixels; i++, dst += dst_pixel, wide += width)
+        for (int64_t c = 0; c < width / multiplier; c++) {
+            float sum = 0;
+            for (int64_t m = 0; m < multiplier; m++) sum += wide[c * multiplier + m];
+            dst[c] = sum;
+        }
+}
+
 static void fold(const float *wide, int64_t pixels, int64_t multiplier, int64_t width, float *dst,
                  int64_t dst_pixel)
 {
-    for (int64_t i = 0; i < pixels; i++, dst += dst_pixel)
-        for (int64_t c = 0; c < width / multiplier; c++) {
-            float sum = 0;
-            for (int64_t m = 0; m < multiplier; m++) sum += *wide++;
-            dst[c] = sum;
-        }
+    switch (multiplier) {
+    case 2: fold_by(2, wide, pixels, width, dst, dst_pixel); break;
+    case 3: fold_by(3, wide, pixels, width, dst, dst_pixel); break;
+    case 4: fold_by(4, wide, pixels, width, dst, dst_pixel); break;
+    default: fold_by(multiplier, wide, pixels, width, dst, dst_pixel);
+    }
 }
 
 row_ring depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1)
@@ -217,10 +240,11 @@ static void run_steps(depthwise_job *j, int64_t image, int64_t block, int64_t s0
 {
     const depthwise_plan *d = j->d;
     int64_t rows = axis_outputs(&d->head.problem.axis[CONV_H], d->backward.data), most = d->how.walk.channels;
-    int64_t c = block * most;
-    for (int64_t y = s0 * d->rows_together; y < min64(rows, s1 * d->rows_together); y += d->rows_together)
+    int64_t c = block * most, end = min64(rows, s1 * d->rows_together);
+    int64_t at_once = d->wide_rows > 0 || d->walk.stencil3 ? d->rows_together : rows;
+    for (int64_t y = s0 * d->rows_together; y < end; y += at_once)
         (d->backward.data ? depthwise_backward_rows : forward_rows)(j, image, c, min64(most, d->channels - c),
-                                                                    y, min64(rows, y + d->rows_together));
+                                                                    y, min64(end, y + at_once));
 }
 
 /* Image slowest, then steps of rows, then block of channels, so that shares are long contiguous pieces of
@@ -233,7 +257,7 @@ static void run_share(depthwise_job *j, int thread, int threads)
     const conv_problem *p = &d->head.problem;
     int64_t steps = div_up(axis_outputs(&p->axis[CONV_H], d->backward.data), d->rows_together), begin, end;
     int64_t blocks = div_up(d->channels, d->how.walk.channels);
-    if (d->how.walk.by_rows) {
+    if (d->how.walk.by_rows || blocks == 1) {
         share(p->mb * steps, thread, threads, &begin, &end);
         for (int64_t i = begin, last; i < end; i = last) {
             last = min64(end, (i / steps + 1) * steps);
