@@ -225,7 +225,7 @@ typedef struct {
     size_t activation_bytes; /* activations in a layout of the implementation's own; 0 without enter */
     size_t workspace_bytes;  /* forward with keep_workspace: written; backward passes: must be given, written
                                 by the same implementation's forward with keep_workspace */
-    char note[CONV_NOTE]; /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, k 256" */
+    char note[CONV_NOTE];    /* what the plan decided, for rows and logs: "nchw by transpose", "14x32, k 256" */
     conv_work work;
 } conv_plan;
 

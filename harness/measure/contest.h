@@ -18,10 +18,9 @@
 /* One who takes turns: a plan with its buffers, and what its calls took. */
 typedef struct {
     conv_job job;
-    bool in; /* still takes turns */
-    bool
-        as_step; /* as in training: a turn is one call, which packs the weights and converts activations, too */
-    double call; /* seconds of the first call */
+    bool in;       /* still takes turns */
+    bool as_step;  /* as in training: a turn is one call, with packing and conversions */
+    double call;   /* seconds of the first call */
     samples times; /* one a turn */
 } contender;
 

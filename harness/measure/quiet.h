@@ -18,8 +18,8 @@ typedef struct {
     double stolen;    /* seconds the hypervisor kept from all cores: /proc/stat, proc(5) */
     long switches;    /* times that a thread was taken off its core: getrusage(2) */
     double loop_cost; /* seconds of a loop of known length, of the thread that took longest */
-    double handover;  /* nanoseconds of a barrier of all threads, the last time that several ran; NaN: not yet */
-    double began;     /* machine_now() */
+    double handover; /* nanoseconds of a barrier of all threads, the last time that several ran; NaN: not yet */
+    double began;    /* machine_now() */
 } quiet_reading;
 
 /* Runs the loop on `threads` threads of OpenMP's pool, 1: on the caller's alone, as an engine's own pool must

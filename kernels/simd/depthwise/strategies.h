@@ -9,18 +9,16 @@
 typedef struct {
     int64_t channels; /* of a block */
     int64_t ring;     /* rows are copied next to each other first (copied_rows.h) */
-    int64_t
-        ahead; /* all channels of a row at once, in the order memory has them, and the next tile's prefetched */
-    int64_t stream;  /* what is written goes past the caches */
-    int64_t by_rows; /* a thread has rows and does them block by block; else it has rows of blocks */
+    int64_t ahead;    /* all channels of a row, in the order memory has them, the next tile's prefetched */
+    int64_t stream;   /* what is written goes past the caches */
+    int64_t by_rows;  /* a thread has rows and does them block by block; else it has rows of blocks */
 } walk_strategy;
 
 /* backward_weights. rows, by_tile and chunks change the order of the sums. */
 typedef struct {
     int64_t channels; /* summed at once */
     int64_t rows;     /* of diff_dst at once: 1; of a 3x3 kernel without stride and dilation 2 or 4, too */
-    int64_t
-        by_tile; /* of two rows: all channels of a tile, then the next tile; else a vector along both rows */
+    int64_t by_tile;  /* of two rows: all channels of a tile, then the next tile; else a vector along both */
     int64_t ring, ahead;
     int64_t chunks; /* of rows, with sums of their own */
     int64_t whole;  /* a thread has whole chunks; */
