@@ -13,6 +13,7 @@
 #include "../../harness/cli.h"
 #include "../../harness/compare/process.h"
 #include "../../harness/compare/protocol.h"
+#include "../../harness/measure/wisdom.h"
 #include "../../harness/npy.h"
 #include "../../harness/train/checkpoint.h"
 #include "../../harness/train/npz.h"
@@ -214,6 +215,15 @@ static void gate(const uint8_t *data, size_t size)
 }
 
 /* The options of a selection, a line each. */
+static void wisdom_file(const uint8_t *data, size_t size)
+{
+    const strategy_options options = {.kind = STRATEGY_MEASURED, .file = as_file(data, size)};
+    conv_error err = {""};
+    wisdom *w = wisdom_open(&options, &err);
+    require(w != NULL || err.text[0] != '\0');
+    wisdom_close(w);
+}
+
 static void select_words(const uint8_t *data, size_t size)
 {
     char *text = as_text(data, size), *rest = text, *word[11] = {NULL};
@@ -238,10 +248,19 @@ static void select_words(const uint8_t *data, size_t size)
     free(text);
 }
 
-const fuzz_target fuzz_targets[] = {{"problem", problem},  {"shapes", shapes}, {"select", select_words},
-                                    {"npy", npy},          {"npz", npz},       {"checkpoint", checkpoint},
-                                    {"model", model_text}, {"idx", idx},       {"results", results},
-                                    {"run", run_json},     {"worker", worker}, {"gate", gate},
+const fuzz_target fuzz_targets[] = {{"problem", problem},
+                                    {"shapes", shapes},
+                                    {"select", select_words},
+                                    {"npy", npy},
+                                    {"npz", npz},
+                                    {"checkpoint", checkpoint},
+                                    {"model", model_text},
+                                    {"idx", idx},
+                                    {"results", results},
+                                    {"run", run_json},
+                                    {"worker", worker},
+                                    {"gate", gate},
+                                    {"wisdom", wisdom_file},
                                     {NULL, NULL}};
 
 const fuzz_target *fuzz_find(const char *name)
