@@ -112,7 +112,7 @@ static void note_disturbance(bench *b)
 static void note_strategies(bench *b)
 {
     const chooser_counts s = b->strategies;
-    char word[8];
+    char word[WISDOM_WORD];
     int unknown = s.parts - s.known - s.chosen;
     json_object_set_new(b->run, "strategies",
                         json_pack("{s:s, s:i, s:i, s:i, s:i, s:f}", "strategy", wisdom_word(b->wisdom, word),

@@ -251,12 +251,12 @@ bool wisdom_measures(const wisdom *w) { return w->options.kind == STRATEGY_MEASU
 
 json_t *wisdom_layers(wisdom *w) { return w->layers; }
 
-char *wisdom_word(const wisdom *w, char text[8])
+char *wisdom_word(const wisdom *w, char text[WISDOM_WORD])
 {
     if (w->options.kind == STRATEGY_NTH)
-        snprintf(text, 8, "%d", w->options.nth);
+        snprintf(text, WISDOM_WORD, "%d", w->options.nth);
     else
-        strcpy(text, w->options.kind == STRATEGY_MODEL ? "model" : "measured");
+        snprintf(text, WISDOM_WORD, "%s", w->options.kind == STRATEGY_MODEL ? "model" : "measured");
     return text;
 }
 
@@ -298,7 +298,7 @@ void wisdom_describe(const wisdom *w, record_row *row)
     static const char unmeasured[] = " (the model's pick)";
     atomic_part parts[PARTS_MAX];
     int count = parts_of_row(row, parts);
-    char word[8], label[64], text[CONV_STRATEGY_TEXT];
+    char word[WISDOM_WORD], label[64], text[CONV_STRATEGY_TEXT];
     char *out = row->strategy;
     const size_t size = sizeof row->strategy;
     out[0] = '\0';

@@ -38,8 +38,9 @@ void wisdom_close(wisdom *w); /* NULL is fine */
 const conv_book *wisdom_book(const wisdom *w);
 /* Whether contests are wanted. */
 bool wisdom_measures(const wisdom *w);
-/* "measured", "model", "3": as --strategy has it. Returns text[8]. */
-char *wisdom_word(const wisdom *w, char text[8]);
+enum { WISDOM_WORD = 16 };
+/* "measured", "model", "3": as --strategy has it. Returns text[WISDOM_WORD]. */
+char *wisdom_word(const wisdom *w, char text[WISDOM_WORD]);
 
 /* ns: of one call; NaN: not known. */
 typedef struct {

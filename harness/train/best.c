@@ -210,7 +210,7 @@ static conv_status time_all(net *n, op *o, conv_error *err)
 /* "dense mb8ic1ih28oc32oh26kh3 nhwc +bias first"; with --strategy its word behind. */
 static void key_of(const net *n, const op *o, char *key, size_t size)
 {
-    char text[PROBLEM_STRING_MAX], word[8] = "";
+    char text[PROBLEM_STRING_MAX], word[WISDOM_WORD] = "";
     const conv_problem p = pins_problem(n, o);
     if (!wisdom_measures(n->options.wisdom)) wisdom_word(n->options.wisdom, word);
     snprintf(key, size, "%s %s %s%s%s%s%s%s", conv_variant_name(p.variant), problem_format(&p, text),
