@@ -159,8 +159,7 @@ int cmd_list(int argc, char **argv)
         {"suites", KEY_SUITES, NULL, 0, "list the suites of problems instead", 0},
         {"strategies", KEY_STRATEGIES, NULL, 0,
          "of the cases below instead: what each implementation can choose from, which is the cost model's "
-         "pick, and "
-         "which was chosen here",
+         "pick, and which was chosen here",
          0},
         {0}};
     static const struct argp_child children[] = {

@@ -1,7 +1,7 @@
-/* Who is visited next, and for how many repetitions. The groups that answer the title, dense and separable, forward
- * and backward, come first; the others share the time that they leave. Where the time is short, the groups that cost
- * most have fewer visits, then fewer repetitions, then none: the cheap ones keep all of theirs. Visits of a group are spread over
- * the time that is left. */
+/* Who is visited next, and for how many repetitions. The groups that answer the title, dense and separable,
+ * forward and backward, come first; the others share the time that they leave. Where the time is short, the
+ * groups that cost most have fewer visits, then fewer repetitions, then none: the cheap ones keep all of
+ * theirs. Visits of a group are spread over the time that is left. */
 #ifndef SEPBENCH_SCHEDULE_H
 #define SEPBENCH_SCHEDULE_H
 

@@ -11,8 +11,7 @@ static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "By which strategies ('sepbench list --strategies PROBLEM' prints them):", 3},
     {"strategy", KEY_STRATEGY, "WORD", 0,
      "measured (default): what was found to be fastest on this machine; model: the cost model's pick; or the "
-     "number "
-     "of one",
+     "number of one",
      0},
     {"wisdom", KEY_WISDOM, "FILE", 0,
      "where what was found is kept (default: a file in ~/.cache/sepbench, of one build and CPU)", 0},

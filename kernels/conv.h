@@ -142,10 +142,11 @@ bool conv_layout_parse(const char *name, conv_layout *l);
 
 /* ---- plan, pack, execute */
 
-/* A strategy: how a driver blocks, copies, shares out and streams, as a few explicit choices with names. Whatever
- * is chosen, the result is right; which is fastest differs from CPU to CPU and is measured (FFTW: M. Frigo and S. G.
- * Johnson, Proceedings of the IEEE 93(2), 2005). What the choices are is the driver's: a struct of int64_t of its
- * own, seen here as values. Sizes beyond the problem's are cut to it, so a strategy serves other batches too. */
+/* A strategy: how a driver blocks, copies, shares out and streams, as a few explicit choices with names.
+ * Whatever is chosen, the result is right; which is fastest differs from CPU to CPU and is measured (FFTW:
+ * M. Frigo and S. G. Johnson, Proceedings of the IEEE 93(2), 2005). What the choices are is the driver's: a
+ * struct of int64_t of its own, seen here as values. Sizes beyond the problem's are cut to it, so a strategy
+ * serves other batches too. */
 enum { CONV_CHOICES = 10, CONV_STRATEGIES = 8, CONV_STRATEGY_TEXT = 160 };
 typedef struct {
     int64_t value[CONV_CHOICES];
@@ -164,8 +165,8 @@ typedef struct {
     conv_strategy list[CONV_STRATEGIES];
 } conv_candidates;
 
-/* What was found to be fastest. find: false when nothing is known of the implementation, the problem (in its native
- * layout), the pass and the number of threads. */
+/* What was found to be fastest. find: false when nothing is known of the implementation, the problem (in its
+ * native layout), the pass and the number of threads. */
 typedef struct conv_impl conv_impl;
 typedef struct conv_book conv_book;
 struct conv_book {

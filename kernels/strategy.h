@@ -4,8 +4,8 @@
 
 #include "conv.h"
 
-/* The context for one part of a plan, or for the plan itself: told what the plan is told, else what the book has of
- * that part, else nothing. p: in the native layout. */
+/* The context for one part of a plan, or for the plan itself: told what the plan is told, else what the book
+ * has of that part, else nothing. p: in the native layout. */
 conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv_pass part,
                               const conv_context *ctx);
 

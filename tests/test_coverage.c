@@ -1,7 +1,7 @@
-/* How often the interval of a row holds the time that a long series of visits shows. tests/data/visits-quiet and
- * visits-busy are recordings of many visits, one repetition each: the first with cores that the host moved, the second
- * while tests/disturb.sh took the cores a fifth of the time. Short runs are drawn from them, spread over the recording
- * as `sepbench bench` spreads its visits. */
+/* How often the interval of a row holds the time that a long series of visits shows. tests/data/visits-quiet
+ * and visits-busy are recordings of many visits, one repetition each: the first with cores that the host
+ * moved, the second while tests/disturb.sh took the cores a fifth of the time. Short runs are drawn from
+ * them, spread over the recording as `sepbench bench` spreads its visits. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,7 +41,8 @@ static double truth_of(const record_sample *recorded, size_t count)
     return stats_median(ns, n);
 }
 
-/* One run of `visits` visits; where a repetition was disturbed, the next one of the recording replaces it, once. */
+/* One run of `visits` visits; where a repetition was disturbed, the next one of the recording replaces it,
+ * once. */
 static record_row draw(const record_sample *recorded, size_t count, size_t visits, uint64_t *random)
 {
     samples drawn = {0};
@@ -82,8 +83,8 @@ static coverage cover(const record_samples *recording, const char *name, size_t 
     return c;
 }
 
-/* Of the full nine visits the intervals keep their word. Three or five may all have met far cores, which then nothing in
- * them tells. */
+/* Of the full nine visits the intervals keep their word. Three or five may all have met far cores, which
+ * then nothing in them tells. */
 static void check_recording(const char *dir, double least_shown)
 {
     static const struct {

@@ -168,12 +168,35 @@ static void race_when_disturbed(void **state)
     samples_free(&hopeless);
 }
 
+/* The faster of two met far cores only, the other one near ones, too: no reason to drop the faster. */
+static void race_with_moved_cores(void **state)
+{
+    (void)state;
+    samples fast = {0}, slow = {0};
+    for (int i = 0; i < 3; i++) {
+        const record_sample f = {.ns = 9450 + i, .iterations = 1, .use = SAMPLE_CHOOSES, .handover_ns = 400};
+        const record_sample s = {.ns = 11790 + i, .iterations = 1, .use = SAMPLE_CHOOSES, .handover_ns = 410};
+        assert_true(samples_add(&fast, &f) && samples_add(&slow, &s));
+    }
+    for (int i = 0; i < 4; i++) {
+        const record_sample s = {
+            .ns = 5550 + i, .iterations = 1, .visit = 1, .use = SAMPLE_CHOOSES, .handover_ns = 190};
+        assert_true(samples_add(&slow, &s));
+    }
+    race_entry entries[] = {{&fast, true, true, false, RACE_NONE}, {&slow, true, true, false, RACE_NONE}};
+    race_judge(entries, 2);
+    assert_int_equal(entries[0].state, RACE_AHEAD);
+    assert_int_equal(entries[1].state, RACE_BEHIND);
+    samples_free(&fast);
+    samples_free(&slow);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(interval_by_visits),  cmocka_unit_test(disturbed_repetitions),
-        cmocka_unit_test(moved_cores),         cmocka_unit_test(race_by_kind),
-        cmocka_unit_test(race_when_disturbed),
+        cmocka_unit_test(interval_by_visits), cmocka_unit_test(disturbed_repetitions),
+        cmocka_unit_test(moved_cores),        cmocka_unit_test(race_with_moved_cores),
+        cmocka_unit_test(race_by_kind),       cmocka_unit_test(race_when_disturbed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,7 +65,8 @@ static void headline_first(void **state)
     assert_true(left >= 0);
 }
 
-/* With little time the dear group has fewer visits, three if an interval is to be had; the cheap one keeps its nine. */
+/* With little time the dear group has fewer visits, three if an interval is to be had; the cheap one keeps
+ * its nine. */
 static void few_visits(void **state)
 {
     (void)state;
@@ -108,7 +109,8 @@ static void spread(void **state)
     assert_true(most <= 2);
 }
 
-/* The headline has its last visit while others still have some to come: time to replace what was disturbed in it. */
+/* The headline has its last visit while others still have some to come: time to replace what was disturbed
+ * in it. */
 static void headline_ends_early(void **state)
 {
     (void)state;

@@ -34,8 +34,8 @@
 
 enum { WORKER_PROTOCOL = 1, WORKER_PROTOCOL_OLDEST = 1, WORKER_CASES_MAX = 4096 };
 
-/* A request that names a case, to be completed; and back. Another status than CONV_OK with words, when a request
- * names none or one that cannot be run. */
+/* A request that names a case, to be completed; and back. Another status than CONV_OK with words, when a
+ * request names none or one that cannot be run. */
 json_t *protocol_case(const record_row *row);
 conv_status protocol_read_case(const json_t *request, record_row *row, conv_error *err);
 

@@ -1,6 +1,6 @@
 /* One side of a comparison, driven by the gate over a pipe. It never works unasked, and before it answers a
- * request for a sample all its threads sleep again, so that the other side, which is asked next, has the cores to
- * itself. */
+ * request for a sample all its threads sleep again, so that the other side, which is asked next, has the
+ * cores to itself. */
 #include "worker.h"
 
 #include <math.h>

@@ -32,8 +32,8 @@ int machine_default_threads(void);
 /* Bytes that may be allocated now: min(MemAvailable, cgroup limit - usage), read afresh. */
 size_t machine_memory_available(void);
 
-/* A context for plans: threads, cache figures clamped to sane ranges (a VM may report 480 MB of L3), and the book of
- * strategies in use. */
+/* A context for plans: threads, cache figures clamped to sane ranges (a VM may report 480 MB of L3), and the
+ * book of strategies in use. */
 conv_context machine_context(int threads);
 /* The book of every context from now on; NULL: none, as at first. */
 void machine_use_book(const conv_book *book);

@@ -45,11 +45,9 @@ void chooser_destroy(chooser *c)
 
 static bool is_pending(const record_row *row) { return row->status == CASE_SKIPPED && row->reason[0] == '\0'; }
 
-static int parts_of_row(const record_row *row, atomic_part *parts)
+static int pending_parts(const record_row *row, atomic_part *parts)
 {
-    const conv_impl *impl = conv_find(row->impl, row->problem.variant);
-    if (impl == NULL || !is_pending(row)) return 0;
-    return parts_of(impl, &row->problem, row->pass, row->threads, parts);
+    return is_pending(row) ? parts_of_row(row, parts) : 0;
 }
 
 /* What budget.c knows speeds of. */
@@ -77,7 +75,7 @@ static double needed_seconds(const atomic_part *part, int threads, int candidate
 bool chooser_add(chooser *c, const record_row *row)
 {
     atomic_part parts[PARTS_MAX];
-    int count = wisdom_measures(c->wisdom) ? parts_of_row(row, parts) : 0;
+    int count = wisdom_measures(c->wisdom) ? pending_parts(row, parts) : 0;
     for (int i = 0; i < count; i++) {
         char name[PART_NAME_MAX];
         conv_candidates candidates;
@@ -117,7 +115,7 @@ static double sum_of(const chooser *c, double most)
 double chooser_left(const chooser *c) { return fmax(0, fmin(c->left, sum_of(c, INFINITY))); }
 
 /* Seconds that a part may have now. Where there is more than all need, one that needs more has twice what
- * was expected. / */
+ * was expected. */
 static double share_of(const chooser *c, const char *name)
 {
     double all = sum_of(c, INFINITY), needed = json_real_value(json_object_get(c->pending, name));
@@ -166,7 +164,7 @@ static wanted *list_wanted(const chooser *c, const record_row *rows, const bool 
     *count = 0;
     for (size_t r = 0; r < rows_count; r++) {
         atomic_part parts[PARTS_MAX];
-        int n = skip != NULL && skip[r] ? 0 : parts_of_row(&rows[r], parts);
+        int n = skip != NULL && skip[r] ? 0 : pending_parts(&rows[r], parts);
         for (int i = 0; i < n; i++) {
             char name[PART_NAME_MAX];
             if (json_object_get(c->pending, part_name(&parts[i], rows->threads, name)) == NULL) continue;
@@ -186,7 +184,7 @@ static void blame(const wanted *of, const contest_result *result, const conv_err
     for (size_t r = 0; r < count; r++) {
         atomic_part parts[PARTS_MAX];
         char name[PART_NAME_MAX];
-        int n = parts_of_row(&rows[r], parts);
+        int n = pending_parts(&rows[r], parts);
         bool has = false;
         for (int i = 0; i < n; i++)
             has = has || strcmp(part_name(&parts[i], rows->threads, name), of->name) == 0;

@@ -58,8 +58,8 @@ void measure_drop_all(measure_group *g, case_status status, const char *reason);
 void measure_calibrate(measure_group *g, timed_row *t);
 /* Calls of a repetition that reports. */
 int64_t measure_report_iterations(const measure_group *g, const timed_row *t);
-/* Rounds of one repetition each, open rows in random order, until each has its `repetitions`. Past the deadline only
- * rows without any time go on. */
+/* Rounds of one repetition each, open rows in random order, until each has its `repetitions`. Past the
+ * deadline only rows without any time go on. */
 void measure_repeat(measure_group *g, sample_use use);
 
 /* Plans, memory checks and verification: nothing of the timed calls is allocated yet. */

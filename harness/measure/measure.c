@@ -219,8 +219,8 @@ static int lacking(const measure_group *g, const timed_row *t)
     return lacks < room ? lacks : room > 0 ? room : 0;
 }
 
-/* Whether one more repetition that chooses may tell the row apart from its leader, or the leader from it: what is
- * near after so many is no different at this price. */
+/* Whether one more repetition that chooses may tell the row apart from its leader, or the leader from it:
+ * what is near after so many is no different at this price. */
 static bool chooses(const measure_group *g, const timed_row *t)
 {
     enum { ENOUGH = 5 };

@@ -70,7 +70,8 @@ bool measure_continue(measure_group *g, int row, const record_sample *samples, s
  * that was not continued. machine_bind_threads has made the pool. budget: as measure_options has it. */
 void measure_first(measure_group *g, double budget);
 
-/* What a group needs: the fastest of each kind repetitions that report, and what is near it some that choose. */
+/* What a group needs: the fastest of each kind repetitions that report, and what is near it some that
+ * choose. */
 typedef struct {
     int repetitions;  /* that report and that the leader with the fewest lacks; 0: nothing */
     int least_visits; /* that such a row has had, repetitions that choose apart */
@@ -87,7 +88,8 @@ void measure_visit(measure_group *g, int repetitions);
 int measure_timed(const measure_group *g);
 void measure_close(measure_group *g);
 
-/* A group alone, all its visits one after the other, within options.budget. Returns how many rows have a time. */
+/* A group alone, all its visits one after the other, within options.budget. Returns how many rows have a
+ * time. */
 int measure_at_once(const measure_setup *setup, record_row *rows, int count);
 
 /* Seconds that one row will likely take with these options: verification, warm-up, repetitions. From FLOPs and

@@ -46,6 +46,15 @@ int parts_of(const conv_impl *impl, const conv_problem *p, conv_pass pass, int t
     return add_parts(impl, p, pass, threads, parts, 0);
 }
 
+int parts_of_row(const record_row *row, atomic_part parts[PARTS_MAX])
+{
+    const conv_impl *impl = conv_find(row->impl, row->problem.variant);
+    if (impl == NULL || conv_problem_check(&row->problem, NULL) != CONV_OK ||
+        conv_refuse(impl, &row->problem, row->pass) != NULL)
+        return 0;
+    return parts_of(impl, &row->problem, row->pass, row->threads, parts);
+}
+
 char *part_name(const atomic_part *part, int threads, char *name)
 {
     char text[PROBLEM_STRING_MAX];

@@ -5,6 +5,7 @@
 #define SEPBENCH_MEASURE_PARTS_H
 
 #include "../../kernels/problem.h"
+#include "../record/record.h"
 
 typedef struct {
     const conv_impl *impl;
@@ -18,6 +19,8 @@ enum { PARTS_MAX = 8, PART_NAME_MAX = PROBLEM_STRING_MAX + 128 };
  * it. */
 int parts_of(const conv_impl *impl, const conv_problem *p, conv_pass pass, int threads,
              atomic_part parts[PARTS_MAX]);
+/* Of a row; 0 where its implementation is absent or refuses it. */
+int parts_of_row(const record_row *row, atomic_part parts[PARTS_MAX]);
 void part_candidates(const atomic_part *part, int threads, conv_candidates *candidates);
 
 /* "avx512 pointwise backward_weights mb1ic64ih28oc64 nhwc+bias t2". Returns name[PART_NAME_MAX]. */

@@ -91,8 +91,9 @@ static double stolen_seconds(void)
     return (double)steal / (double)sysconf(_SC_CLK_TCK);
 }
 
-/* Sums that do not wait for one another keep the units of a core busy, some 30 us on CPUs of today, so that whoever
- * runs on its other hardware thread shows, even from another virtual machine; a single chain would not notice. */
+/* Sums that do not wait for one another keep the units of a core busy, some 30 us on CPUs of today, so that
+ * whoever runs on its other hardware thread shows, even from another virtual machine; a single chain would
+ * not notice. */
 static float known_loop(float x)
 {
     typedef float vector __attribute__((vector_size(16)));
@@ -107,8 +108,8 @@ static float known_loop(float x)
     return sum[0][0] + sum[0][3];
 }
 
-/* What the threads take to meet, once they run: a hypervisor may move the cores nearer or farther apart, and what
- * small problems take follows that. The least of a few, as whoever disturbs it only adds. */
+/* What the threads take to meet, once they run: a hypervisor may move the cores nearer or farther apart, and
+ * what small problems take follows that. The least of a few, as whoever disturbs it only adds. */
 static double meet(void)
 {
     enum { TIMES = 4, BARRIERS = 8 };

@@ -5,9 +5,9 @@
 
 #include "../stats.h"
 
-/* Intervals have to be this far apart; or the row's luckiest repetition that far from the leader's median, for where
- * times jump intervals do not part before most of the budget is gone; and single repetitions still farther: of those
- * nobody knows the spread. */
+/* Intervals have to be this far apart; or the row's luckiest repetition that far from the leader's median,
+ * for where times jump intervals do not part before most of the budget is gone; and single repetitions still
+ * farther: of those nobody knows the spread. */
 static const double apart = 1.02, far_apart = 1.1, single_apart = 1.4;
 /* A repetition that was disturbed may have taken a few times its time: only what is beyond that is behind. */
 static const double disturbed_apart = 4;
@@ -18,13 +18,46 @@ typedef struct {
     double low, high; /* least and greatest below 6 repetitions, the interval of the median from 6 on */
 } spread;
 
-static spread spread_of(const samples *s, bool marked)
+/* Cores near each other or far apart, whichever more rows have met: rows are compared in one state only, for
+ * what is faster with far cores looks slower beside what met near ones. */
+typedef struct {
+    double limit;
+    bool far;
+} core_state;
+
+static bool is_in(const core_state *c, const record_sample *r, bool marked)
+{
+    return (marked || r->marks == 0) && (r->handover_ns > c->limit) == c->far;
+}
+
+static core_state state_of(const race_entry *entries, int count)
+{
+    core_state near = {INFINITY, false}, far;
+    int have_near = 0, have_far = 0;
+    for (int i = 0; i < count; i++)
+        for (size_t k = 0; entries[i].timed && k < entries[i].samples->count; k++)
+            if (entries[i].samples->items[k].marks == 0)
+                near.limit = fmin(near.limit, SAMPLES_FAR_APART * entries[i].samples->items[k].handover_ns);
+    far = (core_state){near.limit, true};
+    for (int i = 0; i < count; i++) {
+        bool seen_near = false, seen_far = false;
+        for (size_t k = 0; entries[i].timed && k < entries[i].samples->count; k++) {
+            seen_near = seen_near || is_in(&near, &entries[i].samples->items[k], false);
+            seen_far = seen_far || is_in(&far, &entries[i].samples->items[k], false);
+        }
+        have_near += seen_near;
+        have_far += seen_far;
+    }
+    return have_far > have_near ? far : near;
+}
+
+static spread spread_of(const samples *s, const core_state *c, bool marked)
 {
     spread all = {.least = NAN, .median = NAN, .low = NAN, .high = NAN};
     double *ns = malloc((s->count + 1) * sizeof *ns);
     if (ns == NULL) return all;
     for (size_t i = 0; i < s->count; i++)
-        if (marked || s->items[i].marks == 0) ns[all.count++] = s->items[i].ns;
+        if (is_in(c, &s->items[i], marked)) ns[all.count++] = s->items[i].ns;
     if (all.count > 0) {
         stats_summary x = stats_summarize(ns, (size_t)all.count);
         all.median = x.median;
@@ -37,11 +70,11 @@ static spread spread_of(const samples *s, bool marked)
     return all;
 }
 
-static bool is_behind(const samples *row, const samples *leader)
+static bool is_behind(const samples *row, const samples *leader, const core_state *c)
 {
-    spread a = spread_of(row, false), b = spread_of(leader, false);
-    if (b.count == 0) b = spread_of(leader, true); /* it is no slower than that */
-    if (a.count == 0) return spread_of(row, true).low > disturbed_apart * b.high;
+    spread a = spread_of(row, c, false), b = spread_of(leader, c, false);
+    if (b.count == 0) b = spread_of(leader, c, true); /* it is no slower than that */
+    if (a.count == 0) return spread_of(row, c, true).low > disturbed_apart * b.high;
     if (a.count == 1 || b.count == 1) return a.low > single_apart * b.high;
     return a.low > apart * b.high || a.least > far_apart * b.median;
 }
@@ -52,14 +85,29 @@ static bool competes(const race_entry *leader, const race_entry *row)
     return leader->exact && leader->peer == row->peer;
 }
 
+/* Median of the repetitions that choose, unmarked ones where there are any; NaN: none. */
+static double choice_of(const samples *s, const core_state *c)
+{
+    double *ns = malloc((s->count + 1) * sizeof *ns), median = NAN;
+    for (int marked = 0; ns != NULL && marked < 2 && isnan(median); marked++) {
+        size_t n = 0;
+        for (size_t i = 0; i < s->count; i++)
+            if (s->items[i].use == SAMPLE_CHOOSES && is_in(c, &s->items[i], marked)) ns[n++] = s->items[i].ns;
+        if (n > 0) median = stats_median(ns, n);
+    }
+    free(ns);
+    return median;
+}
+
 /* The fastest of those that the row has to beat, by the repetitions that choose. */
-static const race_entry *leader_of(const race_entry *entries, int count, const race_entry *row)
+static const race_entry *leader_of(const race_entry *entries, int count, const race_entry *row,
+                                   const core_state *c)
 {
     const race_entry *best = NULL;
     double least = INFINITY;
     for (int i = 0; i < count; i++) {
         if (!entries[i].timed || !competes(&entries[i], row)) continue;
-        double median = samples_median(entries[i].samples, SAMPLE_CHOOSES);
+        double median = choice_of(entries[i].samples, c);
         if (!(median < least)) continue;
         least = median;
         best = &entries[i];
@@ -69,13 +117,14 @@ static const race_entry *leader_of(const race_entry *entries, int count, const r
 
 void race_judge(race_entry *entries, int count)
 {
+    const core_state c = state_of(entries, count);
     for (int i = 0; i < count; i++) {
         race_entry *row = &entries[i];
         if (!row->timed) continue;
-        const race_entry *leader = leader_of(entries, count, row);
-        row->state = leader == NULL                             ? RACE_NEAR
-                     : leader == row                            ? RACE_AHEAD
-                     : is_behind(row->samples, leader->samples) ? RACE_BEHIND
-                                                                : RACE_NEAR;
+        const race_entry *leader = leader_of(entries, count, row, &c);
+        row->state = leader == NULL                                 ? RACE_NEAR
+                     : leader == row                                ? RACE_AHEAD
+                     : is_behind(row->samples, leader->samples, &c) ? RACE_BEHIND
+                                                                    : RACE_NEAR;
     }
 }

@@ -1,4 +1,5 @@
-/* The timed calls of a visit: how many make a repetition, and repetitions in random order, each with its marks. */
+/* The timed calls of a visit: how many make a repetition, and repetitions in random order, each with its
+ * marks. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -42,8 +43,8 @@ void measure_calibrate(measure_group *g, timed_row *t)
     if (t->status != CONV_OK) measure_drop(t, CASE_FAILED, "execute failed");
 }
 
-/* What flickers while calls run (a neighbour on a core's other hardware thread comes and goes within some 50 ms) has
- * to be averaged over in what is reported; to choose, it meets all alike. */
+/* What flickers while calls run (a neighbour on a core's other hardware thread comes and goes within some 50
+ * ms) has to be averaged over in what is reported; to choose, it meets all alike. */
 int64_t measure_report_iterations(const measure_group *g, const timed_row *t)
 {
     enum { LONGER = 3 };

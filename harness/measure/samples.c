@@ -29,12 +29,10 @@ int samples_count(const samples *s, sample_use use)
 
 /* ---- cores that are moved
  *
- * A hypervisor puts a virtual machine's cores nearer or farther apart as it likes, for seconds or for minutes; what
- * threads then take to meet differs by a factor, and with it what small problems take. So the repetitions of a row
- * that such moves show in are taken from when the cores were near. */
+ * A hypervisor puts a virtual machine's cores nearer or farther apart as it likes, for seconds or for
+ * minutes; what threads then take to meet differs by a factor, and with it what small problems take. So the
+ * repetitions of a row that such moves show in are taken from when the cores were near. */
 
-/* A barrier that takes longer than so many times the row's shortest was met by cores farther apart. */
-static const double far_apart = 1.4;
 /* Medians near and far that differ by less count together, and the interval holds both. */
 static const double same = 1.1;
 
@@ -59,12 +57,12 @@ static core_states states_of(const samples *s)
     if (ns == NULL) return c;
     for (size_t i = 0; i < s->count; i++)
         if (s->items[i].marks == 0) least = fmin(least, s->items[i].handover_ns);
-    c.near_ns = median_of_state(s, far_apart * least, false, ns);
-    c.far_ns = median_of_state(s, far_apart * least, true, ns);
+    c.near_ns = median_of_state(s, SAMPLES_FAR_APART * least, false, ns);
+    c.far_ns = median_of_state(s, SAMPLES_FAR_APART * least, true, ns);
     for (size_t i = 0; i < s->count; i++)
-        if (s->items[i].marks == 0 && !(s->items[i].handover_ns > far_apart * least))
+        if (s->items[i].marks == 0 && !(s->items[i].handover_ns > SAMPLES_FAR_APART * least))
             c.near_least = fmin(c.near_least, s->items[i].ns);
-    if (c.far_ns > same * c.near_ns) c.limit = far_apart * least;
+    if (c.far_ns > same * c.near_ns) c.limit = SAMPLES_FAR_APART * least;
     free(ns);
     return c;
 }
@@ -80,8 +78,8 @@ int samples_clean(const samples *s, sample_use use)
     return count;
 }
 
-/* The repetitions of that use, in the order in which they ran: all, or the unmarked ones with handovers of at most
- * `limit`. */
+/* The repetitions of that use, in the order in which they ran: all, or the unmarked ones with handovers of
+ * at most `limit`. */
 static size_t collect(const samples *s, sample_use use, bool marked, double limit, double *ns, int *visit)
 {
     size_t n = 0;
@@ -99,7 +97,8 @@ double samples_median(const samples *s, sample_use use)
     double *ns = malloc((s->count + 1) * sizeof *ns), median = NAN;
     int *visit = malloc((s->count + 1) * sizeof *visit);
     if (ns != NULL && visit != NULL) {
-        size_t n = collect(s, use, false, INFINITY, ns, visit);
+        size_t n = collect(s, use, false, states_of(s).limit, ns, visit);
+        if (n == 0) n = collect(s, use, false, INFINITY, ns, visit);
         if (n == 0) n = collect(s, use, true, INFINITY, ns, visit);
         if (n > 0) median = stats_median(ns, n);
     }

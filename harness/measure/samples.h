@@ -18,13 +18,18 @@ void samples_free(samples *s);
 int samples_count(const samples *s, sample_use use);
 int samples_clean(const samples *s, sample_use use);
 
-/* Median of the unmarked repetitions of that use, of the marked ones where there are no others; NaN: none. */
+/* A barrier that takes longer than so many times the shortest was met by cores farther apart. */
+#define SAMPLES_FAR_APART 1.4
+
+/* Median of the unmarked repetitions of that use, with near cores where that shows, of the marked ones where
+ * there are no others; NaN: none. */
 double samples_median(const samples *s, sample_use use);
 
 /* Fills in repetitions, visits, disturbed, median, interval, least and MAD of a row. They rest on the
- * repetitions that report, or, where there are none, on those that chose; marked ones are left out when those
- * without a mark still make an interval, or when any are left of a row that has none in either case; so are those of
- * cores farther apart. Where those of near cores make no interval, all unmarked ones do, wide enough for both: moved. */
+ * repetitions that report, or, where there are none, on those that chose; marked ones are left out when
+ * those without a mark still make an interval, or when any are left of a row that has none in either case;
+ * so are those of cores farther apart. Where those of near cores make no interval, all unmarked ones do,
+ * wide enough for both: moved. */
 void samples_summarise(const samples *s, record_row *row);
 
 #endif

@@ -262,15 +262,6 @@ char *wisdom_word(const wisdom *w, char text[WISDOM_WORD])
 
 /* ---- rows */
 
-static int parts_of_row(const record_row *row, atomic_part *parts)
-{
-    const conv_impl *impl = conv_find(row->impl, row->problem.variant);
-    if (impl == NULL || conv_problem_check(&row->problem, NULL) != CONV_OK ||
-        conv_refuse(impl, &row->problem, row->pass) != NULL)
-        return 0;
-    return parts_of(impl, &row->problem, row->pass, row->threads, parts);
-}
-
 static bool is_whole_row(const atomic_part *parts, int count, const record_row *row)
 {
     return count == 1 && parts[0].pass == row->pass && parts[0].problem.variant == row->problem.variant;

@@ -30,9 +30,9 @@ bool rule_shown(const rule_time *t)
     return has_interval(t) && t->high <= RULE_WIDEST * t->low && !is_moved(t) && !t->disturbed;
 }
 
-/* The interval of the ratio of two times that were measured independently, from theirs, on logarithms: G. Y. Zou and
- * A. Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008. Dividing the
- * ends crosswise would claim far less than the two intervals say together. */
+/* The interval of the ratio of two times that were measured independently, from theirs, on logarithms: G. Y.
+ * Zou and A. Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27,
+ * 2008. Dividing the ends crosswise would claim far less than the two intervals say together. */
 rule_ratio rule_compare(rule_time first, rule_time second)
 {
     double down = hypot(log(first.median / first.low), log(second.high / second.median));

@@ -1,10 +1,11 @@
-/* The one rule of what may be said of times, for the terminal, the report, --versus, `best` and the training's
- * comparison: what is fastest, whether a figure may be shown, whether two differ and whether that is known.
+/* The one rule of what may be said of times, for the terminal, the report, --versus, `best` and the
+ * training's comparison: what is fastest, whether a figure may be shown, whether two differ and whether that
+ * is known.
  *
- * A time is shown in an answer when it has an interval, a narrow one, and nobody else had the cores meanwhile.
- * Two times differ when the interval of their ratio leaves 1 out (rule.c has the source). Where it spans more
- * than RULE_WIDEST there is no answer: what disturbed the machine would decide it; nor where the host moved the cores and
- * the interval of near and far ones spans more than RULE_MOVED. */
+ * A time is shown in an answer when it has an interval, a narrow one, and nobody else had the cores
+ * meanwhile. Two times differ when the interval of their ratio leaves 1 out (rule.c has the source). Where
+ * it spans more than RULE_WIDEST there is no answer: what disturbed the machine would decide it; nor where
+ * the host moved the cores and the interval of near and far ones spans more than RULE_MOVED. */
 #ifndef SEPBENCH_RULE_H
 #define SEPBENCH_RULE_H
 

@@ -265,11 +265,9 @@ wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
     w->b_pixel = w->how.copied ? w->how.vectors * VL : p->oc;
     size_scratch(p, w);
     conv_note(w->head.note, true, "gradient");
-    conv_note(w->head.note, w->how.lower, "taps in line");
-    conv_note(w->head.note, w->how.copied, "operands copied");
     conv_note(w->head.note, w->how.together < w->strips, "strips by turns");
     conv_note(w->head.note, w->head.chunks > 1, "in chunks");
-    conv_note(w->head.note, w->how.ahead, "operands prefetched");
+    strategy_note(w->head.note, columns_choices, &w->how, sizeof w->how);
     state_work(ctx, w);
     return &w->head;
 }

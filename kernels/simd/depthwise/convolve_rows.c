@@ -124,8 +124,8 @@ static const float *block_weights(const depthwise_job *j)
 
 /* ---- multiplier */
 
-/* pixels x [channels of one block], each source channel repeated `multiplier` times. Constant multipliers, of which
- * vectors are made. */
+/* pixels x [channels of one block], each source channel repeated `multiplier` times. Constant multipliers,
+ * of which vectors are made. */
 ALWAYS_INLINE void widen_by(const int64_t multiplier, const float *restrict src, int64_t pixels,
                             int64_t src_pixel, int64_t width, float *restrict wide)
 {
