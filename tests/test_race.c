@@ -122,10 +122,10 @@ static void race_by_kind(void **state)
     samples quick = chosen_by(100, 102, 101), near = chosen_by(103, 101, 104), slow = chosen_by(120, 121, 122),
             slowest = chosen_by(500, 510, 505), peer = chosen_by(130, 131, 132);
     race_entry entries[] = {
-        {&slow, true, true, false, RACE_NONE},    {&quick, true, true, false, RACE_NONE},
-        {&near, true, true, false, RACE_NONE},    {&peer, true, true, true, RACE_NONE},
-        {&slowest, true, false, true, RACE_NONE}, {&quick, true, false, false, RACE_NONE},
-        {&quick, false, true, true, RACE_NONE},
+        {&slow, true, true, false, RACE_NONE, NAN},    {&quick, true, true, false, RACE_NONE, NAN},
+        {&near, true, true, false, RACE_NONE, NAN},    {&peer, true, true, true, RACE_NONE, NAN},
+        {&slowest, true, false, true, RACE_NONE, NAN}, {&quick, true, false, false, RACE_NONE, NAN},
+        {&quick, false, true, true, RACE_NONE, NAN},
     };
     race_judge(entries, sizeof entries / sizeof *entries);
     static const race_state expected[] = {
@@ -153,9 +153,9 @@ static void race_when_disturbed(void **state)
         add(&hit, 300, 0, SAMPLE_CHOOSES, MARK_WAITED);
         add(&hopeless, 3000, 0, SAMPLE_CHOOSES, MARK_WAITED);
     }
-    race_entry entries[] = {{&quick, true, true, false, RACE_NONE},
-                            {&hit, true, true, false, RACE_NONE},
-                            {&hopeless, true, true, false, RACE_NONE}};
+    race_entry entries[] = {{&quick, true, true, false, RACE_NONE, NAN},
+                            {&hit, true, true, false, RACE_NONE, NAN},
+                            {&hopeless, true, true, false, RACE_NONE, NAN}};
     race_judge(entries, 3);
     assert_int_equal(entries[0].state, RACE_AHEAD);
     assert_int_equal(entries[1].state, RACE_NEAR);
@@ -183,10 +183,12 @@ static void race_with_moved_cores(void **state)
             .ns = 5550 + i, .iterations = 1, .visit = 1, .use = SAMPLE_CHOOSES, .handover_ns = 190};
         assert_true(samples_add(&slow, &s));
     }
-    race_entry entries[] = {{&fast, true, true, false, RACE_NONE}, {&slow, true, true, false, RACE_NONE}};
+    race_entry entries[] = {{&fast, true, true, false, RACE_NONE, NAN},
+                            {&slow, true, true, false, RACE_NONE, NAN}};
     race_judge(entries, 2);
     assert_int_equal(entries[0].state, RACE_AHEAD);
     assert_int_equal(entries[1].state, RACE_BEHIND);
+    assert_true(entries[0].choice == 9451 && entries[1].choice == 11791); /* both with far cores */
     samples_free(&fast);
     samples_free(&slow);
 }

@@ -49,7 +49,6 @@ static void summarise(const measure_group *g, timed_row *t)
 {
     record_row *row = t->row;
     samples_summarise(&t->samples, row);
-    row->choice_ns = samples_median(&t->samples, SAMPLE_CHOOSES);
     double peak = g->setup.ceilings != NULL ? g->setup.ceilings->fma_gflops[row->isa] : 0;
     double gflops = (double)conv_flops(&g->problem, g->pass) / row->median_ns;
     row->percent_peak = peak > 0 ? 100 * gflops / peak : NAN;
@@ -75,15 +74,22 @@ static void judge(measure_group *g)
     int timed = 0;
     for (int i = 0; i < g->count; i++) {
         const timed_row *t = &g->rows[i];
-        entries[i] = (race_entry){&t->samples, has_time(t), false, false, RACE_NONE};
+        entries[i] = (race_entry){.samples = &t->samples, .timed = has_time(t), .state = RACE_NONE};
         if (!entries[i].timed) continue;
         entries[i].exact = !t->impl->inexact;
         entries[i].peer = t->impl->peer;
+        entries[i].choice = samples_median(&t->samples, SAMPLE_CHOOSES);
         timed++;
     }
     if (timed > 1 && !g->setup.options.equal) race_judge(entries, g->count);
-    for (int i = 0; i < g->count; i++)
-        if (entries[i].timed) g->rows[i].row->race = entries[i].state;
+    for (int i = 0; i < g->count; i++) {
+        record_row *row = g->rows[i].row;
+        if (!entries[i].timed) continue;
+        bool same = isfinite(entries[i].choice) ? row->choice_ns == entries[i].choice : isnan(row->choice_ns);
+        if (row->race != entries[i].state || !same) g->rows[i].visited = true; /* its row changed */
+        row->race = entries[i].state;
+        row->choice_ns = entries[i].choice;
+    }
     free(entries);
 }
 

@@ -18,8 +18,9 @@ typedef struct {
     double low, high; /* least and greatest below 6 repetitions, the interval of the median from 6 on */
 } spread;
 
-/* Cores near each other or far apart, whichever more rows have met: rows are compared in one state only, for
- * what is faster with far cores looks slower beside what met near ones. */
+/* Cores near each other or far apart, whichever more rows have met; where moves show, rows are compared in that
+ * state only, for what is faster with far cores looks slower beside what met near ones. Else all repetitions
+ * count. */
 typedef struct {
     double limit;
     bool far;
@@ -34,6 +35,9 @@ static core_state state_of(const race_entry *entries, int count)
 {
     core_state near = {INFINITY, false}, far;
     int have_near = 0, have_far = 0;
+    bool moved = false;
+    for (int i = 0; i < count; i++) moved = moved || (entries[i].timed && samples_moved(entries[i].samples));
+    if (!moved) return near;
     for (int i = 0; i < count; i++)
         for (size_t k = 0; entries[i].timed && k < entries[i].samples->count; k++)
             if (entries[i].samples->items[k].marks == 0)
@@ -100,16 +104,14 @@ static double choice_of(const samples *s, const core_state *c)
 }
 
 /* The fastest of those that the row has to beat, by the repetitions that choose. */
-static const race_entry *leader_of(const race_entry *entries, int count, const race_entry *row,
-                                   const core_state *c)
+static const race_entry *leader_of(const race_entry *entries, int count, const race_entry *row)
 {
     const race_entry *best = NULL;
     double least = INFINITY;
     for (int i = 0; i < count; i++) {
         if (!entries[i].timed || !competes(&entries[i], row)) continue;
-        double median = choice_of(entries[i].samples, c);
-        if (!(median < least)) continue;
-        least = median;
+        if (!(entries[i].choice < least)) continue;
+        least = entries[i].choice;
         best = &entries[i];
     }
     return best;
@@ -118,10 +120,12 @@ static const race_entry *leader_of(const race_entry *entries, int count, const r
 void race_judge(race_entry *entries, int count)
 {
     const core_state c = state_of(entries, count);
+    for (int i = 0; i < count; i++)
+        if (entries[i].timed) entries[i].choice = choice_of(entries[i].samples, &c);
     for (int i = 0; i < count; i++) {
         race_entry *row = &entries[i];
         if (!row->timed) continue;
-        const race_entry *leader = leader_of(entries, count, row, &c);
+        const race_entry *leader = leader_of(entries, count, row);
         row->state = leader == NULL                                 ? RACE_NEAR
                      : leader == row                                ? RACE_AHEAD
                      : is_behind(row->samples, leader->samples, &c) ? RACE_BEHIND

@@ -14,10 +14,11 @@ typedef struct {
     const samples *samples;
     bool timed; /* false: takes no part, state stays as it is */
     bool exact, peer;
-    race_state state;
+    race_state state; /* these two are found: */
+    double choice; /* ns, median of the repetitions that choose and met the cores as most rows did; NaN: none */
 } race_entry;
 
-/* Sets the state of every timed entry. */
+/* Sets state and choice of every timed entry. */
 void race_judge(race_entry *entries, int count);
 
 #endif

@@ -67,6 +67,8 @@ static core_states states_of(const samples *s)
     return c;
 }
 
+bool samples_moved(const samples *s) { return isfinite(states_of(s).limit); }
+
 int samples_clean(const samples *s, sample_use use)
 {
     double limit = states_of(s).limit;

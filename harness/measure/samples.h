@@ -21,6 +21,9 @@ int samples_clean(const samples *s, sample_use use);
 /* A barrier that takes longer than so many times the shortest was met by cores farther apart. */
 #define SAMPLES_FAR_APART 1.4
 
+/* Whether the host's moves of the cores show: near and far ones differ by more than a tenth. */
+bool samples_moved(const samples *s);
+
 /* Median of the unmarked repetitions of that use, with near cores where that shows, of the marked ones where
  * there are no others; NaN: none. */
 double samples_median(const samples *s, sample_use use);

@@ -10,6 +10,8 @@ bool record_faster(const record_row *a, const record_row *b)
     if (b == NULL || b->status != CASE_OK) return true;
     if ((a->race == RACE_BEHIND) != (b->race == RACE_BEHIND)) return b->race == RACE_BEHIND;
     bool chosen = isfinite(a->choice_ns) && isfinite(b->choice_ns);
+    if (a->race != RACE_NONE && b->race != RACE_NONE && isfinite(a->choice_ns) != isfinite(b->choice_ns))
+        return isfinite(a->choice_ns); /* the other met the cores as no other row did */
     return chosen ? rule_less(a->choice_ns, b->choice_ns) : rule_less(a->median_ns, b->median_ns);
 }
 
