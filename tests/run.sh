@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs every test program, also after one failed: one line each, the words of the failures, a total as the very
-# last line. usage: tests/run.sh SEPBENCH TEST...   Exit 1 when a test failed or a program ran none.
+# Runs every test program, also after one failed: one line each, the words of the failures, and at the end the names
+# of what failed (a log is often read from its end) and a total as the very last line. usage: tests/run.sh SEPBENCH TEST...   Exit 1 when a test failed or a program ran none.
 set -u
 
 SEPBENCH=$1
@@ -14,7 +14,7 @@ fi
 
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT INT TERM
-passed=0 failed=0
+passed=0 failed=0 failures=
 
 for test in "$@"; do
     name=$(basename "$test")
@@ -39,8 +39,11 @@ for test in "$@"; do
         [ "$ran" -eq 0 ] && echo "    $name: no test ran"
         echo "    $name: exit code $code; its last words:"
         grep -v '^\[ *OK \]\|^\[ RUN ' "$log" | tail -n 60 | sed 's/^/    /'
+        failures="$failures
+FAILED $name: $(grep -v '^\[ *OK \]\|^\[ RUN \|^\[=\|^\[ *PASSED' "$log" | grep -m 3 . | tr '\n' ';')"
     fi
 done
 
+[ -z "$failures" ] || echo "${failures#?}"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
