@@ -158,11 +158,15 @@ typedef struct {
     bool flag;
 } conv_choice;
 
-/* What makes sense for a problem, the cost model's pick first; count 0: there is nothing to choose. */
+/* What makes sense for a problem, the cost model's pick first; count 0: there is nothing to choose. Which they
+ * are follows from the problem and the caches, their order also from the machine's ceilings and the threads.
+ * model_ns: a call's time as the cost model has it, which ranks and does not foretell; INFINITY where the
+ * result's bits are not the pick's: whatever the ceilings and the threads, the pick's bits are the same. */
 typedef struct {
     const conv_choice *choices;
     int count;
     conv_strategy list[CONV_STRATEGIES];
+    double model_ns[CONV_STRATEGIES];
 } conv_candidates;
 
 /* What was found to be fastest. find: false when nothing is known of the implementation, the problem (in its
@@ -175,16 +179,17 @@ struct conv_book {
 };
 
 /* What a plan may know of the machine. The harness fills it from hwloc, clamped to sane figures. */
+typedef struct machine_ceilings machine_ceilings; /* limits.h */
 typedef struct {
     int threads;         /* OpenMP threads execute will use, >= 1 */
     size_t l1d, l2;      /* bytes per core */
     size_t l3;           /* bytes available to one core: the cache divided by the cores sharing it */
     bool keep_workspace; /* forward only: also write what this implementation's backward reads */
-    bool told;           /* the plan's strategy is this one: */
+    const machine_ceilings *ceilings; /* NULL: not measured; then the cost model goes by nominal ones */
+    bool told;                        /* the plan's strategy is this one: */
     conv_strategy strategy;
-    const conv_book
-        *book; /* else, and for the parts of a plan (a joint backward's, a separable's stages), the one that
-                              this has; else the cost model's pick. NULL: no book */
+    const conv_book *book; /* else, and for the parts of a plan (a joint backward's, a separable's stages), the
+                              one that this has; else the cost model's pick. NULL: no book */
 } conv_context;
 
 enum { CONV_NOTE = 136 };

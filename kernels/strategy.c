@@ -21,13 +21,21 @@ bool strategy_same(const conv_choice *choices, const conv_strategy *a, const con
     return true;
 }
 
-void strategy_add(conv_candidates *candidates, const void *own, size_t bytes)
+void strategy_add(conv_candidates *candidates, const void *own, size_t bytes, double model_ns)
 {
+    conv_candidates *c = candidates;
     conv_strategy added = {{0}};
     memcpy(added.value, own, bytes);
-    for (int i = 0; i < candidates->count; i++)
-        if (strategy_same(candidates->choices, &candidates->list[i], &added)) return;
-    if (candidates->count < CONV_STRATEGIES) candidates->list[candidates->count++] = added;
+    for (int i = 0; i < c->count; i++)
+        if (strategy_same(c->choices, &c->list[i], &added)) return;
+    if (c->count == CONV_STRATEGIES) return;
+    int at = c->count++;
+    for (; at > 0 && c->model_ns[at - 1] > model_ns; at--) {
+        c->list[at] = c->list[at - 1];
+        c->model_ns[at] = c->model_ns[at - 1];
+    }
+    c->list[at] = added;
+    c->model_ns[at] = model_ns;
 }
 
 char *strategy_text(const conv_choice *choices, const conv_strategy *s, char *text, size_t size)

@@ -9,8 +9,9 @@
 conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv_pass part,
                               const conv_context *ctx);
 
-/* Adds a driver's own struct, `bytes` long, as a candidate, unless it is there or there is no room. */
-void strategy_add(conv_candidates *candidates, const void *own, size_t bytes);
+/* Adds a driver's own struct, `bytes` long, as a candidate, unless it is there or there is no room; before
+ * those of larger model_ns. */
+void strategy_add(conv_candidates *candidates, const void *own, size_t bytes, double model_ns);
 
 bool strategy_same(const conv_choice *choices, const conv_strategy *a, const conv_strategy *b);
 

@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "limits.h"
 #include "util.h"
 
 static void move(conv_work *w, conv_move m)
@@ -52,6 +53,16 @@ void work_add(conv_work *w, const conv_work *part, int threads)
 double work_busiest(int64_t units, int threads)
 {
     return units <= 0 ? 1 : (double)(div_up(units, threads) * threads) / (double)units;
+}
+
+double work_model_ns(const conv_work *w, const conv_problem *p, conv_pass pass, cpu_isa isa,
+                     const conv_context *ctx)
+{
+    conv_work all = *w;
+    all.footprint = fmax(all.footprint, (double)conv_bytes_min(p, pass));
+    all.busiest = fmax(all.busiest, 1);
+    all.barriers += ctx->threads > 1 ? 2 : 0;
+    return limits_model_ns(&all, isa, ctx);
 }
 
 void work_finish(conv_plan *plan, int regions, int barriers)

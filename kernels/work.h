@@ -24,6 +24,10 @@ void work_add(conv_work *w, const conv_work *part, int threads);
 
 /* How much longer the busiest thread works than the mean, when `units` equal pieces are dealt out. */
 double work_busiest(int64_t units, int threads);
+/* By what a strategy that works so is ranked (strategy_add): nanoseconds as limits_model_ns has them, of the
+ * driver's own work, to which the tensors' bytes and the threads' start and end are added. */
+double work_model_ns(const conv_work *w, const conv_problem *p, conv_pass pass, cpu_isa isa,
+                     const conv_context *ctx);
 /* Ends the statement: of the plan's sizes what a call touches; parallel regions (a barrier at either end) and
  * barriers inside. */
 void work_finish(conv_plan *plan, int regions, int barriers);

@@ -39,7 +39,7 @@ static void fake_strategies(const conv_impl *self, const conv_problem *p, conv_p
     candidates->choices = fake_choices;
     for (int i = 0; i < CONV_STRATEGIES && fake_costs[i] != 0; i++) {
         const int64_t own[2] = {llabs(fake_costs[i]), fake_costs[i] < 0};
-        strategy_add(candidates, own, sizeof own);
+        strategy_add(candidates, own, sizeof own, 0);
     }
 }
 

@@ -4,10 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const names[LIMIT_COUNT] = {"compute", "load ports", "L1", "L2", "L3", "DRAM", "barrier"};
-
-const char *limit_name(limit_kind kind) { return names[kind]; }
-
 limit_caches limits_caches_here(int threads)
 {
     const machine_info *m = machine_get();
@@ -36,67 +32,11 @@ static conv_work least_work(const conv_plan *plan)
                        .moves = 1};
 }
 
-/* ---- the times */
-
-/* The part of bytes met again after `reach` others that has left a cache of that size by then. One that
- * replaces what was used longest ago keeps nothing of a walk twice as long as it is; the last level of
- * many cores, hashed and shared, keeps what it can: no rule of replacement keeps more. */
-static double missing(double reach, double size, bool last_level)
-{
-    if (reach <= size) return 0;
-    return last_level ? 1 - size / reach : fmin(1, (reach - size) / size);
-}
-
-/* Nanoseconds that what comes from a level, and goes back to it, takes at least. A triad's bandwidth counts
- * three lines of the four that it moves, for a line is read before it is written. */
-static double transfer_ns(double in, double out, const machine_ceilings *c, memory_level level)
-{
-    double mixed = c->bandwidth_gbps[level] * 4 / 3, reading = c->read_gbps[level];
-    return fmax(mixed > 0 ? (in + out) / mixed : 0, reading > 0 ? in / reading : 0);
-}
-
-static double level_ns(const conv_plan *plan, const conv_work *w, bool cold, double size_above,
-                       const machine_ceilings *c, memory_level level)
-{
-    double in = 0, out = 0;
-    for (int i = 0; i < w->moves; i++) {
-        const conv_move *m = &w->move[i];
-        bool each_call = m->reach == CONV_EACH_CALL, past = m->reach == CONV_PAST_CACHES;
-        if (past && level != LEVEL_DRAM) continue;
-        double part = past || (cold && each_call)
-                          ? 1
-                          : missing(each_call ? w->footprint / plan->context.threads : m->reach, size_above,
-                                    level == LEVEL_DRAM);
-        in += part * m->read;
-        out += part * m->written;
-    }
-    return transfer_ns(in, out, c, level);
-}
-
-static double over(double count, double per_ns) { return per_ns > 0 ? count / per_ns : 0; }
-
 limit_times limits_of(const conv_plan *plan, bool cold, const machine_ceilings *c, const limit_caches *caches)
 {
     conv_work w = plan->work.stated ? plan->work : least_work(plan);
-    cpu_isa isa = conv_isa(plan->impl);
-    double vector = 4.0 * cpu_isa_lanes(isa), busiest = w.busiest;
-    double l1_bytes = vector * (w.loads + w.stores) + 4 * w.broadcasts;
-    limit_times t = {.ns = {[LIMIT_COMPUTE] = busiest * over(2 * w.macs, c->fma_gflops[isa]),
-                            [LIMIT_LOADS] = busiest * (over(w.loads, c->loads[isa]) +
-                                                       over(w.broadcasts, c->broadcasts[isa])),
-                            [LIMIT_L1] = busiest * over(l1_bytes, c->bandwidth_gbps[LEVEL_L1]),
-                            [LIMIT_L2] = busiest * level_ns(plan, &w, cold, caches->l1d, c, LEVEL_L2),
-                            [LIMIT_L3] = level_ns(plan, &w, cold, caches->l2, c, LEVEL_L3),
-                            [LIMIT_DRAM] = level_ns(plan, &w, cold, caches->l2 + caches->l3, c, LEVEL_DRAM),
-                            [LIMIT_BARRIER] = w.barriers * c->barrier_ns}};
-    for (int i = 0; i < LIMIT_COUNT; i++)
-        if (t.ns[i] > t.ns[t.highest]) t.highest = (limit_kind)i;
-    return t;
-}
-
-double limits_in_turn(const limit_times *t)
-{
-    return t->ns[LIMIT_LOADS] + t->ns[LIMIT_L2] + t->ns[LIMIT_L3] + t->ns[LIMIT_DRAM];
+    limit_call call = {conv_isa(plan->impl), plan->context.threads, cold};
+    return limits_of_work(&w, &call, c, caches);
 }
 
 /* ---- rows */

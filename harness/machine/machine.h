@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../../kernels/conv.h"
+#include "../../kernels/limits.h"
 
 enum { MACHINE_MAX_THREADS = 1024 };
 
@@ -60,21 +60,10 @@ const char *machine_build_id(void);
 /* $XDG_CACHE_HOME/sepbench or ~/.cache/sepbench, created; false when it cannot be. */
 bool machine_cache_dir(char *path, size_t size);
 
-typedef enum { LEVEL_L1, LEVEL_L2, LEVEL_L3, LEVEL_DRAM, LEVEL_COUNT } memory_level;
 const char *memory_level_name(memory_level level); /* "L1" ... "DRAM" */
 
-/* Measured ceilings, best of several tries, a second or two in all. Remembered in machine_cache_dir per CPU,
- * build, ISA cap and thread count for a day; fresh measures again. Call machine_bind_threads first. */
-typedef struct {
-    int threads;
-    double fma_gflops[CPU_ISA_COUNT];   /* 0 where the ISA is not allowed */
-    double bandwidth_gbps[LEVEL_COUNT]; /* read + write bytes of a triad, all threads; 0: not measurable here */
-    double read_gbps[LEVEL_COUNT];      /* of loads alone */
-    double loads[CPU_ISA_COUNT], broadcasts[CPU_ISA_COUNT]; /* 1e9 load instructions a second from L1: whole
-                                                               vectors; one float into all lanes */
-    double barrier_ns;                                      /* one barrier of all threads; 0 with one thread */
-    double age_seconds; /* 0: measured now; else how long ago, and so from the cache file */
-} machine_ceilings;
+/* Best of several tries, a second or two in all. Remembered in machine_cache_dir per CPU, build, ISA cap and
+ * thread count for a day; fresh measures again. Call machine_bind_threads first. */
 machine_ceilings machine_measure_ceilings(int threads, bool fresh);
 
 /* {"threads", "fma_gflops", "loads", "broadcasts": {isa: figure}, "bandwidth_gbps", "read_gbps": {level:

@@ -116,7 +116,7 @@ static product_strategy pick(const product *s, const conv_problem *p, const conv
 static void add(const product *s, const conv_problem *p, product_strategy how, conv_candidates *candidates)
 {
     fit(s, p, &how);
-    strategy_add(candidates, &how, sizeof how);
+    strategy_add(candidates, &how, sizeof how, 0);
 }
 
 /* So that weights are read once: all of a thread's pixels, in place, while a panel that L2 holds passes. */

@@ -175,29 +175,29 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
 {
     const columns_strategy first = pick(p, ctx);
     candidates->choices = columns_choices;
-    strategy_add(candidates, &first, sizeof first);
+    strategy_add(candidates, &first, sizeof first, 0);
     columns_strategy s = first;
     s.copied = !first.copied;
-    strategy_add(candidates, &s, sizeof s);
+    strategy_add(candidates, &s, sizeof s, 0);
     s = first;
     s.copied = 1;
     s.pixels = min64(first.pixels, max64(LINE, (int64_t)(ctx->l1d / 2 / sizeof(float)) / (s.vectors * VL)));
     s.together = max64(1, (int64_t)(ctx->l2 / 2 / sizeof(float)) / s.pixels / gemm_tile_rows((int)s.vectors));
-    strategy_add(candidates, &s, sizeof s);
+    strategy_add(candidates, &s, sizeof s, 0);
     s.copied = 0;
-    strategy_add(candidates, &s, sizeof s);
+    strategy_add(candidates, &s, sizeof s, 0);
     s = first;
     s.vectors = first.vectors == 2 ? TILE_VECTORS : 2;
     if (gemm_tile_rows((int)s.vectors) > 0 && p->oc / p->groups > 2 * VL)
-        strategy_add(candidates, &s, sizeof s);
+        strategy_add(candidates, &s, sizeof s, 0);
     s.copied = 1;
     if (gemm_tile_rows((int)s.vectors) > 0 && p->oc / p->groups > 2 * VL)
-        strategy_add(candidates, &s, sizeof s);
+        strategy_add(candidates, &s, sizeof s, 0);
     s = first;
     s.chunks = first.chunks > 1 ? 1 : 2;
     s.pixels =
         min64(s.pixels, div_up(p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]), s.chunks));
-    strategy_add(candidates, &s, sizeof s);
+    strategy_add(candidates, &s, sizeof s, 0);
 }
 
 static void size_scratch(const conv_problem *p, columns_wgrad *w)

@@ -104,19 +104,19 @@ static void strategies(const conv_impl *self, const conv_problem *p, conv_pass p
     if (pass == CONV_BACKWARD_WEIGHTS) {
         blocked_sums s = pick_sums(p, pass, ctx);
         list->choices = blocked_sums_choices;
-        strategy_add(list, &s, sizeof s);
+        strategy_add(list, &s, sizeof s, 0);
         s.rows = s.rows == BAND_ROWS ? 2 : BAND_ROWS;
-        if (row_walk_stencil3(p)) strategy_add(list, &s, sizeof s);
+        if (row_walk_stencil3(p)) strategy_add(list, &s, sizeof s, 0);
         return;
     }
     blocked_walk first = pick_walk(p, pass, ctx), s = first;
     list->choices = blocked_walk_choices;
-    strategy_add(list, &first, sizeof first);
+    strategy_add(list, &first, sizeof first, 0);
     s.parts = 1;
-    strategy_add(list, &s, sizeof s);
+    strategy_add(list, &s, sizeof s, 0);
     s = first;
     s.ahead = s.stream = !first.stream;
-    if (row_walk_stencil3(p) && p->ic % VL == 0) strategy_add(list, &s, sizeof s);
+    if (row_walk_stencil3(p) && p->ic % VL == 0) strategy_add(list, &s, sizeof s, 0);
 }
 
 /* What the plan goes by. */

@@ -232,7 +232,7 @@ static bool beyond(const conv_problem *p, size_t bytes)
 static void add_walk(const conv_problem *p, walk_strategy s, conv_candidates *list)
 {
     s = walk_possible(p, s);
-    strategy_add(list, &s, sizeof s);
+    strategy_add(list, &s, sizeof s, 0);
 }
 
 /* The pick, and blocks one after the other; beyond L2 also the pick with outputs past the caches or not,
@@ -253,7 +253,7 @@ static void list_walks(const conv_problem *p, conv_pass pass, const conv_context
 static void add_sums(const conv_problem *p, sums_strategy s, conv_candidates *list)
 {
     s = sums_possible(p, s);
-    strategy_add(list, &s, sizeof s);
+    strategy_add(list, &s, sizeof s, 0);
 }
 
 /* The pick, more chunks where threads would be idle, and rows otherwise; of what nearly fits L2 channels
@@ -291,9 +291,9 @@ static void list_joint(const conv_impl *impl, const conv_problem *p, const conv_
     untold.book = NULL;
     joint_strategy s = {depthwise_choose(impl, p, CONV_BACKWARD, &untold).joint};
     list->choices = joint_choices;
-    strategy_add(list, &s, sizeof s);
+    strategy_add(list, &s, sizeof s, 0);
     s.joint = !s.joint;
-    strategy_add(list, &s, sizeof s);
+    strategy_add(list, &s, sizeof s, 0);
 }
 
 void depthwise_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,

@@ -149,7 +149,7 @@ void fip_wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_c
     for (int i = 0; i < 6; i++) {
         fip_wgrad w = shape_of(p, &all[i]);
         if (all[i].chunks != first.chunks) pick_parts(&w, ctx, &w.how);
-        strategy_add(candidates, &w.how, sizeof w.how);
+        strategy_add(candidates, &w.how, sizeof w.how, 0);
     }
 }
 

@@ -151,7 +151,7 @@ static void add_forward(const conv_problem *p, const gemm_way *way, fused_forwar
                         conv_candidates *list)
 {
     s = fused_forward_possible(p, way, s);
-    strategy_add(list, &s, sizeof s);
+    strategy_add(list, &s, sizeof s, 0);
 }
 
 /* The pick; tasks of fewer and of more rows, while there is one for every thread; panels of another width;
@@ -184,7 +184,7 @@ static void list_forward(const conv_problem *p, const gemm_way *way, const conv_
 static void add_backward(const conv_problem *p, fused_backward_strategy s, conv_candidates *list)
 {
     s = fused_backward_possible(p, s);
-    strategy_add(list, &s, sizeof s);
+    strategy_add(list, &s, sizeof s, 0);
 }
 
 /* The pick; then with a panel of diff_dst that fits L1; the same with images the other way, with wider and

@@ -120,7 +120,7 @@ void winograd_product_strategies(const conv_problem *p, bool backward, const gem
     candidates->choices = product_choices;
     for (int i = 0; i < CONV_STRATEGIES; i++) {
         fit(p, ctx, &all[i], &w);
-        strategy_add(candidates, &all[i], sizeof all[i]);
+        strategy_add(candidates, &all[i], sizeof all[i], 0);
     }
 }
 

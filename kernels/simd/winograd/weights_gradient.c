@@ -355,7 +355,7 @@ static void add(const conv_problem *p, winograd_wgrad_strategy how, winograd_wgr
                 conv_candidates *candidates)
 {
     fit(p, &how, w);
-    strategy_add(candidates, &how, sizeof how);
+    strategy_add(candidates, &how, sizeof how, 0);
 }
 
 /* The pick; then by units, each alone or not, where a panel of all tiles fits L2; together; by parts, where
