@@ -96,28 +96,50 @@ static void set_costs(int64_t a, int64_t b, int64_t c)
     fake_costs[2] = c;
 }
 
+/* Where real time decides, a machine that somebody else uses at that moment gets further tries. */
+static void in_one_of_five(bool (*as_expected)(int number))
+{
+    for (int i = 0; i < 5; i++)
+        if (as_expected(i)) return;
+    fail_msg("not as expected in any of five tries");
+}
+
+/* Of a contest among strategies of these microseconds. */
+static contest_result result_of(double seconds, int64_t a, int64_t b, int64_t c)
+{
+    contest_result r;
+    conv_error err;
+    set_costs(a, b, c);
+    assert_int_equal(hold(seconds, &r, &err), CONV_OK);
+    return r;
+}
+
+static bool fastest(int number)
+{
+    (void)number;
+    contest_result r = result_of(1, 900, 1400, 400);
+    assert_true(r.measured && r.ns >= 4e5);
+    return r.winner == 2 && r.model_ns >= 9e5 && r.ns < r.model_ns;
+}
+
 static void the_fastest_wins(void **state)
 {
     (void)state;
-    contest_result r;
-    conv_error err;
-    set_costs(900, 1400, 400);
-    assert_int_equal(hold(1, &r, &err), CONV_OK);
+    in_one_of_five(fastest);
+}
+
+static bool pick_stays(int number)
+{
+    (void)number;
+    contest_result r = result_of(1, 2000, 1990, 2500);
     assert_true(r.measured);
-    assert_int_equal(r.winner, 2);
-    assert_true(r.ns >= 4e5 && r.model_ns >= 9e5 && r.ns < r.model_ns);
+    return r.winner == 0 && r.ns == r.model_ns;
 }
 
 static void noise_flips_nothing(void **state)
 {
     (void)state;
-    contest_result r;
-    conv_error err;
-    set_costs(2000, 1990, 2500);
-    assert_int_equal(hold(1, &r, &err), CONV_OK);
-    assert_true(r.measured);
-    assert_int_equal(r.winner, 0);
-    assert_true(r.ns == r.model_ns);
+    in_one_of_five(pick_stays);
 }
 
 static void wrong_is_an_error(void **state)
@@ -131,21 +153,21 @@ static void wrong_is_an_error(void **state)
     assert_non_null(strstr(err.text, "us 100, wrong"));
 }
 
+static bool two_fit(int number)
+{
+    (void)number;
+    contest_result r = result_of(0.45, 40000, 30000, 20000);
+    return r.measured && r.winner == 1;
+}
+
 static void short_of_time(void **state)
 {
     (void)state;
-    contest_result r;
-    conv_error err;
-    set_costs(40000, 30000, 20000);
-    assert_int_equal(hold(0.1, &r, &err), CONV_OK);
+    contest_result r = result_of(0.1, 40000, 30000, 20000);
     assert_false(r.measured);
     assert_int_equal(r.winner, 0);
-    assert_int_equal(hold(0.45, &r, &err), CONV_OK); /* the first two */
-    assert_true(r.measured);
-    assert_int_equal(r.winner, 1);
-    set_costs(100, 0, 0);
-    assert_int_equal(hold(1, &r, &err), CONV_OK);
-    assert_false(r.measured);
+    in_one_of_five(two_fit);
+    assert_false(result_of(1, 100, 0, 0).measured);
 }
 
 /* ---- the wisdom */
@@ -363,35 +385,49 @@ static void strategies_by_number(void **state)
 }
 
 /* Each with a wisdom of its own: the same strategy, or as good a one. */
+/* What a process of its own has found, in a file of its own; false: it had not the time. */
+static bool found_afresh(const atomic_part *part, const conv_candidates *c, int number, wisdom_entry *found)
+{
+    char folder[32], words[64], file[32], name[PART_NAME_MAX];
+    snprintf(folder, sizeof folder, "fresh-%d", number);
+    snprintf(file, sizeof file, "fresh-%d.json", number);
+    snprintf(words, sizeof words, "--wisdom %s", file);
+    record_run run = bench(folder, part->impl->name, words);
+    bool held = run.rows[0].strategy[0] != '\0' && run.rows[0].model_ns > 0;
+    record_free(&run);
+    if (!held) return false;
+    json_t *own = json_load_file(file, 0, NULL), *facts = run_of(folder);
+    json_t *entry = json_object_get(json_object_get(own, "strategies"), part_name(part, THREADS, name));
+    assert_true(strategy_read(c, json_object_get(entry, "strategy"), &found->strategy));
+    found->ns = json_number_value(json_object_get(entry, "ns"));
+    assert_int_equal(json_integer_value(json_object_get(json_object_get(facts, "strategies"), "chosen")), 1);
+    json_decref(own);
+    json_decref(facts);
+    return true;
+}
+
+static bool three_agree(int number)
+{
+    atomic_part part;
+    conv_candidates c;
+    wisdom_entry found[3];
+    if (!some_part(&part, &c)) return false;
+    for (int i = 0; i < 3; i++)
+        if (!found_afresh(&part, &c, 3 * number + i, &found[i])) return false;
+    for (int i = 1; i < 3; i++)
+        if (!strategy_same(c.choices, &found[0].strategy, &found[i].strategy) &&
+            fabs(log(found[0].ns / found[i].ns)) > 0.25)
+            return false;
+    return true;
+}
+
 static void fresh_processes_agree(void **state)
 {
     (void)state;
     atomic_part part;
     conv_candidates c;
-    wisdom_entry found[3];
     if (!some_part(&part, &c)) skip();
-    for (int i = 0; i < 3; i++) {
-        char folder[32], words[64], file[32];
-        snprintf(folder, sizeof folder, "fresh-%d", i);
-        snprintf(file, sizeof file, "fresh-%d.json", i);
-        snprintf(words, sizeof words, "--wisdom %s", file);
-        record_run run = bench(folder, part.impl->name, words);
-        assert_true(run.rows[0].strategy[0] != '\0' && run.rows[0].model_ns > 0);
-        record_free(&run);
-        json_t *own = json_load_file(file, 0, NULL);
-        char name[PART_NAME_MAX];
-        json_t *entry = json_object_get(json_object_get(own, "strategies"), part_name(&part, THREADS, name));
-        assert_true(strategy_read(&c, json_object_get(entry, "strategy"), &found[i].strategy));
-        found[i].ns = json_number_value(json_object_get(entry, "ns"));
-        json_decref(own);
-        json_t *facts = run_of(folder);
-        assert_int_equal(json_integer_value(json_object_get(json_object_get(facts, "strategies"), "chosen")),
-                         1);
-        json_decref(facts);
-    }
-    for (int i = 1; i < 3; i++)
-        assert_true(strategy_same(c.choices, &found[0].strategy, &found[i].strategy) ||
-                    fabs(log(found[0].ns / found[i].ns)) < 0.25);
+    in_one_of_five(three_agree);
 }
 
 static void a_continued_row_keeps_its_own(void **state)
