@@ -213,6 +213,8 @@ typedef struct {
     double loads;      /* vector loads, operands of arithmetic included */
     double broadcasts; /* loads of one float into all lanes */
     double stores;     /* vector stores */
+    double copied;     /* bytes read and written again in short pieces that no arithmetic hides: copies, and sums
+                          between two blocks of terms; stated as loads, stores and moves as well */
     int barriers;      /* at which all threads meet; begin and end of a parallel region are one each */
     double busiest;    /* work of the busiest thread over the mean of all threads, >= 1 */
     double footprint;  /* bytes that a call touches */

@@ -57,9 +57,9 @@ limit_times limits_of_work(const conv_work *w, const limit_call *call, const mac
  * cores): between the highest limit and this lies what data transfer alone explains. */
 double limits_in_turn(const limit_times *t);
 
-/* Nanoseconds by which strategies are ranked: the highest limit, for processors do one thing behind another,
- * and of the others an eighth, for they do not hide it all. Of the context's threads, caches and ceilings, or
- * those of a nominal core. */
+/* Nanoseconds by which strategies are ranked: the highest limit, for processors do one thing behind another;
+ * of the others an eighth, for they do not hide it all; and copying in short pieces, which waits for them: at a
+ * quarter of L2's bandwidth. Of the context's threads, caches and ceilings, or those of a nominal core. */
 double limits_model_ns(const conv_work *w, cpu_isa isa, const conv_context *ctx);
 
 #endif

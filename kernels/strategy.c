@@ -11,6 +11,11 @@ conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv
     conv_context own = *ctx;
     if (!own.told && own.book != NULL)
         own.told = own.book->find(own.book, impl, p, part, own.threads, &own.strategy);
+    if (own.told || impl->strategies == NULL) return own;
+    conv_candidates candidates = {0};
+    impl->strategies(impl, p, part, ctx, &candidates);
+    own.told = candidates.count > 0;
+    if (own.told) own.strategy = candidates.list[0];
     return own;
 }
 

@@ -5,7 +5,8 @@
 #include "conv.h"
 
 /* The context for one part of a plan, or for the plan itself: told what the plan is told, else what the book
- * has of that part, else nothing. p: in the native layout. */
+ * has of that part, else the cost model's pick; not told where there is nothing to choose. p: in the native
+ * layout. */
 conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv_pass part,
                               const conv_context *ctx);
 

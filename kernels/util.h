@@ -18,6 +18,12 @@
 #define UNROLL8 _Pragma("GCC unroll 8")
 #endif
 
+/* Floats of a cache line; of a way of L1, of every x86 so far: what lies whole ways apart shares one set. */
+enum { CACHE_LINE = 16, CACHE_WAY = 1024 };
+
+/* Shares of work that keep any usual number of threads busy, for what must not depend on their number. */
+enum { ANY_TEAM = 64 };
+
 ALWAYS_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 ALWAYS_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 ALWAYS_INLINE int64_t div_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }

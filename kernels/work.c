@@ -24,6 +24,14 @@ void work_write(conv_work *w, double bytes, double reach)
     move(w, (conv_move){reach == CONV_PAST_CACHES ? 0 : bytes, bytes, reach});
 }
 
+void work_copy(conv_work *w, double bytes, double reach, int lanes)
+{
+    work_write(w, bytes, reach);
+    w->copied += bytes;
+    w->loads += bytes / 4 / lanes;
+    w->stores += bytes / 4 / lanes;
+}
+
 void work_add_product(conv_work *w, const work_product *p)
 {
     double vectors = (double)div_up(p->n, p->lanes), terms = p->rows * p->k;
@@ -41,6 +49,7 @@ void work_add(conv_work *w, const conv_work *part, int threads)
     w->loads += part->loads;
     w->broadcasts += part->broadcasts;
     w->stores += part->stores;
+    w->copied += part->copied;
     w->barriers += part->barriers;
     w->busiest = busiest;
     for (int i = 0; i < part->moves; i++) {

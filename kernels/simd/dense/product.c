@@ -163,9 +163,9 @@ static void run_panel(const job *j, block *b, int64_t panel, int64_t begin, int6
     b->args.ahead_rows = 0;
     for (int64_t i = begin, batch; i < end; i += batch) {
         const row_tile *tile = &t->tile[tiles.begin + i];
-        if (p->how.rows_ahead && first)
+        if (p->rows_ahead && first)
             prefetch_rows(j, b, tile, pixels);
-        else if (p->how.panels_ahead && !last)
+        else if (p->panels_ahead && !last)
             prefetch_panel(j, b, tile->first - origin, panel);
         batch = min64(tile->alike, end - i);
         run_batch(j, b, tile, batch, (int)(width / VL));

@@ -15,8 +15,7 @@ typedef struct {
     int64_t k;        /* of a block: terms of a tap, or of a gathered row */
     int64_t pixels;   /* of a block of outputs, whose rows stay in cache while the panels pass */
     int64_t images;   /* of a row table */
-    int64_t rows_ahead, panels_ahead; /* prefetched, the rows during a thread's first panel */
-    int64_t stream;                   /* out is written past the caches */
+    int64_t stream;   /* out is written past the caches */
 } product_strategy;
 
 typedef struct {
@@ -29,6 +28,7 @@ typedef struct {
     int64_t groups, taps, k, n;               /* per group of channels */
     int64_t panels, panel_rows, panel_floats; /* per group of channels; floats of one group's panels */
     int64_t k_blocks;
+    bool rows_ahead, panels_ahead; /* prefetched, the rows during a thread's first panel */
     int64_t units[2]; /* tiles * panels * groups of one table */
     float *zeros;     /* [k]: what padding reads */
 } product;
@@ -60,8 +60,11 @@ static inline int64_t product_row_gap(const product *p) { return p->how.k + VL; 
 /* Rows of the tallest tile. */
 ALWAYS_INLINE int product_tile_rows(const product *p) { return p->way->tile_rows((int)p->how.vectors); }
 
-/* What a run does, for the statement of the plan (work.c). */
-void product_state(product *p, const conv_context *ctx);
+/* Output pixels of an image. */
+int64_t product_image_pixels(const conv_problem *p, bool backward);
+
+/* What a run of a strategy does, without its footprint; of s, tables are not looked at. */
+conv_work product_work(const product *s, const conv_problem *p, const conv_context *ctx);
 
 /* ---- what others call */
 

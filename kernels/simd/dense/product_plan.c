@@ -1,24 +1,18 @@
 /* The plan of a product: blocks for the caches, tables of rows, packed weights. product.c says what they are
  * for.
  */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../../plan.h"
 #include "../../strategy.h"
+#include "../../work.h"
+#include "../simd.h"
 #include "product.h"
 
-enum {
-    SHORT_K = 8,   /* below it the taps are put in line: a first layer */
-    MOST_K = 2048, /* of a block when there is one tap: its panel, at most half of L2, stays there */
-    LEAST_K = 64,
-    PIXEL_BLOCKS = 8,   /* of a table, at least, when weights stay in L2: a thread's share is then a part of the
-                           pixels, those that the layer before left in its cache */
-    COPIED_BLOCKS = 32, /* where rows are copied and scaled, to be found in L1 again */
-    ENOUGH_PIXELS = 512,
-    SAME_SET_BYTES = 4096
-};
+enum { TABLE_TILES = 16 }; /* of a table at least, so that a last one that is not full costs little */
 
 void product_tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int64_t *hi)
 {
@@ -39,12 +33,10 @@ void product_tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int6
 /* ---- strategies */
 
 static const conv_choice product_choices[] = {
-    {"vectors", false}, {"rows copied", true}, {"rows gathered", true},   {"k", false},
-    {"pixels", false},  {"images", false},     {"rows prefetched", true}, {"panels prefetched", true},
-    {"streamed", true}, {NULL, false}};
+    {"vectors", false}, {"rows copied", true}, {"rows gathered", true}, {"k", false},
+    {"pixels", false},  {"images", false},     {"streamed", true},      {NULL, false}};
 
-/* Output pixels of an image. */
-static int64_t image_pixels(const conv_problem *p, bool backward)
+int64_t product_image_pixels(const conv_problem *p, bool backward)
 {
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     return backward ? h->in * x->in : conv_out(h) * conv_out(x);
@@ -62,101 +54,76 @@ static product shape_of(const conv_problem *p, bool backward, const gemm_way *wa
                      .n = backward ? inputs : outputs};
 }
 
-/* The nearest possible strategy: sizes cut to the problem's, and one of two that exclude each other. */
-static void fit(const product *s, const conv_problem *p, product_strategy *how)
+/* The nearest possible strategy: sizes cut to the problem's, and one of two that exclude each other; and what
+ * follows from it. */
+static void set_strategy(const conv_problem *p, product_strategy how, product *s)
 {
-    how->vectors = gemm_fit_vectors(s->way, how->vectors, s->n);
+    how.vectors = gemm_fit_vectors(s->way, how.vectors, s->n);
     /* Of a single tap, a copy of the rows that are wanted is the better copy of the input. */
-    how->gathered = how->gathered || s->way->prepared || (how->copied && s->taps == 1);
-    how->copied = how->copied && !how->gathered;
-    int64_t k = how->gathered ? s->taps * s->k : s->k, image = image_pixels(p, s->backward);
-    how->k = how->gathered && s->taps > 1 ? k : min64(k, round_up(max64(1, min64(how->k, k)), 16));
-    how->images = max64(1, min64(how->images, p->mb));
-    how->pixels = max64(s->way->tile_rows((int)how->vectors), min64(how->pixels, how->images * image));
-    how->rows_ahead = how->rows_ahead != 0;
-    how->panels_ahead = how->panels_ahead != 0;
-    how->stream = how->stream && how->k == k && s->n % VL == 0;
+    how.gathered = how.gathered || s->way->prepared || (how.copied && s->taps == 1);
+    how.copied = how.copied && !how.gathered;
+    int64_t k = how.gathered ? s->taps * s->k : s->k, image = product_image_pixels(p, s->backward);
+    bool in_line = how.gathered && s->taps > 1;
+    how.k = in_line ? k : min64(k, round_up(max64(1, min64(how.k, k)), CACHE_LINE));
+    how.images = max64(1, min64(how.images, p->mb));
+    how.pixels = max64(s->way->tile_rows((int)how.vectors), min64(how.pixels, how.images * image));
+    how.stream = how.stream && how.k == k && s->n % VL == 0;
+    s->how = how;
+    s->k_blocks = in_line ? 1 : div_up(s->k, how.k);
+    s->panels = div_up(s->n, how.vectors * VL);
+    s->panel_rows = gemm_panel_rows(s->way, s->taps * s->k, how.k);
+    s->panel_floats = gemm_panels_floats(s->panel_rows, s->n);
 }
 
-/* The block of k, and whether its rows are copied. */
-static void pick_k(const product *s, int64_t l2, product_strategy *how)
+/* The block of terms changes a sum's order where several taps take turns, or terms go in pairs: then it
+ * follows from the caches alone, and others are only measured. */
+static void add(const product *shape, const conv_problem *p, const conv_context *ctx, product_strategy how,
+                int64_t same_bits_k, conv_candidates *candidates)
 {
-    int64_t row_bytes = s->groups * s->k * (int64_t)sizeof(float), taps = s->taps;
-    how->gathered = taps > 1 && s->k < SHORT_K;
-    how->k = taps * s->k;
-    if (how->gathered) return;
-    int64_t most = min64(MOST_K, max64(LEAST_K, l2 / (taps == 1 ? 2 : 4) / (taps * how->vectors * VL)));
-    how->k = min64(s->k, even_piece(s->k, most, 16));
-    how->copied = s->way->prepared || how->k < s->k || row_bytes % SAME_SET_BYTES == 0;
+    product s = *shape;
+    set_strategy(p, how, &s);
+    bool ordered = !s.way->prepared && (s.taps == 1 || s.how.gathered);
+    conv_work work = product_work(&s, p, ctx);
+    double ns = work_model_ns(&work, p, s.backward ? CONV_BACKWARD_DATA : CONV_FORWARD, ISA_ENUM, ctx);
+    strategy_add(candidates, &s.how, sizeof s.how, ordered || s.how.k == same_bits_k ? ns : INFINITY);
 }
 
-/* Small images go together until there are enough pixels to fill tiles and panels' reuse. */
-static product_strategy pick(const product *s, const conv_problem *p, const conv_context *ctx)
-{
-    conv_sizes sizes = conv_problem_sizes(p);
-    size_t all = (size_t)(sizes.src + sizes.dst) * sizeof(float), threads = (size_t)ctx->threads;
-    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), image = image_pixels(p, s->backward);
-    product_strategy how = {.vectors = s->way->panel_vectors(s->n),
-                            .images = min64(p->mb, div_up(ENOUGH_PIXELS, image)),
-                            .rows_ahead = all > ctx->l2 * threads};
-    pick_k(s, l2, &how);
-    int64_t tile = s->way->tile_rows((int)how.vectors), panel = gemm_panel_rows(s->way, s->taps * s->k, how.k);
-    int64_t blocks = max64(s->way->prepared ? COPIED_BLOCKS : PIXEL_BLOCKS, ctx->threads);
-    panel = gemm_panels_floats(panel, s->n);
-    how.pixels = max64(4 * tile, l2 / 2 / how.k);
-    if (s->n > how.vectors * VL && s->groups * panel <= l2 / 8)
-        how.pixels = min64(how.pixels, round_up(div_up(how.images * image, blocks), tile));
-    how.panels_ahead = s->taps == 1 && panel > l2 / 2;
-    /* Twice, for a virtual machine's share of L3 is a guess. */
-    how.stream = all > 2 * ctx->l3 * threads;
-    fit(s, p, &how);
-    return how;
-}
-
-static void add(const product *s, const conv_problem *p, product_strategy how, conv_candidates *candidates)
-{
-    fit(s, p, &how);
-    strategy_add(candidates, &how, sizeof how, 0);
-}
-
-/* So that weights are read once: all of a thread's pixels, in place, while a panel that L2 holds passes. */
-static void add_once(const product *s, const conv_problem *p, const conv_context *ctx, product_strategy how,
-                     conv_candidates *candidates)
-{
-    int64_t image = image_pixels(p, s->backward), width = how.vectors * VL;
-    how.pixels = div_up(p->mb * image, ctx->threads);
-    how.k = even_piece(s->k, (int64_t)(ctx->l2 / sizeof(float)) / (s->taps * width), 16);
-    how.copied = how.gathered = 0;
-    add(s, p, how, candidates);
-}
-
-/* The pick; then panels of another width, rows the other way, blocks of half the terms and twice the pixels,
- * weights read once; and beyond L2 without prefetching, and written to memory the other way. */
+/* Taps in line where their terms fill no vector. A block of terms whose panel takes half of L2 (what passes by
+ * needs the other half); with it, rows that take half of L2, or of L1, or all of a thread's pixels, so that
+ * weights are read once; rows copied where blocks are parts of them or pixels lie whole ways of a cache apart,
+ * and the other way; panels as wide as registers allow and not; out past the caches. */
 void product_strategies(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
                         conv_candidates *candidates)
 {
-    product s = shape_of(p, backward, way);
-    const product_strategy first = pick(&s, p, ctx);
-    product_strategy other = first, how = first;
+    const product s = shape_of(p, backward, way);
+    const int64_t image = product_image_pixels(p, backward), widest = TILE_VECTORS * VL;
+    const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
+    const int64_t share = div_up(p->mb * image, ctx->threads);
+    product_strategy how = {.vectors = way->panel_vectors(s.n), .gathered = s.taps > 1 && s.k < VL};
+    how.k = how.gathered ? s.taps * s.k : even_piece(s.k, l2 / (s.taps * widest), CACHE_LINE);
+    how.images = div_up((int64_t)TABLE_TILES * way->tile_rows((int)how.vectors), image);
+    how.copied = !how.gathered && (how.k < s.k || s.groups * s.k % CACHE_WAY == 0);
+    how.pixels = min64(share, l2 / how.k);
+    const int64_t k = min64(how.k, how.gathered ? s.taps * s.k : s.k);
     candidates->choices = product_choices;
-    add(&s, p, first, candidates);
-    other.vectors = first.vectors == 2 ? TILE_VECTORS : 2;
-    add(&s, p, other, candidates);
-    how.copied = !first.copied && !first.gathered;
-    how.gathered = 0;
-    add(&s, p, how, candidates);
-    how = first;
-    how.k = first.k / 2;
-    how.pixels = 2 * first.pixels;
-    add(&s, p, how, candidates);
-    add_once(&s, p, ctx, first, candidates);
-    add_once(&s, p, ctx, other, candidates);
-    how = first;
-    how.rows_ahead = how.panels_ahead = 0;
-    add(&s, p, how, candidates);
-    how = first;
-    how.stream = !first.stream && first.rows_ahead;
-    add(&s, p, how, candidates);
+    add(&s, p, ctx, how, k, candidates);
+    product_strategy other = how;
+    other.vectors = how.vectors == 2 ? TILE_VECTORS : 2;
+    add(&s, p, ctx, other, k, candidates);
+    other = how;
+    other.stream = 1;
+    add(&s, p, ctx, other, k, candidates);
+    other.pixels = share;
+    add(&s, p, ctx, other, k, candidates);
+    other.stream = 0;
+    add(&s, p, ctx, other, k, candidates);
+    other.copied = !how.copied;
+    add(&s, p, ctx, other, k, candidates);
+    other.pixels = how.pixels;
+    add(&s, p, ctx, other, k, candidates);
+    other = how;
+    other.pixels = l1 / how.k;
+    add(&s, p, ctx, other, k, candidates);
 }
 
 /* ---- plan */
@@ -233,6 +200,8 @@ static void note(product *p)
 {
     snprintf(p->head.note, sizeof p->head.note, "%dx%d", product_tile_rows(p), (int)(p->how.vectors * VL));
     conv_note(p->head.note, !p->how.copied && !p->how.gathered, "rows in place");
+    conv_note(p->head.note, p->rows_ahead, "rows prefetched");
+    conv_note(p->head.note, p->panels_ahead, "panels prefetched");
     strategy_note(p->head.note, product_choices, &p->how, sizeof p->how);
 }
 
@@ -243,13 +212,9 @@ conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *w
     if (out == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     *out = shape_of(p, backward, way);
     out->head = (matrix_product){.pack = pack, .run = product_run, .release = release};
-    out->how = pick(out, p, ctx);
-    if (ctx->told) memcpy(&out->how, ctx->strategy.value, sizeof out->how);
-    fit(out, p, &out->how);
-    out->k_blocks = out->how.gathered && out->taps > 1 ? 1 : div_up(out->k, out->how.k);
-    out->panels = div_up(out->n, out->how.vectors * VL);
-    out->panel_rows = gemm_panel_rows(way, out->taps * out->k, out->how.k);
-    out->panel_floats = gemm_panels_floats(out->panel_rows, out->n);
+    product_strategy how;
+    memcpy(&how, ctx->strategy.value, sizeof how);
+    set_strategy(p, how, out);
     /* aligned_alloc: whole lines of 64 bytes. */
     size_t zero_bytes = (size_t)round_up(out->k, 16) * sizeof(float);
     out->zeros = aligned_alloc(64, zero_bytes);
@@ -262,8 +227,11 @@ conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *w
     memset(out->zeros, 0, zero_bytes);
     out->head.thread_floats = copy_floats(out);
     out->head.packed_floats = (size_t)(out->groups * out->panel_floats);
+    conv_sizes sizes = conv_problem_sizes(p);
+    out->rows_ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+    out->panels_ahead = out->taps == 1 && (size_t)out->panel_floats * sizeof(float) > ctx->l2 / 2;
+    out->head.work = product_work(out, p, ctx);
     note(out);
-    product_state(out, ctx);
     *result = &out->head;
     return CONV_OK;
 }

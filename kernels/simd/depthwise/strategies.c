@@ -282,14 +282,11 @@ static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candi
     add_sums(p, s, list);
 }
 
-static void list_joint(const conv_impl *impl, const conv_problem *p, const conv_context *ctx,
-                       conv_candidates *list)
+static void list_joint(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
 {
     if (!joint_possible(p)) return;
-    conv_context untold = *ctx;
-    untold.told = false;
-    untold.book = NULL;
-    joint_strategy s = {depthwise_choose(impl, p, CONV_BACKWARD, &untold).joint};
+    sums_strategy sums = depthwise_sums_pick(p, CONV_BACKWARD, ctx);
+    joint_strategy s = {pick_joint(p, ctx, &sums)};
     list->choices = joint_choices;
     strategy_add(list, &s, sizeof s, 0);
     s.joint = !s.joint;
@@ -299,8 +296,9 @@ static void list_joint(const conv_impl *impl, const conv_problem *p, const conv_
 void depthwise_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                           conv_candidates *list)
 {
+    (void)impl;
     if (pass == CONV_BACKWARD)
-        list_joint(impl, p, ctx, list);
+        list_joint(p, ctx, list);
     else if (pass == CONV_BACKWARD_WEIGHTS)
         list_sums(p, ctx, list);
     else

@@ -1,0 +1,216 @@
+/* Columns product of backward_weights: its strategies and its plan. columns_run.c says what they are for. */
+#include "columns.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../plan.h"
+#include "../../strategy.h"
+#include "../../work.h"
+#include "../simd.h"
+
+static const conv_choice columns_choices[] = {
+    {"vectors", false}, {"taps in line", true}, {"operands copied", true}, {"pixels", false},
+    {"strips", false},  {"chunks", false},      {NULL, false}};
+
+pixel_block columns_block_at(const columns_wgrad *w, int64_t index)
+{
+    const conv_axis *h = &w->problem.axis[CONV_H];
+    pixel_block b = {.y1 = conv_out(h), .iy1 = h->in};
+    if (w->row_blocks == 1) {
+        b.image = index * w->images;
+        b.images = min64(w->images, w->problem.mb - b.image);
+        return b;
+    }
+    b.image = index / w->row_blocks;
+    b.images = 1;
+    share(conv_out(h), index % w->row_blocks, w->row_blocks, &b.y0, &b.y1);
+    b.iy0 = max64(0, min64(b.y0 * h->stride - h->pad_before, h->in));
+    b.iy1 = max64(b.iy0, min64(h->in, (b.y1 - 1) * h->stride - h->pad_before + conv_effective_kernel(h)));
+    return b;
+}
+
+int64_t columns_strip_begin(const columns_wgrad *w, int64_t strip)
+{
+    int64_t begin, end;
+    share(w->height, strip, w->strips, &begin, &end);
+    return begin;
+}
+
+/* ---- strategies */
+
+/* What follows from the problem and the strategy; its sizes are cut to the problem's. */
+static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how)
+{
+    columns_wgrad w = {.problem = *p,
+                       .how = *how,
+                       .groups = p->groups,
+                       .inputs = p->ic / p->groups,
+                       .outputs = p->oc / p->groups,
+                       .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel};
+    int64_t out = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]), pixels = max64(1, how->pixels);
+    w.how.vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w.outputs);
+    w.height = how->lower ? w.taps * w.inputs : w.inputs;
+    w.panels = div_up(w.outputs, w.how.vectors * VL);
+    w.strips = div_up(w.height, gemm_tile_rows((int)w.how.vectors));
+    w.units = w.groups * w.panels * w.strips * (how->lower ? 1 : w.taps);
+    w.images = max64(1, pixels / out);
+    w.row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, pixels));
+    w.blocks = w.row_blocks > 1 ? p->mb * w.row_blocks : div_up(p->mb, w.images);
+    w.how.chunks = w.head.chunks = max64(1, min64(how->chunks, w.blocks));
+    w.how.together = max64(1, min64(how->together, w.strips));
+    int64_t together = min64(w.height, w.how.together * gemm_tile_rows((int)w.how.vectors));
+    w.a_pixel = w.how.lower    ? round_up(w.height, CACHE_LINE)
+                : w.how.copied ? round_up(together, CACHE_LINE) + CACHE_LINE
+                               : p->ic;
+    w.b_pixel = w.how.copied ? w.how.vectors * VL : p->oc;
+    return w;
+}
+
+/* How many times the room in a cache that pieces of so many floats take up, one in each pixel, when pixels are so
+ * far apart: they fall into a part of the sets only. */
+static double crowding(int64_t distance, int64_t floats)
+{
+    int64_t gcd = CACHE_WAY;
+    while (distance % gcd != 0) gcd /= 2;
+    return fmax(1, (double)gcd / (double)round_up(floats, CACHE_LINE));
+}
+
+/* Per block of pixels and panel, each strip and tap multiplies its columns with the panel's. */
+static conv_work work_of(const columns_wgrad *w, const conv_context *ctx)
+{
+    const conv_problem *p = &w->problem;
+    double groups = (double)w->groups, taps = w->how.lower ? 1 : (double)w->taps, strips = (double)w->strips;
+    /* Pixels of all taps: of those in line the padding's as well. */
+    double pixels = w->how.lower ? (double)(conv_problem_sizes(p).dst / p->oc)
+                                 : (double)conv_flops(p, CONV_FORWARD) / (2.0 * (double)(w->inputs * p->oc));
+    double block = pixels / taps / (double)w->blocks, sums = 4.0 * (double)conv_problem_sizes(p).weights;
+    int64_t columns = round_up(w->outputs, VL), rows = gemm_tile_rows((int)w->how.vectors),
+            width = w->how.vectors * VL;
+    conv_work own = {.busiest = work_busiest(w->head.chunks * w->units, ctx->threads)};
+    own.macs = groups * pixels * (double)(w->height * columns);
+    own.loads = groups * pixels * strips * (double)(columns / VL);
+    own.broadcasts = groups * pixels * (double)(w->height * w->panels);
+    own.stores = (double)w->blocks * sums / 4 / VL;
+    own.loads += (double)(w->blocks - w->head.chunks) * sums / 4 / VL;
+    own.copied = (double)(w->blocks - w->head.chunks) * sums;
+
+    /* Of a block: a strip of inputs; the strips of a turn; a panel. */
+    double turns = (double)div_up(w->strips, w->how.together), panels = (double)w->panels;
+    double strip = 4 * block * (double)rows * crowding(w->a_pixel, rows);
+    double turn = 4 * block * (double)w->height / turns * crowding(w->a_pixel, w->height / (int64_t)turns);
+    double panel = 4 * block * (double)width * crowding(w->b_pixel, width);
+    double src = 4 * groups * pixels / taps * (double)w->height,
+           diff = 4 * groups * pixels / taps * (double)columns;
+    work_read(&own, src + diff, CONV_EACH_CALL);
+    work_read(&own, src * (panels - 1), turn + panel);
+    work_read(&own, diff * (turns - 1), turn + 4 * block * (double)columns);
+    work_read(&own, diff * (strips - turns), strip + panel);
+    work_read(&own, (src * panels + diff * strips) * (taps - 1), strip + panel);
+    /* Pieces whole pages apart that have left L2 come one by one: no processor prefetches beyond a page. */
+    if (w->a_pixel >= CACHE_WAY && turn + panel > (double)ctx->l2) own.copied += src * (panels - 1);
+    if (w->b_pixel >= CACHE_WAY && strip + panel > (double)ctx->l2) own.copied += diff * (strips - turns);
+    work_write(&own, sums * (double)w->head.chunks, CONV_EACH_CALL);
+    work_write(&own, sums * (double)(w->blocks - w->head.chunks), sums / ctx->threads + turn + panel);
+    double copied = (w->how.copied || w->how.lower ? src : 0) + (w->how.copied ? diff * turns : 0);
+    work_copy(&own, copied, turn + panel, VL);
+    return own;
+}
+
+static void add(const conv_problem *p, const conv_context *ctx, const columns_strategy *how,
+                int64_t same_bits_chunks, conv_candidates *candidates)
+{
+    columns_wgrad w = shape_of(p, how);
+    conv_work work = work_of(&w, ctx);
+    double ns = work_model_ns(&work, p, CONV_BACKWARD_WEIGHTS, ISA_ENUM, ctx);
+    strategy_add(candidates, &w.how, sizeof w.how, w.how.chunks == same_bits_chunks ? ns : INFINITY);
+}
+
+/* As many as share the work among any number of threads, or, `apart`, as that have a thread each, so that none
+ * reads what others do; while all sums are an eighth of the operands, so that joining them costs little. */
+static int64_t chunks_of(const conv_problem *p, const columns_strategy *how, bool apart)
+{
+    conv_sizes sizes = conv_problem_sizes(p);
+    int64_t wanted = apart ? ANY_TEAM : div_up(ANY_TEAM, shape_of(p, how).units);
+    return max64(1, min64(wanted, (sizes.src + sizes.dst) / 8 / sizes.weights));
+}
+
+/* Blocks of pixels whose operands fit half of L2 (what passes by needs the other half); blocks of which a panel
+ * of outputs and as many strips of inputs do; and blocks whose panel fits half of L1. With wide panels and
+ * narrow ones, operands in place and copied; then another number of chunks. Taps are in line where their
+ * channels fill no vector. */
+void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
+{
+    enum { ALL, TURNS, PANEL };
+    static const struct {
+        int block;
+        bool narrow, copied;
+    } ways[] = {{TURNS, false, false}, {ALL, false, false},  {TURNS, true, false}, {PANEL, false, true},
+                {TURNS, false, true},  {PANEL, false, false}, {TURNS, true, true},  {PANEL, true, true}};
+    const int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, inputs = p->ic / p->groups;
+    const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
+    const int64_t pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    const int64_t wide = gemm_panel_vectors(p->oc / p->groups), all = l2 / (p->ic + p->oc);
+    columns_strategy how = {.vectors = wide, .lower = taps > 1 && inputs < VL, .pixels = pixels};
+    how.chunks = chunks_of(p, &how, false);
+    /* Chunks end where blocks do: of several the block is theirs, so that bits are. */
+    how.pixels = min64(div_up(pixels, how.chunks), all);
+    how.together = INT64_MAX;
+    const columns_strategy first = shape_of(p, &how).how;
+    candidates->choices = columns_choices;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        how = first;
+        how.copied = ways[i].copied;
+        how.vectors = ways[i].narrow ? 2 : wide;
+        const int64_t width = how.vectors * VL, blocks[] = {all, l2 / 2 / width, l1 / width};
+        if (first.chunks == 1) how.pixels = min64(pixels, blocks[ways[i].block]);
+        how.together = ways[i].block == ALL ? INT64_MAX : l2 / 2 / how.pixels / gemm_tile_rows((int)how.vectors);
+        add(p, ctx, &how, first.chunks, candidates);
+    }
+    how = first;
+    how.chunks = chunks_of(p, &how, true);
+    how.pixels = min64(div_up(pixels, how.chunks), all);
+    add(p, ctx, &how, first.chunks, candidates);
+}
+
+/* ---- plan */
+
+static void size_scratch(const conv_problem *p, columns_wgrad *w)
+{
+    const conv_axis *x = &p->axis[CONV_W];
+    int64_t in_rows = 0, out_rows = 0;
+    for (int64_t i = 0; i < w->blocks; i++) {
+        pixel_block b = columns_block_at(w, i);
+        in_rows = max64(in_rows, b.images * (b.iy1 - b.iy0));
+        out_rows = max64(out_rows, b.images * (b.y1 - b.y0));
+    }
+    int64_t out_pixels = out_rows * conv_out(x);
+    if (w->how.lower || w->how.copied) w->a_floats = (w->how.lower ? out_pixels : in_rows * x->in) * w->a_pixel;
+    if (w->how.copied) w->b_floats = out_pixels * w->b_pixel;
+    w->rows = out_rows;
+    int64_t run_bytes = w->taps * (out_rows * (int64_t)sizeof(gemm_run) + (int64_t)sizeof(int64_t));
+    w->run_floats = round_up(run_bytes / (int64_t)sizeof(float), VL);
+    w->head.thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats);
+    w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * conv_problem_sizes(p).weights) : 0;
+}
+
+wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
+{
+    columns_wgrad *w = malloc(sizeof *w);
+    if (w == NULL) return NULL;
+    columns_strategy how;
+    conv_sizes sizes = conv_problem_sizes(p);
+    memcpy(&how, ctx->strategy.value, sizeof how);
+    *w = shape_of(p, &how);
+    w->head.run = columns_run;
+    w->head.work = work_of(w, ctx);
+    w->ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+    size_scratch(p, w);
+    conv_note(w->head.note, true, "gradient");
+    conv_note(w->head.note, w->how.together < w->strips, "strips by turns");
+    conv_note(w->head.note, w->head.chunks > 1, "in chunks");
+    conv_note(w->head.note, w->ahead, "operands prefetched");
+    strategy_note(w->head.note, columns_choices, &w->how, sizeof w->how);
+    return &w->head;
+}

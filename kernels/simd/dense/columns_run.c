@@ -1,0 +1,191 @@
+/* Columns product of backward_weights: the run.
+ *
+ * Loop order of a thread: chunk of pixels, channel group, block of pixels, strips of inputs together, panel of
+ * outputs, strip, tap; the register tile [inputs][outputs] sums over the block's pixels, run by run (a run: the
+ * valid part of a row). A block of few channels fits a part of L2 whole; of many, so many strips do, and one
+ * panel of outputs. What comes next is prefetched while something else is summed. Operands may be copied closer
+ * together first. Units are dealt out in equal contiguous shares; where weights are small beside the operands,
+ * fixed chunks of pixels sum apart and meet in an ordered tree. A first layer's taps are put in line, one tap
+ * of taps*inputs channels. How is the strategy's (columns_plan.c). */
+#include "../copy.h"
+#include "columns.h"
+
+typedef struct {
+    const columns_wgrad *w;
+    const float *src, *diff_dst;
+    float *dst;         /* the chunk's sums, shaped as diff_weights */
+    float *a, *b;       /* scratch: copies of src, or taps in line; of a panel of diff_dst */
+    gemm_run *runs;     /* [taps][rows] */
+    int64_t *run_count; /* [taps] */
+} job;
+
+/* Runs of one tap over the block, pixels counted from the block's first input and output pixel; adjacent ones
+ * join. */
+static int64_t list_runs(const columns_wgrad *w, const pixel_block *b, int64_t tap, gemm_run *runs)
+{
+    const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
+    int64_t out_w = conv_out(x), count = 0, offset = tap % x->kernel * x->dilation - x->pad_before;
+    int64_t x0 = offset >= 0 ? 0 : div_up(-offset, x->stride);
+    int64_t x1 = x->in - offset <= 0 ? 0 : min64(out_w, (x->in - offset - 1) / x->stride + 1);
+    if (x1 <= x0) return 0;
+    for (int64_t i = 0; i < b->images; i++)
+        for (int64_t y = b->y0; y < b->y1; y++) {
+            int64_t iy = y * h->stride - h->pad_before + tap / x->kernel * h->dilation;
+            if (iy < 0 || iy >= h->in) continue;
+            gemm_run run = {.a = (i * (b->iy1 - b->iy0) + iy - b->iy0) * x->in + x0 * x->stride + offset,
+                            .b = (i * (b->y1 - b->y0) + y - b->y0) * out_w + x0,
+                            .count = x1 - x0};
+            gemm_run *last = count > 0 ? &runs[count - 1] : NULL;
+            if (last != NULL && last->a + last->count * x->stride == run.a && last->b + last->count == run.b)
+                last->count += run.count;
+            else
+                runs[count++] = run;
+        }
+    return count;
+}
+
+/* The taps of output pixel (y, x) of an image in line; zeros where they fall in the padding. */
+static void line_of(const columns_wgrad *w, const float *image, int64_t y, int64_t x, float *line)
+{
+    const conv_axis *ah = &w->problem.axis[CONV_H], *aw = &w->problem.axis[CONV_W];
+    for (int64_t kh = 0; kh < ah->kernel; kh++) {
+        int64_t iy = y * ah->stride - ah->pad_before + kh * ah->dilation;
+        for (int64_t kw = 0; kw < aw->kernel; kw++, line += w->inputs) {
+            int64_t ix = x * aw->stride - aw->pad_before + kw * aw->dilation;
+            bool real = iy >= 0 && iy < ah->in && ix >= 0 && ix < aw->in;
+            const float *from = image + (real ? (iy * aw->in + ix) * w->problem.ic : 0);
+            for (int64_t c = 0; c < w->inputs; c++) line[c] = real ? from[c] : 0.0f;
+        }
+    }
+}
+
+static void lower(const job *j, const pixel_block *b, int64_t group)
+{
+    const columns_wgrad *w = j->w;
+    const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
+    float *to = j->a;
+    for (int64_t i = 0; i < b->images; i++) {
+        const float *image = j->src + (b->image + i) * h->in * x->in * w->problem.ic + group * w->inputs;
+        for (int64_t y = b->y0; y < b->y1; y++)
+            for (int64_t ox = 0; ox < conv_out(x); ox++, to += w->a_pixel) line_of(w, image, y, ox, to);
+    }
+}
+
+/* A unit of work, by its place in the order. */
+typedef struct {
+    int64_t first, count; /* strips together */
+    int64_t panel, strip, tap;
+} unit;
+
+static unit unit_at(const columns_wgrad *w, int64_t index)
+{
+    int64_t taps = w->how.lower ? 1 : w->taps,
+            first = index / (w->how.together * w->panels * taps) * w->how.together;
+    int64_t count = min64(w->how.together, w->strips - first), rest = index - first * w->panels * taps;
+    return (unit){first, count, rest / (count * taps), first + rest / taps % count, rest % taps};
+}
+
+/* What a block of pixels reads, counted from its first pixel. */
+typedef struct {
+    const float *src, *diff_dst;
+    int64_t in_pixels, out_pixels;
+} block_data;
+
+/* The next panel of outputs, where strips see several: a line of each pixel in one strip, the next line in the
+ * next. Else the block after this one, as many lines in each unit as there are pixels: src, then diff_dst. */
+static void prefetch_next(const columns_wgrad *w, const block_data *b, const unit *u, int64_t unit,
+                          gemm_columns_args *args)
+{
+    int64_t width = w->how.vectors * VL, line = (u->strip - u->first) * CACHE_LINE, ic = w->problem.ic,
+            oc = w->problem.oc;
+    if (w->how.together < w->strips) {
+        if (u->tap > 0 || line >= width || u->panel + 1 == w->panels) return;
+        args->ahead = b->diff_dst + (u->panel + 1) * width + line;
+        args->ahead_step = oc;
+        return;
+    }
+    int64_t each = b->out_pixels * CACHE_LINE, src = b->in_pixels * ic, diff = b->out_pixels * oc;
+    int64_t at = unit * each, diff_at = at - round_up(src, each);
+    if (diff_at >= diff) return;
+    args->ahead = at < src ? b->src + src + at : b->diff_dst + diff + diff_at;
+    args->ahead_step = CACHE_LINE;
+}
+
+/* Units [begin, end) of one group over one block of pixels. */
+static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t begin, int64_t end,
+                      bool accumulate)
+{
+    const columns_wgrad *w = j->w;
+    const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
+    int64_t ic = w->problem.ic, oc = w->problem.oc, full = w->how.vectors * VL,
+            taps = w->how.lower ? 1 : w->taps;
+    block_data d = {.src = j->src + (b->image * h->in + b->iy0) * x->in * ic + group * w->inputs,
+                    .diff_dst =
+                        j->diff_dst + (b->image * conv_out(h) + b->y0) * conv_out(x) * oc + group * w->outputs,
+                    .in_pixels = b->images * (b->iy1 - b->iy0) * x->in,
+                    .out_pixels = b->images * (b->y1 - b->y0) * conv_out(x)};
+    if (w->how.lower) lower(j, b, group);
+    for (int64_t t = 0; t < taps; t++) {
+        gemm_run all = {0, 0, d.out_pixels};
+        if (w->how.lower) j->runs[0] = all;
+        j->run_count[t] = w->how.lower ? 1 : list_runs(w, b, t, j->runs + t * w->rows);
+    }
+    unit before = {.first = -1};
+    for (int64_t i = begin; i < end; i++) {
+        unit u = unit_at(w, i);
+        int64_t c0 = columns_strip_begin(w, u.strip), m = columns_strip_begin(w, u.strip + 1) - c0, column = u.panel * full;
+        int64_t n = min64(full, w->outputs - column), width = round_up(n, VL), copied0 = 0;
+        bool turned = u.first != before.first;
+        if (w->how.copied && !w->how.lower) {
+            copied0 = columns_strip_begin(w, u.first);
+            if (turned)
+                copy_pixels(d.src + copied0, ic, d.in_pixels, columns_strip_begin(w, u.first + u.count) - copied0, j->a,
+                            w->a_pixel);
+        }
+        if (w->how.copied && (turned || u.panel != before.panel))
+            copy_pixels(d.diff_dst + column, oc, d.out_pixels, n, j->b, w->b_pixel);
+        before = u;
+        gemm_columns_args args = {
+            .runs = j->runs + u.tap * w->rows,
+            .run_count = j->run_count[u.tap],
+            .a = (w->a_floats > 0 ? j->a : d.src) + c0 - copied0,
+            .a_pixel = w->a_pixel,
+            .a_step = w->a_pixel * (w->how.lower ? 1 : x->stride),
+            .b = w->how.copied ? j->b : d.diff_dst + column,
+            .b_pixel = w->b_pixel,
+            .dst = j->dst + (u.tap * w->height + c0) * oc + group * w->outputs + column,
+            .ldc = oc,
+            .n = n,
+            .accumulate = accumulate,
+        };
+        if (w->ahead) prefetch_next(w, &d, &u, i - begin, &args);
+        if (u.tap + 1 < taps)
+            args.next = args.dst + w->height * oc;
+        else if (u.strip + 1 < u.first + u.count)
+            args.next = args.dst + (m - u.tap * w->height) * oc;
+        gemm_columns((int)m, (int)(width / VL))(&args);
+    }
+}
+
+void columns_run(const wgrad *plan, const wgrad_share *s)
+{
+    const columns_wgrad *w = (const columns_wgrad *)plan;
+    int64_t weights = w->taps * w->inputs * w->problem.oc, per_group = w->units / w->groups, begin, end;
+    share(w->head.chunks * w->units, s->thread, s->threads, &begin, &end);
+    job j = {.w = w, .src = s->src, .diff_dst = s->diff_dst, .a = s->scratch, .b = s->scratch + w->a_floats};
+    j.runs = (gemm_run *)(j.b + w->b_floats);
+    j.run_count = (int64_t *)(j.runs + w->taps * w->rows);
+    for (int64_t chunk = begin / w->units; chunk * w->units < end; chunk++) {
+        int64_t first, last;
+        share(w->blocks, chunk, w->head.chunks, &first, &last);
+        j.dst = w->head.chunks > 1 ? s->partials + chunk * weights : s->diff_weights;
+        for (int64_t g = 0; g < w->groups; g++) {
+            int64_t at = chunk * w->units + g * per_group;
+            int64_t from = max64(begin, at), to = min64(end, at + per_group);
+            for (int64_t i = first; from < to && i < last; i++) {
+                pixel_block b = columns_block_at(w, i);
+                run_block(&j, &b, g, from - at, to - at, i > first || (s->accumulate && w->head.chunks == 1));
+            }
+        }
+    }
+}
