@@ -22,7 +22,7 @@ static inline size_t conv_reserve(size_t *floats, size_t wanted)
     return offset;
 }
 
-/* Adds to a note, if the path that the words name is taken; tests/test_kernels.c looks for them. */
+/* Adds to a note, if what the words name is so. */
 static inline void conv_note(char note[CONV_NOTE], bool taken, const char *words)
 {
     size_t length = strlen(note);

@@ -1,7 +1,7 @@
 /* Whatever strategy a plan is told, the result is right: every candidate of every implementation, told at
  * shapes at the edges, with caches of three sizes, on one thread and on three. Also the candidates of a larger
- * batch, whose sizes a plan cuts to the problem's, and values that nobody proposes. test_determinism.c looks at
- * their bits. */
+ * batch, whose sizes a plan cuts to the problem's, and values that nobody proposes. And nothing is a choice that
+ * is always the same. test_determinism.c looks at the bits. */
 #include "../kernels/strategy.h"
 #include "support.h"
 
@@ -67,7 +67,7 @@ enum {
 /* What one implementation is told on so many threads: each strategy once. */
 typedef struct {
     const conv_choice *choices;
-    int count;
+    int count, proposed; /* proposed: those of them that are candidates, which come first */
     struct {
         conv_strategy strategy;
         conv_context ctx;
@@ -96,6 +96,7 @@ static orders orders_of(const conv_impl *impl, const conv_problem *p, conv_pass 
         o.choices = candidates.choices;
         for (int c = 0; c < candidates.count; c++) add(&o, &candidates.list[c], &ctx);
     }
+    o.proposed = o.count;
     static const int64_t values[] = {0, 1, INT64_C(1) << 40};
     for (int v = 0; v < 3 && o.count > 0; v++) {
         conv_context ctx = test_context(threads);
@@ -108,11 +109,61 @@ static orders orders_of(const conv_impl *impl, const conv_problem *p, conv_pass 
     return o;
 }
 
+/* ---- choices that are none: of a driver, whoever uses it */
+
+typedef struct {
+    const conv_choice *choices;
+    const char *user; /* one of them */
+    int64_t least[CONV_CHOICES], most[CONV_CHOICES];
+} spread;
+static spread seen[64];
+
+static spread *spread_of(const conv_choice *choices, const char *user)
+{
+    size_t i = 0;
+    while (i < sizeof seen / sizeof *seen && seen[i].choices != choices && seen[i].choices != NULL) i++;
+    assert_true(i < sizeof seen / sizeof *seen);
+    if (seen[i].choices == NULL) {
+        seen[i] = (spread){.choices = choices, .user = user};
+        for (int c = 0; c < CONV_CHOICES; c++) {
+            seen[i].least[c] = INT64_MAX;
+            seen[i].most[c] = INT64_MIN;
+        }
+    }
+    return &seen[i];
+}
+
+static void note_candidates(const orders *o, const char *user)
+{
+    if (o->proposed == 0) return;
+    spread *s = spread_of(o->choices, user);
+    for (int i = 0; i < o->proposed; i++)
+        for (int c = 0; o->choices[c].name != NULL; c++) {
+            int64_t value = o->list[i].strategy.value[c];
+            if (value < s->least[c]) s->least[c] = value;
+            if (value > s->most[c]) s->most[c] = value;
+        }
+}
+
+static int report_choices(void)
+{
+    int dead = 0;
+    for (const spread *s = seen; s->choices != NULL; s++)
+        for (int c = 0; s->choices[c].name != NULL; c++) {
+            if (s->least[c] != s->most[c]) continue;
+            print_message("%s: '%s' is always %lld: no choice\n", s->user, s->choices[c].name,
+                          (long long)s->least[c]);
+            dead++;
+        }
+    return dead;
+}
+
 static void check(outcome *o, verify_reference *reference, const conv_problem *p, conv_pass pass,
                   const verify_options *options)
 {
     for (int t = 0; t < THREADS; t++) {
         orders all = orders_of(o->entry->impl, p, pass, thread_counts[t]);
+        note_candidates(&all, o->entry->name);
         for (int i = 0; i < all.count; i++) {
             all.list[i].ctx.told = true;
             all.list[i].ctx.strategy = all.list[i].strategy;
@@ -157,5 +208,6 @@ int main(void)
     count = keep_those_that_choose(outcomes, count);
     for (int s = 0; s < SHAPES; s += SANITIZED ? 4 : 1)
         for (int pass = 0; pass < CONV_PASS_COUNT; pass++) check_shape(outcomes, count, s, (conv_pass)pass);
-    return outcomes_report("strategies", outcomes, count, !SANITIZED);
+    int dead = SANITIZED ? 0 : report_choices();
+    return outcomes_report("strategies", outcomes, count, !SANITIZED) != 0 || dead > 0;
 }

@@ -66,6 +66,17 @@ static conv_status hold_contests(net *n, const op *o, const conv_impl *impl, con
                      row.reason);
 }
 
+/* What a contest has found, else the pick for one thread: recorded, so that what computes a layer depends on
+ * neither the threads nor what another build would pick. */
+static bool chosen_for(const conv_book *book, const atomic_part *part, conv_strategy *s)
+{
+    conv_candidates candidates;
+    if (book->find(book, part->impl, &part->problem, part->pass, 1, s)) return true;
+    part_candidates(part, 1, &candidates);
+    if (candidates.count > 0) *s = candidates.list[0];
+    return candidates.count > 0;
+}
+
 conv_status pins_choose(net *n, const op *o, const conv_impl *impl, conv_pass pass, pins *to, conv_error *err)
 {
     const conv_book *book = n->options.wisdom != NULL ? wisdom_book(n->options.wisdom) : NULL;
@@ -76,8 +87,7 @@ conv_status pins_choose(net *n, const op *o, const conv_impl *impl, conv_pass pa
     int count = parts_of(impl, &p, pass, 1, parts);
     for (int i = 0; i < count && status == CONV_OK; i++) {
         conv_strategy s;
-        if (book->find(book, parts[i].impl, &parts[i].problem, parts[i].pass, 1, &s))
-            status = add(to, &parts[i], &s, err);
+        if (chosen_for(book, &parts[i], &s)) status = add(to, &parts[i], &s, err);
     }
     return status;
 }
