@@ -61,6 +61,7 @@ static void measure_ceilings(bench *b)
         machine_ceilings *c = &b->ceilings[b->ceiling_count++];
         *c = machine_measure_ceilings(threads, fresh);
         c->threads = threads;
+        if (!wisdom_by_number(b->wisdom)) machine_use_ceilings(c);
         json_array_append_new(all, machine_ceilings_json(c));
     }
     json_object_set_new(b->run, "ceilings", all);
@@ -213,6 +214,7 @@ int bench_run(const bench_arguments *a, selection *cases, wisdom *w)
     code = finish(&b);
     if (code == EXIT_FINE) code = conclude(&b);
 done:
+    machine_use_ceilings(NULL);
     record_close(b.store);
     json_decref(b.run);
     return code;

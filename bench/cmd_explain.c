@@ -132,17 +132,20 @@ static void choose_strategies(const explain_arguments *a, wisdom *w, record_row 
 static int explain_row(const explain_arguments *a, wisdom *w, record_row *row)
 {
     char name[CASE_NAME_MAX];
+    machine_ceilings ceilings;
     wisdom_refuse(w, row);
     if (row->reason[0] == '\0') {
         int code = machine_need_threads(row->threads);
         if (code != EXIT_FINE) return code;
+        ceilings = machine_measure_ceilings(row->threads, a->fresh);
+        if (!wisdom_by_number(w)) machine_use_ceilings(&ceilings);
         choose_strategies(a, w, row);
     }
     if (row->reason[0] == '\0') {
-        machine_ceilings ceilings = machine_measure_ceilings(row->threads, a->fresh);
         const explain_options options = {bench_loop, NULL, &ceilings, a->budget};
         explain_case(stdout, row, &options);
     }
+    machine_use_ceilings(NULL);
     if (cli_interrupted()) return cli_signal_exit_code();
     if (row->status == CASE_OK) return EXIT_FINE;
     cli_error("%s: %s: %s", record_case_name(row, name), case_status_name(row->status), row->reason);

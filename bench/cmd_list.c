@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "../harness/cli.h"
+#include "../harness/machine/machine.h"
 #include "../kernels/strategy.h"
 #include "bench.h"
 #include "commands.h"
@@ -79,17 +80,31 @@ static void print_libraries(const conv_entry *e, size_t count)
 
 /* ---- strategies */
 
+/* The pick with the ceilings that 'bench' and 'machine' have remembered, if they have. */
+static conv_strategy pick_of(const atomic_part *part, int threads)
+{
+    machine_ceilings ceilings;
+    conv_candidates all;
+    if (machine_remembered_ceilings(threads, &ceilings)) machine_use_ceilings(&ceilings);
+    part_candidates(part, threads, &all);
+    machine_use_ceilings(NULL);
+    return all.list[0];
+}
+
+/* In the order of nominal ceilings, so that the numbers mean the same every day. */
 static void print_part(const atomic_part *part, int threads, const wisdom *w)
 {
     char name[PART_NAME_MAX], text[CONV_STRATEGY_TEXT], time[16], model[16];
     conv_candidates all;
     wisdom_entry known = {.ns = NAN, .model_ns = NAN};
+    conv_strategy pick = pick_of(part, threads);
     part_candidates(part, threads, &all);
     bool chosen = wisdom_recall(w, part, threads, &known);
     printf("%s\n", part_name(part, threads, name));
     for (int i = 0; i < all.count; i++) {
         bool best = chosen && strategy_same(all.choices, &all.list[i], &known.strategy);
-        printf("  %d  %-5s%-7s %s\n", i, i == 0 ? "pick" : "", best ? "chosen" : "",
+        bool first = strategy_same(all.choices, &all.list[i], &pick);
+        printf("  %d  %-5s%-7s %s\n", i, first ? "pick" : "", best ? "chosen" : "",
                strategy_text(all.choices, &all.list[i], text, sizeof text));
     }
     if (chosen)

@@ -1,9 +1,11 @@
 /* The program: one table of subcommands. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "../harness/build_info.h"
 #include "../harness/cli.h"
+#include "../harness/machine/machine.h"
 #include "../harness/streams.h"
 #include "../harness/words.h"
 #include "../kernels/cpu.h"
@@ -26,7 +28,8 @@ static void usage(FILE *out)
     fputs("\n'sepbench COMMAND --help' lists a command's options.\n"
           "Exit: 0 fine, 1 confirmed regression, 2 usage or unreadable input, 3 wrong result,\n"
           "4 measurement invalid, 5 baseline missing or not comparable.\n"
-          "SEPBENCH_MAX_ISA=base|avx2|avx512 caps the instruction set.\n",
+          "SEPBENCH_MAX_ISA=base|avx2|avx512 caps the instruction set,\n"
+          "SEPBENCH_CACHES=l1d=32K,l2=512K,l3=4M makes plans for other caches.\n",
           out);
 }
 
@@ -48,6 +51,8 @@ int main(int argc, char **argv)
     }
     const char *cap = cpu_cap_error();
     if (cap != NULL) return cli_error("SEPBENCH_MAX_ISA is '%s': must be base, avx2 or avx512", cap);
+    const char *caches = machine_caches_error();
+    if (caches != NULL) return cli_error("SEPBENCH_CACHES is '%s': %s", getenv("SEPBENCH_CACHES"), caches);
     if (build_inject()[0] != '\0') cli_warning("built with INJECT=%s: broken on purpose", build_inject());
     for (size_t i = 0; i < COMMANDS; i++)
         if (strcmp(argv[1], commands[i].name) == 0) {

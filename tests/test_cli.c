@@ -144,6 +144,26 @@ static void test_isa_cap(void **state)
     unsetenv("SEPBENCH_MAX_ISA");
 }
 
+/* Plans for other caches than this machine's. */
+static void test_caches(void **state)
+{
+    (void)state;
+    static const char *const bad[][2] = {{"l1=32K", "names other"}, {"l2=0", "as 32K or 1.5M"},
+                                         {"l1d=32Q", "as 32K or 1.5M"}, {"l3=9999M", "as 32K or 1.5M"},
+                                         {"l1d=32K;l2=1M", "as 32K or 1.5M"}};
+    char small[4096], large[4096];
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        setenv("SEPBENCH_CACHES", bad[i][0], 1);
+        expect_usage_error("list", bad[i][0], bad[i][1]);
+    }
+    setenv("SEPBENCH_CACHES", "l1d=32K,l2=128K", 1);
+    run_shell(small, sizeof small, "'%s' list --strategies mb1ic512ih28oc512kh1 2>&1", getenv("SEPBENCH"));
+    setenv("SEPBENCH_CACHES", "l1d=48K,l2=2M,l3=4M", 1);
+    run_shell(large, sizeof large, "'%s' list --strategies mb1ic512ih28oc512kh1 2>&1", getenv("SEPBENCH"));
+    unsetenv("SEPBENCH_CACHES");
+    assert_true(strcmp(small, large) != 0 || strstr(small, "avx") == NULL);
+}
+
 static void test_shape_file_with_a_bad_line(void **state)
 {
     (void)state;
@@ -353,6 +373,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_bad_words, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_isa_cap, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_caches, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_shape_file_with_a_bad_line, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_folders, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_full_folder, enter_folder, leave_folder),

@@ -33,10 +33,16 @@ int machine_default_threads(void);
 size_t machine_memory_available(void);
 
 /* A context for plans: threads, cache figures clamped to sane ranges (a VM may report 480 MB of L3), and the
- * book of strategies in use. */
+ * book of strategies and the ceilings in use. SEPBENCH_CACHES=l1d=32K,l2=512K,l3=4M makes plans for a CPU of
+ * such caches instead. */
 conv_context machine_context(int threads);
 /* The book of every context from now on; NULL: none, as at first. */
 void machine_use_book(const conv_book *book);
+/* The ceilings of every context of so many threads from now on, by which strategies are ranked; kept by the
+ * caller. NULL: nominal ones for all, as at first. */
+void machine_use_ceilings(const machine_ceilings *c);
+/* NULL when SEPBENCH_CACHES is unset or valid, else what is wrong with it, in words. */
+const char *machine_caches_error(void);
 
 /* Fewer threads than asked for (OMP_THREAD_LIMIT) are no measurement of that thread count; unbound ones are one
  * with a warning. */
@@ -65,6 +71,8 @@ const char *memory_level_name(memory_level level); /* "L1" ... "DRAM" */
 /* Best of several tries, a second or two in all. Remembered in machine_cache_dir per CPU, build, ISA cap and
  * thread count for a day; fresh measures again. Call machine_bind_threads first. */
 machine_ceilings machine_measure_ceilings(int threads, bool fresh);
+/* Those that are remembered; false: none. */
+bool machine_remembered_ceilings(int threads, machine_ceilings *c);
 
 /* {"threads", "fma_gflops", "loads", "broadcasts": {isa: figure}, "bandwidth_gbps", "read_gbps": {level:
  * figure}, "barrier_ns", "age_seconds"}. New reference. */

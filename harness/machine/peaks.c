@@ -278,7 +278,7 @@ static json_t *ceilings_key(int threads)
                      m->host, "cores", m->cores, "threads", threads, "isa", cpu_isa_name(m->isa_allowed));
 }
 
-static bool ceilings_load(int threads, machine_ceilings *c)
+bool machine_remembered_ceilings(int threads, machine_ceilings *c)
 {
     char path[4200];
     if (!ceilings_file(threads, path, sizeof path)) return false;
@@ -306,7 +306,7 @@ static void ceilings_save(const machine_ceilings *c)
 machine_ceilings machine_measure_ceilings(int threads, bool fresh)
 {
     machine_ceilings c;
-    if (!fresh && ceilings_load(threads, &c)) return c;
+    if (!fresh && machine_remembered_ceilings(threads, &c)) return c;
     c = measure_now(threads);
     ceilings_save(&c);
     return c;

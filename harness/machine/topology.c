@@ -149,14 +149,65 @@ conv_context machine_clamp(int threads, size_t l1d, size_t l2, size_t l3)
                           .l3 = clamp(l3, 0, 0, 4 * MIB)};
 }
 
+/* ---- SEPBENCH_CACHES */
+
+/* "32K" in bytes; 0: none. *end: what follows. */
+static size_t size_in_words(const char *text, const char **end)
+{
+    char *after;
+    double value = strtod(text, &after);
+    double unit = *after == 'K' ? 1 << 10 : *after == 'M' ? 1 << 20 : 0;
+    *end = after + (unit > 0);
+    return after == text || !(value > 0 && value * unit <= 1e9) ? 0 : (size_t)(value * unit);
+}
+
+/* Sets what the text names; NULL, or what is wrong in words. */
+static const char *read_caches(const char *text, size_t *l1d, size_t *l2, size_t *l3)
+{
+    static const char *const names[] = {"l1d=", "l2=", "l3="};
+    size_t *const sizes[] = {l1d, l2, l3};
+    while (*text != '\0') {
+        int i = 0;
+        while (i < 3 && strncmp(text, names[i], strlen(names[i])) != 0) i++;
+        if (i == 3) return "names other than l1d, l2 and l3";
+        *sizes[i] = size_in_words(text + strlen(names[i]), &text);
+        if (*sizes[i] == 0 || (*text != ',' && *text != '\0')) return "a size must be as 32K or 1.5M, at most 1e9 bytes";
+        text += *text == ',';
+    }
+    return NULL;
+}
+
+const char *machine_caches_error(void)
+{
+    const char *text = getenv("SEPBENCH_CACHES");
+    size_t l1d, l2, l3;
+    return text == NULL ? NULL : read_caches(text, &l1d, &l2, &l3);
+}
+
+/* ---- contexts */
+
 static const conv_book *known_book;
 void machine_use_book(const conv_book *book) { known_book = book; }
+
+enum { MOST_CEILINGS = 64 };
+static const machine_ceilings *known_ceilings[MOST_CEILINGS];
+static int ceilings_known;
+
+void machine_use_ceilings(const machine_ceilings *c)
+{
+    if (c == NULL) ceilings_known = 0;
+    if (c != NULL && ceilings_known < MOST_CEILINGS) known_ceilings[ceilings_known++] = c;
+}
 
 conv_context machine_context(int threads)
 {
     const machine_info *m = machine_get();
-    conv_context c =
-        machine_clamp(threads, m->l1d, m->l2 / (size_t)m->l2_sharing, m->l3 / (size_t)m->l3_sharing);
+    const char *other = getenv("SEPBENCH_CACHES");
+    size_t l1d = m->l1d, l2 = m->l2 / (size_t)m->l2_sharing, l3 = m->l3 / (size_t)m->l3_sharing;
+    if (other != NULL) read_caches(other, &l1d, &l2, &l3);
+    conv_context c = machine_clamp(threads, l1d, l2, l3);
     c.book = known_book;
+    for (int i = 0; i < ceilings_known; i++)
+        if (known_ceilings[i]->threads == threads) c.ceilings = known_ceilings[i];
     return c;
 }

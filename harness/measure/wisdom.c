@@ -247,6 +247,8 @@ void wisdom_close(wisdom *w)
 
 const conv_book *wisdom_book(const wisdom *w) { return w->options.kind == STRATEGY_MODEL ? NULL : &w->book; }
 
+bool wisdom_by_number(const wisdom *w) { return w->options.kind == STRATEGY_NTH; }
+
 bool wisdom_measures(const wisdom *w) { return w->options.kind == STRATEGY_MEASURED; }
 
 json_t *wisdom_layers(wisdom *w) { return w->layers; }

@@ -38,6 +38,9 @@ void wisdom_close(wisdom *w); /* NULL is fine */
 const conv_book *wisdom_book(const wisdom *w);
 /* Whether contests are wanted. */
 bool wisdom_measures(const wisdom *w);
+/* Whether a strategy's number was given: numbers go by nominal ceilings, so that they mean the same in every
+ * run. */
+bool wisdom_by_number(const wisdom *w);
 enum { WISDOM_WORD = 16 };
 /* "measured", "model", "3": as --strategy has it. Returns text[WISDOM_WORD]. */
 char *wisdom_word(const wisdom *w, char text[WISDOM_WORD]);
