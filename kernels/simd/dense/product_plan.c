@@ -89,16 +89,14 @@ static void add(const product *shape, const conv_problem *p, const conv_context 
 }
 
 /* Taps in line where their terms fill no vector. A block of terms whose panel takes half of L2 (what passes by
- * needs the other half); with it, rows that take half of L2, or of L1, or all of a thread's pixels, so that
- * weights are read once; rows copied where blocks are parts of them or pixels lie whole ways of a cache apart,
+ * needs the other half); with it, rows that do, or all of a thread's pixels, so that weights are read once; rows copied where blocks are parts of them or pixels lie whole ways of a cache apart,
  * and the other way; panels as wide as registers allow and not; out past the caches. */
 void product_strategies(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
                         conv_candidates *candidates)
 {
     const product s = shape_of(p, backward, way);
     const int64_t image = product_image_pixels(p, backward), widest = TILE_VECTORS * VL;
-    const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
-    const int64_t share = div_up(p->mb * image, ctx->threads);
+    const int64_t l2 = (int64_t)(ctx->l2 / 2 / sizeof(float)), share = div_up(p->mb * image, ctx->threads);
     product_strategy how = {.vectors = way->panel_vectors(s.n), .gathered = s.taps > 1 && s.k < VL};
     how.k = how.gathered ? s.taps * s.k : even_piece(s.k, l2 / (s.taps * widest), CACHE_LINE);
     how.images = div_up((int64_t)TABLE_TILES * way->tile_rows((int)how.vectors), image);
@@ -120,9 +118,6 @@ void product_strategies(const conv_problem *p, bool backward, const gemm_way *wa
     other.copied = !how.copied;
     add(&s, p, ctx, other, k, candidates);
     other.pixels = how.pixels;
-    add(&s, p, ctx, other, k, candidates);
-    other = how;
-    other.pixels = l1 / how.k;
     add(&s, p, ctx, other, k, candidates);
 }
 
