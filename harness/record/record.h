@@ -78,7 +78,7 @@ typedef struct {
     double percent_peak; /* gflops / measured FMA peak of that ISA and thread count x 100 */
     char bound[16];      /* "compute" or "memory": which kind `limit` is */
     double max_abs_error, error_bound;
-    char limit[16]; /* which takes longest alone: limit_name() of limits/limits.h */
+    char limit[16]; /* which takes longest alone: limit_name() of kernels/limits.h */
     double limit_ns, percent_limit, barrier_ns;
     int visits;    /* of how many visits the repetitions are */
     int disturbed; /* repetitions among them that are marked, when there were too few others */
