@@ -213,11 +213,11 @@ typedef struct {
     double loads;      /* vector loads, operands of arithmetic included */
     double broadcasts; /* loads of one float into all lanes */
     double stores;     /* vector stores */
-    double copied;     /* bytes read and written again in short pieces that no arithmetic hides: copies, and sums
+    double copied;    /* bytes read and written again in short pieces that no arithmetic hides: copies, and sums
                           between two blocks of terms; stated as loads, stores and moves as well */
-    int barriers;      /* at which all threads meet; begin and end of a parallel region are one each */
-    double busiest;    /* work of the busiest thread over the mean of all threads, >= 1 */
-    double footprint;  /* bytes that a call touches */
+    int barriers;     /* at which all threads meet; begin and end of a parallel region are one each */
+    double busiest;   /* work of the busiest thread over the mean of all threads, >= 1 */
+    double footprint; /* bytes that a call touches */
     conv_move move[CONV_MOVES];
     int moves;
 } conv_work;

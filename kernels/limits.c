@@ -25,8 +25,8 @@ static double transfer_ns(double in, double out, const machine_ceilings *c, memo
 
 /* The bytes of a level, and those that it gets back, which leave a cache of that size before they are met
  * again. */
-static double level_ns(const conv_work *w, const limit_call *call, double size_above,
-                       const machine_ceilings *c, memory_level level)
+static double level_ns(const conv_work *w, const limit_call *call, double size_above, const machine_ceilings *c,
+                       memory_level level)
 {
     double in = 0, out = 0;
     for (int i = 0; i < w->moves; i++) {
@@ -49,14 +49,13 @@ limit_times limits_of_work(const conv_work *w, const limit_call *call, const mac
     cpu_isa isa = call->isa;
     double vector = 4.0 * cpu_isa_lanes(isa), l1_bytes = vector * (w->loads + w->stores) + 4 * w->broadcasts;
     double loads = over(w->loads, c->loads[isa]) + over(w->broadcasts, c->broadcasts[isa]);
-    limit_times t = {
-        .ns = {[LIMIT_COMPUTE] = w->busiest * over(2 * w->macs, c->fma_gflops[isa]),
-               [LIMIT_LOADS] = w->busiest * loads,
-               [LIMIT_L1] = w->busiest * over(l1_bytes, c->bandwidth_gbps[LEVEL_L1]),
-               [LIMIT_L2] = w->busiest * level_ns(w, call, caches->l1d, c, LEVEL_L2),
-               [LIMIT_L3] = level_ns(w, call, caches->l2, c, LEVEL_L3),
-               [LIMIT_DRAM] = level_ns(w, call, caches->l2 + caches->l3, c, LEVEL_DRAM),
-               [LIMIT_BARRIER] = w->barriers * c->barrier_ns}};
+    limit_times t = {.ns = {[LIMIT_COMPUTE] = w->busiest * over(2 * w->macs, c->fma_gflops[isa]),
+                            [LIMIT_LOADS] = w->busiest * loads,
+                            [LIMIT_L1] = w->busiest * over(l1_bytes, c->bandwidth_gbps[LEVEL_L1]),
+                            [LIMIT_L2] = w->busiest * level_ns(w, call, caches->l1d, c, LEVEL_L2),
+                            [LIMIT_L3] = level_ns(w, call, caches->l2, c, LEVEL_L3),
+                            [LIMIT_DRAM] = level_ns(w, call, caches->l2 + caches->l3, c, LEVEL_DRAM),
+                            [LIMIT_BARRIER] = w->barriers * c->barrier_ns}};
     for (int i = 0; i < LIMIT_COUNT; i++)
         if (t.ns[i] > t.ns[t.highest]) t.highest = (limit_kind)i;
     return t;

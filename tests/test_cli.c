@@ -148,8 +148,10 @@ static void test_isa_cap(void **state)
 static void test_caches(void **state)
 {
     (void)state;
-    static const char *const bad[][2] = {{"l1=32K", "names other"}, {"l2=0", "as 32K or 1.5M"},
-                                         {"l1d=32Q", "as 32K or 1.5M"}, {"l3=9999M", "as 32K or 1.5M"},
+    static const char *const bad[][2] = {{"l1=32K", "names other"},
+                                         {"l2=0", "as 32K or 1.5M"},
+                                         {"l1d=32Q", "as 32K or 1.5M"},
+                                         {"l3=9999M", "as 32K or 1.5M"},
                                          {"l1d=32K;l2=1M", "as 32K or 1.5M"}};
     char small[4096], large[4096];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

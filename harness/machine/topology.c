@@ -171,7 +171,8 @@ static const char *read_caches(const char *text, size_t *l1d, size_t *l2, size_t
         while (i < 3 && strncmp(text, names[i], strlen(names[i])) != 0) i++;
         if (i == 3) return "names other than l1d, l2 and l3";
         *sizes[i] = size_in_words(text + strlen(names[i]), &text);
-        if (*sizes[i] == 0 || (*text != ',' && *text != '\0')) return "a size must be as 32K or 1.5M, at most 1e9 bytes";
+        if (*sizes[i] == 0 || (*text != ',' && *text != '\0'))
+            return "a size must be as 32K or 1.5M, at most 1e9 bytes";
         text += *text == ',';
     }
     return NULL;

@@ -29,7 +29,7 @@ typedef struct {
     int64_t blocks; /* of pixels in all; a chunk has some of them */
     int64_t units;  /* of one chunk: groups * panels * strips * taps */
     int64_t a_floats, b_floats, run_floats; /* parts of a thread's scratch */
-    bool ahead;     /* what comes next is prefetched */
+    bool ahead;                             /* what comes next is prefetched */
 } columns_wgrad;
 
 /* A block of pixels: whole images, or rows of one. */

@@ -11,8 +11,8 @@
 #include "../simd.h"
 
 static const conv_choice columns_choices[] = {
-    {"vectors", false}, {"taps in line", true}, {"operands copied", true}, {"pixels", false},
-    {"strips", false},  {"chunks", false},      {NULL, false}};
+    {"vectors", false}, {"taps in line", true}, {"operands copied", true}, {"pixels", false}, {"strips", false},
+    {"chunks", false},  {NULL, false}};
 
 pixel_block columns_block_at(const columns_wgrad *w, int64_t index)
 {
@@ -146,7 +146,7 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
     static const struct {
         int block;
         bool narrow, copied;
-    } ways[] = {{TURNS, false, false}, {ALL, false, false},  {TURNS, true, false}, {PANEL, false, true},
+    } ways[] = {{TURNS, false, false}, {ALL, false, false},   {TURNS, true, false}, {PANEL, false, true},
                 {TURNS, false, true},  {PANEL, false, false}, {TURNS, true, true},  {PANEL, true, true}};
     const int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, inputs = p->ic / p->groups;
     const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
@@ -165,7 +165,8 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
         how.vectors = ways[i].narrow ? 2 : wide;
         const int64_t width = how.vectors * VL, blocks[] = {all, l2 / 2 / width, l1 / width};
         if (first.chunks == 1) how.pixels = min64(pixels, blocks[ways[i].block]);
-        how.together = ways[i].block == ALL ? INT64_MAX : l2 / 2 / how.pixels / gemm_tile_rows((int)how.vectors);
+        how.together =
+            ways[i].block == ALL ? INT64_MAX : l2 / 2 / how.pixels / gemm_tile_rows((int)how.vectors);
         add(p, ctx, &how, first.chunks, candidates);
     }
     how = first;

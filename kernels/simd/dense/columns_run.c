@@ -133,14 +133,15 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
     unit before = {.first = -1};
     for (int64_t i = begin; i < end; i++) {
         unit u = unit_at(w, i);
-        int64_t c0 = columns_strip_begin(w, u.strip), m = columns_strip_begin(w, u.strip + 1) - c0, column = u.panel * full;
+        int64_t c0 = columns_strip_begin(w, u.strip), m = columns_strip_begin(w, u.strip + 1) - c0,
+                column = u.panel * full;
         int64_t n = min64(full, w->outputs - column), width = round_up(n, VL), copied0 = 0;
         bool turned = u.first != before.first;
         if (w->how.copied && !w->how.lower) {
             copied0 = columns_strip_begin(w, u.first);
             if (turned)
-                copy_pixels(d.src + copied0, ic, d.in_pixels, columns_strip_begin(w, u.first + u.count) - copied0, j->a,
-                            w->a_pixel);
+                copy_pixels(d.src + copied0, ic, d.in_pixels,
+                            columns_strip_begin(w, u.first + u.count) - copied0, j->a, w->a_pixel);
         }
         if (w->how.copied && (turned || u.panel != before.panel))
             copy_pixels(d.diff_dst + column, oc, d.out_pixels, n, j->b, w->b_pixel);

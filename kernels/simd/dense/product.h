@@ -29,8 +29,8 @@ typedef struct {
     int64_t panels, panel_rows, panel_floats; /* per group of channels; floats of one group's panels */
     int64_t k_blocks;
     bool rows_ahead, panels_ahead; /* prefetched, the rows during a thread's first panel */
-    int64_t units[2]; /* tiles * panels * groups of one table */
-    float *zeros;     /* [k]: what padding reads */
+    int64_t units[2];              /* tiles * panels * groups of one table */
+    float *zeros;                  /* [k]: what padding reads */
 } product;
 
 /* ---- what the plan and the run both need: blocks of pixels, as ranges of a table's tiles */

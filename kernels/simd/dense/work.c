@@ -8,7 +8,8 @@
 /* Sums over all tables of a run, as its strategy cuts it. */
 typedef struct {
     double pixels, inputs, blocks;
-    double pixel_taps, tile_taps; /* pairs of an output and an input pixel; the same with a tile for its outputs */
+    double pixel_taps,
+        tile_taps; /* pairs of an output and an input pixel; the same with a tile for its outputs */
 } run_counts;
 
 static run_counts count_run(const product *s, const conv_problem *p)
