@@ -19,13 +19,12 @@
 #include "driver.h"
 #include "kernels.h"
 
-enum { UNITS_A_THREAD = 8 }; /* of forward and backward_data */
-
 typedef struct {
     conv_plan head;
     depthwise_choices how;       /* of a block of one image */
     depthwise_plan *full, *rest; /* its plan; that of a narrower last one, NULL: as wide */
     int64_t blocks, parts;       /* of an image; of a block */
+    bool owned;                  /* a thread has its blocks of all images; else it has units in their order */
     int64_t in_pixels, out_pixels;
     size_t src, dst, diff_dst, diff_src; /* activations: offsets, floats; of those the pass has */
     size_t masked, partials, bias, threads, thread_floats; /* scratch: offsets and size, floats */
@@ -55,87 +54,116 @@ static int64_t taps_of(const conv_problem *p) { return p->axis[CONV_H].kernel * 
 
 /* forward, backward_data. */
 typedef struct {
-    int64_t parts, ahead, stream; /* as walk_strategy; parts: of a block's rows */
+    int64_t parts, stream; /* of a block's rows; as walk_strategy */
 } blocked_walk;
 /* backward_weights. */
 typedef struct {
-    int64_t rows, by_tile, ahead; /* as sums_strategy */
+    int64_t rows, owned; /* as sums_strategy; a thread has blocks of all images */
 } blocked_sums;
 
-static const conv_choice blocked_walk_choices[] = {
-    {"parts", false}, {"rows prefetched", true}, {"streamed", true}, {NULL, false}};
-static const conv_choice blocked_sums_choices[] = {
-    {"rows", false}, {"by tile", true}, {"rows prefetched", true}, {NULL, false}};
+static const conv_choice blocked_walk_choices[] = {{"parts", false}, {"streamed", true}, {NULL, false}};
+static const conv_choice blocked_sums_choices[] = {{"rows", false}, {"blocks owned", true}, {NULL, false}};
 
-/* What the rules of thumb say of one block by one thread, with its share of the L3 of all threads; where
- * sums are made of one core's, whatever the threads: their order depends on it. */
-static depthwise_choices pick(const conv_problem *p, conv_pass pass, const conv_context *ctx)
+/* One block of one image. */
+static conv_problem block_of(const conv_problem *p, int64_t width)
 {
     conv_problem block = *p;
-    conv_context own = *ctx;
     block.mb = 1;
-    block.ic = block.oc = block.groups = min64(VL, p->ic);
-    own.l3 =
-        ctx->l3 * (size_t)(conv_makes_weights(pass) ? 1 : ctx->threads) / (size_t)(p->mb * div_up(p->ic, VL));
-    own.threads = 1;
-    return (depthwise_choices){depthwise_walk_pick(&block, pass, &own), depthwise_sums_pick(&block, pass, &own),
-                               false};
+    block.ic = block.oc = block.groups = width;
+    return block;
 }
 
-static blocked_walk pick_walk(const conv_problem *p, conv_pass pass, const conv_context *ctx)
+/* What is done with each, as nearly as is possible. */
+static depthwise_choices block_choices(const conv_problem *p, const blocked_walk *walk,
+                                       const blocked_sums *sums)
 {
-    walk_strategy walk = pick(p, pass, ctx).walk;
-    return (blocked_walk){div_up(UNITS_A_THREAD * ctx->threads, p->mb * div_up(p->ic, VL)), walk.ahead,
-                          walk.stream};
+    conv_problem block = block_of(p, min64(VL, p->ic));
+    depthwise_choices how = {.walk = {.channels = VL, .stream = walk->stream && p->ic % VL == 0},
+                             .sums = {.channels = VL, .rows = sums->rows, .chunks = 1}};
+    return depthwise_possible(&block, how);
 }
 
-static blocked_sums pick_sums(const conv_problem *p, conv_pass pass, const conv_context *ctx)
+static int64_t parts_possible(const conv_problem *p, int64_t parts)
 {
-    sums_strategy sums = pick(p, pass, ctx).sums;
-    return (blocked_sums){sums.rows, sums.by_tile, sums.ahead};
+    return max64(1, min64(conv_out(&p->axis[CONV_H]), parts));
 }
 
-/* The pick; other rows at once; one part a block; outputs past the caches or not. */
+/* All but the barriers and what a ReLU's mask reads and writes, for conv_plan.work. */
+static void state(const conv_problem *p, conv_pass pass, const depthwise_choices *how, int64_t units,
+                  int threads, conv_work *work)
+{
+    depthwise_state(p, pass, how, VL, work);
+    work->busiest = work_busiest(units, threads);
+}
+
+/* As wide images and few blocks need them; past the caches beyond the L2 of all threads. */
+static void list_walks(const conv_problem *p, conv_pass pass, const conv_context *ctx, conv_candidates *list)
+{
+    const conv_sizes sizes = conv_problem_sizes(p);
+    const bool beyond = 4 * (sizes.src + sizes.dst) > (int64_t)ctx->l2 * ctx->threads;
+    int64_t blocks = p->mb * div_up(p->ic, VL);
+    const int64_t parts[] = {1, 2, div_up(ANY_TEAM, blocks)};
+    list->choices = blocked_walk_choices;
+    for (int i = 0; i < 3; i++)
+        for (int64_t stream = 0; stream <= beyond; stream++) {
+            blocked_walk s = {parts_possible(p, parts[i]), stream};
+            depthwise_choices how = block_choices(p, &s, &(blocked_sums){0});
+            conv_work work = {0};
+            s.stream = how.walk.stream;
+            state(p, pass, &how, blocks * s.parts, ctx->threads, &work);
+            strategy_add(list, &s, sizeof s, work_model_ns(&work, p, pass, ISA_ENUM, ctx));
+        }
+}
+
+/* Bands first: a band of a block is one long piece of memory. */
+static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
+{
+    const conv_pass pass = CONV_BACKWARD_WEIGHTS;
+    int64_t blocks = div_up(p->ic, VL);
+    list->choices = blocked_sums_choices;
+    for (int64_t rows = BAND_ROWS; rows > 0; rows -= 2)
+        for (int64_t owned = 1; owned >= 0; owned--) {
+            blocked_sums s = {rows, owned};
+            depthwise_choices how = block_choices(p, &(blocked_walk){0}, &s);
+            conv_work work = {0};
+            s.rows = how.sums.rows;
+            state(p, pass, &how, owned ? blocks : p->mb * blocks, ctx->threads, &work);
+            work.barriers = !owned && ctx->threads > 1;
+            double ns = work_model_ns(&work, p, pass, ISA_ENUM, ctx);
+            strategy_add(list, &s, sizeof s, rows == BAND_ROWS ? ns : INFINITY);
+        }
+}
+
 static void strategies(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                        conv_candidates *list)
 {
     (void)self;
     if (pass == CONV_BACKWARD) return; /* made of the others */
-    if (pass == CONV_BACKWARD_WEIGHTS) {
-        blocked_sums s = pick_sums(p, pass, ctx);
-        list->choices = blocked_sums_choices;
-        strategy_add(list, &s, sizeof s, 0);
-        s.rows = s.rows == BAND_ROWS ? 2 : BAND_ROWS;
-        if (row_walk_stencil3(p)) strategy_add(list, &s, sizeof s, 0);
-        return;
-    }
-    blocked_walk first = pick_walk(p, pass, ctx), s = first;
-    list->choices = blocked_walk_choices;
-    strategy_add(list, &first, sizeof first, 0);
-    s.parts = 1;
-    strategy_add(list, &s, sizeof s, 0);
-    s = first;
-    s.ahead = s.stream = !first.stream;
-    if (row_walk_stencil3(p) && p->ic % VL == 0) strategy_add(list, &s, sizeof s, 0);
+    if (pass == CONV_BACKWARD_WEIGHTS)
+        list_sums(p, ctx, list);
+    else
+        list_walks(p, pass, ctx, list);
 }
 
 /* What the plan goes by. */
 static void choose(blocked_plan *b)
 {
     const conv_problem *p = &b->head.problem;
-    conv_pass pass = b->head.pass, rows = conv_makes_data(pass) ? CONV_BACKWARD_DATA : CONV_FORWARD;
+    conv_pass pass = b->head.pass;
     conv_context ctx = b->head.context;
+    blocked_walk walk = {.parts = 1};
+    blocked_sums sums = {0};
     if (pass == CONV_BACKWARD) ctx.told = false; /* it has no strategy but its parts' */
-    conv_context part = strategy_context(b->head.impl, p, rows, &ctx);
-    blocked_walk walk = pick_walk(p, pass, &ctx);
-    if (part.told && pass != CONV_BACKWARD_WEIGHTS) memcpy(&walk, part.strategy.value, sizeof walk);
-    part = strategy_context(b->head.impl, p, CONV_BACKWARD_WEIGHTS, &ctx);
-    blocked_sums sums = pick_sums(p, pass, &ctx);
-    if (part.told && conv_makes_weights(pass)) memcpy(&sums, part.strategy.value, sizeof sums);
-    b->parts = conv_makes_weights(pass) ? 1 : max64(1, min64(conv_out(&p->axis[CONV_H]), walk.parts));
-    b->how = (depthwise_choices){
-        .walk = {.channels = VL, .ahead = walk.ahead, .stream = walk.stream && p->ic % VL == 0},
-        .sums = {.channels = VL, .rows = sums.rows, .by_tile = sums.by_tile, .ahead = sums.ahead, .chunks = 1}};
+    if (pass != CONV_BACKWARD_WEIGHTS) {
+        conv_pass rows = pass == CONV_FORWARD ? pass : CONV_BACKWARD_DATA;
+        memcpy(&walk, strategy_context(b->head.impl, p, rows, &ctx).strategy.value, sizeof walk);
+    }
+    if (conv_makes_weights(pass))
+        memcpy(&sums, strategy_context(b->head.impl, p, CONV_BACKWARD_WEIGHTS, &ctx).strategy.value,
+               sizeof sums);
+    b->parts = conv_makes_weights(pass) ? 1 : parts_possible(p, walk.parts);
+    b->owned = sums.owned != 0;
+    b->how = block_choices(p, &walk, &sums);
 }
 
 /* ---- plan */
@@ -158,12 +186,12 @@ static void destroy(conv_plan *plan)
 /* The plan of one block, by one thread. */
 static conv_status plan_block(const blocked_plan *b, int64_t width, depthwise_plan **out, conv_error *err)
 {
-    conv_problem p = b->head.problem;
+    conv_problem p = block_of(&b->head.problem, width);
     conv_context ctx = b->head.context;
     ctx.threads = 1;
-    p.mb = 1;
-    p.ic = p.oc = p.groups = width;
-    return depthwise_plan_create(&p, b->head.pass, &ctx, &b->how, out, err);
+    conv_status status = depthwise_plan_create(&p, b->head.pass, &ctx, &b->how, out, err);
+    if (status == CONV_OK) (*out)->far = depthwise_far(&b->head.problem, &b->head.context);
+    return status;
 }
 
 static bool has_src(const blocked_plan *b) { return b->head.pass == CONV_FORWARD || b->full->backward.weights; }
@@ -200,11 +228,10 @@ static void state_work(blocked_plan *b)
 {
     const conv_problem *p = &b->head.problem;
     conv_work *w = &b->head.work;
-    bool weights = b->full->backward.weights;
-    depthwise_state(b->full, p, w);
-    w->busiest = work_busiest(p->mb * b->blocks * b->parts, b->head.context.threads);
+    int64_t units = b->owned ? b->blocks : p->mb * b->blocks * b->parts;
+    state(p, b->head.pass, &b->how, units, b->head.context.threads, w);
     if (masks(b)) work_write(w, 4.0 * (double)conv_problem_sizes(p).dst, CONV_EACH_CALL);
-    work_finish(&b->head, 1, masks(b) + (weights && !deals_evenly(b->blocks, b->head.context.threads, 8)));
+    work_finish(&b->head, 1, masks(b) + (b->full->backward.weights && !b->owned));
 }
 
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
@@ -231,9 +258,9 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     state_work(b);
     snprintf(b->head.note, sizeof b->head.note, "nChw%dc, %lld parts a block", VL, (long long)b->parts);
     conv_note(b->head.note, row_walk_stencil3(p), "by twos");
-    conv_note(b->head.note, b->full->how.sums.rows == BAND_ROWS, "bands");
-    conv_note(b->head.note, b->full->how.walk.ahead || b->full->how.sums.ahead, "rows prefetched");
-    conv_note(b->head.note, b->full->how.walk.stream, "streamed");
+    conv_note(b->head.note, b->full->backward.weights && b->how.sums.rows == BAND_ROWS, "bands");
+    conv_note(b->head.note, b->owned, "blocks owned");
+    conv_note(b->head.note, b->how.walk.stream, "streamed");
     *out = &b->head;
     return CONV_OK;
 }
@@ -371,11 +398,10 @@ static void run(const blocked_plan *b, const conv_args *args, int thread, int th
 #pragma omp barrier
     }
     /* Image slowest, so that memory is walked in its order. */
-    bool alone = deals_evenly(b->blocks, threads, 8);
     int64_t first, last, begin, end;
     share(b->blocks, thread, threads, &first, &last);
-    int64_t from = alone ? first : 0, blocks = alone ? last - first : b->blocks;
-    share(p->mb * blocks * b->parts, alone ? 0 : thread, alone ? 1 : threads, &begin, &end);
+    int64_t from = b->owned ? first : 0, blocks = b->owned ? last - first : b->blocks;
+    share(p->mb * blocks * b->parts, b->owned ? 0 : thread, b->owned ? 1 : threads, &begin, &end);
     depthwise_job job =
         depthwise_job_make(b->full, DEPTHWISE_ROWS, args, own); /* copies nothing: serves both */
     for (int64_t u = begin; u < end; u++) {
@@ -383,7 +409,7 @@ static void run(const blocked_plan *b, const conv_args *args, int thread, int th
         run_unit(b, args, diff_dst, (unit){i / blocks, from + i % blocks, u % b->parts}, &job);
     }
     if (!b->full->backward.weights) return;
-    if (!alone) {
+    if (!b->owned) {
 #pragma omp barrier
     }
     join(b, args, first, last);

@@ -31,8 +31,7 @@ static copied copied_by(const depthwise_plan *d, depthwise_part part)
     if (part == DEPTHWISE_ROWS && walk->ring)
         return d->backward.data ? (copied){walk->channels, 0, rows, true, false}
                                 : (copied){walk->channels, rows, 0, true, false};
-    if (part == DEPTHWISE_SUMS && sums->ring)
-        return (copied){sums->channels, rows, d->how.joint ? rows : 0, d->how.joint, true};
+    if (part == DEPTHWISE_SUMS && sums->ring) return (copied){sums->channels, rows, 0, false, true};
     return (copied){.channels = part == DEPTHWISE_SUMS ? sums->channels : walk->channels};
 }
 
@@ -202,12 +201,13 @@ static void forward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t wid
                             .channels = width,
                             .bias = p->bias ? j->args->bias + c : NULL,
                             .relu = p->post_op == CONV_POST_RELU,
-                            .ahead = d->how.walk.ahead,
+                            .ahead = depthwise_ahead(d, width, d->how.walk.ring),
                             .stream = d->how.walk.stream};
     rows_convolve(&rows, y0, y1);
 }
 
-void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1)
+/* Rows [y0, y1) of diff_src of one image, channels [c, c + width) of dst. */
+static void backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
@@ -223,7 +223,7 @@ void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t
                             .out = m > 1 ? j->wide : diff_src,
                             .out_pixel = m > 1 ? width : p->ic,
                             .channels = width,
-                            .ahead = d->how.walk.ahead,
+                            .ahead = depthwise_ahead(d, width, d->how.walk.ring),
                             .stream = d->how.walk.stream};
     if (m == 1) {
         rows_convolve(&rows, y0, y1);
@@ -243,35 +243,27 @@ static void run_steps(depthwise_job *j, int64_t image, int64_t block, int64_t s0
     int64_t c = block * most, end = min64(rows, s1 * d->rows_together);
     int64_t at_once = d->wide_rows > 0 || d->walk.stencil3 ? d->rows_together : rows;
     for (int64_t y = s0 * d->rows_together; y < end; y += at_once)
-        (d->backward.data ? depthwise_backward_rows : forward_rows)(j, image, c, min64(most, d->channels - c),
-                                                                    y, min64(end, y + at_once));
+        (d->backward.data ? backward_rows : forward_rows)(j, image, c, min64(most, d->channels - c), y,
+                                                          min64(end, y + at_once));
 }
 
 /* Image slowest, then steps of rows, then block of channels, so that shares are long contiguous pieces of
  * memory: a share of the channels alone would use only some sets of the caches. Rings hold the rows of one
- * block, so with them the block goes before the steps. By rows: each thread goes through all its rows of an
- * image block by block. */
+ * block, so with them the block goes before the steps. */
 static void run_share(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
     int64_t steps = div_up(axis_outputs(&p->axis[CONV_H], d->backward.data), d->rows_together), begin, end;
     int64_t blocks = div_up(d->channels, d->how.walk.channels);
-    if (d->how.walk.by_rows || blocks == 1) {
-        share(p->mb * steps, thread, threads, &begin, &end);
-        for (int64_t i = begin, last; i < end; i = last) {
-            last = min64(end, (i / steps + 1) * steps);
-            for (int64_t block = 0; block < blocks; block++)
-                run_steps(j, i / steps, block, i % steps, i % steps + last - i);
-        }
-        return;
-    }
+    bool block_first = d->how.walk.ring || blocks == 1;
     share(p->mb * steps * blocks, thread, threads, &begin, &end);
-    for (int64_t u = begin; u < end; u++) {
+    for (int64_t u = begin, last; u < end; u = last) {
         int64_t image = u / blocks / steps, rest = u % (blocks * steps);
-        int64_t block = d->how.walk.ring ? rest / steps : rest % blocks;
-        int64_t step = d->how.walk.ring ? rest % steps : rest / blocks;
-        run_steps(j, image, block, step, step + 1);
+        int64_t block = block_first ? rest / steps : rest % blocks;
+        int64_t step = block_first ? rest % steps : rest / blocks;
+        last = block_first ? min64(end, u + steps - step) : u + 1;
+        run_steps(j, image, block, step, step + last - u);
     }
 }
 

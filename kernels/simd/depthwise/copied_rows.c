@@ -5,11 +5,15 @@
 
 #include "../vec.h"
 
-enum { PAGE = 4096, LINE = 64, GAP = LINE / (int)sizeof(float) };
+enum { GAP = CACHE_LINE };
 
-/* A page holds all the addresses that tell the sets of L1 apart. Measured at half a page (512 channels):
- * reading in place is the faster. */
-bool ring_wanted(int64_t pixel) { return pixel * (int64_t)sizeof(float) % PAGE == 0; }
+int64_t pixel_crowding(int64_t pixel)
+{
+    return max64(CACHE_LINE, min64(CACHE_WAY, pixel & -pixel)) / CACHE_LINE;
+}
+
+/* Measured at half a page (512 channels): reading in place is the faster. */
+bool ring_wanted(int64_t pixel) { return pixel_crowding(pixel) == CACHE_WAY / CACHE_LINE; }
 
 int64_t ring_pixel(int64_t block) { return round_up(block, 2 * GAP) + GAP; }
 

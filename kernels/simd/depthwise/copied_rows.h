@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether pixels that many floats apart all fall into one set. */
+/* How many times as many lines there would be room for in L1, did pixels that many floats apart reach all sets:
+ * a power of two. */
+int64_t pixel_crowding(int64_t pixel);
+/* Whether they all fall into one set. */
 bool ring_wanted(int64_t pixel);
 /* Floats from one copied pixel, or tap, to the next. */
 int64_t ring_pixel(int64_t block);

@@ -3,17 +3,14 @@
  * forward, backward_data: image, row of outputs, block of channels, dealt out in equal contiguous shares.
  * backward_weights: fixed chunks of rows x blocks of channels, each with sums of its own, joined in an
  * ordered tree; or threads own channels and wait for nobody. Rows may be copied next to each other first
- * (copied_rows.h); the joint backward may make both gradients in one walk. How is a strategy's to say
- * (strategies.h). All in one parallel region. Refuses rank 3. */
+ * (copied_rows.h). How is a strategy's to say (strategies.h). All in one parallel region. Refuses rank 3. */
 #include <omp.h>
-#include <stdio.h>
 
+#include "../../work.h"
 #include "../simd.h"
 #include "../vec.h"
 #include "driver.h"
 #include "kernels.h"
-
-enum { WIDE_ROWS = 8 }; /* output rows whose widened sources are in scratch at once */
 
 void depthwise_plan_free(depthwise_plan *d)
 {
@@ -26,16 +23,23 @@ static void destroy(conv_plan *plan) { depthwise_plan_free((depthwise_plan *)pla
 
 /* ---- plan */
 
+bool depthwise_far(const conv_problem *p, const conv_context *ctx)
+{
+    conv_sizes sizes = conv_problem_sizes(p);
+    return (size_t)(sizes.src + sizes.dst) * sizeof(float) > (ctx->l2 + ctx->l3) * (size_t)ctx->threads;
+}
+
 static void set_sizes(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
     const conv_axis *h = &p->axis[CONV_H];
-    int64_t m = p->depth_multiplier;
+    d->far = depthwise_far(p, &d->head.context);
     d->rows = conv_out(h);
     d->width = conv_out(&p->axis[CONV_W]);
     d->channels = p->oc;
-    d->rows_together = d->walk.stencil3 ? 2 : m > 1 ? WIDE_ROWS : 1;
-    if (m > 1) d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
+    d->rows_together = depthwise_rows_together(p);
+    if (p->depth_multiplier > 1)
+        d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
     d->chunk_floats = d->how.sums.chunks > 1 ? conv_problem_sizes(p).weights : 0;
 }
 
@@ -54,20 +58,19 @@ static void lay_out_scratch(depthwise_plan *d)
 
 static void write_note(depthwise_plan *d)
 {
-    char text[CONV_STRATEGY_TEXT], *note = d->head.note;
+    char *note = d->head.note;
     const depthwise_choices *how = &d->how;
-    bool rows = d->head.pass != CONV_BACKWARD_WEIGHTS && !how->joint;
-    if (rows) conv_note(note, true, depthwise_walk_text(&how->walk, text, sizeof text));
+    bool rows = d->head.pass != CONV_BACKWARD_WEIGHTS;
+    if (rows) depthwise_note_walk(note, &how->walk);
     conv_note(note, d->wide_rows > 0, "rows widened");
     conv_note(note, rows && d->walk.stencil3, "by twos");
+    conv_note(note, rows && depthwise_ahead(d, how->walk.channels, how->walk.ring), "rows prefetched");
     if (!d->backward.weights) return;
-    int length = snprintf(text, sizeof text, "%s", rows ? "gradient: " : "");
-    depthwise_sums_text(&how->sums, text + length, sizeof text - (size_t)length);
-    conv_note(note, true, text);
+    conv_note(note, rows, "gradient:");
+    depthwise_note_sums(note, &how->sums);
     conv_note(note, how->sums.rows == BAND_ROWS, "bands");
     conv_note(note, how->sums.chunks > 1, "in chunks");
-    conv_note(note, how->joint, "gradients at once");
-    conv_note(note, how->joint && how->walk.stream, "streamed");
+    conv_note(note, !rows && depthwise_ahead(d, how->sums.channels, how->sums.ring), "rows prefetched");
 }
 
 conv_status depthwise_plan_create(const conv_problem *p, conv_pass pass, const conv_context *ctx,
@@ -75,7 +78,7 @@ conv_status depthwise_plan_create(const conv_problem *p, conv_pass pass, const c
 {
     depthwise_plan *d = conv_plan_new(sizeof *d, &simd_depthwise, p, pass, ctx);
     if (d == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    d->how = depthwise_possible(p, pass, *how);
+    d->how = depthwise_possible(p, *how);
     d->backward = backward_of(p, d->head.pass);
     bool rows = d->head.pass == CONV_FORWARD || d->backward.data;
     if ((rows && !row_walk_build(p, d->backward.data, &d->walk)) ||
@@ -85,7 +88,9 @@ conv_status depthwise_plan_create(const conv_problem *p, conv_pass pass, const c
     }
     set_sizes(d);
     lay_out_scratch(d);
-    depthwise_state_plan(d);
+    depthwise_state(p, pass, &d->how, p->oc, &d->head.work);
+    d->head.work.busiest = work_busiest(depthwise_units(p, pass, &d->how), ctx->threads);
+    backward_state(&d->backward, &d->head);
     write_note(d);
     *out = d;
     return CONV_OK;
@@ -117,7 +122,6 @@ static depthwise_job job_of(const backward_job *j, depthwise_part part)
 /* Forward, or diff_src. */
 static void run_rows(const backward_job *j)
 {
-    if (((const depthwise_plan *)j->plan)->how.joint) return;
     depthwise_job job = job_of(j, DEPTHWISE_ROWS);
     depthwise_run_rows(&job, j->thread, j->threads);
 }

@@ -11,10 +11,11 @@ typedef struct {
     backward_frame backward;
     row_walk walk, forward_walk; /* of forward or backward_data; of backward_weights */
     depthwise_choices how;
+    bool far;                      /* src and dst are in memory */
     int64_t rows, width;           /* of an image of dst */
     int64_t channels;              /* of dst */
     int64_t chunk_floats;          /* of the sums of a chunk */
-    int64_t rows_together;         /* output rows of one unit of work */
+    int64_t rows_together;         /* output rows of one piece of work */
     int64_t wide_rows;             /* source rows widened at once; 0: multiplier 1 */
     size_t threads, thread_floats; /* scratch: where the threads' begins and how much each has, floats */
 } depthwise_plan;
@@ -40,12 +41,27 @@ conv_status depthwise_plan_create(const conv_problem *p, conv_pass pass, const c
                                   const depthwise_choices *how, depthwise_plan **out, conv_error *err);
 void depthwise_plan_free(depthwise_plan *d);
 
-/* Adds to conv_plan.work what the plan's way does on a problem: its own, or all of one whose blocks it does. */
-void depthwise_state(const depthwise_plan *d, const conv_problem *p, conv_work *work);
-/* States the plan's own work. */
-void depthwise_state_plan(depthwise_plan *d);
+/* Whether src and dst are in memory: larger than the caches of all threads. From L3 rows come quickly enough
+ * without a prefetch, which, measured, costs more than it saves. */
+bool depthwise_far(const conv_problem *p, const conv_context *ctx);
+/* Whether rows are prefetched: from memory, and all their channels in the order memory has them. */
+static inline bool depthwise_ahead(const depthwise_plan *d, int64_t channels, bool ring)
+{
+    return d->far && !ring && channels == d->channels;
+}
+/* Adds what a possible way does on a problem, for conv_plan.work. pixel: floats from one to the next. */
+void depthwise_state(const conv_problem *p, conv_pass pass, const depthwise_choices *how, int64_t pixel,
+                     conv_work *work);
+/* Equal pieces of work that threads share. */
+int64_t depthwise_units(const conv_problem *p, conv_pass pass, const depthwise_choices *how);
+/* Output rows of one such piece: with a multiplier, those whose widened sources are in scratch at once. */
+enum { WIDE_ROWS = 8 };
+static inline int64_t depthwise_rows_together(const conv_problem *p)
+{
+    return row_walk_stencil3(p) ? 2 : p->depth_multiplier > 1 ? WIDE_ROWS : 1;
+}
 
-/* The job of the weights' gradient (and of both, where one walk makes them), or of the other pass. */
+/* The job of the weights' gradient, or of the other pass. */
 typedef enum { DEPTHWISE_ROWS, DEPTHWISE_SUMS } depthwise_part;
 /* Floats of a thread's scratch, for one part after the other, and a job over it. */
 size_t depthwise_job_floats(const depthwise_plan *d);
@@ -53,7 +69,7 @@ depthwise_job depthwise_job_make(const depthwise_plan *d, depthwise_part part, c
                                  float *scratch);
 /* The job over other tensors, and a plan that differs in nothing but a smaller number of channels; no rings. */
 void depthwise_job_restart(depthwise_job *j, const depthwise_plan *d, const conv_args *args);
-/* What both halves of a joint backward need. Turns the rings and the weights to channels [c, c + width) of an
+/* What both parts need. Turns the rings and the weights to channels [c, c + width) of an
  * image. */
 void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width);
 /* Source rows that output rows [y0, y1) read, of the forward geometry and the block, widened: as an image. */
@@ -61,12 +77,9 @@ row_ring depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0,
 /* to[taps][..] = from[taps][..], `width` channels; floats from a tap to the next. */
 void depthwise_copy_taps(const depthwise_plan *d, const float *from, int64_t from_tap, float *to,
                          int64_t to_tap, int64_t width);
-/* Rows [y0, y1) of diff_src of one image, channels [c, c + width) of dst. */
-void depthwise_backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1);
 /* A thread's share of forward or backward_data. */
 void depthwise_run_rows(depthwise_job *j, int thread, int threads);
-/* A thread's share of backward_weights, as partials where there are several chunks; with the plan's joint and a
- * diff_src, of both gradients. */
+/* A thread's share of backward_weights, as partials where there are several chunks. */
 void depthwise_run_sums(depthwise_job *j, int thread, int threads);
 
 #endif

@@ -35,7 +35,7 @@ static void sum_block(depthwise_job *j, int64_t width, int64_t y, int64_t rows, 
                              .w_tap = j->tap_step,
                              .channels = width,
                              .by_tile = d->how.sums.by_tile,
-                             .ahead = d->how.sums.ahead && width == d->channels};
+                             .ahead = depthwise_ahead(d, width, d->how.sums.ring)};
     rows_gradient(&gradient, y, rows);
 }
 
@@ -45,41 +45,48 @@ static float *block_sums(const depthwise_job *j, float *out, int64_t c)
     return j->sums != NULL ? j->sums : out + c;
 }
 
-/* Rows [first, last), counted through all images, of channels [c0, c1) into out[taps][channels]; joint: also
- * rows of diff_src. All blocks of a row before the next one. */
+/* Rows [first, last), counted through all images, of channels [c0, c1) into out[taps][channels]. All blocks of
+ * a row before the next one. */
 static void sum_rows(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, int64_t last, float *out)
 {
     const depthwise_plan *d = j->d;
     const sums_strategy *how = &d->how.sums;
     int64_t rows = d->rows;
-    bool joint = d->how.joint && j->args->diff_src != NULL;
-    bool bands = how->rows == BAND_ROWS && (c1 - c0) % VL == 0;
     for (int64_t i = first, n; i < last; i += n) {
         int64_t image = i / rows, y = i % rows, left = min64(last - i, rows - y);
-        int64_t many = bands ? BAND_ROWS * bands_from(d, y, left) : 0;
+        int64_t many = how->rows == BAND_ROWS ? BAND_ROWS * bands_from(d, y, left) : 0;
         n = many > 0 ? many : min64(left, how->rows > 1 ? 2 : 1);
         for (int64_t c = c0; c < c1; c += how->channels) {
             int64_t width = min64(how->channels, c1 - c);
             depthwise_turn(j, image, c, width);
             sum_block(j, width, y, n, block_sums(j, out, c));
-            if (joint) depthwise_backward_rows(j, image, c, width, y, y + n);
         }
     }
+}
+
+/* Rows of a chunk: images where they can be dealt out evenly, else whole bands. */
+static void rows_of_chunk(const depthwise_plan *d, int64_t chunk, int64_t *first, int64_t *last)
+{
+    int64_t images = d->head.problem.mb, rows = images * d->rows, chunks = d->how.sums.chunks;
+    int64_t unit = images % chunks == 0 ? d->rows : BAND_ROWS;
+    share(div_up(rows, unit), chunk, chunks, first, last);
+    *first = min64(rows, *first * unit);
+    *last = min64(rows, *last * unit);
 }
 
 /* The sums of a chunk's rows for channels [c, c + width). */
 static void sum_chunk(depthwise_job *j, int64_t chunk, int64_t c, int64_t width)
 {
     const depthwise_plan *d = j->d;
-    const conv_problem *p = &d->head.problem;
-    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, chunks = d->how.sums.chunks, first, last;
+    const conv_axis *axis = d->head.problem.axis;
+    int64_t taps = axis[CONV_H].kernel * axis[CONV_W].kernel, chunks = d->how.sums.chunks, first, last;
     float *out = chunks > 1 ? j->partials + chunk * d->chunk_floats : j->args->diff_weights;
     float *sums = block_sums(j, out, c);
     if (chunks > 1 || !j->args->accumulate)
         for (int64_t t = 0; t < taps; t++) memset(sums + t * j->tap_step, 0, (size_t)width * sizeof(float));
     else if (j->sums != NULL)
         depthwise_copy_taps(d, out + c, d->channels, sums, j->tap_step, width);
-    share(p->mb * d->rows, chunk, chunks, &first, &last);
+    rows_of_chunk(d, chunk, &first, &last);
     sum_rows(j, c, c + width, first, last, out);
     if (j->sums != NULL) depthwise_copy_taps(d, sums, j->tap_step, out + c, d->channels, width);
 }
@@ -91,6 +98,7 @@ static void sum_owned(depthwise_job *j, int thread, int threads)
     const conv_axis *axis = d->head.problem.axis;
     int64_t begin, end;
     share(div_up(d->channels, VL), thread, threads, &begin, &end);
+    if (begin == end) return;
     int64_t c = begin * VL, width = min64(end * VL, d->channels) - c;
     int64_t chunks = d->how.sums.chunks, taps = axis[CONV_H].kernel * axis[CONV_W].kernel;
     for (int64_t chunk = 0; chunk < chunks; chunk++) sum_chunk(j, chunk, c, width);
@@ -100,16 +108,16 @@ static void sum_owned(depthwise_job *j, int thread, int threads)
     }
 }
 
-/* Chunks are shared out, whole, or blocks of them. */
+/* Blocks of chunks are shared out. */
 static void sum_chunks(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
     const sums_strategy *how = &d->how.sums;
-    int64_t wide = how->whole ? d->channels : how->channels, blocks = div_up(d->channels, wide), begin, end;
+    int64_t blocks = div_up(d->channels, how->channels), begin, end;
     share(how->chunks * blocks, thread, threads, &begin, &end);
     for (int64_t u = begin; u < end; u++) {
-        int64_t c = u % blocks * wide;
-        sum_chunk(j, u / blocks, c, min64(wide, d->channels - c));
+        int64_t c = u % blocks * how->channels;
+        sum_chunk(j, u / blocks, c, min64(how->channels, d->channels - c));
     }
 }
 
@@ -117,5 +125,4 @@ static void sum_chunks(depthwise_job *j, int thread, int threads)
 void depthwise_run_sums(depthwise_job *j, int thread, int threads)
 {
     (j->d->how.sums.owned ? sum_owned : sum_chunks)(j, thread, threads);
-    if (j->d->how.joint && j->d->how.walk.stream) vec_stream_end();
 }

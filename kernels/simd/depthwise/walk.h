@@ -16,6 +16,8 @@ typedef struct {
 
 /* Whether that is so of a problem. */
 bool row_walk_stencil3(const conv_problem *p);
+/* All but the segments of a row, for the statement of work; nothing is to be freed. */
+row_walk row_walk_shape(const conv_problem *p, bool backward);
 /* False when memory is short. */
 bool row_walk_build(const conv_problem *p, bool backward, row_walk *w);
 void row_walk_free(row_walk *w);

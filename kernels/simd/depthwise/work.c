@@ -12,9 +12,22 @@ static double tap_vectors(const conv_problem *depthwise)
     return (double)conv_flops(depthwise, CONV_FORWARD) / 2 / VL * fill;
 }
 
+/* Of a block of channels, whose pixels are so many floats apart; strip: channels of a row that are walked
+ * before the next row. */
+typedef struct {
+    int64_t channels, pixel, strip;
+} walked_block;
+
+/* What lines of so many channels of a pixel keep others from: sets of a cache that no pixel's lines reach are
+ * lost to them. */
+static double in_sets(double bytes, int64_t channels, int64_t pixel)
+{
+    return bytes * fmax(1, CACHE_LINE * (double)pixel_crowding(pixel) / (double)channels);
+}
+
 /* What a tile of outputs reads again: rows that the tiles above and below share with it, columns of the tile
  * beside it, and its weights, all channels of the block before the next tile. */
-static void read_again(const row_walk *w, const conv_problem *depthwise, int64_t block, conv_work *work)
+static void read_again(const row_walk *w, const conv_problem *depthwise, const walked_block *b, conv_work *work)
 {
     const axis_sweep *x = &w->x.sweep;
     conv_sizes s = conv_problem_sizes(depthwise);
@@ -22,16 +35,17 @@ static void read_again(const row_walk *w, const conv_problem *depthwise, int64_t
     double step = out_rows * (double)(w->backward ? 1 : w->h.stride), rows = kernel + step - 1;
     double fresh = n * (double)x->stride, columns = fresh - (double)x->stride + (double)x->taps;
     double weights = kernel * (double)x->taps, in = 4.0 * (double)(w->backward ? s.dst : s.src);
-    double tile = 4 * (double)block * (columns * rows + n * out_rows + weights);
-    double strip = 4 * (double)block * (rows * (double)w->in_width + out_rows * (double)w->out_width);
+    double tile = 4 * (double)b->channels * (columns * rows + n * out_rows + weights);
+    double strip = 4 * (double)b->strip * (rows * (double)w->in_width + out_rows * (double)w->out_width);
     double tiles = (double)(w->backward ? s.src : s.dst) / (n * out_rows);
-    work_read(work, in * fmax(0, rows / step - 1), strip);
+    tile = in_sets(tile, b->channels, b->pixel);
+    work_read(work, in * fmax(0, rows / step - 1), in_sets(strip, b->strip, b->pixel));
     work_read(work, in * fmax(1, rows / step) * fmax(0, columns / fresh - 1), tile);
     work_read(work, 4 * tiles * weights, tile);
 }
 
-void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, int64_t block, bool plain,
-                         conv_work *work)
+static void convolve_state(const row_walk *w, const conv_problem *depthwise, const walked_block *b, bool plain,
+                           conv_work *work)
 {
     const double n = DEPTHWISE_OUTPUTS, taps = (double)w->x.sweep.taps, stride = (double)w->x.sweep.stride;
     double vectors = tap_vectors(depthwise), loads = 1; /* segment by segment: a load for each multiply-add */
@@ -45,7 +59,13 @@ void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, int64
     work->macs += VL * vectors;
     work->loads += loads * vectors;
     work->stores += (double)(w->backward ? s.src : s.dst) / VL;
-    if (taps > 0) read_again(w, depthwise, block, work);
+    if (taps > 0) read_again(w, depthwise, b, work);
+}
+
+void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, int64_t block, bool plain,
+                         conv_work *work)
+{
+    convolve_state(w, depthwise, &(walked_block){block, block, block}, plain, work);
 }
 
 void rows_gradient_state(const row_walk *w, const conv_problem *depthwise, int64_t rows, conv_work *work)
@@ -69,43 +89,50 @@ static void read_rows(bool ring, double bytes, double reach, conv_work *work)
     work->stores += bytes / 4 / VL;
 }
 
-void depthwise_state(const depthwise_plan *d, const conv_problem *p, conv_work *work)
+/* Forward, or diff_src. */
+static void walk_state(const conv_problem *p, bool data, const walk_strategy *how, int64_t pixel,
+                       conv_work *work)
 {
-    conv_sizes s = conv_problem_sizes(p);
-    double src = 4.0 * (double)s.src, dst = 4.0 * (double)s.dst;
-    double kernel = (double)p->axis[CONV_H].kernel, stride = (double)p->axis[CONV_H].stride;
-    double block = 4.0 * (double)max64(p->axis[CONV_W].in, d->width) * (kernel + 1); /* of a channel */
-    if (d->head.pass == CONV_FORWARD || d->backward.data) {
-        const walk_strategy *how = &d->how.walk;
-        bool plain = d->backward.data || (!p->bias && p->post_op != CONV_POST_RELU);
-        plain = plain && !how->ahead && !how->stream;
-        rows_convolve_state(&d->walk, p, how->channels, plain, work);
-        read_rows(how->ring, d->backward.data ? dst : src, block * (double)how->channels, work);
-        work_write(work, d->backward.data ? src : dst, how->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
-    }
-    if (d->backward.weights) {
-        const sums_strategy *how = &d->how.sums;
-        double reach = block * (double)how->channels;
-        rows_gradient_state(&d->forward_walk, p, how->rows, work);
-        read_rows(how->ring, src, reach, work);
-        if (!d->how.joint) read_rows(false, dst, reach, work);
-        work_read(work, src * (how->rows > 1 ? 2.0 / (double)how->rows : fmax(0, kernel / stride - 1)), reach);
-    }
+    const row_walk walk = row_walk_shape(p, data);
+    const int64_t c = how->channels;
+    const conv_sizes s = conv_problem_sizes(p);
+    bool plain = !how->stream && (data || (!p->bias && p->post_op != CONV_POST_RELU));
+    walked_block block = {c, how->ring ? ring_pixel(c) : pixel, how->ring ? c : pixel};
+    convolve_state(&walk, p, &block, plain, work);
+    double kept = (double)walk.in_width * (double)(walk.h.kernel + 1); /* pixels of the rows in a ring */
+    read_rows(how->ring, 4.0 * (double)(data ? s.dst : s.src), 4 * (double)c * kept, work);
+    work_write(work, 4.0 * (double)(data ? s.src : s.dst), how->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
 }
 
-static int64_t units_of(const depthwise_plan *d)
+/* The weights' gradient. */
+static void sums_state(const conv_problem *p, const sums_strategy *how, int64_t pixel, conv_work *work)
 {
-    const sums_strategy *sums = &d->how.sums;
-    if (d->backward.weights && sums->owned) return div_up(d->channels, VL);
-    if (d->backward.weights) return sums->chunks * (sums->whole ? 1 : div_up(d->channels, sums->channels));
-    const conv_axis *h = &d->head.problem.axis[CONV_H];
-    int64_t steps = d->head.problem.mb * div_up(axis_outputs(h, d->backward.data), d->rows_together);
-    return d->how.walk.by_rows ? steps : steps * div_up(d->channels, d->how.walk.channels);
+    const row_walk walk = row_walk_shape(p, false);
+    const conv_sizes s = conv_problem_sizes(p);
+    double src = 4.0 * (double)s.src, rows = (double)how->rows, kernel = (double)walk.h.kernel;
+    double more = rows > 1 ? 2 / rows : fmax(0, kernel / (double)walk.h.stride - 1);
+    double pixels = (rows + kernel - 1) * (double)walk.in_width + rows * (double)walk.out_width;
+    int64_t c = how->owned ? pixel : how->channels;
+    double reach = in_sets(4 * (double)c * pixels, c, how->ring ? ring_pixel(c) : pixel);
+    rows_gradient_state(&walk, p, how->rows, work);
+    read_rows(how->ring, src, reach, work);
+    work_read(work, 4.0 * (double)s.dst, CONV_EACH_CALL);
+    work_read(work, src * more, reach);
+    if (how->chunks > 1) work_write(work, 4.0 * (double)(how->chunks * s.weights), CONV_EACH_CALL);
 }
 
-void depthwise_state_plan(depthwise_plan *d)
+void depthwise_state(const conv_problem *p, conv_pass pass, const depthwise_choices *how, int64_t pixel,
+                     conv_work *work)
 {
-    depthwise_state(d, &d->head.problem, &d->head.work);
-    d->head.work.busiest = work_busiest(units_of(d), d->head.context.threads);
-    backward_state(&d->backward, &d->head);
+    if (pass != CONV_BACKWARD_WEIGHTS) walk_state(p, conv_makes_data(pass), &how->walk, pixel, work);
+    if (conv_makes_weights(pass)) sums_state(p, &how->sums, pixel, work);
+}
+
+int64_t depthwise_units(const conv_problem *p, conv_pass pass, const depthwise_choices *how)
+{
+    const sums_strategy *sums = &how->sums;
+    if (conv_makes_weights(pass))
+        return sums->owned ? div_up(p->oc, VL) : sums->chunks * div_up(p->oc, sums->channels);
+    int64_t rows = axis_outputs(&p->axis[CONV_H], conv_makes_data(pass));
+    return p->mb * div_up(rows, depthwise_rows_together(p)) * div_up(p->oc, how->walk.channels);
 }
