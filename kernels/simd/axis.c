@@ -23,7 +23,7 @@ static bool continues(const axis_segment *s, const segment_tap *taps, int64_t co
     return true;
 }
 
-static axis_sweep sweep_of(const conv_axis *a, bool backward)
+axis_sweep axis_sweep_of(const conv_axis *a, bool backward)
 {
     if (a->dilation > 1 || (backward && a->stride > 1)) return (axis_sweep){0};
     return (axis_sweep){.outputs = axis_outputs(a, backward),
@@ -40,7 +40,7 @@ bool axis_segments_build(const conv_axis *a, bool backward, axis_segments *out)
     int64_t outputs = axis_outputs(a, backward), step = backward ? a->stride : 1, used = 0;
     *out = (axis_segments){.segments = malloc((size_t)outputs * sizeof *out->segments),
                            .taps = malloc((size_t)((outputs + 1) * a->kernel) * sizeof *out->taps),
-                           .sweep = sweep_of(a, backward)};
+                           .sweep = axis_sweep_of(a, backward)};
     if (out->segments == NULL || out->taps == NULL) {
         axis_segments_free(out);
         return false;

@@ -51,6 +51,7 @@ typedef struct {
     axis_sweep sweep;
 } axis_segments;
 
+axis_sweep axis_sweep_of(const conv_axis *a, bool backward);
 /* False when memory is short. */
 bool axis_segments_build(const conv_axis *a, bool backward, axis_segments *out);
 void axis_segments_free(axis_segments *s);

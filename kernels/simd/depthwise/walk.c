@@ -11,16 +11,22 @@ bool row_walk_stencil3(const conv_problem *p)
     return p->depth_multiplier == 1;
 }
 
-bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
+row_walk row_walk_shape(const conv_problem *p, bool backward)
 {
     const conv_axis *x = &p->axis[CONV_W];
-    *w = (row_walk){.h = p->axis[CONV_H],
-                    .backward = backward,
-                    .stencil3 = row_walk_stencil3(p),
-                    .kernel_w = x->kernel,
-                    .in_width = axis_inputs(x, backward),
-                    .out_width = axis_outputs(x, backward)};
-    return axis_segments_build(x, backward, &w->x);
+    return (row_walk){.h = p->axis[CONV_H],
+                      .backward = backward,
+                      .stencil3 = row_walk_stencil3(p),
+                      .kernel_w = x->kernel,
+                      .in_width = axis_inputs(x, backward),
+                      .out_width = axis_outputs(x, backward),
+                      .x.sweep = axis_sweep_of(x, backward)};
+}
+
+bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
+{
+    *w = row_walk_shape(p, backward);
+    return axis_segments_build(&p->axis[CONV_W], backward, &w->x);
 }
 
 void row_walk_free(row_walk *w) { axis_segments_free(&w->x); }

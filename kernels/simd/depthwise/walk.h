@@ -16,6 +16,8 @@ typedef struct {
 
 /* Whether that is so of a problem. */
 bool row_walk_stencil3(const conv_problem *p);
+/* Without the segments: enough to state what rows do. */
+row_walk row_walk_shape(const conv_problem *p, bool backward);
 /* False when memory is short. */
 bool row_walk_build(const conv_problem *p, bool backward, row_walk *w);
 void row_walk_free(row_walk *w);
