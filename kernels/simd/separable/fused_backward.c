@@ -16,6 +16,7 @@
 #include <omp.h>
 #include <string.h>
 
+#include "../../strategy.h"
 #include "../../work.h"
 #include "../reduce.h"
 
@@ -24,12 +25,14 @@
 conv_status fused_backward_plan(fused_plan *f, const conv_context *ctx, conv_error *err)
 {
     const conv_problem *p = &f->head.problem;
-    fused_backward_strategy how = f->backward_how = fused_backward_choose(p, ctx);
+    fused_backward_strategy how;
+    memcpy(&how, ctx->strategy.value, sizeof how);
+    f->backward_how = how = fused_backward_possible(p, how);
     f->panels = fused_panels_of(p->ic, (int)fused_backward_vectors(p, &how));
     f->terms = fused_terms(p->oc, f->panels.width / VL, ctx);
     f->diff = fused_panels_of(p->oc, gemm_panel_vectors(p->oc));
     f->diff_pixels = fused_backward_pixels(p, ctx);
-    f->by_tile = VL * sizeof(float) < CONV_ALIGN && ring_wanted(2 * p->ic);
+    f->by_tile = (int)VL < CACHE_LINE && ring_wanted(2 * p->ic);
     bool by_chunk = fused_by_chunk(f);
     size_t threads = (size_t)f->head.context.threads;
     f->diff_floats = p->post_op == CONV_POST_RELU ? (size_t)round_up(f->pixels * p->oc, VL) : 0;
@@ -39,7 +42,7 @@ conv_status fused_backward_plan(fused_plan *f, const conv_context *ctx, conv_err
     f->head.scratch_bytes = floats * sizeof(float);
     f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, p->ic) * sizeof(float);
     conv_note(f->head.note, true, "fused");
-    fused_backward_note(&how, f->head.note);
+    strategy_note(f->head.note, fused_backward_choices, &how, sizeof how);
     conv_note(f->head.note, f->by_tile, "by tile");
     conv_note(f->head.note, true, by_chunk ? "threads by chunk" : "threads by channels");
     if (!row_walk_build(p, false, &f->forward) || !row_walk_build(p, true, &f->backward))

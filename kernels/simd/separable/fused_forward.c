@@ -25,7 +25,9 @@ static conv_status fused_forward_plan(fused_plan *f, const conv_context *ctx, co
     const conv_problem *p = &f->head.problem;
     int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
     size_t threads = (size_t)f->head.context.threads;
-    fused_forward_strategy how = f->forward_how = fused_forward_choose(p, f->way, ctx);
+    fused_forward_strategy how;
+    memcpy(&how, ctx->strategy.value, sizeof how);
+    f->forward_how = how = fused_forward_possible(p, f->way, ctx, how);
     f->panels = fused_panels_of(p->oc, f->way->panel_vectors(p->oc));
     f->terms = fused_terms(p->ic, f->panels.width / VL, ctx);
     f->panel_rows = gemm_panel_rows(f->way, p->ic, f->terms);
@@ -35,7 +37,7 @@ static conv_status fused_forward_plan(fused_plan *f, const conv_context *ctx, co
     f->thread_floats = (size_t)round_up(how.rows * ow * (f->terms + FUSED_ROW_GAP), VL);
     f->head.scratch_bytes = f->thread_floats * sizeof(float) * threads;
     conv_note(f->head.note, true, "fused");
-    fused_forward_note(&how, f->head.note);
+    strategy_note(f->head.note, fused_forward_choices, &how, sizeof how);
     conv_note(f->head.note, f->ahead, "prefetched");
     if (!row_walk_build(p, false, &f->forward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");

@@ -9,19 +9,9 @@
 #include "../simd.h"
 #include "fused.h"
 
-static const conv_choice forward_choices[] = {
+const conv_choice fused_forward_choices[] = {
     {"rows", false}, {"parts", false}, {"streamed", true}, {NULL, false}};
-static const conv_choice backward_choices[] = {{"channels", false}, {"chunks of images", false}, {NULL, false}};
-
-void fused_forward_note(const fused_forward_strategy *how, char note[CONV_NOTE])
-{
-    strategy_note(note, forward_choices, how, sizeof *how);
-}
-
-void fused_backward_note(const fused_backward_strategy *how, char note[CONV_NOTE])
-{
-    strategy_note(note, backward_choices, how, sizeof *how);
-}
+const conv_choice fused_backward_choices[] = {{"channels", false}, {"chunks of images", false}, {NULL, false}};
 
 static int64_t between(int64_t least, int64_t value, int64_t most) { return max64(least, min64(value, most)); }
 
@@ -62,8 +52,8 @@ static int64_t chunks_of(const conv_problem *p)
 
 /* ---- what is possible */
 
-static fused_forward_strategy forward_possible(const conv_problem *p, const gemm_way *way,
-                                               const conv_context *ctx, fused_forward_strategy how)
+fused_forward_strategy fused_forward_possible(const conv_problem *p, const gemm_way *way,
+                                              const conv_context *ctx, fused_forward_strategy how)
 {
     int64_t vectors = way->panel_vectors(p->oc);
     how.rows = between(1, how.rows, conv_out(&p->axis[CONV_H]));
@@ -72,7 +62,7 @@ static fused_forward_strategy forward_possible(const conv_problem *p, const gemm
     return how;
 }
 
-static fused_backward_strategy backward_possible(const conv_problem *p, fused_backward_strategy how)
+fused_backward_strategy fused_backward_possible(const conv_problem *p, fused_backward_strategy how)
 {
     how.channels = round_up(between(1, how.channels, p->ic), VL);
     how.channels = round_up(how.channels, fused_backward_vectors(p, &how) * VL);
@@ -86,7 +76,7 @@ static void add_forward(const conv_problem *p, const gemm_way *way, const conv_c
                         fused_forward_strategy s, conv_candidates *list)
 {
     conv_work work = {0};
-    s = forward_possible(p, way, ctx, s);
+    s = fused_forward_possible(p, way, ctx, s);
     fused_forward_state(p, way, ctx, &s, &work);
     strategy_add(list, &s, sizeof s, work_model_ns(&work, p, CONV_FORWARD, ISA_ENUM, ctx));
 }
@@ -97,7 +87,7 @@ static void list_forward(const conv_problem *p, const gemm_way *way, const conv_
                          conv_candidates *list)
 {
     int64_t oh = conv_out(&p->axis[CONV_H]), panels = div_up(p->oc, way->panel_vectors(p->oc) * VL);
-    *list = (conv_candidates){.choices = forward_choices};
+    *list = (conv_candidates){.choices = fused_forward_choices};
     for (int64_t rows = oh; rows > 0; rows--)
         for (int64_t parts = 1; parts <= panels && even_piece(oh, rows, 1) == rows; parts *= 2)
             for (int64_t stream = 0; stream <= 1; stream++)
@@ -108,7 +98,7 @@ static void add_backward(const conv_problem *p, const conv_context *ctx, fused_b
                          conv_candidates *list)
 {
     conv_work work = {0};
-    s = backward_possible(p, s);
+    s = fused_backward_possible(p, s);
     fused_backward_state(p, ctx, &s, &work);
     bool same_bits = s.images == chunks_of(p);
     strategy_add(list, &s, sizeof s,
@@ -119,7 +109,7 @@ static void add_backward(const conv_problem *p, const conv_context *ctx, fused_b
 static void list_backward(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
 {
     fused_backward_strategy s = {.images = chunks_of(p)};
-    *list = (conv_candidates){.choices = backward_choices};
+    *list = (conv_candidates){.choices = fused_backward_choices};
     for (int64_t blocks = 1; blocks <= ANY_TEAM; blocks *= 2) {
         s.channels = div_up(p->ic, blocks);
         add_backward(p, ctx, s, list);
@@ -136,24 +126,4 @@ void fused_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pa
         list_forward(p, ((const simd_impl *)impl)->way, ctx, list);
     else if (pass == CONV_BACKWARD)
         list_backward(p, ctx, list);
-}
-
-/* ---- the plan's */
-
-fused_forward_strategy fused_forward_choose(const conv_problem *p, const gemm_way *way, const conv_context *ctx)
-{
-    fused_forward_strategy how;
-    conv_candidates list = {.list = {ctx->strategy}};
-    if (!ctx->told) list_forward(p, way, ctx, &list);
-    memcpy(&how, list.list[0].value, sizeof how);
-    return forward_possible(p, way, ctx, how);
-}
-
-fused_backward_strategy fused_backward_choose(const conv_problem *p, const conv_context *ctx)
-{
-    fused_backward_strategy how;
-    conv_candidates list = {.list = {ctx->strategy}};
-    if (!ctx->told) list_backward(p, ctx, &list);
-    memcpy(&how, list.list[0].value, sizeof how);
-    return backward_possible(p, how);
 }

@@ -19,16 +19,15 @@ typedef struct {
     int64_t images;   /* apart: in so many chunks with gradients of their own; 1: together */
 } fused_backward_strategy;
 
-/* The one that the context tells, cut to what is possible for the problem, else the cost model's pick. */
-fused_forward_strategy fused_forward_choose(const conv_problem *p, const gemm_way *way,
-                                            const conv_context *ctx);
-fused_backward_strategy fused_backward_choose(const conv_problem *p, const conv_context *ctx);
+extern const conv_choice fused_forward_choices[], fused_backward_choices[];
+
+/* The nearest that can be done: sizes cut to the problem and to each other. */
+fused_forward_strategy fused_forward_possible(const conv_problem *p, const gemm_way *way,
+                                              const conv_context *ctx, fused_forward_strategy how);
+fused_backward_strategy fused_backward_possible(const conv_problem *p, fused_backward_strategy how);
 /* conv_impl.strategies, of a simd_impl. */
 void fused_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                       conv_candidates *list);
-/* Adds how they read to a note. */
-void fused_forward_note(const fused_forward_strategy *how, char note[CONV_NOTE]);
-void fused_backward_note(const fused_backward_strategy *how, char note[CONV_NOTE]);
 
 /* Terms at once of a product of that many, whose panel has so many vectors: as many rows of the panel as half
  * of L2 holds, for what passes by needs the other half. */

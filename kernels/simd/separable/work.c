@@ -56,60 +56,54 @@ void fused_forward_state(const conv_problem *p, const gemm_way *way, const conv_
     w->busiest = forward_busiest(p, how, ctx->threads);
 }
 
-/* What the two products of a block of channels read and write. diff_dst is walked by each panel of the block
- * and, in turns of `turn` pixels, once more by all its tiles. */
+/* What the products of a block of channels, which has `panels` of pointwise^T, read and write: diff_dst by each
+ * of those panels and, for the gradient, once more, in turns of pixels of which every tile reads it again. What a
+ * block touches in all: `cycle`. */
 static void state_products(const conv_problem *p, const conv_context *ctx, const fused_backward_strategy *how,
                            double cycle, conv_work *w)
 {
     conv_sizes s = conv_problem_sizes(p);
-    int64_t pixels = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-    int64_t turn = fused_backward_pixels(p, ctx), width = fused_backward_vectors(p, how) * VL;
-    int nv = gemm_panel_vectors(p->oc);
-    double all = (double)(p->mb * pixels), blocks = (double)div_up(p->ic, how->channels);
-    double panels = (double)div_up(p->ic, width), turns = (double)div_up(pixels, turn);
-    work_add_product(w, &(work_product){all, (double)p->oc, p->ic, VL, gemm_tile_rows((int)(width / VL)),
-                                        (int)(width / VL)});
-    work_add_product(w, &(work_product){(double)p->ic, all, p->oc, VL, gemm_tile_rows(nv), nv});
-
-    double diff = bytes(pixels * p->oc), dst = bytes(s.dst), mid = bytes(s.mid);
-    double gradient = bytes(s.pointwise), turn_bytes = bytes(turn * (how->channels + nv * VL));
-    double tiles = (double)div_up(how->channels, gemm_tile_rows(nv));
+    int64_t pixels = s.mid / p->ic / p->mb, turn = fused_backward_pixels(p, ctx);
+    int data_nv = (int)fused_backward_vectors(p, how), nv = gemm_panel_vectors(p->oc),
+        rows = gemm_tile_rows(nv);
+    double dst = bytes(s.dst), blocks = (double)div_up(p->ic, how->channels),
+           turns = (double)div_up(pixels, turn);
+    double panels = (double)div_up(p->ic, data_nv * VL), tiles = (double)div_up(how->channels, rows);
+    double turn_bytes = bytes(turn * (how->channels + nv * VL)), all = (double)(p->mb * pixels);
+    work_add_product(w, &(work_product){all, (double)p->oc, p->ic, VL, gemm_tile_rows(data_nv), data_nv});
+    work_add_product(w, &(work_product){(double)p->ic, all, p->oc, VL, rows, nv});
     work_read(w, dst, CONV_EACH_CALL);
     work_read(w, dst * (2 * blocks - 1), cycle);
-    work_read(w, dst * (panels - blocks), diff + bytes(pixels * width));
+    work_read(w, dst * (panels - blocks), bytes(pixels * (p->oc + data_nv * VL)));
     work_read(w, dst * blocks * (tiles - 1), bytes(turn * nv * VL));
-    work_read(w, mid * (double)div_up(p->oc, nv * VL), turn_bytes);
-    work_write(w, gradient * (double)p->mb * (turns - 1), turn_bytes + bytes(how->channels * p->oc));
+    work_read(w, bytes(s.mid) * (double)div_up(p->oc, nv * VL), turn_bytes);
+    work_write(w, bytes(s.pointwise * p->mb) * (turns - 1), turn_bytes + bytes(how->channels * p->oc));
 }
 
 /* Two products and three depthwise passes per block of channels, whose intermediate and its gradient stay in
- * the caches. `buffer`: one of those; `cycle`: what a block touches. */
+ * the caches: `buffer` is one of those. */
 void fused_backward_state(const conv_problem *p, const conv_context *ctx, const fused_backward_strategy *how,
                           conv_work *w)
 {
     const conv_problem depthwise = conv_depthwise_stage(p);
     conv_sizes s = conv_problem_sizes(p);
     row_walk forward = row_walk_shape(p, false), backward = row_walk_shape(p, true);
+    bool apart = how->images > 1;
+    double images = (double)p->mb, part = (double)how->channels / (double)p->ic / images;
+    double src = bytes(s.src), mid = bytes(s.mid), weights = bytes(s.pointwise), diff = bytes(s.dst) / images;
+    double buffer = mid * part, block_src = src * part;
+    double cycle = 2 * (buffer + block_src + weights * part * images) + diff;
     rows_gradient_state(&forward, &depthwise, 2, w);
     rows_convolve_state(&backward, &depthwise, how->channels, true, w);
     rows_convolve_state(&forward, &depthwise, how->channels, true, w);
-
-    double images = (double)p->mb, block = (double)how->channels / (double)p->ic;
-    double src = bytes(s.src), mid = bytes(s.mid), dst = bytes(s.dst), weights = bytes(s.pointwise);
-    double buffer = mid / images * block, block_src = src / images * block;
-    double cycle = 2 * (buffer + block_src + weights * block) + dst / images;
-    int64_t units = how->images > 1 ? how->images : div_up(p->ic, how->channels);
-    double apart = how->images > 1 ? 1 : ctx->threads;
     state_products(p, ctx, how, cycle, w);
     work_write(w, 2 * mid, cycle);
-    work_read(w, mid, buffer + dst / images);
+    work_read(w, mid, buffer + diff);
     work_read(w, mid, buffer + block_src);
-    work_read(w, src, CONV_EACH_CALL);
-    work_write(w, src, CONV_EACH_CALL);
     work_read(w, src, buffer + 2 * block_src);
-    work_read(w, weights, CONV_EACH_CALL);
-    work_read(w, weights * (images - 1), (2 * weights + 2 * src / images) / apart + dst / images);
-    work_write(w, weights * (how->images > 1 ? images : 1), CONV_EACH_CALL);
-    if (p->post_op == CONV_POST_RELU) work_write(w, dst, CONV_EACH_CALL);
-    w->busiest = work_busiest(units, ctx->threads);
+    work_read(w, src + weights, CONV_EACH_CALL);
+    work_read(w, weights * (images - 1), 2 * (weights + src / images) / (apart ? 1 : ctx->threads) + diff);
+    work_write(w, src + weights * (apart ? images : 1), CONV_EACH_CALL);
+    if (p->post_op == CONV_POST_RELU) work_write(w, diff * images, CONV_EACH_CALL);
+    w->busiest = work_busiest(apart ? how->images : div_up(p->ic, how->channels), ctx->threads);
 }
