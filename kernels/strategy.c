@@ -33,8 +33,8 @@ void strategy_add(conv_candidates *candidates, const void *own, size_t bytes, do
     memcpy(added.value, own, bytes);
     for (int i = 0; i < c->count; i++)
         if (strategy_same(c->choices, &c->list[i], &added)) return;
-    if (c->count == CONV_STRATEGIES) return;
-    int at = c->count++;
+    if (c->count == CONV_STRATEGIES && c->model_ns[c->count - 1] <= model_ns) return;
+    int at = c->count < CONV_STRATEGIES ? c->count++ : CONV_STRATEGIES - 1;
     for (; at > 0 && c->model_ns[at - 1] > model_ns; at--) {
         c->list[at] = c->list[at - 1];
         c->model_ns[at] = c->model_ns[at - 1];

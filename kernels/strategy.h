@@ -10,8 +10,8 @@
 conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv_pass part,
                               const conv_context *ctx);
 
-/* Adds a driver's own struct, `bytes` long, as a candidate, unless it is there or there is no room; before
- * those of larger model_ns. */
+/* Adds a driver's own struct, `bytes` long, as a candidate, unless it is there, before those of larger
+ * model_ns; where there is no room, instead of the last one. */
 void strategy_add(conv_candidates *candidates, const void *own, size_t bytes, double model_ns);
 
 bool strategy_same(const conv_choice *choices, const conv_strategy *a, const conv_strategy *b);

@@ -17,7 +17,9 @@ void work_copy(conv_work *w, double bytes, double reach, int lanes);
 typedef struct {
     double rows, k;
     int64_t n;
-    int lanes, tile_rows, nv;
+    int lanes;
+    double tile_rows; /* on average */
+    int nv;
 } work_product;
 void work_add_product(conv_work *w, const work_product *p);
 

@@ -229,5 +229,4 @@ const gemm_way fip_way = {.rows = fip_rows,
                           .pack = fip_pack,
                           .prepare = fip_prepare,
                           .prepared = true,
-                          .header_rows = FIP_HEADER_ROWS,
-                          .rate = 2.6};
+                          .header_rows = FIP_HEADER_ROWS};

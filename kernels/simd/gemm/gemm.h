@@ -104,7 +104,6 @@ typedef struct {
     void (*prepare)(float *to, const float *from, int64_t k); /* a row that the kernels will read */
     bool prepared;       /* every row has to be, else only those that are better copied */
     int64_t header_rows; /* that a packed panel has before each block of k */
-    double rate;         /* vectors of multiply-adds in a cycle, for cost models */
 } gemm_way;
 
 extern const gemm_way gemm_plain;

@@ -49,5 +49,4 @@ const gemm_way gemm_plain = {.rows = gemm_rows,
                              .tile_rows = gemm_tile_rows,
                              .panel_vectors = gemm_panel_vectors,
                              .pack = gemm_pack,
-                             .prepare = copy_row,
-                             .rate = 1.8};
+                             .prepare = copy_row};

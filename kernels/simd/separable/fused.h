@@ -33,12 +33,13 @@ typedef struct {
     conv_plan head;
     int64_t pixels;       /* output pixels of one image */
     fused_panels panels;  /* forward: of pointwise [C][OC]; backward: of its transpose [OC][C] */
+    int64_t terms;        /* of the product with those at once, in whose order they are packed */
     row_walk forward;     /* src -> intermediate */
-    int64_t block;        /* channels of the intermediate in cache at once: the strategy's */
     size_t thread_floats; /* scratch of one thread */
 
     const gemm_way *way; /* forward: how the intermediate is multiplied */
     int64_t panel_rows;  /* forward: of a packed panel */
+    bool ahead;          /* forward: the next task's rows of src, the next panel, are prefetched */
 
     /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
     fused_forward_strategy forward_how;
@@ -47,17 +48,21 @@ typedef struct {
     /* backward: images in chunks with gradients of their own, summed in the end; threads share out those, or,
      * of one chunk, the channel blocks of each image */
     fused_backward_strategy backward_how;
-    row_walk backward;  /* d_mid -> diff_src */
-    fused_panels diff;  /* of diff_dst [pixel][OC] */
-    size_t diff_floats; /* with ReLU: of one image's */
-    int64_t chunk_floats;
+    row_walk backward;   /* d_mid -> diff_src */
+    fused_panels diff;   /* of diff_dst [pixel][OC] */
+    int64_t diff_pixels; /* of those at once */
+    size_t diff_floats;  /* with ReLU: of one image's */
+    bool by_tile;        /* of the depthwise gradient (depthwise/kernels.h): in vectors of half a line, where a
+                            row of pixels would evict the other halves meanwhile */
 } fused_plan;
 
 ALWAYS_INLINE bool fused_by_chunk(const fused_plan *f) { return f->backward_how.images > 1; }
 
-/* State what a call does, for conv_plan.work. */
-void fused_forward_state(fused_plan *f);
-void fused_backward_state(fused_plan *f);
+/* State what a call does, for conv_plan.work, of which the plan adds its sizes, and for the cost model. */
+void fused_forward_state(const conv_problem *p, const gemm_way *way, const conv_context *ctx,
+                         const fused_forward_strategy *how, conv_work *w);
+void fused_backward_state(const conv_problem *p, const conv_context *ctx, const fused_backward_strategy *how,
+                          conv_work *w);
 
 conv_status fused_backward_plan(fused_plan *f, const conv_context *ctx, conv_error *err);
 conv_status fused_backward(const fused_plan *f, const conv_args *args);

@@ -16,6 +16,8 @@
 #include <omp.h>
 #include <string.h>
 
+#include "../../strategy.h"
+#include "../../work.h"
 #include "../reduce.h"
 
 /* ---- plan */
@@ -23,27 +25,30 @@
 conv_status fused_backward_plan(fused_plan *f, const conv_context *ctx, conv_error *err)
 {
     const conv_problem *p = &f->head.problem;
-    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, threads = ctx->threads;
-    fused_backward_strategy how = fused_backward_pick(p, ctx);
-    if (ctx->told) memcpy(&how, ctx->strategy.value, sizeof how);
+    fused_backward_strategy how;
+    memcpy(&how, ctx->strategy.value, sizeof how);
     f->backward_how = how = fused_backward_possible(p, how);
-    f->block = how.channels;
-    f->panels = fused_panels_of(p->ic, (int)how.vectors);
-    f->diff = fused_panels_of(p->oc, (int)how.diff_vectors);
-    f->chunk_floats = round_up(p->ic * p->oc, VL) + round_up(taps * p->ic, VL) + round_up(p->oc, VL);
+    f->panels = fused_panels_of(p->ic, (int)fused_backward_vectors(p, &how));
+    f->terms = fused_terms(p->oc, f->panels.width / VL, ctx);
+    f->diff = fused_panels_of(p->oc, gemm_panel_vectors(p->oc));
+    f->diff_pixels = fused_backward_pixels(p, ctx);
+    f->by_tile = (int)VL < CACHE_LINE && ring_wanted(2 * p->ic);
     bool by_chunk = fused_by_chunk(f);
+    size_t threads = (size_t)f->head.context.threads;
     f->diff_floats = p->post_op == CONV_POST_RELU ? (size_t)round_up(f->pixels * p->oc, VL) : 0;
-    f->thread_floats = 2 * (size_t)round_up(f->pixels * (f->block + FUSED_ROW_GAP), VL);
-    size_t floats = f->thread_floats * (size_t)threads + f->diff_floats * (size_t)(by_chunk ? threads : 1) +
-                    (by_chunk ? (size_t)(how.images * f->chunk_floats) : 0);
+    f->thread_floats = 2 * (size_t)round_up(f->pixels * (how.channels + FUSED_ROW_GAP), VL);
+    size_t floats = f->thread_floats * threads + f->diff_floats * (by_chunk ? threads : 1) +
+                    (by_chunk ? (size_t)(how.images * fused_chunk_floats(p)) : 0);
     f->head.scratch_bytes = floats * sizeof(float);
     f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, p->ic) * sizeof(float);
     conv_note(f->head.note, true, "fused");
-    fused_backward_note(&how, f->head.note);
+    strategy_note(f->head.note, fused_backward_choices, &how, sizeof how);
+    conv_note(f->head.note, f->by_tile, "by tile");
     conv_note(f->head.note, true, by_chunk ? "threads by chunk" : "threads by channels");
     if (!row_walk_build(p, false, &f->forward) || !row_walk_build(p, true, &f->backward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
-    fused_backward_state(f);
+    fused_backward_state(p, ctx, &how, &f->head.work);
+    work_finish(&f->head, 1, by_chunk ? 1 : 2 * (int)p->mb);
     return CONV_OK;
 }
 
@@ -97,16 +102,17 @@ typedef struct {
 
 static channel_block nth_block(const fused_plan *f, int64_t i)
 {
-    return (channel_block){i * f->block, min64(f->block, f->head.problem.ic - i * f->block)};
+    return (channel_block){i * f->backward_how.channels,
+                           min64(f->backward_how.channels, f->head.problem.ic - i * f->backward_how.channels)};
 }
 
-static int64_t mid_pixel(const fused_plan *f) { return f->block + FUSED_ROW_GAP; }
+static int64_t mid_pixel(const fused_plan *f) { return f->backward_how.channels + FUSED_ROW_GAP; }
 
 /* d_mid[pixels][block] = diff_dst * pointwise^T. */
 static void multiply_data(const context *x, channel_block block)
 {
     const fused_plan *f = x->f;
-    int64_t oc = f->diff.columns, k = f->backward_how.k;
+    int64_t oc = f->diff.columns, k = f->terms;
     for (int64_t k0 = 0; k0 < oc; k0 += k)
         for (int64_t c = block.begin; c < block.begin + block.count; c += f->panels.width) {
             int64_t n = fused_panel_columns(&f->panels, c / f->panels.width);
@@ -128,7 +134,7 @@ static void multiply_data(const context *x, channel_block block)
 static void multiply_weights(const context *x, channel_block block)
 {
     const fused_plan *f = x->f;
-    int64_t oc = f->diff.columns, pixels = f->backward_how.pixels;
+    int64_t oc = f->diff.columns, pixels = f->diff_pixels;
     for (int64_t p0 = 0; p0 < f->pixels; p0 += pixels)
         for (int64_t j = 0; j < f->diff.count; j++) {
             gemm_run run = {p0, p0, min64(pixels, f->pixels - p0)};
@@ -169,7 +175,7 @@ static void depthwise_gradients(const context *x, channel_block block)
                              .sums = sums,
                              .w_tap = p->ic,
                              .channels = block.count,
-                             .by_tile = x->f->backward_how.by_tile};
+                             .by_tile = x->f->by_tile};
     for (int64_t y = 0, rows, end = conv_out(&p->axis[CONV_H]); y < end; y += rows) {
         rows = x->f->forward.stencil3 && y + 1 < end ? 2 : 1;
         rows_gradient(&gradient, y, rows);
@@ -215,7 +221,7 @@ static gradients chunk_gradients(const fused_plan *f, const conv_args *args, flo
     const conv_problem *p = &f->head.problem;
     if (!fused_by_chunk(f))
         return (gradients){args->diff_pointwise, args->diff_weights, args->diff_bias, args->accumulate};
-    float *pointwise = chunks + g * f->chunk_floats;
+    float *pointwise = chunks + g * fused_chunk_floats(p);
     float *weights = pointwise + round_up(p->ic * p->oc, VL);
     return (gradients){pointwise, weights,
                        weights + round_up(p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * p->ic, VL), false};
@@ -231,7 +237,7 @@ static void backward_chunk(context *x, int64_t g)
         x->out.accumulate = x->image > begin;
         take_diff(x, 0, 1);
         for (int64_t j = 0; j < f->diff.count && f->head.problem.bias; j++) sum_bias(x, j);
-        for (int64_t i = 0; i < div_up(f->head.problem.ic, f->block); i++) backward_block(x, i);
+        for (int64_t i = 0; i < div_up(f->head.problem.ic, f->backward_how.channels); i++) backward_block(x, i);
     }
 }
 
@@ -248,7 +254,7 @@ static void backward_images(context *x)
 #pragma omp barrier
         share(f->diff.count, thread, threads, &begin, &end);
         for (int64_t j = begin; j < end && p->bias; j++) sum_bias(x, j);
-        share(div_up(p->ic, f->block), thread, threads, &begin, &end);
+        share(div_up(p->ic, f->backward_how.channels), thread, threads, &begin, &end);
         for (int64_t i = begin; i < end; i++) backward_block(x, i);
 #pragma omp barrier
     }
@@ -260,9 +266,10 @@ static void sum_chunks(const fused_plan *f, const conv_args *args, float *chunks
     const conv_problem *p = &f->head.problem;
     gradients first = chunk_gradients(f, args, chunks, 0);
     int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
-    const chunk_sums sums[] = {{first.pointwise, f->backward_how.images, f->chunk_floats, p->ic * p->oc},
-                               {first.weights, f->backward_how.images, f->chunk_floats, taps * p->ic},
-                               {first.bias, f->backward_how.images, f->chunk_floats, p->bias ? p->oc : 0}};
+    int64_t count = f->backward_how.images, floats = fused_chunk_floats(p);
+    const chunk_sums sums[] = {{first.pointwise, count, floats, p->ic * p->oc},
+                               {first.weights, count, floats, taps * p->ic},
+                               {first.bias, count, floats, p->bias ? p->oc : 0}};
     float *const out[] = {args->diff_pointwise, args->diff_weights, args->diff_bias};
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
         reduce_chunks(&sums[i], args->accumulate, out[i], omp_get_thread_num(), omp_get_num_threads());

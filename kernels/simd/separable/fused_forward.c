@@ -15,9 +15,8 @@
 #include <string.h>
 
 #include "../../strategy.h"
+#include "../../work.h"
 #include "../simd.h"
-
-static int forward_tile_rows(const fused_plan *f) { return f->way->tile_rows((int)f->forward_how.vectors); }
 
 /* ---- plan */
 
@@ -25,21 +24,25 @@ static conv_status fused_forward_plan(fused_plan *f, const conv_context *ctx, co
 {
     const conv_problem *p = &f->head.problem;
     int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
-    fused_forward_strategy how = fused_forward_pick(p, f->way, ctx);
-    if (ctx->told) memcpy(&how, ctx->strategy.value, sizeof how);
-    f->forward_how = how = fused_forward_possible(p, f->way, how);
-    f->panels = fused_panels_of(p->oc, (int)how.vectors);
-    f->block = how.k;
-    f->panel_rows = gemm_panel_rows(f->way, p->ic, f->block);
+    size_t threads = (size_t)f->head.context.threads;
+    fused_forward_strategy how;
+    memcpy(&how, ctx->strategy.value, sizeof how);
+    f->forward_how = how = fused_forward_possible(p, f->way, ctx, how);
+    f->panels = fused_panels_of(p->oc, f->way->panel_vectors(p->oc));
+    f->terms = fused_terms(p->ic, f->panels.width / VL, ctx);
+    f->panel_rows = gemm_panel_rows(f->way, p->ic, f->terms);
+    f->ahead = (size_t)conv_bytes_min(p, CONV_FORWARD) > ctx->l2 * threads;
     f->head.packed_bytes = (size_t)gemm_panels_floats(f->panel_rows, p->oc) * sizeof(float);
     f->row_tiles = div_up(oh, how.rows);
-    f->thread_floats = (size_t)round_up(how.rows * ow * (f->block + FUSED_ROW_GAP), VL);
-    f->head.scratch_bytes = f->thread_floats * sizeof(float) * (size_t)f->head.context.threads;
+    f->thread_floats = (size_t)round_up(how.rows * ow * (f->terms + FUSED_ROW_GAP), VL);
+    f->head.scratch_bytes = f->thread_floats * sizeof(float) * threads;
     conv_note(f->head.note, true, "fused");
-    fused_forward_note(&how, f->head.note);
+    strategy_note(f->head.note, fused_forward_choices, &how, sizeof how);
+    conv_note(f->head.note, f->ahead, "prefetched");
     if (!row_walk_build(p, false, &f->forward))
         return conv_fail(err, CONV_NO_MEMORY, "no memory for the tap lists");
-    fused_forward_state(f);
+    fused_forward_state(p, f->way, ctx, &how, &f->head.work);
+    work_finish(&f->head, 1, 0);
     return CONV_OK;
 }
 
@@ -48,10 +51,10 @@ static conv_status fused_forward_plan(fused_plan *f, const conv_context *ctx, co
 typedef struct {
     int64_t image, row_begin, row_end, panel_begin, panel_end;
     int64_t k0, k; /* the present block of channels */
-    float *mid;    /* [pixels][block + gap]: its intermediate */
+    float *mid;    /* [pixels][terms + gap]: its intermediate */
 } forward_task;
 
-static int64_t mid_pixel(const fused_plan *f) { return f->block + FUSED_ROW_GAP; }
+static int64_t mid_pixel(const fused_plan *f) { return f->terms + FUSED_ROW_GAP; }
 
 static forward_task nth_task(const fused_plan *f, int64_t i)
 {
@@ -78,7 +81,7 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
     const conv_problem *p = &f->head.problem;
     int64_t ow = conv_out(&p->axis[CONV_W]), pixels = (t->row_end - t->row_begin) * ow;
     float *dst = args->dst + (t->image * f->pixels + t->row_begin * ow) * p->oc;
-    int64_t row = gemm_panel_rows(f->way, t->k0, f->block);
+    int64_t row = gemm_panel_rows(f->way, t->k0, f->terms);
     for (int64_t j = t->panel_begin; j < t->panel_end; j++) {
         int64_t n = fused_panel_columns(&f->panels, j), column = j * f->panels.width;
         int nv = (int)div_up(n, VL);
@@ -94,12 +97,12 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
                             .bias = p->bias ? args->bias + column : NULL,
                             .relu = p->post_op == CONV_POST_RELU && t->k0 + t->k == p->ic,
                             .stream = f->forward_how.stream};
-        if (f->forward_how.ahead && j == t->panel_begin)
+        if (f->ahead && j == t->panel_begin)
             g.ahead = rows_ahead(f, args, t) + t->k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
-        else if (f->forward_how.panels_ahead && j + 1 < t->panel_end)
+        else if (f->ahead && j + 1 < t->panel_end)
             g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = t->k,
             g.ahead_rows = f->panels.width;
-        gemm_rows_even(g, pixels, nv, forward_tile_rows(f), f->way->rows);
+        gemm_rows_even(g, pixels, nv, f->way->tile_rows(nv), f->way->rows);
     }
 }
 
@@ -138,8 +141,8 @@ static conv_status fused_forward(const fused_plan *f, const conv_args *args)
         for (int64_t i = begin; i < end; i++) {
             forward_task t = nth_task(f, i);
             t.mid = mid;
-            for (; t.k0 < f->head.problem.ic; t.k0 += f->block) {
-                t.k = min64(f->block, f->head.problem.ic - t.k0);
+            for (; t.k0 < f->head.problem.ic; t.k0 += f->terms) {
+                t.k = min64(f->terms, f->head.problem.ic - t.k0);
                 fill(f, args, &t);
                 multiply(f, args, &t);
             }
@@ -197,7 +200,7 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
                            .rows = forward ? p->ic : p->oc,
                            .k = forward ? p->ic : p->oc,
                            .n = forward ? p->oc : p->ic,
-                           .k_block = f->block,
+                           .k_block = f->terms,
                            .nv = (int)(f->panels.width / VL),
                            .panels = packed};
 #pragma omp parallel for schedule(static) num_threads(plan->context.threads)

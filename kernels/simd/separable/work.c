@@ -1,73 +1,109 @@
-/* What the fused separable convolution does, for conv_plan.work. */
+/* What the fused separable convolution does, for conv_plan.work and the cost model. */
 #include "../../work.h"
 
 #include "fused.h"
 
-/* All images' output pixels. */
-static double all_pixels(const fused_plan *f) { return (double)(f->head.problem.mb * f->pixels); }
+static double bytes(int64_t floats) { return (double)sizeof(float) * (double)floats; }
+
+/* Of the first thread, which has the most: the tasks come image by image, the taller ones first. */
+static double forward_busiest(const conv_problem *p, const fused_forward_strategy *how, int threads)
+{
+    int64_t oh = conv_out(&p->axis[CONV_H]), tiles = div_up(oh, how->rows), tasks = tiles * how->parts;
+    int64_t most = div_up(p->mb * tasks, threads);
+    double rest = (double)(most % tasks) / (double)how->parts;
+    double rows = (double)(most / tasks * oh) + rest * (double)(oh / tiles) + fmin(rest, (double)(oh % tiles));
+    return rows * threads / (double)(p->mb * oh);
+}
 
 /* A tile's rows of the intermediate are written once and read by every panel; the panels are read by every
- * task, a panel's block of k by each of its register tiles. */
-void fused_forward_state(fused_plan *f)
+ * task, a panel's rows of a block of terms by each of its register tiles. Of an image's tiles each reads again
+ * the rows of src that it shares with the one above; parts repeat the depthwise. What a task reads again comes
+ * from L2 at the nearest: tasks so small that L1 holds theirs lose more by their starts than that saves. */
+void fused_forward_state(const conv_problem *p, const gemm_way *way, const conv_context *ctx,
+                         const fused_forward_strategy *how, conv_work *w)
 {
-    const conv_problem *p = &f->head.problem, depthwise = conv_depthwise_stage(p);
+    const conv_axis *h = &p->axis[CONV_H];
+    conv_problem depthwise = conv_depthwise_stage(p);
     conv_sizes s = conv_problem_sizes(p);
-    conv_work *w = &f->head.work;
-    int nv = (int)(f->panels.width / VL), rows = f->way->tile_rows(nv), threads = f->head.context.threads;
-    int64_t tasks = p->mb * f->row_tiles * f->forward_how.parts;
-    double pixels = all_pixels(f), parts = (double)f->forward_how.parts,
-           blocks = (double)div_up(p->ic, f->block);
-    work_add_product(w, &(work_product){pixels, (double)p->ic, p->oc, VL, rows, nv});
-    if (f->way->prepared) w->macs *= 2.0 / 3; /* a pair for one multiplication */
+    row_walk walk = row_walk_shape(p, false);
+    int nv = way->panel_vectors(p->oc);
+    int64_t tiles = div_up(conv_out(h), how->rows), pixels = how->rows * conv_out(&p->axis[CONV_W]);
+    int64_t terms = fused_terms(p->ic, nv, ctx);
+    double parts = (double)how->parts, blocks = (double)div_up(p->ic, terms);
+    double all = (double)s.mid / (double)p->ic,
+           rows = (double)pixels / (double)div_up(pixels, way->tile_rows(nv));
+    work_add_product(w, &(work_product){all, (double)p->ic, p->oc, VL, rows, nv});
+    if (way->prepared) w->macs *= 2.0 / 3; /* a pair for one multiplication */
     w->stores *= blocks;
-    rows_convolve_state(&f->forward, &depthwise, f->block, true, w);
+    depthwise.mb *= how->parts;
+    rows_convolve_state(&walk, &depthwise, terms, true, w);
 
-    double mid = 4.0 * (double)s.mid, weights = (double)f->head.packed_bytes;
-    double task_pixels = (double)(f->forward_how.rows * f->pixels) / (double)conv_out(&p->axis[CONV_H]);
-    double buffer = 4 * task_pixels * (double)f->block, panel = 4.0 * (double)(f->block * f->panels.width);
-    double visits = weights * (double)tasks / parts, first = fmin(visits, weights * threads / parts);
-    work_read(w, 4.0 * (double)s.src, CONV_EACH_CALL);
-    work_write(w, mid * parts, buffer + weights / parts / blocks);
-    work_read(w, mid * (double)f->panels.count, buffer + panel);
+    double src = bytes(s.src), mid = bytes(s.mid), dst = bytes(s.dst), panel = bytes(terms * nv * VL);
+    double weights = bytes(gemm_panels_floats(gemm_panel_rows(way, p->ic, terms), p->oc)) / parts;
+    double images = (double)(p->mb * tiles), buffer = bytes(pixels * terms), beyond = 2 * (double)ctx->l1d;
+    double task = fmax(beyond, buffer + weights + src / images + dst / parts / images);
+    double shared =
+        (double)(tiles - 1) * (double)max64(0, conv_effective_kernel(h) - h->stride) / (double)h->in;
+    double visits = weights * parts * images, first = fmin(visits, weights * ctx->threads);
+    work_read(w, src, CONV_EACH_CALL);
+    work_read(w, src * (parts - 1 + shared), task);
+    work_write(w, mid * parts, task);
+    work_read(w, mid * (double)div_up(p->oc, nv * VL), fmax(beyond, buffer + panel));
     work_read(w, first, CONV_EACH_CALL);
-    work_read(w, visits - first, weights / parts + buffer);
-    work_read(w, fmax(0, weights * pixels / rows - visits), panel);
-    work_write(w, 4.0 * (double)s.dst, f->forward_how.stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
-    w->busiest = work_busiest(tasks, threads);
-    work_finish(&f->head, 1, 0);
+    work_read(w, visits - first, task);
+    work_read(w, fmax(0, weights * parts * all / rows - visits), panel);
+    work_write(w, dst, how->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
+    w->busiest = forward_busiest(p, how, ctx->threads);
+}
+
+/* What the products of a block of channels, which has `panels` of pointwise^T, read and write: diff_dst by each
+ * of those panels and, for the gradient, once more, in turns of pixels of which every tile reads it again. What a
+ * block touches in all: `cycle`. */
+static void state_products(const conv_problem *p, const conv_context *ctx, const fused_backward_strategy *how,
+                           double cycle, conv_work *w)
+{
+    conv_sizes s = conv_problem_sizes(p);
+    int64_t pixels = s.mid / p->ic / p->mb, turn = fused_backward_pixels(p, ctx);
+    int data_nv = (int)fused_backward_vectors(p, how), nv = gemm_panel_vectors(p->oc),
+        rows = gemm_tile_rows(nv);
+    double dst = bytes(s.dst), blocks = (double)div_up(p->ic, how->channels),
+           turns = (double)div_up(pixels, turn);
+    double panels = (double)div_up(p->ic, data_nv * VL), tiles = (double)div_up(how->channels, rows);
+    double turn_bytes = bytes(turn * (how->channels + nv * VL)), all = (double)(p->mb * pixels);
+    work_add_product(w, &(work_product){all, (double)p->oc, p->ic, VL, gemm_tile_rows(data_nv), data_nv});
+    work_add_product(w, &(work_product){(double)p->ic, all, p->oc, VL, rows, nv});
+    work_read(w, dst, CONV_EACH_CALL);
+    work_read(w, dst * (2 * blocks - 1), cycle);
+    work_read(w, dst * (panels - blocks), bytes(pixels * (p->oc + data_nv * VL)));
+    work_read(w, dst * blocks * (tiles - 1), bytes(turn * nv * VL));
+    work_read(w, bytes(s.mid) * (double)div_up(p->oc, nv * VL), turn_bytes);
+    work_write(w, bytes(s.pointwise * p->mb) * (turns - 1), turn_bytes + bytes(how->channels * p->oc));
 }
 
 /* Two products and three depthwise passes per block of channels, whose intermediate and its gradient stay in
- * the caches; diff_dst is walked by both products of every block. */
-void fused_backward_state(fused_plan *f)
+ * the caches: `buffer` is one of those. */
+void fused_backward_state(const conv_problem *p, const conv_context *ctx, const fused_backward_strategy *how,
+                          conv_work *w)
 {
-    const conv_problem *p = &f->head.problem, depthwise = conv_depthwise_stage(p);
+    const conv_problem depthwise = conv_depthwise_stage(p);
     conv_sizes s = conv_problem_sizes(p);
-    conv_work *w = &f->head.work;
-    int data_nv = (int)(f->panels.width / VL), nv = (int)(f->diff.width / VL);
-    int threads = f->head.context.threads;
-    double pixels = all_pixels(f), blocks = (double)div_up(p->ic, f->block), images = (double)p->mb;
-    work_add_product(w, &(work_product){pixels, (double)p->oc, p->ic, VL, gemm_tile_rows(data_nv), data_nv});
-    work_add_product(w, &(work_product){(double)p->ic, pixels, p->oc, VL, gemm_tile_rows(nv), nv});
-    rows_gradient_state(&f->forward, &depthwise, 2, w);
-    rows_convolve_state(&f->backward, &depthwise, f->block, true, w);
-    rows_convolve_state(&f->forward, &depthwise, f->block, true, w);
-
-    double mid = 4.0 * (double)s.mid, weights = (double)f->head.packed_bytes, src = 4.0 * (double)s.src;
-    double buffers = 8.0 * (double)(f->pixels * f->block), dst = 4.0 * (double)s.dst;
-    double diff = 4.0 * (double)(f->pixels * p->oc), gradient = 4.0 * (double)s.pointwise;
-    work_write(w, 2 * mid, buffers);
-    work_read(w, 3 * mid, buffers);
-    work_read(w, src, CONV_EACH_CALL);
-    work_write(w, src, CONV_EACH_CALL);
-    work_read(w, src, buffers + 4.0 * (double)(f->pixels * f->block));
-    work_read(w, dst, CONV_EACH_CALL);
-    work_read(w, dst * (2 * blocks - 1), diff + buffers);
-    work_read(w, weights, CONV_EACH_CALL);
-    work_read(w, weights * (images - 1),
-              (weights + gradient) / (fused_by_chunk(f) ? 1 : threads) + diff + buffers);
-    work_write(w, gradient * (fused_by_chunk(f) ? (double)f->backward_how.images : 1), CONV_EACH_CALL);
-    if (f->diff_floats > 0) work_write(w, dst, CONV_EACH_CALL);
-    w->busiest = work_busiest(fused_by_chunk(f) ? f->backward_how.images : (int64_t)blocks, threads);
-    work_finish(&f->head, 1, fused_by_chunk(f) ? 1 : 2 * (int)p->mb);
+    row_walk forward = row_walk_shape(p, false), backward = row_walk_shape(p, true);
+    bool apart = how->images > 1;
+    double images = (double)p->mb, part = (double)how->channels / (double)p->ic / images;
+    double src = bytes(s.src), mid = bytes(s.mid), weights = bytes(s.pointwise), diff = bytes(s.dst) / images;
+    double buffer = mid * part, block_src = src * part;
+    double cycle = 2 * (buffer + block_src + weights * part * images) + diff;
+    rows_gradient_state(&forward, &depthwise, 2, w);
+    rows_convolve_state(&backward, &depthwise, how->channels, true, w);
+    rows_convolve_state(&forward, &depthwise, how->channels, true, w);
+    state_products(p, ctx, how, cycle, w);
+    work_write(w, 2 * mid, cycle);
+    work_read(w, mid, buffer + diff);
+    work_read(w, mid, buffer + block_src);
+    work_read(w, src, buffer + 2 * block_src);
+    work_read(w, src + weights, CONV_EACH_CALL);
+    work_read(w, weights * (images - 1), 2 * (weights + src / images) / (apart ? 1 : ctx->threads) + diff);
+    work_write(w, src + weights * (apart ? images : 1), CONV_EACH_CALL);
+    if (p->post_op == CONV_POST_RELU) work_write(w, diff * images, CONV_EACH_CALL);
+    w->busiest = work_busiest(apart ? how->images : div_up(p->ic, how->channels), ctx->threads);
 }
