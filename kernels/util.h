@@ -18,6 +18,8 @@
 #define UNROLL8 _Pragma("GCC unroll 8")
 #endif
 
+enum { ANY_TEAM = 64 }; /* shares that keep any usual number of threads busy */
+
 ALWAYS_INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 ALWAYS_INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 ALWAYS_INLINE int64_t div_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit; }
