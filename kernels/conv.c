@@ -1,6 +1,7 @@
 /* Geometry, counts and argument checks of the contract. The registry is in registry.c, the layout
  * transpose for implementations that lack one in transpose.c. */
 #include "conv.h"
+#include "strategy.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -348,10 +349,8 @@ const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass 
 void conv_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                      conv_candidates *candidates)
 {
-    *candidates = (conv_candidates){0};
-    if (impl->strategies == NULL) return;
     conv_problem native = conv_native(impl, p);
-    impl->strategies(impl, &native, pass, ctx, candidates);
+    strategy_list(impl, &native, pass, ctx, candidates);
 }
 
 conv_status conv_plan_create(const conv_impl *impl, const conv_problem *p, conv_pass pass,

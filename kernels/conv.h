@@ -159,7 +159,7 @@ typedef struct {
 } conv_choice;
 
 /* What makes sense for a problem, the cost model's pick first; count 0: there is nothing to choose. Which they
- * are follows from the problem and the caches, their order also from the machine's ceilings and the threads.
+ * are follows from the problem, the caches and the threads, their order also from the machine's ceilings.
  * model_ns: a call's time as the cost model has it, which ranks and does not foretell; INFINITY where the
  * result's bits are not the pick's: whatever the ceilings and the threads, the pick's bits are the same. */
 typedef struct {

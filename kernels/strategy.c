@@ -1,9 +1,32 @@
 #include "strategy.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "plan.h"
+
+/* A driver may keep the likeliest of many: which those are, nominal ceilings say, so that what was found to be
+ * fastest is a candidate on another day, too. */
+void strategy_list(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                   conv_candidates *candidates)
+{
+    *candidates = (conv_candidates){0};
+    if (impl->strategies == NULL) return;
+    conv_context nominal = *ctx;
+    nominal.ceilings = NULL;
+    impl->strategies(impl, p, pass, &nominal, candidates);
+    if (ctx->ceilings == NULL || candidates->count < 2) return;
+    conv_candidates all = *candidates, ranked = {0};
+    impl->strategies(impl, p, pass, ctx, &ranked);
+    for (int i = 0; i < all.count; i++) all.model_ns[i] = INFINITY;
+    candidates->count = 0;
+    for (int r = 0; r < ranked.count; r++)
+        for (int i = 0; i < all.count; i++)
+            if (strategy_same(all.choices, &all.list[i], &ranked.list[r])) all.model_ns[i] = ranked.model_ns[r];
+    for (int i = 0; i < all.count; i++)
+        strategy_add(candidates, &all.list[i], sizeof all.list[i], all.model_ns[i]);
+}
 
 conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv_pass part,
                               const conv_context *ctx)
@@ -11,9 +34,9 @@ conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv
     conv_context own = *ctx;
     if (!own.told && own.book != NULL)
         own.told = own.book->find(own.book, impl, p, part, own.threads, &own.strategy);
-    if (own.told || impl->strategies == NULL) return own;
-    conv_candidates candidates = {0};
-    impl->strategies(impl, p, part, ctx, &candidates);
+    if (own.told) return own;
+    conv_candidates candidates;
+    strategy_list(impl, p, part, ctx, &candidates);
     own.told = candidates.count > 0;
     if (own.told) own.strategy = candidates.list[0];
     return own;

@@ -14,6 +14,10 @@ conv_context strategy_context(const conv_impl *impl, const conv_problem *p, conv
  * model_ns; where there is no room, instead of the last one. */
 void strategy_add(conv_candidates *candidates, const void *own, size_t bytes, double model_ns);
 
+/* As conv_strategies, of a problem in the native layout. */
+void strategy_list(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
+                   conv_candidates *candidates);
+
 bool strategy_same(const conv_choice *choices, const conv_strategy *a, const conv_strategy *b);
 
 /* "pixels 512, k 256, copied": of flags those that are set. Returns text[size]. */

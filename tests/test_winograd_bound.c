@@ -268,7 +268,7 @@ static void test_own_factor(void **state)
 
 /* Widths at the edges of F(4x4)'s and F(2x2)'s tiles, paddings from none to full, channels around vectors,
  * strips and panels, and enough tiles for every way of dividing the work (with test_context's small caches):
- * together in one and several chunks and bands, by units, by parts. */
+ * together in one and several chunks, by units, by parts. */
 static const char *const shapes[] = {
     "dense:mb1ic16ih6oc16kh3ph1",
     "dense:mb1ic16ih7iw9oc17kh3kw3ph1pw1",

@@ -1,47 +1,37 @@
 /* A sum over pixels as a product of rows (fip.h), for which both operands are laid out anew.
  *
  * for chunk of pixels, part of the inputs, part of the outputs:       parallel
- *   for block of pixels (up to 528, the product's k):
+ *   for block of pixels (the product's k):
  *     src, transposed: a row of scaled pixels per input
  *     diff_dst: panels of scaled columns, as weights are packed
  *     for panel, for strip of inputs: register tile, diff_weights (+)=
  *
- * Each thread lays out what it needs by itself: what another core has just written comes slower than that. What
- * that costs falls with the channels, and is least where a thread has all of them: hence chunks, as many as
- * their sums may cost, fixed by the problem and joined in a tree; what threads are left share out the channels.
- * The sum over pixels of one weight has one order whatever the parts. */
+ * Each thread lays out what it needs by itself: what another core has just written comes slower than that.
+ * What that costs falls with the channels, and is least where a thread has all of them: hence chunks of
+ * pixels, fixed by the problem and the caches and joined in a tree; what threads are left share out the
+ * channels. The sum over pixels of one weight has one order whatever the parts. */
 #include "weights_gradient.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../isa.h"
 #include "../../plan.h"
 #include "../../strategy.h"
 #include "../../work.h"
 #include "../vec.h"
 #include "fip.h"
 
-enum {
-    MOST_PIXELS = 22 * FIP_STEP,
-    LEAST_PIXELS = 5 * FIP_STEP, /* where blocks of all channels are to fit L2 */
-    CHUNK_PIXELS = 2048,         /* at least, or joining the sums costs too much, */
-    CHUNK_BYTES = 4 << 20,       /* and all sums together at most */
-    LINE = 16                    /* floats of a cache line */
-};
+enum { LINE = 16 }; /* floats of a cache line */
 
 typedef struct {
     int64_t pixels;                    /* of a block, the product's k; blocks are of one size */
     int64_t chunks;                    /* of pixels with sums of their own */
     int64_t input_parts, output_parts; /* into which a chunk's channels are shared out */
-    int64_t ahead;                     /* the next block is prefetched */
 } pairs_strategy;
 
-static const conv_choice pairs_choices[] = {{"pixels", false},
-                                            {"chunks", false},
-                                            {"input parts", false},
-                                            {"output parts", false},
-                                            {"operands prefetched", true},
-                                            {NULL, false}};
+static const conv_choice pairs_choices[] = {
+    {"pixels", false}, {"chunks", false}, {"input parts", false}, {"output parts", false}, {NULL, false}};
 
 typedef struct {
     wgrad head;
@@ -50,6 +40,7 @@ typedef struct {
     int64_t block, blocks; /* pixels of a block, the last one may have fewer; blocks */
     int64_t lines, panels; /* the inputs' cache lines and the outputs' panels, which are dealt out */
     int nv;
+    bool ahead;          /* the next block is prefetched: the tensors exceed the threads' L2s */
     int64_t rows_floats; /* of a thread's scratch, the rows' part */
 } fip_wgrad;
 
@@ -68,89 +59,94 @@ bool fip_wgrad_fits(const conv_problem *p)
 static void state_work(const conv_context *ctx, fip_wgrad *w)
 {
     conv_work *own = &w->head.work;
-    double pixels = (double)w->pixels, src = 4 * pixels * (double)w->inputs, weights;
-    double diff = 4 * pixels * (double)w->outputs, laid_out = 4.0 * (double)w->head.thread_floats;
-    weights = 4.0 * (double)(w->inputs * w->outputs);
+    double pixels = (double)w->pixels, weights = 4.0 * (double)(w->inputs * w->outputs);
+    double operands = 4 * pixels * (double)(w->inputs * w->how.output_parts + w->outputs * w->how.input_parts);
+    double scratch = 4.0 * (double)w->head.thread_floats;
     own->busiest = work_busiest(w->head.chunks * w->how.input_parts * w->how.output_parts, ctx->threads);
     work_add_product(own, &(work_product){(double)w->inputs, pixels, w->outputs, VL, FIP_ROWS, w->nv});
     own->macs *= 2.0 / 3;
     own->stores *= (double)w->blocks;
-    work_read(own, src * (double)w->how.output_parts + diff * (double)w->how.input_parts, CONV_EACH_CALL);
-    work_write(own, src * (double)w->how.output_parts + diff * (double)w->how.input_parts, laid_out);
-    work_write(own, weights * (double)w->blocks, weights / ctx->threads + laid_out);
+    own->loads += 2 * operands / 4 / VL; /* laid out, then scaled */
+    own->stores += operands / 4 / VL;
+    work_read(own, operands, CONV_EACH_CALL);
+    work_write(own, operands, scratch);
+    work_write(own, weights * (double)w->blocks, weights / ctx->threads + scratch);
 }
 
 static void run(const wgrad *plan, const wgrad_share *s);
 
 /* ---- strategies */
 
-/* What follows from the problem and the strategy alone; sizes beyond the problem's are cut. */
-static fip_wgrad shape_of(const conv_problem *p, const pairs_strategy *how)
+/* What follows from the problem and the strategy; sizes beyond the problem's are cut. */
+static fip_wgrad shape_of(const conv_problem *p, const conv_context *ctx, const pairs_strategy *how)
 {
-    fip_wgrad w = {
-        .how = *how, .inputs = p->ic, .outputs = p->oc, .pixels = p->mb, .nv = fip_panel_vectors(p->oc)};
-    for (int i = 0; i < CONV_AXES; i++) w.pixels *= p->axis[i].in;
+    conv_sizes sizes = conv_problem_sizes(p);
+    fip_wgrad w = {.head.run = run,
+                   .inputs = p->ic,
+                   .outputs = p->oc,
+                   .pixels = sizes.src / p->ic,
+                   .nv = fip_panel_vectors(p->oc),
+                   .ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads};
     w.lines = div_up(w.inputs, LINE);
     w.panels = div_up(w.outputs, (int64_t)w.nv * VL);
-    w.block = div_up(w.pixels, div_up(w.pixels, max64(1, how->pixels)));
+    int64_t chunk = div_up(w.pixels, max64(1, min64(how->chunks, w.pixels)));
+    w.block = even_piece(chunk, min64(how->pixels, chunk), 1);
     w.blocks = div_up(w.pixels, w.block);
     w.how.pixels = w.block;
     w.how.chunks = w.head.chunks = max64(1, min64(how->chunks, w.blocks));
     w.how.input_parts = max64(1, min64(how->input_parts, w.lines));
     w.how.output_parts = max64(1, min64(how->output_parts, w.panels));
-    w.how.ahead = how->ahead != 0;
+    if (w.head.chunks > 1) w.head.partial_floats = (size_t)(w.head.chunks * w.inputs * w.outputs);
+    w.rows_floats = div_up(w.lines, w.how.input_parts) * LINE * row_stride(&w);
+    w.head.thread_floats = (size_t)(w.rows_floats + div_up(w.panels, w.how.output_parts) * w.nv * VL *
+                                                        gemm_panel_rows(&fip_way, w.block, w.block));
+    state_work(ctx, &w);
     return w;
 }
 
-/* The threads that chunks leave share out the channels so that each lays out the fewest. */
-static void pick_parts(const fip_wgrad *w, const conv_context *ctx, pairs_strategy *how)
-{
-    int64_t least = INT64_MAX, all = how->chunks >= ctx->threads ? 1 : ctx->threads / how->chunks;
-    for (int64_t parts = 1; parts <= all; parts++) {
-        int64_t across = all / parts;
-        int64_t channels = div_up(w->lines, parts) * LINE + div_up(w->panels, across) * w->nv * VL;
-        if (all % parts != 0 || channels >= least) continue;
-        least = channels;
-        how->input_parts = parts;
-        how->output_parts = across;
-    }
-}
-
-static pairs_strategy pick(const conv_problem *p, const conv_context *ctx)
+/* What decides bits, from the problem and the caches alone. L1 holds a panel of a block. Chunks have such a
+ * block each, or joining their sums would not pay, where a chunk's sums stay in half of L2; they are a power
+ * of two, which threads share evenly. */
+static pairs_strategy pick_sums(const conv_problem *p, const conv_context *ctx)
 {
     conv_sizes sizes = conv_problem_sizes(p);
-    pairs_strategy how = {.pixels = MOST_PIXELS,
-                          .ahead =
-                              (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads};
-    how.chunks =
-        min64(sizes.src / p->ic / CHUNK_PIXELS, CHUNK_BYTES / ((int64_t)sizeof(float) * sizes.weights));
-    if (how.chunks > 1) { /* both operands in two fifths of L2 */
-        int64_t fit = (int64_t)(ctx->l2 / sizeof(float)) * 2 / 5 / (p->ic + p->oc) / FIP_STEP * FIP_STEP;
-        how.pixels = min64(MOST_PIXELS, max64(fit, LEAST_PIXELS));
-    }
-    fip_wgrad w = shape_of(p, &how);
-    pick_parts(&w, ctx, &w.how);
-    return w.how;
+    int64_t panel = (int64_t)(ctx->l1d / sizeof(float)) / (fip_panel_vectors(p->oc) * VL);
+    pairs_strategy how = {.pixels = max64(1, panel / FIP_STEP) * FIP_STEP, .chunks = 1};
+    bool apart = sizes.weights <= (int64_t)(ctx->l2 / 2 / sizeof(float));
+    int64_t most = apart ? min64(ANY_TEAM, sizes.src / p->ic / how.pixels) : 1;
+    while (2 * how.chunks <= most) how.chunks *= 2;
+    return how;
 }
 
-/* The pick; then blocks of half the pixels, the channels shared out the other way, other numbers of chunks, and
- * prefetching or not. */
+/* Adds the ways to share out a chunk's channels in so many parts. */
+static void add(const conv_problem *p, const conv_context *ctx, pairs_strategy how, int64_t parts,
+                conv_candidates *candidates)
+{
+    for (how.input_parts = 1; how.input_parts <= parts; how.input_parts++) {
+        if (parts % how.input_parts != 0) continue;
+        how.output_parts = parts / how.input_parts;
+        fip_wgrad w = shape_of(p, ctx, &how);
+        strategy_add(candidates, &w.how, sizeof w.how,
+                     work_model_ns(&w.head.work, p, CONV_BACKWARD_WEIGHTS, ISA_ENUM, ctx));
+    }
+}
+
+/* The channels shared out among the threads that chunks leave, or among all. Before these what is only tried,
+ * as its bits are others: blocks of twice the pixels; no chunks, or as many as threads. */
 void fip_wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
 {
-    const pairs_strategy first = pick(p, ctx);
-    pairs_strategy all[6] = {first, first, first, first, first, first};
-    all[1].pixels = div_up(first.pixels, 2);
-    all[2].input_parts = first.output_parts;
-    all[2].output_parts = first.input_parts;
-    all[3].chunks = first.chunks > 1 ? 1 : ctx->threads;
-    all[4].pixels = 2 * first.pixels;
-    all[5].ahead = !first.ahead;
+    const pairs_strategy how = pick_sums(p, ctx), whole = {how.pixels, 1, 1, ctx->threads},
+                         apart = {how.pixels, ctx->threads, 1, 1};
+    const pairs_strategy tried[] = {{2 * how.pixels, how.chunks, 1, 1}, how.chunks > 1 ? whole : apart};
+    const fip_wgrad rule = shape_of(p, ctx, &how);
     candidates->choices = pairs_choices;
-    for (int i = 0; i < 6; i++) {
-        fip_wgrad w = shape_of(p, &all[i]);
-        if (all[i].chunks != first.chunks) pick_parts(&w, ctx, &w.how);
-        strategy_add(candidates, &w.how, sizeof w.how, 0);
+    for (int i = 0; i < 2; i++) {
+        fip_wgrad w = shape_of(p, ctx, &tried[i]);
+        if (w.block != rule.block || w.head.chunks != rule.head.chunks)
+            strategy_add(candidates, &w.how, sizeof w.how, INFINITY);
     }
+    add(p, ctx, how, div_up(ctx->threads, how.chunks), candidates);
+    add(p, ctx, how, ctx->threads, candidates);
 }
 
 /* ---- plan */
@@ -159,19 +155,12 @@ wgrad *fip_wgrad_plan(const conv_problem *p, const conv_context *ctx)
 {
     fip_wgrad *w = malloc(sizeof *w);
     if (w == NULL) return NULL;
-    pairs_strategy how = pick(p, ctx);
-    if (ctx->told) memcpy(&how, ctx->strategy.value, sizeof how);
-    *w = shape_of(p, &how);
-    w->head.run = run;
-    w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * w->inputs * w->outputs) : 0;
-    int64_t panels = div_up(w->panels, w->how.output_parts);
-    w->rows_floats = round_up(div_up(w->lines, w->how.input_parts) * LINE * row_stride(w), LINE);
-    w->head.thread_floats =
-        (size_t)(w->rows_floats + panels * w->nv * VL * gemm_panel_rows(&fip_way, w->block, w->block));
+    pairs_strategy how;
+    memcpy(&how, ctx->strategy.value, sizeof how);
+    *w = shape_of(p, ctx, &how);
     conv_note(w->head.note, true, "gradient by pairs");
     conv_note(w->head.note, w->head.chunks > 1, "in chunks");
     strategy_note(w->head.note, pairs_choices, &w->how, sizeof w->how);
-    state_work(ctx, w);
     return &w->head;
 }
 
@@ -236,7 +225,7 @@ typedef struct {
 static pixel_block block_at(const fip_wgrad *w, const wgrad_share *s, int64_t i)
 {
     int64_t p0 = i * w->block, pixels = min64(w->block, w->pixels - p0), p1 = p0 + pixels;
-    bool next = w->how.ahead && p1 < w->pixels;
+    bool next = w->ahead && p1 < w->pixels;
     return (pixel_block){.pixels = pixels,
                          .src = s->src + p0 * w->inputs,
                          .diff_dst = s->diff_dst + p0 * w->outputs,

@@ -4,9 +4,8 @@
  *   for tile:                     V[xi][tile][k] = B' d B                      parallel over tiles
  *   for xi, panel of weights:     M[xi][tile][n] = V[xi] * U[xi]               parallel over xi and panels
  *   for tile:                     out = A' M A, bias, ReLU                     parallel over tiles
- * With chunks of its own a thread waits for nobody and reads nothing that another core wrote: better where all
- * of U leaves room for a chunk in L2, or U stays in L3 and there are tiles enough. No sum crosses tiles, so
- * chunks change no bits. */
+ * With chunks of its own a thread waits for nobody and reads nothing that another core wrote, but reads all of
+ * U: the cost model compares the two. No sum crosses tiles, so chunks change no bits. */
 #include "winograd.h"
 
 #include <stdlib.h>
@@ -17,22 +16,15 @@
 #include "../gemm/gemm.h"
 #include "transform.h"
 
-enum {
-    K_BLOCK = 256,    /* a panel's of one xi stays in L2 */
-    LEAST_CHUNK = 8,  /* tiles that pay for reading U from L2 ... */
-    LEAST_LARGE = 48, /* ... and from L3, */
-    MOST_L2S = 12,    /* where U of so many L2s stays next to what else is there */
-    LEAST_INSIDE = 2  /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
-};
+enum { LEAST_INSIDE = 2 }; /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
 
 /* ---- strategies */
 
 static const conv_choice product_choices[] = {
-    {"m", false}, {"vectors", false},         {"threads apart", true}, {"tiles", false},
-    {"k", false}, {"tiles prefetched", true}, {"streamed", true},      {NULL, false}};
+    {"vectors", false}, {"threads apart", true}, {"tiles", false}, {"streamed", true}, {NULL, false}};
 
 /* What follows from the problem alone. */
-static winograd_product shape_of(const conv_problem *p, bool backward)
+static winograd_product shape_of(const conv_problem *p, bool backward, const conv_context *ctx)
 {
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     int64_t src_h = h->in, src_w = x->in, dst_h = conv_out(h), dst_w = conv_out(x);
@@ -46,81 +38,56 @@ static winograd_product shape_of(const conv_problem *p, bool backward)
                                    .out_h = backward ? src_h : dst_h,
                                    .out_w = backward ? src_w : dst_w,
                                    .pad_h = backward ? 2 - h->pad_before : h->pad_before,
-                                   .pad_w = backward ? 2 - x->pad_before : x->pad_before}};
+                                   .pad_w = backward ? 2 - x->pad_before : x->pad_before,
+                                   .ahead = winograd_exceeds_l2(p, ctx)}};
+    winograd_cut(&w.grid, winograd_best_m(&w.grid, LEAST_INSIDE), p->mb);
     w.v_row = round_up(w.k, VL) + WINOGRAD_GAP;
     w.m_row = round_up(w.n, VL) + WINOGRAD_GAP;
+    w.head.packed_floats = (size_t)(winograd_xis(&w.grid) * gemm_panels_floats(w.k, w.n));
     return w;
 }
 
-/* The nearest possible strategy: sizes cut to the problem's. Cuts the grid as it says. */
-static void fit(const conv_problem *p, const conv_context *ctx, winograd_product_strategy *how,
+/* Sets the nearest possible strategy, sizes cut to the problem's, and what follows from it. */
+static void set(const conv_problem *p, const conv_context *ctx, const winograd_product_strategy *how,
                 winograd_product *w)
 {
-    how->m = how->m == 4 ? winograd_best_m(&w->grid, LEAST_INSIDE) : 2;
-    winograd_cut(&w->grid, how->m, p->mb);
-    how->vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w->n);
-    how->alone = how->alone != 0;
-    int64_t tiles = how->alone ? div_up(w->grid.tiles, ctx->threads) : w->grid.tiles;
-    how->chunk = max64(1, min64(how->chunk, tiles));
-    how->k = round_up(max64(1, min64(how->k, w->k)), VL);
-    how->ahead = w->grid.ahead = how->ahead != 0;
-    how->stream = how->stream && w->n % VL == 0;
+    int64_t xis = winograd_xis(&w->grid), tiles = w->grid.tiles, teams = how->alone ? ctx->threads : 1;
+    w->how = (winograd_product_strategy){.vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w->n),
+                                         .alone = how->alone != 0,
+                                         .chunk = even_piece(div_up(tiles, teams), min64(how->chunk, tiles), 1),
+                                         .stream = how->stream && w->n % VL == 0};
+    w->width = w->how.vectors * VL;
+    w->panels = div_up(w->n, w->width);
+    w->v_floats = (size_t)(xis * w->how.chunk * w->v_row);
+    w->team_floats = w->v_floats + (size_t)(xis * w->how.chunk * w->m_row);
+    w->head.common_floats = (size_t)teams * w->team_floats;
+    winograd_product_state(w, p, ctx);
 }
 
-/* Tiles of a chunk of a thread's own, where that fits L2 beside all of U, and else where U is in L3 and tiles
- * are enough; else of one for all threads: V and M for the caches of a few cores, rows enough for each pass
- * over the weights. */
-static void pick_chunk(const winograd_product *w, const conv_context *ctx, winograd_product_strategy *how)
-{
-    int64_t l2 = (int64_t)ctx->l2, tiles = w->grid.tiles, own = div_up(tiles, ctx->threads);
-    int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha, bytes = xis * (int64_t)sizeof(float);
-    int64_t u_bytes = bytes * gemm_panels_floats(w->k, w->n), tile_bytes = bytes * (w->v_row + w->m_row);
-    int64_t inside = (l2 / 8 * 7 - u_bytes) / tile_bytes, large = max64(2 * l2 / tile_bytes, LEAST_LARGE);
-    bool fits = min64(own, inside) >= LEAST_CHUNK;
-    how->alone = fits || (own >= large && u_bytes <= MOST_L2S * l2);
-    int64_t chunk = fits ? inside : how->alone ? large : 2 * large;
-    if (how->alone) tiles = own;
-    how->chunk = div_up(tiles, div_up(tiles, chunk));
-}
-
-static winograd_product_strategy pick(const conv_problem *p, const conv_context *ctx, winograd_product *w)
-{
-    conv_sizes sizes = conv_problem_sizes(p);
-    winograd_product_strategy how = {.m = winograd_best_m(&w->grid, LEAST_INSIDE),
-                                     .vectors = gemm_panel_vectors(w->n),
-                                     .k = div_up(w->k, div_up(w->k, K_BLOCK + K_BLOCK / 2)),
-                                     .ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) >
-                                              ctx->l3 * (size_t)ctx->threads};
-    how.stream = how.ahead;
-    winograd_cut(&w->grid, how.m, p->mb);
-    pick_chunk(w, ctx, &how);
-    fit(p, ctx, &how, w);
-    return how;
-}
-
-/* The pick; then F(2x2), threads the other way, chunks of half and twice as many tiles, panels of another
- * width, all of k at once, and prefetching and stores the other way. */
+/* Threads apart, in chunks whose V and M fit L2, or half of it, the other half for what passes by; and
+ * together, in chunks as large as U, which is then read no oftener than pays. Where tensors exceed L2 each also
+ * writes past the caches, elsewhere also with panels of another width. */
 void winograd_product_strategies(const conv_problem *p, bool backward, const gemm_way *way,
                                  const conv_context *ctx, conv_candidates *candidates)
 {
     (void)way; /* always the plain one */
-    winograd_product w = shape_of(p, backward);
-    const winograd_product_strategy first = pick(p, ctx, &w);
-    winograd_product_strategy all[CONV_STRATEGIES] = {first, first, first, first, first, first, first, first};
-    all[1].m = 2;
-    winograd_cut(&w.grid, 2, p->mb);
-    pick_chunk(&w, ctx, &all[1]);
-    all[2].alone = !first.alone;
-    all[3].chunk = div_up(first.chunk, 2);
-    all[4].chunk = 2 * first.chunk;
-    all[5].vectors = first.vectors == 2 ? TILE_VECTORS : 2;
-    all[6].k = w.k;
-    all[7].ahead = !first.ahead;
-    all[7].stream = !first.stream;
+    winograd_product w = shape_of(p, backward, ctx);
+    int64_t tile_floats = winograd_xis(&w.grid) * (w.v_row + w.m_row), best = gemm_panel_vectors(w.n);
+    int64_t inside = (int64_t)(ctx->l2 / sizeof(float)) / tile_floats;
+    int64_t balanced = (int64_t)w.head.packed_floats / tile_floats;
     candidates->choices = product_choices;
-    for (int i = 0; i < CONV_STRATEGIES; i++) {
-        fit(p, ctx, &all[i], &w);
-        strategy_add(candidates, &all[i], sizeof all[i], 0);
+    for (int other = 0; other < 2; other++) {
+        bool stream = other && w.grid.ahead;
+        int64_t vectors = !other || stream ? best : best == 2 ? TILE_VECTORS : 2;
+        const winograd_product_strategy all[] = {{vectors, true, inside / 2, stream},
+                                                 {vectors, true, inside, stream},
+                                                 {vectors, false, balanced, stream}};
+        for (int i = 0; i < 3; i++) {
+            set(p, ctx, &all[i], &w);
+            strategy_add(candidates, &w.how, sizeof w.how,
+                         winograd_model_ns(&w.head.work, w.handed, p,
+                                           backward ? CONV_BACKWARD_DATA : CONV_FORWARD, ctx));
+        }
     }
 }
 
@@ -162,27 +129,21 @@ static void pack(const matrix_product *m, const float *weights, float *packed, i
 
 /* ---- run */
 
-/* M[xi][count][panel] = V[xi][count][k] * U[xi][k][panel], k in blocks so that the panel's stays in L2. */
+/* M[xi][count][panel] = V[xi][count][k] * U[xi][k][panel]. */
 static void multiply(const winograd_product *w, const product_share *s, int64_t count, int64_t xi,
                      int64_t panel)
 {
-    const float *v = s->scratch;
-    float *m = s->scratch + w->v_floats;
     int64_t column = panel * w->width, n = min64(w->width, w->n - column);
     int nv = (int)div_up(n, VL);
-    const float *u = s->packed + xi * gemm_panels_floats(w->k, w->n) + column * w->k;
-    for (int64_t k0 = 0; k0 < w->k; k0 += w->how.k) {
-        gemm_rows_args args = {.rows = v + xi * w->how.chunk * w->v_row + k0,
-                               .row_stride = w->v_row,
-                               .panel = u + k0 * nv * VL,
-                               .taps = 1,
-                               .k = min64(w->how.k, w->k - k0),
-                               .dst = m + xi * w->how.chunk * w->m_row + column,
-                               .dst_stride = w->m_row,
-                               .n = (int64_t)nv * VL,
-                               .accumulate = k0 > 0};
-        gemm_rows_even(args, count, nv, gemm_tile_rows(nv), gemm_rows);
-    }
+    const gemm_rows_args args = {.rows = s->scratch + xi * w->how.chunk * w->v_row,
+                                 .row_stride = w->v_row,
+                                 .panel = s->packed + xi * gemm_panels_floats(w->k, w->n) + column * w->k,
+                                 .taps = 1,
+                                 .k = w->k,
+                                 .dst = s->scratch + w->v_floats + xi * w->how.chunk * w->m_row + column,
+                                 .dst_stride = w->m_row,
+                                 .n = (int64_t)nv * VL};
+    gemm_rows_even(args, count, nv, gemm_tile_rows(nv), gemm_rows);
 }
 
 /* Tiles [from, to) by a team of `threads`. */
@@ -236,26 +197,18 @@ static void release(matrix_product *m) { free(m); }
 conv_status winograd_product_plan(const conv_problem *p, bool backward, const gemm_way *way,
                                   const conv_context *ctx, matrix_product **out, conv_error *err)
 {
-    (void)way; /* always the plain one */
     winograd_product *w = malloc(sizeof *w);
     if (w == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    *w = shape_of(p, backward);
-    w->head = (matrix_product){.pack = pack, .run = run, .release = release};
-    w->how = pick(p, ctx, w);
-    if (ctx->told) memcpy(&w->how, ctx->strategy.value, sizeof w->how);
-    fit(p, ctx, &w->how, w);
-    w->width = w->how.vectors * VL;
-    w->panels = div_up(w->n, w->width);
-
-    int64_t xis = (int64_t)w->grid.alpha * w->grid.alpha, teams = w->how.alone ? ctx->threads : 1;
-    w->head.packed_floats = (size_t)(xis * gemm_panels_floats(w->k, w->n));
-    w->v_floats = (size_t)(xis * w->how.chunk * w->v_row);
-    w->team_floats = w->v_floats + (size_t)(xis * w->how.chunk * w->m_row);
-    w->head.common_floats = (size_t)teams * w->team_floats;
+    winograd_product_strategy how;
+    memcpy(&how, ctx->strategy.value, sizeof how);
+    *w = shape_of(p, backward, ctx);
+    w->head.pack = pack;
+    w->head.run = run;
+    w->head.release = release;
+    set(p, ctx, &how, w);
     winograd_note(&w->grid, w->head.note);
     conv_note(w->head.note, !w->how.alone, "threads together");
     strategy_note(w->head.note, product_choices, &w->how, sizeof w->how);
-    winograd_product_state(w, p, ctx);
     *out = &w->head;
     return CONV_OK;
 }

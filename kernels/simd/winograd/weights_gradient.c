@@ -5,13 +5,13 @@
  *                                                                              parallel over tiles
  *   for xi, panel, strip:   S[xi][panel][strip] += V' * Z                      parallel over all three
  * for panel, strip, row:    diff_weights (+)= G' S G                           parallel over all three
- * Three ways to divide it. Together, as above. By units: where one chunk holds all tiles and there are panels
- * and strips for many threads, a (panel, strip) goes from product to gradient at once; its S stays in L2 and
- * never goes to memory; few threads each transform what their units read rather than fetch it from each other.
- * By parts: where there are many tiles and S is small, fixed parts of the tiles are summed by one thread each,
- * which waits for nobody and reads nothing that another core wrote (two cores may be two L3s apart) until their
- * gradients meet in an ordered tree; threads that the parts do not fit take them together, one after the other.
- * Within a part a sum runs over its tiles in order, so neither threads nor chunks change a bit. */
+ * Three ways to divide it. Together, as above. By units: where all tiles are one chunk, a (panel, strip) goes
+ * from product to gradient at once; its S stays in L2 and never goes to memory; few threads each transform
+ * what their units read rather than fetch it from each other. By parts: of many tiles and a small S, fixed
+ * parts of the tiles are summed by one thread each, which waits for nobody and reads nothing that another
+ * core wrote (two cores may be two L3s apart) until their gradients meet in an ordered tree; or by all
+ * threads, one after the other. Within a part a sum runs over its tiles in order, so neither threads nor
+ * chunks change a bit. */
 #include "winograd.h"
 
 #include <stdlib.h>
@@ -21,28 +21,13 @@
 #include "../../strategy.h"
 #include "../gemm/gemm.h"
 #include "../reduce.h"
+#include "../vec.h"
 
-enum {
-    STRIP = 16,         /* rows of V side by side */
-    LEAST_INSIDE = 6,   /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
-    ENOUGH_UNITS = 16,  /* (panel, strip)s that keep any number of threads busy */
-    LONE_CHANNELS = 16, /* per thread: a thread's products dwarf what others transform as well */
-    PARTS = 8,          /* of the tiles */
-    PART_TILES = 96,    /* tiles that pay for a gradient of their own */
-    PART_L2S = 4,       /* this many L2s of sums are read and written no slower than V and Z of other cores */
-    PART_CHUNK = 12,    /* tiles that pay for reading and writing sums in L2 ... */
-    LEAST_CHUNK = 64,   /* ... and in L3 or memory */
-    MOST_CHUNK = 128
-};
+enum { STRIP = WINOGRAD_STRIP };
+enum { LEAST_INSIDE = 6 }; /* pixels per axis from which F(4x4) keeps the error bound: see winograd.c */
 
-/* ---- sizes */
-
-static int64_t xis_of(const winograd_wgrad *w) { return (int64_t)w->grid.alpha * w->grid.alpha; }
-
-/* Units of work are (panel, strip)s, panel slowest. Floats of one's S: [xi][STRIP][width]. */
-static int64_t unit_floats(const winograd_wgrad *w) { return xis_of(w) * STRIP * w->width; }
-
-/* From one xi to the next of the sums of so many units, [xi][unit][STRIP][width]. */
+/* Units of work are (panel, strip)s, panel slowest. From one xi to the next of the sums of so many units,
+ * [xi][unit][STRIP][width]. */
 static int64_t sum_stride(const winograd_wgrad *w, int64_t units)
 {
     return units * STRIP * w->width + WINOGRAD_GAP;
@@ -143,7 +128,7 @@ static void multiply_chunk(const job *j, int64_t count, bool accumulate)
 {
     const winograd_wgrad *w = j->w;
     int64_t units = w->panels * w->strips, begin, end;
-    share(xis_of(w) * units, j->s.thread, j->s.threads, &begin, &end);
+    share(winograd_xis(&w->grid) * units, j->s.thread, j->s.threads, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         int64_t xi = i / units, unit = i % units;
         multiply(j, xi, unit, count, accumulate,
@@ -168,13 +153,12 @@ static void units_apart(const job *j, int64_t begin, int64_t end)
 {
     const winograd_wgrad *w = j->w;
     for (int64_t i = begin; i < end; i++) {
-        for (int64_t xi = 0; xi < xis_of(w); xi++)
+        for (int64_t xi = 0; xi < winograd_xis(&w->grid); xi++)
             multiply(j, xi, i, w->how.chunk, false, j->sums + xi * sum_stride(w, 1));
         gradient(j, i, 0, STRIP, j->sums, sum_stride(w, 1));
     }
 }
 
-/* All strips and panels. */
 static job whole_job(const winograd_wgrad *w, const wgrad_share *s)
 {
     return (job){.w = w,
@@ -204,7 +188,7 @@ static void run_units(const winograd_wgrad *w, const wgrad_share *s)
         j.s.threads = 1;
         transform(&j, 0, w->how.chunk);
     } else {
-        j.sums += s->thread * xis_of(w) * sum_stride(w, 1);
+        j.sums += s->thread * winograd_xis(&w->grid) * sum_stride(w, 1);
         transform(&j, 0, w->how.chunk);
         winograd_wait(s->threads);
     }
@@ -273,14 +257,15 @@ static void run(const wgrad *plan, const wgrad_share *s)
 /* ---- strategies */
 
 static const conv_choice wgrad_choices[] = {
-    {"gradient by units", true}, {"each alone", true}, {"parts", false},           {"m", false},
-    {"vectors", false},          {"tiles", false},     {"tiles prefetched", true}, {NULL, false}};
+    {"gradient by units", true}, {"each alone", true}, {"parts", false}, {"m", false},
+    {"vectors", false},          {"tiles", false},     {NULL, false}};
 
 /* What follows from the problem alone. */
-static winograd_wgrad shape_of(const conv_problem *p)
+static winograd_wgrad shape_of(const conv_problem *p, const conv_context *ctx)
 {
     const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    return (winograd_wgrad){.ic = p->ic,
+    return (winograd_wgrad){.head = {.run = run, .chunks = 1},
+                            .ic = p->ic,
                             .oc = p->oc,
                             .strips = div_up(p->ic, STRIP),
                             .grid = {.in_h = h->in,
@@ -288,105 +273,84 @@ static winograd_wgrad shape_of(const conv_problem *p)
                                      .out_h = conv_out(h),
                                      .out_w = conv_out(x),
                                      .pad_h = h->pad_before,
-                                     .pad_w = x->pad_before}};
+                                     .pad_w = x->pad_before,
+                                     .ahead = winograd_exceeds_l2(p, ctx)}};
 }
 
-/* Sets the grid and the panels. */
-static void cut(const conv_problem *p, int64_t m, int64_t vectors, winograd_wgrad *w)
+/* Sets the nearest possible strategy, sizes cut to the problem's and parts before units, and what follows from
+ * it. */
+static void set(const conv_problem *p, const conv_context *ctx, const winograd_wgrad_strategy *how,
+                winograd_wgrad *w)
 {
-    winograd_cut(&w->grid, m, p->mb);
-    w->width = vectors * VL;
+    winograd_cut(&w->grid, how->m == 4 ? winograd_best_m(&w->grid, LEAST_INSIDE) : 2, p->mb);
+    int64_t xis = winograd_xis(&w->grid), threads = ctx->threads;
+    int64_t parts = 1; /* a power of two, for whole branches of a tree are joined first */
+    while (2 * parts <= min64(how->parts, w->grid.tiles)) parts *= 2;
+    int64_t tiles = div_up(w->grid.tiles, parts);
+    bool units = how->units && parts == 1;
+    w->how = (winograd_wgrad_strategy){.units = units,
+                                       .alone = how->alone && (units || parts > 1),
+                                       .parts = parts,
+                                       .m = w->grid.m,
+                                       .vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w->oc),
+                                       .chunk = units ? tiles : even_piece(tiles, min64(how->chunk, tiles), 1)};
+    w->width = w->how.vectors * VL;
     w->panels = div_up(w->oc, w->width);
+    w->v_floats = (size_t)(xis * (w->how.chunk * w->strips * STRIP + WINOGRAD_GAP));
+    w->z_floats = (size_t)(xis * (w->how.chunk * w->panels * w->width + WINOGRAD_GAP));
+    int64_t sums = sum_stride(w, w->panels * w->strips);
+    if (units) sums = sum_stride(w, 1) * (w->how.alone ? 1 : threads);
+    w->team_floats = w->v_floats + w->z_floats + (size_t)(xis * sums);
+    w->head.common_floats = w->team_floats * (size_t)(w->how.alone ? threads : 1);
+    if (parts > 1) w->head.common_floats += (size_t)partial_floats(w);
+    winograd_wgrad_state(w, p, ctx);
 }
 
-/* The nearest possible strategy: sizes cut to the problem's, parts before units. Cuts grid and panels. */
-static void fit(const conv_problem *p, winograd_wgrad_strategy *how, winograd_wgrad *w)
+/* Of the tiles, from the problem and a core's caches alone, for they change bits: S stays in these, and a part
+ * has as many tiles as there are channels, or making its gradient from S would not pay. */
+static int64_t best_parts(const winograd_wgrad *w, const conv_context *ctx)
 {
-    how->m = how->m == 4 ? winograd_best_m(&w->grid, LEAST_INSIDE) : 2;
-    how->vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w->oc);
-    cut(p, how->m, how->vectors, w);
-    int64_t most = max64(1, min64(how->parts, w->grid.tiles));
-    for (how->parts = 1; how->parts <= most / 2;) how->parts *= 2;
-    how->units = how->units && how->parts == 1;
-    how->alone = how->alone && (how->units || how->parts > 1);
-    int64_t tiles = div_up(w->grid.tiles, how->parts);
-    how->chunk = how->units ? tiles : max64(1, min64(how->chunk, tiles));
-    how->ahead = w->grid.ahead = how->ahead != 0;
+    int64_t sums = winograd_xis(&w->grid) * w->ic * w->oc, parts = 1;
+    if (sums > (int64_t)((ctx->l2 + ctx->l3) / sizeof(float))) return 1;
+    while (2 * parts <= min64(ANY_TEAM, w->grid.tiles / (w->ic + w->oc))) parts *= 2;
+    return parts;
 }
 
-/* Tiles whose V and Z fit L2 beside the sums, of parts where those are enough; else few enough that one xi of
- * them does, enough that the sums are seldom read and written. */
-static int64_t pick_chunk(const winograd_wgrad *w, int64_t l2, bool parts)
-{
-    int64_t channels = w->strips * STRIP + w->panels * w->width, units = w->panels * w->strips;
-    int64_t inside = (l2 / 8 * 5 - units * unit_floats(w)) / (xis_of(w) * channels);
-    int64_t chunk = inside >= PART_CHUNK ? inside : MOST_CHUNK, tiles = w->grid.tiles;
-    if (parts)
-        tiles = div_up(tiles, PARTS);
-    else
-        chunk = max64(LEAST_CHUNK, min64(MOST_CHUNK, l2 / 2 / channels));
-    return div_up(tiles, div_up(tiles, chunk));
-}
-
-static winograd_wgrad_strategy pick(const conv_problem *p, const conv_context *ctx, winograd_wgrad *w)
-{
-    conv_sizes sizes = conv_problem_sizes(p);
-    winograd_wgrad_strategy how = {.m = winograd_best_m(&w->grid, LEAST_INSIDE),
-                                   .vectors = gemm_panel_vectors(p->oc),
-                                   .parts = 1,
-                                   .ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) >
-                                            ctx->l3 * (size_t)ctx->threads};
-    cut(p, how.m, how.vectors, w);
-    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), tiles = w->grid.tiles, units = w->panels * w->strips;
-    bool parts = tiles >= PARTS * PART_TILES && units * unit_floats(w) <= PART_L2S * l2;
-    if (parts) {
-        how.parts = PARTS;
-        how.alone = PARTS % ctx->threads == 0;
-    } else {
-        how.alone = min64(w->ic, w->oc) >= LONE_CHANNELS * ctx->threads && deals_evenly(units, ctx->threads, 4);
-        how.units = (units >= ENOUGH_UNITS || how.alone) && xis_of(w) * tiles * w->width <= l2 / 8 * 5;
-    }
-    how.chunk = pick_chunk(w, l2, parts);
-    fit(p, &how, w);
-    return how;
-}
-
-static void add(const conv_problem *p, winograd_wgrad_strategy how, winograd_wgrad *w,
-                conv_candidates *candidates)
-{
-    fit(p, &how, w);
-    strategy_add(candidates, &how, sizeof how, 0);
-}
-
-/* The pick; then by units, each alone or not, where a panel of all tiles fits L2; together; by parts, where
- * their gradients are no more than what is transformed; panels of another width; F(2x2); prefetching or not. */
+/* By parts where these are enough, with chunks whose V and Z fit half of L2, or as many tiles as channels, so
+ * that the sums move no oftener than the operands. Else by units, where a unit's operands stay in half of the
+ * caches, and together, with chunks for all L2s or of as many tiles as channels. The other ones' bits and those
+ * of F(2x2) are not the pick's: they are tried only. */
 void winograd_wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
 {
-    winograd_wgrad w = shape_of(p);
-    const winograd_wgrad_strategy first = pick(p, ctx, &w);
-    int64_t l2 = (int64_t)(ctx->l2 / sizeof(float)), numbers = xis_of(&w) * w.grid.tiles;
+    winograd_wgrad w = shape_of(p, ctx);
+    int64_t best = gemm_panel_vectors(p->oc), other = best == 2 ? TILE_VECTORS : 2, channels = p->ic + p->oc;
+    int64_t m = winograd_best_m(&w.grid, LEAST_INSIDE), l2 = (int64_t)(ctx->l2 / sizeof(float));
+    winograd_cut(&w.grid, m, p->mb);
+    int64_t xis = winograd_xis(&w.grid), parts = best_parts(&w, ctx);
+    int64_t own = l2 / 2 / (xis * channels), inside = l2 * ctx->threads / (xis * channels);
+    bool units = xis * w.grid.tiles * (STRIP + best * VL) <= (l2 + (int64_t)(ctx->l3 / sizeof(float))) / 2;
+    const winograd_wgrad_strategy by_parts[] = {
+        {false, true, parts, m, best, own},           {false, true, parts, m, best, channels / 2},
+        {false, true, parts, m, other, channels / 2}, {false, false, parts, m, best, inside},
+        {false, false, 1, m, best, inside},           {false, false, 1, m, other, inside}};
+    const winograd_wgrad_strategy whole[] = {{true, true, 1, m, best, 0},
+                                             {true, true, 1, m, other, 0},
+                                             {true, false, 1, m, best, 0},
+                                             {true, true, 1, 2, best, 0},
+                                             {false, false, 1, m, best, inside},
+                                             {false, false, 1, m, other, inside},
+                                             {false, false, 1, m, best, channels / 2}};
+    const winograd_wgrad_strategy *all = parts > 1 ? by_parts : whole;
+    size_t count = parts > 1 ? sizeof by_parts / sizeof *by_parts : sizeof whole / sizeof *whole;
     candidates->choices = wgrad_choices;
-    add(p, first, &w, candidates);
-    winograd_wgrad_strategy how = first;
-    how.parts = 1;
-    how.units = 1;
-    for (how.alone = 0; how.alone < 2 && numbers * w.width <= l2; how.alone++) add(p, how, &w, candidates);
-    how.units = 0;
-    how.chunk = pick_chunk(&w, l2, false);
-    add(p, how, &w, candidates);
-    how.parts = PARTS;
-    how.alone = 1;
-    how.chunk = pick_chunk(&w, l2, true);
-    if (PARTS * 9 * w.ic * w.oc <= numbers * (w.ic + w.oc)) add(p, how, &w, candidates);
-    how = first;
-    how.vectors = first.vectors == 2 ? TILE_VECTORS : 2;
-    add(p, how, &w, candidates);
-    how = first;
-    how.m = 2;
-    add(p, how, &w, candidates);
-    how = first;
-    how.ahead = !first.ahead;
-    add(p, how, &w, candidates);
+    for (size_t i = 0; i < count; i++) {
+        if (all[i].units && !units) continue;
+        set(p, ctx, &all[i], &w);
+        bool same = w.how.m == m && w.how.parts == parts;
+        strategy_add(candidates, &w.how, sizeof w.how,
+                     same ? winograd_model_ns(&w.head.work, w.handed, p, CONV_BACKWARD_WEIGHTS, ctx)
+                          : INFINITY);
+    }
 }
 
 /* ---- plan */
@@ -395,25 +359,13 @@ wgrad *winograd_wgrad_plan(const conv_problem *p, const conv_context *ctx)
 {
     winograd_wgrad *w = malloc(sizeof *w);
     if (w == NULL) return NULL;
-    *w = shape_of(p);
-    w->head.run = run;
-    w->head.chunks = 1;
-    w->how = pick(p, ctx, w);
-    if (ctx->told) memcpy(&w->how, ctx->strategy.value, sizeof w->how);
-    fit(p, &w->how, w);
-
-    int64_t xis = xis_of(w), threads = ctx->threads;
-    w->v_floats = (size_t)(xis * (w->how.chunk * w->strips * STRIP + WINOGRAD_GAP));
-    w->z_floats = (size_t)(xis * (w->how.chunk * w->panels * w->width + WINOGRAD_GAP));
-    int64_t sums = sum_stride(w, w->panels * w->strips);
-    if (w->how.units) sums = sum_stride(w, 1) * (w->how.alone ? 1 : threads);
-    w->team_floats = w->v_floats + w->z_floats + (size_t)(xis * sums);
-    w->head.common_floats = w->team_floats * (size_t)(w->how.alone ? threads : 1);
-    if (w->how.parts > 1) w->head.common_floats += (size_t)partial_floats(w);
+    winograd_wgrad_strategy how;
+    memcpy(&how, ctx->strategy.value, sizeof how);
+    *w = shape_of(p, ctx);
+    set(p, ctx, &how, w);
     winograd_note(&w->grid, w->head.note);
     conv_note(w->head.note, w->how.parts > 1, "gradient by parts");
     conv_note(w->head.note, !w->how.units && w->how.parts == 1, "gradient together");
     strategy_note(w->head.note, wgrad_choices, &w->how, sizeof w->how);
-    winograd_wgrad_state(w, p, ctx);
     return &w->head;
 }

@@ -16,6 +16,8 @@ ALWAYS_INLINE void winograd_wait(int threads)
 
 /* Floats between rows whose distance would else be a power of two: such rows share few cache sets. */
 enum { WINOGRAD_GAP = 16 };
+/* Rows of V side by side in backward_weights: a cache line. */
+enum { WINOGRAD_STRIP = 16 };
 
 /* ---- tiles */
 
@@ -41,6 +43,10 @@ typedef struct {
 int64_t winograd_best_m(const winograd_grid *g, int64_t least);
 /* Sets the tiles of so many images. */
 void winograd_cut(winograd_grid *g, int64_t m, int64_t images);
+/* The numbers of a transformed tile. */
+ALWAYS_INLINE int64_t winograd_xis(const winograd_grid *g) { return (int64_t)g->alpha * g->alpha; }
+/* Whether src and dst exceed the threads' L2s: then pixels are prefetched. */
+bool winograd_exceeds_l2(const conv_problem *p, const conv_context *ctx);
 /* "F(4x4,3x3)" */
 void winograd_note(const winograd_grid *g, char note[CONV_NOTE]);
 
@@ -80,12 +86,9 @@ void winograd_gradient(int alpha, const float *u, int64_t xi_stride, int64_t col
 /* ---- forward and backward_data */
 
 typedef struct {
-    int64_t m;       /* outputs of a tile, per axis: 2 or 4 */
     int64_t vectors; /* of a panel */
     int64_t alone;   /* each thread has chunks of its own */
-    int64_t chunk;   /* tiles transformed at a time */
-    int64_t k;       /* of a block of a product */
-    int64_t ahead;   /* the next tile's pixels are prefetched */
+    int64_t chunk;   /* tiles transformed at a time, equal pieces of no more than that */
     int64_t stream;  /* out goes past the caches */
 } winograd_product_strategy;
 
@@ -99,6 +102,7 @@ typedef struct {
     int64_t width, panels; /* columns of a panel; panels */
     int64_t v_row, m_row;  /* floats from tile to tile of V, M */
     size_t v_floats, team_floats;
+    double handed; /* bytes that one thread writes and another reads */
 } winograd_product;
 
 matrix_product_planner winograd_product_plan;
@@ -113,8 +117,7 @@ typedef struct {
     int64_t parts;   /* of the tiles, with sums of their own: a power of two */
     int64_t m;       /* outputs of a tile, per axis: 2 or 4 */
     int64_t vectors; /* of a panel of oc */
-    int64_t chunk;   /* tiles transformed at a time */
-    int64_t ahead;   /* the next tile's pixels are prefetched */
+    int64_t chunk;   /* tiles transformed at a time, equal pieces of no more than that */
 } winograd_wgrad_strategy;
 
 typedef struct {
@@ -125,11 +128,17 @@ typedef struct {
     int64_t width, panels, strips; /* columns of a panel of oc; panels; strips of ic */
     size_t v_floats, z_floats;     /* V and Z of a chunk */
     size_t team_floats;            /* what works together needs */
+    double handed;                 /* bytes that one thread writes and another reads */
 } winograd_wgrad;
 
-/* What a run does, for the plan's statement (work.c): products, and the transformed tensors' ways. */
+/* What a run does, for the plan's statement and the cost model (work.c): products, and the transformed tensors'
+ * ways. */
 void winograd_product_state(winograd_product *w, const conv_problem *p, const conv_context *ctx);
 void winograd_wgrad_state(winograd_wgrad *w, const conv_problem *p, const conv_context *ctx);
+
+/* As work_model_ns, with what passes from thread to thread. */
+double winograd_model_ns(const conv_work *w, double handed, const conv_problem *p, conv_pass pass,
+                         const conv_context *ctx);
 
 wgrad_planner winograd_wgrad_plan;
 wgrad_lister winograd_wgrad_strategies;
