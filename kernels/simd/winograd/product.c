@@ -197,6 +197,7 @@ static void release(matrix_product *m) { free(m); }
 conv_status winograd_product_plan(const conv_problem *p, bool backward, const gemm_way *way,
                                   const conv_context *ctx, matrix_product **out, conv_error *err)
 {
+    (void)way; /* always the plain one */
     winograd_product *w = malloc(sizeof *w);
     if (w == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     winograd_product_strategy how;
