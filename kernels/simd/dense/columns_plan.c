@@ -11,7 +11,7 @@
 #include "../simd.h"
 
 static const conv_choice columns_choices[] = {
-    {"vectors", false}, {"taps in line", true}, {"operands copied", true}, {"pixels", false}, {"strips", false},
+    {"vectors", false}, {"taps in line", true}, {"operands packed", true}, {"pixels", false}, {"strips", false},
     {"chunks", false},  {NULL, false}};
 
 pixel_block columns_block_at(const columns_wgrad *w, int64_t index)
@@ -60,11 +60,11 @@ static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how
     w.blocks = w.row_blocks > 1 ? p->mb * w.row_blocks : div_up(p->mb, w.images);
     w.how.chunks = w.head.chunks = max64(1, min64(how->chunks, w.blocks));
     w.how.together = max64(1, min64(how->together, w.strips));
-    int64_t together = min64(w.height, w.how.together * gemm_tile_rows((int)w.how.vectors));
+    w.how.packed = how->packed && w.groups == 1 && !how->lower && w.head.chunks == 1;
     w.a_pixel = w.how.lower    ? round_up(w.height, CACHE_LINE)
-                : w.how.copied ? round_up(together, CACHE_LINE) + CACHE_LINE
+                : w.how.packed ? round_up(gemm_tile_rows((int)w.how.vectors), VL)
                                : p->ic;
-    w.b_pixel = w.how.copied ? w.how.vectors * VL : p->oc;
+    w.b_pixel = w.how.packed ? w.how.vectors * VL : p->oc;
     return w;
 }
 
@@ -113,7 +113,8 @@ static conv_work work_of(const columns_wgrad *w, const conv_context *ctx)
     if (w->b_pixel >= CACHE_WAY && strip + panel > (double)ctx->l2) own.copied += diff * (strips - turns);
     work_write(&own, sums * (double)w->head.chunks, CONV_EACH_CALL);
     work_write(&own, sums * (double)(w->blocks - w->head.chunks), sums / ctx->threads + turn + panel);
-    double copied = (w->how.copied || w->how.lower ? src : 0) + (w->how.copied ? diff * turns : 0);
+    double copied = (w->how.packed || w->how.lower ? src : 0) + (w->how.packed ? diff : 0);
+    if (w->how.packed && ctx->threads > 1) own.barriers = 2 * (int)w->blocks - 1;
     work_copy(&own, copied, turn + panel, VL);
     return own;
 }
@@ -128,26 +129,27 @@ static void add(const conv_problem *p, const conv_context *ctx, const columns_st
 }
 
 /* As many as share the work among any number of threads, or, `apart`, as that have a thread each, so that none
- * reads what others do; while all sums are an eighth of the operands, so that joining them costs little. */
+ * reads what others do; while all sums are a thirty-second of the operands: one thread writes them and
+ * another one joins them. */
 static int64_t chunks_of(const conv_problem *p, const columns_strategy *how, bool apart)
 {
     conv_sizes sizes = conv_problem_sizes(p);
     int64_t wanted = apart ? ANY_TEAM : div_up(ANY_TEAM, shape_of(p, how).units);
-    return max64(1, min64(wanted, (sizes.src + sizes.dst) / 8 / sizes.weights));
+    return max64(1, min64(wanted, (sizes.src + sizes.dst) / 32 / sizes.weights));
 }
 
 /* Blocks of pixels whose operands fit half of L2 (what passes by needs the other half); blocks of which a panel
  * of outputs and as many strips of inputs do; and blocks whose panel fits half of L1. With wide panels and
- * narrow ones, operands in place and copied; then another number of chunks. Taps are in line where their
+ * narrow ones, operands in place and packed; then another number of chunks. Taps are in line where their
  * channels fill no vector. */
 void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
 {
     enum { ALL, TURNS, PANEL };
     static const struct {
         int block;
-        bool narrow, copied;
-    } ways[] = {{TURNS, false, false}, {ALL, false, false},   {TURNS, true, false}, {PANEL, false, true},
-                {TURNS, false, true},  {PANEL, false, false}, {TURNS, true, true},  {PANEL, true, true}};
+        bool narrow, packed;
+    } ways[] = {{TURNS, false, false}, {ALL, false, false},  {TURNS, true, false}, {TURNS, false, true},
+                {TURNS, true, true},   {PANEL, false, true}, {PANEL, true, true}};
     const int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, inputs = p->ic / p->groups;
     const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
     const int64_t pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
@@ -161,8 +163,8 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
     candidates->choices = columns_choices;
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         how = first;
-        how.copied = ways[i].copied;
-        how.vectors = ways[i].narrow ? 2 : wide;
+        how.packed = ways[i].packed;
+        how.vectors = ways[i].narrow ? (wide > 2 ? 2 : 1) : wide;
         const int64_t width = how.vectors * VL, blocks[] = {all, l2 / 2 / width, l1 / width};
         if (first.chunks == 1) how.pixels = min64(pixels, blocks[ways[i].block]);
         how.together =
@@ -170,14 +172,14 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
         add(p, ctx, &how, first.chunks, candidates);
     }
     how = first;
-    how.chunks = chunks_of(p, &how, true);
+    how.chunks = first.chunks > 1 ? 1 : chunks_of(p, &how, true);
     how.pixels = min64(div_up(pixels, how.chunks), all);
     add(p, ctx, &how, first.chunks, candidates);
 }
 
 /* ---- plan */
 
-static void size_scratch(const conv_problem *p, columns_wgrad *w)
+static void size_scratch(const conv_problem *p, int threads, columns_wgrad *w)
 {
     const conv_axis *x = &p->axis[CONV_W];
     int64_t in_rows = 0, out_rows = 0;
@@ -187,12 +189,16 @@ static void size_scratch(const conv_problem *p, columns_wgrad *w)
         out_rows = max64(out_rows, b.images * (b.y1 - b.y0));
     }
     int64_t out_pixels = out_rows * conv_out(x);
-    if (w->how.lower || w->how.copied) w->a_floats = (w->how.lower ? out_pixels : in_rows * x->in) * w->a_pixel;
-    if (w->how.copied) w->b_floats = out_pixels * w->b_pixel;
+    if (w->how.lower) w->a_floats = out_pixels * w->a_pixel;
+    if (w->how.packed) w->a_floats = round_up(in_rows * x->in * w->strips * w->a_pixel, CACHE_LINE);
+    if (w->how.packed) w->b_floats = out_pixels * w->panels * w->b_pixel;
     w->rows = out_rows;
     int64_t run_bytes = w->taps * (out_rows * (int64_t)sizeof(gemm_run) + (int64_t)sizeof(int64_t));
     w->run_floats = round_up(run_bytes / (int64_t)sizeof(float), VL);
-    w->head.thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats);
+    if (w->how.packed)
+        w->head.common_floats = (size_t)(w->a_floats + w->b_floats + threads * w->run_floats);
+    else
+        w->head.thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats);
     w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * conv_problem_sizes(p).weights) : 0;
 }
 
@@ -206,8 +212,9 @@ wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
     *w = shape_of(p, &how);
     w->head.run = columns_run;
     w->head.work = work_of(w, ctx);
-    w->ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
-    size_scratch(p, w);
+    w->ahead =
+        !w->how.packed && (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+    size_scratch(p, ctx->threads, w);
     conv_note(w->head.note, true, "gradient");
     conv_note(w->head.note, w->how.together < w->strips, "strips by turns");
     conv_note(w->head.note, w->head.chunks > 1, "in chunks");

@@ -3,10 +3,11 @@
  * Loop order of a thread: chunk of pixels, channel group, block of pixels, strips of inputs together, panel of
  * outputs, strip, tap; the register tile [inputs][outputs] sums over the block's pixels, run by run (a run: the
  * valid part of a row). A block of few channels fits a part of L2 whole; of many, so many strips do, and one
- * panel of outputs. What comes next is prefetched while something else is summed. Operands may be copied closer
- * together first. Units are dealt out in equal contiguous shares; where weights are small beside the operands,
- * fixed chunks of pixels sum apart and meet in an ordered tree. A first layer's taps are put in line, one tap
- * of taps*inputs channels. How is the strategy's (columns_plan.c). */
+ * panel of outputs. What comes next is prefetched while something else is summed. Pixels of many channels lie
+ * pages apart: then operands are better packed first, block by block, by all threads together. Units are dealt
+ * out in equal contiguous shares; where weights are small beside the operands, fixed chunks of pixels sum apart
+ * and meet in an ordered tree. A first layer's taps are put in line, one tap of taps*inputs channels. How is
+ * the strategy's (columns_plan.c). */
 #include "../copy.h"
 #include "columns.h"
 
@@ -111,60 +112,118 @@ static void prefetch_next(const columns_wgrad *w, const block_data *b, const uni
     args->ahead_step = CACHE_LINE;
 }
 
+/* ---- packing, by all threads: strips and panels of a block one behind another, all its pixels in each */
+
+static block_data data_of(const job *j, const pixel_block *b, int64_t group)
+{
+    const columns_wgrad *w = j->w;
+    const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
+    int64_t out_w = conv_out(x), ic = w->problem.ic, oc = w->problem.oc;
+    return (block_data){.src = j->src + (b->image * h->in + b->iy0) * x->in * ic + group * w->inputs,
+                        .diff_dst =
+                            j->diff_dst + (b->image * conv_out(h) + b->y0) * out_w * oc + group * w->outputs,
+                        .in_pixels = b->images * (b->iy1 - b->iy0) * x->in,
+                        .out_pixels = b->images * (b->y1 - b->y0) * out_w};
+}
+
+/* The channels of a pixel cut into pieces: the first `larger` of them have `each`, the others one less, and the
+ * last what is left. In `to` every piece has `width` of each pixel, whole vectors. */
+typedef struct {
+    int64_t channels, each, larger, width;
+} pieces;
+
+/* Pixels [begin, end) of `pixels`, the first at `from`. Pixel by pixel, for down a strip every pixel may be on
+ * another page. */
+static void pack_pixels(const pieces *p, const float *from, int64_t distance, int64_t pixels, int64_t begin,
+                        int64_t end, float *to)
+{
+    for (int64_t i = begin; i < end; i++) {
+        const float *pixel = from + i * distance;
+        float *piece = to + i * p->width;
+        for (int64_t c = 0, s = 0; c < p->channels; s++, piece += pixels * p->width) {
+            if (c + p->width > p->channels)
+                copy_pixels(pixel + c, 0, 1, p->channels - c, piece, 0);
+            else
+                for (int64_t v = 0; v < p->width; v += VL) vec_store(piece + v, vec_load(pixel + c + v));
+            c += s < p->larger ? p->each : p->each - 1;
+        }
+    }
+}
+
+static void pack_block(const job *j, const pixel_block *b, int thread, int threads)
+{
+    const columns_wgrad *w = j->w;
+    const pieces strips = {w->inputs, div_up(w->inputs, w->strips), (w->inputs - 1) % w->strips + 1,
+                           w->a_pixel},
+                 panels = {w->outputs, w->b_pixel, w->panels, w->b_pixel};
+    block_data d = data_of(j, b, 0);
+    int64_t begin, end;
+    share(d.in_pixels, thread, threads, &begin, &end);
+    pack_pixels(&strips, d.src, w->problem.ic, d.in_pixels, begin, end, j->a);
+    share(d.out_pixels, thread, threads, &begin, &end);
+    pack_pixels(&panels, d.diff_dst, w->problem.oc, d.out_pixels, begin, end, j->b);
+}
+
+/* ---- units */
+
 /* Units [begin, end) of one group over one block of pixels. */
 static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t begin, int64_t end,
                       bool accumulate)
 {
     const columns_wgrad *w = j->w;
-    const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
-    int64_t ic = w->problem.ic, oc = w->problem.oc, full = w->how.vectors * VL,
-            taps = w->how.lower ? 1 : w->taps;
-    block_data d = {.src = j->src + (b->image * h->in + b->iy0) * x->in * ic + group * w->inputs,
-                    .diff_dst =
-                        j->diff_dst + (b->image * conv_out(h) + b->y0) * conv_out(x) * oc + group * w->outputs,
-                    .in_pixels = b->images * (b->iy1 - b->iy0) * x->in,
-                    .out_pixels = b->images * (b->y1 - b->y0) * conv_out(x)};
+    int64_t oc = w->problem.oc, full = w->how.vectors * VL, taps = w->how.lower ? 1 : w->taps;
+    block_data d = data_of(j, b, group);
     if (w->how.lower) lower(j, b, group);
     for (int64_t t = 0; t < taps; t++) {
         gemm_run all = {0, 0, d.out_pixels};
         if (w->how.lower) j->runs[0] = all;
         j->run_count[t] = w->how.lower ? 1 : list_runs(w, b, t, j->runs + t * w->rows);
     }
-    unit before = {.first = -1};
     for (int64_t i = begin; i < end; i++) {
         unit u = unit_at(w, i);
         int64_t c0 = columns_strip_begin(w, u.strip), m = columns_strip_begin(w, u.strip + 1) - c0,
-                column = u.panel * full;
-        int64_t n = min64(full, w->outputs - column), width = round_up(n, VL), copied0 = 0;
-        bool turned = u.first != before.first;
-        if (w->how.copied && !w->how.lower) {
-            copied0 = columns_strip_begin(w, u.first);
-            if (turned)
-                copy_pixels(d.src + copied0, ic, d.in_pixels,
-                            columns_strip_begin(w, u.first + u.count) - copied0, j->a, w->a_pixel);
-        }
-        if (w->how.copied && (turned || u.panel != before.panel))
-            copy_pixels(d.diff_dst + column, oc, d.out_pixels, n, j->b, w->b_pixel);
-        before = u;
+                column = u.panel * full, n = min64(full, w->outputs - column);
         gemm_columns_args args = {
             .runs = j->runs + u.tap * w->rows,
             .run_count = j->run_count[u.tap],
-            .a = (w->a_floats > 0 ? j->a : d.src) + c0 - copied0,
+            .a = (w->how.lower ? j->a : d.src) + c0,
             .a_pixel = w->a_pixel,
-            .a_step = w->a_pixel * (w->how.lower ? 1 : x->stride),
-            .b = w->how.copied ? j->b : d.diff_dst + column,
+            .a_step = w->a_pixel * (w->how.lower ? 1 : w->problem.axis[CONV_W].stride),
+            .b = d.diff_dst + column,
             .b_pixel = w->b_pixel,
             .dst = j->dst + (u.tap * w->height + c0) * oc + group * w->outputs + column,
             .ldc = oc,
             .n = n,
             .accumulate = accumulate,
         };
+        if (w->how.packed) {
+            args.a = j->a + u.strip * w->a_pixel * d.in_pixels;
+            args.b = j->b + column * d.out_pixels;
+        }
         if (w->ahead) prefetch_next(w, &d, &u, i - begin, &args);
         if (u.tap + 1 < taps)
             args.next = args.dst + w->height * oc;
         else if (u.strip + 1 < u.first + u.count)
             args.next = args.dst + (m - u.tap * w->height) * oc;
-        gemm_columns((int)m, (int)(width / VL))(&args);
+        gemm_columns((int)m, (int)div_up(n, VL))(&args);
+    }
+}
+
+/* One chunk, one group; all threads pack a block, then each multiplies its units. */
+static void run_packed(job *j, const wgrad_share *s, int64_t begin, int64_t end)
+{
+    const columns_wgrad *w = j->w;
+    j->dst = s->diff_weights;
+    for (int64_t i = 0; i < w->blocks; i++) {
+        pixel_block b = columns_block_at(w, i);
+        if (i > 0 && s->threads > 1) {
+#pragma omp barrier
+        }
+        pack_block(j, &b, s->thread, s->threads);
+        if (s->threads > 1) {
+#pragma omp barrier
+        }
+        run_block(j, &b, 0, begin, end, i > 0 || s->accumulate);
     }
 }
 
@@ -174,8 +233,12 @@ void columns_run(const wgrad *plan, const wgrad_share *s)
     int64_t weights = w->taps * w->inputs * w->problem.oc, per_group = w->units / w->groups, begin, end;
     share(w->head.chunks * w->units, s->thread, s->threads, &begin, &end);
     job j = {.w = w, .src = s->src, .diff_dst = s->diff_dst, .a = s->scratch, .b = s->scratch + w->a_floats};
-    j.runs = (gemm_run *)(j.b + w->b_floats);
+    j.runs = (gemm_run *)(j.b + w->b_floats + (w->how.packed ? s->thread * w->run_floats : 0));
     j.run_count = (int64_t *)(j.runs + w->taps * w->rows);
+    if (w->how.packed) {
+        run_packed(&j, s, begin, end);
+        return;
+    }
     for (int64_t chunk = begin / w->units; chunk * w->units < end; chunk++) {
         int64_t first, last;
         share(w->blocks, chunk, w->head.chunks, &first, &last);
