@@ -9,7 +9,7 @@ void work_read(conv_work *w, double bytes, double reach);
 /* The same, written: a line is read before and written back later, unless it goes past the caches. */
 void work_write(conv_work *w, double bytes, double reach);
 
-/* `bytes` are read elsewhere and copied to where they are met again after `reach`; lanes: floats of a vector. */
+/* `bytes` are read elsewhere and copied to where they are met again after `reach`; lanes: a vector's floats. */
 void work_copy(conv_work *w, double bytes, double reach, int lanes);
 
 /* Outer products in register tiles: of `rows` x n sums of k terms each, tile_rows x nv vectors at a time. Per

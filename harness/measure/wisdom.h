@@ -4,7 +4,7 @@
  *
  *   {"sepbench": "wisdom", "build", "cpu", "isa",
  *    "strategies": {"avx512 pointwise backward_weights mb1ic64ih28oc64 nhwc t2":
- *                       {"strategy": {"pixels": 512, "operands copied": true, ...}, "ns", "model_ns"}, ...},
+ *                       {"strategy": {"pixels": 512, "operands packed": true, ...}, "ns", "model_ns"}, ...},
  *    "layers": {...}}
  *
  * ns is the chosen one's time of a call, model_ns that of the cost model's pick; `layers` is what `train --impl
@@ -69,7 +69,7 @@ void wisdom_refuse(const wisdom *w, record_row *row);
  * kept. */
 void wisdom_adopt(wisdom *w, const record_row *row);
 
-/* {"pixels": 512, "operands copied": true}. New reference; and back, false unless it is one of the
+/* {"pixels": 512, "operands packed": true}. New reference; and back, false unless it is one of the
  * candidates. */
 json_t *strategy_json(const conv_choice *choices, const conv_strategy *s);
 bool strategy_read(const conv_candidates *candidates, const json_t *object, conv_strategy *s);

@@ -9,7 +9,7 @@
 typedef struct {
     int64_t vectors;  /* of a panel of outputs */
     int64_t lower;    /* taps put in line: one row of taps*inputs values per output pixel */
-    int64_t packed;   /* operands are packed first, strips and panels one behind another, by all threads */
+    int64_t packed;   /* each thread packs the strips and panels that it needs one behind another first */
     int64_t pixels;   /* of a block; in whole images or equal shares of the rows of one */
     int64_t together; /* strips whose inputs stay in cache while the panels pass */
     int64_t chunks;   /* of pixels with sums of their own */
@@ -28,7 +28,7 @@ typedef struct {
         rows;       /* a block of pixels: whole images, or a share of one image's rows; its rows */
     int64_t blocks; /* of pixels in all; a chunk has some of them */
     int64_t units;  /* of one chunk: groups * panels * strips * taps */
-    int64_t a_floats, b_floats, run_floats; /* parts of a thread's scratch; packed: a and b are in common */
+    int64_t a_floats, b_floats, run_floats; /* parts of a thread's scratch */
     bool ahead;                             /* what comes next is prefetched */
 } columns_wgrad;
 

@@ -60,7 +60,7 @@ static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how
     w.blocks = w.row_blocks > 1 ? p->mb * w.row_blocks : div_up(p->mb, w.images);
     w.how.chunks = w.head.chunks = max64(1, min64(how->chunks, w.blocks));
     w.how.together = max64(1, min64(how->together, w.strips));
-    w.how.packed = how->packed && w.groups == 1 && !how->lower && w.head.chunks == 1;
+    w.how.packed = how->packed && !how->lower;
     w.a_pixel = w.how.lower    ? round_up(w.height, CACHE_LINE)
                 : w.how.packed ? round_up(gemm_tile_rows((int)w.how.vectors), VL)
                                : p->ic;
@@ -68,8 +68,8 @@ static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how
     return w;
 }
 
-/* How many times the room in a cache that pieces of so many floats take up, one in each pixel, when pixels are so
- * far apart: they fall into a part of the sets only. */
+/* How many times the room in a cache that pieces of so many floats take up, one in each pixel, when pixels are
+ * so far apart: they fall into a part of the sets only. */
 static double crowding(int64_t distance, int64_t floats)
 {
     int64_t gcd = CACHE_WAY;
@@ -113,8 +113,7 @@ static conv_work work_of(const columns_wgrad *w, const conv_context *ctx)
     if (w->b_pixel >= CACHE_WAY && strip + panel > (double)ctx->l2) own.copied += diff * (strips - turns);
     work_write(&own, sums * (double)w->head.chunks, CONV_EACH_CALL);
     work_write(&own, sums * (double)(w->blocks - w->head.chunks), sums / ctx->threads + turn + panel);
-    double copied = (w->how.packed || w->how.lower ? src : 0) + (w->how.packed ? diff : 0);
-    if (w->how.packed && ctx->threads > 1) own.barriers = 2 * (int)w->blocks - 1;
+    double copied = w->how.packed ? src + diff * fmin(turns, ctx->threads) : w->how.lower ? src : 0;
     work_copy(&own, copied, turn + panel, VL);
     return own;
 }
@@ -190,15 +189,18 @@ static void size_scratch(const conv_problem *p, int threads, columns_wgrad *w)
     }
     int64_t out_pixels = out_rows * conv_out(x);
     if (w->how.lower) w->a_floats = out_pixels * w->a_pixel;
-    if (w->how.packed) w->a_floats = round_up(in_rows * x->in * w->strips * w->a_pixel, CACHE_LINE);
-    if (w->how.packed) w->b_floats = out_pixels * w->panels * w->b_pixel;
+    if (w->how.packed) {
+        /* A share of the units meets so many turns; all panels, unless there is a single turn. */
+        int64_t count = div_up(w->head.chunks * w->units, threads), taps = w->taps, together = w->how.together;
+        int64_t turns = count / (together * w->panels * taps) + 2, panels = count / (together * taps) + 2;
+        w->a_floats = in_rows * x->in * min64(w->strips, turns * together) * w->a_pixel;
+        w->a_floats = round_up(w->a_floats, CACHE_LINE);
+        w->b_floats = out_pixels * (together < w->strips ? w->panels : min64(w->panels, panels)) * w->b_pixel;
+    }
     w->rows = out_rows;
     int64_t run_bytes = w->taps * (out_rows * (int64_t)sizeof(gemm_run) + (int64_t)sizeof(int64_t));
     w->run_floats = round_up(run_bytes / (int64_t)sizeof(float), VL);
-    if (w->how.packed)
-        w->head.common_floats = (size_t)(w->a_floats + w->b_floats + threads * w->run_floats);
-    else
-        w->head.thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats);
+    w->head.thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats);
     w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * conv_problem_sizes(p).weights) : 0;
 }
 

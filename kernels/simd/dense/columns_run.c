@@ -4,7 +4,7 @@
  * outputs, strip, tap; the register tile [inputs][outputs] sums over the block's pixels, run by run (a run: the
  * valid part of a row). A block of few channels fits a part of L2 whole; of many, so many strips do, and one
  * panel of outputs. What comes next is prefetched while something else is summed. Pixels of many channels lie
- * pages apart: then operands are better packed first, block by block, by all threads together. Units are dealt
+ * pages apart: then each thread packs what its units read first, block by block. Units are dealt
  * out in equal contiguous shares; where weights are small beside the operands, fixed chunks of pixels sum apart
  * and meet in an ordered tree. A first layer's taps are put in line, one tap of taps*inputs channels. How is
  * the strategy's (columns_plan.c). */
@@ -112,7 +112,7 @@ static void prefetch_next(const columns_wgrad *w, const block_data *b, const uni
     args->ahead_step = CACHE_LINE;
 }
 
-/* ---- packing, by all threads: strips and panels of a block one behind another, all its pixels in each */
+/* ---- packing: strips and panels one behind another, all the block's pixels in each */
 
 static block_data data_of(const job *j, const pixel_block *b, int64_t group)
 {
@@ -126,18 +126,20 @@ static block_data data_of(const job *j, const pixel_block *b, int64_t group)
                         .out_pixels = b->images * (b->y1 - b->y0) * out_w};
 }
 
+typedef struct {
+    int64_t begin, end;
+} range;
+
 /* The channels of a pixel cut into pieces: the first `larger` of them have `each`, the others one less, and the
  * last what is left. In `to` every piece has `width` of each pixel, whole vectors. */
 typedef struct {
     int64_t channels, each, larger, width;
 } pieces;
 
-/* Pixels [begin, end) of `pixels`, the first at `from`. Pixel by pixel, for down a strip every pixel may be on
- * another page. */
-static void pack_pixels(const pieces *p, const float *from, int64_t distance, int64_t pixels, int64_t begin,
-                        int64_t end, float *to)
+/* `pixels` pixels, the first at `from`. Pixel by pixel, for down a strip every pixel may be on another page. */
+static void pack_pixels(const pieces *p, const float *from, int64_t distance, int64_t pixels, float *to)
 {
-    for (int64_t i = begin; i < end; i++) {
+    for (int64_t i = 0; i < pixels; i++) {
         const float *pixel = from + i * distance;
         float *piece = to + i * p->width;
         for (int64_t c = 0, s = 0; c < p->channels; s++, piece += pixels * p->width) {
@@ -150,18 +152,33 @@ static void pack_pixels(const pieces *p, const float *from, int64_t distance, in
     }
 }
 
-static void pack_block(const job *j, const pixel_block *b, int thread, int threads)
+/* What units [begin, end) read: the strips of their turns; of one turn their panels, else all. */
+static range packed_strips(const columns_wgrad *w, int64_t begin, int64_t end)
+{
+    unit first = unit_at(w, begin), last = unit_at(w, end - 1);
+    return (range){first.first, last.first + last.count};
+}
+
+static range packed_panels(const columns_wgrad *w, int64_t begin, int64_t end)
+{
+    unit first = unit_at(w, begin), last = unit_at(w, end - 1);
+    return first.first == last.first ? (range){first.panel, last.panel + 1} : (range){0, w->panels};
+}
+
+static void pack_units(const job *j, const block_data *d, range strips, range panels)
 {
     const columns_wgrad *w = j->w;
-    const pieces strips = {w->inputs, div_up(w->inputs, w->strips), (w->inputs - 1) % w->strips + 1,
-                           w->a_pixel},
-                 panels = {w->outputs, w->b_pixel, w->panels, w->b_pixel};
-    block_data d = data_of(j, b, 0);
-    int64_t begin, end;
-    share(d.in_pixels, thread, threads, &begin, &end);
-    pack_pixels(&strips, d.src, w->problem.ic, d.in_pixels, begin, end, j->a);
-    share(d.out_pixels, thread, threads, &begin, &end);
-    pack_pixels(&panels, d.diff_dst, w->problem.oc, d.out_pixels, begin, end, j->b);
+    int64_t c0 = columns_strip_begin(w, strips.begin), c1 = columns_strip_begin(w, strips.end), most = 0;
+    int64_t p0 = panels.begin * w->b_pixel, p1 = min64(w->outputs, panels.end * w->b_pixel);
+    pieces a = {.channels = c1 - c0, .width = w->a_pixel}, b = {p1 - p0, w->b_pixel, w->panels, w->b_pixel};
+    for (int64_t s = strips.begin; s < strips.end; s++) {
+        int64_t rows = columns_strip_begin(w, s + 1) - columns_strip_begin(w, s);
+        a.larger = rows > most ? 1 : a.larger + (rows == most);
+        most = max64(most, rows);
+    }
+    a.each = most;
+    pack_pixels(&a, d->src + c0, w->problem.ic, d->in_pixels, j->a);
+    pack_pixels(&b, d->diff_dst + p0, w->problem.oc, d->out_pixels, j->b);
 }
 
 /* ---- units */
@@ -173,7 +190,13 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
     const columns_wgrad *w = j->w;
     int64_t oc = w->problem.oc, full = w->how.vectors * VL, taps = w->how.lower ? 1 : w->taps;
     block_data d = data_of(j, b, group);
+    range strips = {0}, panels = {0};
     if (w->how.lower) lower(j, b, group);
+    if (w->how.packed) {
+        strips = packed_strips(w, begin, end);
+        panels = packed_panels(w, begin, end);
+        pack_units(j, &d, strips, panels);
+    }
     for (int64_t t = 0; t < taps; t++) {
         gemm_run all = {0, 0, d.out_pixels};
         if (w->how.lower) j->runs[0] = all;
@@ -197,8 +220,8 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
             .accumulate = accumulate,
         };
         if (w->how.packed) {
-            args.a = j->a + u.strip * w->a_pixel * d.in_pixels;
-            args.b = j->b + column * d.out_pixels;
+            args.a = j->a + (u.strip - strips.begin) * w->a_pixel * d.in_pixels;
+            args.b = j->b + (u.panel - panels.begin) * w->b_pixel * d.out_pixels;
         }
         if (w->ahead) prefetch_next(w, &d, &u, i - begin, &args);
         if (u.tap + 1 < taps)
@@ -209,36 +232,14 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
     }
 }
 
-/* One chunk, one group; all threads pack a block, then each multiplies its units. */
-static void run_packed(job *j, const wgrad_share *s, int64_t begin, int64_t end)
-{
-    const columns_wgrad *w = j->w;
-    j->dst = s->diff_weights;
-    for (int64_t i = 0; i < w->blocks; i++) {
-        pixel_block b = columns_block_at(w, i);
-        if (i > 0 && s->threads > 1) {
-#pragma omp barrier
-        }
-        pack_block(j, &b, s->thread, s->threads);
-        if (s->threads > 1) {
-#pragma omp barrier
-        }
-        run_block(j, &b, 0, begin, end, i > 0 || s->accumulate);
-    }
-}
-
 void columns_run(const wgrad *plan, const wgrad_share *s)
 {
     const columns_wgrad *w = (const columns_wgrad *)plan;
     int64_t weights = w->taps * w->inputs * w->problem.oc, per_group = w->units / w->groups, begin, end;
     share(w->head.chunks * w->units, s->thread, s->threads, &begin, &end);
     job j = {.w = w, .src = s->src, .diff_dst = s->diff_dst, .a = s->scratch, .b = s->scratch + w->a_floats};
-    j.runs = (gemm_run *)(j.b + w->b_floats + (w->how.packed ? s->thread * w->run_floats : 0));
+    j.runs = (gemm_run *)(j.b + w->b_floats);
     j.run_count = (int64_t *)(j.runs + w->taps * w->rows);
-    if (w->how.packed) {
-        run_packed(&j, s, begin, end);
-        return;
-    }
     for (int64_t chunk = begin / w->units; chunk * w->units < end; chunk++) {
         int64_t first, last;
         share(w->blocks, chunk, w->head.chunks, &first, &last);
