@@ -68,7 +68,7 @@ double limits_in_turn(const limit_times *t)
 
 /* ---- the cost model */
 
-/* 3 GHz; a cycle: two multiply-adds and two loads of a vector, and 32, 16 and 4 bytes from L2, L3 and memory. */
+/* 3 GHz; in a cycle two multiply-adds and two loads of a vector, 32, 16 and 4 bytes from L2, L3 and memory. */
 static machine_ceilings nominal(cpu_isa isa, int threads)
 {
     const double cycles = 3.0 * threads;

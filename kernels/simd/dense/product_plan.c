@@ -89,9 +89,9 @@ static void add(const product *shape, const conv_problem *p, const conv_context 
 }
 
 /* Taps in line where their terms fill no vector. A block of terms whose panel takes half of L2 (what passes by
- * needs the other half); with it, rows that do, or all of a thread's pixels, so that weights are read once; rows
- * copied where blocks are parts of them or pixels lie whole ways of a cache apart, and the other way; panels as
- * wide as registers allow and not; out past the caches. */
+ * needs the other half); with it, rows that do, or all of a thread's pixels, so that weights are read once;
+ * rows copied where blocks are parts of them or pixels lie whole ways of a cache apart, and the other way;
+ * panels as wide as registers allow and not; out past the caches. */
 void product_strategies(const conv_problem *p, bool backward, const gemm_way *way, const conv_context *ctx,
                         conv_candidates *candidates)
 {

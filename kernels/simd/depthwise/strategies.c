@@ -124,16 +124,15 @@ static double model_ns(const conv_problem *p, conv_pass pass, const conv_context
     return work_model_ns(&work, p, pass, ISA_ENUM, ctx);
 }
 
-/* All channels or blocks, in place or copied; beyond the L2 of all threads each also past the caches: what fits
- * there is found again by whoever reads it next. In vectors of half a line pixels that crowd one set are always
- * copied: the other half would be gone when its turn comes. */
+/* All channels or blocks, in place, or copied where pixels crowd one set; beyond the L2 of all threads each also
+ * past the caches: what fits there is found again by whoever reads it next. */
 static void list_walks(const conv_problem *p, conv_pass pass, const conv_context *ctx, conv_candidates *list)
 {
     const bool crowded = ring_wanted(p->oc), beyond = operand_bytes(p) > (int64_t)ctx->l2 * ctx->threads;
     const int64_t block = tile_channels(p, ctx);
     const walk_strategy ways[] = {{.channels = p->oc}, {.channels = block}, {.channels = block, .ring = 1}};
     list->choices = walk_choices;
-    for (int i = crowded && HALF_LINES ? 2 : 0; i < (crowded ? 3 : 2); i++)
+    for (int i = 0; i < (crowded ? 3 : 2); i++)
         for (int64_t stream = 0; stream <= beyond; stream++) {
             depthwise_choices how = {.walk = ways[i]};
             how.walk.stream = stream;
@@ -165,7 +164,7 @@ static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candi
                                   {.channels = block, .ring = 1}};
     sums_strategy order = sums_order(p, ctx), s = order;
     list->choices = sums_choices;
-    for (int i = copied ? 4 : small ? 0 : 1; i < (crowded ? 5 : 4); i++) {
+    for (int i = small ? 0 : 1; i < (crowded ? 5 : 4); i++) {
         s.channels = ways[i].channels, s.ring = ways[i].ring, s.owned = ways[i].owned;
         add_sums(p, ctx, s, true, list);
     }

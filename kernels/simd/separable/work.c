@@ -57,8 +57,8 @@ void fused_forward_state(const conv_problem *p, const gemm_way *way, const conv_
 }
 
 /* What the products of a block of channels, which has `panels` of pointwise^T, read and write: diff_dst by each
- * of those panels and, for the gradient, once more, in turns of pixels of which every tile reads it again. What a
- * block touches in all: `cycle`. */
+ * of those panels and, for the gradient, once more, in turns of pixels of which every tile reads it again.
+ * cycle: what a block touches in all. */
 static void state_products(const conv_problem *p, const conv_context *ctx, const fused_backward_strategy *how,
                            double cycle, conv_work *w)
 {
