@@ -8,7 +8,6 @@
 
 typedef struct {
     int64_t vectors;  /* of a panel of outputs */
-    int64_t lower;    /* taps put in line: one row of taps*inputs values per output pixel */
     int64_t packed;   /* each thread packs the strips and panels that it needs one behind another first */
     int64_t pixels;   /* of a block; in whole images or equal shares of the rows of one */
     int64_t together; /* strips whose inputs stay in cache while the panels pass */
@@ -21,9 +20,8 @@ typedef struct {
     columns_strategy how;
     int64_t groups, inputs, outputs; /* channels per group */
     int64_t taps;
-    int64_t height;           /* rows of the product: inputs, or taps*inputs when lowered */
     int64_t a_pixel, b_pixel; /* floats from one pixel to the next, of src and diff_dst or of their copies */
-    int64_t panels, strips;   /* tiles along outputs, along height */
+    int64_t panels, strips;   /* tiles along outputs, along inputs */
     int64_t images, row_blocks,
         rows;       /* a block of pixels: whole images, or a share of one image's rows; its rows */
     int64_t blocks; /* of pixels in all; a chunk has some of them */

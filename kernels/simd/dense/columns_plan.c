@@ -10,9 +10,8 @@
 #include "../../work.h"
 #include "../simd.h"
 
-static const conv_choice columns_choices[] = {
-    {"vectors", false}, {"taps in line", true}, {"operands packed", true}, {"pixels", false}, {"strips", false},
-    {"chunks", false},  {NULL, false}};
+static const conv_choice columns_choices[] = {{"vectors", false}, {"operands packed", true}, {"pixels", false},
+                                              {"strips", false},  {"chunks", false},         {NULL, false}};
 
 pixel_block columns_block_at(const columns_wgrad *w, int64_t index)
 {
@@ -34,7 +33,7 @@ pixel_block columns_block_at(const columns_wgrad *w, int64_t index)
 int64_t columns_strip_begin(const columns_wgrad *w, int64_t strip)
 {
     int64_t begin, end;
-    share(w->height, strip, w->strips, &begin, &end);
+    share(w->inputs, strip, w->strips, &begin, &end);
     return begin;
 }
 
@@ -51,19 +50,16 @@ static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how
                        .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel};
     int64_t out = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]), pixels = max64(1, how->pixels);
     w.how.vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w.outputs);
-    w.height = how->lower ? w.taps * w.inputs : w.inputs;
     w.panels = div_up(w.outputs, w.how.vectors * VL);
-    w.strips = div_up(w.height, gemm_tile_rows((int)w.how.vectors));
-    w.units = w.groups * w.panels * w.strips * (how->lower ? 1 : w.taps);
+    w.strips = div_up(w.inputs, gemm_tile_rows((int)w.how.vectors));
+    w.units = w.groups * w.panels * w.strips * w.taps;
     w.images = max64(1, pixels / out);
     w.row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, pixels));
     w.blocks = w.row_blocks > 1 ? p->mb * w.row_blocks : div_up(p->mb, w.images);
     w.how.chunks = w.head.chunks = max64(1, min64(how->chunks, w.blocks));
     w.how.together = max64(1, min64(how->together, w.strips));
-    w.how.packed = how->packed && !how->lower;
-    w.a_pixel = w.how.lower    ? round_up(w.height, CACHE_LINE)
-                : w.how.packed ? round_up(gemm_tile_rows((int)w.how.vectors), VL)
-                               : p->ic;
+    w.how.packed = how->packed != 0;
+    w.a_pixel = w.how.packed ? round_up(gemm_tile_rows((int)w.how.vectors), VL) : p->ic;
     w.b_pixel = w.how.packed ? w.how.vectors * VL : p->oc;
     return w;
 }
@@ -81,17 +77,15 @@ static double crowding(int64_t distance, int64_t floats)
 static conv_work work_of(const columns_wgrad *w, const conv_context *ctx)
 {
     const conv_problem *p = &w->problem;
-    double groups = (double)w->groups, taps = w->how.lower ? 1 : (double)w->taps, strips = (double)w->strips;
-    /* Pixels of all taps: of those in line the padding's as well. */
-    double pixels = w->how.lower ? (double)(conv_problem_sizes(p).dst / p->oc)
-                                 : (double)conv_flops(p, CONV_FORWARD) / (2.0 * (double)(w->inputs * p->oc));
+    double groups = (double)w->groups, taps = (double)w->taps, strips = (double)w->strips;
+    double pixels = (double)conv_flops(p, CONV_FORWARD) / (2.0 * (double)(w->inputs * p->oc)); /* of all taps */
     double block = pixels / taps / (double)w->blocks, sums = 4.0 * (double)conv_problem_sizes(p).weights;
     int64_t columns = round_up(w->outputs, VL), rows = gemm_tile_rows((int)w->how.vectors),
             width = w->how.vectors * VL;
     conv_work own = {.busiest = work_busiest(w->head.chunks * w->units, ctx->threads)};
-    own.macs = groups * pixels * (double)(w->height * columns);
+    own.macs = groups * pixels * (double)(w->inputs * columns);
     own.loads = groups * pixels * strips * (double)(columns / VL);
-    own.broadcasts = groups * pixels * (double)(w->height * w->panels);
+    own.broadcasts = groups * pixels * (double)(w->inputs * w->panels);
     own.stores = (double)w->blocks * sums / 4 / VL;
     own.loads += (double)(w->blocks - w->head.chunks) * sums / 4 / VL;
     own.copied = (double)(w->blocks - w->head.chunks) * sums;
@@ -99,9 +93,9 @@ static conv_work work_of(const columns_wgrad *w, const conv_context *ctx)
     /* Of a block: a strip of inputs; the strips of a turn; a panel. */
     double turns = (double)div_up(w->strips, w->how.together), panels = (double)w->panels;
     double strip = 4 * block * (double)rows * crowding(w->a_pixel, rows);
-    double turn = 4 * block * (double)w->height / turns * crowding(w->a_pixel, w->height / (int64_t)turns);
+    double turn = 4 * block * (double)w->inputs / turns * crowding(w->a_pixel, w->inputs / (int64_t)turns);
     double panel = 4 * block * (double)width * crowding(w->b_pixel, width);
-    double src = 4 * groups * pixels / taps * (double)w->height,
+    double src = 4 * groups * pixels / taps * (double)w->inputs,
            diff = 4 * groups * pixels / taps * (double)columns;
     work_read(&own, src + diff, CONV_EACH_CALL);
     work_read(&own, src * (panels - 1), turn + panel);
@@ -113,7 +107,7 @@ static conv_work work_of(const columns_wgrad *w, const conv_context *ctx)
     if (w->b_pixel >= CACHE_WAY && strip + panel > (double)ctx->l2) own.copied += diff * (strips - turns);
     work_write(&own, sums * (double)w->head.chunks, CONV_EACH_CALL);
     work_write(&own, sums * (double)(w->blocks - w->head.chunks), sums / ctx->threads + turn + panel);
-    double copied = w->how.packed ? src + diff * fmin(turns, ctx->threads) : w->how.lower ? src : 0;
+    double copied = w->how.packed ? src + diff * fmin(turns, ctx->threads) : 0;
     work_copy(&own, copied, turn + panel, VL);
     return own;
 }
@@ -139,8 +133,7 @@ static int64_t chunks_of(const conv_problem *p, const columns_strategy *how, boo
 
 /* Blocks of pixels whose operands fit half of L2 (what passes by needs the other half); blocks of which a panel
  * of outputs and as many strips of inputs do; and blocks whose panel fits half of L1. With wide panels and
- * narrow ones, operands in place and packed; then another number of chunks. Taps are in line where their
- * channels fill no vector. */
+ * narrow ones, operands in place and packed; then another number of chunks. */
 void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
 {
     enum { ALL, TURNS, PANEL };
@@ -149,11 +142,10 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
         bool narrow, packed;
     } ways[] = {{TURNS, false, false}, {ALL, false, false},  {TURNS, true, false}, {TURNS, false, true},
                 {TURNS, true, true},   {PANEL, false, true}, {PANEL, true, true}};
-    const int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel, inputs = p->ic / p->groups;
     const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
     const int64_t pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     const int64_t wide = gemm_panel_vectors(p->oc / p->groups), all = l2 / (p->ic + p->oc);
-    columns_strategy how = {.vectors = wide, .lower = taps > 1 && inputs < VL, .pixels = pixels};
+    columns_strategy how = {.vectors = wide, .pixels = pixels};
     how.chunks = chunks_of(p, &how, false);
     /* Chunks end where blocks do: of several the block is theirs, so that bits are. */
     how.pixels = min64(div_up(pixels, how.chunks), all);
@@ -188,7 +180,6 @@ static void size_scratch(const conv_problem *p, int threads, columns_wgrad *w)
         out_rows = max64(out_rows, b.images * (b.y1 - b.y0));
     }
     int64_t out_pixels = out_rows * conv_out(x);
-    if (w->how.lower) w->a_floats = out_pixels * w->a_pixel;
     if (w->how.packed) {
         /* A share of the units meets so many turns; all panels, unless there is a single turn. */
         int64_t count = div_up(w->head.chunks * w->units, threads), taps = w->taps, together = w->how.together;

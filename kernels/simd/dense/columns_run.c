@@ -6,8 +6,8 @@
  * panel of outputs. What comes next is prefetched while something else is summed. Pixels of many channels lie
  * pages apart: then each thread packs what its units read first, block by block. Units are dealt
  * out in equal contiguous shares; where weights are small beside the operands, fixed chunks of pixels sum apart
- * and meet in an ordered tree. A first layer's taps are put in line, one tap of taps*inputs channels. How is
- * the strategy's (columns_plan.c). */
+ * and meet in an ordered tree. How is the strategy's
+ * (columns_plan.c). */
 #include "../copy.h"
 #include "columns.h"
 
@@ -15,7 +15,7 @@ typedef struct {
     const columns_wgrad *w;
     const float *src, *diff_dst;
     float *dst;         /* the chunk's sums, shaped as diff_weights */
-    float *a, *b;       /* scratch: copies of src, or taps in line; of a panel of diff_dst */
+    float *a, *b;       /* scratch: packed strips of src, panels of diff_dst */
     gemm_run *runs;     /* [taps][rows] */
     int64_t *run_count; /* [taps] */
 } job;
@@ -45,33 +45,6 @@ static int64_t list_runs(const columns_wgrad *w, const pixel_block *b, int64_t t
     return count;
 }
 
-/* The taps of output pixel (y, x) of an image in line; zeros where they fall in the padding. */
-static void line_of(const columns_wgrad *w, const float *image, int64_t y, int64_t x, float *line)
-{
-    const conv_axis *ah = &w->problem.axis[CONV_H], *aw = &w->problem.axis[CONV_W];
-    for (int64_t kh = 0; kh < ah->kernel; kh++) {
-        int64_t iy = y * ah->stride - ah->pad_before + kh * ah->dilation;
-        for (int64_t kw = 0; kw < aw->kernel; kw++, line += w->inputs) {
-            int64_t ix = x * aw->stride - aw->pad_before + kw * aw->dilation;
-            bool real = iy >= 0 && iy < ah->in && ix >= 0 && ix < aw->in;
-            const float *from = image + (real ? (iy * aw->in + ix) * w->problem.ic : 0);
-            for (int64_t c = 0; c < w->inputs; c++) line[c] = real ? from[c] : 0.0f;
-        }
-    }
-}
-
-static void lower(const job *j, const pixel_block *b, int64_t group)
-{
-    const columns_wgrad *w = j->w;
-    const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
-    float *to = j->a;
-    for (int64_t i = 0; i < b->images; i++) {
-        const float *image = j->src + (b->image + i) * h->in * x->in * w->problem.ic + group * w->inputs;
-        for (int64_t y = b->y0; y < b->y1; y++)
-            for (int64_t ox = 0; ox < conv_out(x); ox++, to += w->a_pixel) line_of(w, image, y, ox, to);
-    }
-}
-
 /* A unit of work, by its place in the order. */
 typedef struct {
     int64_t first, count; /* strips together */
@@ -80,8 +53,7 @@ typedef struct {
 
 static unit unit_at(const columns_wgrad *w, int64_t index)
 {
-    int64_t taps = w->how.lower ? 1 : w->taps,
-            first = index / (w->how.together * w->panels * taps) * w->how.together;
+    int64_t taps = w->taps, first = index / (w->how.together * w->panels * taps) * w->how.together;
     int64_t count = min64(w->how.together, w->strips - first), rest = index - first * w->panels * taps;
     return (unit){first, count, rest / (count * taps), first + rest / taps % count, rest % taps};
 }
@@ -188,20 +160,15 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
                       bool accumulate)
 {
     const columns_wgrad *w = j->w;
-    int64_t oc = w->problem.oc, full = w->how.vectors * VL, taps = w->how.lower ? 1 : w->taps;
+    int64_t oc = w->problem.oc, full = w->how.vectors * VL, taps = w->taps;
     block_data d = data_of(j, b, group);
     range strips = {0}, panels = {0};
-    if (w->how.lower) lower(j, b, group);
     if (w->how.packed) {
         strips = packed_strips(w, begin, end);
         panels = packed_panels(w, begin, end);
         pack_units(j, &d, strips, panels);
     }
-    for (int64_t t = 0; t < taps; t++) {
-        gemm_run all = {0, 0, d.out_pixels};
-        if (w->how.lower) j->runs[0] = all;
-        j->run_count[t] = w->how.lower ? 1 : list_runs(w, b, t, j->runs + t * w->rows);
-    }
+    for (int64_t t = 0; t < taps; t++) j->run_count[t] = list_runs(w, b, t, j->runs + t * w->rows);
     for (int64_t i = begin; i < end; i++) {
         unit u = unit_at(w, i);
         int64_t c0 = columns_strip_begin(w, u.strip), m = columns_strip_begin(w, u.strip + 1) - c0,
@@ -209,12 +176,12 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
         gemm_columns_args args = {
             .runs = j->runs + u.tap * w->rows,
             .run_count = j->run_count[u.tap],
-            .a = (w->how.lower ? j->a : d.src) + c0,
+            .a = d.src + c0,
             .a_pixel = w->a_pixel,
-            .a_step = w->a_pixel * (w->how.lower ? 1 : w->problem.axis[CONV_W].stride),
+            .a_step = w->a_pixel * w->problem.axis[CONV_W].stride,
             .b = d.diff_dst + column,
             .b_pixel = w->b_pixel,
-            .dst = j->dst + (u.tap * w->height + c0) * oc + group * w->outputs + column,
+            .dst = j->dst + (u.tap * w->inputs + c0) * oc + group * w->outputs + column,
             .ldc = oc,
             .n = n,
             .accumulate = accumulate,
@@ -225,9 +192,9 @@ static void run_block(const job *j, const pixel_block *b, int64_t group, int64_t
         }
         if (w->ahead) prefetch_next(w, &d, &u, i - begin, &args);
         if (u.tap + 1 < taps)
-            args.next = args.dst + w->height * oc;
+            args.next = args.dst + w->inputs * oc;
         else if (u.strip + 1 < u.first + u.count)
-            args.next = args.dst + (m - u.tap * w->height) * oc;
+            args.next = args.dst + (m - u.tap * w->inputs) * oc;
         gemm_columns((int)m, (int)div_up(n, VL))(&args);
     }
 }

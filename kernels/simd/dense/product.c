@@ -5,7 +5,7 @@
  * while the panels pass, where they fit as well. Units (panel, tile) are dealt out as equal contiguous shares,
  * so any number of threads balances and none reduces: dst tiles have one owner. How large blocks are and the
  * rest is the strategy's (product_plan.c). Rows may be copied first: a block of k is compact in the cache only
- * then, rows a multiple of 4 KiB apart share one cache set, and where k is short taps are better put in line.
+ * then, and rows a multiple of 4 KiB apart share one cache set.
  * What does not fit L2 may be prefetched while something else is multiplied: during a thread's first panel the
  * rows of the tiles, or of the copy, that come next; during every other the next panel. */
 #include "product.h"
@@ -44,22 +44,18 @@ static void copy_inputs(const job *j, const block *b, int64_t count)
     copy_pixels(from, channels, count, b->k, j->copied, gap);
 }
 
-/* All taps of each position in line; with one tap, its block of k. */
+/* The block of k of the row that each position reads. */
 static void gather_rows(const job *j, const block *b, tile_range tiles)
 {
     const product *p = j->p;
-    int64_t channels = p->groups * p->k, gap = product_row_gap(p), each = p->taps == 1 ? b->k : p->k;
-    const float *from = j->in + b->group * p->k + (p->taps == 1 ? b->k0 : 0);
+    int64_t channels = p->groups * p->k, gap = product_row_gap(p);
+    const float *from = j->in + b->group * p->k + b->k0;
     for (int64_t i = tiles.begin; i < tiles.end; i++) {
         const row_tile *tile = &j->table->tile[i];
         const int32_t *in = j->table->index + tile->index;
-        for (int64_t r = 0; r < tile->m; r++) {
-            float *to = j->copied + (tile->first - b->first + r) * gap;
-            for (int64_t t = 0; t < p->taps; t++, to += each) {
-                int64_t pixel = in[t * tile->m + r];
-                p->way->prepare(to, pixel < 0 ? p->zeros : from + pixel * channels, each);
-            }
-        }
+        float *to = j->copied + (tile->first - b->first) * gap;
+        for (int64_t r = 0; r < tile->m; r++, to += gap)
+            p->way->prepare(to, in[r] < 0 ? p->zeros : from + in[r] * channels, b->k);
     }
 }
 
@@ -67,14 +63,14 @@ static void gather_rows(const job *j, const block *b, tile_range tiles)
 static void set_common(const job *j, block *b)
 {
     const product *p = j->p;
-    bool gather = p->how.gathered, direct = !p->how.copied && !gather;
+    bool direct = !p->how.copied;
     b->rows = direct ? j->in + b->group * p->k + b->k0 : j->copied;
     b->args = (gemm_rows_args){
         .rows = b->rows,
         .row_stride = direct ? p->groups * p->k : product_row_gap(p),
-        .first = p->how.copied ? b->first : 0,
+        .first = direct || p->gathered ? 0 : b->first,
         .zeros = p->zeros,
-        .k = gather && p->taps > 1 ? p->taps * p->k : b->k,
+        .k = b->k,
         .dst_stride = p->groups * p->n,
         .accumulate = b->k0 > 0,
         .relu = j->relu && b->k0 + b->k == p->k,
@@ -111,7 +107,7 @@ static void prefetch_rows(const job *j, block *b, const row_tile *tile, int64_t 
 {
     const product *p = j->p;
     int64_t pixel = max64(0, j->table->index[tile->index + tile->taps / 2 * tile->m]), k0 = b->k0;
-    if (!p->how.copied && !p->how.gathered)
+    if (!p->how.copied)
         pixel += TILES_AHEAD * tile->m;
     else if (k0 + b->k < p->k)
         k0 += b->k;
@@ -129,7 +125,7 @@ static void run_batch(const job *j, block *b, const row_tile *tile, int64_t tile
     const product *p = j->p;
     const row_table *t = j->table;
     gemm_rows_args *args = &b->args;
-    bool gather = p->how.gathered;
+    bool gather = p->gathered;
     args->tiles = tiles;
     args->taps = gather ? 1 : tile->taps;
     if (gather || t->straight) {
@@ -185,13 +181,13 @@ static void run_units(const job *j, int64_t group, tile_range tiles, int64_t beg
     for (int64_t kb = 0; kb < p->k_blocks; kb++) {
         b.k0 = kb * p->how.k;
         b.k = min64(p->how.k, p->k - b.k0);
-        if (p->how.copied) {
+        if (p->gathered) {
+            b.first = j->table->tile[read.begin].first;
+            gather_rows(j, &b, read);
+        } else if (p->how.copied) {
             int64_t past;
             product_tile_inputs(j->table, read, &b.first, &past);
             copy_inputs(j, &b, past - b.first);
-        } else if (p->how.gathered) {
-            b.first = j->table->tile[read.begin].first;
-            gather_rows(j, &b, read);
         }
         set_common(j, &b);
         for (int64_t panel = first; panel <= last; panel++)

@@ -7,15 +7,14 @@
 #include "row_table.h"
 #include "ways.h"
 
-/* Rows are read where they lie, unless copied or gathered. */
+/* Rows are read where they lie, unless copied. */
 typedef struct {
-    int64_t vectors;  /* of a weight panel */
-    int64_t copied;   /* a block of k of the input pixels is copied side by side first */
-    int64_t gathered; /* each output pixel's row (a block of k of one tap, or all taps in line) is */
-    int64_t k;        /* of a block: terms of a tap, or of a gathered row */
-    int64_t pixels;   /* of a block of outputs, whose rows stay in cache while the panels pass */
-    int64_t images;   /* of a row table */
-    int64_t stream;   /* out is written past the caches */
+    int64_t vectors; /* of a weight panel */
+    int64_t copied;  /* a block of k of the input pixels is copied side by side first */
+    int64_t k;       /* of a block: terms of a tap */
+    int64_t pixels;  /* of a block of outputs, whose rows stay in cache while the panels pass */
+    int64_t images;  /* of a row table */
+    int64_t stream;  /* out is written past the caches */
 } product_strategy;
 
 typedef struct {
@@ -28,6 +27,7 @@ typedef struct {
     int64_t groups, taps, k, n;               /* per group of channels */
     int64_t panels, panel_rows, panel_floats; /* per group of channels; floats of one group's panels */
     int64_t k_blocks;
+    bool gathered; /* copied output pixel by output pixel: of a single tap, only rows that are wanted */
     bool rows_ahead, panels_ahead; /* prefetched, the rows during a thread's first panel */
     int64_t units[2];              /* tiles * panels * groups of one table */
     float *zeros;                  /* [k]: what padding reads */

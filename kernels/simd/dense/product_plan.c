@@ -32,9 +32,9 @@ void product_tile_inputs(const row_table *t, tile_range tiles, int64_t *lo, int6
 
 /* ---- strategies */
 
-static const conv_choice product_choices[] = {
-    {"vectors", false}, {"rows copied", true}, {"rows gathered", true}, {"k", false},
-    {"pixels", false},  {"images", false},     {"streamed", true},      {NULL, false}};
+static const conv_choice product_choices[] = {{"vectors", false}, {"rows copied", true}, {"k", false},
+                                              {"pixels", false},  {"images", false},     {"streamed", true},
+                                              {NULL, false}};
 
 int64_t product_image_pixels(const conv_problem *p, bool backward)
 {
@@ -54,22 +54,19 @@ static product shape_of(const conv_problem *p, bool backward, const gemm_way *wa
                      .n = backward ? inputs : outputs};
 }
 
-/* The nearest possible strategy: sizes cut to the problem's, and one of two that exclude each other; and what
- * follows from it. */
+/* The nearest possible strategy, its sizes cut to the problem's, and what follows from it. */
 static void set_strategy(const conv_problem *p, product_strategy how, product *s)
 {
+    int64_t image = product_image_pixels(p, s->backward);
     how.vectors = gemm_fit_vectors(s->way, how.vectors, s->n);
-    /* Of a single tap, a copy of the rows that are wanted is the better copy of the input. */
-    how.gathered = how.gathered || s->way->prepared || (how.copied && s->taps == 1);
-    how.copied = how.copied && !how.gathered;
-    int64_t k = how.gathered ? s->taps * s->k : s->k, image = product_image_pixels(p, s->backward);
-    bool in_line = how.gathered && s->taps > 1;
-    how.k = in_line ? k : min64(k, round_up(max64(1, min64(how.k, k)), CACHE_LINE));
+    how.copied = how.copied || s->way->prepared;
+    how.k = min64(s->k, round_up(max64(1, min64(how.k, s->k)), CACHE_LINE));
     how.images = max64(1, min64(how.images, p->mb));
     how.pixels = max64(s->way->tile_rows((int)how.vectors), min64(how.pixels, how.images * image));
-    how.stream = how.stream && how.k == k && s->n % VL == 0;
+    how.stream = how.stream && how.k == s->k && s->n % VL == 0;
     s->how = how;
-    s->k_blocks = in_line ? 1 : div_up(s->k, how.k);
+    s->gathered = how.copied && s->taps == 1;
+    s->k_blocks = div_up(s->k, how.k);
     s->panels = div_up(s->n, how.vectors * VL);
     s->panel_rows = gemm_panel_rows(s->way, s->taps * s->k, how.k);
     s->panel_floats = gemm_panels_floats(s->panel_rows, s->n);
@@ -82,13 +79,13 @@ static void add(const product *shape, const conv_problem *p, const conv_context 
 {
     product s = *shape;
     set_strategy(p, how, &s);
-    bool ordered = !s.way->prepared && (s.taps == 1 || s.how.gathered);
+    bool ordered = !s.way->prepared && s.taps == 1;
     conv_work work = product_work(&s, p, ctx);
     double ns = work_model_ns(&work, p, s.backward ? CONV_BACKWARD_DATA : CONV_FORWARD, ISA_ENUM, ctx);
     strategy_add(candidates, &s.how, sizeof s.how, ordered || s.how.k == same_bits_k ? ns : INFINITY);
 }
 
-/* Taps in line where their terms fill no vector. A block of terms whose panel takes half of L2 (what passes by
+/* A block of terms whose panel takes half of L2 (what passes by
  * needs the other half); with it, rows that do, or all of a thread's pixels, so that weights are read once;
  * rows copied where blocks are parts of them or pixels lie whole ways of a cache apart, and the other way;
  * panels as wide as registers allow and not; out past the caches. */
@@ -98,12 +95,12 @@ void product_strategies(const conv_problem *p, bool backward, const gemm_way *wa
     const product s = shape_of(p, backward, way);
     const int64_t image = product_image_pixels(p, backward), widest = TILE_VECTORS * VL;
     const int64_t l2 = (int64_t)(ctx->l2 / 2 / sizeof(float)), share = div_up(p->mb * image, ctx->threads);
-    product_strategy how = {.vectors = way->panel_vectors(s.n), .gathered = s.taps > 1 && s.k < VL};
-    how.k = how.gathered ? s.taps * s.k : even_piece(s.k, l2 / (s.taps * widest), CACHE_LINE);
+    product_strategy how = {.vectors = way->panel_vectors(s.n)};
+    how.k = min64(s.k, even_piece(s.k, l2 / (s.taps * widest), CACHE_LINE));
     how.images = div_up((int64_t)TABLE_TILES * way->tile_rows((int)how.vectors), image);
-    how.copied = !how.gathered && (how.k < s.k || s.groups * s.k % CACHE_WAY == 0);
+    how.copied = how.k < s.k || s.groups * s.k % CACHE_WAY == 0;
     how.pixels = min64(share, l2 / how.k);
-    const int64_t k = min64(how.k, how.gathered ? s.taps * s.k : s.k);
+    const int64_t k = how.k;
     candidates->choices = product_choices;
     add(&s, p, ctx, how, k, candidates);
     product_strategy other = how;
@@ -132,9 +129,10 @@ static size_t copy_floats(const product *p)
         for (int64_t b = 0; t->tiles > 0 && b < product_block_count(p, t); b++) {
             tile_range r = product_block_tiles(p, t, b);
             int64_t lo = 0, hi = 0;
-            if (p->how.copied) product_tile_inputs(t, r, &lo, &hi);
-            if (p->how.gathered)
+            if (p->gathered)
                 hi = (r.end == t->tiles ? t->pixels : t->tile[r.end].first) - t->tile[r.begin].first;
+            else if (p->how.copied)
+                product_tile_inputs(t, r, &lo, &hi);
             rows = max64(rows, hi - lo);
         }
     }
@@ -184,7 +182,7 @@ static conv_status build_tables(const conv_problem *p, product *out, conv_error 
     int64_t images[2] = {out->how.images, p->mb % out->how.images};
     out->full = p->mb / images[0];
     for (int i = 0; i < (images[1] > 0 ? 2 : 1); i++) {
-        row_table_kind kind = {images[i], product_tile_rows(out), out->backward, out->how.gathered};
+        row_table_kind kind = {images[i], product_tile_rows(out), out->backward, out->gathered};
         conv_status status = row_table_build(p, &kind, &out->table[i], err);
         if (status != CONV_OK) return status;
         out->units[i] = out->table[i].tiles * out->panels * out->groups;
@@ -195,7 +193,8 @@ static conv_status build_tables(const conv_problem *p, product *out, conv_error 
 static void note(product *p)
 {
     snprintf(p->head.note, sizeof p->head.note, "%dx%d", product_tile_rows(p), (int)(p->how.vectors * VL));
-    conv_note(p->head.note, !p->how.copied && !p->how.gathered, "rows in place");
+    conv_note(p->head.note, !p->how.copied, "rows in place");
+    conv_note(p->head.note, p->gathered, "rows gathered");
     conv_note(p->head.note, p->rows_ahead, "rows prefetched");
     conv_note(p->head.note, p->panels_ahead, "panels prefetched");
     strategy_note(p->head.note, product_choices, &p->how, sizeof p->how);

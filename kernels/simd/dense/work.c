@@ -41,14 +41,14 @@ static void move_panels(const product *s, const conv_context *ctx, const run_cou
     double in = 4 * readers * c->inputs * (double)(s->groups * s->k);
     work_read(w, in, CONV_EACH_CALL);
     work_read(w, in * ((double)s->panels / readers - 1), block_rows + panel);
-    if (s->how.copied || s->how.gathered) work_copy(w, in, block_rows + panel, VL);
+    if (s->how.copied) work_copy(w, in, block_rows + panel, VL);
 }
 
 /* Rows whole ways apart share one set of L1: of more rows than it has ways a line is gone before its next
  * element is wanted. */
 static void crowd(const product *s, const conv_context *ctx, double broadcasts, conv_work *w)
 {
-    bool in_place = !s->how.copied && !s->how.gathered && s->groups * s->k % CACHE_WAY == 0;
+    bool in_place = !s->how.copied && s->groups * s->k % CACHE_WAY == 0;
     if (in_place && product_tile_rows(s) > (int64_t)(ctx->l1d / sizeof(float) / CACHE_WAY))
         work_read(w, 4 * CACHE_LINE * broadcasts, 2.0 * (double)ctx->l1d);
 }
