@@ -2,9 +2,9 @@
  *
  * Each is planned as told and verified against the oracle; that call is the first figure, and where calls are
  * long enough for one to tell, who takes half as long again as the fastest is out. The others take turns of
- * half a millisecond, and after three turns each whoever lies clearly behind stops (race.h). The least median
- * wins, unless the cost model's pick is within 2% of it (5% where there is a single call): then the pick does,
- * so that noise flips nothing.
+ * half a millisecond, and after three turns each whoever lies clearly behind stops (race.h). Of those
+ * within 2% of the least median (5% where there is a single call) the likeliest by the cost model wins, so that
+ * noise flips nothing.
  *
  * A contest has so many seconds. Where calls are so long that all candidates' first calls and three turns do
  * not fit, the first of the list enter, as many as do; where not even two do, there is no contest. */
