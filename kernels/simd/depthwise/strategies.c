@@ -124,8 +124,8 @@ static double model_ns(const conv_problem *p, conv_pass pass, const conv_context
     return work_model_ns(&work, p, pass, ISA_ENUM, ctx);
 }
 
-/* All channels or blocks, in place, or copied where pixels crowd one set; beyond the L2 of all threads each also
- * past the caches: what fits there is found again by whoever reads it next. */
+/* All channels or blocks, in place, or copied where pixels crowd one set; beyond the L2 of all threads each
+ * also past the caches: what fits there is found again by whoever reads it next. */
 static void list_walks(const conv_problem *p, conv_pass pass, const conv_context *ctx, conv_candidates *list)
 {
     const bool crowded = ring_wanted(p->oc), beyond = operand_bytes(p) > (int64_t)ctx->l2 * ctx->threads;
