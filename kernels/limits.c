@@ -85,7 +85,7 @@ double limits_model_ns(const conv_work *w, cpu_isa isa, const conv_context *ctx)
     const machine_ceilings c = ctx->ceilings != NULL ? *ctx->ceilings : nominal(isa, ctx->threads);
     const limit_caches caches = {(double)ctx->l1d, (double)ctx->l2, (double)ctx->l3};
     limit_times t = limits_of_work(w, &(limit_call){.isa = isa, .threads = ctx->threads}, &c, &caches);
-    double sum = 0, copying = 2 * w->copied / (c.bandwidth_gbps[LEVEL_L2] / 4);
+    double sum = 0, copying = over(2 * w->copied, c.bandwidth_gbps[LEVEL_L2] / 4);
     for (int i = 0; i < LIMIT_COUNT; i++) sum += t.ns[i];
     return copying + t.ns[t.highest] + (sum - t.ns[t.highest]) / 8;
 }

@@ -29,6 +29,13 @@ static inline void conv_note(char note[CONV_NOTE], bool taken, const char *words
     if (taken) snprintf(note + length, CONV_NOTE - length, "%s%s", length > 0 ? ", " : "", words);
 }
 
+/* Whether src and dst are larger than the L2 of all threads together: then they are prefetched. */
+static inline bool conv_beyond_l2(const conv_problem *p, const conv_context *ctx)
+{
+    conv_sizes s = conv_problem_sizes(p);
+    return (size_t)(s.src + s.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+}
+
 /* Whether an execute makes diff_src: a joint backward may be asked to leave it out. */
 static inline bool conv_data_wanted(const conv_plan *plan, const conv_args *args)
 {

@@ -44,10 +44,11 @@ ALWAYS_INLINE void share(int64_t total, int64_t i, int64_t n, int64_t *begin, in
     *end = *begin + least + (i < more);
 }
 
-/* Whether such shares keep all threads busy alike: they are equal, or each has `many` pieces. */
-ALWAYS_INLINE bool deals_evenly(int64_t total, int64_t threads, int64_t many)
+/* How many times as many lines there would be room for in L1, did pixels that many floats apart reach all sets:
+ * a power of two. */
+ALWAYS_INLINE int64_t pixel_crowding(int64_t pixel)
 {
-    return total % threads == 0 || total >= many * threads;
+    return max64(CACHE_LINE, min64(CACHE_WAY, pixel & -pixel)) / CACHE_LINE;
 }
 
 #endif

@@ -89,6 +89,21 @@ static void test_levels(void **state)
     assert_ns(limits_in_turn(&t), t.ns[LIMIT_L2] + t.ns[LIMIT_DRAM]);
 }
 
+/* What ranks strategies is a number also where a level could not be measured. */
+static void test_model(void **state)
+{
+    (void)state;
+    machine_ceilings unmeasured = ceilings;
+    conv_context ctx = test_context(2);
+    conv_work work = {.macs = 1e6, .busiest = 1};
+    double plain = limits_model_ns(&work, CPU_AVX2, &ctx);
+    work_copy(&work, 1e6, 16e3, 8);
+    assert_true(plain > 0 && limits_model_ns(&work, CPU_AVX2, &ctx) > plain);
+    unmeasured.bandwidth_gbps[LEVEL_L2] = 0;
+    ctx.ceilings = &unmeasured;
+    assert_true(isfinite(limits_model_ns(&work, CPU_AVX2, &ctx)));
+}
+
 /* A peer: the direct algorithm's arithmetic unless it is inexact, and every tensor once. */
 static void test_peer(void **state)
 {
@@ -236,12 +251,10 @@ static void test_waterfall(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_each_limit),
-                                       cmocka_unit_test(test_levels),
-                                       cmocka_unit_test(test_peer),
-                                       cmocka_unit_test(test_sentence),
-                                       cmocka_unit_test(test_row_of_later_visits),
-                                       cmocka_unit_test(test_waterfall),
-                                       cmocka_unit_test(test_every_plan_states)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_each_limit), cmocka_unit_test(test_levels),
+        cmocka_unit_test(test_model),      cmocka_unit_test(test_peer),
+        cmocka_unit_test(test_sentence),   cmocka_unit_test(test_row_of_later_visits),
+        cmocka_unit_test(test_waterfall),  cmocka_unit_test(test_every_plan_states)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

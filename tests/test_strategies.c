@@ -34,6 +34,7 @@ static const char *const shapes[] = {
     "pointwise:mb1ic728ih5oc96kh1",
     "pointwise:mb1ic48ih5oc728kh1",
     "pointwise:mb1ic1024ih4oc48kh1",
+    "pointwise:mb1ic1ih8oc2000kh1",
     "pointwise:mb2ic24ih15oc32kh1sh2",
     "pointwise:mb1ic40ih9oh4oc48kh1ph0",
     "pointwise:mb1ic24ih6oh4oc64kh1sh2ph1",

@@ -64,13 +64,10 @@ static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how
     return w;
 }
 
-/* How many times the room in a cache that pieces of so many floats take up, one in each pixel, when pixels are
- * so far apart: they fall into a part of the sets only. */
+/* How many times the room in a cache that pieces of so many floats take up, one in each pixel. */
 static double crowding(int64_t distance, int64_t floats)
 {
-    int64_t gcd = CACHE_WAY;
-    while (distance % gcd != 0) gcd /= 2;
-    return fmax(1, (double)gcd / (double)round_up(floats, CACHE_LINE));
+    return fmax(1, (double)(pixel_crowding(distance) * CACHE_LINE) / (double)round_up(floats, CACHE_LINE));
 }
 
 /* Per block of pixels and panel, each strip and tap multiplies its columns with the panel's. */
@@ -102,7 +99,7 @@ static conv_work work_of(const columns_wgrad *w, const conv_context *ctx)
     work_read(&own, diff * (turns - 1), turn + 4 * block * (double)columns);
     work_read(&own, diff * (strips - turns), strip + panel);
     work_read(&own, (src * panels + diff * strips) * (taps - 1), strip + panel);
-    /* Pieces whole pages apart that have left L2 come one by one: no processor prefetches beyond a page. */
+    /* Pieces whole pages apart that have left L2 come one by one: hardware prefetches within pages. */
     if (w->a_pixel >= CACHE_WAY && turn + panel > (double)ctx->l2) own.copied += src * (panels - 1);
     if (w->b_pixel >= CACHE_WAY && strip + panel > (double)ctx->l2) own.copied += diff * (strips - turns);
     work_write(&own, sums * (double)w->head.chunks, CONV_EACH_CALL);
@@ -144,7 +141,7 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
                 {TURNS, true, true},   {PANEL, false, true}, {PANEL, true, true}};
     const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
     const int64_t pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-    const int64_t wide = gemm_panel_vectors(p->oc / p->groups), all = l2 / (p->ic + p->oc);
+    const int64_t wide = gemm_panel_vectors(p->oc / p->groups), all = max64(1, l2 / (p->ic + p->oc));
     columns_strategy how = {.vectors = wide, .pixels = pixels};
     how.chunks = chunks_of(p, &how, false);
     /* Chunks end where blocks do: of several the block is theirs, so that bits are. */
@@ -200,13 +197,11 @@ wgrad *wgrad_plan(const conv_problem *p, const conv_context *ctx)
     columns_wgrad *w = malloc(sizeof *w);
     if (w == NULL) return NULL;
     columns_strategy how;
-    conv_sizes sizes = conv_problem_sizes(p);
     memcpy(&how, ctx->strategy.value, sizeof how);
     *w = shape_of(p, &how);
     w->head.run = columns_run;
     w->head.work = work_of(w, ctx);
-    w->ahead =
-        !w->how.packed && (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+    w->ahead = !w->how.packed && conv_beyond_l2(p, ctx);
     size_scratch(p, ctx->threads, w);
     conv_note(w->head.note, true, "gradient");
     conv_note(w->head.note, w->how.together < w->strips, "strips by turns");

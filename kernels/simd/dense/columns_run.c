@@ -6,8 +6,7 @@
  * panel of outputs. What comes next is prefetched while something else is summed. Pixels of many channels lie
  * pages apart: then each thread packs what its units read first, block by block. Units are dealt
  * out in equal contiguous shares; where weights are small beside the operands, fixed chunks of pixels sum apart
- * and meet in an ordered tree. How is the strategy's
- * (columns_plan.c). */
+ * and meet in an ordered tree. How is the strategy's (columns_plan.c). */
 #include "../copy.h"
 #include "columns.h"
 

@@ -222,8 +222,7 @@ conv_status product_plan(const conv_problem *p, bool backward, const gemm_way *w
     memset(out->zeros, 0, zero_bytes);
     out->head.thread_floats = copy_floats(out);
     out->head.packed_floats = (size_t)(out->groups * out->panel_floats);
-    conv_sizes sizes = conv_problem_sizes(p);
-    out->rows_ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
+    out->rows_ahead = conv_beyond_l2(p, ctx);
     out->panels_ahead = out->taps == 1 && (size_t)out->panel_floats * sizeof(float) > ctx->l2 / 2;
     out->head.work = product_work(out, p, ctx);
     note(out);

@@ -7,11 +7,6 @@
 
 enum { GAP = CACHE_LINE };
 
-int64_t pixel_crowding(int64_t pixel)
-{
-    return max64(CACHE_LINE, min64(CACHE_WAY, pixel & -pixel)) / CACHE_LINE;
-}
-
 /* Measured at half a page (512 channels): reading in place is the faster. */
 bool ring_wanted(int64_t pixel) { return pixel_crowding(pixel) == CACHE_WAY / CACHE_LINE; }
 

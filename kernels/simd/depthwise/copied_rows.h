@@ -11,10 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* How many times as many lines there would be room for in L1, did pixels that many floats apart reach all sets:
- * a power of two. */
-int64_t pixel_crowding(int64_t pixel);
-/* Whether they all fall into one set. */
+/* Whether pixels that many floats apart all fall into one set of L1 (pixel_crowding). */
 bool ring_wanted(int64_t pixel);
 /* Floats from one copied pixel, or tap, to the next. */
 int64_t ring_pixel(int64_t block);

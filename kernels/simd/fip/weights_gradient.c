@@ -22,8 +22,6 @@
 #include "../vec.h"
 #include "fip.h"
 
-enum { LINE = 16 }; /* floats of a cache line */
-
 typedef struct {
     int64_t pixels;                    /* of a block, the product's k; blocks are of one size */
     int64_t chunks;                    /* of pixels with sums of their own */
@@ -45,7 +43,10 @@ typedef struct {
 } fip_wgrad;
 
 /* Floats from one transposed row to the next: an odd number of cache lines, or rows would crowd few sets. */
-static int64_t row_stride(const fip_wgrad *w) { return (div_up(w->block + FIP_ROW_TAIL, LINE) | 1) * LINE; }
+static int64_t row_stride(const fip_wgrad *w)
+{
+    return (div_up(w->block + FIP_ROW_TAIL, CACHE_LINE) | 1) * CACHE_LINE;
+}
 
 bool fip_wgrad_fits(const conv_problem *p)
 {
@@ -86,8 +87,8 @@ static fip_wgrad shape_of(const conv_problem *p, const conv_context *ctx, const 
                    .outputs = p->oc,
                    .pixels = sizes.src / p->ic,
                    .nv = fip_panel_vectors(p->oc),
-                   .ahead = (size_t)(sizes.src + sizes.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads};
-    w.lines = div_up(w.inputs, LINE);
+                   .ahead = conv_beyond_l2(p, ctx)};
+    w.lines = div_up(w.inputs, CACHE_LINE);
     w.panels = div_up(w.outputs, (int64_t)w.nv * VL);
     int64_t chunk = div_up(w.pixels, max64(1, min64(how->chunks, w.pixels)));
     w.block = even_piece(chunk, min64(how->pixels, chunk), 1);
@@ -97,7 +98,7 @@ static fip_wgrad shape_of(const conv_problem *p, const conv_context *ctx, const 
     w.how.input_parts = max64(1, min64(how->input_parts, w.lines));
     w.how.output_parts = max64(1, min64(how->output_parts, w.panels));
     if (w.head.chunks > 1) w.head.partial_floats = (size_t)(w.head.chunks * w.inputs * w.outputs);
-    w.rows_floats = div_up(w.lines, w.how.input_parts) * LINE * row_stride(&w);
+    w.rows_floats = div_up(w.lines, w.how.input_parts) * CACHE_LINE * row_stride(&w);
     w.head.thread_floats = (size_t)(w.rows_floats + div_up(w.panels, w.how.output_parts) * w.nv * VL *
                                                         gemm_panel_rows(&fip_way, w.block, w.block));
     state_work(ctx, &w);
@@ -235,8 +236,8 @@ static pixel_block block_at(const fip_wgrad *w, const wgrad_share *s, int64_t i)
 
 static void lay_out(const fip_wgrad *w, const part *t, const pixel_block *b)
 {
-    int64_t first = t->line * LINE, width = (int64_t)w->nv * VL;
-    make_rows(w, b->src, b->pixels, first, min64(w->inputs, t->line_end * LINE), t->rows);
+    int64_t first = t->line * CACHE_LINE, width = (int64_t)w->nv * VL;
+    make_rows(w, b->src, b->pixels, first, min64(w->inputs, t->line_end * CACHE_LINE), t->rows);
     gemm_pack_args pack = {.b = b->diff_dst,
                            .row_stride = w->outputs,
                            .column_stride = 1,
@@ -268,7 +269,7 @@ static void multiply(const fip_wgrad *w, const part *t, const pixel_block *b, bo
                      float *diff_weights)
 {
     int64_t width = (int64_t)w->nv * VL, panel_rows = gemm_panel_rows(&fip_way, b->pixels, b->pixels);
-    int64_t first = t->line * LINE, count = min64(w->inputs, t->line_end * LINE) - first;
+    int64_t first = t->line * CACHE_LINE, count = min64(w->inputs, t->line_end * CACHE_LINE) - first;
     for (int64_t j = t->panel; j < t->panel_end && count > 0; j++) {
         int64_t column = j * width, n = min64(width, w->outputs - column);
         gemm_rows_args g = {.rows = t->rows,

@@ -39,7 +39,7 @@ static winograd_product shape_of(const conv_problem *p, bool backward, const con
                                    .out_w = backward ? src_w : dst_w,
                                    .pad_h = backward ? 2 - h->pad_before : h->pad_before,
                                    .pad_w = backward ? 2 - x->pad_before : x->pad_before,
-                                   .ahead = winograd_exceeds_l2(p, ctx)}};
+                                   .ahead = conv_beyond_l2(p, ctx)}};
     winograd_cut(&w.grid, winograd_best_m(&w.grid, LEAST_INSIDE), p->mb);
     w.v_row = round_up(w.k, VL) + WINOGRAD_GAP;
     w.m_row = round_up(w.n, VL) + WINOGRAD_GAP;

@@ -25,12 +25,6 @@ void winograd_cut(winograd_grid *g, int64_t m, int64_t images)
     g->tiles = g->tiles_image * images;
 }
 
-bool winograd_exceeds_l2(const conv_problem *p, const conv_context *ctx)
-{
-    conv_sizes s = conv_problem_sizes(p);
-    return (size_t)(s.src + s.dst) * sizeof(float) > ctx->l2 * (size_t)ctx->threads;
-}
-
 void winograd_note(const winograd_grid *g, char note[CONV_NOTE])
 {
     snprintf(note, CONV_NOTE, "F(%dx%d,3x3)", g->m, g->m);

@@ -274,7 +274,7 @@ static winograd_wgrad shape_of(const conv_problem *p, const conv_context *ctx)
                                      .out_w = conv_out(x),
                                      .pad_h = h->pad_before,
                                      .pad_w = x->pad_before,
-                                     .ahead = winograd_exceeds_l2(p, ctx)}};
+                                     .ahead = conv_beyond_l2(p, ctx)}};
 }
 
 /* Sets the nearest possible strategy, sizes cut to the problem's and parts before units, and what follows from

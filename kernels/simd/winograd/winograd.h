@@ -45,8 +45,6 @@ int64_t winograd_best_m(const winograd_grid *g, int64_t least);
 void winograd_cut(winograd_grid *g, int64_t m, int64_t images);
 /* The numbers of a transformed tile. */
 ALWAYS_INLINE int64_t winograd_xis(const winograd_grid *g) { return (int64_t)g->alpha * g->alpha; }
-/* Whether src and dst exceed the threads' L2s: then pixels are prefetched. */
-bool winograd_exceeds_l2(const conv_problem *p, const conv_context *ctx);
 /* "F(4x4,3x3)" */
 void winograd_note(const winograd_grid *g, char note[CONV_NOTE]);
 
