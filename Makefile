@@ -56,7 +56,7 @@ ISAS_kernels/simd := $(filter-out base,$(ISAS))
 ISAS_kernels/simd/fip := $(filter avx512,$(ISAS))
 ONCE := kernels $(filter-out $(PER_ISA) kernels/peers $(if $(strip $(INJECT)),,kernels/inject),\
     $(patsubst %/,%,$(wildcard kernels/*/))) \
-    harness $(addprefix harness/,machine limits measure explain record report compare train) bench
+    harness $(addprefix harness/,machine limits measure explain record report worker compare train) bench
 
 # ---- peers: each optional, each found by its probe (kernels/peers/probe.sh) ---------------------------------------
 # A peer: its Debian package, the header that proves it, ours that knows its interface, and how to compile and link.

@@ -31,6 +31,9 @@ int bench_run(const bench_arguments *a, selection *cases, wisdom *w);
 /* A measure_runner: Google Benchmark's loop. */
 double bench_loop(void *unused, const char *name, const measure_loop *loop, int64_t iterations, int repetition);
 
+/* A measure_note: for benchmark.json. */
+void bench_note(void *unused, const char *name, double ns, int64_t iterations, int repetition);
+
 /* What a group has in common, without what is the usual: "dense/forward/mb1ic64ih28oc64kh3ph1/t2". Returns
  * buffer[CASE_NAME_MAX]. */
 char *bench_group_name(const record_row *row, char *buffer);

@@ -9,6 +9,7 @@
 #include "../harness/output.h"
 #include "../harness/utc.h"
 #include "../harness/words.h"
+#include "../harness/worker/engines.h"
 #include "bench_internal.h"
 #include "gbench.h"
 
@@ -16,6 +17,12 @@ double bench_loop(void *unused, const char *name, const measure_loop *loop, int6
 {
     (void)unused;
     return gbench_run(name, loop->once, loop->evict, loop->ctx, iterations, repetition);
+}
+
+void bench_note(void *unused, const char *name, double ns, int64_t iterations, int repetition)
+{
+    (void)unused;
+    gbench_note(name, ns, iterations, repetition);
 }
 
 /* ---- context */
@@ -124,6 +131,15 @@ static void note_strategies(bench *b)
                s.parts);
 }
 
+/* What only their workers could say of the engines that ran in one. */
+static void note_engines(bench *b)
+{
+    json_t *engines = engines_json();
+    engines_versions(json_object_get(json_object_get(b->run, "machine"), "versions"));
+    if (json_object_size(engines) > 0) json_object_set(b->run, "engines", engines);
+    json_decref(engines);
+}
+
 /* The repetitions for Google Benchmark's tools: in the run's folder, and where --benchmark_out wants them. */
 static void write_samples(bench *b)
 {
@@ -155,6 +171,7 @@ static int finish(bench *b)
     progress_clear(&b->progress);
     note_disturbance(b);
     note_strategies(b);
+    note_engines(b);
     json_object_set_new(b->run, "status",
                         json_string(stopped             ? "failed"
                                     : cli_interrupted() ? "interrupted"
@@ -214,6 +231,7 @@ int bench_run(const bench_arguments *a, selection *cases, wisdom *w)
     code = finish(&b);
     if (code == EXIT_FINE) code = conclude(&b);
 done:
+    engines_stop();
     machine_use_ceilings(NULL);
     record_close(b.store);
     json_decref(b.run);

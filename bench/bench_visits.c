@@ -88,6 +88,7 @@ static bool open_group(visits *v, size_t first, size_t end)
     const measure_setup setup = {.options = b->a->measure,
                                  .ceilings = bench_ceilings_of(b, rows->threads),
                                  .run = bench_loop,
+                                 .note = bench_note,
                                  .sink = {on_sample, on_row, b},
                                  .started = b->a->started};
     visited *added = &v->groups[v->count];

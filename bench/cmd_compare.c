@@ -8,9 +8,9 @@
 #include "../harness/claim.h"
 #include "../harness/cli.h"
 #include "../harness/compare/gate.h"
-#include "../harness/compare/protocol.h"
 #include "../harness/machine/machine.h"
 #include "../harness/utc.h"
+#include "../harness/worker/protocol.h"
 #include "commands.h"
 #include "select.h"
 

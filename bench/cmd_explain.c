@@ -5,6 +5,7 @@
 #include "../harness/cli.h"
 #include "../harness/explain/explain.h"
 #include "../harness/measure/chooser.h"
+#include "../harness/worker/engines.h"
 #include "bench.h"
 #include "commands.h"
 #include "select.h"
@@ -134,6 +135,9 @@ static int explain_row(const explain_arguments *a, wisdom *w, record_row *row)
     char name[CASE_NAME_MAX];
     machine_ceilings ceilings;
     wisdom_refuse(w, row);
+    if (engines_elsewhere(conv_find(row->impl, row->problem.variant)))
+        snprintf(row->reason, sizeof row->reason,
+                 "it runs in a process of its own, which cannot be looked into");
     if (row->reason[0] == '\0') {
         int code = machine_need_threads(row->threads);
         if (code != EXIT_FINE) return code;

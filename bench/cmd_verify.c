@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "../harness/cli.h"
+#include "../harness/json.h"
 #include "../harness/machine/machine.h"
 #include "../harness/measure/verify.h"
+#include "../harness/worker/engines.h"
+#include "../harness/worker/protocol.h"
 #include "commands.h"
 #include "select.h"
 #include "strategies.h"
@@ -53,6 +56,8 @@ static const struct {
               {"integers, accumulated", FILL_INTEGERS, true}};
 
 enum { CHECKS = sizeof checks / sizeof *checks };
+
+static const double WORKER_SECONDS = 600; /* for one check */
 
 typedef struct {
     case_status status;
@@ -111,6 +116,29 @@ static void print_outcome(const record_row *row, const outcome *o, const verify_
     }
 }
 
+/* The same in a worker, which has an oracle of its own. */
+static void check_elsewhere(int check, const verify_arguments *a, const record_row *row, outcome *o)
+{
+    conv_error err = {""};
+    json_t *request = protocol_case(row);
+    json_object_update_new(request, json_pack("{s:s, s:s, s:I, s:f, s:b}", "do", "check", "kind",
+                                              checks[check].kind == FILL_REALS ? "reals" : "integers", "seed",
+                                              (json_int_t)a->seed, "flops", 1e9 * a->oracle_gflop, "accumulate",
+                                              (int)checks[check].accumulate));
+    json_t *reply =
+        engines_ask(conv_find(row->impl, row->problem.variant), row->threads, request, WORKER_SECONDS, &err);
+    if (reply == NULL) {
+        set_outcome(o, CASE_FAILED, checks[check].name, err.text);
+    } else if (protocol_status(reply) != CASE_OK) {
+        set_outcome(o, protocol_status(reply), checks[check].name, json_text(reply, "reason", ""));
+    } else {
+        o->values += json_integer_value(json_object_get(reply, "values"));
+        if (checks[check].kind == FILL_REALS)
+            o->error = json_number_value(json_object_get(reply, "max_abs_error"));
+    }
+    json_decref(reply);
+}
+
 /* One reference at a time: the oracle's work is shared by the group's implementations, its memory is not. */
 static void verify_group(const record_row *rows, size_t count, session *s)
 {
@@ -132,7 +160,9 @@ static void verify_group(const record_row *rows, size_t count, session *s)
         conv_status status = verify_prepare(&rows->problem, rows->pass, &options, &reference, &err);
         for (size_t i = 0; i < count && !cli_interrupted(); i++) {
             if (s->outcomes[i].status != CASE_OK) continue;
-            if (status == CONV_OK)
+            if (engines_elsewhere(conv_find(rows[i].impl, rows[i].problem.variant)))
+                check_elsewhere(c, a, &rows[i], &s->outcomes[i]);
+            else if (status == CONV_OK)
                 check_row(reference, c, &rows[i], &s->outcomes[i]);
             else
                 set_outcome(&s->outcomes[i], case_status_of(status), checks[c].name, err.text);
@@ -213,6 +243,7 @@ int cmd_verify(int argc, char **argv)
            : s.of_status[CASE_OK] > 0                               ? EXIT_FINE
                                                                     : EXIT_INVALID;
 done:
+    engines_stop();
     strategies_close(w);
     free(s.outcomes);
     select_free(&cases);

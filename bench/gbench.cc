@@ -13,6 +13,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <sstream>
 #include <string>
@@ -183,21 +184,11 @@ extern "C" int gbench_selected(const char *name)
     return !filtered || (regexec(&filter, name, 0, nullptr, 0) == 0) != filter_out;
 }
 
-extern "C" double gbench_run(const char *name, void (*once)(void *), void (*evict)(void *), void *ctx,
-                             int64_t iterations, int repetition)
+// Only this benchmark is registered, so the filter "." runs it whatever characters its name has.
+static bool run_one(const char *name, int64_t iterations, int repetition,
+                    const std::function<void(benchmark::State &)> &body)
 {
-    Loop loop = {once, evict, ctx, iterations, -1};
-    // Only this benchmark is registered, so the filter "." runs it whatever characters its name has.
-    benchmark::RegisterBenchmark("sample",
-                                 [&loop](benchmark::State &state) {
-                                     if (loop.evict != nullptr) loop.evict(loop.ctx);
-                                     loop.once(loop.ctx);
-                                     if (loop.evict != nullptr)
-                                         cold_loop(state, loop);
-                                     else
-                                         warm_loop(state, loop);
-                                     state.SetIterationTime(loop.total_ns * 1e-9);
-                                 })
+    benchmark::RegisterBenchmark("sample", body)
         ->Iterations(iterations)
         ->UseManualTime()
         ->MeasureProcessCPUTime()
@@ -205,9 +196,34 @@ extern "C" double gbench_run(const char *name, void (*once)(void *), void (*evic
     Collector collector;
     benchmark::RunSpecifiedBenchmarks(&collector, nullptr, ".");
     benchmark::ClearRegisteredBenchmarks();
-    if (collector.runs.size() != 1 || failed(collector.runs[0]) || loop.total_ns < 0) return -1;
+    if (collector.runs.size() != 1 || failed(collector.runs[0])) return false;
     keep(collector.runs[0], name, repetition);
-    return loop.total_ns / (double)iterations;
+    return true;
+}
+
+extern "C" double gbench_run(const char *name, void (*once)(void *), void (*evict)(void *), void *ctx,
+                             int64_t iterations, int repetition)
+{
+    Loop loop = {once, evict, ctx, iterations, -1};
+    bool ran = run_one(name, iterations, repetition, [&loop](benchmark::State &state) {
+        if (loop.evict != nullptr) loop.evict(loop.ctx);
+        loop.once(loop.ctx);
+        if (loop.evict != nullptr)
+            cold_loop(state, loop);
+        else
+            warm_loop(state, loop);
+        state.SetIterationTime(loop.total_ns * 1e-9);
+    });
+    return ran && loop.total_ns >= 0 ? loop.total_ns / (double)iterations : -1;
+}
+
+// The library knows no other way to a Run than a loop: an empty one, with the time that was measured elsewhere.
+extern "C" void gbench_note(const char *name, double ns, int64_t iterations, int repetition)
+{
+    run_one(name, iterations, repetition, [&](benchmark::State &state) {
+        for (auto _ : state) (void)_;
+        state.SetIterationTime(1e-9 * ns * (double)iterations);
+    });
 }
 
 extern "C" char *gbench_json(void)

@@ -25,6 +25,9 @@ int gbench_selected(const char *name);
 double gbench_run(const char *name, void (*once)(void *), void (*evict)(void *), void *ctx, int64_t iterations,
                   int repetition);
 
+/* Keeps a sample of a loop that another process ran through this shim. */
+void gbench_note(const char *name, double ns, int64_t iterations, int repetition);
+
 /* Every sample so far as Google Benchmark's JSON, to be freed; NULL: no memory. */
 char *gbench_json(void);
 /* The FILE of --benchmark_out; NULL: none. */

@@ -8,6 +8,7 @@
 #include "../harness/cli.h"
 #include "../harness/grow.h"
 #include "../harness/machine/machine.h"
+#include "../harness/worker/engines.h"
 #include "suite.h"
 
 /* ---- options */
@@ -26,7 +27,8 @@ enum {
     KEY_CACHE,
     KEY_BIAS,
     KEY_RELU,
-    KEY_EXACT
+    KEY_EXACT,
+    KEY_ENGINE
 };
 
 static const struct argp_option option_table[] = {
@@ -36,6 +38,10 @@ static const struct argp_option option_table[] = {
     {"shapes", KEY_SHAPES, "FILE", 0, "problems from a file in benchdnn's syntax", 0},
     {"variant", KEY_VARIANT, "LIST", 0, "dense, depthwise, pointwise, separable", 0},
     {"impl", KEY_IMPL, "LIST", 0, "implementations; 'sepbench list' names them", 0},
+    {"engine", KEY_ENGINE, "NAME=KIND:PATH", 0,
+     "another copy of an engine, in a process of its own: onednn3=onednn:/opt/onednn is rows onednn3 beside "
+     "onednn",
+     0},
     {"pass", KEY_PASS, "LIST", 0, "forward, backward, backward_data, backward_weights", 0},
     {"channels", KEY_CHANNELS, "LIST", 0,
      "numbers or 32:2048 (doubling); filters problems that are not of a sweep", 0},
@@ -52,6 +58,7 @@ static const struct argp_option option_table[] = {
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     select_options *o = state->input;
+    conv_error err;
     switch (key) {
     case KEY_SUITE: o->suite = arg; return 0;
     case KEY_SHAPES: o->shapes = arg; return 0;
@@ -67,6 +74,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_BIAS: o->bias = true; return 0;
     case KEY_RELU: o->relu = true; return 0;
     case KEY_EXACT: o->exact = true; return 0;
+    case KEY_ENGINE:
+        if (engines_add(arg, &err) != CONV_OK && !o->bad_engine)
+            o->bad_engine = cli_error("--engine %.200s: %s", arg, err.text);
+        return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
 }
@@ -330,7 +341,8 @@ int select_cases(const select_options *options, selection *out)
     plan p = {.options = options};
     group *groups = NULL;
     *out = (selection){0};
-    int code = read_axes(&p);
+    int code = options->bad_engine;
+    if (code == EXIT_FINE) code = read_axes(&p);
     if (code == EXIT_FINE) code = read_problems(&p);
     if (code == EXIT_FINE) code = suite_merge(&p.problems);
     if (code != EXIT_FINE) goto done;

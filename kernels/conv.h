@@ -265,6 +265,8 @@ struct conv_impl {
     bool peer;           /* another project's library */
     bool single_thread;  /* execute uses one thread whatever context.threads says */
     bool own_threads;    /* runs a thread pool of its own, not OpenMP's; bound to the same cores */
+    bool own_process; /* is run in a worker process (harness/worker): its library must not be in the program's,
+                            or is a second version of one that is */
     double error_factor; /* inexact: |err| <= error_factor * u * sqrt(K) * sum|x*w|; 0: the exact bound */
     unsigned layouts;    /* bit (1u << CONV_NHWC) ...: those run natively; others go through a transpose */
     const conv_impl *stage[2];    /* separable by composition: its depthwise and pointwise; else NULL */
@@ -319,10 +321,17 @@ typedef struct {
     const conv_impl *impl; /* NULL when absent */
     const char *absent;    /* why: "not built: libdnnl-dev was not found", "this CPU has no avx512", or that
                               SEPBENCH_MAX_ISA forbids it; NULL when present */
+    const char *engine;    /* whose library it calls, "onednn"; NULL: the project's own */
 } conv_entry;
 
-/* Every entry, present or not; the array lives for the program. Fixed at the first call. */
+/* Every entry, present or not; the array lives for the program, and grows by conv_add_engine only. */
 const conv_entry *conv_entries(size_t *count);
+
+/* A second copy of an engine, or of an implementation, under a name of its own, to be run in a worker process:
+ * with the kind "onednn" and the name "onednn3" the entries onednn3, onednn3-any and onednn3-winograd.
+ * CONV_INVALID with err: an unknown kind, a name that exists, or too many. Not while other threads read the
+ * entries. */
+conv_status conv_add_engine(const char *name, const char *kind, conv_error *err);
 /* The present implementation of that name and variant, or NULL. */
 const conv_impl *conv_find(const char *name, conv_variant variant);
 

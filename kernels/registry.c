@@ -42,9 +42,19 @@ static const line lines[] = {
 
 enum { LINES = sizeof lines / sizeof *lines };
 
-static conv_entry entries[LINES * CONV_VARIANT_COUNT];
+/* What conv_add_engine added. */
+typedef struct {
+    conv_impl impl;
+    const conv_impl *original;
+    char name[32], engine[32];
+} second_copy;
+
+enum { COPIES_MAX = 64 };
+
+static conv_entry entries[LINES * CONV_VARIANT_COUNT + COPIES_MAX];
+static second_copy copies[COPIES_MAX];
 static char reasons[LINES][160];
-static size_t entry_count;
+static size_t entry_count, copy_count;
 
 /* The array of the copy that runs, or NULL. */
 static const conv_impl *const *chosen(const line *l)
@@ -93,7 +103,7 @@ static void read_list(void)
         for (int v = 0; v < CONV_VARIANT_COUNT; v++)
             if (lines[i].variants & (1u << v))
                 entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v, array ? array[v] : NULL,
-                                                      array ? NULL : reasons[i]};
+                                                      array ? NULL : reasons[i], lines[i].library};
     }
 }
 
@@ -112,4 +122,63 @@ const conv_impl *conv_find(const char *name, conv_variant variant)
     for (size_t i = 0; i < count; i++)
         if (e[i].variant == variant && strcmp(e[i].name, name) == 0) return e[i].impl;
     return NULL;
+}
+
+/* ---- second copies: what they are is the original's, what they do is done in a worker */
+
+static const conv_impl *original_of(const conv_impl *self) { return ((const second_copy *)self)->original; }
+
+static const char *copy_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
+{
+    const conv_impl *original = original_of(self);
+    return original->refuse != NULL ? original->refuse(original, p, pass) : NULL;
+}
+
+static conv_status copy_plan(const conv_impl *self, const conv_problem *p, conv_pass pass,
+                             const conv_context *ctx, conv_plan **plan, conv_error *err)
+{
+    const conv_impl *original = original_of(self);
+    return original->plan(original, p, pass, ctx, plan, err);
+}
+
+static conv_status add_copies(const line *l, const char *name, const char *kind, conv_error *err)
+{
+    const conv_impl *const *array = chosen(l);
+    if (array == NULL) return conv_fail(err, CONV_INVALID, "%s is %s", l->name, reasons[l - lines]);
+    for (int v = 0; v < CONV_VARIANT_COUNT; v++) {
+        if (array[v] == NULL) continue;
+        if (copy_count == COPIES_MAX)
+            return conv_fail(err, CONV_INVALID, "more than %d further implementations", COPIES_MAX);
+        second_copy *c = &copies[copy_count++];
+        c->impl = *array[v];
+        c->original = array[v];
+        snprintf(c->name, sizeof c->name, "%s%s", name, l->name + strlen(kind));
+        snprintf(c->engine, sizeof c->engine, "%s", name);
+        c->impl.name = c->name;
+        c->impl.own_process = true;
+        c->impl.refuse = copy_refuse;
+        c->impl.plan = copy_plan;
+        c->impl.strategies = NULL;
+        c->impl.stage[0] = c->impl.stage[1] = NULL;
+        entries[entry_count++] = (conv_entry){c->name, (conv_variant)v, &c->impl, NULL, c->engine};
+    }
+    return CONV_OK;
+}
+
+conv_status conv_add_engine(const char *name, const char *kind, conv_error *err)
+{
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    bool known = false;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(e[i].name, name) == 0 || (e[i].engine != NULL && strcmp(e[i].engine, name) == 0))
+            return conv_fail(err, CONV_INVALID, "there is an implementation '%s' already", name);
+    for (const line *l = lines; l < lines + LINES; l++) {
+        if (strcmp(l->library != NULL ? l->library : l->name, kind) != 0) continue;
+        conv_status status = add_copies(l, name, kind, err);
+        if (status != CONV_OK) return status;
+        known = true;
+    }
+    return known ? CONV_OK
+                 : conv_fail(err, CONV_INVALID, "'%s' is neither an engine nor an implementation", kind);
 }

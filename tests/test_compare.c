@@ -18,7 +18,7 @@
 
 #include "../bench/select.h"
 #include "../harness/cli.h"
-#include "../harness/compare/process.h"
+#include "../harness/worker/process.h"
 #include "folder.h"
 
 enum { MOST_TEXT = 1 << 18 };
@@ -225,7 +225,7 @@ static json_t *ask(worker_process *w, const char *request)
     json_error_t where;
     json_t *object = json_loads(request, 0, &where), *reply;
     assert_non_null(object);
-    reply = process_ask(w, object, &error);
+    reply = process_ask(w, object, PROCESS_PATIENCE, &error);
     if (reply == NULL) fail_msg("%s: %s", request, error.text);
     return reply;
 }
@@ -249,7 +249,7 @@ static void test_protocol(void **state)
     worker_process w;
     json_t *hello;
     conv_error error;
-    if (!process_start(&w, program, &hello, &error)) fail_msg("%s", error.text);
+    if (!process_start(&w, program, NULL, &hello, &error)) fail_msg("%s", error.text);
     assert_true(json_is_string(json_object_get(hello, "kernels")));
     assert_true(json_integer_value(json_object_get(hello, "threads")) >= 1);
     json_decref(hello);

@@ -10,8 +10,8 @@
 #include "../cli.h"
 #include "../json.h"
 #include "../random.h"
+#include "../worker/protocol.h"
 #include "control.h"
-#include "protocol.h"
 #include "session.h"
 
 static const double SAMPLE_NS = 3e6, BATCH_NS = 7e4, WARM_NS = 1e6;
@@ -47,7 +47,7 @@ json_t *gate_ask(gate_session *s, gate_role role, const char *what, size_t index
     conv_error err;
     json_object_set_new(request, "do", json_string(what));
     json_object_set_new(request, "id", json_integer((json_int_t)index));
-    json_t *reply = process_ask(&s->workers[role], request, &err);
+    json_t *reply = process_ask(&s->workers[role], request, PROCESS_PATIENCE, &err);
     if (reply != NULL) return reply;
     if (cli_interrupted())
         gate_fail(s, cli_signal_exit_code(), "interrupted: nothing was concluded");

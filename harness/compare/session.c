@@ -18,7 +18,7 @@
 #include "../measure/tensors.h"
 #include "../random.h"
 #include "../stats.h"
-#include "protocol.h"
+#include "../worker/protocol.h"
 #include "session.h"
 
 enum { FEWEST_ROUNDS = 12 };
@@ -50,7 +50,7 @@ static bool start(gate_session *s, gate_role role, json_t **hello)
 {
     compare_side *side = role == GATE_HEAD ? &s->r->head : &s->r->base;
     conv_error err;
-    if (process_start(&s->workers[role], side->path, hello, &err)) return true;
+    if (process_start(&s->workers[role], side->path, NULL, hello, &err)) return true;
     if (cli_interrupted()) return gate_fail(s, cli_signal_exit_code(), "interrupted: nothing was concluded");
     return gate_fail(s, role == GATE_HEAD ? EXIT_USAGE : EXIT_BASELINE, "%s %.80s: %s",
                      role == GATE_HEAD ? "head" : "base", side->path, err.text);

@@ -3,8 +3,8 @@
 #define SEPBENCH_GATE_INTERNAL_H
 
 #include "../progress.h"
+#include "../worker/process.h"
 #include "gate.h"
-#include "process.h"
 
 /* Two workers of the base program: what they differ by is noise, and head meets both in turn. */
 typedef enum { GATE_BASE, GATE_BASE_TOO, GATE_HEAD, GATE_WORKERS } gate_role;

@@ -68,7 +68,8 @@ static void add_finding(void *array, const machine_finding *f)
                                            "effect", f->effect, "remedy", f->remedy));
 }
 
-/* Library and version of each peer in this build, once per name. */
+/* Library and version of each peer in this build, once per name; of those in processes of their own their workers
+ * tell later. */
 static json_t *versions_json(void)
 {
     char hwloc[32];
@@ -79,7 +80,7 @@ static json_t *versions_json(void)
     size_t count;
     const conv_entry *e = conv_entries(&count);
     for (size_t i = 0; i < count; i++)
-        if (e[i].impl != NULL && e[i].impl->version != NULL)
+        if (e[i].impl != NULL && e[i].impl->version != NULL && !e[i].impl->own_process)
             json_object_set_new(versions, e[i].name, json_string(e[i].impl->version()));
     return versions;
 }

@@ -2,6 +2,7 @@
 #ifndef SEPBENCH_MEASURE_INTERNAL_H
 #define SEPBENCH_MEASURE_INTERNAL_H
 
+#include "../worker/engines.h"
 #include "evict.h"
 #include "job.h"
 #include "measure.h"
@@ -9,6 +10,13 @@
 #include "samples.h"
 
 /* ---- one row being measured */
+
+/* Of a row that a worker measures. */
+typedef struct {
+    int id, generation;                           /* there; of the worker that has it open; id 0: none has */
+    int losses;                                   /* workers that died on it */
+    char note[sizeof(((record_row *)0)->reason)]; /* measure_describe's words */
+} remote_state;
 
 typedef struct {
     record_row *row;
@@ -20,8 +28,9 @@ typedef struct {
 
     conv_job job; /* and the rest: of this visit; on the group's tensors and scratch */
     evict_list evict;
-    conv_status status;  /* of the last execute that failed */
-    bool skip_call;      /* the runner's warm-up call is to do nothing */
+    conv_status status; /* of the last execute that failed */
+    bool skip_call;     /* the runner's warm-up call is to do nothing */
+    remote_state remote;
     double call_seconds; /* one call, in cold mode with its eviction */
     int64_t iterations;  /* calls of one repetition */
     int repetitions;     /* planned in this visit */
@@ -44,8 +53,8 @@ struct measure_group {
     double began, budget; /* and the rest: of this visit */
     conv_context context;
     conv_tensors tensors;
-    void *scratch;         /* one for all: its contents mean nothing between calls */
-    const conv_plan *pool; /* the last call ran on threads of this plan's own; NULL: on OpenMP's */
+    void *scratch;    /* one for all: its contents mean nothing between calls */
+    const void *pool; /* the last call ran on threads of this plan's or worker's own; NULL: on OpenMP's */
 };
 
 /* Ends what a row gets: in the first visit with that status and reason, later it keeps the time it has unless
@@ -62,6 +71,9 @@ int64_t measure_report_iterations(const measure_group *g, const timed_row *t);
  * deadline only rows without any time go on. */
 void measure_repeat(measure_group *g, sample_use use);
 
+/* One repetition of the row's own job. A time that is not above 0: it failed. */
+record_sample measure_take(measure_group *g, timed_row *t, int64_t iterations);
+
 /* Plans, memory checks and verification: nothing of the timed calls is allocated yet. */
 void measure_prepare(measure_group *g);
 /* Plans and memory checks for the open rows, which were verified in the first visit. */
@@ -70,6 +82,13 @@ void measure_plan_again(measure_group *g);
 void measure_ready(measure_group *g, timed_row *t);
 /* Call before a job's calls are timed: waits until no other pool spins on the cores. */
 void measure_settle(measure_group *g, const timed_row *t);
+/* Memory of the open rows' timed calls, then measure_ready and measure_calibrate for each. */
+void measure_make_ready(measure_group *g);
+/* What the row's plan decided, in words. Returns text. */
+char *measure_describe(const timed_row *t, char *text, size_t size);
+/* The begin and the end of a visit. */
+void measure_begin(measure_group *g, double budget);
+void measure_release(measure_group *g);
 bool measure_any_open(const measure_group *g);
 /* Seconds left of the visit's budget, above 0; 0 means there is none. */
 double measure_budget_left(const measure_group *g);
@@ -96,5 +115,19 @@ int64_t budget_iterations(double min_time, double call_seconds);
 
 /* Closes the costliest open rows until the rest fits, each costing calls x call_seconds. */
 void budget_drop(timed_row *rows, int count, double calls, double seconds);
+
+/* ---- the same steps for a row that a worker measures (../worker/engines.h), asked for over its pipe; served.c is
+ * the other end. A worker that dies takes along what it had prepared, which another one then prepares again. A
+ * row that has a time keeps it, whatever happens; one that loses its worker too often fails, or retires with
+ * what it has. */
+
+/* Plan, memory checks and, unless the row has a time, verification. */
+void remote_open(measure_group *g, timed_row *t);
+/* Tensors, buffers, packed weights, and the cost of a call where it is not known. */
+void remote_ready(measure_group *g, timed_row *t);
+/* As measure_take; closes the row when there is nothing to report. */
+record_sample remote_take(measure_group *g, timed_row *t, int64_t iterations);
+/* The end of the visit. */
+void remote_leave(measure_group *g, timed_row *t);
 
 #endif

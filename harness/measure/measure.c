@@ -45,6 +45,14 @@ double measure_budget_left(const measure_group *g)
 
 /* ---- after timing */
 
+char *measure_describe(const timed_row *t, char *text, size_t size)
+{
+    snprintf(text, size, "%s%s%s", t->job.plan->note,
+             t->evict.sweep != NULL && t->job.plan->note[0] ? "; " : "",
+             t->evict.sweep != NULL ? "evicted by a sweep" : "");
+    return text;
+}
+
 static void summarise(const measure_group *g, timed_row *t)
 {
     record_row *row = t->row;
@@ -54,10 +62,10 @@ static void summarise(const measure_group *g, timed_row *t)
     row->percent_peak = peak > 0 ? 100 * gflops / peak : NAN;
     if (g->setup.ceilings != NULL) limits_fill(row, t->job.plan, g->setup.ceilings);
     row->status = CASE_OK;
-    if (t->job.plan != NULL)
-        snprintf(row->reason, sizeof row->reason, "%s%s%s", t->job.plan->note,
-                 t->evict.sweep != NULL && t->job.plan->note[0] ? "; " : "",
-                 t->evict.sweep != NULL ? "evicted by a sweep" : "");
+    if (engines_elsewhere(t->impl))
+        snprintf(row->reason, sizeof row->reason, "%s", t->remote.note);
+    else if (t->job.plan != NULL)
+        measure_describe(t, row->reason, sizeof row->reason);
     if (!g->cold) budget_learn(row, 1e-9 * row->median_ns);
 }
 
@@ -110,10 +118,11 @@ static void show(measure_group *g)
 }
 
 /* What a visit has made. */
-static void release(measure_group *g)
+void measure_release(measure_group *g)
 {
     for (int i = 0; i < g->count; i++) {
         timed_row *t = &g->rows[i];
+        if (engines_elsewhere(t->impl)) remote_leave(g, t);
         evict_release(&t->evict);
         job_finish(&t->job);
         t->open = false;
@@ -130,7 +139,7 @@ static bool allocate(measure_group *g)
 {
     size_t scratch = 0;
     for (int i = 0; i < g->count; i++)
-        if (g->rows[i].open && g->rows[i].job.plan->scratch_bytes > scratch)
+        if (g->rows[i].open && g->rows[i].job.plan != NULL && g->rows[i].job.plan->scratch_bytes > scratch)
             scratch = g->rows[i].job.plan->scratch_bytes;
     g->scratch = buffer_alloc(scratch);
     return g->scratch != NULL &&
@@ -138,7 +147,7 @@ static bool allocate(measure_group *g)
 }
 
 /* Buffers of all open rows, then their calls' cost where it is not known. */
-static void make_ready(measure_group *g)
+void measure_make_ready(measure_group *g)
 {
     if (!allocate(g)) {
         measure_drop_all(g, CASE_SKIPPED, "no memory for the tensors");
@@ -146,6 +155,10 @@ static void make_ready(measure_group *g)
     }
     for (int i = 0; i < g->count && !cli_interrupted(); i++) {
         timed_row *t = &g->rows[i];
+        if (t->open && engines_elsewhere(t->impl)) {
+            remote_ready(g, t);
+            continue;
+        }
         if (t->open) measure_ready(g, t);
         if (t->open && t->samples.count == 0) measure_calibrate(g, t);
     }
@@ -155,10 +168,10 @@ static void make_ready(measure_group *g)
 static void leave(measure_group *g)
 {
     show(g);
-    release(g);
+    measure_release(g);
 }
 
-static void begin(measure_group *g, double budget)
+void measure_begin(measure_group *g, double budget)
 {
     g->began = machine_now();
     g->budget = budget;
@@ -178,7 +191,7 @@ static void shorten_slow(measure_group *g)
 
 void measure_first(measure_group *g, double budget)
 {
-    begin(g, budget);
+    measure_begin(g, budget);
     for (int i = 0; i < g->count; i++) {
         timed_row *t = &g->rows[i];
         t->visited = t->samples.count == 0;
@@ -188,7 +201,7 @@ void measure_first(measure_group *g, double budget)
     }
     if (measure_any_open(g)) measure_prepare(g);
     const double verified = machine_now();
-    if (measure_any_open(g) && !cli_interrupted()) make_ready(g);
+    if (measure_any_open(g) && !cli_interrupted()) measure_make_ready(g);
     int rows = 0;
     for (int i = 0; i < g->count; i++) rows += g->rows[i].open || g->rows[i].samples.count > 0;
     bool race = rows > 1 && !g->setup.options.equal;
@@ -256,7 +269,7 @@ measure_need measure_needs(const measure_group *g)
 /* First what chooses, so that whoever is ahead then has repetitions that report from this visit on. */
 void measure_visit(measure_group *g, int repetitions)
 {
-    begin(g, 0);
+    measure_begin(g, 0);
     g->visit++;
     for (int i = 0; i < g->count; i++) {
         timed_row *t = &g->rows[i];
@@ -264,7 +277,7 @@ void measure_visit(measure_group *g, int repetitions)
         t->visited = t->open = t->repetitions > 0 || lacking(g, t) > 0;
     }
     measure_plan_again(g);
-    if (measure_any_open(g) && !cli_interrupted()) make_ready(g);
+    if (measure_any_open(g) && !cli_interrupted()) measure_make_ready(g);
     double ready = machine_now() - g->began;
     g->fixed = g->fixed > 0 ? 0.5 * (g->fixed + ready) : ready;
     if (!cli_interrupted()) measure_repeat(g, SAMPLE_CHOOSES);

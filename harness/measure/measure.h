@@ -34,6 +34,9 @@ typedef struct {
 typedef double measure_runner(void *runner, const char *case_name, const measure_loop *loop, int64_t iterations,
                               int repetition);
 
+/* Tells the runner of a loop that a worker ran (engines.h). */
+typedef void measure_note(void *runner, const char *case_name, double ns, int64_t iterations, int repetition);
+
 /* on_sample (may be NULL) sees each repetition as it is measured, on_row (may be NULL) each row after every
  * visit that changed it; rows that an interruption (cli_interrupted) left without a repetition are not shown.
  */
@@ -47,6 +50,7 @@ typedef struct {
     measure_options options;
     const machine_ceilings *ceilings; /* may be NULL */
     measure_runner *run;
+    measure_note *note; /* may be NULL */
     void *runner;
     measure_sink sink;
     double started; /* machine_now() of the session: repetitions are dated from it */

@@ -35,7 +35,7 @@ static void check_plans_fit(measure_group *g)
     conv_error error;
     for (int i = 0; i < g->count; i++) {
         timed_row *t = &g->rows[i];
-        if (!t->open) continue;
+        if (!t->open || engines_elsewhere(t->impl)) continue; /* a worker looks for itself */
         double own = job_bytes(&t->job) - (double)t->job.plan->scratch_bytes;
         double larger = fmax(scratch, (double)t->job.plan->scratch_bytes);
         if (tensors + kept + own + larger > available) {
@@ -52,6 +52,10 @@ static void check_plans_fit(measure_group *g)
 static void plan_row(measure_group *g, timed_row *t)
 {
     conv_error error = {""};
+    if (engines_elsewhere(t->impl)) {
+        remote_open(g, t);
+        return;
+    }
     double start = machine_now();
     conv_status status = job_plan(&t->job, t->impl, &g->problem, g->pass, &g->context, &error);
     if (t->samples.count == 0) t->row->plan_ns = 1e9 * (machine_now() - start);
@@ -85,7 +89,7 @@ static void verify_all(measure_group *g)
     conv_status status = verify_prepare(&g->problem, g->pass, &o, &reference, &error);
     for (int i = 0; i < g->count; i++) {
         timed_row *t = &g->rows[i];
-        if (!t->open || cli_interrupted()) continue;
+        if (!t->open || engines_elsewhere(t->impl) || cli_interrupted()) continue;
         if (status != CONV_OK)
             close_by(t, status, &error);
         else

@@ -57,7 +57,7 @@ bool quiet_settle(void)
  * Engines with threads of their own have a pool per plan. */
 void measure_settle(measure_group *g, const timed_row *t)
 {
-    const conv_plan *pool = t->impl->own_threads ? t->job.plan : NULL;
+    const void *pool = engines_elsewhere(t->impl) ? t->impl : t->impl->own_threads ? t->job.plan : (void *)NULL;
     if (g->pool == pool) return;
     g->pool = pool;
     quiet_settle();
@@ -184,9 +184,14 @@ unsigned quiet_after(const quiet_reading *before, int threads, int loop_threads)
     bool slow_before = is_slow(before->loop_cost), slow_after = is_slow(loop_cost(loop_threads));
     unsigned marks = (waited ? MARK_WAITED : 0u) | (switched ? MARK_SWITCHED : 0u) |
                      (stolen ? MARK_STOLEN : 0u) | (slow_before || slow_after ? MARK_SLOWED : 0u);
+    quiet_count(marks);
+    return marks;
+}
+
+void quiet_count(unsigned marks)
+{
     session.samples++;
     session.disturbed += marks != 0;
-    return marks;
 }
 
 measure_session measure_session_so_far(void) { return session; }

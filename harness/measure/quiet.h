@@ -29,4 +29,7 @@ quiet_reading quiet_before(int threads);
  * again. Counts towards measure_session_so_far. */
 unsigned quiet_after(const quiet_reading *before, int threads, int loop_threads);
 
+/* Counts a repetition with these marks, one that a worker took, towards measure_session_so_far. */
+void quiet_count(unsigned marks);
+
 #endif

@@ -51,26 +51,34 @@ int64_t measure_report_iterations(const measure_group *g, const timed_row *t)
     return budget_iterations(LONGER * g->setup.options.min_time, t->call_seconds);
 }
 
-static void take_sample(measure_group *g, timed_row *t, sample_use use)
+record_sample measure_take(measure_group *g, timed_row *t, int64_t iterations)
 {
     char name[CASE_NAME_MAX];
-    record_case_name(t->row, name);
     const measure_loop loop = {call_once, g->cold ? call_evict : NULL, t};
-    const int loop_threads = t->impl->own_threads ? 1 : g->threads, repetition = (int)t->samples.count;
-    const int64_t iterations =
-        use == SAMPLE_REPORTS && g->visit > 0 ? measure_report_iterations(g, t) : t->iterations;
+    const int loop_threads = t->impl->own_threads ? 1 : g->threads;
     t->skip_call = budget_skips_warmup(t->call_seconds);
     measure_settle(g, t);
     quiet_reading before = quiet_before(loop_threads);
-    double ns = g->setup.run(g->setup.runner, name, &loop, iterations, repetition);
-    record_sample sample = {.ns = ns,
-                            .iterations = iterations,
-                            .visit = g->visit,
-                            .seconds = before.began - g->setup.started,
-                            .use = use,
-                            .handover_ns = before.handover,
-                            .marks = quiet_after(&before, g->threads, loop_threads)};
-    if (!(ns > 0) || t->status != CONV_OK)
+    double ns =
+        g->setup.run(g->setup.runner, record_case_name(t->row, name), &loop, iterations, (int)t->samples.count);
+    return (record_sample){.ns = t->status == CONV_OK ? ns : -1,
+                           .iterations = iterations,
+                           .seconds = before.began - g->setup.started,
+                           .handover_ns = before.handover,
+                           .marks = quiet_after(&before, g->threads, loop_threads)};
+}
+
+static void take_sample(measure_group *g, timed_row *t, sample_use use)
+{
+    const int64_t iterations =
+        use == SAMPLE_REPORTS && g->visit > 0 ? measure_report_iterations(g, t) : t->iterations;
+    const int repetition = (int)t->samples.count;
+    record_sample sample =
+        engines_elsewhere(t->impl) ? remote_take(g, t, iterations) : measure_take(g, t, iterations);
+    if (!t->open) return; /* its worker is gone */
+    sample.visit = g->visit;
+    sample.use = use;
+    if (!(sample.ns > 0))
         measure_drop(t, CASE_FAILED, "%s",
                      t->status != CONV_OK ? "execute failed" : "Google Benchmark reported an error");
     else if (!samples_add(&t->samples, &sample))

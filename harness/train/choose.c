@@ -7,6 +7,7 @@
 /* Why impl cannot do forward and backward of o, or NULL. */
 static const char *cannot(const op *o, const conv_impl *impl)
 {
+    if (impl->own_process) return "it runs in a process of its own: 'sepbench bench' measures it";
     const char *reason = conv_refuse(impl, &o->problem, CONV_FORWARD);
     return reason != NULL ? reason : conv_refuse(impl, &o->problem, CONV_BACKWARD);
 }

@@ -11,12 +11,12 @@
 #include "../../bench/select.h"
 #include "../../bench/suite.h"
 #include "../../harness/cli.h"
-#include "../../harness/compare/process.h"
-#include "../../harness/compare/protocol.h"
 #include "../../harness/measure/wisdom.h"
 #include "../../harness/npy.h"
 #include "../../harness/train/checkpoint.h"
 #include "../../harness/train/npz.h"
+#include "../../harness/worker/process.h"
+#include "../../harness/worker/protocol.h"
 
 /* ---- an input as a file, as a text and as a run's folder */
 

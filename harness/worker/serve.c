@@ -1,7 +1,7 @@
-/* One side of a comparison, driven by the gate over a pipe. It never works unasked, and before it answers a
- * request for a sample all its threads sleep again, so that the other side, which is asked next, has the
- * cores to itself. */
-#include "worker.h"
+/* A worker, driven over a pipe: one side of a comparison (the gate asks), or an engine that needs a process of its
+ * own (a run asks). It never works unasked, and before it answers a request for a sample all its threads sleep
+ * again, so that who is asked next has the cores to itself. */
+#include "serve.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,10 +9,13 @@
 
 #include "../build_info.h"
 #include "../cli.h"
+#include "../json.h"
 #include "../machine/machine.h"
 #include "../measure/job.h"
 #include "../measure/quiet.h"
+#include "../measure/served.h"
 #include "../measure/verify.h"
+#include "engines.h"
 #include "protocol.h"
 
 /* Oracle work per check. The sentinel's smaller problems are checked whole,
@@ -32,6 +35,7 @@ typedef struct {
 typedef struct {
     FILE *out;
     prepared *cases[WORKER_CASES_MAX];
+    served *rows; /* measured for a run */
     int bound_threads;
 } server;
 
@@ -71,6 +75,18 @@ static conv_status bind_pool(server *s, int threads, conv_error *err)
     return state == THREADS_FEWER ? conv_fail(err, CONV_FAILED, "%s", why) : CONV_OK;
 }
 
+/* The case that a request names, with its implementation and its threads. NULL with *refusal, the reply. */
+static const conv_impl *take_case(server *s, const json_t *request, record_row *row, json_t **refusal)
+{
+    conv_error err = {""};
+    conv_status status = protocol_read_case(request, row, &err);
+    const conv_impl *impl = status == CONV_OK ? find_impl(row, &err) : NULL;
+    if (status == CONV_OK && impl == NULL) status = CONV_REFUSED;
+    if (status == CONV_OK) status = bind_pool(s, row->threads, &err);
+    *refusal = status == CONV_OK ? NULL : answer_failure(status, &err);
+    return status == CONV_OK ? impl : NULL;
+}
+
 /* ---- verify */
 
 /* Whole numbers must come out exactly, real ones within their bound; as `sepbench verify`. */
@@ -94,20 +110,49 @@ static json_t *check(const record_row *row, const conv_impl *impl, fill_kind kin
 static json_t *do_verify(server *s, const json_t *request)
 {
     record_row row;
-    conv_error err = {""};
-    conv_status status = protocol_read_case(request, &row, &err);
-    if (status != CONV_OK) return answer_failure(status, &err);
-    const conv_impl *impl = find_impl(&row, &err);
-    if (impl == NULL) return answer_failure(CONV_REFUSED, &err);
-    status = bind_pool(s, row.threads, &err);
-    if (status != CONV_OK) return answer_failure(status, &err);
+    json_t *reply;
+    const conv_impl *impl = take_case(s, request, &row, &reply);
+    if (impl == NULL) return reply;
     double seconds = 0;
-    json_t *reply = check(&row, impl, FILL_INTEGERS, &seconds);
+    reply = check(&row, impl, FILL_INTEGERS, &seconds);
     if (reply == NULL) reply = check(&row, impl, FILL_REALS, &seconds);
     if (reply != NULL) return reply;
     reply = answer(CASE_OK, "");
     json_object_set_new(reply, "call_ns", json_real(1e9 * seconds));
     return reply;
+}
+
+/* Once, as the request has it. */
+static json_t *do_check(server *s, const json_t *request)
+{
+    record_row row;
+    json_t *reply;
+    const conv_impl *impl = take_case(s, request, &row, &reply);
+    if (impl == NULL) return reply;
+    bool reals = strcmp(json_text(request, "kind", ""), "reals") == 0;
+    const verify_options options = {.kind = reals ? FILL_REALS : FILL_INTEGERS,
+                                    .seed = (uint64_t)json_integer_value(json_object_get(request, "seed")),
+                                    .budget_flops = json_number_value(json_object_get(request, "flops")),
+                                    .accumulate = json_is_true(json_object_get(request, "accumulate"))};
+    const conv_context context = machine_context(row.threads);
+    verify_result result = {0};
+    conv_status status = verify_case(impl, &row.problem, row.pass, &context, &options, &result);
+    quiet_settle();
+    if (status != CONV_OK) return answer(case_status_of(status), result.where);
+    if (!result.ok) return answer(CASE_WRONG, result.where);
+    reply = answer(CASE_OK, "");
+    json_object_set_new(reply, "values", json_integer(result.checked));
+    json_object_set_new(reply, "max_abs_error", json_real(result.max_abs_error));
+    return reply;
+}
+
+/* ---- open: a row to measure for a run; its further steps are served.c's */
+
+static json_t *do_open(server *s, const json_t *request)
+{
+    record_row row;
+    json_t *reply;
+    return take_case(s, request, &row, &reply) == NULL ? reply : served_open(s->rows, request, &row);
 }
 
 /* ---- prepare, sample, drop */
@@ -189,14 +234,12 @@ static json_t *do_prepare(server *s, const json_t *request)
         free(p);
         return answer(CASE_FAILED, "prepare: the id is missing, out of range or in use");
     }
-    conv_status status = protocol_read_case(request, &p->row, &err);
-    const conv_impl *impl = status == CONV_OK ? find_impl(&p->row, &err) : NULL;
-    if (status == CONV_OK && impl == NULL) status = CONV_REFUSED;
-    if (status == CONV_OK) status = bind_pool(s, p->row.threads, &err);
-    if (status == CONV_OK) status = prepare(p, impl, &err);
+    json_t *refusal;
+    const conv_impl *impl = take_case(s, request, &p->row, &refusal);
+    conv_status status = impl != NULL ? prepare(p, impl, &err) : CONV_REFUSED;
     if (status != CONV_OK) {
         release(p);
-        return answer_failure(status, &err);
+        return impl != NULL ? answer_failure(status, &err) : refusal;
     }
     *slot = p;
     return describe(p);
@@ -260,7 +303,8 @@ static json_t *do_drop(server *s, const json_t *request)
 static const struct {
     const char *name;
     json_t *(*run)(server *s, const json_t *request);
-} requests[] = {{"verify", do_verify}, {"prepare", do_prepare}, {"sample", do_sample}, {"drop", do_drop}};
+} requests[] = {{"verify", do_verify},   {"check", do_check},   {"open", do_open},
+                {"prepare", do_prepare}, {"sample", do_sample}, {"drop", do_drop}};
 
 static json_t *hello(void)
 {
@@ -293,24 +337,27 @@ static json_t *handle(server *s, const char *line, bool *quit)
     }
     for (size_t i = 0; result == NULL && i < sizeof requests / sizeof *requests; i++)
         if (strcmp(requests[i].name, what) == 0) result = requests[i].run(s, request);
+    if (result == NULL) result = served_step(s->rows, request);
     if (result == NULL) result = answer(CASE_FAILED, "this worker does not know that request");
     json_decref(request);
     return result;
 }
 
-int worker_serve(FILE *in, FILE *out)
+int worker_serve(FILE *in, FILE *out, measure_runner *run)
 {
     char *line = NULL;
     size_t room = 0;
     bool quit = false;
     conv_error err;
     server *s = calloc(1, sizeof *s);
-    if (s == NULL) return cli_error("worker: no memory");
+    if (s != NULL) s->rows = served_create(run);
+    if (s == NULL || s->rows == NULL) return cli_error("worker: no memory");
     s->out = out;
     bool fine = bind_pool(s, machine_default_threads(), &err) == CONV_OK ? reply(s, hello())
                                                                          : (cli_error("%s", err.text), false);
     while (fine && !quit && getline(&line, &room, in) > 0) fine = reply(s, handle(s, line, &quit));
     for (int i = 0; i < WORKER_CASES_MAX; i++) release(s->cases[i]);
+    served_destroy(s->rows);
     free(line);
     free(s);
     return fine ? EXIT_FINE : cli_error("worker: stdout cannot be written");

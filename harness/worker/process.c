@@ -15,8 +15,6 @@
 #include "../machine/machine.h"
 #include "protocol.h"
 
-static const double PATIENCE = 120; /* seconds for one answer */
-
 /* ---- the process */
 
 static void close_all(worker_process *w)
@@ -25,22 +23,23 @@ static void close_all(worker_process *w)
     if (w->from >= 0) close(w->from);
     if (w->complaints != NULL) fclose(w->complaints);
     free(w->line);
-    *w = (worker_process){.path = w->path, .to = -1, .from = -1};
+    *w = (worker_process){.path = w->path, .engine = w->engine, .to = -1, .from = -1};
 }
 
-static void become_worker(const char *path, int in, int out, int complaints)
+static void become_worker(const worker_process *w, int in, int out)
 {
-    char *argv[] = {(char *)path, "worker", NULL};
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no worker outlives its gate */
+    char *argv[] = {(char *)w->path, "worker", w->engine != NULL ? "--engine" : NULL, (char *)w->engine, NULL};
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* no worker outlives who asks it */
     /* After its last parallel loop a pool's threads spin on the cores that the other side needs next: libgomp's
      * for 300,000 turns (4 to 8 ms), LLVM's for 200 ms, and the worker waits for them. A tenth is still far
      * longer than the gap between two calls of a timed loop, and doubles the samples a session has time for. */
     setenv("GOMP_SPINCOUNT", "30000", 0);
     setenv("KMP_BLOCKTIME", "1", 0);
     machine_unbind(); /* with OMP_PROC_BIND the gate itself is on one core */
-    if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(complaints, STDERR_FILENO) < 0)
+    if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
+        dup2(fileno(w->complaints), STDERR_FILENO) < 0)
         _exit(126);
-    execv(path, argv);
+    execv(w->path, argv);
     dprintf(STDERR_FILENO, "%s\n", strerror(errno));
     _exit(127);
 }
@@ -52,7 +51,7 @@ static bool spawn(worker_process *w)
     if (w->complaints == NULL || pipe2(request, O_CLOEXEC) != 0 || pipe2(reply, O_CLOEXEC) != 0) goto failed;
     w->pid = fork();
     if (w->pid < 0) goto failed;
-    if (w->pid == 0) become_worker(w->path, request[0], reply[1], fileno(w->complaints));
+    if (w->pid == 0) become_worker(w, request[0], reply[1]);
     close(request[0]);
     close(reply[1]);
     w->to = request[1];
@@ -139,7 +138,7 @@ static bool receive(worker_process *w)
 }
 
 /* One line as JSON. A worker says one thing at a time, so nothing follows the line feed. */
-static json_t *read_reply(worker_process *w, conv_error *err)
+static json_t *read_reply(worker_process *w, double seconds, conv_error *err)
 {
     const double started = machine_now();
     json_error_t error;
@@ -155,8 +154,8 @@ static json_t *read_reply(worker_process *w, conv_error *err)
             explain_death(w, err);
             return NULL;
         }
-        if (machine_now() - started > PATIENCE) {
-            conv_fail(err, CONV_FAILED, "has not answered for %.0f s", PATIENCE);
+        if (machine_now() - started > seconds) {
+            conv_fail(err, CONV_FAILED, "has not answered for %.0f s", seconds);
             kill(w->pid, SIGKILL);
             return NULL;
         }
@@ -166,7 +165,7 @@ static json_t *read_reply(worker_process *w, conv_error *err)
     return reply;
 }
 
-json_t *process_ask(worker_process *w, json_t *request, conv_error *err)
+json_t *process_ask(worker_process *w, json_t *request, double seconds, conv_error *err)
 {
     char *text = request != NULL ? json_dumps(request, JSON_COMPACT) : NULL;
     json_t *reply = NULL;
@@ -176,15 +175,15 @@ json_t *process_ask(worker_process *w, json_t *request, conv_error *err)
     else if (!send_line(w, text) || !send_line(w, "\n"))
         explain_death(w, err);
     else
-        reply = read_reply(w, err);
+        reply = read_reply(w, seconds, err);
     free(text);
     if (reply == NULL) process_stop(w);
     return reply;
 }
 
-bool process_start(worker_process *w, const char *path, json_t **hello, conv_error *err)
+bool process_start(worker_process *w, const char *path, const char *engine, json_t **hello, conv_error *err)
 {
-    *w = (worker_process){.path = path, .to = -1, .from = -1};
+    *w = (worker_process){.path = path, .engine = engine, .to = -1, .from = -1};
     *hello = NULL;
     if (access(path, X_OK) != 0) {
         conv_fail(err, CONV_FAILED, "%s", strerror(errno));
@@ -195,13 +194,13 @@ bool process_start(worker_process *w, const char *path, json_t **hello, conv_err
         process_stop(w);
         return false;
     }
-    *hello = read_reply(w, err);
+    *hello = read_reply(w, PROCESS_PATIENCE, err);
     json_int_t protocol = json_integer_value(json_object_get(*hello, "sepbench_worker"));
     if (*hello == NULL && strstr(err->text, "unknown command") != NULL)
         conv_fail(err, CONV_FAILED, "has no 'worker' command: it is older than the gate");
     else if (*hello != NULL && (protocol < WORKER_PROTOCOL_OLDEST || protocol > WORKER_PROTOCOL))
-        conv_fail(err, CONV_FAILED, "speaks the gate's protocol %lld, this program %d to %d",
-                  (long long)protocol, WORKER_PROTOCOL_OLDEST, WORKER_PROTOCOL);
+        conv_fail(err, CONV_FAILED, "speaks protocol %lld, this program %d to %d", (long long)protocol,
+                  WORKER_PROTOCOL_OLDEST, WORKER_PROTOCOL);
     else if (*hello != NULL)
         return true;
     json_decref(*hello);

@@ -1,8 +1,10 @@
 #include "protocol.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "../../kernels/problem.h"
+#include "../json.h"
 #include "../machine/machine.h"
 
 json_t *protocol_case(const record_row *row)
@@ -36,4 +38,12 @@ conv_status protocol_read_case(const json_t *request, record_row *row, conv_erro
     row->problem.post_op = relu ? CONV_POST_RELU : CONV_POST_NONE;
     snprintf(row->impl, sizeof row->impl, "%s", impl);
     return conv_problem_check(&row->problem, err);
+}
+
+case_status protocol_status(const json_t *reply)
+{
+    const char *name = json_text(reply, "status", "");
+    for (int s = 0; s < CASE_STATUS_COUNT; s++)
+        if (strcmp(name, case_status_name((case_status)s)) == 0) return (case_status)s;
+    return CASE_FAILED;
 }

@@ -1,0 +1,156 @@
+#include "engines.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../../kernels/peers/engine.h"
+#include "process.h"
+
+enum { ENGINES_MAX = 16, WORD = 32 };
+
+/* One engine; name: as in conv_entry. */
+typedef struct {
+    char name[WORD], kind[WORD], *words; /* words: of the option; NULL: no second copy */
+    worker_process worker;
+    int threads, generation;
+    json_t *versions; /* by implementation, as the workers said; NULL: none yet */
+} engine;
+
+static engine engines[ENGINES_MAX];
+static int engine_count;
+static bool serving;
+static const char *program = "/proc/self/exe";
+
+/* ---- --engine */
+
+static bool is_name(const char *text, size_t length)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    return length > 0 && length < WORD / 2 && strspn(text, allowed) >= length;
+}
+
+static engine *add_engine(const char *name, const char *kind)
+{
+    if (engine_count == ENGINES_MAX) return NULL;
+    engine *e = &engines[engine_count++];
+    snprintf(e->name, sizeof e->name, "%s", name);
+    snprintf(e->kind, sizeof e->kind, "%s", kind);
+    return e;
+}
+
+conv_status engines_add(const char *words, conv_error *err)
+{
+    const char *equals = strchr(words, '='), *kind_at = equals != NULL ? equals + 1 : words;
+    const char *colon = strchr(kind_at, ':'), *path = colon != NULL ? colon + 1 : NULL;
+    size_t kind_length = colon != NULL ? (size_t)(colon - kind_at) : strlen(kind_at);
+    char kind[WORD], name[WORD];
+    if (!is_name(kind_at, kind_length) || (equals != NULL && !is_name(words, (size_t)(equals - words))))
+        return conv_fail(err, CONV_INVALID,
+                         "NAME=KIND:PATH is wanted, with short names, as onednn3=onednn:/opt/onednn");
+    snprintf(kind, sizeof kind, "%.*s", (int)kind_length, kind_at);
+    snprintf(name, sizeof name, "%.*s", equals != NULL ? (int)(equals - words) : 0, words);
+    if (path != NULL && access(path, F_OK) != 0)
+        return conv_fail(err, CONV_INVALID, "%s: no such file or folder", path);
+    if (serving) { /* the names are the asking program's, the library is meant for this one alone */
+        if (path != NULL) engine_use(kind, path);
+        return equals != NULL ? conv_add_engine(name, kind, err) : CONV_OK;
+    }
+    if (equals == NULL) return conv_fail(err, CONV_INVALID, "a name is missing: NAME=KIND:PATH");
+    for (int i = 0; i < engine_count; i++) /* a command line may be read twice */
+        if (engines[i].words != NULL && strcmp(engines[i].words, words) == 0) return CONV_OK;
+    conv_status status = conv_add_engine(name, kind, err);
+    if (status != CONV_OK) return status;
+    engine *e = add_engine(name, kind);
+    if (e != NULL) e->words = strdup(words);
+    return e != NULL && e->words != NULL ? CONV_OK
+                                         : conv_fail(err, CONV_INVALID, "more than %d engines", ENGINES_MAX);
+}
+
+/* ---- workers */
+
+void engines_serve(void) { serving = true; }
+
+bool engines_elsewhere(const conv_impl *impl) { return impl != NULL && impl->own_process && !serving; }
+
+static engine *engine_of(const conv_impl *impl)
+{
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    const char *name = NULL;
+    for (size_t i = 0; i < count && name == NULL; i++)
+        if (e[i].impl == impl) name = e[i].engine;
+    for (int i = 0; name != NULL && i < engine_count; i++)
+        if (strcmp(engines[i].name, name) == 0) return &engines[i];
+    return name != NULL ? add_engine(name, name) : NULL;
+}
+
+static bool start(engine *e, int threads, conv_error *err)
+{
+    json_t *hello;
+    conv_error why = {""};
+    process_stop(&e->worker);
+    e->threads = threads;
+    e->generation++;
+    if (!process_start(&e->worker, program, e->words, &hello, &why)) {
+        conv_fail(err, CONV_FAILED, "%s's worker: %s", e->name, why.text);
+        return false;
+    }
+    json_decref(hello);
+    return true;
+}
+
+json_t *engines_ask(const conv_impl *impl, int threads, json_t *request, double seconds, conv_error *err)
+{
+    engine *e = engine_of(impl);
+    conv_error why = {""};
+    if (e == NULL) {
+        json_decref(request);
+        conv_fail(err, CONV_FAILED, "%s: no worker is known for it", impl->name);
+        return NULL;
+    }
+    if ((e->worker.pid == 0 || e->threads != threads) && !start(e, threads, err)) {
+        json_decref(request);
+        return NULL;
+    }
+    json_t *reply = process_ask(&e->worker, request, seconds, &why);
+    if (reply == NULL) conv_fail(err, CONV_FAILED, "%s's worker %s", e->name, why.text);
+    json_t *version = json_object_get(reply, "version");
+    if (version != NULL && e->versions == NULL) e->versions = json_object();
+    if (version != NULL) json_object_set(e->versions, impl->name, version);
+    return reply;
+}
+
+int engines_generation(const conv_impl *impl)
+{
+    const engine *e = engine_of(impl);
+    return e != NULL && e->worker.pid != 0 ? e->generation : -1;
+}
+
+/* ---- what they are */
+
+void engines_versions(json_t *versions)
+{
+    for (const engine *e = engines; e < engines + engine_count; e++)
+        if (e->versions != NULL) json_object_update(versions, e->versions);
+}
+
+json_t *engines_json(void)
+{
+    json_t *all = json_object();
+    for (const engine *e = engines; e < engines + engine_count; e++) {
+        const char *colon = e->words != NULL ? strchr(e->words, ':') : NULL;
+        if (e->words != NULL)
+            json_object_set_new(all, e->name,
+                                json_pack("{s:s, s:s}", "kind", e->kind, "path", colon ? colon + 1 : ""));
+    }
+    return all;
+}
+
+void engines_program(const char *path) { program = path; }
+
+void engines_stop(void)
+{
+    for (engine *e = engines; e < engines + engine_count; e++) process_stop(&e->worker);
+}

@@ -1,0 +1,33 @@
+/* The asking end of the pipe to one worker (protocol.h has the protocol). */
+#ifndef SEPBENCH_PROCESS_H
+#define SEPBENCH_PROCESS_H
+
+#include <jansson.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#include "../record/record.h"
+
+typedef struct {
+    const char *path, *engine; /* of the program; its argument or NULL */
+    pid_t pid;                 /* 0: not running */
+    int to, from;
+    FILE *complaints; /* its stderr */
+    char *line;       /* received, up to a line feed */
+    size_t used, room;
+} worker_process;
+
+/* Starts `path worker`, with engine (may be NULL) as `--engine`, and reads its first line into *hello (the
+ * caller's). False with err: cannot be run, says no hello (a program from before the gate), or speaks a protocol
+ * this program does not. path and engine outlive w. */
+bool process_start(worker_process *w, const char *path, const char *engine, json_t **hello, conv_error *err);
+
+/* Sends the request (and releases it), returns the reply (the caller's). NULL with err: the worker died or has
+ * not answered within so many seconds, or the user interrupted; the worker is gone then. */
+enum { PROCESS_PATIENCE = 120 };
+json_t *process_ask(worker_process *w, json_t *request, double seconds, conv_error *err);
+
+/* Ends it; also when it never started. */
+void process_stop(worker_process *w);
+
+#endif
