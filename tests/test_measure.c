@@ -83,7 +83,7 @@ static record_row row_of(const char *text, conv_pass pass, const char *impl)
     return row;
 }
 
-/* Every implementation of this build that takes the problem. */
+/* Every implementation of this build that takes the problem in this process. */
 static int all_rows(record_row *rows, const char *text, conv_pass pass)
 {
     record_row first = row_of(text, pass, "naive");
@@ -91,7 +91,7 @@ static int all_rows(record_row *rows, const char *text, conv_pass pass)
     int count = 0;
     const conv_entry *e = conv_entries(&entries);
     for (size_t i = 0; i < entries && count < ROWS_MAX; i++)
-        if (e[i].variant == first.problem.variant && e[i].impl != NULL &&
+        if (e[i].variant == first.problem.variant && e[i].impl != NULL && !e[i].impl->own_process &&
             conv_refuse(e[i].impl, &first.problem, pass) == NULL)
             rows[count++] = row_of(text, pass, e[i].name);
     return count;

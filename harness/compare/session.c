@@ -343,7 +343,6 @@ int gate_run(const gate_options *options, compare_result *r)
 {
     gate_session *s = open_session(options, r);
     if (s == NULL) return cli_error("no memory for %zu cases", r->count);
-    signal(SIGPIPE, SIG_IGN); /* a worker that died is noticed when it does not answer */
     cli_catch_signals();
     bool fine = measure(s);
     stop_all(s);

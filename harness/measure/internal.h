@@ -14,7 +14,7 @@
 /* Of a row that a worker measures. */
 typedef struct {
     int id, generation;                           /* there; of the worker that has it open; id 0: none has */
-    int losses;                                   /* workers that died on it */
+    int losses;                                   /* workers that died on it, one after another */
     char note[sizeof(((record_row *)0)->reason)]; /* measure_describe's words */
 } remote_state;
 

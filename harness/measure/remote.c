@@ -127,6 +127,7 @@ record_sample remote_take(measure_group *g, timed_row *t, int64_t iterations)
         ask(g, t, request, (double)(iterations + 1) * t->call_seconds, &reply);
     }
     if (reply == NULL) return sample;
+    t->remote.losses = 0;
     sample.ns = number(reply, "ns");
     sample.handover_ns = number(reply, "handover_ns");
     sample.marks = (unsigned)json_integer_value(json_object_get(reply, "marks"));

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -48,7 +49,10 @@ static bool spawn(worker_process *w)
 {
     int request[2] = {-1, -1}, reply[2] = {-1, -1};
     w->complaints = tmpfile();
-    if (w->complaints == NULL || pipe2(request, O_CLOEXEC) != 0 || pipe2(reply, O_CLOEXEC) != 0) goto failed;
+    /* A socket, as writing to a pipe whose worker has died would raise a signal. */
+    if (w->complaints == NULL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, request) != 0 ||
+        pipe2(reply, O_CLOEXEC) != 0)
+        goto failed;
     w->pid = fork();
     if (w->pid < 0) goto failed;
     if (w->pid == 0) become_worker(w, request[0], reply[1]);
@@ -111,7 +115,7 @@ void process_stop(worker_process *w)
 static bool send_line(worker_process *w, const char *text)
 {
     for (size_t left = strlen(text); left > 0;) {
-        ssize_t n = write(w->to, text, left);
+        ssize_t n = send(w->to, text, left, MSG_NOSIGNAL);
         if (n < 0 && errno != EINTR) return false;
         if (n > 0) {
             text += n;
@@ -155,7 +159,7 @@ static json_t *read_reply(worker_process *w, double seconds, conv_error *err)
             return NULL;
         }
         if (machine_now() - started > seconds) {
-            conv_fail(err, CONV_FAILED, "has not answered for %.0f s", seconds);
+            conv_fail(err, CONV_FAILED, "has not answered for %.3g s", seconds);
             kill(w->pid, SIGKILL);
             return NULL;
         }

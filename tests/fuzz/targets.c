@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../../bench/select.h"
@@ -204,14 +205,17 @@ static void worker(const uint8_t *data, size_t size)
 /* A worker's answer to its gate. */
 static void gate(const uint8_t *data, size_t size)
 {
-    int null = open("/dev/null", O_WRONLY);
+    int pair[2] = {-1, -1}; /* requests go to a socket */
     pid_t child = fork();
     if (child == 0) _exit(0);
     conv_error err;
-    worker_process w = {.path = "fuzz", .pid = child, .to = null, .from = open(as_file(data, size), O_RDONLY)};
-    require(child > 0 && null >= 0 && w.from >= 0);
-    json_decref(process_ask(&w, json_pack("{s:s}", "do", "quit"), &err));
+    bool paired = socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0;
+    worker_process w = {
+        .path = "fuzz", .pid = child, .to = pair[0], .from = open(as_file(data, size), O_RDONLY)};
+    require(child > 0 && paired && w.from >= 0);
+    json_decref(process_ask(&w, json_pack("{s:s}", "do", "quit"), PROCESS_PATIENCE, &err));
     process_stop(&w);
+    close(pair[1]);
 }
 
 /* The options of a selection, a line each. */
