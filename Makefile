@@ -60,7 +60,8 @@ ONCE := kernels $(filter-out $(PER_ISA) kernels/peers $(if $(strip $(INJECT)),,k
 
 # ---- peers: each optional, each found by its probe (kernels/peers/probe.sh) ---------------------------------------
 # A peer: its Debian package, the header that proves it, ours that knows its interface, and how to compile and link.
-WITH_PEERS ?= onednn openblas xnnpack onnxruntime
+# Engines are opened at run time (kernels/peers/engine.h) and so always built.
+WITH_PEERS ?= onednn openblas xnnpack
 ONEDNN ?= # the prefix of a oneDNN of one's own
 
 PEER_onednn := libdnnl-dev oneapi/dnnl/dnnl.h kernels/peers/onednn_api.h
@@ -79,18 +80,15 @@ LIBS_openblas := $(OPENBLAS_DIR:%=-L% -Wl,-rpath,%) -lopenblas
 PEER_xnnpack := libxnnpack-dev xnnpack.h kernels/peers/xnnpack_api.h
 LIBS_xnnpack := -lXNNPACK -lpthreadpool
 
-PEER_onnxruntime := libonnxruntime-dev onnxruntime/onnxruntime_c_api.h onnxruntime/onnxruntime_c_api.h
-LIBS_onnxruntime := -lonnxruntime
-
 # "yes", or why not in words.
 probe = $(shell sh kernels/peers/probe.sh '$(CC)' $(PEER_$(1)) '$(INC_$(1))' '$(LIBS_$(1))')
-ALL_PEERS := onednn openblas xnnpack onnxruntime
+ALL_PEERS := onednn openblas xnnpack
 ifneq ($(COMPILES),)
 $(foreach p,$(ALL_PEERS),$(eval PROBE_$(p) := $(if $(filter $(p),$(WITH_PEERS)),$(call probe,$(p)),left out by WITH_PEERS)))
 endif
 FOUND := $(foreach p,$(ALL_PEERS),$(if $(filter yes,$(PROBE_$(p))),$(p)))
 ABSENT := $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),$(p): $(PROBE_$(p));)
-PEER_SOURCES := $(wildcard $(FOUND:%=kernels/peers/%*.c))
+PEER_SOURCES := $(wildcard $(patsubst %,kernels/peers/%*.c,$(FOUND) engine onnxruntime tensorflow))
 $(BUILD)/kernels/registry.o: CPPFLAGS += -DPEERS_ABSENT='"$(ABSENT)"'
 $(foreach p,$(FOUND),$(eval $(BUILD)/kernels/peers/$(p)%o: CPPFLAGS += $(INC_$(p))))
 

@@ -265,10 +265,14 @@ struct conv_impl {
     bool peer;           /* another project's library */
     bool single_thread;  /* execute uses one thread whatever context.threads says */
     bool own_threads;    /* runs a thread pool of its own, not OpenMP's; bound to the same cores */
+    bool own_process;    /* its library must not be in the harness's process: a worker runs it */
     double error_factor; /* inexact: |err| <= error_factor * u * sqrt(K) * sum|x*w|; 0: the exact bound */
     unsigned layouts;    /* bit (1u << CONV_NHWC) ...: those run natively; others go through a transpose */
     const conv_impl *stage[2];    /* separable by composition: its depthwise and pointwise; else NULL */
-    const char *(*version)(void); /* peers: the library's name and version for run.json; else NULL */
+    const char *(*version)(void); /* peers: the library's name and version for run.json; else NULL. It may open
+                                     the library */
+    const char *(*absent)(void);  /* NULL, the member or its result, when what it needs is there; else in words
+                                     why not and what brings it. Opens no library, nor does refuse */
 
     /* NULL, or why not, in words ("groups other than 1"). Problem has been checked. */
     const char *(*refuse)(const conv_impl *self, const conv_problem *p, conv_pass pass);
@@ -317,8 +321,8 @@ typedef struct {
     const char *name;
     conv_variant variant;
     const conv_impl *impl; /* NULL when absent */
-    const char *absent;    /* why: "not built: libdnnl-dev was not found", "this CPU has no avx512", or that
-                              SEPBENCH_MAX_ISA forbids it; NULL when present */
+    const char *absent;    /* why: "not built: libdnnl-dev was not found", "this CPU has no avx512", that
+                              SEPBENCH_MAX_ISA forbids it, or impl->absent's words; NULL when present */
 } conv_entry;
 
 /* Every entry, present or not; the array lives for the program. Fixed at the first call. */
