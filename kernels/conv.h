@@ -272,7 +272,7 @@ struct conv_impl {
     const char *(*version)(void); /* peers: the library's name and version for run.json; else NULL. It may open
                                      the library */
     const char *(*absent)(void);  /* NULL, the member or its result, when what it needs is there; else in words
-                                     why not and what brings it. Opens no library, nor does refuse */
+                                     why not and what brings it. Of own_process, opens no library, nor does refuse */
 
     /* NULL, or why not, in words ("groups other than 1"). Problem has been checked. */
     const char *(*refuse)(const conv_impl *self, const conv_problem *p, conv_pass pass);

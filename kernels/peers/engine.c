@@ -23,6 +23,7 @@
 static const struct {
     const char *variable, *file;
     const char *inside[7], *system[4];
+    const char *brought_by;
 } engines[ENGINE_COUNT] = {
     [ENGINE_ONNXRUNTIME] = {"SEPBENCH_ONNXRUNTIME",
                             "libonnxruntime.so",
@@ -32,13 +33,21 @@ static const struct {
                              "{,onnxruntime-node/,node_modules/onnxruntime-node/}bin/napi-v*/linux/" NPM_CPU
                              "/libonnxruntime.so*"},
                             {"/usr/local/lib/libonnxruntime.so*", "/usr/lib/*-linux-gnu/libonnxruntime.so*",
-                             "/usr/lib64/libonnxruntime.so*"}},
+                             "/usr/lib64/libonnxruntime.so*"},
+                            "make setup ENGINES=1"},
     [ENGINE_TENSORFLOW] = {"SEPBENCH_TENSORFLOW",
                            "libtensorflow_cc.so.2",
                            {"libtensorflow_cc.so.2", "tensorflow/libtensorflow_cc.so.2",
                             "{,python/}lib/python3*/site-packages/tensorflow/libtensorflow_cc.so.2",
                             "libtensorflow.so.2", "lib/libtensorflow.so.2"},
-                           {NULL}},
+                           {NULL},
+                           "make setup ENGINES=1"},
+    [ENGINE_ONEDNN] = {"SEPBENCH_ONEDNN",
+                       "libdnnl.so.3 or libdnnl.so.2",
+                       {"{,lib/,lib64/,lib/*-linux-gnu/,*.data/data/lib/}libdnnl.so.{3,2}"},
+                       {"/usr/{local/lib,lib/*-linux-gnu,lib64,lib}/libdnnl.so.3",
+                        "/usr/{local/lib,lib/*-linux-gnu,lib64,lib}/libdnnl.so.2"},
+                       "make setup"},
 };
 
 static char told[ENGINE_COUNT][PATH_MAX], found[ENGINE_COUNT][PATH_MAX], reasons[ENGINE_COUNT][320];
@@ -60,6 +69,9 @@ static const char *not_a_library(const char *path)
         why = "is a library for another kind of CPU";
     else if (its.e_type != ET_DYN)
         why = "is no shared library";
+    else if (fseek(a, 0, SEEK_END) != 0 ||
+             ftell(a) < (long)(its.e_shoff + (Elf64_Off)its.e_shnum * its.e_shentsize))
+        why = "is cut short"; /* which would end the program in the middle of dlopen */
     if (a != NULL) fclose(a);
     if (b != NULL) fclose(b);
     return why;
@@ -102,13 +114,10 @@ static const char *take(engine_kind kind, const char *words, const char *place)
     else
         *absent = '\0';
     if (*absent != '\0') return absent;
-    if (!folder) snprintf(path, PATH_MAX, "%s", place);
+    if (!folder && place != path) snprintf(path, PATH_MAX, "%s", place);
     const char *why = not_a_library(path);
     if (why == NULL) return NULL;
-    if (folder)
-        snprintf(absent, size, "%s%.90s: %.150s %s", words, place, path, why);
-    else
-        snprintf(absent, size, "%s%.200s %s", words, place, why);
+    snprintf(absent, size, "%s%.200s %s", words, path, why);
     return absent;
 }
 
@@ -142,7 +151,7 @@ const char *engine_absent(engine_kind kind)
     if (inside(kind, all != NULL ? all : folder, path)) return take(kind, "", path);
     for (const char *const *p = engines[kind].system; *p != NULL; p++)
         if (match("", *p, path)) return take(kind, "", path);
-    snprintf(reasons[kind], sizeof reasons[kind], "not found: 'make setup ENGINES=1' brings it");
+    snprintf(reasons[kind], sizeof reasons[kind], "not found: '%s' brings it", engines[kind].brought_by);
     return reasons[kind];
 }
 
@@ -168,6 +177,11 @@ void engine_unhush(int kept)
     dup2(kept, STDERR_FILENO);
     close(kept);
 }
+
+/* For AddressSanitizer, where the program is built with it: it would mistake where opened libraries keep their
+ * thread-local variables, and its search for leaks end the program there. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "intercept_tls_get_addr=0"; }
 
 void *engine_open(engine_kind kind, conv_error *err)
 {

@@ -2,8 +2,8 @@
  * them. Where they are looked for, in this order; the first that is set is the only one of the first two, so
  * that nothing is measured but what was named:
  *
- *   1. what engine_use was told, else the engine's variable SEPBENCH_ONNXRUNTIME or SEPBENCH_TENSORFLOW: its
- *      library file, or a folder that holds it as pip, npm or a release archive leave it
+ *   1. what engine_use was told, else the engine's variable SEPBENCH_ONNXRUNTIME, SEPBENCH_TENSORFLOW or
+ *      SEPBENCH_ONEDNN: its library file, or a folder that holds it as pip, npm or a release archive leave it
  *   2. the folder SEPBENCH_ENGINES, else `engines` beside the running program, which `make setup ENGINES=1`
  *      fills
  *   3. where the system keeps libraries, for those that a distribution packages */
@@ -12,7 +12,7 @@
 
 #include "../conv.h"
 
-typedef enum { ENGINE_ONNXRUNTIME, ENGINE_TENSORFLOW, ENGINE_COUNT } engine_kind;
+typedef enum { ENGINE_ONNXRUNTIME, ENGINE_TENSORFLOW, ENGINE_ONEDNN, ENGINE_COUNT } engine_kind;
 
 /* NULL when the library is there, else in words why not and what brings it. Looks at files and opens no
  * library. In static storage until the next question about this engine. */
