@@ -56,20 +56,12 @@ ISAS_kernels/simd := $(filter-out base,$(ISAS))
 ISAS_kernels/simd/fip := $(filter avx512,$(ISAS))
 ONCE := kernels $(filter-out $(PER_ISA) kernels/peers $(if $(strip $(INJECT)),,kernels/inject),\
     $(patsubst %/,%,$(wildcard kernels/*/))) \
-    harness $(addprefix harness/,machine limits measure explain record report worker compare train) bench
+    kernels/peers/onednn harness $(addprefix harness/,machine limits measure explain record report worker compare train) bench
 
-# ---- peers: each optional, each found by its probe (kernels/peers/probe.sh) ---------------------------------------
+# ---- peers that are linked: each optional, each found by its probe (kernels/peers/probe.sh) -------------------------
 # A peer: its Debian package, the header that proves it, ours that knows its interface, and how to compile and link.
-WITH_PEERS ?= onednn openblas xnnpack onnxruntime
-ONEDNN ?= # the prefix of a oneDNN of one's own
-
-PEER_onednn := libdnnl-dev oneapi/dnnl/dnnl.h kernels/peers/onednn_api.h
-ifneq ($(strip $(ONEDNN)),)
-INC_onednn := -I$(strip $(ONEDNN))/include
-LIBS_onednn := $(foreach d,$(wildcard $(strip $(ONEDNN))/lib $(strip $(ONEDNN))/lib64),-L$(d) -Wl,-rpath,$(d)) -ldnnl
-else
-LIBS_onednn := -ldnnl
-endif
+# oneDNN and engines are opened at run time (kernels/peers/engine.h) and so always built.
+WITH_PEERS ?= openblas xnnpack
 
 OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
 PEER_openblas := libopenblas-openmp-dev cblas.h cblas.h
@@ -79,18 +71,15 @@ LIBS_openblas := $(OPENBLAS_DIR:%=-L% -Wl,-rpath,%) -lopenblas
 PEER_xnnpack := libxnnpack-dev xnnpack.h kernels/peers/xnnpack_api.h
 LIBS_xnnpack := -lXNNPACK -lpthreadpool
 
-PEER_onnxruntime := libonnxruntime-dev onnxruntime/onnxruntime_c_api.h onnxruntime/onnxruntime_c_api.h
-LIBS_onnxruntime := -lonnxruntime
-
 # "yes", or why not in words.
 probe = $(shell sh kernels/peers/probe.sh '$(CC)' $(PEER_$(1)) '$(INC_$(1))' '$(LIBS_$(1))')
-ALL_PEERS := onednn openblas xnnpack onnxruntime
+ALL_PEERS := openblas xnnpack
 ifneq ($(COMPILES),)
 $(foreach p,$(ALL_PEERS),$(eval PROBE_$(p) := $(if $(filter $(p),$(WITH_PEERS)),$(call probe,$(p)),left out by WITH_PEERS)))
 endif
 FOUND := $(foreach p,$(ALL_PEERS),$(if $(filter yes,$(PROBE_$(p))),$(p)))
 ABSENT := $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),$(p): $(PROBE_$(p));)
-PEER_SOURCES := $(wildcard $(FOUND:%=kernels/peers/%*.c))
+PEER_SOURCES := $(wildcard $(patsubst %,kernels/peers/%*.c,$(FOUND) engine onnxruntime tensorflow))
 $(BUILD)/kernels/registry.o: CPPFLAGS += -DPEERS_ABSENT='"$(ABSENT)"'
 $(foreach p,$(FOUND),$(eval $(BUILD)/kernels/peers/$(p)%o: CPPFLAGS += $(INC_$(p))))
 

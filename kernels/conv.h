@@ -265,12 +265,15 @@ struct conv_impl {
     bool peer;           /* another project's library */
     bool single_thread;  /* execute uses one thread whatever context.threads says */
     bool own_threads;    /* runs a thread pool of its own, not OpenMP's; bound to the same cores */
-    bool own_process; /* is run in a worker process (harness/worker): its library must not be in the program's,
+    bool own_process;    /* a worker process runs it (harness/worker): its library must not be in the program's,
                             or is a second version of one that is */
     double error_factor; /* inexact: |err| <= error_factor * u * sqrt(K) * sum|x*w|; 0: the exact bound */
     unsigned layouts;    /* bit (1u << CONV_NHWC) ...: those run natively; others go through a transpose */
     const conv_impl *stage[2];    /* separable by composition: its depthwise and pointwise; else NULL */
-    const char *(*version)(void); /* peers: the library's name and version for run.json; else NULL */
+    const char *(*version)(void); /* peers: the library's name and version for run.json; else NULL. It may open
+                                     the library */
+    const char *(*absent)(void);  /* NULL, the member or its result, when what it needs is there; else in words
+                                     why not and what brings it. Of own_process, opens no library, nor does refuse */
 
     /* NULL, or why not, in words ("groups other than 1"). Problem has been checked. */
     const char *(*refuse)(const conv_impl *self, const conv_problem *p, conv_pass pass);
@@ -319,8 +322,8 @@ typedef struct {
     const char *name;
     conv_variant variant;
     const conv_impl *impl; /* NULL when absent */
-    const char *absent;    /* why: "not built: libdnnl-dev was not found", "this CPU has no avx512", or that
-                              SEPBENCH_MAX_ISA forbids it; NULL when present */
+    const char *absent;    /* why: "not built: libdnnl-dev was not found", "this CPU has no avx512", that
+                              SEPBENCH_MAX_ISA forbids it, or impl->absent's words; NULL when present */
     const char *engine;    /* whose library it calls, "onednn"; NULL: the project's own */
 } conv_entry;
 

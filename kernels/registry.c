@@ -100,10 +100,13 @@ static void read_list(void)
     for (size_t i = 0; i < LINES; i++) {
         const conv_impl *const *array = chosen(&lines[i]);
         if (array == NULL) explain(&lines[i], reasons[i], sizeof reasons[i]);
-        for (int v = 0; v < CONV_VARIANT_COUNT; v++)
-            if (lines[i].variants & (1u << v))
-                entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v, array ? array[v] : NULL,
-                                                      array ? NULL : reasons[i], lines[i].library};
+        for (int v = 0; v < CONV_VARIANT_COUNT; v++) {
+            if (!(lines[i].variants & (1u << v))) continue;
+            const conv_impl *impl = array ? array[v] : NULL;
+            const char *absent = impl == NULL ? reasons[i] : impl->absent != NULL ? impl->absent() : NULL;
+            entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v, absent ? NULL : impl, absent,
+                                                  lines[i].library};
+        }
     }
 }
 

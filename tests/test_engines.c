@@ -80,11 +80,14 @@ static void test_words(void **state)
     static const struct {
         const char *words, *says;
     } bad[] = {{"", "NAME=KIND:PATH"},
-               {"other", "a name is missing"},
+               {"other", "NAME=KIND:PATH"},
                {"=naive", "NAME=KIND:PATH"},
                {"a b=naive", "NAME=KIND:PATH"},
                {"other=nonesuch", "'nonesuch' is neither an engine nor an implementation"},
-               {"other=naive:/nonexistent", "/nonexistent: no such file or folder"},
+               {"other=naive:/tmp", "'naive' has no library of its own"},
+               {"other=onednn:/nonexistent", "/nonexistent: No such file"},
+               {"other=onednn:/etc", "there is no libdnnl"},
+               {"other=tensorflow:/etc/passwd", "is no library"},
                {"tiled=naive", "there is an implementation 'tiled' already"}};
     conv_error err;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

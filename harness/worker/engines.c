@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../../kernels/peers/engine.h"
 #include "process.h"
@@ -46,18 +45,20 @@ conv_status engines_add(const char *words, conv_error *err)
     const char *colon = strchr(kind_at, ':'), *path = colon != NULL ? colon + 1 : NULL;
     size_t kind_length = colon != NULL ? (size_t)(colon - kind_at) : strlen(kind_at);
     char kind[WORD], name[WORD];
-    if (!is_name(kind_at, kind_length) || (equals != NULL && !is_name(words, (size_t)(equals - words))))
+    if (equals == NULL || !is_name(words, (size_t)(equals - words)) || !is_name(kind_at, kind_length))
         return conv_fail(err, CONV_INVALID,
                          "NAME=KIND:PATH is wanted, with short names, as onednn3=onednn:/opt/onednn");
     snprintf(kind, sizeof kind, "%.*s", (int)kind_length, kind_at);
-    snprintf(name, sizeof name, "%.*s", equals != NULL ? (int)(equals - words) : 0, words);
-    if (path != NULL && access(path, F_OK) != 0)
-        return conv_fail(err, CONV_INVALID, "%s: no such file or folder", path);
+    snprintf(name, sizeof name, "%.*s", (int)(equals - words), words);
+    engine_kind library;
+    if (path != NULL && !engine_named(kind, &library))
+        return conv_fail(err, CONV_INVALID, "'%s' has no library of its own: NAME=%s", kind, kind);
+    const char *why = path != NULL ? engine_unfit(library, path) : NULL;
+    if (why != NULL) return conv_fail(err, CONV_INVALID, "%s", why);
     if (serving) { /* the names are the asking program's, the library is meant for this one alone */
-        if (path != NULL) engine_use(kind, path);
-        return equals != NULL ? conv_add_engine(name, kind, err) : CONV_OK;
+        if (path != NULL) engine_use(library, path);
+        return conv_add_engine(name, kind, err);
     }
-    if (equals == NULL) return conv_fail(err, CONV_INVALID, "a name is missing: NAME=KIND:PATH");
     for (int i = 0; i < engine_count; i++) /* a command line may be read twice */
         if (engines[i].words != NULL && strcmp(engines[i].words, words) == 0) return CONV_OK;
     conv_status status = conv_add_engine(name, kind, err);

@@ -11,8 +11,9 @@
 
 #include "../../kernels/conv.h"
 
-/* "NAME=KIND:PATH" or "NAME=KIND": a second copy of an engine, whose library lies at PATH; "KIND:PATH", a
- * worker's own: where KIND's library lies. CONV_INVALID with err, in words. */
+/* "NAME=KIND:PATH" or "NAME=KIND": a second copy of an engine, whose library lies at PATH (kernels/peers/engine.h),
+ * or of an implementation. In a worker it is the same, and the library is that one. CONV_INVALID with err, in
+ * words. The same words again change nothing. */
 conv_status engines_add(const char *words, conv_error *err);
 
 /* This program is a worker: whatever it is asked to run, it runs itself. */

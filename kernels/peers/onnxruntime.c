@@ -1,22 +1,25 @@
 /* ONNX Runtime, inference, through its C API: a graph of one Conv, for separable of a depthwise and a pointwise
- * one, with a Relu that it fuses. Weights are constants of the graph, as in a deployed model.
+ * one, with a Relu that it fuses. `onnxruntime` has the weights as constants of the graph, as a deployed model
+ * has, and packs them into blocks where it can; `onnxruntime-fed` has them as inputs, which it takes as they
+ * are. The library is opened at run time (engine.h).
  *
  * Its interface is NCHW. NCHW problems run on the caller's tensors; NHWC ones on copies that enter and leave
- * transpose, timed apart. A session packs weights when it is created, so pack creates it, from a model written
- * into `packed` (onnxruntime_model.c); the graph's optimisation is part of that time. The intermediate of a
- * separable is in the session's own memory.
+ * transpose, timed apart. The model is made here (onnxruntime_model.c). Creating a session optimises the graph
+ * and packs constants: pack does it for `onnxruntime`, whose model it writes into `packed`; plan does it for
+ * `onnxruntime-fed`, whose pack brings weights into ONNX's order. The intermediate of a separable is in the
+ * session's own memory.
  *
- * Threads: a pool per session, whose workers ONNX Runtime binds to the cores of the OpenMP threads.
+ * Threads: a pool per session, whose workers ONNX Runtime binds to the cores of the OpenMP threads. After a run
+ * they spin for a while, as is its default, and then sleep; whoever is timed next on these cores waits for that.
  * Refuses: backward passes (another library), models beyond protobuf's 2 GB, trailing padding of minus one
  * stride or less, and an ISA cap, since it chooses by itself and cannot be held back. */
-#include <fcntl.h>
-#include <onnxruntime/onnxruntime_c_api.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "../plan.h"
 #include "../transpose.h"
+#include "engine.h"
+#include "onnxruntime_api.h"
 #include "onnxruntime_model.h"
 #include "threads.h"
 
@@ -24,13 +27,15 @@
 typedef struct {
     OrtSession *session;
     OrtIoBinding *binding;
-    const void *src, *bias, *dst; /* bound by now */
+    const void *src, *weights, *pointwise, *bias, *dst; /* bound by now */
 } session;
 
 typedef struct {
     conv_plan base;
-    bool converts; /* NHWC: execute works on copies in activations */
-    size_t dst;    /* offset of dst's copy in activations */
+    bool converts;    /* NHWC: execute works on copies in activations */
+    size_t dst;       /* offset of dst's copy in activations */
+    bool fed;         /* weights are inputs: packed has them in ONNX's order, */
+    size_t pointwise; /* pointwise at this offset */
     OrtSessionOptions *options;
     OrtMemoryInfo *memory;
     session *now;
@@ -38,15 +43,24 @@ typedef struct {
 
 /* ---- the library */
 
+static const OrtApiBase *base_api;
 static const OrtApi *api;
 static OrtEnv *environment;
-static OrtStatus *start_status;
+static conv_error not_started; /* why there is no environment */
+
+/* Frees s; false, with err saying what failed and why, unless it is NULL, ONNX Runtime's success. */
+static bool ok(OrtStatus *s, const char *what, conv_error *err)
+{
+    if (s == NULL) return true;
+    conv_fail(err, CONV_FAILED, "ONNX Runtime: %s: %s", what, api->GetErrorMessage(s));
+    api->ReleaseStatus(s);
+    return false;
+}
 
 /* A session of the smallest model, created and released. */
-static OrtStatus *first_session(void)
+static bool first_session(conv_error *err)
 {
     unsigned char model[512];
-    const float weight = 1;
     const conv_axis one = {.in = 1, .kernel = 1, .stride = 1, .dilation = 1};
     const conv_problem p = {.variant = CONV_POINTWISE,
                             .rank = 2,
@@ -57,62 +71,74 @@ static OrtStatus *first_session(void)
                             .groups = 1,
                             .axis = {one, one, one}};
     OrtSessionOptions *options = NULL;
-    OrtSession *session = NULL;
-    OrtStatus *s = api->CreateSessionOptions(&options);
-    if (s == NULL && onnx_model_bytes(&p) <= sizeof model) {
-        onnx_model_write(&p, &weight, NULL, model);
-        s = api->CreateSessionFromArray(environment, model, onnx_model_bytes(&p), options, &session);
+    OrtSession *first = NULL;
+    size_t bytes = onnx_model_write(&p, NULL, NULL);
+    bool fine = bytes <= sizeof model && ok(api->CreateSessionOptions(&options), "options", err);
+    if (fine) {
+        onnx_model_write(&p, NULL, model);
+        fine = ok(api->CreateSessionFromArray(environment, model, bytes, options, &first), "starting", err);
     }
-    if (session != NULL) api->ReleaseSession(session);
+    if (first != NULL) api->ReleaseSession(first);
     if (options != NULL) api->ReleaseSessionOptions(options);
-    return s;
+    return fine;
 }
 
-/* The environment lives for the program. Debian's package registers the ONNX operators twice and says so, 500
- * lines to standard error, when the first session is created: that one is created here, with standard error
- * elsewhere. */
-static void start(void)
+static void start_once(void)
 {
-    api = OrtGetApiBase()->GetApi(ORT_API_VERSION);
-    if (api == NULL) return;
-    fflush(stderr);
-    int kept = dup(STDERR_FILENO), nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (kept >= 0 && nowhere >= 0) dup2(nowhere, STDERR_FILENO);
-    start_status = api->CreateEnv(ORT_LOGGING_LEVEL_FATAL, "sepbench", &environment);
-    if (start_status == NULL) start_status = first_session();
-    if (kept >= 0) {
-        dup2(kept, STDERR_FILENO);
-        close(kept);
+    void *library = engine_open(ENGINE_ONNXRUNTIME, &not_started);
+    if (library == NULL) return;
+    ort_get_api_base *get;
+    if (!engine_function(library, "OrtGetApiBase", &get)) {
+        conv_fail(&not_started, CONV_FAILED, "%s has no OrtGetApiBase", engine_path(ENGINE_ONNXRUNTIME));
+        return;
     }
-    if (nowhere >= 0) close(nowhere);
+    base_api = get();
+    api = base_api->GetApi(ORT_API_VERSION);
+    if (api == NULL) {
+        conv_fail(&not_started, CONV_FAILED, "ONNX Runtime %s is older than 1.%d", base_api->GetVersionString(),
+                  ORT_API_VERSION);
+        return;
+    }
+    /* Debian's package registers the ONNX operators twice and says so, 500 lines to standard error, when the
+     * first session is created. */
+    int kept = engine_hush();
+    if (ok(api->CreateEnv(ORT_LOG_FATAL, "sepbench", &environment), "starting", &not_started))
+        first_session(&not_started);
+    engine_unhush(kept);
+}
+
+/* Opens the library and makes its environment, which lives for the program. */
+static conv_status start(conv_error *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, start_once);
+    return *not_started.text == '\0' ? CONV_OK : conv_fail(err, CONV_FAILED, "%s", not_started.text);
 }
 
 static const char *version(void)
 {
     static char text[64]; /* the same bytes whoever writes them */
-    snprintf(text, sizeof text, "ONNX Runtime %s", OrtGetApiBase()->GetVersionString());
+    start(NULL);
+    snprintf(text, sizeof text, "ONNX Runtime %s",
+             base_api != NULL ? base_api->GetVersionString() : "that cannot be opened");
     return text;
 }
 
-/* Frees s; false, with err saying what failed and why, unless it is NULL, ONNX Runtime's success. */
-static bool ok(OrtStatus *s, const char *what, conv_error *err)
-{
-    if (s == NULL) return true;
-    conv_fail(err, CONV_FAILED, "%s: %s: %s", version(), what, api->GetErrorMessage(s));
-    api->ReleaseStatus(s);
-    return false;
-}
+static const char *absent(void) { return engine_absent(ENGINE_ONNXRUNTIME); }
+
+static bool takes_fed(const conv_impl *self) { return strcmp(self->name, "onnxruntime-fed") == 0; }
 
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
-    (void)self;
     if (pass != CONV_FORWARD) return "backward: ONNX Runtime does inference only";
     if (cpu_allowed() < cpu_detect())
         return "SEPBENCH_MAX_ISA: ONNX Runtime cannot be held to an instruction set";
     for (int i = CONV_AXES - p->rank; i < CONV_AXES; i++)
         if (conv_needed_pad_after(&p->axis[i]) <= -p->axis[i].stride)
             return "padding after of minus one stride or less";
-    if (onnx_model_bytes(p) > ONNX_MODEL_LIMIT) return "weights beyond the 2 GB of an ONNX model";
+    const onnx_constants counted = {NULL, NULL};
+    if (!takes_fed(self) && onnx_model_write(p, &counted, NULL) > ONNX_MODEL_LIMIT)
+        return "weights beyond the 2 GB of an ONNX model";
     return NULL;
 }
 
@@ -145,14 +171,14 @@ static conv_status configure(ort_plan *plan, conv_error *err)
     if (affinity == NULL)
         return conv_fail(err, CONV_FAILED, "onnxruntime plan: the threads' cores are unknown");
     bool fine =
-        ok(start_status, "starting", err) && ok(api->CreateSessionOptions(&plan->options), "options", err) &&
+        ok(api->CreateSessionOptions(&plan->options), "options", err) &&
         ok(api->SetIntraOpNumThreads(plan->options, threads), "threads", err) &&
         ok(api->SetInterOpNumThreads(plan->options, 1), "threads", err) &&
-        ok(api->SetSessionGraphOptimizationLevel(plan->options, ORT_ENABLE_ALL), "optimisation", err) &&
+        ok(api->SetSessionGraphOptimizationLevel(plan->options, ORT_OPTIMISE_ALL), "optimisation", err) &&
         (threads == 1 ||
          ok(api->AddSessionConfigEntry(plan->options, "session.intra_op_thread_affinities", affinity),
             "binding threads", err)) &&
-        ok(api->CreateCpuMemoryInfo(OrtDeviceAllocator, OrtMemTypeDefault, &plan->memory), "memory", err);
+        ok(api->CreateCpuMemoryInfo(ORT_DEVICE_ALLOCATOR, ORT_MEMORY_DEFAULT, &plan->memory), "memory", err);
     free(affinity);
     return fine ? CONV_OK : CONV_FAILED;
 }
@@ -162,6 +188,16 @@ static void release_session(session *s)
     if (s->binding != NULL) api->ReleaseIoBinding(s->binding);
     if (s->session != NULL) api->ReleaseSession(s->session);
     *s = (session){0};
+}
+
+static conv_status create_session(const ort_plan *plan, const void *model, size_t bytes, conv_error *err)
+{
+    session *now = plan->now;
+    release_session(now);
+    bool fine = ok(api->CreateSessionFromArray(environment, model, bytes, plan->options, &now->session),
+                   "creating a session", err) &&
+                ok(api->CreateIoBinding(now->session, &now->binding), "binding tensors", err);
+    return fine ? CONV_OK : CONV_FAILED;
 }
 
 static void destroy(conv_plan *base)
@@ -174,28 +210,47 @@ static void destroy(conv_plan *base)
     free(plan);
 }
 
+/* The bytes of what pack and enter write. */
+static void set_sizes(ort_plan *plan)
+{
+    const conv_problem *p = &plan->base.problem;
+    conv_sizes sizes = conv_problem_sizes(p);
+    plan->pointwise = conv_align((size_t)sizes.weights * sizeof(float));
+    plan->base.packed_bytes = plan->fed ? plan->pointwise + conv_align((size_t)sizes.pointwise * sizeof(float))
+                                        : onnx_model_write(p, &(onnx_constants){NULL, NULL}, NULL);
+    plan->converts = p->layout == CONV_NHWC;
+    if (!plan->converts) return;
+    plan->dst = conv_align((size_t)sizes.src * sizeof(float));
+    plan->base.activation_bytes = plan->dst + conv_align((size_t)sizes.dst * sizeof(float));
+}
+
+static conv_status session_of_fed(ort_plan *plan, conv_error *err)
+{
+    size_t bytes = onnx_model_write(&plan->base.problem, NULL, NULL);
+    void *model = malloc(bytes);
+    if (model == NULL) return conv_fail(err, CONV_NO_MEMORY, "onnxruntime plan: no memory");
+    onnx_model_write(&plan->base.problem, NULL, model);
+    conv_status status = create_session(plan, model, bytes, err);
+    free(model);
+    return status;
+}
+
 static conv_status plan_create(const conv_impl *self, const conv_problem *p, conv_pass pass,
                                const conv_context *ctx, conv_plan **result, conv_error *err)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, start);
-    if (api == NULL)
-        return conv_fail(err, CONV_FAILED, "%s: older than the header this was built with", version());
+    conv_status status = start(err);
+    if (status != CONV_OK) return status;
     ort_plan *plan = conv_plan_new(sizeof *plan, self, p, pass, ctx);
     if (plan != NULL) plan->now = calloc(1, sizeof *plan->now);
     if (plan == NULL || plan->now == NULL) {
         free(plan);
         return conv_fail(err, CONV_NO_MEMORY, "onnxruntime plan: no memory");
     }
-    conv_sizes sizes = conv_problem_sizes(p);
-    plan->base.packed_bytes = onnx_model_bytes(p);
-    plan->converts = p->layout == CONV_NHWC;
-    if (plan->converts) {
-        plan->dst = conv_align((size_t)sizes.src * sizeof(float));
-        plan->base.activation_bytes = plan->dst + conv_align((size_t)sizes.dst * sizeof(float));
-    }
-    snprintf(plan->base.note, sizeof plan->base.note, "nchw, constant weights");
-    conv_status status = configure(plan, err);
+    plan->fed = takes_fed(self);
+    set_sizes(plan);
+    snprintf(plan->base.note, sizeof plan->base.note, "nchw, %s weights", plan->fed ? "fed" : "constant");
+    status = configure(plan, err);
+    if (status == CONV_OK && plan->fed) status = session_of_fed(plan, err);
     if (status == CONV_OK)
         *result = &plan->base;
     else
@@ -205,17 +260,24 @@ static conv_status plan_create(const conv_impl *self, const conv_problem *p, con
 
 /* ---- pack, enter, execute, leave: their statuses only */
 
+static float *packed_pointwise(const ort_plan *plan, const void *packed)
+{
+    return (float *)((char *)packed + plan->pointwise);
+}
+
 static conv_status pack(const conv_plan *base, const float *weights, const float *pointwise, void *packed)
 {
     const ort_plan *plan = (const ort_plan *)base;
-    session *now = plan->now;
-    release_session(now);
-    onnx_model_write(&base->problem, weights, pointwise, packed);
-    bool fine =
-        ok(api->CreateSessionFromArray(environment, packed, base->packed_bytes, plan->options, &now->session),
-           "creating a session", NULL) &&
-        ok(api->CreateIoBinding(now->session, &now->binding), "binding tensors", NULL);
-    return fine ? CONV_OK : CONV_FAILED;
+    const conv_problem *p = &base->problem;
+    if (!plan->fed) {
+        onnx_model_write(p, &(onnx_constants){weights, pointwise}, packed);
+        return create_session(plan, packed, base->packed_bytes, NULL);
+    }
+    const conv_problem depthwise = conv_depthwise_stage(p), last = conv_pointwise_stage(p);
+    bool separable = p->variant == CONV_SEPARABLE;
+    onnx_filter(separable ? &depthwise : p, weights, packed);
+    if (separable) onnx_filter(&last, pointwise, packed_pointwise(plan, packed));
+    return CONV_OK;
 }
 
 /* Makes *bound, an input or with output the output, point to data. */
@@ -228,7 +290,7 @@ static bool bind(const ort_plan *plan, const char *name, const void **bound, con
     for (int i = 0; i < ndims; i++) bytes *= (size_t)dims[i];
     OrtValue *tensor = NULL;
     bool fine = ok(api->CreateTensorWithDataAsOrtValue(plan->memory, (void *)data, bytes, dims, (size_t)ndims,
-                                                       ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &tensor),
+                                                       ORT_FLOAT, &tensor),
                    name, NULL) &&
                 ok(output ? api->BindOutput(plan->now->binding, name, tensor)
                           : api->BindInput(plan->now->binding, name, tensor),
@@ -265,6 +327,19 @@ static conv_status leave(const conv_plan *base, const conv_args *args)
     return CONV_OK;
 }
 
+static bool bind_filters(const ort_plan *plan, const void *packed)
+{
+    const conv_problem *p = &plan->base.problem, first = conv_depthwise_stage(p),
+                       last = conv_pointwise_stage(p);
+    bool separable = p->variant == CONV_SEPARABLE;
+    int64_t dims[CONV_AXES + 2];
+    int ndims = onnx_filter_shape(separable ? &first : p, dims);
+    if (!bind(plan, ONNX_WEIGHTS, &plan->now->weights, packed, dims, ndims)) return false;
+    if (!separable) return true;
+    ndims = onnx_filter_shape(&last, dims);
+    return bind(plan, ONNX_POINTWISE, &plan->now->pointwise, packed_pointwise(plan, packed), dims, ndims);
+}
+
 static conv_status execute(const conv_plan *base, const conv_args *args)
 {
     const ort_plan *plan = (const ort_plan *)base;
@@ -277,22 +352,31 @@ static conv_status execute(const conv_plan *base, const conv_args *args)
     onnx_shape(p, false, dst_dims);
     bool fine = bind(plan, ONNX_SRC, &now->src, src, src_dims, ndims) &&
                 bind(plan, ONNX_DST, &now->dst, dst, dst_dims, ndims) &&
+                (!plan->fed || bind_filters(plan, args->packed)) &&
                 (!p->bias || bind(plan, ONNX_BIAS, &now->bias, args->bias, &p->oc, 1)) &&
                 ok(api->RunWithBinding(now->session, NULL, now->binding), "running", NULL);
     return fine ? CONV_OK : CONV_FAILED;
 }
 
-#define ONNXRUNTIME(variant_)                                                                                  \
+#define ONNXRUNTIME(variant_, name_, summary_)                                                                 \
     {                                                                                                          \
-        .name = "onnxruntime", .variant = variant_,                                                            \
-        .summary = "ONNX Runtime, forward only, NCHW inside, constant weights", .isa = CPU_BASE, .peer = true, \
-        .own_threads = true, .layouts = 1u << CONV_NHWC | 1u << CONV_NCHW, .version = version,                 \
-        .refuse = refuse, .plan = plan_create, .pack = pack, .enter = enter, .execute = execute,               \
-        .leave = leave, .destroy = destroy                                                                     \
+        .name = name_, .variant = variant_, .summary = summary_, .isa = CPU_BASE, .peer = true,                \
+        .own_threads = true, .own_process = true, .layouts = 1u << CONV_NHWC | 1u << CONV_NCHW,                \
+        .absent = absent, .version = version, .refuse = refuse, .plan = plan_create, .pack = pack,             \
+        .enter = enter, .execute = execute, .leave = leave, .destroy = destroy                                 \
+    }
+#define ALL(name_, summary_)                                                                                   \
+    {                                                                                                          \
+        ONNXRUNTIME(CONV_DENSE, name_, summary_), ONNXRUNTIME(CONV_DEPTHWISE, name_, summary_),                \
+            ONNXRUNTIME(CONV_POINTWISE, name_, summary_), ONNXRUNTIME(CONV_SEPARABLE, name_, summary_)         \
     }
 
-static const conv_impl impls[] = {ONNXRUNTIME(CONV_DENSE), ONNXRUNTIME(CONV_DEPTHWISE),
-                                  ONNXRUNTIME(CONV_POINTWISE), ONNXRUNTIME(CONV_SEPARABLE)};
+static const conv_impl constant[] =
+    ALL("onnxruntime", "ONNX Runtime, forward only, NCHW inside, constant weights");
+static const conv_impl fed[] = ALL("onnxruntime-fed", "ONNX Runtime, forward only, NCHW inside, weights fed");
 
-const conv_impl *const onnxruntime_impls[CONV_VARIANT_COUNT] = {&impls[CONV_DENSE], &impls[CONV_DEPTHWISE],
-                                                                &impls[CONV_POINTWISE], &impls[CONV_SEPARABLE]};
+extern const conv_impl *const onnxruntime_impls[CONV_VARIANT_COUNT];
+extern const conv_impl *const onnxruntime_fed_impls[CONV_VARIANT_COUNT];
+const conv_impl *const onnxruntime_impls[CONV_VARIANT_COUNT] = {&constant[0], &constant[1], &constant[2],
+                                                                &constant[3]};
+const conv_impl *const onnxruntime_fed_impls[CONV_VARIANT_COUNT] = {&fed[0], &fed[1], &fed[2], &fed[3]};

@@ -33,6 +33,7 @@ typedef struct {
     const conv_problem *p;
     stage stage[2];
     int stages;
+    bool fed; /* filters are inputs */
 } model;
 
 /* ---- protobuf */
@@ -94,28 +95,37 @@ static int64_t filter_rows(const conv_problem *p)
     return rows;
 }
 
-/* [taps][IC/G][OC] to ONNX's [OC][IC/G][taps]. */
+void onnx_filter(const conv_problem *p, const float *weights, void *filter)
+{
+    int64_t ic = p->ic / p->groups, oc = p->oc, taps = filter_rows(p) / ic;
+    unsigned char *to = filter;
+    for (int64_t n = 0; n < oc; n++)
+        for (int64_t c = 0; c < ic; c++)
+            for (int64_t t = 0; t < taps; t++, to += sizeof(float))
+                memcpy(to, &weights[(t * ic + c) * oc + n], sizeof(float));
+}
+
+int onnx_filter_shape(const conv_problem *p, int64_t dims[CONV_AXES + 2])
+{
+    dims[0] = p->oc;
+    dims[1] = p->ic / p->groups;
+    for (int i = 0; i < p->rank; i++) dims[2 + i] = axis(p, i)->kernel;
+    return p->rank + 2;
+}
+
 static void filter_data(out *o, const void *what)
 {
     const stage *s = what;
-    int64_t ic = s->p->ic / s->p->groups, oc = s->p->oc, taps = filter_rows(s->p) / ic;
-    if (o->to != NULL) {
-        unsigned char *to = o->to + o->size;
-        for (int64_t n = 0; n < oc; n++)
-            for (int64_t c = 0; c < ic; c++)
-                for (int64_t t = 0; t < taps; t++)
-                    memcpy(to + (size_t)((n * ic + c) * taps + t) * sizeof(float),
-                           &s->weights[(t * ic + c) * oc + n], sizeof(float));
-    }
-    o->size += (size_t)(oc * ic * taps) * sizeof(float);
+    if (o->to != NULL) onnx_filter(s->p, s->weights, o->to + o->size);
+    o->size += (size_t)(filter_rows(s->p) * s->p->oc) * sizeof(float);
 }
 
 static void filter(out *o, const void *what) /* TensorProto */
 {
     const stage *s = what;
-    integer(o, 1, s->p->oc);
-    integer(o, 1, s->p->ic / s->p->groups);
-    for (int i = 0; i < s->p->rank; i++) integer(o, 1, axis(s->p, i)->kernel);
+    int64_t dims[CONV_AXES + 2];
+    int ndims = onnx_filter_shape(s->p, dims);
+    for (int i = 0; i < ndims; i++) integer(o, 1, dims[i]);
     integer(o, 2, TYPE_FLOAT);
     text(o, 8, s->filter);
     message(o, 9, filter_data, s);
@@ -209,11 +219,16 @@ static void graph(out *o, const void *what) /* GraphProto */
     for (int i = 0; i < m->stages; i++) message(o, 1, conv_node, &m->stage[i]);
     if (m->p->post_op == CONV_POST_RELU) message(o, 1, relu_node, &m->stage[m->stages - 1]);
     text(o, 2, "sepbench");
-    for (int i = 0; i < m->stages; i++) message(o, 5, filter, &m->stage[i]);
+    for (int i = 0; i < m->stages && !m->fed; i++) message(o, 5, filter, &m->stage[i]);
     value src = {.name = ONNX_SRC}, dst = {.name = ONNX_DST}, bias = {ONNX_BIAS, 1, {m->p->oc}};
     src.count = onnx_shape(m->p, true, src.dims);
     dst.count = onnx_shape(m->p, false, dst.dims);
     message(o, 11, value_info, &src);
+    for (int i = 0; i < m->stages && m->fed; i++) {
+        value fed = {.name = m->stage[i].filter};
+        fed.count = onnx_filter_shape(m->stage[i].p, fed.dims);
+        message(o, 11, value_info, &fed);
+    }
     if (m->p->bias) message(o, 11, value_info, &bias);
     message(o, 12, value_info, &dst);
 }
@@ -224,27 +239,21 @@ static void opset(out *o, const void *what)
     integer(o, 2, OPSET);
 }
 
-static size_t write_model(const conv_problem *p, const float *weights, const float *pointwise, void *to)
+size_t onnx_model_write(const conv_problem *p, const onnx_constants *constants, void *to)
 {
     const conv_problem stages[] = {conv_depthwise_stage(p), conv_pointwise_stage(p)};
+    const onnx_constants w = constants != NULL ? *constants : (onnx_constants){NULL, NULL};
     const char *result = p->post_op == CONV_POST_RELU ? "sum" : ONNX_DST;
-    model m = {.p = p};
+    model m = {.p = p, .fed = constants == NULL};
     if (p->variant == CONV_SEPARABLE) {
-        m.stage[m.stages++] = (stage){&stages[0], weights, ONNX_SRC, "depthwise", "mid", "mid"};
-        m.stage[m.stages++] = (stage){&stages[1], pointwise, "mid", "pointwise", ONNX_DST, result};
+        m.stage[m.stages++] = (stage){&stages[0], w.weights, ONNX_SRC, ONNX_WEIGHTS, "mid", "mid"};
+        m.stage[m.stages++] = (stage){&stages[1], w.pointwise, "mid", ONNX_POINTWISE, ONNX_DST, result};
     } else {
-        m.stage[m.stages++] = (stage){p, weights, ONNX_SRC, "weights", ONNX_DST, result};
+        m.stage[m.stages++] = (stage){p, w.weights, ONNX_SRC, ONNX_WEIGHTS, ONNX_DST, result};
     }
     out o = {to, 0};
     integer(&o, 1, IR_VERSION);
     message(&o, 7, graph, &m);
     message(&o, 8, opset, NULL);
     return o.size;
-}
-
-size_t onnx_model_bytes(const conv_problem *p) { return write_model(p, NULL, NULL, NULL); }
-
-void onnx_model_write(const conv_problem *p, const float *weights, const float *pointwise, void *model)
-{
-    write_model(p, weights, pointwise, model);
 }

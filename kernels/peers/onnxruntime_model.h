@@ -4,21 +4,32 @@
 
 #include "../conv.h"
 
-/* Names of the graph's inputs and output. bias is an input only where the problem has one. */
+/* Names of the graph's inputs and output. bias is an input only where the problem has one, weights and pointwise
+ * only where they are fed. */
 #define ONNX_SRC "src"
+#define ONNX_WEIGHTS "weights"
+#define ONNX_POINTWISE "pointwise"
 #define ONNX_BIAS "bias"
 #define ONNX_DST "dst"
 
 /* Protobuf's limit, and so that of a model whose weights are part of it. */
 enum { ONNX_MODEL_LIMIT = 0x7fffffff };
 
-/* Bytes of the model of p, a forward pass in NCHW: one Conv, or for a separable the depthwise and then the
- * pointwise one, and Relu where p has it. Weights are constants of the graph, so that the engine may pack them.
- */
-size_t onnx_model_bytes(const conv_problem *p);
+/* In Keras's order, [taps][IC/groups][OC] and [IC*M][OC] (conv.h); while a model's bytes are counted they may be
+ * NULL. */
+typedef struct {
+    const float *weights, *pointwise;
+} onnx_constants;
 
-/* Writes it. weights, pointwise: in Keras's order [taps][IC/groups][OC] and [IC*M][OC] (conv.h). */
-void onnx_model_write(const conv_problem *p, const float *weights, const float *pointwise, void *model);
+/* Writes the model of p, a forward pass in NCHW: one Conv, or for a separable the depthwise and then the
+ * pointwise one, and Relu where p has it. constants NULL: weights are fed. Returns its bytes; model NULL: only
+ * them. */
+size_t onnx_model_write(const conv_problem *p, const onnx_constants *constants, void *model);
+
+/* Weights of a problem that is not separable, in ONNX's order [OC][IC/groups][taps]. */
+void onnx_filter(const conv_problem *p, const float *weights, void *filter);
+/* Its dimensions; how many. */
+int onnx_filter_shape(const conv_problem *p, int64_t dims[CONV_AXES + 2]);
 
 /* The tensor's dimensions in NCHW, batch and channels first; how many. */
 int onnx_shape(const conv_problem *p, bool src, int64_t dims[CONV_AXES + 2]);

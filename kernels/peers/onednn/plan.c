@@ -1,6 +1,6 @@
 /* The mechanism of the oneDNN peers: slots, steps and phases (onednn.h), the engine all plans share, the
  * user's ISA cap, thread counts, and oneDNN's status in words. Which primitives a plan holds is
- * onednn_conv.c's.
+ * conv.c's.
  *
  * oneDNN's OpenMP runtime asks omp_get_max_threads() when a primitive is created and again when it runs; both
  * happen here under context.threads, the caller's setting restored after. */
@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../plan.h"
+#include "../../plan.h"
 #include "onednn.h"
 
-/* ---- engine, version, errors */
+/* ---- engine, errors */
 
 static dnnl_engine_t shared_engine;
 static dnnl_status_t cap_status, engine_status;
@@ -24,8 +24,8 @@ static void create_engine(void)
 {
     cpu_isa isa = cpu_allowed();
     if (isa < CPU_AVX512)
-        cap_status = dnnl_set_max_cpu_isa(isa == CPU_AVX2 ? dnnl_cpu_isa_avx2 : dnnl_cpu_isa_sse41);
-    engine_status = dnnl_engine_create(&shared_engine, dnnl_cpu, 0);
+        cap_status = dnnl.set_max_cpu_isa(isa == CPU_AVX2 ? dnnl_cpu_isa_avx2 : dnnl_cpu_isa_sse41);
+    engine_status = dnnl.engine_create(&shared_engine, dnnl_cpu, 0);
 }
 
 static const char *status_words(dnnl_status_t s)
@@ -36,16 +36,8 @@ static const char *status_words(dnnl_status_t s)
     case dnnl_invalid_arguments: return "invalid arguments";
     case dnnl_unimplemented: return "not implemented";
     case dnnl_runtime_error: return "error at run time";
-    default: return dnnl_status2str(s);
+    default: return "another error";
     }
-}
-
-const char *onednn_version(void)
-{
-    static char text[64]; /* the same bytes whoever writes them */
-    const dnnl_version_t *v = dnnl_version();
-    snprintf(text, sizeof text, "oneDNN %d.%d.%d", v->major, v->minor, v->patch);
-    return text;
 }
 
 bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what)
@@ -61,53 +53,77 @@ bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what)
 
 /* ---- building */
 
+/* How a tensor lies in memory. The arrays are the descriptor's, [ndims] each. */
+typedef struct {
+    bool plain; /* strides say all: no blocks, no offset. Otherwise only ndims and dims are set. */
+    int ndims;
+    const dnnl_dim_t *dims, *padded_dims, *strides; /* strides in elements */
+} layout;
+
+static layout layout_of(const_dnnl_memory_desc_t md)
+{
+    const dnnl_dims_t *dims = NULL, *padded_dims = NULL, *strides = NULL;
+    dnnl_format_kind_t kind = 0;
+    dnnl_dim_t offset = 0;
+    int blocks = 0;
+    layout l = {.plain = false};
+    dnnl.memory_desc_query(md, dnnl_query_ndims_s32, &l.ndims);
+    dnnl.memory_desc_query(md, dnnl_query_dims, &dims);
+    dnnl.memory_desc_query(md, dnnl_query_padded_dims, &padded_dims);
+    dnnl.memory_desc_query(md, dnnl_query_format_kind, &kind);
+    l.dims = *dims;
+    l.padded_dims = *padded_dims;
+    if (kind == dnnl_blocked && dnnl.memory_desc_query(md, dnnl_query_strides, &strides) == dnnl_success &&
+        dnnl.memory_desc_query(md, dnnl_query_inner_nblks_s32, &blocks) == dnnl_success &&
+        dnnl.memory_desc_query(md, dnnl_query_submemory_offset_s64, &offset) == dnnl_success) {
+        l.plain = blocks == 0 && offset == 0;
+        l.strides = *strides;
+    }
+    return l;
+}
+
 /* The builder's place for one more memory descriptor, or NULL. */
-static onednn_md *new_md(onednn_builder *b)
+static dnnl_memory_desc_t *new_md(onednn_builder *b)
 {
     if (b->status == CONV_OK && b->mds == ONEDNN_MAX_MDS)
         b->status = conv_fail(b->err, CONV_FAILED, "onednn plan: more than %d tensor layouts", ONEDNN_MAX_MDS);
     return b->status == CONV_OK ? &b->md[b->mds] : NULL;
 }
 
-static onednn_const_md described(onednn_builder *b, onednn_md *md, dnnl_status_t s)
+static const_dnnl_memory_desc_t described(onednn_builder *b, dnnl_memory_desc_t *md, dnnl_status_t s)
 {
     if (!onednn_ok(b, s, "describing a tensor")) return NULL;
     b->mds++;
     return *md;
 }
 
-onednn_const_md onednn_by_strides(onednn_builder *b, int ndims, const dnnl_dims_t dims,
-                                  const dnnl_dims_t strides)
+const_dnnl_memory_desc_t onednn_by_strides(onednn_builder *b, int ndims, const dnnl_dims_t dims,
+                                           const dnnl_dims_t strides)
 {
-    onednn_md *md = new_md(b);
+    dnnl_memory_desc_t *md = new_md(b);
     if (md == NULL) return NULL;
-    return described(b, md, dnnl_memory_desc_create_with_strides(md, ndims, dims, dnnl_f32, strides));
+    return described(b, md, dnnl.memory_desc_create_with_strides(md, ndims, dims, dnnl_f32, strides));
 }
 
-onednn_const_md onednn_by_tag(onednn_builder *b, int ndims, const dnnl_dims_t dims, dnnl_format_tag_t tag)
+const_dnnl_memory_desc_t onednn_any_layout(onednn_builder *b, const_dnnl_memory_desc_t plain)
 {
-    onednn_md *md = new_md(b);
+    dnnl_memory_desc_t *md = new_md(b);
     if (md == NULL) return NULL;
-    return described(b, md, dnnl_memory_desc_create_with_tag(md, ndims, dims, dnnl_f32, tag));
+    const layout l = layout_of(plain);
+    return described(b, md,
+                     dnnl.memory_desc_create_with_tag(md, l.ndims, l.dims, dnnl_f32, dnnl_format_tag_any));
 }
 
-onednn_const_md onednn_any_layout(onednn_builder *b, onednn_const_md plain)
+const_dnnl_memory_desc_t onednn_copy(onednn_builder *b, const_dnnl_memory_desc_t from)
 {
-    if (b->status != CONV_OK) return NULL;
-    const onednn_layout l = onednn_layout_of(plain);
-    return onednn_by_tag(b, l.ndims, l.dims, dnnl_format_tag_any);
+    dnnl_memory_desc_t *md = new_md(b);
+    return md == NULL ? NULL : described(b, md, dnnl.memory_desc_clone(md, from));
 }
 
-onednn_const_md onednn_copy(onednn_builder *b, onednn_const_md from)
-{
-    onednn_md *md = new_md(b);
-    return md == NULL ? NULL : described(b, md, dnnl_memory_desc_clone(md, from));
-}
-
-int onednn_add_slot(onednn_builder *b, onednn_const_md given, onednn_place at)
+int onednn_add_slot(onednn_builder *b, const_dnnl_memory_desc_t given, onednn_place at)
 {
     onednn_plan *plan = b->plan;
-    onednn_const_md md = onednn_copy(b, given);
+    const_dnnl_memory_desc_t md = onednn_copy(b, given);
     if (b->status != CONV_OK) return 0;
     if (plan->slots == ONEDNN_MAX_SLOTS) {
         b->status = conv_fail(b->err, CONV_FAILED, "onednn plan: more than %d slots", ONEDNN_MAX_SLOTS);
@@ -115,15 +131,14 @@ int onednn_add_slot(onednn_builder *b, onednn_const_md given, onednn_place at)
     }
     onednn_slot *slot = &plan->slot[plan->slots];
     *slot = (onednn_slot){.md = md, .at = at, .accumulate_at = at};
-    size_t bytes = conv_align(dnnl_memory_desc_get_size(md));
+    size_t bytes = conv_align(dnnl.memory_desc_get_size(md));
     if (at == AT_SCRATCHPAD) {
         if (bytes > plan->used[at]) plan->used[at] = bytes;
     } else if (at >= AT_PACKED) {
         slot->offset = plan->used[at];
         plan->used[at] += bytes;
     }
-    onednn_ok(b, dnnl_memory_create(&slot->memory, md, b->engine, DNNL_MEMORY_NONE),
-              "creating a memory object");
+    onednn_ok(b, dnnl.memory_create(&slot->memory, md, b->engine, NULL), "creating a memory object");
     return plan->slots++;
 }
 
@@ -134,7 +149,7 @@ void onednn_add_step(onednn_builder *b, onednn_phase phase, onednn_when when, dn
     if (b->status == CONV_OK && plan->steps == ONEDNN_MAX_STEPS)
         b->status = conv_fail(b->err, CONV_FAILED, "onednn plan: more than %d steps", ONEDNN_MAX_STEPS);
     if (b->status != CONV_OK) {
-        dnnl_primitive_desc_destroy(pd);
+        dnnl.primitive_desc_destroy(pd);
         return;
     }
     onednn_step *step = &plan->step[plan->steps];
@@ -142,13 +157,13 @@ void onednn_add_step(onednn_builder *b, onednn_phase phase, onednn_when when, dn
     for (int i = 0; i < count; i++)
         step->args[step->count++] = (dnnl_exec_arg_t){uses[i].arg, plan->slot[uses[i].slot].memory};
 
-    onednn_const_md pad = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    if (phase == ONEDNN_EXECUTE && pad != NULL && dnnl_memory_desc_get_size(pad) > 0) {
+    const_dnnl_memory_desc_t pad = dnnl.primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    if (phase == ONEDNN_EXECUTE && pad != NULL && dnnl.memory_desc_get_size(pad) > 0) {
         int slot = onednn_add_slot(b, pad, AT_SCRATCHPAD);
         step->args[step->count++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, plan->slot[slot].memory};
     }
-    if (onednn_ok(b, dnnl_primitive_create(&step->primitive, pd), "creating a primitive")) plan->steps++;
-    dnnl_primitive_desc_destroy(pd);
+    if (onednn_ok(b, dnnl.primitive_create(&step->primitive, pd), "creating a primitive")) plan->steps++;
+    dnnl.primitive_desc_destroy(pd);
 }
 
 void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when, int from, int to, bool add)
@@ -161,34 +176,37 @@ void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when,
     const onednn_slot *slot = b->plan->slot;
     if (attr == NULL) return;
     if (onednn_ok(
-            b, dnnl_reorder_primitive_desc_create(&pd, slot[from].md, b->engine, slot[to].md, b->engine, attr),
+            b, dnnl.reorder_primitive_desc_create(&pd, slot[from].md, b->engine, slot[to].md, b->engine, attr),
             "describing a reorder")) {
         const onednn_use uses[] = {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}};
         onednn_add_step(b, phase, when, pd, uses, 2);
     }
-    dnnl_primitive_attr_destroy(attr);
+    dnnl.primitive_attr_destroy(attr);
 }
 
 dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, dnnl_scratchpad_mode_t mode, onednn_post post)
 {
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t ops = NULL;
-    if (b->status != CONV_OK || !onednn_ok(b, dnnl_primitive_attr_create(&attr), "attributes")) return NULL;
-    bool ok = onednn_ok(b, dnnl_primitive_attr_set_scratchpad_mode(attr, mode), "scratchpad mode");
+    if (b->status != CONV_OK || !onednn_ok(b, dnnl.primitive_attr_create(&attr), "attributes")) return NULL;
+    bool ok = onednn_ok(b, dnnl.primitive_attr_set_scratchpad_mode(attr, mode), "scratchpad mode");
     if (ok && post != ONEDNN_NO_POST) {
-        ok = onednn_ok(b, dnnl_post_ops_create(&ops), "post-ops") &&
-             onednn_ok(b, post == ONEDNN_RELU ? onednn_append_relu(ops) : onednn_append_sum(ops), "post-op") &&
-             onednn_ok(b, dnnl_primitive_attr_set_post_ops(attr, ops), "post-ops");
-        if (ops != NULL) dnnl_post_ops_destroy(ops);
+        ok = onednn_ok(b, dnnl.post_ops_create(&ops), "post-ops") &&
+             onednn_ok(b,
+                       post == ONEDNN_RELU ? dnnl.post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0f, 0.0f)
+                                           : dnnl.post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef),
+                       "post-op") &&
+             onednn_ok(b, dnnl.primitive_attr_set_post_ops(attr, ops), "post-ops");
+        if (ops != NULL) dnnl.post_ops_destroy(ops);
     }
     if (ok) return attr;
-    dnnl_primitive_attr_destroy(attr);
+    dnnl.primitive_attr_destroy(attr);
     return NULL;
 }
 
-bool onednn_same_bytes(onednn_const_md a_md, onednn_const_md b_md)
+bool onednn_same_bytes(const_dnnl_memory_desc_t a_md, const_dnnl_memory_desc_t b_md)
 {
-    const onednn_layout a = onednn_layout_of(a_md), b = onednn_layout_of(b_md);
+    const layout a = layout_of(a_md), b = layout_of(b_md);
     if (!a.plain || !b.plain || a.ndims != b.ndims) return false;
     for (int d = 0; d < a.ndims; d++)
         if (a.dims[d] != b.dims[d] || a.padded_dims[d] != a.dims[d] || b.padded_dims[d] != b.dims[d] ||
@@ -225,7 +243,7 @@ onednn_builder onednn_begin(const conv_impl *self, const conv_problem *p, conv_p
     b.callers_threads = swap_threads(ctx->threads);
     if (onednn_ok(&b, cap_status, "capping the instruction set, which something else had already fixed") &&
         onednn_ok(&b, engine_status, "creating the engine"))
-        onednn_ok(&b, dnnl_stream_create(&b.plan->stream, b.engine, dnnl_stream_default_flags),
+        onednn_ok(&b, dnnl.stream_create(&b.plan->stream, b.engine, dnnl_stream_default_flags),
                   "creating a stream");
     return b;
 }
@@ -235,7 +253,7 @@ conv_status onednn_finish(onednn_builder *b, conv_plan **result)
     onednn_plan *plan = b->plan;
     if (plan == NULL) return b->status;
     swap_threads(b->callers_threads);
-    while (b->mds > 0) dnnl_memory_desc_destroy(b->md[--b->mds]);
+    while (b->mds > 0) dnnl.memory_desc_destroy(b->md[--b->mds]);
     if (b->status != CONV_OK) {
         onednn_destroy(&plan->base);
         return b->status;
@@ -251,10 +269,10 @@ conv_status onednn_finish(onednn_builder *b, conv_plan **result)
 void onednn_destroy(conv_plan *base)
 {
     onednn_plan *plan = (onednn_plan *)base;
-    for (int i = 0; i < plan->steps; i++) dnnl_primitive_destroy(plan->step[i].primitive);
+    for (int i = 0; i < plan->steps; i++) dnnl.primitive_destroy(plan->step[i].primitive);
     for (int i = 0; i < plan->slots; i++)
-        if (plan->slot[i].memory != NULL) dnnl_memory_destroy(plan->slot[i].memory);
-    if (plan->stream != NULL) dnnl_stream_destroy(plan->stream);
+        if (plan->slot[i].memory != NULL) dnnl.memory_destroy(plan->slot[i].memory);
+    if (plan->stream != NULL) dnnl.stream_destroy(plan->stream);
     free(plan->handle);
     free(plan);
 }
@@ -299,15 +317,15 @@ static conv_status run(const onednn_plan *plan, onednn_phase phase, const conv_a
         char *start = base[at];
         if (start != NULL && at >= AT_PACKED) start += slot->offset;
         if (start == plan->handle[i]) continue; /* a fifth of a microsecond saved: 5% of the smallest cases */
-        status = dnnl_memory_set_data_handle(slot->memory, start);
+        status = dnnl.memory_set_data_handle(slot->memory, start);
         plan->handle[i] = start;
     }
     int before = swap_threads(plan->base.context.threads);
     for (int i = 0; i < plan->steps && status == dnnl_success; i++)
         if (wanted(&plan->step[i], phase, a))
-            status = dnnl_primitive_execute(plan->step[i].primitive, plan->stream, plan->step[i].count,
+            status = dnnl.primitive_execute(plan->step[i].primitive, plan->stream, plan->step[i].count,
                                             plan->step[i].args);
-    if (status == dnnl_success) status = dnnl_stream_wait(plan->stream);
+    if (status == dnnl_success) status = dnnl.stream_wait(plan->stream);
     swap_threads(before);
     return status == dnnl_success ? CONV_OK : status == dnnl_out_of_memory ? CONV_NO_MEMORY : CONV_FAILED;
 }

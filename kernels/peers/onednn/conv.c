@@ -22,7 +22,7 @@
 typedef struct {
     int rank;
     dnnl_dims_t stride, dilation, pad_before, pad_after;
-    onednn_const_md src, dst, weights, bias; /* plain: NHWC, Keras's order */
+    const_dnnl_memory_desc_t src, dst, weights, bias; /* plain: NHWC, Keras's order */
 } shape;
 
 /* A plan under construction. */
@@ -51,10 +51,19 @@ static bool describe_weights(onednn_builder *b, const conv_problem *p, shape *s)
     return s->weights != NULL;
 }
 
+/* dims [N, C, spatial..], in memory [N][spatial..][C]. */
+static const_dnnl_memory_desc_t channels_last(onednn_builder *b, int rank, const dnnl_dims_t dims)
+{
+    dnnl_dims_t strides = {[1] = 1};
+    dnnl_dim_t stride = dims[1];
+    for (int i = rank + 1; i >= 2; i--) strides[i] = stride, stride *= dims[i];
+    strides[0] = stride;
+    return onednn_by_strides(b, rank + 2, dims, strides);
+}
+
 static bool describe(onednn_builder *b, const conv_problem *p, shape *s)
 {
-    static const dnnl_format_tag_t channels_last[] = {dnnl_nwc, dnnl_nhwc, dnnl_ndhwc};
-    dnnl_dims_t src = {p->mb, p->ic}, dst = {p->mb, p->oc}, bias = {p->oc};
+    dnnl_dims_t src = {p->mb, p->ic}, dst = {p->mb, p->oc}, bias = {p->oc}, dense = {1};
     s->rank = p->rank;
     for (int i = 0; i < p->rank; i++) {
         const conv_axis *a = &p->axis[CONV_AXES - p->rank + i];
@@ -65,25 +74,23 @@ static bool describe(onednn_builder *b, const conv_problem *p, shape *s)
         s->pad_before[i] = a->pad_before;
         s->pad_after[i] = conv_needed_pad_after(a);
     }
-    dnnl_format_tag_t tag = channels_last[p->rank - 1];
-    int n = p->rank + 2;
-    s->src = onednn_by_tag(b, n, src, tag);
-    s->dst = onednn_by_tag(b, n, dst, tag);
-    s->bias = onednn_by_tag(b, 1, bias, dnnl_x);
+    s->src = channels_last(b, p->rank, src);
+    s->dst = channels_last(b, p->rank, dst);
+    s->bias = onednn_by_strides(b, 1, bias, dense);
     return describe_weights(b, p, s);
 }
 
 /* What a primitive is asked to take: the layout of slot if there is one, else by the name's policy. */
-static onednn_const_md request(maker *m, int slot, onednn_const_md plain)
+static const_dnnl_memory_desc_t request(maker *m, int slot, const_dnnl_memory_desc_t plain)
 {
     if (slot >= 0) return m->b.plan->slot[slot].md;
     return m->impl->own_layout ? onednn_any_layout(&m->b, plain) : plain;
 }
 
 /* The descriptor is pd's and goes with it. */
-static onednn_const_md query(dnnl_primitive_desc_t pd, dnnl_query_t what)
+static const_dnnl_memory_desc_t query(dnnl_primitive_desc_t pd, dnnl_query_t what)
 {
-    return dnnl_primitive_desc_query_md(pd, what, 0);
+    return dnnl.primitive_desc_query_md(pd, what, 0);
 }
 
 /* ---- primitive descriptors: NULL after a failure */
@@ -104,68 +111,70 @@ static bool overruns(const conv_problem *p, dnnl_primitive_desc_t pd)
 }
 
 static dnnl_primitive_desc_t forward_pd(maker *m, const conv_problem *p, const shape *s, bool training,
-                                        onednn_const_md src, onednn_const_md dst)
+                                        const_dnnl_memory_desc_t src, const_dnnl_memory_desc_t dst)
 {
     dnnl_primitive_desc_t pd = NULL;
-    onednn_const_md weights = onednn_any_layout(&m->b, s->weights);
+    const_dnnl_memory_desc_t weights = onednn_any_layout(&m->b, s->weights);
     dnnl_primitive_attr_t attr = attributes(m, p->post_op == CONV_POST_RELU);
     if (attr == NULL) return NULL;
     onednn_ok(&m->b,
-              dnnl_convolution_forward_primitive_desc_create(
+              dnnl.convolution_forward_primitive_desc_create(
                   &pd, m->b.engine, training ? dnnl_forward_training : dnnl_forward_inference,
                   m->impl->algorithm, src, weights, p->bias ? s->bias : NULL, dst, s->stride, s->dilation,
                   s->pad_before, s->pad_after, attr),
               "forward");
-    dnnl_primitive_attr_destroy(attr);
+    dnnl.primitive_attr_destroy(attr);
     return pd;
 }
 
 /* A backward primitive wants the forward one it belongs to as a hint. */
 static dnnl_primitive_desc_t backward_data_pd(maker *m, const conv_problem *p, const shape *s,
-                                              onednn_const_md diff_src, onednn_const_md diff_dst)
+                                              const_dnnl_memory_desc_t diff_src,
+                                              const_dnnl_memory_desc_t diff_dst)
 {
-    onednn_const_md weights = onednn_any_layout(&m->b, s->weights);
+    const_dnnl_memory_desc_t weights = onednn_any_layout(&m->b, s->weights);
     dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, diff_src, diff_dst), pd = NULL;
     dnnl_primitive_attr_t attr = hint == NULL ? NULL : attributes(m, false);
     if (attr != NULL)
         onednn_ok(&m->b,
-                  dnnl_convolution_backward_data_primitive_desc_create(
+                  dnnl.convolution_backward_data_primitive_desc_create(
                       &pd, m->b.engine, m->impl->algorithm, diff_src, weights, diff_dst, s->stride, s->dilation,
                       s->pad_before, s->pad_after, hint, attr),
                   "backward_data");
-    if (attr != NULL) dnnl_primitive_attr_destroy(attr);
-    if (hint != NULL) dnnl_primitive_desc_destroy(hint);
+    if (attr != NULL) dnnl.primitive_attr_destroy(attr);
+    if (hint != NULL) dnnl.primitive_desc_destroy(hint);
     return pd;
 }
 
 /* oneDNN's first implementation that stays within its memory. */
 static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p, const shape *s,
-                                                 onednn_const_md src, onednn_const_md diff_dst)
+                                                 const_dnnl_memory_desc_t src,
+                                                 const_dnnl_memory_desc_t diff_dst)
 {
-    onednn_const_md weights = onednn_any_layout(&m->b, s->weights);
+    const_dnnl_memory_desc_t weights = onednn_any_layout(&m->b, s->weights);
     dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, src, diff_dst), pd = NULL;
     dnnl_primitive_attr_t attr = hint == NULL ? NULL : attributes(m, false);
     bool ok = attr != NULL &&
               onednn_ok(&m->b,
-                        dnnl_convolution_backward_weights_primitive_desc_create(
+                        dnnl.convolution_backward_weights_primitive_desc_create(
                             &pd, m->b.engine, m->impl->algorithm, src, weights, p->bias ? s->bias : NULL,
                             diff_dst, s->stride, s->dilation, s->pad_before, s->pad_after, hint, attr),
                         "backward_weights");
     while (ok && overruns(p, pd))
         ok = onednn_ok(&m->b, onednn_next_kernel(&pd, m->b.engine, hint), "another backward_weights");
     if (!ok && pd != NULL) {
-        dnnl_primitive_desc_destroy(pd);
+        dnnl.primitive_desc_destroy(pd);
         pd = NULL;
     }
-    if (attr != NULL) dnnl_primitive_attr_destroy(attr);
-    if (hint != NULL) dnnl_primitive_desc_destroy(hint);
+    if (attr != NULL) dnnl.primitive_attr_destroy(attr);
+    if (hint != NULL) dnnl.primitive_desc_destroy(hint);
     return pd;
 }
 
 /* ---- slots */
 
 /* A user's input as the primitive wants it: in place, or through enter into activations of its own. */
-static int input(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at)
+static int input(maker *m, const_dnnl_memory_desc_t plain, const_dnnl_memory_desc_t wanted, onednn_place at)
 {
     int user = onednn_add_slot(&m->b, plain, at);
     if (onednn_same_bytes(plain, wanted)) return user;
@@ -174,7 +183,8 @@ static int input(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn
     return own;
 }
 
-static int output(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at, onednn_when when)
+static int output(maker *m, const_dnnl_memory_desc_t plain, const_dnnl_memory_desc_t wanted, onednn_place at,
+                  onednn_when when)
 {
     int user = onednn_add_slot(&m->b, plain, at);
     if (onednn_same_bytes(plain, wanted)) return user;
@@ -184,9 +194,9 @@ static int output(maker *m, onednn_const_md plain, onednn_const_md wanted, onedn
 }
 
 /* Slot in the layout wanted: itself, or converted inside execute, as a network would have to. */
-static int converted(maker *m, int slot, onednn_const_md wanted)
+static int converted(maker *m, int slot, const_dnnl_memory_desc_t wanted)
 {
-    if (dnnl_memory_desc_equal(m->b.plan->slot[slot].md, wanted)) return slot;
+    if (dnnl.memory_desc_equal(m->b.plan->slot[slot].md, wanted)) return slot;
     int copy = onednn_add_slot(&m->b, wanted, AT_SCRATCH);
     onednn_add_reorder(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, slot, copy, false);
     return copy;
@@ -194,7 +204,7 @@ static int converted(maker *m, int slot, onednn_const_md wanted)
 
 /* Weights as the primitive wants them: packed, or as they are where it wants Keras's order. A separable
  * packs both of its tensors, or neither could be told apart by packed_bytes. */
-static int packed(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at)
+static int packed(maker *m, const_dnnl_memory_desc_t plain, const_dnnl_memory_desc_t wanted, onednn_place at)
 {
     int user = onednn_add_slot(&m->b, plain, at);
     if (onednn_same_bytes(plain, wanted) && m->impl->impl.variant != CONV_SEPARABLE) return user;
@@ -204,14 +214,14 @@ static int packed(maker *m, onednn_const_md plain, onednn_const_md wanted, onedn
 }
 
 /* Where a gradient is computed: the user's tensor, except in another layout or when accumulating. */
-static int gradient(maker *m, onednn_const_md plain, onednn_const_md wanted, onednn_place at)
+static int gradient(maker *m, const_dnnl_memory_desc_t plain, const_dnnl_memory_desc_t wanted, onednn_place at)
 {
     int slot = onednn_add_slot(&m->b, wanted, AT_SCRATCH);
     if (m->b.status == CONV_OK && onednn_same_bytes(plain, wanted)) m->b.plan->slot[slot].at = at;
     return slot;
 }
 
-static void deliver_gradient(maker *m, int slot, onednn_const_md plain, onednn_place at)
+static void deliver_gradient(maker *m, int slot, const_dnnl_memory_desc_t plain, onednn_place at)
 {
     if (m->b.status != CONV_OK) return;
     int user = onednn_add_slot(&m->b, plain, at);
@@ -249,7 +259,7 @@ static int forward(maker *m, const conv_problem *p, int src, onednn_place weight
     dnnl_primitive_desc_t pd = forward_pd(m, p, &s, m->keep, request(m, src, s.src), request(m, -1, s.dst));
     if (pd == NULL) return 0;
     note(m, pd);
-    onednn_const_md wanted = query(pd, dnnl_query_dst_md);
+    const_dnnl_memory_desc_t wanted = query(pd, dnnl_query_dst_md);
     src = src >= 0 ? src : input(m, s.src, query(pd, dnnl_query_src_md), AT_SRC);
     int weights = packed(m, s.weights, query(pd, dnnl_query_weights_md), weights_at);
     int dst = dst_at == AT_DST ? output(m, s.dst, wanted, AT_DST, ONEDNN_ALWAYS)
@@ -268,27 +278,27 @@ static int masked(maker *m, int diff_dst, int dst)
     dnnl_primitive_attr_t attr = attributes(m, false);
     const dnnl_alg_kind_t relu = dnnl_eltwise_relu_use_dst_for_bwd;
     if (attr == NULL) return 0;
-    onednn_const_md md = m->b.plan->slot[diff_dst].md;
+    const_dnnl_memory_desc_t md = m->b.plan->slot[diff_dst].md;
     int result = onednn_add_slot(&m->b, md, AT_SCRATCH);
     if (onednn_ok(&m->b,
-                  dnnl_eltwise_forward_primitive_desc_create(&hint, m->b.engine, dnnl_forward_training, relu,
+                  dnnl.eltwise_forward_primitive_desc_create(&hint, m->b.engine, dnnl_forward_training, relu,
                                                              md, md, 0.0f, 0.0f, attr),
                   "relu") &&
         onednn_ok(&m->b,
-                  dnnl_eltwise_backward_primitive_desc_create(&pd, m->b.engine, relu, md, md, md, 0.0f, 0.0f,
+                  dnnl.eltwise_backward_primitive_desc_create(&pd, m->b.engine, relu, md, md, md, 0.0f, 0.0f,
                                                               hint, attr),
                   "relu backward")) {
         const onednn_use uses[] = {
             {DNNL_ARG_DST, dst}, {DNNL_ARG_DIFF_DST, diff_dst}, {DNNL_ARG_DIFF_SRC, result}};
         onednn_add_step(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, pd, uses, 3);
     }
-    dnnl_primitive_attr_destroy(attr);
-    if (hint != NULL) dnnl_primitive_desc_destroy(hint);
+    dnnl.primitive_attr_destroy(attr);
+    if (hint != NULL) dnnl.primitive_desc_destroy(hint);
     return result;
 }
 
 /* The user's diff_dst in the layout wanted, masked where the problem has a ReLU. */
-static int incoming(maker *m, const conv_problem *p, const shape *s, onednn_const_md wanted)
+static int incoming(maker *m, const conv_problem *p, const shape *s, const_dnnl_memory_desc_t wanted)
 {
     int diff_dst = input(m, s->dst, wanted, AT_DIFF_DST);
     if (p->post_op != CONV_POST_RELU) return diff_dst;
@@ -306,7 +316,7 @@ static int backward_data(maker *m, const conv_problem *p, int mid, int *diff_dst
     note(m, pd);
     /* The joint backward may be asked to leave diff_src out; a separable's d_mid is needed all the same. */
     onednn_when when = mid < 0 && m->b.plan->base.pass == CONV_BACKWARD ? ONEDNN_IF_DIFF_SRC : ONEDNN_ALWAYS;
-    onednn_const_md wanted = query(pd, dnnl_query_diff_src_md);
+    const_dnnl_memory_desc_t wanted = query(pd, dnnl_query_diff_src_md);
     if (*diff_dst < 0) *diff_dst = incoming(m, p, &s, query(pd, dnnl_query_diff_dst_md));
     int weights = packed(m, s.weights, query(pd, dnnl_query_weights_md), weights_at);
     int diff_src =
@@ -325,7 +335,7 @@ static void backward_weights(maker *m, const conv_problem *p, int src, int diff_
     dnnl_primitive_desc_t pd = backward_weights_pd(m, p, &s, request(m, src, s.src), request(m, -1, s.dst));
     if (pd == NULL) return;
     note(m, pd);
-    onednn_const_md wanted = query(pd, dnnl_query_diff_dst_md);
+    const_dnnl_memory_desc_t wanted = query(pd, dnnl_query_diff_dst_md);
     src = src >= 0 ? src : input(m, s.src, query(pd, dnnl_query_src_md), AT_SRC);
     diff_dst = diff_dst >= 0 ? converted(m, diff_dst, wanted) : incoming(m, p, &s, wanted);
     int weights = gradient(m, s.weights, query(pd, dnnl_query_diff_weights_md), at);
@@ -362,7 +372,7 @@ static int workspace_slot(maker *m, const conv_problem *depthwise)
     dnnl_primitive_desc_t pd = forward_pd(m, depthwise, &s, true, request(m, -1, s.src), request(m, -1, s.dst));
     if (pd == NULL) return 0;
     int slot = onednn_add_slot(&m->b, query(pd, dnnl_query_dst_md), AT_WORKSPACE);
-    dnnl_primitive_desc_destroy(pd);
+    dnnl.primitive_desc_destroy(pd);
     return slot;
 }
 
@@ -401,6 +411,16 @@ conv_status onednn_create(const conv_impl *self, const conv_problem *p, conv_pas
     return onednn_finish(&m.b, plan);
 }
 
+/* Since 3.2. */
+static const char *without_winograd(void)
+{
+    static char text[80]; /* the same bytes whoever writes them */
+    const dnnl_version_t *v = dnnl.version();
+    if (v->major < 3 || (v->major == 3 && v->minor < 2)) return NULL;
+    snprintf(text, sizeof text, "%s has no Winograd", onednn_version());
+    return text;
+}
+
 /* Whether oneDNN has primitives for it can only be asked; describing one compiles nothing. */
 static bool described(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
@@ -409,13 +429,13 @@ static bool described(const conv_impl *self, const conv_problem *p, conv_pass pa
     shape s;
     dnnl_primitive_desc_t pd = NULL;
     if (describe(&m.b, p, &s)) {
-        onednn_const_md src = request(&m, -1, s.src), dst = request(&m, -1, s.dst);
+        const_dnnl_memory_desc_t src = request(&m, -1, s.src), dst = request(&m, -1, s.dst);
         if (pass == CONV_FORWARD) pd = forward_pd(&m, p, &s, false, src, dst);
         if (conv_makes_data(pass)) pd = backward_data_pd(&m, p, &s, src, dst);
-        if (pd != NULL) dnnl_primitive_desc_destroy(pd);
+        if (pd != NULL) dnnl.primitive_desc_destroy(pd);
         if (conv_makes_weights(pass)) {
             pd = backward_weights_pd(&m, p, &s, src, dst);
-            if (pd != NULL) dnnl_primitive_desc_destroy(pd);
+            if (pd != NULL) dnnl.primitive_desc_destroy(pd);
         }
     }
     conv_plan *plan = NULL;
@@ -427,13 +447,15 @@ static bool described(const conv_impl *self, const conv_problem *p, conv_pass pa
 const char *onednn_winograd_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
     const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
+    const char *reason = without_winograd();
+    if (reason != NULL) return reason;
     if (p->rank != 2 || h->kernel != 3 || w->kernel != 3) return "kernels other than 3x3";
     if (h->stride != 1 || w->stride != 1) return "strides other than 1";
     if (h->dilation != 1 || w->dilation != 1) return "dilation";
     if (p->groups != 1) return "groups other than 1";
     if (p->ic < 16 || p->oc < 16) return "fewer than 16 channels: its error bound starts there";
     if (conv_out(h) < 5 || conv_out(w) < 5) return "outputs below 5x5: its error bound starts there";
-    const char *reason = onednn_refuse(self, p, pass);
+    reason = onednn_refuse(self, p, pass);
     if (reason != NULL) return reason;
     return described(self, p, pass) ? NULL : "oneDNN has no Winograd for these sizes, pass and instruction set";
 }

@@ -1,4 +1,4 @@
-/* The names under which oneDNN takes part. All share one plan function (onednn_conv.c); they differ in the
+/* The names under which oneDNN takes part. All share one plan function (conv.c); they differ in the
  * activations' layout and in the algorithm.
  *
  *   onednn            NHWC activations as the user has them, direct algorithms
@@ -7,7 +7,7 @@
  *   onednn-winograd   its Winograd, F(2x2,3x3) or F(4x4,3x3) as it chooses, which exists in its own layout only
  *
  * Weights are prepacked in every case. No name falls back to another; where oneDNN itself falls back to slow
- * code the row's note says so ("ref:any", "x64:gemm:jit"). Any rank; onednn_conv.c says what is refused. */
+ * code the row's note says so ("ref:any", "x64:gemm:jit"). Any rank; conv.c says what is refused. */
 #include "onednn.h"
 
 #define ONEDNN(variant_, name_, summary_, own_, algorithm_)                                                    \
@@ -18,6 +18,7 @@
                  .isa = CPU_BASE,                                                                              \
                  .peer = true,                                                                                 \
                  .layouts = 1u << CONV_NHWC,                                                                   \
+                 .absent = onednn_absent,                                                                      \
                  .version = onednn_version,                                                                    \
                  .refuse = onednn_refuse,                                                                      \
                  .plan = onednn_create,                                                                        \
@@ -71,6 +72,7 @@ static const onednn_impl winograd = {
              .peer = true,
              .error_factor = WINOGRAD_ERROR_FACTOR,
              .layouts = 1u << CONV_NHWC,
+             .absent = onednn_absent,
              .version = onednn_version,
              .refuse = onednn_winograd_refuse,
              .plan = onednn_create,

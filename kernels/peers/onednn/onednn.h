@@ -9,8 +9,8 @@
 #ifndef SEPBENCH_PEERS_ONEDNN_H
 #define SEPBENCH_PEERS_ONEDNN_H
 
-#include "../conv.h"
-#include "onednn_api.h"
+#include "../../conv.h"
+#include "dnnl.h"
 
 /* One name of impl.def and variant. conv_impl comes first: `self` is one of these. */
 typedef struct {
@@ -43,7 +43,7 @@ typedef enum { ONEDNN_PACK, ONEDNN_ENTER, ONEDNN_EXECUTE, ONEDNN_LEAVE } onednn_
 typedef enum { ONEDNN_ALWAYS, ONEDNN_IF_DIFF_SRC, ONEDNN_IF_OVERWRITE, ONEDNN_IF_ACCUMULATE } onednn_when;
 
 typedef struct {
-    onednn_const_md md; /* the builder's: gone with it */
+    const_dnnl_memory_desc_t md; /* the builder's: gone with it */
     dnnl_memory_t memory;
     onednn_place at, accumulate_at; /* the latter when args->accumulate */
     size_t offset;                  /* bytes into AT_PACKED and later places */
@@ -76,7 +76,7 @@ typedef struct {
     conv_status status; /* the first failure */
     int callers_threads;
     int mds;
-    onednn_md md[ONEDNN_MAX_MDS]; /* every memory descriptor of the plan, destroyed by onednn_finish */
+    dnnl_memory_desc_t md[ONEDNN_MAX_MDS]; /* every memory descriptor of the plan, destroyed by onednn_finish */
 } onednn_builder;
 
 typedef struct {
@@ -87,16 +87,15 @@ typedef struct {
 /* False, with the status kept and err saying what failed and why, unless s is success. */
 bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what);
 
-/* Memory descriptors that live as long as the builder; NULL after a failure. Of fp32 elements by strides or by
- * tag; of the same dimensions in whatever layout oneDNN likes; a copy. */
-onednn_const_md onednn_by_strides(onednn_builder *b, int ndims, const dnnl_dims_t dims,
-                                  const dnnl_dims_t strides);
-onednn_const_md onednn_by_tag(onednn_builder *b, int ndims, const dnnl_dims_t dims, dnnl_format_tag_t tag);
-onednn_const_md onednn_any_layout(onednn_builder *b, onednn_const_md md);
-onednn_const_md onednn_copy(onednn_builder *b, onednn_const_md md);
+/* Memory descriptors that live as long as the builder; NULL after a failure. Of fp32 elements by strides; of the
+ * same dimensions in whatever layout oneDNN likes; a copy. */
+const_dnnl_memory_desc_t onednn_by_strides(onednn_builder *b, int ndims, const dnnl_dims_t dims,
+                                           const dnnl_dims_t strides);
+const_dnnl_memory_desc_t onednn_any_layout(onednn_builder *b, const_dnnl_memory_desc_t md);
+const_dnnl_memory_desc_t onednn_copy(onednn_builder *b, const_dnnl_memory_desc_t md);
 
 /* A new slot; its index. Places by offset are extended by md's size, 64-byte aligned. md is copied. */
-int onednn_add_slot(onednn_builder *b, onednn_const_md md, onednn_place at);
+int onednn_add_slot(onednn_builder *b, const_dnnl_memory_desc_t md, onednn_place at);
 
 /* A primitive of pd, which is destroyed, over `count` slots; adds the scratchpad that execute's steps need. */
 void onednn_add_step(onednn_builder *b, onednn_phase phase, onednn_when when, dnnl_primitive_desc_t pd,
@@ -109,7 +108,7 @@ typedef enum { ONEDNN_NO_POST, ONEDNN_RELU, ONEDNN_SUM } onednn_post;
 dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, dnnl_scratchpad_mode_t mode, onednn_post post);
 
 /* True when both describe the same bytes: plain, unpadded, equal strides along dimensions above 1. */
-bool onednn_same_bytes(onednn_const_md a, onednn_const_md b);
+bool onednn_same_bytes(const_dnnl_memory_desc_t a, const_dnnl_memory_desc_t b);
 
 /* Builder of an empty plan; then the byte counts of the finished one. On failure finish
  * destroys the plan. */
@@ -123,9 +122,8 @@ conv_status onednn_enter(const conv_plan *plan, const conv_args *args);
 conv_status onednn_execute(const conv_plan *plan, const conv_args *args);
 conv_status onednn_leave(const conv_plan *plan, const conv_args *args);
 void onednn_destroy(conv_plan *plan);
-const char *onednn_version(void);
 
-/* onednn_conv.c: what all names refuse, and the plan function of all of them. */
+/* conv.c: what all names refuse, and the plan function of all of them. */
 const char *onednn_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass);
 /* Also what its Winograd refuses. */
 const char *onednn_winograd_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass);

@@ -1,0 +1,263 @@
+/* Conv2D and DepthwiseConv2dNative with their gradients, BiasAdd and Relu with theirs, as tf.nn and Keras use
+ * them. A separable's backward is the gradients of its pointwise stage, then those of its depthwise one from
+ * the d_mid that both share. */
+#include "tensorflow_graph.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "../util.h"
+
+typedef enum { FORWARD, DATA, WEIGHTS, WAYS } way;
+
+typedef struct {
+    const tf_api *tf;
+    const tf_wanted *wanted;
+    tf_graph *out;
+    TF_Status *status;
+    bool failed;
+    int names;
+    TF_Output node[TF_ROLES]; /* made by now where operation is not NULL */
+} builder;
+
+/* ---- shapes */
+
+static void set_image_shape(const conv_problem *p, bool src, int64_t dims[CONV_AXES + 1])
+{
+    const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
+    int64_t channels = src ? p->ic : p->oc;
+    int64_t rows = src ? h->in : conv_out(h), columns = src ? w->in : conv_out(w);
+    bool last = p->layout == CONV_NHWC;
+    dims[0] = p->mb;
+    dims[1] = last ? rows : channels;
+    dims[2] = last ? columns : rows;
+    dims[3] = last ? channels : columns;
+}
+
+static void set_filter_shape(const conv_problem *p, int64_t dims[CONV_AXES + 1])
+{
+    bool depthwise = p->variant == CONV_DEPTHWISE;
+    dims[0] = p->axis[CONV_H].kernel;
+    dims[1] = p->axis[CONV_W].kernel;
+    dims[2] = depthwise ? p->ic : p->ic / p->groups;
+    dims[3] = depthwise ? p->depth_multiplier : p->oc;
+}
+
+int tf_shape(const conv_problem *p, tf_role role, int64_t dims[CONV_AXES + 1])
+{
+    const conv_problem stage[] = {conv_depthwise_stage(p), conv_pointwise_stage(p)};
+    switch (role) {
+    case TF_BIAS:
+    case TF_DIFF_BIAS: dims[0] = p->oc; return 1;
+    case TF_SRC:
+    case TF_DIFF_SRC: set_image_shape(p, true, dims); break;
+    case TF_MID: set_image_shape(&stage[0], false, dims); break;
+    case TF_POINTWISE:
+    case TF_DIFF_POINTWISE: set_filter_shape(&stage[1], dims); break;
+    case TF_WEIGHTS:
+    case TF_DIFF_WEIGHTS: set_filter_shape(p->variant == CONV_SEPARABLE ? &stage[0] : p, dims); break;
+    default: set_image_shape(p, false, dims);
+    }
+    return CONV_AXES + 1;
+}
+
+int64_t tf_count(const conv_problem *p, tf_role role)
+{
+    int64_t dims[CONV_AXES + 1], count = 1;
+    int ndims = tf_shape(p, role, dims);
+    for (int i = 0; i < ndims; i++) count *= dims[i];
+    return count;
+}
+
+/* ---- nodes */
+
+static void keep(void *data, size_t length, void *argument) { (void)data, (void)length, (void)argument; }
+
+static TF_OperationDescription *begin(builder *b, const char *type)
+{
+    char name[16];
+    snprintf(name, sizeof name, "n%d", b->names++);
+    return b->tf->NewOperation(b->out->graph, type, name);
+}
+
+static TF_Output finish(builder *b, TF_OperationDescription *d)
+{
+    TF_Operation *made = b->tf->FinishOperation(d, b->status);
+    b->failed = b->failed || b->tf->GetCode(b->status) != TF_OK;
+    return (TF_Output){made, 0};
+}
+
+static TF_Output constant(builder *b, int type, const int64_t *dims, int ndims, const void *data)
+{
+    size_t bytes = type == TF_INT32 ? sizeof(int32_t) : sizeof(float);
+    for (int i = 0; i < ndims; i++) bytes *= (size_t)dims[i];
+    if (b->failed) return (TF_Output){NULL, 0};
+    TF_Tensor *value = b->tf->NewTensor(type, dims, ndims, (void *)data, bytes, keep, NULL);
+    TF_OperationDescription *d = begin(b, "Const");
+    b->tf->SetAttrType(d, "dtype", type);
+    b->tf->SetAttrTensor(d, "value", value, b->status);
+    b->failed = b->failed || b->tf->GetCode(b->status) != TF_OK;
+    b->tf->DeleteTensor(value);
+    return finish(b, d);
+}
+
+/* A tensor's shape, as the gradients take it. */
+static TF_Output shape_of(builder *b, tf_role role)
+{
+    int64_t dims[CONV_AXES + 1], ndims = tf_shape(b->wanted->problem, role, dims);
+    int32_t shape[CONV_AXES + 1];
+    for (int i = 0; i < ndims; i++) shape[i] = (int32_t)dims[i];
+    return constant(b, TF_INT32, &ndims, 1, shape);
+}
+
+/* The node of a role that the graph takes: made when it is first asked for. */
+static TF_Output input(builder *b, tf_role role)
+{
+    int64_t dims[CONV_AXES + 1];
+    int ndims = tf_shape(b->wanted->problem, role, dims);
+    bool filter = role == TF_WEIGHTS || role == TF_POINTWISE;
+    if (b->failed || b->node[role].operation != NULL) return b->node[role];
+    if (filter && b->wanted->constants != NULL)
+        return b->node[role] = constant(b, TF_FLOAT, dims, ndims, b->wanted->constants[role == TF_POINTWISE]);
+    TF_OperationDescription *d = begin(b, "Placeholder");
+    b->tf->SetAttrType(d, "dtype", TF_FLOAT);
+    b->tf->SetAttrShape(d, "shape", dims, ndims);
+    b->node[role] = finish(b, d);
+    b->out->input[b->out->inputs++] = (tf_end){role, b->node[role]};
+    return b->node[role];
+}
+
+static void output(builder *b, tf_role role, TF_Output node)
+{
+    b->out->output[b->out->outputs++] = (tf_end){role, node};
+}
+
+static void set_text(builder *b, TF_OperationDescription *d, const char *name, const char *text)
+{
+    b->tf->SetAttrString(d, name, text, strlen(text));
+}
+
+static void set_layout(builder *b, TF_OperationDescription *d)
+{
+    set_text(b, d, "data_format", b->wanted->problem->layout == CONV_NHWC ? "NHWC" : "NCHW");
+}
+
+/* SAME and VALID where the padding is that, as users ask for it: TensorFlow may know it better than a list. */
+static void set_padding(builder *b, TF_OperationDescription *d, const conv_problem *p)
+{
+    int first = p->layout == CONV_NHWC ? 1 : 2;
+    int64_t list[2 * (CONV_AXES + 1)] = {0};
+    bool same = true, valid = true;
+    for (int i = 0; i < 2; i++) {
+        conv_axis as_same = p->axis[CONV_H + i];
+        int64_t before = as_same.pad_before, after = max64(conv_needed_pad_after(&as_same), 0);
+        int64_t out = conv_out(&as_same);
+        conv_pad_same(&as_same);
+        same = same && out == conv_out(&as_same) && before == as_same.pad_before;
+        valid = valid && before == 0 && after == 0;
+        list[2 * (first + i)] = before;
+        list[2 * (first + i) + 1] = after;
+    }
+    set_text(b, d, "padding", valid ? "VALID" : same ? "SAME" : "EXPLICIT");
+    if (!valid && !same) b->tf->SetAttrIntList(d, "explicit_paddings", list, 2 * (CONV_AXES + 1));
+}
+
+/* A convolution or one of its gradients, of stage p. */
+static TF_Output convolution(builder *b, const conv_problem *p, way w, const TF_Output inputs[3])
+{
+    static const char *const types[][WAYS] = {
+        {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"},
+        {"DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter"}};
+    int first = p->layout == CONV_NHWC ? 1 : 2;
+    int64_t strides[CONV_AXES + 1] = {1, 1, 1, 1}, dilations[CONV_AXES + 1] = {1, 1, 1, 1};
+    for (int i = 0; i < 2; i++) {
+        strides[first + i] = p->axis[CONV_H + i].stride;
+        dilations[first + i] = p->axis[CONV_H + i].dilation;
+    }
+    if (b->failed) return inputs[0];
+    TF_OperationDescription *d = begin(b, types[p->variant == CONV_DEPTHWISE][w]);
+    for (int i = 0; i < (w == FORWARD ? 2 : 3); i++) b->tf->AddInput(d, inputs[i]);
+    b->tf->SetAttrIntList(d, "strides", strides, CONV_AXES + 1);
+    b->tf->SetAttrIntList(d, "dilations", dilations, CONV_AXES + 1);
+    set_layout(b, d);
+    set_padding(b, d, p);
+    return finish(b, d);
+}
+
+/* Of one or two inputs. */
+static TF_Output operation(builder *b, const char *type, TF_Output a, const TF_Output *second, bool layout)
+{
+    if (b->failed) return a;
+    TF_OperationDescription *d = begin(b, type);
+    b->tf->AddInput(d, a);
+    if (second != NULL) b->tf->AddInput(d, *second);
+    if (layout) set_layout(b, d);
+    return finish(b, d);
+}
+
+/* ---- passes */
+
+/* A problem's stages: a separable has two, each other one is its own. */
+typedef struct {
+    conv_problem p;
+    tf_role src, weights, diff_weights;
+} stage;
+
+static int stages_of(const conv_problem *p, stage list[2])
+{
+    if (p->variant != CONV_SEPARABLE) {
+        list[0] = (stage){*p, TF_SRC, TF_WEIGHTS, TF_DIFF_WEIGHTS};
+        return 1;
+    }
+    list[0] = (stage){conv_depthwise_stage(p), TF_SRC, TF_WEIGHTS, TF_DIFF_WEIGHTS};
+    list[1] = (stage){conv_pointwise_stage(p), TF_MID, TF_POINTWISE, TF_DIFF_POINTWISE};
+    return 2;
+}
+
+static void forward(builder *b, const stage *list, int stages)
+{
+    const conv_problem *p = b->wanted->problem;
+    TF_Output dst = input(b, TF_SRC);
+    for (int s = 0; s < stages; s++) {
+        dst = convolution(b, &list[s].p, FORWARD, (TF_Output[]){dst, input(b, list[s].weights), {NULL, 0}});
+        if (s + 1 < stages && b->wanted->keep_mid) output(b, TF_MID, dst);
+    }
+    if (p->bias) {
+        TF_Output bias = input(b, TF_BIAS);
+        dst = operation(b, "BiasAdd", dst, &bias, true);
+    }
+    if (p->post_op == CONV_POST_RELU) dst = operation(b, "Relu", dst, NULL, false);
+    output(b, TF_DST, dst);
+}
+
+static void backward(builder *b, const stage *list, int stages)
+{
+    const conv_problem *p = b->wanted->problem;
+    bool data = conv_makes_data(b->wanted->pass), weights = conv_makes_weights(b->wanted->pass);
+    TF_Output diff = input(b, TF_DIFF_DST), made;
+    if (p->post_op == CONV_POST_RELU) {
+        TF_Output dst = input(b, TF_DST);
+        diff = operation(b, "ReluGrad", diff, &dst, false);
+    }
+    if (p->bias && weights) output(b, TF_DIFF_BIAS, operation(b, "BiasAddGrad", diff, NULL, true));
+    for (int s = stages - 1; s >= 0; s--) {
+        const stage *at = &list[s];
+        if (weights) {
+            made = convolution(b, &at->p, WEIGHTS,
+                               (TF_Output[]){input(b, at->src), shape_of(b, at->weights), diff});
+            output(b, at->diff_weights, made);
+        }
+        if (!data) continue;
+        diff = convolution(b, &at->p, DATA, (TF_Output[]){shape_of(b, at->src), input(b, at->weights), diff});
+        if (s == 0) output(b, TF_DIFF_SRC, diff);
+    }
+}
+
+void tf_graph_build(const tf_api *tf, const tf_wanted *wanted, tf_graph *graph, TF_Status *status)
+{
+    stage list[2];
+    int stages = stages_of(wanted->problem, list);
+    *graph = (tf_graph){.graph = tf->NewGraph()};
+    builder b = {.tf = tf, .wanted = wanted, .out = graph, .status = status};
+    (wanted->pass == CONV_FORWARD ? forward : backward)(&b, list, stages);
+}
