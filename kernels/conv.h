@@ -335,6 +335,8 @@ const conv_entry *conv_entries(size_t *count);
  * CONV_INVALID with err: an unknown kind, a name that exists, or too many. Not while other threads read the
  * entries. */
 conv_status conv_add_engine(const char *name, const char *kind, conv_error *err);
+/* The engine of its entry, or NULL. */
+const char *conv_engine(const conv_impl *impl);
 /* The present implementation of that name and variant, or NULL. */
 const conv_impl *conv_find(const char *name, conv_variant variant);
 

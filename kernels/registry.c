@@ -104,8 +104,8 @@ static void read_list(void)
             if (!(lines[i].variants & (1u << v))) continue;
             const conv_impl *impl = array ? array[v] : NULL;
             const char *absent = impl == NULL ? reasons[i] : impl->absent != NULL ? impl->absent() : NULL;
-            entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v, absent ? NULL : impl, absent,
-                                                  lines[i].library};
+            entries[entry_count++] =
+                (conv_entry){lines[i].name, (conv_variant)v, absent ? NULL : impl, absent, lines[i].library};
         }
     }
 }
@@ -116,6 +116,15 @@ const conv_entry *conv_entries(size_t *count)
     pthread_once(&once, read_list);
     *count = entry_count;
     return entries;
+}
+
+const char *conv_engine(const conv_impl *impl)
+{
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    for (size_t i = 0; i < count; i++)
+        if (e[i].impl == impl) return e[i].engine;
+    return NULL;
 }
 
 const conv_impl *conv_find(const char *name, conv_variant variant)

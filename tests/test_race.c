@@ -120,18 +120,20 @@ static void race_by_kind(void **state)
 {
     (void)state;
     samples quick = chosen_by(100, 102, 101), near = chosen_by(103, 101, 104), slow = chosen_by(120, 121, 122),
-            slowest = chosen_by(500, 510, 505), peer = chosen_by(130, 131, 132);
+            slowest = chosen_by(500, 510, 505), peer = chosen_by(130, 131, 132),
+            other = chosen_by(900, 910, 905);
     race_entry entries[] = {
-        {&slow, true, true, false, RACE_NONE, NAN},    {&quick, true, true, false, RACE_NONE, NAN},
-        {&near, true, true, false, RACE_NONE, NAN},    {&peer, true, true, true, RACE_NONE, NAN},
-        {&slowest, true, false, true, RACE_NONE, NAN}, {&quick, true, false, false, RACE_NONE, NAN},
-        {&quick, false, true, true, RACE_NONE, NAN},
+        {&slow, true, true, NULL, RACE_NONE, NAN},      {&quick, true, true, NULL, RACE_NONE, NAN},
+        {&near, true, true, NULL, RACE_NONE, NAN},      {&peer, true, true, "one", RACE_NONE, NAN},
+        {&slowest, true, false, "one", RACE_NONE, NAN}, {&quick, true, false, NULL, RACE_NONE, NAN},
+        {&quick, false, true, "one", RACE_NONE, NAN},   {&slowest, true, true, "one", RACE_NONE, NAN},
+        {&other, true, true, "two", RACE_NONE, NAN},
     };
     race_judge(entries, sizeof entries / sizeof *entries);
     static const race_state expected[] = {
-        RACE_BEHIND, RACE_AHEAD, RACE_NEAR, RACE_AHEAD, /* slower than ours, but the fastest of its side */
-        RACE_BEHIND,                                    /* inexact, and slower than whoever is fastest */
-        RACE_NEAR,   RACE_NONE,
+        RACE_BEHIND, RACE_AHEAD, RACE_NEAR,   RACE_AHEAD, /* slower than ours, but the fastest of its side */
+        RACE_BEHIND,                                      /* inexact, and slower than whoever is fastest */
+        RACE_NEAR,   RACE_NONE,  RACE_BEHIND, RACE_AHEAD, /* each peer by itself */
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
         if (entries[i].state != expected[i])
@@ -142,6 +144,7 @@ static void race_by_kind(void **state)
     samples_free(&slow);
     samples_free(&slowest);
     samples_free(&peer);
+    samples_free(&other);
 }
 
 /* A burst that hit all repetitions of one row does not put it out of the race. */
@@ -153,9 +156,9 @@ static void race_when_disturbed(void **state)
         add(&hit, 300, 0, SAMPLE_CHOOSES, MARK_WAITED);
         add(&hopeless, 3000, 0, SAMPLE_CHOOSES, MARK_WAITED);
     }
-    race_entry entries[] = {{&quick, true, true, false, RACE_NONE, NAN},
-                            {&hit, true, true, false, RACE_NONE, NAN},
-                            {&hopeless, true, true, false, RACE_NONE, NAN}};
+    race_entry entries[] = {{&quick, true, true, NULL, RACE_NONE, NAN},
+                            {&hit, true, true, NULL, RACE_NONE, NAN},
+                            {&hopeless, true, true, NULL, RACE_NONE, NAN}};
     race_judge(entries, 3);
     assert_int_equal(entries[0].state, RACE_AHEAD);
     assert_int_equal(entries[1].state, RACE_NEAR);
@@ -183,8 +186,8 @@ static void race_with_moved_cores(void **state)
             .ns = 5550 + i, .iterations = 1, .visit = 1, .use = SAMPLE_CHOOSES, .handover_ns = 190};
         assert_true(samples_add(&slow, &s));
     }
-    race_entry entries[] = {{&fast, true, true, false, RACE_NONE, NAN},
-                            {&slow, true, true, false, RACE_NONE, NAN}};
+    race_entry entries[] = {{&fast, true, true, NULL, RACE_NONE, NAN},
+                            {&slow, true, true, NULL, RACE_NONE, NAN}};
     race_judge(entries, 2);
     assert_int_equal(entries[0].state, RACE_AHEAD);
     assert_int_equal(entries[1].state, RACE_BEHIND);

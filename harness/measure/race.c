@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../stats.h"
 
@@ -86,7 +87,8 @@ static bool is_behind(const samples *row, const samples *leader, const core_stat
 static bool competes(const race_entry *leader, const race_entry *row)
 {
     if (!row->exact) return true;
-    return leader->exact && leader->peer == row->peer;
+    bool both_named = leader->side != NULL && row->side != NULL;
+    return leader->exact && (both_named ? strcmp(leader->side, row->side) == 0 : leader->side == row->side);
 }
 
 /* Median of the repetitions that choose, unmarked ones where there are any; NaN: none. */

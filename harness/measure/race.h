@@ -8,12 +8,13 @@
 
 #include "samples.h"
 
-/* Whom a row has to beat: exact ones the fastest exact one of their side (ours, peers), because each side's
- * best is reported against the other's; inexact ones whoever is fastest. */
+/* Whom a row has to beat: exact ones the fastest exact one of their side (NULL: ours, else a peer's name), because
+ * each side's best is reported beside the others'; inexact ones whoever is fastest. */
 typedef struct {
     const samples *samples;
     bool timed; /* false: takes no part, state stays as it is */
-    bool exact, peer;
+    bool exact;
+    const char *side;
     race_state state; /* these two are found: */
     double choice; /* ns, median of the repetitions that choose and met the cores as most rows did; NaN: none */
 } race_entry;

@@ -77,11 +77,7 @@ bool engines_elsewhere(const conv_impl *impl) { return impl != NULL && impl->own
 
 static engine *engine_of(const conv_impl *impl)
 {
-    size_t count;
-    const conv_entry *e = conv_entries(&count);
-    const char *name = NULL;
-    for (size_t i = 0; i < count && name == NULL; i++)
-        if (e[i].impl == impl) name = e[i].engine;
+    const char *name = conv_engine(impl);
     for (int i = 0; name != NULL && i < engine_count; i++)
         if (strcmp(engines[i].name, name) == 0) return &engines[i];
     return name != NULL ? add_engine(name, name) : NULL;
