@@ -102,7 +102,7 @@ static const char *take(engine_kind kind, const char *words, const char *place)
     else
         *absent = '\0';
     if (*absent != '\0') return absent;
-    if (!folder) snprintf(path, PATH_MAX, "%s", place);
+    if (!folder && place != path) snprintf(path, PATH_MAX, "%s", place);
     const char *why = not_a_library(path);
     if (why == NULL) return NULL;
     if (folder)
