@@ -177,19 +177,21 @@ quiet_pip() { # $1: what it brings; pip's arguments
 }
 
 fetch_engines() { # $1: folder
-    python=$1/python pip_log=$1/pip.log bundle=/etc/ssl/certs/ca-certificates.crt
+    list=$root/harness/engines.txt python=$1/python pip_log=$1/pip.log bundle=/etc/ssl/certs/ca-certificates.crt
+    wanted="$onnxruntime $(sha256sum <"$list")"
+    if [ "$(cat "$1/complete" 2>/dev/null)" = "$wanted" ]; then return 0; fi
     mkdir -p "$1"
     # The system's certificates, a company's own among them, not those that pip brings.
     if [ -e $bundle ]; then export PIP_CERT="${PIP_CERT-$bundle}"; fi
     echo "sepbench: fetching TensorFlow and ONNX Runtime into $1 (1.6 GB)"
     python3 -m venv "$python" || return 1
-    complete=yes
-    [ -e "$1/${onnxruntime%%==*}-${onnxruntime##*==}.dist-info" ] ||
-        quiet_pip "ONNX Runtime" --upgrade --target "$1" --no-deps --only-binary=:all: --implementation cp \
-            --python-version 3.11 --abi cp311 --platform "manylinux_2_28_$(uname -m)" "$onnxruntime" || complete=
-    quiet_pip TensorFlow --no-deps --only-binary=:all: -r "$root/harness/engines.txt" || complete=
+    quiet_pip "ONNX Runtime" --upgrade --target "$1" --no-deps --only-binary=:all: --implementation cp \
+        --python-version 3.11 --abi cp311 --platform "manylinux_2_28_$(uname -m)" "$onnxruntime" || wanted=
+    quiet_pip TensorFlow --no-deps --only-binary=:all: -r "$list" || wanted=
+    if [ -z "$wanted" ]; then return 1; fi
+    rm -f "$pip_log"
+    echo "$wanted" >"$1/complete"
     [ "$1" = "$root/build/engines" ] || echo "sepbench: to use them, export SEPBENCH_ENGINES=$1"
-    [ -n "$complete" ]
 }
 
 # ---- commands -------------------------------------------------------------------------------------------------
