@@ -206,8 +206,8 @@ $(BUILD)/fuzz: $(FUZZERS) $(filter-out $(MAIN),$(OBJECTS))
 
 SEPBENCH := $(BUILD)/sepbench
 
-setup: ## install what is missing (sudo when not root) and fetch MNIST
-	sh harness/setup.sh install
+setup: ## install what is missing (sudo when not root), fetch MNIST; ENGINES=1 (or a folder): TensorFlow, ONNX Runtime
+	ENGINES='$(ENGINES)' sh harness/setup.sh install
 
 # Every test program runs even after one failed; the last line counts them.
 test: build $(TESTS) ## all tests; SANITIZE=address,undefined for a checked build
@@ -267,8 +267,10 @@ lint: lint-format ## clang-format and clang-tidy, changing nothing
 	clang-tidy --quiet $(filter-out $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),kernels/peers/$(p)%),$(shell git ls-files '*.c')) \
 	    -- -std=gnu17 -fopenmp -D_GNU_SOURCE -DISA=avx2 $(FLAGS_avx2) $(CPPFLAGS) $(foreach p,$(FOUND),$(INC_$(p)))
 
-clean: ## remove build folders
-	rm -rf build build-*
+clean: ## remove build folders; build/engines, which takes minutes to fetch, only with ENGINES=1
+	rm -rf build-* $(if $(ENGINES),build)
+	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name engines -exec rm -rf {} +
+	@[ ! -d build ] || rmdir --ignore-fail-on-non-empty build
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18

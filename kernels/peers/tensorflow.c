@@ -122,12 +122,33 @@ static bool takes_constant(const conv_impl *self, conv_pass pass)
     return pass == CONV_FORWARD && strcmp(self->name, "tensorflow") == 0;
 }
 
+static bool is_dilated(const conv_problem *p)
+{
+    const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
+    return (h->dilation > 1 && h->kernel > 1) || (w->dilation > 1 && w->kernel > 1);
+}
+
+static bool has_depthwise(const conv_problem *p)
+{
+    return p->variant == CONV_DEPTHWISE || p->variant == CONV_SEPARABLE;
+}
+
+/* What it would do wrong, or end the process over. */
+static const char *refuse_faults(const conv_problem *p, conv_pass pass)
+{
+    bool finished = p->bias || p->post_op == CONV_POST_RELU;
+    if (has_depthwise(p) && is_dilated(p) && pass != CONV_FORWARD)
+        return "TensorFlow's depthwise gradients ignore the dilation";
+    if (p->variant == CONV_DEPTHWISE && pass == CONV_FORWARD && finished && tf_padding(p) == TF_EXPLICIT)
+        return "TensorFlow aborts over a bias or ReLU after a depthwise convolution of explicit padding";
+    return NULL;
+}
+
 /* What TensorFlow's own kernels do not do, in its words. */
 static const char *refuse_eigen(const conv_problem *p, conv_pass pass)
 {
     const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
-    bool depthwise = p->variant == CONV_DEPTHWISE || p->variant == CONV_SEPARABLE;
-    bool dilated = (h->dilation > 1 && h->kernel > 1) || (w->dilation > 1 && w->kernel > 1);
+    bool depthwise = has_depthwise(p), dilated = is_dilated(p);
     if (p->layout == CONV_NCHW)
         return depthwise ? "Depthwise convolution on CPU is only supported for NHWC format"
                          : "The Conv2D op currently only supports the NHWC tensor format on the CPU";
@@ -156,7 +177,8 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     if (takes_constant(self, pass) &&
         (sizes.weights + sizes.pointwise) * (int64_t)sizeof(float) > GRAPH_LIMIT - GRAPH_ITSELF)
         return "weights beyond the 2 GB of a TensorFlow graph";
-    return uses_onednn() ? NULL : refuse_eigen(p, pass);
+    const char *why = refuse_faults(p, pass);
+    return why != NULL || uses_onednn() ? why : refuse_eigen(p, pass);
 }
 
 /* ---- sessions */
@@ -211,11 +233,9 @@ static conv_status open_session(tf_run *run, int threads, conv_error *err)
     conv_status status = spread(threads, &before, err);
     if (status != CONV_OK) return status;
     pool_threads = threads;
-    int kept = engine_hush();
     TF_SessionOptions *options = options_of(threads, run->status);
     if (tf.GetCode(run->status) == TF_OK) run->session = tf.NewSession(run->graph.graph, options, run->status);
     tf.DeleteSessionOptions(options);
-    engine_unhush(kept);
     pthread_setaffinity_np(pthread_self(), sizeof before, &before);
     return tf_status(run->status, "session", err);
 }
@@ -283,9 +303,7 @@ static conv_status call_on_zeros(tf_run *run, const conv_problem *p, char note[C
     memset(zeros, 0, (size_t)most * sizeof(float));
     for (int i = 0; i < run->graph.inputs; i++) feed(run, p, i, zeros);
     TF_Buffer *metadata = tf.NewBuffer();
-    int kept = engine_hush();
     call(run, run->graph.outputs, &options, metadata);
-    engine_unhush(kept);
     if (note != NULL) tf_operations(metadata->data, metadata->length, note, CONV_NOTE);
     tf.DeleteBuffer(metadata);
     for (int i = 0; i < run->graph.inputs; i++) forget_input(run, i);

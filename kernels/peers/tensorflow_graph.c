@@ -142,24 +142,32 @@ static void set_layout(builder *b, TF_OperationDescription *d)
     set_text(b, d, "data_format", b->wanted->problem->layout == CONV_NHWC ? "NHWC" : "NCHW");
 }
 
-/* SAME and VALID where the padding is that, as users ask for it: TensorFlow may know it better than a list. */
+tf_pads tf_padding(const conv_problem *p)
+{
+    bool same = true, valid = true;
+    for (int i = CONV_H; i < CONV_AXES; i++) {
+        const conv_axis *a = &p->axis[i];
+        conv_axis as_same = *a;
+        conv_pad_same(&as_same);
+        same = same && conv_out(a) == conv_out(&as_same) && a->pad_before == as_same.pad_before;
+        valid = valid && a->pad_before == 0 && conv_needed_pad_after(a) <= 0;
+    }
+    return valid ? TF_VALID : same ? TF_SAME : TF_EXPLICIT;
+}
+
 static void set_padding(builder *b, TF_OperationDescription *d, const conv_problem *p)
 {
+    static const char *const names[] = {[TF_VALID] = "VALID", [TF_SAME] = "SAME", [TF_EXPLICIT] = "EXPLICIT"};
     int first = p->layout == CONV_NHWC ? 1 : 2;
     int64_t list[2 * (CONV_AXES + 1)] = {0};
-    bool same = true, valid = true;
+    tf_pads pads = tf_padding(p);
+    set_text(b, d, "padding", names[pads]);
+    if (pads != TF_EXPLICIT) return;
     for (int i = 0; i < 2; i++) {
-        conv_axis as_same = p->axis[CONV_H + i];
-        int64_t before = as_same.pad_before, after = max64(conv_needed_pad_after(&as_same), 0);
-        int64_t out = conv_out(&as_same);
-        conv_pad_same(&as_same);
-        same = same && out == conv_out(&as_same) && before == as_same.pad_before;
-        valid = valid && before == 0 && after == 0;
-        list[2 * (first + i)] = before;
-        list[2 * (first + i) + 1] = after;
+        list[2 * (first + i)] = p->axis[CONV_H + i].pad_before;
+        list[2 * (first + i) + 1] = max64(conv_needed_pad_after(&p->axis[CONV_H + i]), 0);
     }
-    set_text(b, d, "padding", valid ? "VALID" : same ? "SAME" : "EXPLICIT");
-    if (!valid && !same) b->tf->SetAttrIntList(d, "explicit_paddings", list, 2 * (CONV_AXES + 1));
+    b->tf->SetAttrIntList(d, "explicit_paddings", list, 2 * (CONV_AXES + 1));
 }
 
 /* A convolution or one of its gradients, of stage p. */

@@ -33,6 +33,10 @@ typedef struct {
     int inputs, outputs;
 } tf_graph;
 
+/* SAME and VALID where the padding is that, as users ask for it: TensorFlow may know it better than a list. */
+typedef enum { TF_VALID, TF_SAME, TF_EXPLICIT } tf_pads;
+tf_pads tf_padding(const conv_problem *p);
+
 /* Dimensions of a role's tensor, and how many. */
 int tf_shape(const conv_problem *p, tf_role role, int64_t dims[CONV_AXES + 1]);
 int64_t tf_count(const conv_problem *p, tf_role role);
