@@ -316,6 +316,8 @@ void conv_plan_destroy(conv_plan *plan); /* NULL is fine */
 typedef struct {
     const char *name;
     conv_variant variant;
+    bool peer;             /* of IMPL_PEER */
+    bool study;            /* of IMPL_STUDY: not to be chosen from */
     const conv_impl *impl; /* NULL when absent */
     const char *absent;    /* why: "not built: libdnnl-dev was not found", "this CPU has no avx512", or that
                               SEPBENCH_MAX_ISA forbids it; NULL when present */

@@ -17,10 +17,12 @@ typedef const conv_impl *const impl_array[CONV_VARIANT_COUNT];
 /* ---- first reading: declare the arrays. */
 #define IMPL(name, symbol, variants) ISA_DECLARE(impl_array, symbol##_impls)
 #define IMPL_AT(name, symbol, isa, variants) ISA_DECLARE(impl_array, symbol##_impls)
+#define IMPL_STUDY IMPL_AT
 #define IMPL_PEER(name, symbol, variants, library) ISA_DECLARE(impl_array, symbol##_impls)
 #include "impl.def"
 #undef IMPL
 #undef IMPL_AT
+#undef IMPL_STUDY
 #undef IMPL_PEER
 
 /* ---- second reading: one line per implementation, its copies by ISA. */
@@ -30,12 +32,14 @@ typedef struct {
     const void *copies[CPU_ISA_COUNT];
     const char *library; /* peers */
     cpu_isa only;        /* IMPL_AT: its copy; CPU_ISA_COUNT: the widest */
+    bool study;
 } line;
 
-#define IMPL(name, symbol, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, CPU_ISA_COUNT},
-#define IMPL_AT(name, symbol, isa, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, isa},
+#define IMPL(name, symbol, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, CPU_ISA_COUNT, false},
+#define IMPL_AT(name, symbol, isa, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, isa, false},
+#define IMPL_STUDY(name, symbol, isa, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, isa, true},
 #define IMPL_PEER(name, symbol, variants, library)                                                             \
-    {name, variants, ISA_COPIES(symbol##_impls), library, CPU_ISA_COUNT},
+    {name, variants, ISA_COPIES(symbol##_impls), library, CPU_ISA_COUNT, false},
 static const line lines[] = {
 #include "impl.def"
 };
@@ -92,8 +96,9 @@ static void read_list(void)
         if (array == NULL) explain(&lines[i], reasons[i], sizeof reasons[i]);
         for (int v = 0; v < CONV_VARIANT_COUNT; v++)
             if (lines[i].variants & (1u << v))
-                entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v, array ? array[v] : NULL,
-                                                      array ? NULL : reasons[i]};
+                entries[entry_count++] =
+                    (conv_entry){lines[i].name,  (conv_variant)v,         lines[i].library != NULL,
+                                 lines[i].study, array ? array[v] : NULL, array ? NULL : reasons[i]};
     }
 }
 

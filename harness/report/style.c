@@ -54,14 +54,16 @@ static colours colours_of(const char *name, const char *family, cpu_isa isa)
 static const struct {
     const char *name, *family;
     cpu_isa isa; /* of one copy; CPU_BASE: any */
-    bool peer;
+    bool peer, study;
 } known[] = {
-#define IMPL(name, symbol, variants) {name, #symbol, CPU_BASE, false},
-#define IMPL_AT(name, symbol, isa, variants) {name, #symbol, isa, false},
-#define IMPL_PEER(name, symbol, variants, peer) {name, #symbol, CPU_BASE, true},
+#define IMPL(name, symbol, variants) {name, #symbol, CPU_BASE, false, false},
+#define IMPL_AT(name, symbol, isa, variants) {name, #symbol, isa, false, false},
+#define IMPL_STUDY(name, symbol, isa, variants) {name, #symbol, isa, false, true},
+#define IMPL_PEER(name, symbol, variants, peer) {name, #symbol, CPU_BASE, true, false},
 #include "../../kernels/impl.def"
 #undef IMPL
 #undef IMPL_AT
+#undef IMPL_STUDY
 #undef IMPL_PEER
 };
 
@@ -84,6 +86,7 @@ report_impl report_style(const char *name)
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i].name, name) == 0) {
             impl.peer = known[i].peer;
+            impl.study = known[i].study;
             c = colours_of(name, known[i].family, known[i].isa);
         }
     impl.light = c.light;
