@@ -54,6 +54,7 @@ FLAGS_avx512 := -march=x86-64-v4 -mprefer-vector-width=512
 PER_ISA := kernels/simd kernels/im2col kernels/tiled kernels/nn kernels/peak
 ISAS_kernels/simd := $(filter-out base,$(ISAS))
 ISAS_kernels/simd/fip := $(filter avx512,$(ISAS))
+ISAS_kernels/simd/tflike := $(filter avx2,$(ISAS))
 ONCE := kernels $(filter-out $(PER_ISA) kernels/peers $(if $(strip $(INJECT)),,kernels/inject),\
     $(patsubst %/,%,$(wildcard kernels/*/))) \
     kernels/peers/onednn harness $(addprefix harness/,machine limits measure explain record report worker compare train) bench

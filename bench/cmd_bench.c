@@ -8,6 +8,7 @@
 #include "bench.h"
 #include "commands.h"
 #include "gbench.h"
+#include "suite.h"
 
 enum { KEY_REPETITIONS = 0x200, KEY_MIN_TIME, KEY_BUDGET, KEY_OUT, KEY_RESUME, KEY_SEED, KEY_FRESH, KEY_EQUAL };
 
@@ -191,6 +192,7 @@ int cmd_bench(int argc, char **argv)
         code = parse_resumed(argc, argv, &a, &old, &words);
     }
     if (code == EXIT_FINE) code = select_cases(&a.select, &cases);
+    a.measure.equal = a.measure.equal || suite_is_study(a.select.suite);
     if (code == EXIT_FINE) code = apply_filter(&a, &cases);
     if (code == EXIT_FINE) code = strategies_open(&a.strategy, &w);
     if (code == EXIT_FINE) code = bench_run(&a, &cases, w);

@@ -6,6 +6,7 @@
 
 #include "../harness/claim.h"
 #include "../harness/cli.h"
+#include "../harness/report/staircase.h"
 #include "../harness/report/training.h"
 #include "../harness/text.h"
 #include "commands.h"
@@ -231,7 +232,7 @@ static int write_report(const report_data *data, const char *versus, bool told, 
     }
     verdict_create(data, &v);
     int code = EXIT_FINE;
-    if (report_html_write(data, &v, &plots, versus, out, &err)) {
+    if (report_html_write(data, &v, &plots, versus, out, &err) && staircase_write(data, out, &err)) {
         put_terminal(data, &v);
         if (told) put_all_versus(data, versus);
         absolute = realpath(out, NULL);

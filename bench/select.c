@@ -313,6 +313,9 @@ static bool add_group(const plan *p, const group *g, int index, selection *out)
         if (e[i].variant != g->problem.variant) continue;
         if (p->options->impls != NULL && !is_listed(p->options->impls, e[i].name)) continue;
         if (g->source->impls[0] != '\0' && !is_chosen(g->source->impls, &e[i])) continue;
+        if (p->options->impls == NULL && g->source->impls[0] == '\0' &&
+            !suite_default_impl(g->source->suite, &e[i]))
+            continue;
         if (p->options->exact && e[i].impl != NULL && e[i].impl->inexact) continue;
         record_row row = {.problem = g->problem, .pass = g->pass, .threads = g->threads, .cache = g->cache};
         row.group = index;

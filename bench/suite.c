@@ -12,21 +12,24 @@ typedef struct {
     const char *name, *summary;
     const char *channels, *spatial, *batch; /* defaults of the axes; NULL channels: the file NAME.txt */
     const char *variants, *passes;          /* comma lists, NULL = all */
+    bool study; /* of TensorFlow's slowness: it, what is like it, and ours that are exact */
 } suite;
 
 static const suite suites[] = {
     {"sweep", "channels 32 to 2048 doubling, 28x28, batch 1, 3x3 same; all variants and passes", "32:2048",
-     "28", "1", NULL, NULL},
-    {"sweep32", "the same at batch 32, up to 512 channels", "32:512", "28", "32", NULL, NULL},
+     "28", "1", NULL, NULL, false},
+    {"sweep32", "the same at batch 32, up to 512 channels", "32:512", "28", "32", NULL, NULL, false},
     {"map", "channels x spatial, dense against separable: the break-even map",
-     "32,64,96,128,192,256,512,728,1024", "7,14,28,56", "1", "dense,separable", "forward,backward"},
-    {"networks", "the convolutions of the three networks below", NULL, NULL, NULL, NULL, NULL},
-    {"mobilenet_v1", "MobileNet v1, 224x224", NULL, NULL, NULL, NULL, NULL},
-    {"resnet50", "ResNet-50, 224x224", NULL, NULL, NULL, NULL, NULL},
-    {"xception", "Xception, 299x299", NULL, NULL, NULL, NULL, NULL},
-    {"smoke", "a handful of tiny problems, for CI", NULL, NULL, NULL, NULL, NULL},
+     "32,64,96,128,192,256,512,728,1024", "7,14,28,56", "1", "dense,separable", "forward,backward", false},
+    {"why", "why TensorFlow's depthwise is slow: tf-like and its variants beside it and the best of ours",
+     "32:2048", "28", "1", "depthwise", "forward,backward_data,backward_weights", true},
+    {"networks", "the convolutions of the three networks below", NULL, NULL, NULL, NULL, NULL, false},
+    {"mobilenet_v1", "MobileNet v1, 224x224", NULL, NULL, NULL, NULL, NULL, false},
+    {"resnet50", "ResNet-50, 224x224", NULL, NULL, NULL, NULL, NULL, false},
+    {"xception", "Xception, 299x299", NULL, NULL, NULL, NULL, NULL, false},
+    {"smoke", "a handful of tiny problems, for CI", NULL, NULL, NULL, NULL, NULL, false},
     {"sentinel", "what 'compare' and 'make regress' watch: our implementations, each with its passes", NULL,
-     NULL, NULL, NULL, NULL},
+     NULL, NULL, NULL, NULL, false},
 };
 
 enum { SUITES = sizeof suites / sizeof *suites, LARGEST_SIZE = 1 << 20 };
@@ -48,6 +51,19 @@ const char *suite_default_passes(const char *name)
 {
     const suite *s = find_suite(name);
     return s ? s->passes : NULL;
+}
+
+bool suite_is_study(const char *name)
+{
+    const suite *s = find_suite(name);
+    return s != NULL && s->study;
+}
+
+bool suite_default_impl(const char *name, const conv_entry *e)
+{
+    if (!suite_is_study(name)) return !e->study;
+    bool ours = e->engine == NULL && (e->impl == NULL || !e->impl->inexact);
+    return ours || strncmp(e->name, "tensorflow", strlen("tensorflow")) == 0;
 }
 
 /* Shape files inside the program that the table does not describe: NAME at *length bytes; NULL when not one. */

@@ -325,6 +325,7 @@ typedef struct {
     const char *absent;    /* why: "not built: libdnnl-dev was not found", "this CPU has no avx512", that
                               SEPBENCH_MAX_ISA forbids it, or impl->absent's words; NULL when present */
     const char *engine;    /* whose library it calls, "onednn"; NULL: the project's own */
+    bool study;            /* of IMPL_STUDY: not to be chosen from */
 } conv_entry;
 
 /* Every entry, present or not; the array lives for the program, and grows by conv_add_engine only. */

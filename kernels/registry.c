@@ -17,10 +17,12 @@ typedef const conv_impl *const impl_array[CONV_VARIANT_COUNT];
 /* ---- first reading: declare the arrays. */
 #define IMPL(name, symbol, variants) ISA_DECLARE(impl_array, symbol##_impls)
 #define IMPL_AT(name, symbol, isa, variants) ISA_DECLARE(impl_array, symbol##_impls)
+#define IMPL_STUDY IMPL_AT
 #define IMPL_PEER(name, symbol, variants, library) ISA_DECLARE(impl_array, symbol##_impls)
 #include "impl.def"
 #undef IMPL
 #undef IMPL_AT
+#undef IMPL_STUDY
 #undef IMPL_PEER
 
 /* ---- second reading: one line per implementation, its copies by ISA. */
@@ -30,12 +32,14 @@ typedef struct {
     const void *copies[CPU_ISA_COUNT];
     const char *library; /* peers */
     cpu_isa only;        /* IMPL_AT: its copy; CPU_ISA_COUNT: the widest */
+    bool study;
 } line;
 
-#define IMPL(name, symbol, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, CPU_ISA_COUNT},
-#define IMPL_AT(name, symbol, isa, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, isa},
+#define IMPL(name, symbol, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, CPU_ISA_COUNT, false},
+#define IMPL_AT(name, symbol, isa, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, isa, false},
+#define IMPL_STUDY(name, symbol, isa, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, isa, true},
 #define IMPL_PEER(name, symbol, variants, library)                                                             \
-    {name, variants, ISA_COPIES(symbol##_impls), library, CPU_ISA_COUNT},
+    {name, variants, ISA_COPIES(symbol##_impls), library, CPU_ISA_COUNT, false},
 static const line lines[] = {
 #include "impl.def"
 };
@@ -104,8 +108,8 @@ static void read_list(void)
             if (!(lines[i].variants & (1u << v))) continue;
             const conv_impl *impl = array ? array[v] : NULL;
             const char *absent = impl == NULL ? reasons[i] : impl->absent != NULL ? impl->absent() : NULL;
-            entries[entry_count++] =
-                (conv_entry){lines[i].name, (conv_variant)v, absent ? NULL : impl, absent, lines[i].library};
+            entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v,  absent ? NULL : impl,
+                                                  absent,        lines[i].library, lines[i].study};
         }
     }
 }
@@ -172,7 +176,7 @@ static conv_status add_copies(const line *l, const char *name, const char *kind,
         c->impl.plan = copy_plan;
         c->impl.strategies = NULL;
         c->impl.stage[0] = c->impl.stage[1] = NULL;
-        entries[entry_count++] = (conv_entry){c->name, (conv_variant)v, &c->impl, NULL, c->engine};
+        entries[entry_count++] = (conv_entry){c->name, (conv_variant)v, &c->impl, NULL, c->engine, l->study};
     }
     return CONV_OK;
 }

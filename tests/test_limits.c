@@ -154,8 +154,8 @@ static void test_row_of_later_visits(void **state)
     assert_true(isnan(row.percent_limit) && row.limit[0] == '\0');
 }
 
-/* Every implementation of the project states its work: at least the multiply-adds of the direct algorithm
- * unless it is inexact, and every tensor moved at least once. */
+/* Every implementation of the project that may be the best states its work: at least the multiply-adds of the
+ * direct algorithm unless it is inexact, and every tensor moved at least once. */
 static void test_every_plan_states(void **state)
 {
     (void)state;
@@ -167,7 +167,8 @@ static void test_every_plan_states(void **state)
     int stated = 0;
     for (size_t i = 0; i < count * sizeof problems / sizeof *problems; i++) {
         const conv_impl *impl = e[i % count].impl;
-        for (int variation = 0; variation < 4 && impl != NULL && !impl->peer; variation++)
+        for (int variation = 0; variation < 4 && impl != NULL && !impl->peer && !e[i % count].study;
+             variation++)
             for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
                 conv_layout layout = variation & 1 ? CONV_NCHW : CONV_NHWC;
                 conv_problem p = test_problem(problems[i / count], layout, variation & 2, variation & 2);

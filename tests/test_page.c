@@ -132,6 +132,28 @@ static void test_networks_and_map(void **state)
     report_and_look(&m, "networks");
 }
 
+/* Depthwise of the suite why: TensorFlow, what is like it, and ours. */
+static void test_staircase(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *impl;
+        double per_channel;
+    } rows[] = {
+        {"tensorflow", 520},       {"tf-like", 500},        {"tf-like+fma", 510}, {"tf-like+nocopy", 300},
+        {"tf-like+registers", 90}, {"tf-like+threads", 70}, {"avx2", 40},         {"avx512", 30}};
+    made m = {0};
+    for (int channels = 32; channels <= 2048; channels *= 2)
+        for (int pass = 0; pass < CONV_PASS_COUNT; pass++)
+            for (size_t i = 0; i < sizeof rows / sizeof *rows && pass != CONV_BACKWARD; i++) {
+                char text[128];
+                made_problem(CONV_DEPTHWISE, channels, 28, 1, text, sizeof text);
+                double ns = channels * rows[i].per_channel + (i == 0 ? 9000 : 100);
+                strcpy(made_add(&m, text, (conv_pass)pass, rows[i].impl, ns, 9)->suite, "why");
+            }
+    report_and_look(&m, "staircase");
+}
+
 int main(void)
 {
     char path[4096], *whole;
@@ -144,6 +166,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_whole, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_busy, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_networks_and_map, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_staircase, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,8 +133,8 @@ static const record_row *measure_side(sides *s, const record_row *like, conv_pro
     const conv_entry *e = conv_entries(&count);
     for (size_t i = 0; i < count && s->count < MOST_SIDES; i++) {
         const conv_impl *impl = e[i].impl;
-        if (impl == NULL || impl->variant != p.variant || impl->peer || impl->inexact || impl->single_thread ||
-            conv_refuse(impl, &p, like->pass) != NULL)
+        if (impl == NULL || impl->variant != p.variant || e[i].study || impl->peer || impl->inexact ||
+            impl->single_thread || conv_refuse(impl, &p, like->pass) != NULL)
             continue;
         record_row *row = &s->rows[s->count++];
         *row = *like;

@@ -39,7 +39,8 @@ waterfall_rows waterfall_find(waterfall_lookup *find, const void *all, const rec
     const conv_entry *e = conv_entries(&count);
     for (size_t i = 0; i < count; i++) {
         const conv_impl *impl = e[i].impl;
-        if (impl == NULL || impl->variant != CONV_SEPARABLE || impl->stage[0] == NULL || impl->inexact)
+        if (impl == NULL || e[i].study || impl->variant != CONV_SEPARABLE || impl->stage[0] == NULL ||
+            impl->inexact)
             continue;
         const record_row *row = find_row(&m, separable->problem, impl->name);
         if (row == NULL || !record_faster(row, rows.composed)) continue;

@@ -234,7 +234,8 @@ const record_row *report_best(const report_data *data, const report_point *point
     for (int i = 0; i < data->impl_count; i++) {
         const report_impl *impl = &data->impls[i];
         const record_row *row = report_row(point, variant, i);
-        if (row == NULL || (impl->inexact && !filter.inexact) || !(impl->peer ? filter.peers : filter.ours))
+        if (row == NULL || impl->study || (impl->inexact && !filter.inexact) ||
+            !(impl->peer ? filter.peers : filter.ours))
             continue;
         if (filter.prefix != NULL && strncmp(impl->name, filter.prefix, strlen(filter.prefix)) != 0) continue;
         if (record_faster(row, best)) best = row;

@@ -137,13 +137,28 @@ bool page_plots(FILE *out, const report_page *page, const char *section)
 static const struct {
     const char *mark;
     void (*put)(FILE *out, const report_page *page);
-} marks[] = {{"light", put_light},        {"dark", put_dark},        {"css", put_css},
-             {"run_id", put_run_id},      {"dir", put_dir},          {"headline", put_headline},
-             {"lines", put_lines},        {"meta", put_meta},        {"answer", page_answer},
-             {"cautions", page_cautions}, {"why", page_why},         {"waterfalls", page_waterfalls},
-             {"each", page_each},         {"map", page_map},         {"versus", page_versus},
-             {"networks", page_networks}, {"scaling", page_scaling}, {"cold", page_cold},
-             {"training", page_training}, {"machine", page_machine}, {"unmeasured", page_unmeasured}};
+} marks[] = {{"light", put_light},
+             {"dark", put_dark},
+             {"css", put_css},
+             {"run_id", put_run_id},
+             {"dir", put_dir},
+             {"headline", put_headline},
+             {"lines", put_lines},
+             {"meta", put_meta},
+             {"answer", page_answer},
+             {"cautions", page_cautions},
+             {"why", page_why},
+             {"waterfalls", page_waterfalls},
+             {"staircase", page_staircase},
+             {"each", page_each},
+             {"map", page_map},
+             {"versus", page_versus},
+             {"networks", page_networks},
+             {"scaling", page_scaling},
+             {"cold", page_cold},
+             {"training", page_training},
+             {"machine", page_machine},
+             {"unmeasured", page_unmeasured}};
 
 static void put_mark(FILE *out, const report_page *page, const char *mark)
 {

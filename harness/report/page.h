@@ -19,6 +19,8 @@ void page_cautions(FILE *out, const report_page *page); /* what to keep in mind 
 void page_why(FILE *out, const report_page *page);
 /* report/waterfalls.c */
 void page_waterfalls(FILE *out, const report_page *page);
+/* report/staircase.c: of a run of the suite why */
+void page_staircase(FILE *out, const report_page *page);
 /* report/each.c: implementation by implementation */
 void page_each(FILE *out, const report_page *page);
 /* report/tables.c */
@@ -43,7 +45,7 @@ bool page_plots(FILE *out, const report_page *page, const char *section);
 /* The picture of that name. False: there is none. */
 bool page_figure(FILE *out, const report_page *page, const char *name);
 
-/* "Forward", "Backward". */
+/* "Forward", "Backward", "Backward, data", "Backward, weights". */
 const char *page_pass(conv_pass pass);
 /* The first cell of a row: "256", "256 -> 512", and the multiplier. */
 void page_channels(FILE *out, const report_point *point);

@@ -13,10 +13,10 @@ enum { REPORT_MAX_IMPLS = 40, REPORT_MAX_CEILINGS = 8 };
 /* An implementation that occurs in the run, and how it is drawn. */
 typedef struct {
     char name[32];
-    bool peer, inexact;
-    char css[40];             /* the CSS variable of its colour, "--c-avx2" */
-    const char *light, *dark; /* "#rrggbb" on a light and on a dark page */
-    int dash;                 /* gnuplot's dashtype: 1 solid (ours, exact), 2 peers, 3 inexact */
+    bool peer, inexact, study; /* study: never the best */
+    char css[40];              /* the CSS variable of its colour, "--c-avx2" */
+    const char *light, *dark;  /* "#rrggbb" on a light and on a dark page */
+    int dash;                  /* gnuplot's dashtype: 1 solid (ours, exact), 2 peers, 3 inexact */
 } report_impl;
 
 /* One problem seen from all sides: the same channels, pass and setting, every variant and implementation. */

@@ -24,6 +24,11 @@ static const struct {
     {"winograd", {{"#6a3db8", "#a17df5"}, {"#9876d3", "#bfa8f0"}}},
     {"fip", {{"#8f1d3f", "#f08aa6"}}},
     {"blocked", {{"#4450b8", "#a3acff"}, {"#7f88d6", "#c0c6ff"}}},
+    {"tflike", {{"#8c5a00", "#d9a441"}}},
+    {"tflike_fma", {{"#a8324a", "#f0879b"}}},
+    {"tflike_nocopy", {{"#1d6fa5", "#6bb6e8"}}},
+    {"tflike_registers", {{"#3f7d20", "#8cc96a"}}},
+    {"tflike_threads", {{"#7048b8", "#b79cf0"}}},
     {"onednn", {{"#b8156f", "#ff6db6"}}},
     {"onednn_any", {{"#d0509f", "#f59fd2"}}},
     {"onednn_winograd", {{"#9c5590", "#d58fc9"}}},
@@ -54,14 +59,16 @@ static colours colours_of(const char *name, const char *family, cpu_isa isa)
 static const struct {
     const char *name, *family;
     cpu_isa isa; /* of one copy; CPU_BASE: any */
-    bool peer;
+    bool peer, study;
 } known[] = {
-#define IMPL(name, symbol, variants) {name, #symbol, CPU_BASE, false},
-#define IMPL_AT(name, symbol, isa, variants) {name, #symbol, isa, false},
-#define IMPL_PEER(name, symbol, variants, peer) {name, #symbol, CPU_BASE, true},
+#define IMPL(name, symbol, variants) {name, #symbol, CPU_BASE, false, false},
+#define IMPL_AT(name, symbol, isa, variants) {name, #symbol, isa, false, false},
+#define IMPL_STUDY(name, symbol, isa, variants) {name, #symbol, isa, false, true},
+#define IMPL_PEER(name, symbol, variants, peer) {name, #symbol, CPU_BASE, true, false},
 #include "../../kernels/impl.def"
 #undef IMPL
 #undef IMPL_AT
+#undef IMPL_STUDY
 #undef IMPL_PEER
 };
 
@@ -84,6 +91,7 @@ report_impl report_style(const char *name)
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i].name, name) == 0) {
             impl.peer = known[i].peer;
+            impl.study = known[i].study;
             c = colours_of(name, known[i].family, known[i].isa);
         }
     impl.light = c.light;

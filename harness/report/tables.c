@@ -5,7 +5,11 @@
 
 #include "page.h"
 
-const char *page_pass(conv_pass pass) { return pass == CONV_FORWARD ? "Forward" : "Backward"; }
+const char *page_pass(conv_pass pass)
+{
+    static const char *const names[] = {"Forward", "Backward", "Backward, data", "Backward, weights"};
+    return names[pass];
+}
 
 void page_channels(FILE *out, const report_point *q)
 {

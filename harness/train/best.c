@@ -124,7 +124,8 @@ static int list_candidates(conv_variant variant, candidate *list)
     const conv_entry *entries = conv_entries(&count);
     for (size_t i = 0; i < count && found < MAX_CANDIDATES; i++) {
         const conv_impl *impl = entries[i].impl;
-        if (impl == NULL || impl->variant != variant || impl->peer || impl->inexact) continue;
+        if (impl == NULL || impl->variant != variant || impl->peer || impl->inexact || entries[i].study)
+            continue;
         list[found++] = (candidate){.impl = impl};
     }
     /* naive only where nothing else is */
