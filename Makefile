@@ -239,13 +239,13 @@ bench: build ## measure, train six epochs, report: SUITE= IMPL= BUDGET=245 QUICK
 TRAIN_OUT ?= results/training-$(shell date -u +%Y%m%dT%H%M%SZ)
 
 train: TRAIN_OUT := $(TRAIN_OUT)
-# PyTorch before and after: in the minutes between, a shared machine drifts by more than what is compared.
-TORCH = $(if $(PEERS),/usr/bin/python3 bench/peers/train_torch.py --out $(TRAIN_OUT)/torch.csv --append)
-train: build ## the article's experiment, both networks 5 times: RUNS= IMPL= PEERS=1 (PyTorch too) ARGS=
-	$(TORCH)
+# Others before and after: in the minutes between, a shared machine drifts by more than what is compared.
+OTHERS = $(if $(PEERS),@sh bench/peers/train.sh $(TRAIN_OUT))
+train: build ## the article's experiment, both networks 5 times: RUNS= IMPL= PEERS=1 (Keras and PyTorch too; PYTHON=) ARGS=
+	$(OTHERS)
 	$(SEPBENCH) train --model conv,separable --runs $(or $(RUNS),5) $(if $(IMPL),--impl $(IMPL)) --resume \
 	    --out $(TRAIN_OUT) $(ARGS)
-	$(TORCH)
+	$(OTHERS)
 	$(SEPBENCH) report $(TRAIN_OUT)
 
 report: build ## remake the report of the newest run, or of RUN=

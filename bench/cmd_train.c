@@ -37,7 +37,7 @@ static const struct argp_option options[] = {
      "conv, separable, or a Keras Sequential JSON file (model.to_json()); default conv", 1},
     {"impl", KEY_IMPL, "NAME,...", 0,
      "implementations in order of preference, or best (default): chosen per layer by timing", 1},
-    {"epochs", KEY_EPOCHS, "N", 0, "default 25", 2},
+    {"epochs", KEY_EPOCHS, "N", 0, "default 25; 0 only tests the weights", 2},
     {"batch-size", KEY_BATCH, "N", 0, "default 250", 2},
     {"validation-split", KEY_SPLIT, "F", 0, "last fraction of the training images, default 0.2", 2},
     {"optimizer", KEY_OPTIMIZER, "NAME[:K=V,...]", 0,
@@ -83,7 +83,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
             code = cli_error("--impl: '%s': names of implementations, commas between them", arg);
         o->impls = arg;
         break;
-    case KEY_EPOCHS: code = cli_take_int("epochs", arg, 1, 1000000, &o->fit.epochs); break;
+    case KEY_EPOCHS: code = cli_take_int("epochs", arg, 0, 1000000, &o->fit.epochs); break;
     case KEY_BATCH: code = cli_take_int("batch-size", arg, 1, 1000000, &o->fit.batch_size); break;
     case KEY_SPLIT: code = cli_take_real("validation-split", arg, 0, 0.999, &o->fit.validation_split); break;
     case KEY_OPTIMIZER:

@@ -195,7 +195,7 @@ static bool label_of(const char *name, char *label)
 /* What is in the folder already. */
 static bool is_taken(const char *label)
 {
-    static const char *const names[] = {"run.json", "runs.csv", "torch.csv"};
+    static const char *const names[] = {"run.json", "runs.csv", HISTORY_PEER_FILES};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(label, names[i]) == 0) return true;
     return false;

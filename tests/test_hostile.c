@@ -297,6 +297,10 @@ static void test_trainings(void **state)
                                      "../x,torch,channels_last,2,1,0.3,0.9,21,2000\n");
     write_text("training/conv/run-1/history.csv", HISTORY_COLUMNS_TEXT "\n");
     expect_refused("training", "torch.csv:2: model is '../x'");
+    unlink("training/torch.csv");
+    write_text("training/keras.csv",
+               "model,impl,layout,threads,epoch\nconv,\"a\n::error::b\",channels_last,2,1\n");
+    expect_refused("training", "keras.csv:2: impl is");
 }
 
 /* What a user may well call his file arrives in picture and page as he wrote it. */

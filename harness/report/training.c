@@ -123,6 +123,7 @@ static void put_model(FILE *out, const training_model *m, double slowest)
     training_time time = training_epoch_time(m);
     report_put(out, "<tr><td>", m->model, "<small>");
     report_escape(out, m->impl);
+    report_put(out, *m->layout ? " " : "", m->layout, "");
     if (m->batch > 0) fprintf(out, ", batch %d", m->batch);
     fprintf(out, "<br>%zu run%s of %zu epochs</small></td><td class=\"main\">%s<small>", m->count,
             m->count == 1 ? "" : "s", m->count > 0 ? m->runs[0].count : 0,
@@ -132,7 +133,7 @@ static void put_model(FILE *out, const training_model *m, double slowest)
     else
         fprintf(out, "%.3g to %.3g s", time.low, time.high);
     fprintf(out, "</small><span class=\"bar\" style=\"width:%.0f%%\"></span></td>",
-            100 * time.median / slowest);
+            time.median > 0 ? 100 * time.median / slowest : 0);
     put_mean(out, over_runs(m, test_accuracy), "%", 2);
     put_mean(out, over_runs(m, test_loss), "", 4);
     for (int i = 0; i < TRAINING_LEVELS; i++) put_seconds_to(out, m, i);
@@ -152,6 +153,78 @@ static void put_models(FILE *out, const report_training *t)
           "checkpoints. &plusmn; is the standard deviation over runs; the last four columns are training time "
           "until validation accuracy first reached that level.</p>\n",
           out);
+}
+
+/* ---- beside other programs */
+
+/* The epochs that some run of the model has. */
+static size_t epochs_of(const training_model *m)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < m->count; i++)
+        if (m->runs[i].count > most) most = m->runs[i].count;
+    return most;
+}
+
+/* Mean over the runs that have the epoch, which counts from 1, of what its training itself got right. */
+static double accuracy_in(const training_model *m, size_t epoch)
+{
+    double sum = 0;
+    int n = 0;
+    for (size_t i = 0; i < m->count; i++)
+        if (m->runs[i].count >= epoch) {
+            sum += m->runs[i].history[epoch - 1].accuracy;
+            n++;
+        }
+    return 100 * sum / n;
+}
+
+/* A program's two networks: times, their ratio, accuracies in the epoch. */
+static void put_pair(FILE *out, const training_model *a, const training_model *b, size_t epoch)
+{
+    char first[24], second[24];
+    rule_ratio r = training_compare(a, b);
+    report_put(out, "<tr><td>", a->peer ? a->impl : "sepbench", "<small>");
+    report_put(out, "", a->peer ? a->layout : a->impl, "");
+    fprintf(out, ", %d thread%s</small></td><td>%s</td><td>%s</td><td class=\"main\">", a->threads,
+            a->threads == 1 ? "" : "s", report_time(training_epoch_time(a).median * 1e9, first),
+            report_time(training_epoch_time(b).median * 1e9, second));
+    if (rule_determined(r.outcome))
+        fprintf(out, "%.2f&times;<small>%.2f to %.2f</small>", 1 / r.value, 1 / r.high, 1 / r.low);
+    else
+        fprintf(out, "<small>%s</small>", training_reason(r.outcome));
+    fprintf(out, "</td><td>%.2f%%</td><td>%.2f%%</td></tr>\n", accuracy_in(a, epoch), accuracy_in(b, epoch));
+}
+
+static void put_beside(FILE *out, const report_training *t)
+{
+    const training_model *a, *b, *other;
+    if (!training_two(t, &a, &b)) return;
+    size_t epoch = SIZE_MAX;
+    bool peers = false;
+    for (const training_model *m = t->models; m < t->models + t->count; m++) {
+        if (strcmp(m->model, a->model) != 0 || (other = training_alike(t, b->model, m)) == NULL) continue;
+        if (epochs_of(m) < epoch) epoch = epochs_of(m);
+        if (epochs_of(other) < epoch) epoch = epochs_of(other);
+        peers = peers || m->peer;
+    }
+    if (!peers || epoch == 0) return;
+    report_put(out,
+               "<h3>Beside other programs</h3>\n<div class=\"scroll\"><table><thead><tr><th>Program</th><th>",
+               a->model, " epoch</th>");
+    report_put(out, "<th>", b->model, " epoch</th>");
+    report_put(out, "<th>", b->model, " over ");
+    report_put(out, "", a->model, "</th>");
+    report_put(out, "<th>Accuracy, ", a->model, "</th>");
+    report_put(out, "<th>Accuracy, ", b->model, "</th></tr></thead><tbody>\n");
+    for (const training_model *m = t->models; m < t->models + t->count; m++)
+        if (strcmp(m->model, a->model) == 0 && (other = training_alike(t, b->model, m)) != NULL)
+            put_pair(out, m, other, epoch);
+    fprintf(out,
+            "</tbody></table></div>\n<p class=\"note\">The same networks, data, options and batches. Above 1 "
+            "the epoch of the second network is the longer one. Accuracy is on the training images, counted "
+            "while training in epoch %zu, the last that all have; dropout is on.</p>\n",
+            epoch);
 }
 
 /* ---- where a step goes */
@@ -213,6 +286,7 @@ void page_training(FILE *out, const report_page *page)
     if (t == NULL || t->count == 0) return;
     fputs("<section id=\"train\">\n<h2>Training</h2>\n", out);
     put_models(out, t);
+    put_beside(out, t);
     page_plots(out, page, "training");
     for (size_t i = 0; i < t->count; i++) put_profile(out, page->data, &t->models[i]);
     fputs("</section>\n", out);

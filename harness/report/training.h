@@ -27,8 +27,8 @@ typedef struct {
 
 /* All runs of one model with one implementation. */
 typedef struct {
-    char dir[4096], model[64], impl[64];
-    bool peer;          /* another program: only its loss and epoch times are known */
+    char dir[4096], model[64], impl[64], layout[64]; /* layout: "" of ours */
+    bool peer;          /* impl is another program, of which few columns are known */
     int threads, batch; /* batch 0: not known */
     training_run *runs;
     size_t count;
@@ -41,8 +41,7 @@ struct report_training {
     size_t count;
 };
 
-/* Appends what the folder holds, PyTorch's torch.csv (bench/peers/train_torch.py) included. False with err
- * naming file and line. */
+/* Appends what the folder holds, the files of bench/peers included. False with err naming file and line. */
 bool training_load(const char *dir, report_training *t, conv_error *err);
 /* Whether the folder holds a training: it has a runs.csv. */
 bool training_is(const char *dir);
@@ -54,6 +53,15 @@ typedef struct {
     size_t epochs;
 } training_time;
 training_time training_epoch_time(const training_model *m);
+/* How many times as fast b's epoch is, and why that is not determined where it is not. */
+rule_ratio training_compare(const training_model *a, const training_model *b);
+const char *training_reason(ratio_outcome outcome);
+/* Ours of the article's two networks, else our first two models trained alike. */
+bool training_two(const report_training *t, const training_model **a, const training_model **b);
+/* The model of that name trained as another was: by the same program, in the same layout, on as many threads,
+ * in the same batches. NULL: there is none. */
+const training_model *training_alike(const report_training *t, const char *model, const training_model *like);
+
 /* One step in nanoseconds: the whole, the sum of its operations, and its arithmetic at the measured peak of
  * that many threads. The arithmetic is the dense one, also where pooling's zeros are not multiplied. NaN: not
  * known. */

@@ -10,6 +10,7 @@
 #include "../record/internal.h"
 #include "../stats.h"
 #include "../text.h"
+#include "../train/history.h"
 #include "training.h"
 
 /* As in runs.csv. */
@@ -140,15 +141,16 @@ static bool load_profile(const char *path, training_model *m, conv_error *err)
     return table_close(&t, err) && fine;
 }
 
-/* The model of that name and implementation, of our own or of the peer, made where it is new. */
-static training_model *model_of(report_training *t, const char *dir, const table *rows, const char *impl,
-                                bool peer, conv_error *err)
+/* The model of the record's name, implementation and layout, of our own or of a peer, made where it is new. */
+static training_model *model_of(report_training *t, const char *dir, const table *rows, bool peer,
+                                conv_error *err)
 {
-    const char *model = text_of(rows, "model");
+    const char *model = text_of(rows, "model"), *impl = text_of(rows, "impl"),
+               *layout = text_of(rows, "layout");
     for (size_t i = 0; i < t->count; i++) {
         training_model *m = &t->models[i];
         if (m->peer == peer && strcmp(m->dir, dir) == 0 && strcmp(m->model, model) == 0 &&
-            strcmp(m->impl, impl) == 0)
+            strcmp(m->impl, impl) == 0 && strcmp(m->layout, layout) == 0)
             return m;
     }
     int threads, batch;
@@ -161,6 +163,7 @@ static training_model *model_of(report_training *t, const char *dir, const table
     snprintf(m->dir, sizeof m->dir, "%s", dir);
     snprintf(m->model, sizeof m->model, "%s", model);
     snprintf(m->impl, sizeof m->impl, "%s", impl);
+    snprintf(m->layout, sizeof m->layout, "%s", layout);
     m->peer = peer;
     m->threads = threads;
     m->batch = batch;
@@ -171,7 +174,7 @@ static training_model *model_of(report_training *t, const char *dir, const table
 static bool load_run(report_training *t, const char *dir, const table *runs, conv_error *err)
 {
     bool named = name_of(runs, "model", text_is_model, err) && name_of(runs, "impl", text_is_name_list, err);
-    training_model *m = named ? model_of(t, dir, runs, text_of(runs, "impl"), false, err) : NULL;
+    training_model *m = named ? model_of(t, dir, runs, false, err) : NULL;
     training_run *r = m != NULL ? grow(&m->runs, &m->count, sizeof *m->runs) : NULL;
     if (r == NULL || !whole_of(runs, "run", INT32_MAX, &r->run, err)) return false;
     snprintf(r->status, sizeof r->status, "%s", text_of(runs, "status"));
@@ -189,7 +192,7 @@ static bool load_run(report_training *t, const char *dir, const table *runs, con
     return fine && (access(path, R_OK) != 0 || load_history(path, r, err));
 }
 
-static training_run *torch_run(training_model *m)
+static training_run *peer_run(training_model *m)
 {
     training_run *run = grow(&m->runs, &m->count, sizeof *m->runs);
     if (run == NULL) return NULL;
@@ -199,37 +202,34 @@ static training_run *torch_run(training_model *m)
     return run;
 }
 
-/* model, impl, layout, threads, epoch, loss, accuracy, epoch_s: one line per epoch of each model and layout;
- * where epochs begin again, another run. */
-static bool add_torch_epoch(report_training *t, const char *dir, const table *rows, conv_error *err)
+/* One line per epoch of each model and layout; where epochs begin again, another run. */
+static bool add_peer_epoch(report_training *t, const char *dir, const table *rows, conv_error *err)
 {
     double epoch;
-    char impl[64];
-    if (!name_of(rows, "model", text_is_model, err) || !name_of(rows, "impl", text_is_name, err) ||
-        !name_of(rows, "layout", text_is_name, err))
+    if (!name_of(rows, "model", text_is_model, err) || !name_of(rows, "impl", text_is_model, err) ||
+        !name_of(rows, "layout", text_is_model, err))
         return false;
-    snprintf(impl, sizeof impl, "%s %s", text_of(rows, "impl"), text_of(rows, "layout"));
-    training_model *m = model_of(t, dir, rows, impl, true, err);
+    training_model *m = model_of(t, dir, rows, true, err);
     if (m == NULL || !number_of(rows, "epoch", &epoch, err)) return false;
     training_run *run = m->count > 0 ? &m->runs[m->count - 1] : NULL;
-    if (run == NULL || epoch <= run->history[run->count - 1].epoch) run = torch_run(m);
+    if (run == NULL || epoch <= run->history[run->count - 1].epoch) run = peer_run(m);
     training_epoch *e = run != NULL ? grow(&run->history, &run->count, sizeof *run->history) : NULL;
     if (e == NULL) return false;
     e->epoch = epoch;
     e->val_loss = e->val_accuracy = NAN;
     return number_of(rows, "loss", &e->loss, err) && number_of(rows, "accuracy", &e->accuracy, err) &&
-           epoch_seconds(rows, e, err);
+           number_of(rows, "test_accuracy", &run->test_accuracy, err) && epoch_seconds(rows, e, err);
 }
 
-static bool load_torch(const char *dir, report_training *t, conv_error *err)
+static bool load_peer(const char *dir, const char *name, report_training *t, conv_error *err)
 {
     char path[4352];
     table rows;
-    snprintf(path, sizeof path, "%s/torch.csv", dir);
+    snprintf(path, sizeof path, "%s/%s", dir, name);
     if (access(path, R_OK) != 0) return true; /* optional */
     if (!table_open(&rows, path, err)) return false;
     bool fine = true;
-    while (fine && csv_next(&rows.reader)) fine = add_torch_epoch(t, dir, &rows, err);
+    while (fine && csv_next(&rows.reader)) fine = add_peer_epoch(t, dir, &rows, err);
     return table_close(&rows, err) && fine;
 }
 
@@ -242,6 +242,7 @@ bool training_is(const char *dir)
 
 bool training_load(const char *dir, report_training *t, conv_error *err)
 {
+    static const char *const peers[] = {HISTORY_PEER_FILES};
     char path[4352];
     table runs;
     snprintf(path, sizeof path, "%s/runs.csv", dir);
@@ -249,7 +250,9 @@ bool training_load(const char *dir, report_training *t, conv_error *err)
     if (!table_open(&runs, path, err)) return false;
     bool fine = true;
     while (fine && csv_next(&runs.reader)) fine = load_run(t, dir, &runs, err);
-    return table_close(&runs, err) && fine && load_torch(dir, t, err);
+    fine = table_close(&runs, err) && fine;
+    for (size_t i = 0; i < sizeof peers / sizeof *peers && fine; i++) fine = load_peer(dir, peers[i], t, err);
+    return fine;
 }
 
 void training_free(report_training *t)
@@ -282,6 +285,51 @@ training_time training_epoch_time(const training_model *m)
     }
     free(seconds);
     return time;
+}
+
+static rule_time time_of(const training_model *m)
+{
+    training_time time = training_epoch_time(m);
+    return (rule_time){.median = time.median, .low = time.low, .high = time.high};
+}
+
+rule_ratio training_compare(const training_model *a, const training_model *b)
+{
+    return rule_compare(time_of(a), time_of(b));
+}
+
+const char *training_reason(ratio_outcome outcome)
+{
+    return outcome == RATIO_FEW ? "too few epochs for an interval" : rule_reason(outcome);
+}
+
+const training_model *training_alike(const report_training *t, const char *model, const training_model *like)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const training_model *m = &t->models[i];
+        if (m != like && m->peer == like->peer && strcmp(m->model, model) == 0 &&
+            strcmp(m->impl, like->impl) == 0 && strcmp(m->layout, like->layout) == 0 &&
+            m->threads == like->threads && m->batch == like->batch)
+            return m;
+    }
+    return NULL;
+}
+
+bool training_two(const report_training *t, const training_model **a, const training_model **b)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        *a = &t->models[i];
+        if (strcmp((*a)->model, "conv") == 0 && !(*a)->peer &&
+            (*b = training_alike(t, "separable", *a)) != NULL)
+            return true;
+    }
+    for (size_t i = 0; i < t->count; i++)
+        for (size_t k = i + 1; k < t->count; k++) {
+            *a = &t->models[i];
+            *b = training_alike(t, t->models[k].model, *a);
+            if (*b != NULL && !(*a)->peer && strcmp((*a)->model, (*b)->model) != 0) return true;
+        }
+    return false;
 }
 
 /* The peak of the widest instruction set on that many threads, if the run measured it. */

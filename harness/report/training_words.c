@@ -17,39 +17,32 @@ static sample_mean accuracy_of(const training_model *m)
     return mean_of(values, n);
 }
 
-static rule_time time_of(const training_time *t)
-{
-    return (rule_time){.median = t->median, .low = t->low, .high = t->high};
-}
-
-static const char *why_open(ratio_outcome outcome)
-{
-    return outcome == RATIO_FEW ? "too few epochs for an interval" : rule_reason(outcome);
-}
-
 static void put_epochs(verdict *v, const training_model *a, const training_model *b)
 {
     static const char *const answers[] = {
         [RATIO_FASTER] = "yes", [RATIO_SLOWER] = "no", [RATIO_SAME] = "no measurable difference"};
     training_time first = training_epoch_time(a), second = training_epoch_time(b);
-    rule_ratio r = rule_compare(time_of(&first), time_of(&second));
-    char ours[24], theirs[24];
+    rule_ratio r = training_compare(a, b);
+    char ours[24], theirs[24], where[160] = "Training", how[128] = "";
     if (isnan(r.value)) return;
+    if (a->peer)
+        snprintf(where, sizeof where, "Training by %s, %s", a->impl, a->layout);
+    else
+        snprintf(how, sizeof how, "%s, batch %d, ", a->impl, a->batch);
     report_time(second.median * 1e9, ours);
     report_time(first.median * 1e9, theirs);
     if (!rule_determined(r.outcome)) {
-        verdict_line(v,
-                     "Training: an epoch took %s (%s) and %s (%s), but which is faster is not determined: %s.",
-                     ours, b->model, theirs, a->model, why_open(r.outcome));
+        verdict_line(v, "%s: an epoch took %s (%s) and %s (%s), but which is faster is not determined: %s.",
+                     where, ours, b->model, theirs, a->model, training_reason(r.outcome));
         return;
     }
     verdict_line(v,
-                 "Training: an epoch of the %s network takes %s, one of the %s network %s: %.2f times as "
-                 "long%s (medians of %zu and %zu epochs; %s, batch %d, %d thread%s).",
-                 b->model, ours, a->model, theirs, 1 / r.value,
-                 r.outcome == RATIO_SAME ? ", no measurable difference" : "", second.epochs, first.epochs,
-                 b->impl, b->batch, b->threads, b->threads == 1 ? "" : "s");
-    if (v->headline == NULL && /* nothing else to say first */
+                 "%s: an epoch of the %s network takes %s, one of the %s network %s: %.2f times as long%s "
+                 "(medians of %zu and %zu epochs; %s%d thread%s).",
+                 where, b->model, ours, a->model, theirs, 1 / r.value,
+                 r.outcome == RATIO_SAME ? ", no measurable difference" : "", second.epochs, first.epochs, how,
+                 b->threads, b->threads == 1 ? "" : "s");
+    if (v->headline == NULL && !a->peer && /* nothing else to say first */
         asprintf(&v->headline,
                  "In training, %s: an epoch of the %s network takes %s, one of the %s network %s.",
                  answers[r.outcome], b->model, ours, a->model, theirs) < 0)
@@ -77,75 +70,69 @@ static void put_accuracy(verdict *v, const training_model *a, const training_mod
                  low, high);
 }
 
-static const training_model *find(const report_training *t, const char *model, const training_model *like)
+/* The fastest of a program's layouts for a network; of equals the first. */
+static bool is_better_layout(const report_training *t, const training_model *m)
 {
-    for (size_t i = 0; i < t->count; i++) {
-        const training_model *m = &t->models[i];
-        if (strcmp(m->model, model) != 0 || m == like || m->peer) continue;
-        if (like == NULL ||
-            (strcmp(m->impl, like->impl) == 0 && m->threads == like->threads && m->batch == like->batch))
-            return m;
+    for (const training_model *o = t->models; o < t->models + t->count; o++) {
+        double faster = training_epoch_time(m).median - training_epoch_time(o).median;
+        if (o->peer && strcmp(o->impl, m->impl) == 0 && strcmp(o->model, m->model) == 0 &&
+            strcmp(o->dir, m->dir) == 0 && (faster > 0 || (faster == 0 && o < m)))
+            return false;
     }
-    return NULL;
+    return true;
 }
 
-/* The article's two where they are there, else the first two models trained alike. */
-static bool find_two(const report_training *t, const training_model **a, const training_model **b)
+static void put_peer(const training_model *ours, const training_model *peer, verdict *v)
 {
-    for (size_t i = 0; i < t->count; i++) {
-        *a = &t->models[i];
-        if (strcmp((*a)->model, "conv") == 0 && !(*a)->peer && (*b = find(t, "separable", *a)) != NULL)
-            return true;
-    }
-    for (size_t i = 0; i < t->count; i++)
-        for (size_t k = i + 1; k < t->count; k++) {
-            *a = &t->models[i];
-            *b = find(t, t->models[k].model, *a);
-            if (*b != NULL && !(*a)->peer && strcmp((*a)->model, (*b)->model) != 0) return true;
-        }
-    return false;
+    training_time us = training_epoch_time(ours), them = training_epoch_time(peer);
+    rule_ratio r = training_compare(peer, ours);
+    char first[24], second[24], times[64] = "", what[16];
+    if (rule_determined(r.outcome))
+        snprintf(times, sizeof times, ", %s times as fast", verdict_times(r.value, what));
+    else
+        snprintf(times, sizeof times, "; %s", training_reason(r.outcome));
+    verdict_line(
+        v,
+        "Against %s, %s, the %s network: an epoch takes %s here and %s there%s (medians of %zu and %zu "
+        "epochs; %d and %d threads).",
+        peer->impl, peer->layout, ours->model, report_time(us.median * 1e9, first),
+        report_time(them.median * 1e9, second), times, us.epochs, them.epochs, ours->threads, peer->threads);
 }
 
-/* Ours against another program's better way, for each model that both trained. */
+/* The two networks' epochs in each program and layout. */
+static void put_peers_epochs(const report_training *t, const training_model *a, const training_model *b,
+                             verdict *v)
+{
+    for (const training_model *m = t->models; m < t->models + t->count; m++) {
+        const training_model *other = training_alike(t, b->model, m);
+        if (m->peer && strcmp(m->model, a->model) == 0 && other != NULL) put_epochs(v, m, other);
+    }
+}
+
+/* Ours against each program in its better layout, for each network that both trained. */
 static void put_peers(const report_training *t, verdict *v)
 {
-    for (size_t i = 0; i < t->count; i++) {
-        const training_model *ours = &t->models[i], *peer = NULL;
-        for (size_t k = 0; k < t->count && !ours->peer; k++) {
-            const training_model *m = &t->models[k];
-            if (!m->peer || strcmp(m->model, ours->model) != 0 || strcmp(m->dir, ours->dir) != 0) continue;
-            if (peer == NULL || training_epoch_time(m).median < training_epoch_time(peer).median) peer = m;
-        }
-        if (peer == NULL) continue;
-        training_time us = training_epoch_time(ours), them = training_epoch_time(peer);
-        rule_ratio r = rule_compare(time_of(&them), time_of(&us));
-        char first[24], second[24], times[64] = "", what[16];
-        if (rule_determined(r.outcome))
-            snprintf(times, sizeof times, ", %s times as fast", verdict_times(r.value, what));
-        else
-            snprintf(times, sizeof times, "; %s", why_open(r.outcome));
-        verdict_line(v,
-                     "Against %s (its better layout), the %s network: an epoch takes %s here and %s there%s "
-                     "(medians of %zu and %zu epochs; %d and %d threads).",
-                     peer->impl, ours->model, report_time(us.median * 1e9, first),
-                     report_time(them.median * 1e9, second), times, us.epochs, them.epochs, ours->threads,
-                     peer->threads);
-    }
+    for (const training_model *m = t->models; m < t->models + t->count; m++)
+        for (const training_model *ours = t->models; ours < t->models + t->count; ours++)
+            if (m->peer && !ours->peer && strcmp(m->model, ours->model) == 0 &&
+                strcmp(m->dir, ours->dir) == 0 && is_better_layout(t, m))
+                put_peer(ours, m, v);
 }
 
 void verdict_training(const report_data *data, verdict *v)
 {
+    const report_training *t = data->training;
     const training_model *a, *b;
-    if (data->training == NULL || data->training->count == 0) return;
-    if (!find_two(data->training, &a, &b)) {
-        a = &data->training->models[0];
+    if (t == NULL || t->count == 0) return;
+    bool two = training_two(t, &a, &b), alone = data->run->count == 0; /* beside cases, the tables say it */
+    if (two) {
+        put_epochs(v, a, b);
+        if (alone) put_peers_epochs(t, a, b, v);
+    } else {
         char text[24];
-        verdict_line(v, "Training: an epoch of the %s network takes %s (%s).", a->model,
-                     report_time(training_epoch_time(a).median * 1e9, text), a->impl);
-        if (data->run->count == 0) put_peers(data->training, v);
-        return;
+        verdict_line(v, "Training: an epoch of the %s network takes %s (%s).", t->models[0].model,
+                     report_time(training_epoch_time(&t->models[0]).median * 1e9, text), t->models[0].impl);
     }
-    put_epochs(v, a, b);
-    if (data->run->count == 0) put_peers(data->training, v); /* beside cases, the table of models says it */
-    put_accuracy(v, a, b);
+    if (alone) put_peers(t, v);
+    if (two) put_accuracy(v, a, b);
 }

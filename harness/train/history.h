@@ -61,6 +61,9 @@ conv_status profile_write(const char *path, const net *n, int64_t steps, int64_t
 double history_time_to(const fit_state *s, double level);
 double history_median_epoch(const fit_state *s); /* seconds; NaN without epochs */
 
+/* What bench/peers leaves in OUT of the same training by other programs; its columns are in results/README.md. */
+#define HISTORY_PEER_FILES "torch.csv", "keras.csv"
+
 /* Mean and sample standard deviation (n - 1; NaN for n < 2). */
 typedef struct {
     int n;
