@@ -87,7 +87,7 @@ static void test_bad_words(void **state)
         const char *words, *at_fault, *allowed;
     } cases[] = {
         {"benhc", "'benhc'", "--help"},
-        {"bench --suite sweeep", "'sweeep'", "sweep, sweep32, map, networks"},
+        {"bench --suite sweeep", "'sweeep'", "sweep, sweep32, map, why, networks"},
         {"bench --impl avx3", "'avx3'", "naive"},
         {"bench --impl best", "'best'", "naive"},
         {"bench --impl naive,,tiled", "''", "naive"},
