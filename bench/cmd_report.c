@@ -199,25 +199,27 @@ static void put_all_versus(const report_data *data, const char *peer)
 
 /* ---- the command */
 
-/* The peer to compare with: what was asked for, else onednn where it occurs. NULL: no table. */
+/* The engine to compare with: what was asked for, an engine or one of its names, else onednn where it occurs. NULL:
+ * no table. */
 static int choose_versus(const report_data *data, const char **versus)
 {
     const char *wanted = *versus != NULL ? *versus : "onednn";
-    char peers[256] = "";
+    char known[256] = "";
     for (int i = 0; i < data->impl_count; i++) {
         if (!data->impls[i].peer) continue;
-        if (strncmp(data->impls[i].name, wanted, strlen(wanted)) == 0) {
+        if (strcmp(data->impls[i].engine, wanted) == 0 || strcmp(data->impls[i].name, wanted) == 0) {
             *versus = wanted;
             return EXIT_FINE;
         }
-        size_t used = strlen(peers);
-        snprintf(peers + used, sizeof peers - used, "%s%s", used ? ", " : "", data->impls[i].name);
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", data->impls[i].name);
     }
     if (*versus == NULL) return EXIT_FINE;
-    return cli_error("--versus %s: no peer of this run begins so; it has %s", wanted, *peers ? peers : "none");
+    return cli_error("--versus %s: no peer of this run is called so; it has %s", wanted,
+                     *known ? known : "none");
 }
 
-/* told: the user named the peer, so the terminal has its table too */
+/* told: the user named the engine, so the terminal has its table too */
 static int write_report(const report_data *data, const char *versus, bool told, const char *out)
 {
     conv_error err;

@@ -62,7 +62,7 @@ static void test_best(void **state)
     assert_string_equal(report_best(&data, q, CONV_DENSE, (best_filter){.ours = true, .inexact = true})->impl,
                         "winograd-avx512");
     assert_string_equal(
-        report_best(&data, q, CONV_DENSE, (best_filter){.peers = true, .prefix = "onednn"})->impl, "onednn");
+        report_best(&data, q, CONV_DENSE, (best_filter){.peers = true, .engine = "onednn"})->impl, "onednn");
     assert_null(report_best(&data, q, CONV_SEPARABLE, BEST_EXACT));
     report_data_destroy(&data);
     made_end(&run, &m);

@@ -7,7 +7,7 @@
 #include "../machine/machine.h"
 #include "report.h"
 
-const best_filter BEST_EXACT = {.inexact = false, .peers = true, .ours = true, .prefix = NULL};
+const best_filter BEST_EXACT = {.inexact = false, .peers = true, .ours = true, .engine = NULL};
 
 /* ---- grouping */
 
@@ -80,11 +80,28 @@ int report_impl_index(const report_data *data, const char *name)
     return i;
 }
 
+/* Names that --engine gave stand in run.json: "onednn3" is an engine of rows onednn3 and onednn3-any. */
+static void adopt_second_copy(const report_data *data, report_impl *impl)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach(json_object_get(data->run->run, "engines"), name, value)
+    {
+        size_t length = strlen(name);
+        if (strncmp(impl->name, name, length) != 0 || (impl->name[length] != '\0' && impl->name[length] != '-'))
+            continue;
+        snprintf(impl->engine, sizeof impl->engine, "%s", name);
+        impl->peer = true;
+        impl->dash = impl->inexact ? REPORT_DOTTED : REPORT_DASHED;
+    }
+}
+
 static int impl_of(report_data *data, const char *name)
 {
     int i = report_impl_index(data, name);
     if (i >= 0 || data->impl_count == REPORT_MAX_IMPLS) return i;
     data->impls[data->impl_count] = report_style(name);
+    adopt_second_copy(data, &data->impls[data->impl_count]);
     return data->impl_count++;
 }
 
@@ -182,6 +199,18 @@ const report_ceilings *report_ceilings_of(const report_data *data, int threads)
     return NULL;
 }
 
+/* ---- engines */
+
+static void list_engines(report_data *data)
+{
+    for (int i = 0; i < data->impl_count; i++) {
+        const char *engine = data->impls[i].engine;
+        bool known = *engine == '\0';
+        for (int k = 0; k < data->engine_count; k++) known = known || strcmp(data->engines[k], engine) == 0;
+        if (!known) data->engines[data->engine_count++] = engine;
+    }
+}
+
 /* ---- the whole */
 
 bool report_data_create(const record_run *run, report_data *data, conv_error *err)
@@ -207,6 +236,7 @@ bool report_data_create(const record_run *run, report_data *data, conv_error *er
         qsort(s->points, s->count, sizeof *s->points, by_channels);
         share_dense(s);
     }
+    list_engines(data);
     if (find_ceilings(data, err)) return true;
     report_data_destroy(data);
     return false;
@@ -237,7 +267,9 @@ const record_row *report_best(const report_data *data, const report_point *point
         if (row == NULL || impl->study || (impl->inexact && !filter.inexact) ||
             !(impl->peer ? filter.peers : filter.ours))
             continue;
-        if (filter.prefix != NULL && strncmp(impl->name, filter.prefix, strlen(filter.prefix)) != 0) continue;
+        if (filter.engine != NULL && strcmp(impl->engine, filter.engine) != 0 &&
+            strcmp(impl->name, filter.engine) != 0)
+            continue;
         if (record_faster(row, best)) best = row;
     }
     return best;
@@ -261,6 +293,24 @@ bool report_speedup(const report_data *data, const report_point *point, int impl
                               ratio);
     return report_compare(report_best(data, point, CONV_DENSE, BEST_EXACT),
                           report_best(data, point, CONV_SEPARABLE, BEST_EXACT), ratio);
+}
+
+bool report_engine_speedup(const report_data *data, const report_point *point, const char *engine,
+                           report_ratio *ratio)
+{
+    const best_filter filter = {.peers = engine != NULL, .ours = engine == NULL, .engine = engine};
+    return report_compare(report_best(data, point, CONV_DENSE, filter),
+                          report_best(data, point, CONV_SEPARABLE, filter), ratio);
+}
+
+const char *report_engine_version(const report_data *data, const char *engine)
+{
+    const json_t *versions = json_object_get(json_object_get(data->run->run, "machine"), "versions");
+    for (int i = 0; i < data->impl_count; i++) {
+        const char *version = json_string_value(json_object_get(versions, data->impls[i].name));
+        if (version != NULL && strcmp(data->impls[i].engine, engine) == 0) return version;
+    }
+    return NULL;
 }
 
 bool report_has(const report_setting *s, conv_variant variant, conv_pass pass)

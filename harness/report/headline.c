@@ -75,7 +75,7 @@ static bool same_where(const verdict_tally *a, const verdict_tally *b)
 }
 
 /* "from 64 channels on forward and at no channel count backward: 0.9 to 3.1 times as fast forward, ..." */
-static void put_passes(FILE *out, const verdict_tally *const passes[2], int settings)
+void verdict_put_passes(FILE *out, const verdict_tally *const passes[2], int settings)
 {
     bool both = passes[0]->determined > 0 && passes[1]->determined > 0;
     bool alike = both && same_where(passes[0], passes[1]);
@@ -116,7 +116,7 @@ char *verdict_headline(const verdict_tally *forward, const verdict_tally *backwa
     } else {
         put_answer(out, &all);
         fputs("the separable convolution is faster ", out);
-        put_passes(out, (const verdict_tally *const[]){forward, backward}, settings);
+        verdict_put_passes(out, (const verdict_tally *const[]){forward, backward}, settings);
         fputc('.', out);
     }
     fclose(out);

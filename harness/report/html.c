@@ -70,6 +70,10 @@ static const struct {
     {"roofline", "h3", "Roofline",
      "Where a point lies under a sloping roof, memory limits it; under the flat one, arithmetic. Each line "
      "runs through the channel counts."},
+    {"engines", "h3", "Each engine against itself",
+     "How many times as fast as its own dense convolution each engine&rsquo;s own separable one is. Above the "
+     "grey "
+     "line separable is faster; hollow points are not determined."},
     {"map", "h2", "Where it breaks even",
      "Times as fast as dense, each by its best exact implementation. A dash: not determined."},
     {"training", NULL, NULL, NULL}, /* part of a section */
@@ -147,6 +151,7 @@ static const struct {
              {"meta", put_meta},
              {"answer", page_answer},
              {"cautions", page_cautions},
+             {"engines", page_engines},
              {"why", page_why},
              {"waterfalls", page_waterfalls},
              {"staircase", page_staircase},

@@ -8,7 +8,7 @@ typedef struct {
     const report_data *data;
     const verdict *verdict;
     const report_plots *plots;
-    const char *versus; /* peer's prefix, or NULL */
+    const char *versus; /* engine, or NULL */
     const char *dir;    /* of the report, where the SVGs are */
 } report_page;
 
@@ -26,6 +26,8 @@ void page_each(FILE *out, const report_page *page);
 /* report/tables.c */
 void page_unmeasured(FILE *out, const report_page *page); /* rows without a time, with reasons */
 void page_machine(FILE *out, const report_page *page);    /* run.json as a table */
+/* report/engines.c: what each engine makes of the question */
+void page_engines(FILE *out, const report_page *page);
 /* report/versus.c */
 void page_versus(FILE *out, const report_page *page);
 /* report/networks.c */

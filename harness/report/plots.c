@@ -187,6 +187,54 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
     return chart_finish(&c, album);
 }
 
+/* ---- each engine against itself */
+
+static void add_engine(chart *c, const report_data *data, const report_setting *s, conv_pass pass,
+                       const char *engine)
+{
+    for (size_t k = 0; k < s->count; k++) {
+        report_ratio ratio;
+        if (!on_axis(&s->points[k], pass) || !report_engine_speedup(data, &s->points[k], engine, &ratio))
+            continue;
+        if (rule_determined(ratio.times.outcome))
+            chart_add_point(c, (double)s->points[k].ic, ratio.times.value, ratio.times.low, ratio.times.high);
+        else
+            chart_add_rough(c, (double)s->points[k].ic, ratio.times.value);
+    }
+}
+
+/* The first of the engine's implementations lends its colour. */
+static const report_impl *look_of(const report_data *data, const char *engine)
+{
+    int i = 0;
+    while (strcmp(data->impls[i].engine, engine) != 0) i++;
+    return &data->impls[i];
+}
+
+static bool plot_engines(const report_data *data, size_t index, conv_pass pass, const chart_album *album)
+{
+    const report_setting *s = &data->settings[index];
+    chart c;
+    if (data->engine_count < 2) return true; /* the speedup's picture has it */
+    if (!begin(&c, "engines", s, index, pass, "")) return false;
+    snprintf(c.plot.title, sizeof c.plot.title, "%s: each engine's separable over its dense, times as fast",
+             pass == CONV_FORWARD ? "Forward" : "Backward");
+    channel_axis(&c, s);
+    c.y.log = true;
+    chart_add_line(&c, "break-even", CHART_AXIS, 1, 1.4, false);
+    chart_add_point(&c, c.xs[0], 1, NAN, NAN);
+    chart_add_point(&c, c.xs[c.x_count - 1], 1, NAN, NAN);
+    add_promise(&c, data, s, pass);
+    for (int e = 0; e < data->engine_count; e++) {
+        const report_impl *look = look_of(data, data->engines[e]);
+        chart_add_line(&c, data->engines[e], look->light, REPORT_DASHED, 1.6, true);
+        add_engine(&c, data, s, pass, data->engines[e]);
+    }
+    chart_add_line(&c, "sepbench", CHART_INK, REPORT_SOLID, 2.4, true);
+    add_engine(&c, data, s, pass, NULL);
+    return chart_finish(&c, album);
+}
+
 /* ---- roofline */
 
 static void add_roofs(chart *c, const report_ceilings *roof, double from, double to)
@@ -270,6 +318,7 @@ static bool compose_setting(const report_data *data, size_t i, const chart_album
                     fine = fine && plot_rows(&row_plots[k], data, i, (conv_variant)v, (conv_pass)pass, album);
         if (pass > CONV_BACKWARD) continue;
         fine = fine && plot_speedup(data, i, (conv_pass)pass, album);
+        fine = fine && plot_engines(data, i, (conv_pass)pass, album);
         if (wants_lines(&data->settings[i])) fine = fine && plot_roofline(data, i, (conv_pass)pass, album);
     }
     return fine;

@@ -10,9 +10,12 @@
 
 enum { REPORT_MAX_IMPLS = 40, REPORT_MAX_CEILINGS = 8 };
 
+enum { REPORT_SOLID = 1, REPORT_DASHED, REPORT_DOTTED };
+
 /* An implementation that occurs in the run, and how it is drawn. */
 typedef struct {
     char name[32];
+    char engine[32];           /* of a peer: whose library it calls; else empty */
     bool peer, inexact, study; /* study: never the best */
     char css[40];              /* the CSS variable of its colour, "--c-avx2" */
     const char *light, *dark;  /* "#rrggbb" on a light and on a dark page */
@@ -57,6 +60,8 @@ typedef struct {
     const report_training *training;     /* NULL: none; the caller's */
     report_impl impls[REPORT_MAX_IMPLS]; /* in the registry's order, then by name */
     int impl_count;
+    const char *engines[REPORT_MAX_IMPLS]; /* those that occur, in the order of impls */
+    int engine_count;
     report_setting *settings; /* in the order of the run */
     size_t setting_count;
     size_t by_status[CASE_STATUS_COUNT];
@@ -80,7 +85,7 @@ bool report_alike(const report_setting *a, const report_setting *b, unsigned but
 typedef struct {
     bool inexact;       /* Winograd and the like too */
     bool peers, ours;   /* whose */
-    const char *prefix; /* NULL, or only names that begin so */
+    const char *engine; /* NULL, or only this engine's, or the one implementation of that name */
 } best_filter;
 extern const best_filter BEST_EXACT; /* anybody's, exact */
 
@@ -94,6 +99,12 @@ bool report_compare(const record_row *slow, const record_row *fast, report_ratio
 /* Dense against separable, each by its best exact implementation, or (impl >= 0) both by one. */
 bool report_speedup(const report_data *data, const report_point *point, int impl, report_ratio *ratio);
 
+/* The same by an engine alone, or (NULL) by this project's. */
+bool report_engine_speedup(const report_data *data, const report_point *point, const char *engine,
+                           report_ratio *ratio);
+/* "oneDNN 3.2.0": what the run says of the engine's library; NULL when nothing. */
+const char *report_engine_version(const report_data *data, const char *engine);
+
 /* Whether a setting's points have input = output channels, at two channel counts or more:
  * lines can be drawn. */
 bool report_is_sweep(const report_setting *setting);
@@ -102,7 +113,7 @@ bool report_has(const report_setting *setting, conv_variant variant, conv_pass p
 char *report_setting_name(const report_setting *setting, char *buffer, size_t size);
 const report_ceilings *report_ceilings_of(const report_data *data, int threads); /* or NULL */
 
-/* ---- report/versus.c: ours against a peer, each by its best, over the points of a setting */
+/* ---- report/versus.c: ours against an engine, each by its best, over the points of a setting */
 typedef struct {
     int count;      /* cases that both ran */
     int determined; /* those with an answer, of which the rest is made */
@@ -111,10 +122,10 @@ typedef struct {
     report_ratio worst;       /* the case of the least ratio */
 } versus_mean;
 
-/* Best of ours against the best whose name begins with peer; inexact: those too. */
+/* Best of ours against the best of that engine, or of that name; inexact: those too. */
 /* setting NULL: all that are no sweeps together. */
 versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant variant,
-                               conv_pass pass, const char *peer, bool inexact);
+                               conv_pass pass, const char *engine, bool inexact);
 char *report_versus_name(const report_data *data, const report_setting *setting, char *buffer, size_t size);
 
 /* ---- report/networks.c: layers named "network:layer*N" (benchdnn's way), N times in the network; layers of
@@ -195,7 +206,7 @@ bool report_plots_create(const report_data *data, const char *dir, report_plots 
 void report_plots_destroy(report_plots *plots);
 
 /* ---- report/html.c */
-/* Writes dir/index.html. versus: NULL or the peer whose ratios get a table. */
+/* Writes dir/index.html. versus: NULL or the engine whose ratios get a table. */
 bool report_html_write(const report_data *data, const verdict *v, const report_plots *plots, const char *versus,
                        const char *dir, conv_error *err);
 

@@ -58,13 +58,14 @@ static colours colours_of(const char *name, const char *family, cpu_isa isa)
 /* impl.def, absent implementations included: a run may be another machine's. */
 static const struct {
     const char *name, *family;
-    cpu_isa isa; /* of one copy; CPU_BASE: any */
-    bool peer, study;
+    cpu_isa isa;        /* of one copy; CPU_BASE: any */
+    const char *engine; /* of a peer; else NULL */
+    bool study;
 } known[] = {
-#define IMPL(name, symbol, variants) {name, #symbol, CPU_BASE, false, false},
-#define IMPL_AT(name, symbol, isa, variants) {name, #symbol, isa, false, false},
-#define IMPL_STUDY(name, symbol, isa, variants) {name, #symbol, isa, false, true},
-#define IMPL_PEER(name, symbol, variants, peer) {name, #symbol, CPU_BASE, true, false},
+#define IMPL(name, symbol, variants) {name, #symbol, CPU_BASE, NULL, false},
+#define IMPL_AT(name, symbol, isa, variants) {name, #symbol, isa, NULL, false},
+#define IMPL_STUDY(name, symbol, isa, variants) {name, #symbol, isa, NULL, true},
+#define IMPL_PEER(name, symbol, variants, engine) {name, #symbol, CPU_BASE, engine, false},
 #include "../../kernels/impl.def"
 #undef IMPL
 #undef IMPL_AT
@@ -84,19 +85,19 @@ static bool is_inexact(const char *name)
 
 report_impl report_style(const char *name)
 {
-    enum { SOLID = 1, DASHED, DOTTED };
     report_impl impl = {.inexact = is_inexact(name)};
     colours c = spare_colours(name);
     snprintf(impl.name, sizeof impl.name, "%s", name);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(known[i].name, name) == 0) {
-            impl.peer = known[i].peer;
+            impl.peer = known[i].engine != NULL;
+            if (impl.peer) snprintf(impl.engine, sizeof impl.engine, "%s", known[i].engine);
             impl.study = known[i].study;
             c = colours_of(name, known[i].family, known[i].isa);
         }
     impl.light = c.light;
     impl.dark = c.dark;
-    impl.dash = impl.inexact ? DOTTED : impl.peer ? DASHED : SOLID;
+    impl.dash = impl.inexact ? REPORT_DOTTED : impl.peer ? REPORT_DASHED : REPORT_SOLID;
     snprintf(impl.css, sizeof impl.css, "--c-%s", name);
     for (char *at = impl.css; *at != 0; at++)
         if (!isalnum((unsigned char)*at) && *at != '-') *at = '-';

@@ -10,7 +10,7 @@ enum { TOLD_SETTINGS = 2 }; /* settings that get sentences of their own; of more
 
 /* ---- counting */
 
-static void tally_point(const report_point *q, const rule_ratio *times, verdict_tally *t)
+void verdict_tally_point(const report_point *q, const rule_ratio *times, verdict_tally *t)
 {
     t->count++;
     t->by_outcome[times->outcome]++;
@@ -31,7 +31,7 @@ static verdict_tally tally_setting(const report_data *data, const report_setting
     for (size_t i = 0; i < s->count; i++) {
         report_ratio p;
         if (s->points[i].pass == pass && report_speedup(data, &s->points[i], -1, &p))
-            tally_point(&s->points[i], &p.times, &t);
+            verdict_tally_point(&s->points[i], &p.times, &t);
     }
     return t;
 }
@@ -122,6 +122,7 @@ void verdict_create(const report_data *data, verdict *v)
         if (sums[pass].count == 0)
             verdict_caution(v, "%s: this run has no comparison.",
                             pass == CONV_FORWARD ? "Forward" : "Backward");
+    verdict_engines(data, v);
     verdict_networks(data, v);
     verdict_training(data, v);
     if (v->headline == NULL) v->headline = no_answer(data);

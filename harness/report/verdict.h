@@ -18,12 +18,18 @@ void verdict_add_tally(verdict_tally *sum, const verdict_tally *t);
 /* Sums of all settings; settings: how many have a comparison. Malloced; NULL without memory. */
 char *verdict_headline(const verdict_tally *forward, const verdict_tally *backward, int settings);
 
+/* "at every channel count from 32 to 2048: 3.4 to 8.0 times as fast forward, ..." of forward and backward. */
+void verdict_put_passes(FILE *out, const verdict_tally *const passes[2], int settings);
+
 /* Appends text (malloced, or NULL for nothing) to a list that then owns it. */
 void verdict_add(char ***list, size_t *count, char *text);
 void verdict_line(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void verdict_caution(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* training_words.c: "Training: an epoch of separable takes ..." */
 void verdict_training(const report_data *data, verdict *v);
+/* engines.c: each engine's own separable beside its own dense */
+void verdict_engines(const report_data *data, verdict *v);
+void verdict_tally_point(const report_point *q, const rule_ratio *times, verdict_tally *t);
 /* networks_words.c */
 void verdict_networks(const report_data *data, verdict *v);
 void verdict_find_cautions(const report_data *data, verdict *v);

@@ -1,4 +1,4 @@
-/* Ours against one peer: the best of ours over the best of the peer's names, case by case and in the mean. */
+/* Ours against one engine: the best of ours over the best of the engine's, case by case and in the mean. */
 #include <math.h>
 #include <string.h>
 
@@ -14,11 +14,11 @@ static const contest contests[] = {{"exact against exact", false}, {"anything, i
 
 enum { CONTESTS = sizeof contests / sizeof *contests };
 
-bool report_versus(const report_data *data, const report_point *q, conv_variant v, const char *peer,
+bool report_versus(const report_data *data, const report_point *q, conv_variant v, const char *engine,
                    bool inexact, report_ratio *ratio)
 {
     return report_compare(
-        report_best(data, q, v, (best_filter){.inexact = inexact, .peers = true, .prefix = peer}),
+        report_best(data, q, v, (best_filter){.inexact = inexact, .peers = true, .engine = engine}),
         report_best(data, q, v, (best_filter){.inexact = inexact, .ours = true}), ratio);
 }
 
@@ -44,7 +44,7 @@ static void add_ratio(versus_mean *m, double *log_sum, const report_ratio *p)
 }
 
 versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant v,
-                               conv_pass pass, const char *peer, bool inexact)
+                               conv_pass pass, const char *engine, bool inexact)
 {
     versus_mean m = {.least = INFINITY};
     double log_sum = 0;
@@ -52,7 +52,7 @@ versus_mean report_versus_mean(const report_data *data, const report_setting *se
         const report_setting *s = &data->settings[k];
         report_ratio p;
         for (size_t i = 0; belongs(s, setting) && i < s->count; i++)
-            if (s->points[i].pass == pass && report_versus(data, &s->points[i], v, peer, inexact, &p))
+            if (s->points[i].pass == pass && report_versus(data, &s->points[i], v, engine, inexact, &p))
                 add_ratio(&m, &log_sum, &p);
     }
     m.mean = m.determined > 0 ? exp(log_sum / m.determined) : NAN;
@@ -184,10 +184,8 @@ void page_versus(FILE *out, const report_page *page)
 {
     if (page->versus == NULL) return;
     bool any = false;
-    report_put(
-        out, "<section id=\"versus\">\n<h2>Ours against ", page->versus,
-        "</h2>\n<p class=\"note\">The best of this project's implementations against the best whose name "
-        "begins with ");
+    report_put(out, "<section id=\"versus\">\n<h2>Ours against ", page->versus,
+               "</h2>\n<p class=\"note\">The best of this project's implementations against the best of ");
     report_escape(out, page->versus);
     fputs(", each by its median. Above 1&times;, ours is faster. Means, worst case, &ldquo;faster&rdquo; and "
           "&ldquo;slower&rdquo; are of the cases that are determined: both times have an interval, and that of "
