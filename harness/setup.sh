@@ -3,7 +3,7 @@
 # usage: [ENGINES=1|FOLDER] harness/setup.sh install|check|data
 set -eu
 
-# header or program that proves it : Debian package : required, optional (a peer), fetch (what brings MNIST) or
+# header, library or program that proves it : Debian package : required, optional (a peer), fetch (what brings MNIST) or
 # engines (what brings those)
 needs='
 %cc:gcc:required
@@ -18,7 +18,7 @@ cmocka.h:libcmocka-dev:required
 benchmark/benchmark.h:libbenchmark-dev:required
 Random123/philox.h:librandom123-dev:required
 %gnuplot:gnuplot-nox:required
-oneapi/dnnl/dnnl.h:libdnnl-dev:optional
+libdnnl.so:libdnnl-dev:optional
 openblas-openmp/cblas.h:libopenblas-openmp-dev:optional
 xnnpack.h:libxnnpack-dev:optional
 pthreadpool.h:libpthreadpool-dev:optional
@@ -36,7 +36,7 @@ present() {
     %cc) command -v "${CC%% *}" >/dev/null 2>&1; return ;;
     %*) PATH=$PATH:/usr/sbin:/sbin command -v "${1#%}" >/dev/null 2>&1; return ;;
     esac
-    for dir in /usr/include /usr/include/*-linux-gnu /usr/local/include; do
+    for dir in /usr/include /usr/include/*-linux-gnu /usr/local/include /usr/lib/*-linux-gnu /usr/local/lib; do
         [ -e "$dir/$1" ] && return 0
     done
     return 1

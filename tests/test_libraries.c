@@ -43,6 +43,7 @@ static void forget_variables(void)
 {
     unsetenv("SEPBENCH_TENSORFLOW");
     unsetenv("SEPBENCH_ONNXRUNTIME");
+    unsetenv("SEPBENCH_ONEDNN");
     setenv("SEPBENCH_ENGINES", "/", 1); /* holds none */
 }
 
@@ -105,7 +106,10 @@ static void test_folders(void **state)
         {ENGINE_TENSORFLOW, "tensorflow/libtensorflow_cc.so.2"},
         {ENGINE_TENSORFLOW, "lib/python3.13/site-packages/tensorflow/libtensorflow_cc.so.2"},
         {ENGINE_TENSORFLOW, "python/lib/python3.10/site-packages/tensorflow/libtensorflow_cc.so.2"},
-        {ENGINE_TENSORFLOW, "lib/libtensorflow.so.2"}
+        {ENGINE_TENSORFLOW, "lib/libtensorflow.so.2"},
+        {ENGINE_ONEDNN, "lib64/libdnnl.so.2"},
+        {ENGINE_ONEDNN, "lib/x86_64-linux-gnu/libdnnl.so.3.6"}, /* Debian's soname */
+        {ENGINE_ONEDNN, "onednn_cpu_gomp-2023.2.0.data/data/lib/libdnnl.so.3"}
     };
     forget_variables();
     for (size_t i = 0; i < sizeof laid_out / sizeof *laid_out; i++) {

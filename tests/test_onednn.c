@@ -100,33 +100,21 @@ static void refuses(const char *place, const char *words)
         fail_msg("%s: %s", place, answer);
 }
 
-/* The start of the C library, with a word of its ELF header changed. */
-static void write_start(const char *path, const char *library, size_t at, char difference)
-{
-    char head[4096];
-    FILE *from = fopen(library, "rb"), *to = fopen(path, "wb");
-    assert_true(from != NULL && to != NULL);
-    assert_int_equal(fread(head, sizeof head, 1, from), 1);
-    head[at] = (char)(head[at] ^ difference);
-    assert_int_equal(fwrite(head, sizeof head, 1, to), 1);
-    assert_true(fclose(from) == 0 && fclose(to) == 0);
-}
-
 static void test_unusable_libraries(void **state)
 {
     (void)state;
-    enum { MACHINE = 18 };
+    char start[4096];
     Dl_info libc;
     assert_true(dladdr(dlsym(RTLD_DEFAULT, "gnu_get_libc_version"), &libc) != 0);
-    write_text("text.so", "a text as long as the head of a library: it is read and is found to be none\n");
-    write_start("cut.so", libc.dli_fname, 0, 0);
-    write_start("other.so", libc.dli_fname, MACHINE, 1);
+    FILE *from = fopen(libc.dli_fname, "rb"), *to = fopen("cut.so", "wb");
+    assert_true(from != NULL && to != NULL);
+    assert_int_equal(fread(start, sizeof start, 1, from), 1);
+    assert_int_equal(fwrite(start, sizeof start, 1, to), 1);
+    assert_true(fclose(from) == 0 && fclose(to) == 0);
     refuses("nowhere", "No such file");
     refuses(".", "there is no libdnnl.so.3 or libdnnl.so.2");
+    refuses("cut.so", "is cut short");
     refuses(libc.dli_fname, "has no dnnl_version");
-    refuses("./text.so", "is no library");
-    refuses("./cut.so", "is cut short");
-    refuses("./other.so", "another kind of CPU");
 }
 
 int main(int argc, char **argv)

@@ -47,9 +47,9 @@ static const struct {
     [ENGINE_ONEDNN] = {"onednn",
                        "SEPBENCH_ONEDNN",
                        "libdnnl.so.3 or libdnnl.so.2",
-                       {"{,lib/,lib64/,lib/*-linux-gnu/,*.data/data/lib/}libdnnl.so.{3,2}"},
-                       {"/usr/{local/lib,lib/*-linux-gnu,lib64,lib}/libdnnl.so.3",
-                        "/usr/{local/lib,lib/*-linux-gnu,lib64,lib}/libdnnl.so.2"},
+                       {"{,lib/,lib64/,lib/*-linux-gnu/,*.data/data/lib/}libdnnl.so.{3,2}*"},
+                       {"/usr/{local/lib,lib/*-linux-gnu,lib64,lib}/libdnnl.so.3*",
+                        "/usr/{local/lib,lib/*-linux-gnu,lib64,lib}/libdnnl.so.2*"},
                        "make setup"},
 };
 

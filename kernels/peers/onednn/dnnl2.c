@@ -24,9 +24,10 @@ static dnnl2_library v2;
 
 static dnnl_status_t memory_desc_clone(dnnl_memory_desc_t *md, const_dnnl_memory_desc_t from)
 {
-    *md = malloc(sizeof(dnnl2_md));
-    if (*md == NULL) return dnnl_out_of_memory;
-    memcpy(*md, from, sizeof(dnnl2_md));
+    dnnl2_md *copy = malloc(sizeof *copy);
+    if (copy == NULL) return dnnl_out_of_memory;
+    memcpy(copy, from, sizeof *copy);
+    *md = (dnnl_memory_desc_t)copy;
     return dnnl_success;
 }
 

@@ -49,19 +49,22 @@ static const char *refuse_library(void *library)
     static const dnnl_symbol version[] = {{"dnnl_version", offsetof(dnnl_library, version)}};
     static char why[PATH_MAX + 160];
     const char *path = engine_path(ENGINE_ONEDNN), *lacking = RESOLVE(library, version);
-    const dnnl_version_t *v = lacking == NULL ? dnnl.version() : NULL;
-    /* Intel's OpenMP answers to the same names, but its threads are not the ones bound here. */
-    void *other = dlopen("libiomp5.so", RTLD_LAZY | RTLD_NOLOAD);
-    if (v != NULL && (v->major < 2 || (v->major == 2 && v->minor < 6)))
-        snprintf(why, sizeof why, "%s is before 2.6, of which 2.2.4 computes wrong convolutions: %s",
-                 onednn_version(), path);
-    else if (v != NULL && v->major > 3)
-        snprintf(why, sizeof why, "%s is neither 2 nor 3: %s", onednn_version(), path);
-    else if (v != NULL && (v->cpu_runtime != DNNL_RUNTIME_OMP || other != NULL))
-        snprintf(why, sizeof why, "%s was built for other threads than GNU's OpenMP: %s", onednn_version(),
-                 path);
-    else if (lacking != NULL || (lacking = fill(library, v->major)) != NULL)
-        snprintf(why, sizeof why, "%s is not oneDNN's: it has no %s", path, lacking);
+    if (lacking == NULL) {
+        const dnnl_version_t *v = dnnl.version();
+        /* Intel's OpenMP answers to the same names, but its threads are not the ones bound here. */
+        void *intels = dlopen("libiomp5.so", RTLD_LAZY | RTLD_NOLOAD);
+        if (v->major < 2 || (v->major == 2 && v->minor < 6))
+            snprintf(why, sizeof why, "%s is before 2.6, of which 2.2.4 computes wrong convolutions: %s",
+                     onednn_version(), path);
+        else if (v->major > 3)
+            snprintf(why, sizeof why, "%s is neither 2 nor 3: %s", onednn_version(), path);
+        else if (v->cpu_runtime != DNNL_RUNTIME_OMP || intels != NULL)
+            snprintf(why, sizeof why, "%s was built for other threads than GNU's OpenMP: %s", onednn_version(),
+                     path);
+        else
+            lacking = fill(library, v->major);
+    }
+    if (lacking != NULL) snprintf(why, sizeof why, "%s is not oneDNN's: it has no %s", path, lacking);
     return why[0] == '\0' ? NULL : why;
 }
 
