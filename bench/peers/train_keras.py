@@ -6,7 +6,8 @@
 
 Models are conv, separable, or a Sequential's JSON of Keras 2 or 3. Adam (0.001, epsilon 1e-7), batch 250, 48,000
 shuffled images by model.fit, all data in memory as float32 before the clock starts, no validation. TF_ENABLE_ONEDNN_OPTS
-is TensorFlow's own variable. Weights go both ways: `sepbench train --weights-in` reads what --save wrote, --load what
+is TensorFlow's own variable. At the start of some epochs TensorFlow 2.21 waits up to 5 s with idle cores: epoch_s has
+that, quiet_s has not. Weights go both ways: `sepbench train --weights-in` reads what --save wrote, --load what
 `--weights-out` wrote; --epochs 0 only tests them, here and there. Keras: pip install tensorflow-cpu.
 """
 import json

@@ -221,7 +221,8 @@ static void put_beside(FILE *out, const report_training *t)
         if (strcmp(m->model, a->model) == 0 && (other = training_alike(t, b->model, m)) != NULL)
             put_pair(out, m, other, epoch);
     fprintf(out,
-            "</tbody></table></div>\n<p class=\"note\">The same networks, data, options and batches. Above 1 "
+            "</tbody></table></div>\n<p class=\"note\">The same networks, data, options and batches; initial "
+            "weights by each program's own rule. Above 1 "
             "the epoch of the second network is the longer one. Accuracy is on the training images, counted "
             "while training in epoch %zu, the last that all have; dropout is on.</p>\n",
             epoch);
