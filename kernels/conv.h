@@ -265,6 +265,8 @@ struct conv_impl {
     bool peer;           /* another project's library */
     bool single_thread;  /* execute uses one thread whatever context.threads says */
     bool own_threads;    /* runs a thread pool of its own, not OpenMP's; bound to the same cores */
+    bool loose_threads;  /* own_threads, and not bound one to a core: that they wait for each other's cores, or
+                            change them, is the engine's own doing */
     bool own_process;    /* a worker process runs it (harness/worker): its library must not be in the program's,
                             or is a second version of one that is */
     double error_factor; /* inexact: |err| <= error_factor * u * sqrt(K) * sum|x*w|; 0: the exact bound */

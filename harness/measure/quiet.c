@@ -171,16 +171,17 @@ quiet_reading quiet_before(int threads)
                            .began = machine_now()};
 }
 
-unsigned quiet_after(const quiet_reading *before, int threads, int loop_threads)
+unsigned quiet_after(const quiet_reading *before, int threads, int loop_threads, bool loose)
 {
     /* Shares of the threads' time. A tick of stolen time is 10 ms, so within a short repetition one is enough;
      * a few switches are the kernel's own work, which takes microseconds. */
     static const double much_waited = 0.02, much_stolen = 0.02, switches_a_second = 100;
     enum { FEW_SWITCHES = 2 };
     double seconds = (machine_now() - before->began) * threads;
-    bool waited = quiet_waited() - before->waited > much_waited * seconds;
+    bool waited = !loose && quiet_waited() - before->waited > much_waited * seconds;
     bool stolen = stolen_seconds() - before->stolen > much_stolen * seconds;
-    bool switched = (double)(switches() - before->switches) > FEW_SWITCHES + switches_a_second * seconds;
+    bool switched =
+        !loose && (double)(switches() - before->switches) > FEW_SWITCHES + switches_a_second * seconds;
     bool slow_before = is_slow(before->loop_cost), slow_after = is_slow(loop_cost(loop_threads));
     unsigned marks = (waited ? MARK_WAITED : 0u) | (switched ? MARK_SWITCHED : 0u) |
                      (stolen ? MARK_STOLEN : 0u) | (slow_before || slow_after ? MARK_SLOWED : 0u);

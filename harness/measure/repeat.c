@@ -65,7 +65,7 @@ record_sample measure_take(measure_group *g, timed_row *t, int64_t iterations)
                            .iterations = iterations,
                            .seconds = before.began - g->setup.started,
                            .handover_ns = before.handover,
-                           .marks = quiet_after(&before, g->threads, loop_threads)};
+                           .marks = quiet_after(&before, g->threads, loop_threads, t->impl->loose_threads)};
 }
 
 static void take_sample(measure_group *g, timed_row *t, sample_use use)

@@ -484,9 +484,10 @@ double tensorflow_overhead_ns(int threads)
 #define TENSORFLOW(variant_, name_, summary_)                                                                  \
     {                                                                                                          \
         .name = name_, .variant = variant_, .summary = summary_, .isa = CPU_BASE, .peer = true,                \
-        .own_threads = true, .own_process = true, .layouts = 1u << CONV_NHWC | 1u << CONV_NCHW,                \
-        .absent = absent, .version = version, .refuse = refuse, .plan = plan_create, .pack = pack,             \
-        .enter = enter, .execute = execute, .leave = leave, .destroy = destroy                                 \
+        .own_threads = true, .loose_threads = true, .own_process = true,                                       \
+        .layouts = 1u << CONV_NHWC | 1u << CONV_NCHW, .absent = absent, .version = version, .refuse = refuse,  \
+        .plan = plan_create, .pack = pack, .enter = enter, .execute = execute, .leave = leave,                 \
+        .destroy = destroy                                                                                     \
     }
 #define ALL(name_, summary_)                                                                                   \
     {                                                                                                          \
