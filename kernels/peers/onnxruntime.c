@@ -1,7 +1,7 @@
-/* ONNX Runtime, inference, through its C API: a graph of one Conv, for separable of a depthwise and a pointwise
- * one, with a Relu that it fuses. `onnxruntime` has the weights as constants of the graph, as a deployed model
- * has, and packs them into blocks where it can; `onnxruntime-fed` has them as inputs, which it takes as they
- * are. The library is opened at run time (engine.h).
+/* ONNX Runtime, inference, through its C API: a graph of one Conv, for separable of a depthwise and a
+ * pointwise one, with a Relu that it fuses. `onnxruntime` has the weights as constants of the graph, as a
+ * deployed model has, and packs them into blocks where it can; `onnxruntime-fed` has them as inputs, which it
+ * takes as they are. The library is opened at run time (engine.h).
  *
  * Its interface is NCHW. NCHW problems run on the caller's tensors; NHWC ones on copies that enter and leave
  * transpose, timed apart. The model is made here (onnxruntime_model.c). Creating a session optimises the graph
@@ -9,8 +9,9 @@
  * `onnxruntime-fed`, whose pack brings weights into ONNX's order. The intermediate of a separable is in the
  * session's own memory.
  *
- * Threads: a pool per session, whose workers ONNX Runtime binds to the cores of the OpenMP threads. After a run
- * they spin for a while, as is its default, and then sleep; whoever is timed next on these cores waits for that.
+ * Threads: a pool per session, whose workers ONNX Runtime binds to the cores of the OpenMP threads. After a
+ * run they spin for a while, as is its default, and then sleep; whoever is timed next on these cores waits for
+ * that.
  * Refuses: backward passes (another library), models beyond protobuf's 2 GB, trailing padding of minus one
  * stride or less, and an ISA cap, since it chooses by itself and cannot be held back. */
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* The little of ONNX Runtime's C API that is used here, in our words: the library is opened at run time and its
- * header is not needed. Source: onnxruntime/core/session/onnxruntime_c_api.h of github.com/microsoft/onnxruntime,
- * whose functions are slots of one table that only ever grows at its end. */
+/* The little of ONNX Runtime's C API that is used here, in our words: the library is opened at run time and
+ * its header is not needed. Source: onnxruntime/core/session/onnxruntime_c_api.h of
+ * github.com/microsoft/onnxruntime, whose functions are slots of one table that only ever grows at its end. */
 #ifndef SEPBENCH_PEERS_ONNXRUNTIME_API_H
 #define SEPBENCH_PEERS_ONNXRUNTIME_API_H
 

@@ -4,8 +4,8 @@
 
 #include "../conv.h"
 
-/* Names of the graph's inputs and output. bias is an input only where the problem has one, weights and pointwise
- * only where they are fed. */
+/* Names of the graph's inputs and output. bias is an input only where the problem has one, weights and
+ * pointwise only where they are fed. */
 #define ONNX_SRC "src"
 #define ONNX_WEIGHTS "weights"
 #define ONNX_POINTWISE "pointwise"
@@ -15,8 +15,8 @@
 /* Protobuf's limit, and so that of a model whose weights are part of it. */
 enum { ONNX_MODEL_LIMIT = 0x7fffffff };
 
-/* In Keras's order, [taps][IC/groups][OC] and [IC*M][OC] (conv.h); while a model's bytes are counted they may be
- * NULL. */
+/* In Keras's order, [taps][IC/groups][OC] and [IC*M][OC] (conv.h); while a model's bytes are counted they may
+ * be NULL. */
 typedef struct {
     const float *weights, *pointwise;
 } onnx_constants;

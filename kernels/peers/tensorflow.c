@@ -1,19 +1,23 @@
-/* TensorFlow through its C API, a session per plan of a graph (tensorflow_graph.c) of the operations that tf.nn
- * and Keras use. The library is opened at run time (engine.h).
+/* TensorFlow through its C API, a session per plan of a graph (tensorflow_graph.c) of the operations that
+ * tf.nn and Keras use. The library is opened at run time (engine.h).
  *
  * `tensorflow` has the filter as a constant in forward, as in inference, and everything fed in backward, as in
- * training; `tensorflow-fed` has it fed in forward too. A graph is rewritten when it first runs: plan runs it once
- * on zeros and notes which operations came of it. With constants pack does all that again, for the weights are
- * part of the graph. Tensors of ours are taken where they are; results are TensorFlow's own memory, new in each
- * call, from which leave copies them, timed apart. Backward of a separable reads what forward kept of its
- * intermediate.
+ * training; `tensorflow-fed` has it fed in forward too. A graph is rewritten when it first runs: plan runs it
+ * once on zeros and notes which operations came of it. With constants pack does all that again, for the
+ * weights are part of the graph. Tensors of ours are taken where they are; results are TensorFlow's own
+ * memory, new in each call, from which leave copies them, timed apart. Backward of a separable reads what
+ * forward kept of its intermediate.
  *
- * Threads: TensorFlow's pools, one per process, fixed by its first session. They run on the cores of the OpenMP
- * threads, on which of them as the system likes: TensorFlow does not bind its threads. As by default, as many
- * operations may run at once as there are threads. After a run they spin for a while.
+ * Threads: TensorFlow's pools, one per process, fixed by its first session. They run on the cores of the
+ * OpenMP threads, on which of them as the system likes: TensorFlow does not bind its threads. The caller's
+ * thread runs a graph whose operations follow one another, which saves handing each call over to a pool, 10 to
+ * 60 us (the default; inter_op_parallelism_threads); in a joint backward as many operations run at once as
+ * there are threads, as by default, for at batch 1 each of its depthwise gradients has one thread only.
  * Refuses: rank 3, trailing padding of minus one stride or less, an ISA cap, since it chooses by itself and
- * cannot be held back, constants beyond a graph's 2 GB, and without oneDNN (TF_ENABLE_ONEDNN_OPTS) NCHW, dilated
- * depthwise convolutions, those of unequal strides, and gradients of dilated or grouped ones. */
+ * cannot be held back, constants beyond a graph's 2 GB, what it does wrong (gradients of dilated depthwise
+ * convolutions) or aborts over (a bias or ReLU after a depthwise one of explicit padding), and without oneDNN
+ * (TF_ENABLE_ONEDNN_OPTS) NCHW, dilated depthwise convolutions, those of unequal strides, and gradients of
+ * dilated or grouped ones. */
 #include "tensorflow.h"
 
 #if defined(__x86_64__)
@@ -205,15 +209,17 @@ static conv_status spread(int threads, cpu_set_t *before, conv_error *err)
     return fine ? CONV_OK : conv_fail(err, CONV_FAILED, "tensorflow plan: the threads' cores are unknown");
 }
 
-/* ConfigProto: how many threads, and how many operations at once. */
-static TF_SessionOptions *options_of(int threads, TF_Status *status)
+/* ConfigProto: how many threads, and how many operations at once; CALLER: the caller's thread runs them. */
+enum { CALLER = -1 };
+static TF_SessionOptions *options_of(int threads, int at_once, TF_Status *status)
 {
     enum { INTRA_OP = 2 << 3, INTER_OP = 5 << 3 };
-    unsigned char proto[12];
+    const uint64_t values[] = {(uint64_t)threads, (uint64_t)(int64_t)at_once};
+    unsigned char proto[2 * 11];
     size_t length = 0;
     for (int field = 0; field < 2; field++) {
         proto[length++] = field == 0 ? INTRA_OP : INTER_OP;
-        for (unsigned left = (unsigned)threads; left > 0; left >>= 7)
+        for (uint64_t left = values[field]; left > 0; left >>= 7)
             proto[length++] = (unsigned char)((left & 0x7f) | (left > 0x7f ? 0x80 : 0));
     }
     TF_SessionOptions *options = tf.NewSessionOptions();
@@ -222,7 +228,7 @@ static TF_SessionOptions *options_of(int threads, TF_Status *status)
 }
 
 /* Threads that this makes run where its caller does. */
-static conv_status open_session(tf_run *run, int threads, conv_error *err)
+static conv_status open_session(tf_run *run, int threads, int at_once, conv_error *err)
 {
     cpu_set_t before;
     if (pool_threads != 0 && pool_threads != threads)
@@ -233,7 +239,7 @@ static conv_status open_session(tf_run *run, int threads, conv_error *err)
     conv_status status = spread(threads, &before, err);
     if (status != CONV_OK) return status;
     pool_threads = threads;
-    TF_SessionOptions *options = options_of(threads, run->status);
+    TF_SessionOptions *options = options_of(threads, at_once, run->status);
     if (tf.GetCode(run->status) == TF_OK) run->session = tf.NewSession(run->graph.graph, options, run->status);
     tf.DeleteSessionOptions(options);
     pthread_setaffinity_np(pthread_self(), sizeof before, &before);
@@ -322,7 +328,8 @@ static conv_status begin(const tf_plan *plan, const float *const *constants, cha
     run->status = tf.NewStatus();
     tf_graph_build(&tf, &wanted, &run->graph, run->status);
     conv_status status = tf_status(run->status, "graph", err);
-    if (status == CONV_OK) status = open_session(run, base->context.threads, err);
+    int threads = base->context.threads, at_once = base->pass == CONV_BACKWARD ? threads : CALLER;
+    if (status == CONV_OK) status = open_session(run, threads, at_once, err);
     if (status == CONV_OK) status = call_on_zeros(run, &base->problem, note, err);
     return status;
 }
@@ -472,7 +479,8 @@ double tensorflow_overhead_ns(int threads)
     if (start(NULL) != CONV_OK) return NAN;
     run.status = tf.NewStatus();
     build_identity(&run.graph, run.status);
-    if (tf_status(run.status, "graph", NULL) == CONV_OK && open_session(&run, threads, NULL) == CONV_OK) {
+    if (tf_status(run.status, "graph", NULL) == CONV_OK &&
+        open_session(&run, threads, CALLER, NULL) == CONV_OK) {
         run.in[0] = tf.NewTensor(TF_FLOAT, NULL, 0, &number, sizeof number, not_ours, NULL);
         for (int i = 0; i < TIMES; i++) best = fmin(best, seconds_of_calls(&run, CALLS));
     }

@@ -51,7 +51,8 @@ typedef struct {
 } tf_wanted;
 void tf_graph_build(const tf_api *tf, const tf_wanted *wanted, tf_graph *graph, TF_Status *status);
 
-/* Of the metadata of a run with its graphs (RunMetadata): which operations ran, each once, "Conv2D, BiasAdd". */
+/* Of the metadata of a run with its graphs (RunMetadata): which operations ran, each once, "Conv2D, BiasAdd".
+ */
 void tf_operations(const void *metadata, size_t length, char *text, size_t size);
 
 #endif

@@ -1,6 +1,7 @@
-/* Which operations really ran: TensorFlow rewrites a graph before its first run (fuses, takes oneDNN's kernels),
- * and says what came of it in the run's metadata. Field numbers are those of tensorflow/core/protobuf/config.proto
- * and core/framework/graph.proto, the encoding is protobuf.dev/programming-guides/encoding. */
+/* Which operations really ran: TensorFlow rewrites a graph before its first run (fuses, takes oneDNN's
+ * kernels), and says what came of it in the run's metadata. Field numbers are those of
+ * tensorflow/core/protobuf/config.proto and core/framework/graph.proto, the encoding is
+ * protobuf.dev/programming-guides/encoding. */
 #include <stdio.h>
 #include <string.h>
 
