@@ -274,7 +274,9 @@ struct conv_impl {
     const conv_impl *stage[2];    /* separable by composition: its depthwise and pointwise; else NULL */
     const char *(*version)(void); /* peers: the library's name and version for run.json; else NULL. It may open
                                      the library */
-    const char *(*absent)(void);  /* NULL, the member or its result, when what it needs is there; else in words
+    double (*overhead_ns)(
+        int threads);            /* optional: of a call of the library that computes nothing; NaN: unknown */
+    const char *(*absent)(void); /* NULL, the member or its result, when what it needs is there; else in words
                                      why not and what brings it. Of own_process, opens no library, nor does refuse */
 
     /* NULL, or why not, in words ("groups other than 1"). Problem has been checked. */

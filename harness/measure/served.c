@@ -93,6 +93,8 @@ json_t *served_open(served *s, const json_t *request, const record_row *row)
     json_t *reply = reply_about(t);
     if (t->open && t->impl->version != NULL)
         json_object_set_new(reply, "version", json_string(t->impl->version()));
+    if (t->open && t->impl->overhead_ns != NULL)
+        add_number(reply, "overhead_ns", t->impl->overhead_ns(i->row.threads));
     json_object_set_new(reply, "scratch_bytes", json_integer(i->row.scratch_bytes));
     add_number(reply, "plan_ns", i->row.plan_ns);
     add_number(reply, "max_abs_error", i->row.max_abs_error);

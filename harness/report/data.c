@@ -88,6 +88,7 @@ static void adopt_second_copy(const report_data *data, report_impl *impl)
     json_object_foreach(json_object_get(data->run->run, "engines"), name, value)
     {
         size_t length = strlen(name);
+        if (json_object_get(value, "kind") == NULL) continue; /* no second copy */
         if (strncmp(impl->name, name, length) != 0 || (impl->name[length] != '\0' && impl->name[length] != '-'))
             continue;
         snprintf(impl->engine, sizeof impl->engine, "%s", name);

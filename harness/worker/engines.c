@@ -15,6 +15,7 @@ typedef struct {
     worker_process worker;
     int threads, generation;
     json_t *versions; /* by implementation, as the workers said; NULL: none yet */
+    json_t *overhead; /* nanoseconds of a call that computes nothing, by number of threads; NULL: not known */
 } engine;
 
 static engine engines[ENGINES_MAX];
@@ -116,6 +117,11 @@ json_t *engines_ask(const conv_impl *impl, int threads, json_t *request, double 
     json_t *version = json_object_get(reply, "version");
     if (version != NULL && e->versions == NULL) e->versions = json_object();
     if (version != NULL) json_object_set(e->versions, impl->name, version);
+    json_t *overhead = json_object_get(reply, "overhead_ns");
+    char number[16];
+    snprintf(number, sizeof number, "%d", threads);
+    if (overhead != NULL && e->overhead == NULL) e->overhead = json_object();
+    if (overhead != NULL) json_object_set(e->overhead, number, overhead);
     return reply;
 }
 
@@ -138,9 +144,13 @@ json_t *engines_json(void)
     json_t *all = json_object();
     for (const engine *e = engines; e < engines + engine_count; e++) {
         const char *colon = e->words != NULL ? strchr(e->words, ':') : NULL;
+        json_t *about = json_object();
         if (e->words != NULL)
-            json_object_set_new(all, e->name,
-                                json_pack("{s:s, s:s}", "kind", e->kind, "path", colon ? colon + 1 : ""));
+            json_object_update_new(about,
+                                   json_pack("{s:s, s:s}", "kind", e->kind, "path", colon ? colon + 1 : ""));
+        if (e->overhead != NULL) json_object_set(about, "overhead_ns", e->overhead);
+        if (json_object_size(about) > 0) json_object_set(all, e->name, about);
+        json_decref(about);
     }
     return all;
 }

@@ -20,8 +20,8 @@ conv_status engines_add(const char *words, conv_error *err);
 void engines_serve(void);
 bool engines_elsewhere(const conv_impl *impl);
 
-/* What impl's worker for so many threads replies (the caller's); request is released. A member "version" of the
- * reply is remembered. NULL with err: it could not be started, died, or has not answered within so many
+/* What impl's worker for so many threads replies (the caller's); request is released. What it says of "version" and
+ * "overhead_ns" is remembered. NULL with err: it could not be started, died, or has not answered within so many
  * seconds. The next call starts another. */
 json_t *engines_ask(const conv_impl *impl, int threads, json_t *request, double seconds, conv_error *err);
 /* Changes whenever impl's worker is started: what an earlier one had prepared is gone. */
@@ -29,7 +29,8 @@ int engines_generation(const conv_impl *impl);
 
 /* Adds to versions, by implementation, what the workers so far said of their libraries. */
 void engines_versions(json_t *versions);
-/* {name: {"kind", "path"}} of the second copies (the caller's). */
+/* {name: {"kind", "path", "overhead_ns": {threads: ns}}} of second copies, and of engines whose calls' own cost is
+ * known (the caller's). */
 json_t *engines_json(void);
 
 /* Another program than the running one, which must be sepbench: for tests. */

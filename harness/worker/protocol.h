@@ -16,7 +16,7 @@
  *
  * A row that is measured for a run, by harness/measure's own steps (served.c):
  *   {"do": "open", "id": N, CASE, "cache": "warm" | "cold", "verify": bool, "seed", "min_time", "call_seconds"}
- *       plan and verification -> "version" of the library, "plan_ns", "scratch_bytes", "max_abs_error",
+ *       plan and verification -> "version" of the library, "overhead_ns" of a call of it, "plan_ns", "scratch_bytes", "max_abs_error",
  *       "error_bound", "call_seconds"
  *   {"do": "ready", "id": N}
  *       tensors, packed weights -> "note": words of the plan, "pack_ns", "call_seconds"

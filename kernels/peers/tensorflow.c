@@ -493,9 +493,9 @@ double tensorflow_overhead_ns(int threads)
     {                                                                                                          \
         .name = name_, .variant = variant_, .summary = summary_, .isa = CPU_BASE, .peer = true,                \
         .own_threads = true, .loose_threads = true, .own_process = true,                                       \
-        .layouts = 1u << CONV_NHWC | 1u << CONV_NCHW, .absent = absent, .version = version, .refuse = refuse,  \
-        .plan = plan_create, .pack = pack, .enter = enter, .execute = execute, .leave = leave,                 \
-        .destroy = destroy                                                                                     \
+        .layouts = 1u << CONV_NHWC | 1u << CONV_NCHW, .absent = absent, .version = version,                    \
+        .overhead_ns = tensorflow_overhead_ns, .refuse = refuse, .plan = plan_create, .pack = pack,            \
+        .enter = enter, .execute = execute, .leave = leave, .destroy = destroy                                 \
     }
 #define ALL(name_, summary_)                                                                                   \
     {                                                                                                          \
