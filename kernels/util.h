@@ -10,10 +10,12 @@
 /* Loops over registers must vanish before arrays of vectors can live in registers. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define UNROLL2 _Pragma("clang loop unroll_count(2)")
 #define UNROLL4 _Pragma("clang loop unroll_count(4)")
 #define UNROLL8 _Pragma("clang loop unroll_count(8)")
 #else
 #define UNROLL _Pragma("GCC unroll 32")
+#define UNROLL2 _Pragma("GCC unroll 2")
 #define UNROLL4 _Pragma("GCC unroll 4")
 #define UNROLL8 _Pragma("GCC unroll 8")
 #endif

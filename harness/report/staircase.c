@@ -200,10 +200,12 @@ static void put_cell(FILE *out, double value)
 static void put_table(const picture *p)
 {
     staircase s;
-    fputs("<div class=\"scroll\"><table><thead><tr><th>Chan&shy;nels</th><th>TensorFlow</th><th>tf-like</th>",
+    fputs("<div "
+          "class=\"scroll\"><table><thead><tr><th>Chan&shy;nels</th><th>TensorFlow</th><th>tf-like</"
+          "th><th>Best</th>",
           p->out);
     for (int i = 0; i < STAIRS; i++) fprintf(p->out, "<th>%s</th>", causes[i].label);
-    fputs("<th>Product</th><th>Measured</th><th>Their ratio</th><th>Best</th></tr></thead><tbody>\n", p->out);
+    fputs("<th>Product</th><th>Measured</th><th>Their ratio</th></tr></thead><tbody>\n", p->out);
     for (size_t i = 0; i < p->setting->count; i++) {
         const report_point *q = &p->setting->points[i];
         if (q->pass != p->pass || !staircase_of(p->data, q, &s)) continue;
@@ -211,11 +213,11 @@ static void put_table(const picture *p)
         page_channels(p->out, q);
         page_time_cell(p->out, s.tensorflow);
         page_time_cell(p->out, s.like);
+        page_time_cell(p->out, s.best);
         for (int k = 0; k < STAIRS; k++) put_cell(p->out, s.factor[k]);
         put_cell(p->out, s.product);
         put_cell(p->out, s.measured);
         put_cell(p->out, s.product / s.measured);
-        page_time_cell(p->out, s.best);
         fputs("</tr>\n", p->out);
     }
     fputs("</tbody></table></div>\n", p->out);

@@ -106,8 +106,8 @@ static meetings meet(const job *j, int64_t image, const span *y, const span *x)
 
 /* ---- the patch */
 
-/* patch[taps][padded]; returns the meetings of a pixel with it. */
-static meetings copy_patch(const job *j, const meetings *m, float *patch)
+/* What a pixel meets, into patch[taps][padded]. */
+static void copy_patch(const job *j, const meetings *m, float *patch)
 {
     const tflike_plan *t = j->plan;
     int64_t channels = t->head.problem.ic, c;
@@ -120,8 +120,6 @@ static meetings copy_patch(const job *j, const meetings *m, float *patch)
             for (; c < channels; c++) to[c] = from[c];
             for (; c < t->padded; c++) to[c] = 0;
         }
-    return (meetings){
-        .in = patch, .rows = 1, .columns = t->taps, .in_column = t->padded, .tap_column = t->padded};
 }
 
 /* ---- the products: `pixels` of a row, their inputs `apart` floats from each other, channels from c on */
@@ -142,16 +140,23 @@ typedef struct {
     vec_mask lanes;          /* of the last vector, where it is not whole */
 } strip;
 
+/* Of a patch all taps are in one. */
+ALWAYS_INLINE int64_t rows_of(const removed level, const meetings *m)
+{
+    return level < WITHOUT_COPY ? 1 : m->rows;
+}
+
 /* out[pixels][C] = sums of filter[tap] * in */
 ALWAYS_INLINE void gather(const removed level, const int pixels, const bool whole, const strip *s, float *out)
 {
     const meetings *m = &s->m;
     vec sum[PIXELS];
     UNROLL for (int i = 0; i < pixels; i++) sum[i] = vec_zero();
-    for (int64_t r = 0; r < m->rows; r++) {
+    for (int64_t r = 0; r < rows_of(level, m); r++) {
         const float *in = m->in + r * m->in_row + s->c,
                     *filter = s->job->filter + m->tap + r * m->tap_row + s->c;
-        for (int64_t k = 0; k < m->columns; k++, in += m->in_column, filter += m->tap_column) {
+        UNROLL2 for (int64_t k = 0; k < m->columns; k++, in += m->in_column, filter += m->tap_column)
+        {
             vec w = vec_load(filter);
             UNROLL for (int i = 0; i < pixels; i++) sum[i] =
                 multiply_add(level, w, vec_load_lanes(whole, in + i * s->apart, s->lanes), sum[i]);
@@ -168,10 +173,11 @@ ALWAYS_INLINE void spread(const removed level, const int pixels, const bool whol
     vec d[PIXELS];
     UNROLL for (int i = 0; i < pixels; i++) d[i] =
         vec_load_lanes(whole, gradient + i * s->pixel + s->c, s->lanes);
-    for (int64_t r = 0; r < m->rows; r++) {
+    for (int64_t r = 0; r < rows_of(level, m); r++) {
         const float *in = m->in + r * m->in_row + s->c;
         float *to = sums + m->tap + r * m->tap_row + s->c;
-        for (int64_t k = 0; k < m->columns; k++, in += m->in_column, to += m->tap_column) {
+        UNROLL2 for (int64_t k = 0; k < m->columns; k++, in += m->in_column, to += m->tap_column)
+        {
             vec sum = vec_load(to);
             UNROLL for (int i = 0; i < pixels; i++) sum =
                 multiply_add(level, d[i], vec_load_lanes(whole, in + i * s->apart, s->lanes), sum);
@@ -218,7 +224,13 @@ ALWAYS_INLINE void row(const removed level, const bool weights, const job *j, in
             pixels_of(level, PIXELS, weights, &s, to, diff);
             continue;
         }
-        if (level < WITHOUT_COPY) s.m = copy_patch(j, &s.m, patch);
+        if (level < WITHOUT_COPY) {
+            copy_patch(j, &s.m, patch);
+            s.m = (meetings){.in = patch,
+                             .columns = j->plan->taps,
+                             .in_column = j->plan->padded,
+                             .tap_column = j->plan->padded};
+        }
         pixels_of(level, 1, weights, &s, to, diff);
     }
 }
@@ -443,7 +455,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     t->patch_floats = t->level < WITHOUT_COPY ? conv_align(filter * sizeof(float)) / sizeof(float) + APART : 0;
     t->filter = conv_reserve(&floats, t->padded == p->ic ? 0 : filter);
     t->gradient = conv_reserve(&floats, masked ? (size_t)conv_problem_sizes(p).dst : 0);
-    t->sums = conv_reserve(&floats, (size_t)sums * filter);
+    t->sums = conv_reserve(&floats, sums > 0 ? (size_t)sums * filter + APART : 0) + (sums > 0 ? APART : 0);
     t->patches = conv_reserve(&floats, t->patch_floats * (size_t)ctx->threads + APART) + APART;
     t->head.scratch_bytes = floats * sizeof(float);
     *out = &t->head;
