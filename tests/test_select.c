@@ -51,6 +51,25 @@ static void test_sweep_is_complete(void **state)
     select_free(&s);
 }
 
+/* What is there to show a cause is measured by its suite, beside ours that are exact, and where it is named. */
+static void test_study(void **state)
+{
+    (void)state;
+    selection s = selected((select_options){.suite = "why", .threads = "2"});
+    assert_int_equal(count_rows(&s, CONV_DEPTHWISE, CONV_FORWARD, "tf-like"), 7);
+    assert_int_equal(count_rows(&s, CONV_DEPTHWISE, CONV_BACKWARD_WEIGHTS, "tf-like+threads"), 7);
+    assert_int_equal(count_rows(&s, CONV_DEPTHWISE, CONV_BACKWARD_DATA, "tiled"), 7);
+    assert_int_equal(count_rows(&s, CONV_DEPTHWISE, CONV_FORWARD, "onednn"), 0);
+    select_free(&s);
+    s = selected((select_options){.suite = "sweep", .threads = "2"});
+    for (int v = 0; v < CONV_VARIANT_COUNT; v++)
+        assert_int_equal(count_rows(&s, (conv_variant)v, CONV_FORWARD, "tf-like"), 0);
+    select_free(&s);
+    s = selected((select_options){.suite = "sweep", .impls = "tf-like", .threads = "2"});
+    assert_int_equal(count_rows(&s, CONV_SEPARABLE, CONV_BACKWARD, "tf-like"), 7);
+    select_free(&s);
+}
+
 static void test_groups_are_adjacent_and_names_unique(void **state)
 {
     (void)state;
@@ -360,6 +379,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sweep_is_complete),
+        cmocka_unit_test(test_study),
         cmocka_unit_test(test_groups_are_adjacent_and_names_unique),
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_refusals_are_rows),
