@@ -68,6 +68,51 @@ static void test_best(void **state)
     made_end(&run, &m);
 }
 
+/* Each engine against itself, second copies of --engine under their own names: onednn3's rows are not onednn's. */
+static void test_engines_against_themselves(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *impl;
+        double dense, separable; /* 0: none */
+    } times[] = {{"avx512", 100, 20},   {"onednn", 200, 50},       {"onednn-any", 190, 55},
+                 {"onednn3", 300, 400}, {"onednn3-any", 310, 390}, {"tensorflow", 400, 401},
+                 {"openblas", 130, 0}};
+    made m = {0};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        made_add(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, times[i].impl, times[i].dense, 9);
+        if (times[i].separable > 0)
+            made_add(&m, "separable:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, times[i].impl, times[i].separable, 9);
+    }
+    record_run run = made_run(&m);
+    json_object_set_new(
+        run.run, "engines",
+        json_pack("{s:{s:s, s:s}, s:{}}", "onednn3", "kind", "onednn", "path", "/opt/onednn", "tensorflow"));
+    json_object_set_new(json_object_get(run.run, "machine"), "versions",
+                        json_pack("{s:s}", "onednn3", "oneDNN 3.2.0"));
+    report_data data;
+    conv_error err;
+    assert_true(report_data_create(&run, &data, &err));
+    static const char *const engines[] = {"onednn", "openblas", "tensorflow", "onednn3"};
+    assert_int_equal(data.engine_count, sizeof engines / sizeof *engines);
+    for (int e = 0; e < data.engine_count; e++) assert_string_equal(data.engines[e], engines[e]);
+    verdict v;
+    verdict_create(&data, &v);
+    static const char *const says[] = {
+        "onednn: its own separable convolution is faster than its own dense one at 64 channels: 3.8 times as "
+        "fast.",
+        "tensorflow: its own separable convolution is faster than its own dense one at no channel count: 1.00 "
+        "times "
+        "as fast.",
+        "onednn3 (oneDNN 3.2.0): its own separable convolution is faster than its own dense one at no channel "
+        "count: 0.77 times as fast."};
+    assert_int_equal(v.count, sizeof says / sizeof *says); /* openblas has one side only */
+    for (size_t i = 0; i < v.count; i++) assert_string_equal(v.lines[i], says[i]);
+    verdict_destroy(&v);
+    report_data_destroy(&data);
+    made_end(&run, &m);
+}
+
 /* The table that bench prints and the page call the same row the fastest. */
 static void test_one_rule_of_fastest(void **state)
 {
@@ -218,8 +263,10 @@ static void test_page(void **state)
     int pictures = 0;
     for (const char *at = page; (at = strstr(at, "<svg ")) != NULL; at++) pictures++;
     const int waterfalls = 2 * 7; /* passes, channel counts */
-    assert_int_equal(pictures, 2 * 14 + 2 + 2 + waterfalls);
+    const int engines = 2;        /* passes: each engine against itself */
+    assert_int_equal(pictures, 2 * 14 + 2 + 2 + engines + waterfalls);
     assert_non_null(strstr(page, "id=\"waterfall\""));
+    assert_non_null(strstr(page, "What each engine makes of it"));
     assert_non_null(strstr(page, "backward, 2048 channels"));
     free(page);
     free(slurp(out, "speedup-forward-1.svg"));
@@ -484,6 +531,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_best),
+        cmocka_unit_test(test_engines_against_themselves),
         cmocka_unit_test(test_one_rule_of_fastest),
         cmocka_unit_test(test_overlap_is_no_difference),
         cmocka_unit_test(test_labels_apart),

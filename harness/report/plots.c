@@ -217,7 +217,7 @@ static bool plot_engines(const report_data *data, size_t index, conv_pass pass, 
     chart c;
     if (data->engine_count < 2) return true; /* the speedup's picture has it */
     if (!begin(&c, "engines", s, index, pass, "")) return false;
-    snprintf(c.plot.title, sizeof c.plot.title, "%s: each engine's separable over its dense, times as fast",
+    snprintf(c.plot.title, sizeof c.plot.title, "%s: separable over dense by each engine",
              pass == CONV_FORWARD ? "Forward" : "Backward");
     channel_axis(&c, s);
     c.y.log = true;
