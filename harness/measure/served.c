@@ -19,6 +19,7 @@ typedef struct item {
 struct served {
     measure_runner *run;
     item *items;
+    json_int_t last; /* the item whose calls ran last */
 };
 
 served *served_create(measure_runner *run)
@@ -142,7 +143,7 @@ json_t *served_step(served *s, const json_t *request)
     json_int_t iterations = json_integer_value(json_object_get(request, "iterations"));
     bool possible = is_ready ? (*at)->group->rows->open && !(*at)->ready : (*at)->ready && iterations > 0;
     if (!possible) return reply_of(CASE_FAILED, "the case is not at that step, or impossible iterations");
-    json_t *reply = is_ready ? ready(*at) : repeat(*at, iterations);
-    quiet_settle(); /* who is asked next has the cores to itself */
-    return reply;
+    if (s->last != (*at)->id) quiet_settle(); /* an engine may have a pool per plan */
+    s->last = (*at)->id;
+    return is_ready ? ready(*at) : repeat(*at, iterations);
 }

@@ -112,7 +112,9 @@ json_t *engines_ask(const conv_impl *impl, int threads, json_t *request, double 
         json_decref(request);
         return NULL;
     }
+    process_resume(&e->worker);
     json_t *reply = process_ask(&e->worker, request, seconds, &why);
+    process_pause(&e->worker);
     if (reply == NULL) conv_fail(err, CONV_FAILED, "%s's worker %s", e->name, why.text);
     json_t *version = json_object_get(reply, "version");
     if (version != NULL && e->versions == NULL) e->versions = json_object();

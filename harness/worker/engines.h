@@ -1,7 +1,8 @@
 /* Implementations that run in a process of their own (conv_impl.own_process): engines with a pool or symbols that
  * must not be in this one, and second versions that `--engine` names. Each engine has one worker at a time
  * (`sepbench worker`), for one number of threads, since an engine's pool keeps the size it had first. It is started
- * when it is first asked, asleep while others are timed, and ended with the program. Tensors are the worker's
+ * when it is first asked, stopped while others are timed (SIGSTOP: some pools spin for 40 ms after their last
+ * work), and ended with the program. Tensors are the worker's
  * own, made from the same seed: nothing but requests and figures travels, and what is timed lies on large pages,
  * which memory shared between processes does not. */
 #ifndef SEPBENCH_ENGINES_H

@@ -97,8 +97,19 @@ static void explain_death(worker_process *w, conv_error *err)
     conv_fail(err, CONV_FAILED, "%s%s%s", how, words[0] ? ": " : "", words);
 }
 
+void process_pause(const worker_process *w)
+{
+    if (w->pid > 0) kill(w->pid, SIGSTOP);
+}
+
+void process_resume(const worker_process *w)
+{
+    if (w->pid > 0) kill(w->pid, SIGCONT);
+}
+
 void process_stop(worker_process *w)
 {
+    process_resume(w);
     if (w->pid > 0) {
         if (w->to >= 0) close(w->to); /* the end of its input ends it */
         w->to = -1;

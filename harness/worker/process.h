@@ -27,7 +27,12 @@ bool process_start(worker_process *w, const char *path, const char *engine, json
 enum { PROCESS_PATIENCE = 120 };
 json_t *process_ask(worker_process *w, json_t *request, double seconds, conv_error *err);
 
-/* Ends it; also when it never started. */
+/* Stops a worker that is not asked, threads of its pools that still spin included, and lets it go on. A worker that
+ * is not running is left alone. */
+void process_pause(const worker_process *w);
+void process_resume(const worker_process *w);
+
+/* Ends it; also when it never started, or is paused. */
 void process_stop(worker_process *w);
 
 #endif
