@@ -19,11 +19,13 @@ typedef const conv_impl *const impl_array[CONV_VARIANT_COUNT];
 #define IMPL_AT(name, symbol, isa, variants) ISA_DECLARE(impl_array, symbol##_impls)
 #define IMPL_STUDY IMPL_AT
 #define IMPL_PEER(name, symbol, variants, library) ISA_DECLARE(impl_array, symbol##_impls)
+#define IMPL_PEER_STUDY IMPL_PEER
 #include "impl.def"
 #undef IMPL
 #undef IMPL_AT
 #undef IMPL_STUDY
 #undef IMPL_PEER
+#undef IMPL_PEER_STUDY
 
 /* ---- second reading: one line per implementation, its copies by ISA. */
 typedef struct {
@@ -40,6 +42,8 @@ typedef struct {
 #define IMPL_STUDY(name, symbol, isa, variants) {name, variants, ISA_COPIES(symbol##_impls), NULL, isa, true},
 #define IMPL_PEER(name, symbol, variants, library)                                                             \
     {name, variants, ISA_COPIES(symbol##_impls), library, CPU_ISA_COUNT, false},
+#define IMPL_PEER_STUDY(name, symbol, variants, library)                                                       \
+    {name, variants, ISA_COPIES(symbol##_impls), library, CPU_ISA_COUNT, true},
 static const line lines[] = {
 #include "impl.def"
 };

@@ -66,11 +66,13 @@ static const struct {
 #define IMPL_AT(name, symbol, isa, variants) {name, #symbol, isa, NULL, false},
 #define IMPL_STUDY(name, symbol, isa, variants) {name, #symbol, isa, NULL, true},
 #define IMPL_PEER(name, symbol, variants, engine) {name, #symbol, CPU_BASE, engine, false},
+#define IMPL_PEER_STUDY(name, symbol, variants, engine) {name, #symbol, CPU_BASE, engine, true},
 #include "../../kernels/impl.def"
 #undef IMPL
 #undef IMPL_AT
 #undef IMPL_STUDY
 #undef IMPL_PEER
+#undef IMPL_PEER_STUDY
 };
 
 /* By the implementation itself where this machine has it, else by its family's name. */
