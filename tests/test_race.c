@@ -175,8 +175,10 @@ static void race_when_disturbed(void **state)
 static void race_with_moved_cores(void **state)
 {
     (void)state;
-    samples fast = {0}, slow = {0};
+    samples fast = {0}, slow = {0}, own_pool = {0};
     for (int i = 0; i < 3; i++) {
+        const record_sample o = {.ns = 20000 + i, .iterations = 1, .use = SAMPLE_CHOOSES, .handover_ns = NAN};
+        assert_true(samples_add(&own_pool, &o));
         const record_sample f = {.ns = 9450 + i, .iterations = 1, .use = SAMPLE_CHOOSES, .handover_ns = 400};
         const record_sample s = {.ns = 11790 + i, .iterations = 1, .use = SAMPLE_CHOOSES, .handover_ns = 410};
         assert_true(samples_add(&fast, &f) && samples_add(&slow, &s));
@@ -187,13 +189,17 @@ static void race_with_moved_cores(void **state)
         assert_true(samples_add(&slow, &s));
     }
     race_entry entries[] = {{&fast, true, true, NULL, RACE_NONE, NAN},
-                            {&slow, true, true, NULL, RACE_NONE, NAN}};
-    race_judge(entries, 2);
+                            {&slow, true, true, NULL, RACE_NONE, NAN},
+                            {&own_pool, true, true, "one", RACE_NONE, NAN}};
+    race_judge(entries, 3);
     assert_int_equal(entries[0].state, RACE_AHEAD);
     assert_int_equal(entries[1].state, RACE_BEHIND);
     assert_true(entries[0].choice == 9451 && entries[1].choice == 11791); /* both with far cores */
+    assert_int_equal(entries[2].state, RACE_AHEAD); /* its engine meets at no barrier that tells */
+    assert_true(entries[2].choice == 20001);
     samples_free(&fast);
     samples_free(&slow);
+    samples_free(&own_pool);
 }
 
 int main(void)

@@ -21,7 +21,7 @@ typedef struct {
 
 /* Cores near each other or far apart, whichever more rows have met; where moves show, rows are compared in that
  * state only, for what is faster with far cores looks slower beside what met near ones. Else all repetitions
- * count. */
+ * count, as do those of which the state is not known: an engine's own pool meets at no barrier of ours. */
 typedef struct {
     double limit;
     bool far;
@@ -29,7 +29,7 @@ typedef struct {
 
 static bool is_in(const core_state *c, const record_sample *r, bool marked)
 {
-    return (marked || r->marks == 0) && (r->handover_ns > c->limit) == c->far;
+    return (marked || r->marks == 0) && (isnan(r->handover_ns) || (r->handover_ns > c->limit) == c->far);
 }
 
 static core_state state_of(const race_entry *entries, int count)
