@@ -30,12 +30,7 @@ pixel_block columns_block_at(const columns_wgrad *w, int64_t index)
     return b;
 }
 
-int64_t columns_strip_begin(const columns_wgrad *w, int64_t strip)
-{
-    int64_t begin, end;
-    share(w->inputs, strip, w->strips, &begin, &end);
-    return begin;
-}
+int64_t columns_strip_begin(const columns_wgrad *w, int64_t strip) { return strip * w->inputs / w->strips; }
 
 /* ---- strategies */
 
@@ -129,17 +124,19 @@ static int64_t chunks_of(const conv_problem *p, const columns_strategy *how, boo
 }
 
 /* Blocks of pixels whose operands fit half of L2 (what passes by needs the other half); blocks of which a panel
- * of outputs and as many strips of inputs do; and blocks whose panel fits half of L1. With wide panels and
- * narrow ones, operands in place and packed; then another number of chunks. */
+ * of outputs and as many strips of inputs do, in place as long as L2 has room for their lines in the few sets
+ * that both may fall into, or, of a larger image, for a panel's alone; and blocks whose panel fits half of L1.
+ * With wide panels and narrow ones, operands in place and packed; then another number of chunks. */
 void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
 {
-    enum { ALL, TURNS, PANEL };
+    enum { ALL, TURNS, SHARED_SETS, SETS, PANEL };
     static const struct {
         int block;
         bool narrow, packed;
-    } ways[] = {{TURNS, false, false}, {ALL, false, false},  {TURNS, true, false}, {TURNS, false, true},
-                {TURNS, true, true},   {PANEL, false, true}, {PANEL, true, true}};
+    } ways[] = {{SETS, false, false}, {ALL, false, false}, {SHARED_SETS, true, false}, {SETS, true, false},
+                {TURNS, false, true}, {TURNS, true, true}, {PANEL, true, true}};
     const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
+    const int64_t shared = 2 * l2 / CACHE_LINE / (pixel_crowding(p->ic) + pixel_crowding(p->oc));
     const int64_t pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     const int64_t wide = gemm_panel_vectors(p->oc / p->groups), all = max64(1, l2 / (p->ic + p->oc));
     columns_strategy how = {.vectors = wide, .pixels = pixels};
@@ -153,7 +150,9 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
         how = first;
         how.packed = ways[i].packed;
         how.vectors = ways[i].narrow ? (wide > 2 ? 2 : 1) : wide;
-        const int64_t width = how.vectors * VL, blocks[] = {all, l2 / 2 / width, l1 / width};
+        const int64_t width = how.vectors * VL, turns = l2 / 2 / width;
+        const int64_t blocks[] = {all, turns, min64(turns, shared),
+                                  min64(turns, 2 * shared < pixels ? 2 * shared : shared), l1 / width};
         if (first.chunks == 1) how.pixels = min64(pixels, blocks[ways[i].block]);
         how.together =
             ways[i].block == ALL ? INT64_MAX : l2 / 2 / how.pixels / gemm_tile_rows((int)how.vectors);

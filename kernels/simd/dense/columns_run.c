@@ -101,24 +101,27 @@ typedef struct {
     int64_t begin, end;
 } range;
 
-/* The channels of a pixel cut into pieces: the first `larger` of them have `each`, the others one less, and the
- * last what is left. In `to` every piece has `width` of each pixel, whole vectors. */
+/* Of `channels` channels cut into `count` pieces, those from `first` on, so many channels of them. In `to` every
+ * piece has `width` of each pixel, whole vectors. */
 typedef struct {
-    int64_t channels, each, larger, width;
+    int64_t channels, count, first, wanted, width;
 } pieces;
 
 /* `pixels` pixels, the first at `from`. Pixel by pixel, for down a strip every pixel may be on another page. */
 static void pack_pixels(const pieces *p, const float *from, int64_t distance, int64_t pixels, float *to)
 {
+    int64_t least = p->channels / p->count, more = p->channels % p->count, skipped = p->first * more % p->count;
     for (int64_t i = 0; i < pixels; i++) {
         const float *pixel = from + i * distance;
         float *piece = to + i * p->width;
-        for (int64_t c = 0, s = 0; c < p->channels; s++, piece += pixels * p->width) {
-            if (c + p->width > p->channels)
-                copy_pixels(pixel + c, 0, 1, p->channels - c, piece, 0);
+        for (int64_t c = 0, rest = skipped; c < p->wanted; piece += pixels * p->width) {
+            if (c + p->width > p->wanted)
+                copy_pixels(pixel + c, 0, 1, p->wanted - c, piece, 0);
             else
                 for (int64_t v = 0; v < p->width; v += VL) vec_store(piece + v, vec_load(pixel + c + v));
-            c += s < p->larger ? p->each : p->each - 1;
+            rest += more;
+            c += least + (rest >= p->count);
+            rest -= rest >= p->count ? p->count : 0;
         }
     }
 }
@@ -139,15 +142,10 @@ static range packed_panels(const columns_wgrad *w, int64_t begin, int64_t end)
 static void pack_units(const job *j, const block_data *d, range strips, range panels)
 {
     const columns_wgrad *w = j->w;
-    int64_t c0 = columns_strip_begin(w, strips.begin), c1 = columns_strip_begin(w, strips.end), most = 0;
-    int64_t p0 = panels.begin * w->b_pixel, p1 = min64(w->outputs, panels.end * w->b_pixel);
-    pieces a = {.channels = c1 - c0, .width = w->a_pixel}, b = {p1 - p0, w->b_pixel, w->panels, w->b_pixel};
-    for (int64_t s = strips.begin; s < strips.end; s++) {
-        int64_t rows = columns_strip_begin(w, s + 1) - columns_strip_begin(w, s);
-        a.larger = rows > most ? 1 : a.larger + (rows == most);
-        most = max64(most, rows);
-    }
-    a.each = most;
+    int64_t c0 = columns_strip_begin(w, strips.begin), c1 = columns_strip_begin(w, strips.end);
+    int64_t width = w->b_pixel, p0 = panels.begin * width, p1 = min64(w->outputs, panels.end * width);
+    pieces a = {w->inputs, w->strips, strips.begin, c1 - c0, w->a_pixel};
+    pieces b = {w->panels * width, w->panels, panels.begin, p1 - p0, width};
     pack_pixels(&a, d->src + c0, w->problem.ic, d->in_pixels, j->a);
     pack_pixels(&b, d->diff_dst + p0, w->problem.oc, d->out_pixels, j->b);
 }
