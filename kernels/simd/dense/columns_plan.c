@@ -124,10 +124,9 @@ static int64_t chunks_of(const conv_problem *p, const columns_strategy *how, boo
 }
 
 /* Blocks of pixels whose operands fit half of L2 (what passes by needs the other half); blocks of which a panel
- * of outputs and as many strips of inputs do, the same in place, as long as L2 has room for their lines in the few
- * sets that both may fall into, or, of a larger image, for a panel's alone (each tap meets the same lines, which
- * thus weigh the less beside the sums the more there are); and blocks whose panel fits half of L1. With wide
- * panels and narrow ones, operands in place and packed; then another number of chunks. */
+ * of outputs and as many strips of inputs do, in place as long as L2 has room for their lines in the few sets
+ * that both may fall into, or, of a larger image, for a panel's alone; and blocks whose panel fits half of L1.
+ * With wide panels and narrow ones, operands in place and packed; then another number of chunks. */
 void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candidates *candidates)
 {
     enum { ALL, TURNS, SHARED_SETS, SETS, PANEL };
@@ -137,8 +136,7 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
     } ways[] = {{SETS, false, false}, {ALL, false, false}, {SHARED_SETS, true, false}, {SETS, true, false},
                 {TURNS, false, true}, {TURNS, true, true}, {PANEL, true, true}};
     const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
-    const int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
-    const int64_t shared = taps * 2 * l2 / CACHE_LINE / (pixel_crowding(p->ic) + pixel_crowding(p->oc));
+    const int64_t shared = 2 * l2 / CACHE_LINE / (pixel_crowding(p->ic) + pixel_crowding(p->oc));
     const int64_t pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
     const int64_t wide = gemm_panel_vectors(p->oc / p->groups), all = max64(1, l2 / (p->ic + p->oc));
     columns_strategy how = {.vectors = wide, .pixels = pixels};
