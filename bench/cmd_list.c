@@ -63,12 +63,13 @@ static size_t print_name(const conv_entry *e, size_t count, size_t first)
     return i;
 }
 
-/* "libraries: oneDNN 2.6.3, ...": the versions of the peers, each once. */
+/* "libraries: oneDNN 2.6.3, ...": the versions of the peers, each once; those of second copies are not known
+ * here. */
 static void print_libraries(const conv_entry *e, size_t count)
 {
     const char *before = "\nlibraries: ", *last = "";
     for (size_t i = 0; i < count; i++) {
-        if (e[i].impl == NULL || e[i].impl->version == NULL) continue;
+        if (e[i].impl == NULL || e[i].impl->version == NULL || e[i].second_copy) continue;
         const char *version = e[i].impl->version();
         if (strcmp(version, last) == 0) continue;
         printf("%s%s", before, version);

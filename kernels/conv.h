@@ -274,8 +274,8 @@ struct conv_impl {
     const conv_impl *stage[2];    /* separable by composition: its depthwise and pointwise; else NULL */
     const char *(*version)(void); /* peers: the library's name and version for run.json; else NULL. It may open
                                      the library */
-    double (*overhead_ns)(
-        int threads);            /* optional: of a call of the library that computes nothing; NaN: unknown */
+    /* Optional: what a call of the library takes that computes nothing; NaN: unknown. */
+    double (*overhead_ns)(int threads);
     const char *(*absent)(void); /* NULL, the member or its result, when what it needs is there; else in words
                                      why not and what brings it. Of own_process, opens no library, nor does refuse */
 
@@ -329,7 +329,8 @@ typedef struct {
     const char *absent;    /* why: "not built: libdnnl-dev was not found", "this CPU has no avx512", that
                               SEPBENCH_MAX_ISA forbids it, or impl->absent's words; NULL when present */
     const char *engine;    /* whose library it calls, "onednn"; NULL: the project's own */
-    bool study;            /* of IMPL_STUDY: not to be chosen from */
+    bool study;            /* of IMPL_STUDY or IMPL_PEER_STUDY: not to be chosen from */
+    bool second_copy;      /* of conv_add_engine: what it is can be asked of its worker only */
 } conv_entry;
 
 /* Every entry, present or not; the array lives for the program, and grows by conv_add_engine only. */

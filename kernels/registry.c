@@ -113,7 +113,8 @@ static void read_list(void)
             const conv_impl *impl = array ? array[v] : NULL;
             const char *absent = impl == NULL ? reasons[i] : impl->absent != NULL ? impl->absent() : NULL;
             entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v,  absent ? NULL : impl,
-                                                  absent,        lines[i].library, lines[i].study};
+                                                  absent,        lines[i].library, lines[i].study,
+                                                  false};
         }
     }
 }
@@ -148,17 +149,24 @@ const conv_impl *conv_find(const char *name, conv_variant variant)
 
 static const conv_impl *original_of(const conv_impl *self) { return ((const second_copy *)self)->original; }
 
+/* What an opened library refuses may depend on its version, and this process may have opened another one, or none:
+ * only the plan, which the worker makes, can tell. */
 static const char *copy_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
     const conv_impl *original = original_of(self);
-    return original->refuse != NULL ? original->refuse(original, p, pass) : NULL;
+    bool opened_here = original->absent != NULL && !original->own_process;
+    return opened_here || original->refuse == NULL ? NULL : original->refuse(original, p, pass);
 }
 
 static conv_status copy_plan(const conv_impl *self, const conv_problem *p, conv_pass pass,
                              const conv_context *ctx, conv_plan **plan, conv_error *err)
 {
     const conv_impl *original = original_of(self);
-    return original->plan(original, p, pass, ctx, plan, err);
+    const char *absent = original->absent != NULL ? original->absent() : NULL;
+    if (absent != NULL) return conv_fail(err, CONV_FAILED, "%s", absent);
+    const char *why = conv_refuse(original, p, pass);
+    return why != NULL ? conv_fail(err, CONV_REFUSED, "%s", why)
+                       : original->plan(original, p, pass, ctx, plan, err);
 }
 
 static conv_status add_copies(const line *l, const char *name, const char *kind, conv_error *err)
@@ -180,7 +188,8 @@ static conv_status add_copies(const line *l, const char *name, const char *kind,
         c->impl.plan = copy_plan;
         c->impl.strategies = NULL;
         c->impl.stage[0] = c->impl.stage[1] = NULL;
-        entries[entry_count++] = (conv_entry){c->name, (conv_variant)v, &c->impl, NULL, c->engine, l->study};
+        entries[entry_count++] =
+            (conv_entry){c->name, (conv_variant)v, &c->impl, NULL, c->engine, l->study, true};
     }
     return CONV_OK;
 }

@@ -1,5 +1,6 @@
 /* Engines in processes of their own: naming them, measuring by them, and what becomes of a run whose worker dies or
  * hangs. The engine is a second copy of naive: what matters here is the process. */
+#include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,9 +62,9 @@ static void note(void *runner, const char *name, double ns, int64_t iterations, 
     }
 }
 
-static record_row measure(watcher *w)
+static record_row measure_impl(const char *impl, watcher *w)
 {
-    record_row row = row_of("other");
+    record_row row = row_of(impl);
     const measure_setup setup = {
         .options = {.repetitions = 7, .min_time = 0.0005, .verify = true, .equal = true, .seed = 1},
         .run = run_here,
@@ -73,6 +74,8 @@ static record_row measure(watcher *w)
     measure_at_once(&setup, &row, 1);
     return row;
 }
+
+static record_row measure(watcher *w) { return measure_impl("other", w); }
 
 static void test_words(void **state)
 {
@@ -148,6 +151,24 @@ static void test_never_starts(void **state)
         if (strstr(row.reason, "other's worker") == NULL || strstr(row.reason, programs[i].says) == NULL)
             fail_msg("%s", row.reason);
     }
+}
+
+/* A library of another kind is found out in the worker, which says so: this process has opened none and asks none. */
+static void test_foreign_library(void **state)
+{
+    (void)state;
+    char words[4096];
+    conv_error err = {""};
+    Dl_info libc;
+    watcher w = {0};
+    assert_true(dladdr(dlsym(RTLD_DEFAULT, "gnu_get_libc_version"), &libc) != 0);
+    snprintf(words, sizeof words, "foreign=onednn:%s", libc.dli_fname);
+    if (engines_add(words, &err) != CONV_OK) fail_msg("%s", err.text);
+    const conv_problem p = test_problem("dense:mb1ic3ih5oc3kh3", CONV_NHWC, false, false);
+    assert_null(conv_refuse(conv_find("foreign-winograd", CONV_DENSE), &p, CONV_FORWARD));
+    record_row row = measure_impl("foreign", &w);
+    assert_int_equal(row.status, CASE_FAILED);
+    if (strstr(row.reason, "has no dnnl_version") == NULL) fail_msg("%s", row.reason);
 }
 
 static void test_hangs(void **state)
@@ -230,10 +251,10 @@ int main(void)
     }
     engines_program(program);
     machine_bind_threads(1, why, sizeof why);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_words),   cmocka_unit_test(test_measured),
-                                       cmocka_unit_test(test_killed),  cmocka_unit_test(test_never_starts),
-                                       cmocka_unit_test(test_hangs),   cmocka_unit_test(test_out_of_order),
-                                       cmocka_unit_test(test_commands)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_words),    cmocka_unit_test(test_measured),
+                                       cmocka_unit_test(test_killed),   cmocka_unit_test(test_never_starts),
+                                       cmocka_unit_test(test_hangs),    cmocka_unit_test(test_foreign_library),
+                                       cmocka_unit_test(test_commands), cmocka_unit_test(test_out_of_order)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     engines_stop();
     return failed;

@@ -72,8 +72,8 @@ static const char *not_a_library(const char *path)
         why = "is a library for another kind of CPU";
     else if (its.e_type != ET_DYN)
         why = "is no shared library";
-    else if (fseek(a, 0, SEEK_END) != 0 ||
-             ftell(a) < (long)(its.e_shoff + (Elf64_Off)its.e_shnum * its.e_shentsize))
+    else if (fseek(a, 0, SEEK_END) != 0 || (Elf64_Off)ftell(a) < its.e_shoff ||
+             (Elf64_Off)ftell(a) - its.e_shoff < (Elf64_Off)its.e_shnum * its.e_shentsize)
         why = "is cut short"; /* which would end the program in the middle of dlopen */
     if (a != NULL) fclose(a);
     if (b != NULL) fclose(b);
