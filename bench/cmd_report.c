@@ -1,4 +1,4 @@
-/* sepbench report [RUN...] [--versus IMPL]: the page, the pictures, and the verdict on the terminal. */
+/* sepbench report [RUN...] [--versus PEER]: the page, the pictures, and the verdict on the terminal. */
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -19,8 +19,10 @@ typedef struct {
 } report_options;
 
 static const struct argp_option options[] = {
-    {"versus", 'v', "IMPL", 0,
-     "Compare ours with that peer, case by case (default: onednn where the run has it)", 0},
+    {"versus", 'v', "PEER", 0,
+     "Compare ours with that peer, case by case: an engine, as tensorflow, or one of its names, as "
+     "tensorflow-fed (default: onednn where the run has it)",
+     0},
     {"out", 'o', "DIR", 0, "Where the report goes (default: reports/<name of the run's folder>)", 0},
     {0}};
 
@@ -199,8 +201,8 @@ static void put_all_versus(const report_data *data, const char *peer)
 
 /* ---- the command */
 
-/* The engine to compare with: what was asked for, an engine or one of its names, else onednn where it occurs. NULL:
- * no table. */
+/* What to compare with: the engine or implementation that was asked for, else onednn where it occurs. NULL: no
+ * table. */
 static int choose_versus(const report_data *data, const char **versus)
 {
     const char *wanted = *versus != NULL ? *versus : "onednn";

@@ -1,4 +1,5 @@
-/* sepbench worker: one side of a comparison, or an engine that needs a process of its own, on stdin and stdout. */
+/* sepbench worker: one side of a comparison, or an engine that needs a process of its own, on stdin and
+ * stdout. */
 #include <signal.h>
 #include <unistd.h>
 
@@ -29,23 +30,23 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 int cmd_worker(int argc, char **argv)
 {
-    static const struct argp_option options[] = {
-        {"engine", KEY_ENGINE, "NAME=KIND:PATH", 0, "as 'sepbench bench' has it: that library is used", 0},
-        {0}};
+    static const struct argp_option options[] = {{"engine", KEY_ENGINE, "NAME=KIND:PATH", 0,
+                                                  "as of 'sepbench bench': the library that this worker opens",
+                                                  0},
+                                                 {0}};
     static const struct argp argp = {
         .options = options,
         .parser = parse_option,
         .doc =
-            "One side of 'sepbench compare', or an engine that 'sepbench bench' runs in a process of its own: "
-            "either starts it. Requests on stdin, replies on stdout, one JSON object a line; the first line "
-            "says "
-            "what it is."};
+            "One side of 'sepbench compare', or an engine that 'sepbench bench' runs in a process of its own; "
+            "they start it. Requests on stdin, replies on stdout, one JSON object a line; the first reply "
+            "says what it is."};
     int code = EXIT_FINE;
     engines_serve();
     if (cli_parse(&argp, argc, argv, &code) != 0 || code != EXIT_FINE) return EXIT_USAGE;
     FILE *out = take_stdout();
     if (out == NULL) return cli_error("worker: no stdout");
-    signal(SIGINT, SIG_IGN); /* the terminal sends it to who asks as well, who then closes our input */
+    signal(SIGINT, SIG_IGN); /* Ctrl-C reaches the asking program, too, which then closes our input */
     code = worker_serve(stdin, out, bench_loop);
     fclose(out);
     return code;

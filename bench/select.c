@@ -39,8 +39,8 @@ static const struct argp_option option_table[] = {
     {"variant", KEY_VARIANT, "LIST", 0, "dense, depthwise, pointwise, separable", 0},
     {"impl", KEY_IMPL, "LIST", 0, "implementations; 'sepbench list' names them", 0},
     {"engine", KEY_ENGINE, "NAME=KIND:PATH", 0,
-     "another copy of an engine, in a process of its own: onednn3=onednn:/opt/onednn is rows onednn3 beside "
-     "onednn",
+     "measure another copy of an engine, too, in a process of its own: onednn3=onednn:/opt/onednn gives rows "
+     "onednn3 beside onednn",
      0},
     {"pass", KEY_PASS, "LIST", 0, "forward, backward, backward_data, backward_weights", 0},
     {"channels", KEY_CHANNELS, "LIST", 0,

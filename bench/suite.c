@@ -12,7 +12,7 @@ typedef struct {
     const char *name, *summary;
     const char *channels, *spatial, *batch; /* defaults of the axes; NULL channels: the file NAME.txt */
     const char *variants, *passes;          /* comma lists, NULL = all */
-    bool study; /* of TensorFlow's slowness: it, what is like it, and ours that are exact */
+    bool study; /* why TensorFlow is slow: by default TensorFlow, tf-like and the exact ones of this project */
 } suite;
 
 static const suite suites[] = {

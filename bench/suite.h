@@ -59,8 +59,9 @@ void suite_free(suite_list *list);
 /* What a suite measures unless the command line says otherwise: comma lists, NULL = all. */
 const char *suite_default_variants(const char *name);
 const char *suite_default_passes(const char *name);
+/* Whether the entry is measured where neither --impl nor the problem's file names implementations. */
 bool suite_default_impl(const char *name, const conv_entry *entry);
-/* Whether those behind are of interest too, so that none of them stops early. */
+/* Whether it is a study, where slow ones matter as much as fast ones: none stops early. */
 bool suite_is_study(const char *name);
 
 /* "  sweep    channels 32, 64 ..." one line each. */

@@ -149,8 +149,8 @@ const conv_impl *conv_find(const char *name, conv_variant variant)
 
 static const conv_impl *original_of(const conv_impl *self) { return ((const second_copy *)self)->original; }
 
-/* What an opened library refuses may depend on its version, and this process may have opened another one, or none:
- * only the plan, which the worker makes, can tell. */
+/* What an opened library refuses may depend on its version, and this process may have opened another one, or
+ * none: only the plan, which the worker makes, can tell. */
 static const char *copy_refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
     const conv_impl *original = original_of(self);

@@ -1,5 +1,5 @@
-/* Engines in processes of their own: naming them, measuring by them, and what becomes of a run whose worker dies or
- * hangs. The engine is a second copy of naive: what matters here is the process. */
+/* Engines in processes of their own: naming them, measuring by them, and what becomes of a run whose worker
+ * dies or hangs. The engine is a second copy of naive: what matters here is the process. */
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
@@ -153,7 +153,8 @@ static void test_never_starts(void **state)
     }
 }
 
-/* A library of another kind is found out in the worker, which says so: this process has opened none and asks none. */
+/* A library of another kind is found out in the worker, which says so: this process has opened none and asks
+ * none. */
 static void test_foreign_library(void **state)
 {
     (void)state;

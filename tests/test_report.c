@@ -68,7 +68,8 @@ static void test_best(void **state)
     made_end(&run, &m);
 }
 
-/* Each engine against itself, second copies of --engine under their own names: onednn3's rows are not onednn's. */
+/* Each engine against itself, second copies of --engine under their own names: onednn3's rows are not
+ * onednn's. */
 static void test_engines_against_themselves(void **state)
 {
     (void)state;
@@ -100,12 +101,9 @@ static void test_engines_against_themselves(void **state)
     verdict_create(&data, &v);
     static const char *const says[] = {
         "onednn: its own separable convolution is faster than its own dense one at 64 channels forward: 3.8 "
-        "times as "
-        "fast.",
+        "times as fast.",
         "tensorflow: its own separable convolution is faster than its own dense one at no channel count "
-        "forward: 1.00 "
-        "times "
-        "as fast.",
+        "forward: 1.00 times as fast.",
         "onednn3 (oneDNN 3.2.0): its own separable convolution is faster than its own dense one at no channel "
         "count forward: 0.77 times as fast."};
     assert_int_equal(v.count, sizeof says / sizeof *says); /* openblas has one side only */

@@ -1,5 +1,5 @@
-/* The staircase from TensorFlow's time to the best's, of made-up rows: its factors, what is not measured, and the
- * page and file made of it. */
+/* The staircase from TensorFlow's time to the best's, of made-up rows: its factors, what is not measured, and
+ * the page and file made of it. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Training beside other programs: which Python is taken, what is said where there is none, and weights that go to
- * the real Keras and come from it. SEPBENCH names the program (default build/sepbench). */
+/* Training beside other programs: which Python is taken, what is said where there is none, and weights that go
+ * to the real Keras and come from it. SEPBENCH names the program (default build/sepbench). */
 #include "train_support.h"
 
 #include <stdio.h>
@@ -8,7 +8,8 @@
 
 #include "folder.h"
 
-/* In commands: $PEERS is bench/peers, $SEPBENCH the program, $DIGITS a small MNIST, and $KERAS a Python with it. */
+/* In commands: $PEERS is bench/peers, $SEPBENCH the program, $DIGITS a small MNIST, and $KERAS a Python with
+ * it. */
 
 /* The command's exit code and words are these. */
 static void expect(int want, const char *words, const char *command)

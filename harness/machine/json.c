@@ -68,8 +68,8 @@ static void add_finding(void *array, const machine_finding *f)
                                            "effect", f->effect, "remedy", f->remedy));
 }
 
-/* Library and version of each peer in this build, once per name; of those in processes of their own their workers
- * tell later. */
+/* Library and version of each peer in this build, once per name; of those in processes of their own their
+ * workers tell later. */
 static json_t *versions_json(void)
 {
     char hwloc[32];

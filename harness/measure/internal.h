@@ -116,16 +116,15 @@ int64_t budget_iterations(double min_time, double call_seconds);
 /* Closes the costliest open rows until the rest fits, each costing calls x call_seconds. */
 void budget_drop(timed_row *rows, int count, double calls, double seconds);
 
-/* ---- the same steps for a row that a worker measures (../worker/engines.h), asked for over its pipe; served.c is
- * the other end. A worker that dies takes along what it had prepared, which another one then prepares again. A
- * row that has a time keeps it, whatever happens; one that loses its worker too often fails, or retires with
- * what it has. */
+/* ---- the same steps for a row that a worker measures (../worker/engines.h), asked for over its pipe; served.c
+ * is the other end. When a worker dies, another one is started and prepares the row again. A row that has a
+ * time keeps it; one that loses its worker too often fails, or, with a time, gets no more repetitions. */
 
 /* Plan, memory checks and, unless the row has a time, verification. */
 void remote_open(measure_group *g, timed_row *t);
 /* Tensors, buffers, packed weights, and the cost of a call where it is not known. */
 void remote_ready(measure_group *g, timed_row *t);
-/* As measure_take; closes the row when there is nothing to report. */
+/* As measure_take; closes the row when no worker could take the repetition. */
 record_sample remote_take(measure_group *g, timed_row *t, int64_t iterations);
 /* The end of the visit. */
 void remote_leave(measure_group *g, timed_row *t);

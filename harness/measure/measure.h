@@ -34,7 +34,7 @@ typedef struct {
 typedef double measure_runner(void *runner, const char *case_name, const measure_loop *loop, int64_t iterations,
                               int repetition);
 
-/* Tells the runner of a loop that a worker ran (engines.h). */
+/* Tells the runner of a repetition whose loop ran in a worker (../worker/engines.h). */
 typedef void measure_note(void *runner, const char *case_name, double ns, int64_t iterations, int repetition);
 
 /* on_sample (may be NULL) sees each repetition as it is measured, on_row (may be NULL) each row after every

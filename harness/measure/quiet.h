@@ -25,9 +25,9 @@ typedef struct {
 /* Runs the loop on `threads` threads of OpenMP's pool, 1: on the caller's alone, as an engine's own pool must
  * find its cores idle. */
 quiet_reading quiet_before(int threads);
-/* The marks (MARK_ of record.h) of a repetition that ran on so many threads since that reading; loose: on such as
- * conv_impl has them, whose waiting and switching tell nothing of others. The loop runs again. Counts towards
- * measure_session_so_far. */
+/* The marks (MARK_ of record.h) of a repetition that ran on so many threads since that reading. loose: threads
+ * that are not bound (conv_impl's loose_threads), whose waiting and switching tell nothing of other programs.
+ * The loop runs again. Counts towards measure_session_so_far. */
 unsigned quiet_after(const quiet_reading *before, int threads, int loop_threads, bool loose);
 
 /* Counts a repetition with these marks, one that a worker took, towards measure_session_so_far. */

@@ -8,8 +8,8 @@
 
 #include "samples.h"
 
-/* Whom a row has to beat: exact ones the fastest exact one of their side (NULL: ours, else a peer's name), because
- * each side's best is reported beside the others'; inexact ones whoever is fastest. */
+/* Whom a row has to beat: exact ones the fastest exact one of their side (NULL: ours, else a peer's name),
+ * because each side's best is reported beside the others'; inexact ones whoever is fastest. */
 typedef struct {
     const samples *samples;
     bool timed; /* false: takes no part, state stays as it is */

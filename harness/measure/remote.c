@@ -9,7 +9,8 @@
 
 enum { LOSSES_MAX = 3 };
 
-/* Beyond so many times the estimate, and the fixed part for loading a library and translating kernels, it hangs. */
+/* Beyond so many times the estimate, and the fixed part for loading a library and translating kernels, it
+ * hangs. */
 static double patience(double seconds)
 {
     static const double fixed = 60, factor = 30;

@@ -13,8 +13,8 @@ typedef struct served served;
 served *served_create(measure_runner *run);
 void served_destroy(served *s);
 
-/* The reply (the caller's) to a request that is one of them; NULL: it is not. row: of "open", the case it names,
- * for which the pool is bound. */
+/* The reply (the caller's) to a request that is one of them; NULL: it is not. row: of "open", the case it
+ * names, for which the pool is bound. */
 json_t *served_open(served *s, const json_t *request, const record_row *row);
 json_t *served_step(served *s, const json_t *request);
 

@@ -80,7 +80,7 @@ int report_impl_index(const report_data *data, const char *name)
     return i;
 }
 
-/* Names that --engine gave stand in run.json: "onednn3" is an engine of rows onednn3 and onednn3-any. */
+/* The names that --engine gave stand in run.json: of "onednn3" are the rows onednn3 and onednn3-any. */
 static void adopt_second_copy(const report_data *data, report_impl *impl)
 {
     const char *name;

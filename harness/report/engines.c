@@ -1,5 +1,5 @@
-/* What each engine makes of the question: its own separable convolution beside its own dense one, and how far ours
- * is ahead of it. TensorFlow's users asked the first of these; a library's best for both is not what they had. */
+/* Each engine against itself, its separable convolution beside its dense one, and sepbench against each engine.
+ * The first is what TensorFlow's users asked: they had one engine, not the best of all. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -72,8 +72,7 @@ static const struct {
      "runs through the channel counts."},
     {"engines", "h3", "Each engine against itself",
      "How many times as fast as its own dense convolution each engine&rsquo;s own separable one is. Above the "
-     "grey "
-     "line separable is faster; hollow points are not determined."},
+     "grey line separable is faster; hollow points are not determined."},
     {"map", "h2", "Where it breaks even",
      "Times as fast as dense, each by its best exact implementation. A dash: not determined."},
     {"training", NULL, NULL, NULL}, /* part of a section */

@@ -55,8 +55,8 @@ void page_channels(FILE *out, const report_point *point);
 void page_interval(FILE *out, const rule_time *time);
 /* A <td>: median, below it the interval and the implementation; "-" when row is NULL. */
 void page_time_cell(FILE *out, const record_row *row);
-/* A <td>: "3.41x", below it the interval or the words for an overlap; where it is not determined, why. Tables of
- * answers show no figure then; others (rough) show it in grey. */
+/* A <td>: "3.41x", below it the interval or the words for an overlap; where it is not determined, why. Tables
+ * of answers show no figure then; others (rough) show it in grey. */
 void page_ratio_cell(FILE *out, const report_ratio *ratio, bool rough);
 
 #endif

@@ -7,7 +7,7 @@
 #include "../record/csv.h"
 #include "page.h"
 
-/* What goes from each level of tf-like to the next, and the level that lacks it. */
+/* The causes in the order in which the levels of tf-like lose them, each with the first level without it. */
 static const struct {
     const char *without, *column, *label, *words;
 } causes[STAIRS] = {
@@ -18,16 +18,13 @@ static const struct {
      "For every pixel the inputs under its taps are first copied into a buffer, and read from there."},
     {"tf-like+registers", "registers", "no reuse",
      "Nothing stays in registers from one pixel to the next: the filter is loaded, and the sums of its "
-     "gradient are "
-     "loaded and stored, again for each."},
+     "gradient are loaded and stored, again for each."},
     {"tf-like+threads", "threads", "threads",
-     "Gradients share out images and not rows, so one image keeps one thread; small forward passes keep one "
-     "too, and "
-     "where others help, they sleep between calls and have to be woken."},
+     "Gradients share out images and not rows, so one image has one thread; so have small forward passes, "
+     "and where other threads help, they sleep between calls and have to be woken."},
     {NULL, "rest", "rest",
      "What the best does beyond that: wider vectors, more pixels and rows at once, layouts and prefetches that "
-     "suit "
-     "the caches."}};
+     "suit the caches."}};
 
 /* The row of that implementation, if it has a time that may be shown. */
 static const record_row *shown_row(const report_data *data, const report_point *q, const char *impl)
@@ -124,7 +121,7 @@ static double x_of(const picture *p, double times)
     return LABELS + (WIDTH - LABELS - VALUES) * log(fmax(times, 1)) / log(p->most);
 }
 
-/* The colour of what a level lacks; of the rest, the axis's. */
+/* The colour of the level without the cause; of the rest, that of axes. */
 static const char *colour_of(const picture *p, int cause)
 {
     int i = causes[cause].without != NULL ? report_impl_index(p->data, causes[cause].without) : -1;
@@ -156,9 +153,8 @@ static void put_bar(const picture *p, int row, const staircase *s)
         if (isnan(s->factor[i])) continue;
         double from = x_of(p, at), to = x_of(p, at * s->factor[i]);
         fprintf(p->out,
-                "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"var(%s)\"><title>%s: "
-                "&times;%s</title>"
-                "</rect>\n",
+                "<rect x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%d\" fill=\"var(%s)\">"
+                "<title>%s: &times;%s</title></rect>\n",
                 fmin(from, to), y, fabs(to - from), BAR, colour_of(p, i), causes[i].label,
                 report_number(s->factor[i], number));
         at *= s->factor[i];
@@ -200,9 +196,8 @@ static void put_cell(FILE *out, double value)
 static void put_table(const picture *p)
 {
     staircase s;
-    fputs("<div "
-          "class=\"scroll\"><table><thead><tr><th>Chan&shy;nels</th><th>TensorFlow</th><th>tf-like</"
-          "th><th>Best</th>",
+    fputs("<div class=\"scroll\"><table><thead><tr><th>Chan&shy;nels</th>"
+          "<th>TensorFlow</th><th>tf-like</th><th>Best</th>",
           p->out);
     for (int i = 0; i < STAIRS; i++) fprintf(p->out, "<th>%s</th>", causes[i].label);
     fputs("<th>Product</th><th>Measured</th><th>Their ratio</th></tr></thead><tbody>\n", p->out);
@@ -253,8 +248,7 @@ static void put_opening(FILE *out, bool tensorflow)
         "<code>tf-like</code> does what TensorFlow&rsquo;s code does where oneDNN is off "
         "(<code>TF_ENABLE_ONEDNN_OPTS=0</code>); four more implementations each lack one more of its causes of "
         "slowness. Each factor is the time with the cause over the time without; their product leads from the "
-        "best "
-        "of this project to <code>tf-like</code>",
+        "best of this project to <code>tf-like</code>",
         out);
     fputs(
         tensorflow

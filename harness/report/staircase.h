@@ -1,5 +1,5 @@
-/* Why TensorFlow's depthwise convolution is slower: from its time to the best one's by factors, one for each cause
- * that an implementation of the family tf-like lacks and the one before it has. */
+/* Why TensorFlow's depthwise convolution is slower: factors that lead from the best one's time to TensorFlow's.
+ * Each is a cause that one implementation of the family tf-like has and the next one lacks. */
 #ifndef SEPBENCH_REPORT_STAIRCASE_H
 #define SEPBENCH_REPORT_STAIRCASE_H
 
@@ -10,9 +10,10 @@ enum { STAIRS = 5 }; /* four causes, and the rest between tf-like+threads and th
 typedef struct {
     const record_row *tensorflow; /* NULL: the run has no time of it */
     const record_row *like, *best;
-    double factor[STAIRS]; /* NaN where a side was not measured: what it would be is in the next one's */
-    double product;        /* of the factors: tf-like's time over the best's */
-    double measured;       /* TensorFlow's time over the best's; NaN without */
+    double
+        factor[STAIRS]; /* NaN where the level without the cause was not measured: the next factor holds both */
+    double product;     /* of the factors: tf-like's time over the best's */
+    double measured;    /* TensorFlow's time over the best's; NaN without */
 } staircase;
 
 /* False when tf-like or the best of ours has no time that may be shown. */

@@ -10,8 +10,8 @@ typedef struct {
 } colours;
 
 /* One hue per family of impl.def, a lighter shade for its AVX2 copy: greys and browns for the plain ones, blue
- * for SIMD, red for fused, violet for Winograd, wine for fip, indigo for blocked. Each colour has at least 3:1 on
- * its page. */
+ * for SIMD, red for fused, violet for Winograd, wine for fip, indigo for blocked. Each colour has at least 3:1
+ * on its page. */
 static const struct {
     const char *family;
     colours shade[2]; /* the only copy's or AVX-512's; AVX2's */

@@ -22,7 +22,8 @@ enum { HISTORY_SCHEMA = 1 }; /* "schema" in OUT/run.json */
 
 /* history.csv: epoch from 1; loss and accuracy means over the epoch's images while training (dropout on);
  * val_loss, val_accuracy after it; epoch_s seconds of training alone, without validation and checkpoint;
- * images_per_s; lr the learning rate; quiet_s seconds of training had every step taken the median one's time. */
+ * images_per_s; lr the learning rate; quiet_s seconds of training had every step taken the median one's
+ * time. */
 #define HISTORY_COLUMNS_TEXT "epoch,loss,accuracy,val_loss,val_accuracy,epoch_s,images_per_s,lr,quiet_s"
 
 /* runs.csv: status ok, stopped or diverged; test_loss and test_accuracy of the final weights on the test set;
@@ -61,7 +62,8 @@ conv_status profile_write(const char *path, const net *n, int64_t steps, int64_t
 double history_time_to(const fit_state *s, double level);
 double history_median_epoch(const fit_state *s); /* seconds; NaN without epochs */
 
-/* What bench/peers leaves in OUT of the same training by other programs; its columns are in results/README.md. */
+/* What bench/peers leaves in OUT of the same training by other programs; its columns are in
+ * results/README.md. */
 #define HISTORY_PEER_FILES "torch.csv", "keras.csv"
 
 /* Mean and sample standard deviation (n - 1; NaN for n < 2). */

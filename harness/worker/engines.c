@@ -47,16 +47,20 @@ conv_status engines_add(const char *words, conv_error *err)
     size_t kind_length = colon != NULL ? (size_t)(colon - kind_at) : strlen(kind_at);
     char kind[WORD], name[WORD];
     if (equals == NULL || !is_name(words, (size_t)(equals - words)) || !is_name(kind_at, kind_length))
-        return conv_fail(err, CONV_INVALID,
-                         "NAME=KIND:PATH is wanted, with short names, as onednn3=onednn:/opt/onednn");
+        return conv_fail(
+            err, CONV_INVALID,
+            "write NAME=KIND:PATH, as onednn3=onednn:/opt/onednn: names of at most %d letters, digits and ._-",
+            WORD / 2 - 1);
     snprintf(kind, sizeof kind, "%.*s", (int)kind_length, kind_at);
     snprintf(name, sizeof name, "%.*s", (int)(equals - words), words);
     engine_kind library;
     if (path != NULL && !engine_named(kind, &library))
-        return conv_fail(err, CONV_INVALID, "'%s' has no library of its own: NAME=%s", kind, kind);
+        return conv_fail(err, CONV_INVALID,
+                         "'%s' has no library of its own that could lie at PATH: write %s=%s", kind, name,
+                         kind);
     const char *why = path != NULL ? engine_unfit(library, path) : NULL;
     if (why != NULL) return conv_fail(err, CONV_INVALID, "%s", why);
-    if (serving) { /* the names are the asking program's, the library is meant for this one alone */
+    if (serving) { /* this worker is this engine's: whatever opens the library opens this one */
         if (path != NULL) engine_use(library, path);
         return conv_add_engine(name, kind, err);
     }
@@ -105,7 +109,7 @@ json_t *engines_ask(const conv_impl *impl, int threads, json_t *request, double 
     conv_error why = {""};
     if (e == NULL) {
         json_decref(request);
-        conv_fail(err, CONV_FAILED, "%s: no worker is known for it", impl->name);
+        conv_fail(err, CONV_FAILED, "%s: more than %d engines", impl->name, ENGINES_MAX);
         return NULL;
     }
     if ((e->worker.pid == 0 || e->threads != threads) && !start(e, threads, err)) {

@@ -18,8 +18,8 @@ typedef struct {
 } worker_process;
 
 /* Starts `path worker`, with engine (may be NULL) as `--engine`, and reads its first line into *hello (the
- * caller's). False with err: cannot be run, says no hello (a program from before the gate), or speaks a protocol
- * this program does not. path and engine outlive w. */
+ * caller's). False with err: cannot be run, says no hello (a program from before the gate), or speaks a
+ * protocol this program does not. path and engine outlive w. */
 bool process_start(worker_process *w, const char *path, const char *engine, json_t **hello, conv_error *err);
 
 /* Sends the request (and releases it), returns the reply (the caller's). NULL with err: the worker died or has
@@ -27,8 +27,8 @@ bool process_start(worker_process *w, const char *path, const char *engine, json
 enum { PROCESS_PATIENCE = 120 };
 json_t *process_ask(worker_process *w, json_t *request, double seconds, conv_error *err);
 
-/* Stops a worker that is not asked, threads of its pools that still spin included, and lets it go on. A worker that
- * is not running is left alone. */
+/* Stops a worker that is not asked, threads of its pools that still spin included, and lets it go on. A worker
+ * that is not running is left alone. */
 void process_pause(const worker_process *w);
 void process_resume(const worker_process *w);
 

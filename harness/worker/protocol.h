@@ -1,7 +1,7 @@
-/* What workers and those who ask them (the gate, a run) say to each other. `sepbench worker` reads requests from stdin and writes
- * replies to stdout, one JSON object a line; it ends at the end of its input. What a later version adds are new
- * members and new requests, so a newer gate can run an older worker; only a change that breaks this raises
- * WORKER_PROTOCOL.
+/* What workers and those who ask them (the gate, a run) say to each other. `sepbench worker` reads requests
+ * from stdin and writes replies to stdout, one JSON object a line; it ends at the end of its input. What a
+ * later version adds are new members and new requests, so a newer gate can run an older worker; only a change
+ * that breaks this raises WORKER_PROTOCOL.
  *
  *   the worker's first line
  *       {"sepbench_worker": WORKER_PROTOCOL, "schema", "build", "commit", "dirty", "kernels", "compiler",
@@ -16,8 +16,8 @@
  *
  * A row that is measured for a run, by harness/measure's own steps (served.c):
  *   {"do": "open", "id": N, CASE, "cache": "warm" | "cold", "verify": bool, "seed", "min_time", "call_seconds"}
- *       plan and verification -> "version" of the library, "overhead_ns" of a call of it, "plan_ns", "scratch_bytes", "max_abs_error",
- *       "error_bound", "call_seconds"
+ *       plan and verification -> "version" of the library, "plan_ns", "scratch_bytes", "max_abs_error",
+ *       "error_bound", "call_seconds"; once also "overhead_ns", what a call costs that computes nothing
  *   {"do": "ready", "id": N}
  *       tensors, packed weights -> "note": words of the plan, "pack_ns", "call_seconds"
  *   {"do": "repeat", "id": N, "iterations": I}
@@ -36,7 +36,8 @@
  *   CASE: "problem": "separable:mb1ic64ih28...", "pass", "impl", "threads", "layout", "bias": bool,
  *       "relu": bool
  *
- * The gate's plans are made by the cost model's pick of strategies (kernels/conv.h), never by what was found to be fastest.
+ * The gate's plans follow the cost model's pick of strategies (kernels/conv.h), never what was found to be
+ * fastest.
  *
  * A request that makes no sense to the worker gets "failed". */
 #ifndef SEPBENCH_PROTOCOL_H

@@ -1,6 +1,6 @@
-/* A worker, driven over a pipe: one side of a comparison (the gate asks), or an engine that needs a process of its
- * own (a run asks). It never works unasked, and before it answers a request for a sample all its threads sleep
- * again, so that who is asked next has the cores to itself. */
+/* A worker, driven over a pipe: one side of a comparison (the gate asks), or an engine that needs a process of
+ * its own (a run asks). It never works unasked, and before it answers a request for a sample all its threads
+ * sleep again, so that who is asked next has the cores to itself. */
 #include "serve.h"
 
 #include <math.h>

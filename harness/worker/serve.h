@@ -6,8 +6,8 @@
 
 #include "../measure/measure.h"
 
-/* Says hello and answers requests until one is to quit or they end; run runs the loops of those that measure for
- * another program. Returns the program's exit code. */
+/* Says hello and answers requests until one is to quit or they end; run runs the loops of those that measure
+ * for another program. Returns the program's exit code. */
 int worker_serve(FILE *in, FILE *out, measure_runner *run);
 
 #endif

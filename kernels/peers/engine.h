@@ -21,8 +21,8 @@ const char *engine_absent(engine_kind kind);
 /* "onednn": as impl.def names the library. False: no engine has that name. */
 bool engine_named(const char *name, engine_kind *kind);
 
-/* NULL when the file is a library, or the folder has one, that could be this engine's; else in words why not. In
- * static storage until the next call. */
+/* NULL when the file is a library, or the folder has one, that could be this engine's; else in words why not.
+ * In static storage until the next call. */
 const char *engine_unfit(engine_kind kind, const char *place);
 
 /* Takes the file or folder in place of all that is looked for: before the first question. */

@@ -145,7 +145,8 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
 
 /* ---- plan */
 
-/* "2;3,4": for every thread but the caller, its processors, counted from 1. NULL when memory is short. */
+/* "2;3,4": for every thread but the caller's the processors it may run on, counted from 1. NULL when memory is
+ * short. */
 static char *affinity_words(int threads)
 {
     cpu_set_t *affinity = peer_omp_affinity(threads);
@@ -281,7 +282,7 @@ static conv_status pack(const conv_plan *base, const float *weights, const float
     return CONV_OK;
 }
 
-/* Makes *bound, an input or with output the output, point to data. */
+/* Binds the graph's input or output of that name to data, unless it is bound to that already (*bound). */
 static bool bind(const ort_plan *plan, const char *name, const void **bound, const void *data,
                  const int64_t *dims, int ndims)
 {

@@ -1,5 +1,5 @@
-/* The one struct of oneDNN 2.x whose members are used, its memory descriptor; sizes of others. Apart from dnnl.h so
- * that a test can see it beside oneDNN's own header. */
+/* The one struct of oneDNN 2.x whose members are used, its memory descriptor, and how large others may be. Not
+ * in dnnl.h, so that a test can include it together with oneDNN's own header. */
 #ifndef SEPBENCH_PEERS_ONEDNN_DNNL2_H
 #define SEPBENCH_PEERS_ONEDNN_DNNL2_H
 

@@ -87,8 +87,8 @@ typedef struct {
 /* False, with the status kept and err saying what failed and why, unless s is success. */
 bool onednn_ok(onednn_builder *b, dnnl_status_t s, const char *what);
 
-/* Memory descriptors that live as long as the builder; NULL after a failure. Of fp32 elements by strides; of the
- * same dimensions in whatever layout oneDNN likes; a copy. */
+/* Memory descriptors that live as long as the builder; NULL after a failure. Of fp32 elements by strides; of
+ * the same dimensions in whatever layout oneDNN likes; a copy. */
 const_dnnl_memory_desc_t onednn_by_strides(onednn_builder *b, int ndims, const dnnl_dims_t dims,
                                            const dnnl_dims_t strides);
 const_dnnl_memory_desc_t onednn_any_layout(onednn_builder *b, const_dnnl_memory_desc_t md);

@@ -101,8 +101,8 @@ typedef struct {
     int64_t begin, end;
 } range;
 
-/* Of `channels` channels cut into `count` pieces, those from `first` on, so many channels of them. In `to` every
- * piece has `width` of each pixel, whole vectors. */
+/* Of `channels` channels cut into `count` pieces, those from `first` on, so many channels of them. In `to`
+ * every piece has `width` of each pixel, whole vectors. */
 typedef struct {
     int64_t channels, count, first, wanted, width;
 } pieces;

@@ -1,5 +1,5 @@
-/* What happens at a pixel, and at a row of them, on each level of what was removed: one inlined body of which the
- * level is a constant. */
+/* What happens at a pixel, and at a row of them, on each level of what was removed: one inlined body of which
+ * the level is a constant. */
 #include "tflike.h"
 
 /* ---- which inputs a pixel meets */

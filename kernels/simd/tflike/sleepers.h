@@ -1,5 +1,5 @@
 /* Threads that sleep until they are called, as those of TensorFlow's pool do between two operations: waking one
- * takes the kernel many microseconds, where OpenMP's, which look out for work, take less than one. */
+ * takes the kernel many microseconds; OpenMP's threads, which poll for work, take less than one. */
 #ifndef SEPBENCH_SIMD_TFLIKE_SLEEPERS_H
 #define SEPBENCH_SIMD_TFLIKE_SLEEPERS_H
 

@@ -1,12 +1,12 @@
-/* What TensorFlow's DepthwiseConv2dNative and its two gradients do on a CPU where oneDNN is off, and the same with
- * one cause of its slowness removed after the other. Described from tensorflow/core/kernels/depthwise_conv_op.h,
- * depthwise_conv_op.cc and depthwise_conv_grad_op.cc, and, of when a pool's threads are called, from Eigen's
- * TensorCostModel.h; nothing is copied.
+/* What TensorFlow's DepthwiseConv2dNative and its two gradients do on a CPU where oneDNN is off, and four
+ * variants: each lacks one more cause of its slowness. Written from a reading of
+ * tensorflow/core/kernels/depthwise_conv_op.h, depthwise_conv_op.cc and depthwise_conv_grad_op.cc, and, of when
+ * a pool's threads are called, from Eigen's TensorCostModel.h; nothing is copied.
  *
  * Pixel by pixel the inputs under all taps are copied into a patch [taps][channels], and the product runs over
  * it, vectors of channels outside, taps inside. In parallel: forward over rows, gradients over images alone.
- * Compiled for AVX2 though TensorFlow's packages are for AVX: what tells the two apart here is the multiply-add.
- * Refuses what TensorFlow's kernels refuse, and depth multipliers. */
+ * Compiled for AVX2, where TensorFlow's packages are for AVX: for this code the only difference is the
+ * multiply-add. Refuses what TensorFlow's kernels refuse, and depth multipliers. */
 #include <omp.h>
 
 #include "../../compose.h"
@@ -15,8 +15,8 @@
 
 /* ---- threads */
 
-/* Eigen's estimate of whether a second thread is worth calling, from cycles that TensorFlow states; if it is, all
- * of the pool's are called. */
+/* Eigen's estimate of whether a second thread is worth calling, from cycles that TensorFlow states; if it is,
+ * all of the pool's are called. */
 static bool worth_a_team(double cycles)
 {
     const double startup = 100e3, of_a_thread = 100e3;

@@ -11,17 +11,17 @@ typedef enum {
     AS_TENSORFLOW,
     WITH_FMA,       /* multiply-add in one instruction */
     WITHOUT_COPY,   /* inputs are read where they lie */
-    WITH_REGISTERS, /* what a tap needs is loaded once for PIXELS pixels: TODOs of both TensorFlow's files */
-    WITH_THREADS, /* rows are shared out in gradients too, however short the call, among threads that are awake */
+    WITH_REGISTERS, /* what a tap needs is loaded once for PIXELS pixels */
+    WITH_THREADS,   /* rows are shared out in gradients too, in short calls too, among threads that are awake */
     LEVELS
 } removed;
 
 enum {
     PIXELS = 4,
-    CHUNKS = 16, /* of rows, which any usual number of threads shares */
-    /* Floats between what an allocator would not put side by side: 64 KB, for the prefetcher of a core runs on
-     * past the end of its patch into another's; and no whole pages, for a load waits for a store to the same place
-     * of another page. */
+    CHUNKS = 16, /* of rows: enough for the usual numbers of threads */
+    /* Floats between buffers that TensorFlow allocates one by one, and which here are parts of one scratch. 64
+     * KB, as the prefetcher of a core runs on past the end of its patch into another core's; and not whole
+     * pages, as a load waits for an earlier store to the same offset in another page. */
     APART = 16 * CACHE_WAY + 64
 };
 
