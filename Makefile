@@ -61,7 +61,7 @@ ONCE := kernels $(filter-out $(PER_ISA) kernels/peers $(if $(strip $(INJECT)),,k
 
 # ---- peers that are linked: each optional, each found by its probe (kernels/peers/probe.sh) -------------------------
 # A peer: its Debian package, the header that proves it, ours that knows its interface, and how to compile and link.
-# oneDNN and engines are opened at run time (kernels/peers/engine.h) and so always built.
+# oneDNN, ONNX Runtime and TensorFlow are opened at run time (kernels/peers/engine.h), so their peers are always built.
 WITH_PEERS ?= openblas xnnpack
 
 OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
@@ -268,7 +268,7 @@ lint: lint-format ## clang-format and clang-tidy, changing nothing
 	clang-tidy --quiet $(filter-out $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),kernels/peers/$(p)%),$(shell git ls-files '*.c')) \
 	    -- -std=gnu17 -fopenmp -D_GNU_SOURCE -DISA=avx2 $(FLAGS_avx2) $(CPPFLAGS) $(foreach p,$(FOUND),$(INC_$(p)))
 
-clean: ## remove build folders; build/engines, which takes minutes to fetch, only with ENGINES=1
+clean: ## remove what was built; ENGINES=1: build/engines too, which takes minutes to fetch again
 	rm -rf build-* $(if $(ENGINES),build)
 	@[ ! -d build ] || find build -mindepth 1 -maxdepth 1 ! -name engines -exec rm -rf {} +
 	@[ ! -d build ] || rmdir --ignore-fail-on-non-empty build

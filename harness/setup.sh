@@ -3,8 +3,8 @@
 # usage: [ENGINES=1|FOLDER] harness/setup.sh install|check|data
 set -eu
 
-# header, library or program that proves it : Debian package : required, optional (a peer), fetch (what brings MNIST) or
-# engines (what brings those)
+# header, library or program that proves it : Debian package : required, optional (a peer), fetch (needed to fetch
+# MNIST) or engines (needed to fetch those)
 needs='
 %cc:gcc:required
 %g++:g++:required
@@ -165,8 +165,8 @@ fetch_mnist() {
 # ---- engines ---------------------------------------------------------------------------------------------------
 
 # Libraries that are opened at run time (kernels/peers/engine.h), 1.6 GB, into build/engines or the folder that
-# ENGINES names: TensorFlow with Keras as a Python environment, which training beside Keras runs; of ONNX Runtime
-# the library in its wheel, which is the same whatever the system's Python.
+# ENGINES names: TensorFlow with Keras as a Python environment, in which `make train PEERS=1` runs Keras; of ONNX
+# Runtime only the library in its wheel, which does not depend on the system's Python.
 onnxruntime='onnxruntime==1.32.0'
 
 quiet_pip() { # $1: what it brings; pip's arguments

@@ -23,7 +23,7 @@ static void expect(int want, const char *words, const char *command)
 static void absent_ones_are_left_out(void **state)
 {
     (void)state;
-    expect(0, "torch left out: no Python with torch (looked for: /no/python; PYTHON= names another)",
+    expect(0, "torch left out: no Python with torch (tried: /no/python; PYTHON= names another)",
            "PYTHON=/no/python sh $PEERS/train.sh out");
     expect(0, "keras left out: no Python with tensorflow", "PYTHON=/no/python sh $PEERS/train.sh out");
     write_text("failing", "#!/bin/sh\n[ $1 = -c ]\n");
