@@ -131,13 +131,19 @@ static void note_strategies(bench *b)
                s.parts);
 }
 
-/* What only their workers could say of the engines that ran in one. */
+/* Which engines --engine named, what their workers have said so far, and what they said in earlier sessions. */
 static void note_engines(bench *b)
 {
-    json_t *engines = engines_json();
-    engines_versions(json_object_get(json_object_get(b->run, "machine"), "versions"));
+    const json_t *before = b->a->continued != NULL ? b->a->continued->run : NULL;
+    json_t *versions = json_object_get(json_object_get(b->run, "machine"), "versions");
+    json_t *engines = json_object(), *now = engines_json();
+    json_object_update_recursive(engines, json_object_get(before, "engines"));
+    json_object_update_recursive(engines, now);
     if (json_object_size(engines) > 0) json_object_set(b->run, "engines", engines);
     json_decref(engines);
+    json_decref(now);
+    engines_versions(versions);
+    json_object_update_missing(versions, json_object_get(json_object_get(before, "machine"), "versions"));
 }
 
 /* The repetitions for Google Benchmark's tools: in the run's folder, and where --benchmark_out wants them. */
@@ -209,6 +215,7 @@ static bool open_store(bench *b)
 {
     conv_error err = {""};
     json_object_set_new(b->run, "machine", machine_json(b->most_threads, NULL));
+    note_engines(b); /* already here, as the report of a killed run has to tell second copies from our own */
     b->store = record_open(b->a->out, b->a->resume, b->run, &err);
     if (b->store == NULL) cli_error("%s", err.text);
     return b->store != NULL;

@@ -265,9 +265,9 @@ struct conv_impl {
     bool peer;           /* another project's library */
     bool single_thread;  /* execute uses one thread whatever context.threads says */
     bool own_threads;    /* runs a thread pool of its own, not OpenMP's; bound to the same cores */
-    bool loose_threads;  /* own_threads, and not bound one to a core: that they wait for each other's cores, or
-                            change them, is the engine's own doing */
-    bool own_process;    /* a worker process runs it (harness/worker): its library must not be in the program's,
+    bool loose_threads; /* own_threads that are not bound one to a core: when they wait for a core or change it,
+                            that need not be another program's doing */
+    bool own_process;   /* a worker process runs it (harness/worker): its library must not be in the program's,
                             or is a second version of one that is */
     double error_factor; /* inexact: |err| <= error_factor * u * sqrt(K) * sum|x*w|; 0: the exact bound */
     unsigned layouts;    /* bit (1u << CONV_NHWC) ...: those run natively; others go through a transpose */
@@ -276,8 +276,9 @@ struct conv_impl {
                                      the library */
     /* Optional: what a call of the library takes that computes nothing; NaN: unknown. */
     double (*overhead_ns)(int threads);
-    const char *(*absent)(void); /* NULL, the member or its result, when what it needs is there; else in words
-                                     why not and what brings it. Of own_process, opens no library, nor does refuse */
+    /* NULL, the member or its result, when the library is there; else in words why not and what brings it. With
+     * own_process neither this nor refuse opens the library. */
+    const char *(*absent)(void);
 
     /* NULL, or why not, in words ("groups other than 1"). Problem has been checked. */
     const char *(*refuse)(const conv_impl *self, const conv_problem *p, conv_pass pass);

@@ -9,10 +9,11 @@
  * forward kept of its intermediate.
  *
  * Threads: TensorFlow's pools, one per process, fixed by its first session. They run on the cores of the
- * OpenMP threads, on which of them as the system likes: TensorFlow does not bind its threads. The caller's
- * thread runs a graph whose operations follow one another, which saves handing each call over to a pool, 10 to
- * 60 us (the default; inter_op_parallelism_threads); in a joint backward as many operations run at once as
- * there are threads, as by default, for at batch 1 each of its depthwise gradients has one thread only.
+ * OpenMP threads, on which of them as the system likes: TensorFlow does not bind its threads. A graph whose
+ * operations follow one another is run by the caller's thread: by default TensorFlow hands each call over to a
+ * pool (inter_op_parallelism_threads), which takes 10 to 60 us. In a joint backward as many operations run at
+ * once as there are threads, as by default: at batch 1 each of its depthwise gradients has one thread only.
+ *
  * Refuses: rank 3, trailing padding of minus one stride or less, an ISA cap, since it chooses by itself and
  * cannot be held back, constants beyond a graph's 2 GB, what it does wrong (gradients of dilated depthwise
  * convolutions) or aborts over (a bias or ReLU after a depthwise one of explicit padding), and without oneDNN
