@@ -77,8 +77,7 @@ static int parse(int argc, char **argv, bench_arguments *a)
         parse_option,
         "[PROBLEM...] [-- --benchmark_FLAGS]",
         "Times implementations against each other, each verified first. PROBLEM is in benchdnn's syntax, such "
-        "as "
-        "mb1ic64ih28oc64kh3ph1, with a prefix separable: or depthwise: to force the variant."
+        "as mb1ic64ih28oc64kh3ph1, with a prefix separable: or depthwise: to force the variant."
         "\vExit: 0 measured, 2 usage, 3 something computed wrongly (its row says so), 4 nothing was measured.",
         children,
         NULL,
@@ -91,7 +90,7 @@ static int parse(int argc, char **argv, bench_arguments *a)
         a->gbench_count = argc - end - 1;
     }
     if (cli_parse(&argp, end, argv, &state) != 0) return EXIT_USAGE;
-    return state.code;
+    return state.code != EXIT_FINE ? state.code : a->select.bad_engine;
 }
 
 /* ---- resuming */
@@ -113,8 +112,7 @@ static int check_same(const record_run *old)
     return EXIT_FINE;
 }
 
-/* Where else to write is for this command line to say, not for a file: a run may be a stranger's. What followed
- * -- are the last of the words. */
+/* Where else to write. What followed -- are the last of the words. */
 static void drop_outputs(bench_arguments *a)
 {
     int kept = 0;
@@ -127,8 +125,8 @@ static void drop_outputs(bench_arguments *a)
     a->gbench_count = kept;
 }
 
-/* The words of the run that is continued, then those of this command line, which win.
- * *old keeps the strings. */
+/* The words of the run that is continued, then those of this command line, which win. A run may be a
+ * stranger's, so what it opens and where it writes is for this command line to say. *old keeps the strings. */
 static int parse_resumed(int argc, char **argv, bench_arguments *a, record_run *old, char ***words)
 {
     conv_error err;
@@ -144,6 +142,7 @@ static int parse_resumed(int argc, char **argv, bench_arguments *a, record_run *
     for (size_t i = 1; i <= count; i++)
         if ((*words)[i] == NULL)
             return cli_error("%s/run.json: arguments: element %zu is not text", old->dir, i - 1);
+    a->select.no_new_engine = true;
     code = parse((int)count + 1, *words, a);
     a->word_count = (int)count + 1;
     a->words = *words;

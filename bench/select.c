@@ -75,7 +75,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_RELU: o->relu = true; return 0;
     case KEY_EXACT: o->exact = true; return 0;
     case KEY_ENGINE:
-        if (engines_add(arg, &err) != CONV_OK && !o->bad_engine)
+        if (o->bad_engine) return 0;
+        if (o->no_new_engine && !engines_named(arg))
+            o->bad_engine =
+                cli_error("--engine %.200s of the run is not opened again: repeat it to have it", arg);
+        else if (engines_add(arg, &err) != CONV_OK)
             o->bad_engine = cli_error("--engine %.200s: %s", arg, err.text);
         return 0;
     default: return ARGP_ERR_UNKNOWN;

@@ -21,6 +21,7 @@ typedef struct {
     const char *variants, *impls, *passes;                               /* comma lists, NULL = all */
     const char *channels, *spatial, *batch, *threads, *layouts, *caches; /* 32:2048, lists; NULL = default */
     bool bias, relu, exact;
+    bool no_new_engine;        /* the words are a file's: an --engine must be this command line's, too */
     int bad_engine;            /* EXIT_USAGE after a line about an --engine, else 0 */
     const char *default_suite; /* when neither problems, suite nor shapes are given; NULL = sweep */
 } select_options;

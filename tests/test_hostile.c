@@ -226,6 +226,19 @@ static void test_resumed_outputs(void **state)
     expect_said("run/run.json", "--benchmark_filter=naive");
 }
 
+/* Nor which libraries to open. */
+static void test_resumed_engines(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        run("bench --engine other=naive --impl naive,other --pass forward --repetitions 1 --min-time 0 "
+            "--out run mb1ic1ih4oc1kh3"),
+        0);
+    assert_int_equal(run("bench --resume --out run"), 2);
+    expect_said("err.txt", "--engine other=naive of the run is not opened again");
+    assert_int_equal(run("bench --resume --out run --engine other=naive"), 0);
+}
+
 static void test_ceilings(void **state)
 {
     (void)state;
@@ -361,12 +374,19 @@ int main(void)
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),      cmocka_unit_test(test_printable),
-        IN_FOLDER(test_fields_of_a_run),   IN_FOLDER(test_page_of_odd_texts),
-        IN_FOLDER(test_run_id_is_no_path), IN_FOLDER(test_resumed_outputs),
-        IN_FOLDER(test_ceilings),          IN_FOLDER(test_many_rows),
-        IN_FOLDER(test_trainings),         IN_FOLDER(test_odd_model),
-        IN_FOLDER(test_names_of_models),   IN_FOLDER(test_labels_are_no_script),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_printable),
+        IN_FOLDER(test_fields_of_a_run),
+        IN_FOLDER(test_page_of_odd_texts),
+        IN_FOLDER(test_run_id_is_no_path),
+        IN_FOLDER(test_resumed_outputs),
+        IN_FOLDER(test_resumed_engines),
+        IN_FOLDER(test_ceilings),
+        IN_FOLDER(test_many_rows),
+        IN_FOLDER(test_trainings),
+        IN_FOLDER(test_odd_model),
+        IN_FOLDER(test_names_of_models),
+        IN_FOLDER(test_labels_are_no_script),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -40,6 +40,13 @@ static engine *add_engine(const char *name, const char *kind)
     return e;
 }
 
+bool engines_named(const char *words)
+{
+    for (int i = 0; i < engine_count; i++)
+        if (engines[i].words != NULL && strcmp(engines[i].words, words) == 0) return true;
+    return false;
+}
+
 conv_status engines_add(const char *words, conv_error *err)
 {
     const char *equals = strchr(words, '='), *kind_at = equals != NULL ? equals + 1 : words;
@@ -64,8 +71,7 @@ conv_status engines_add(const char *words, conv_error *err)
         if (path != NULL) engine_use(library, path);
         return conv_add_engine(name, kind, err);
     }
-    for (int i = 0; i < engine_count; i++) /* a command line may be read twice */
-        if (engines[i].words != NULL && strcmp(engines[i].words, words) == 0) return CONV_OK;
+    if (engines_named(words)) return CONV_OK; /* a command line may be read twice */
     conv_status status = conv_add_engine(name, kind, err);
     if (status != CONV_OK) return status;
     engine *e = add_engine(name, kind);

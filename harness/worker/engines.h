@@ -16,6 +16,8 @@
  * "NAME=KIND": of an implementation or of a library that is linked. In a worker PATH is also the one library
  * that is opened. CONV_INVALID with err, in words. The same words again change nothing. */
 conv_status engines_add(const char *words, conv_error *err);
+/* Whether these words have been added. */
+bool engines_named(const char *words);
 
 /* This program is a worker: whatever it is asked to run, it runs itself. */
 void engines_serve(void);
