@@ -9,8 +9,8 @@
 
 enum { LOSSES_MAX = 3 };
 
-/* Beyond so many times the estimate, and the fixed part for loading a library and translating kernels, it
- * hangs. */
+/* After how many seconds without an answer a worker counts as hanging, where it should take `seconds`: the
+ * fixed part is for loading a library and compiling its kernels. */
 static double patience(double seconds)
 {
     static const double fixed = 60, factor = 30;

@@ -9,7 +9,7 @@
 #include "../record/record.h"
 
 typedef struct {
-    const char *path, *engine; /* of the program; its argument or NULL */
+    const char *path, *engine; /* of the program; the words of its --engine, or NULL */
     pid_t pid;                 /* 0: not running */
     int to, from;
     FILE *complaints; /* its stderr */

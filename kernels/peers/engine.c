@@ -74,7 +74,7 @@ static const char *not_a_library(const char *path)
         why = "is no shared library";
     else if (fseek(a, 0, SEEK_END) != 0 || (Elf64_Off)ftell(a) < its.e_shoff ||
              (Elf64_Off)ftell(a) - its.e_shoff < (Elf64_Off)its.e_shnum * its.e_shentsize)
-        why = "is cut short"; /* which would end the program in the middle of dlopen */
+        why = "is cut short"; /* dlopen would end the program by a signal */
     if (a != NULL) fclose(a);
     if (b != NULL) fclose(b);
     return why;
@@ -103,7 +103,8 @@ static bool inside(engine_kind kind, const char *folder, char path[PATH_MAX])
     return false;
 }
 
-/* What was named, a file or a folder, is taken or the reason why not; words: how it was named. */
+/* Finds the library in place, a file or a folder. NULL, or why not, in words that begin with how it was
+ * named. */
 static const char *take(engine_kind kind, const char *words, const char *place)
 {
     struct stat s;
@@ -198,8 +199,8 @@ void engine_unhush(int kept)
     close(kept);
 }
 
-/* For AddressSanitizer, where the program is built with it: it would mistake where opened libraries keep their
- * thread-local variables, and its search for leaks end the program there. */
+/* Read by AddressSanitizer, in programs built with it: it misjudges where opened libraries keep their
+ * thread-local variables, and its search for leaks then ends the program. */
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "intercept_tls_get_addr=0"; }
 

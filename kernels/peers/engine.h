@@ -1,11 +1,11 @@
 /* Engines: libraries of others that are opened at run time, so that a build needs neither their headers nor
- * them. Where they are looked for, in this order; the first that is set is the only one of the first two, so
- * that nothing is measured but what was named:
+ * them. Where a library is looked for, in this order:
  *
- *   1. what engine_use was told, else the engine's variable SEPBENCH_ONNXRUNTIME, SEPBENCH_TENSORFLOW or
- *      SEPBENCH_ONEDNN: its library file, or a folder that holds it as pip, npm or a release archive leave it
- *   2. the folder SEPBENCH_ENGINES, else `engines` beside the running program, which `make setup ENGINES=1`
- *      fills
+ *   1. where engine_use was told, else where the engine's variable says (SEPBENCH_ONNXRUNTIME,
+ *      SEPBENCH_TENSORFLOW, SEPBENCH_ONEDNN): a library file, or a folder that holds it as pip, npm or a release
+ *      archive leaves it. If it is not there, it is looked for nowhere else: only what was named is measured
+ *   2. in the folder SEPBENCH_ENGINES, else in `engines` beside the running program, which
+ *      `make setup ENGINES=1` fills
  *   3. where the system keeps libraries, for those that a distribution packages */
 #ifndef SEPBENCH_PEERS_ENGINE_H
 #define SEPBENCH_PEERS_ENGINE_H

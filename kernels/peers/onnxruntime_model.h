@@ -12,7 +12,7 @@
 #define ONNX_BIAS "bias"
 #define ONNX_DST "dst"
 
-/* Protobuf's limit, and so that of a model whose weights are part of it. */
+/* Protobuf's limit: a model's weights are part of it. */
 enum { ONNX_MODEL_LIMIT = 0x7fffffff };
 
 /* In Keras's order, [taps][IC/groups][OC] and [IC*M][OC] (conv.h); while a model's bytes are counted they may
@@ -22,8 +22,8 @@ typedef struct {
 } onnx_constants;
 
 /* Writes the model of p, a forward pass in NCHW: one Conv, or for a separable the depthwise and then the
- * pointwise one, and Relu where p has it. constants NULL: weights are fed. Returns its bytes; model NULL: only
- * them. */
+ * pointwise one, and Relu where p has it. constants NULL: weights are inputs of the graph. Returns its size in
+ * bytes; with model NULL it writes nothing. */
 size_t onnx_model_write(const conv_problem *p, const onnx_constants *constants, void *model);
 
 /* Weights of a problem that is not separable, in ONNX's order [OC][IC/groups][taps]. */

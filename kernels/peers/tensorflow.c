@@ -106,7 +106,7 @@ static bool uses_onednn(void)
 static const char *onednn_words(void)
 {
     if (says_onednn == NULL) return "oneDNN unknown";
-    int kept = engine_hush(); /* the first time it tells */
+    int kept = engine_hush(); /* the first call logs what it decided */
     bool on = says_onednn();
     engine_unhush(kept);
     return on ? "oneDNN on" : "oneDNN off";
@@ -228,7 +228,7 @@ static TF_SessionOptions *options_of(int threads, int at_once, TF_Status *status
     return options;
 }
 
-/* Threads that this makes run where its caller does. */
+/* TensorFlow's threads are made here and inherit the caller's cores. */
 static conv_status open_session(tf_run *run, int threads, int at_once, conv_error *err)
 {
     cpu_set_t before;

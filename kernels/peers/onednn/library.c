@@ -54,7 +54,7 @@ static const char *refuse_library(void *library)
         /* Intel's OpenMP answers to the same names, but its threads are not the ones bound here. */
         void *intels = dlopen("libiomp5.so", RTLD_LAZY | RTLD_NOLOAD);
         if (v->major < 2 || (v->major == 2 && v->minor < 6))
-            snprintf(why, sizeof why, "%s is before 2.6, of which 2.2.4 computes wrong convolutions: %s",
+            snprintf(why, sizeof why, "%s is older than 2.6 (2.2.4 computes wrong convolutions): %s",
                      onednn_version(), path);
         else if (v->major > 3)
             snprintf(why, sizeof why, "%s is neither 2 nor 3: %s", onednn_version(), path);
