@@ -22,9 +22,10 @@ typedef struct {
  * protocol this program does not. path and engine outlive w. */
 bool process_start(worker_process *w, const char *path, const char *engine, json_t **hello, conv_error *err);
 
+enum { PROCESS_PATIENCE = 120 }; /* seconds in which any of the gate's requests is answered */
+
 /* Sends the request (and releases it), returns the reply (the caller's). NULL with err: the worker died or has
  * not answered within so many seconds, or the user interrupted; the worker is gone then. */
-enum { PROCESS_PATIENCE = 120 };
 json_t *process_ask(worker_process *w, json_t *request, double seconds, conv_error *err);
 
 /* Stops a worker that is not asked, threads of its pools that still spin included, and lets it go on. A worker
