@@ -166,6 +166,7 @@ void measure_ready(measure_group *g, timed_row *t)
         measure_drop(t, CASE_FAILED, "packing failed");
         return;
     }
+    if (t->impl->own_threads) g->pool = NULL; /* its packing may have run on OpenMP's threads, which spin now */
     if (!g->cold) return;
     evict_add_operands(&t->evict, t->job.plan, &t->job.args);
     if (!evict_prepare(&t->evict, g->threads))
