@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../json.h"
 #include "internal.h"
@@ -132,6 +133,15 @@ static json_t *repeat(item *i, json_int_t iterations)
     return reply;
 }
 
+/* Who asks stops this process in between (process_pause). Every thread then wakes, if only to sleep again, and one
+ * whose core has a spinning thread waits for its turn: a time slice, up to 5 ms seen. That is not to be taken for
+ * somebody else's work. */
+static void let_all_wake(void)
+{
+    const struct timespec slice = {.tv_nsec = 6000000};
+    nanosleep(&slice, NULL);
+}
+
 json_t *served_step(served *s, const json_t *request)
 {
     const char *what = json_text(request, "do", "");
@@ -147,6 +157,7 @@ json_t *served_step(served *s, const json_t *request)
     bool possible = is_ready ? (*at)->group->rows->open && !(*at)->ready : (*at)->ready && iterations > 0;
     if (!possible) return reply_of(CASE_FAILED, "the case is not at that step, or impossible iterations");
     if (s->last != (*at)->id) quiet_settle(); /* an engine may have a pool per plan */
+    let_all_wake();
     s->last = (*at)->id;
     return is_ready ? ready(*at) : repeat(*at, iterations);
 }
