@@ -34,6 +34,8 @@ static const struct {
     {"onednn_winograd", {{"#9c5590", "#d58fc9"}}},
     {"openblas", {{"#66801a", "#adc94a"}}},
     {"xnnpack", {{"#0c8080", "#3fcaca"}}},
+    {"onnxruntime", {{"#4d6a76", "#8fb1bf"}}},
+    {"tensorflow", {{"#a63d00", "#ff9a5c"}}},
 };
 
 /* A family or an implementation that came later: a colour by its name, always the same. */
