@@ -119,7 +119,7 @@ static void test_folders(void **state)
         write_library(path, false);
         setenv("SEPBENCH_ENGINES", folder, 1);
         takes(laid_out[i].kind, path);
-        says(laid_out[i].kind == ENGINE_TENSORFLOW ? ENGINE_ONNXRUNTIME : ENGINE_TENSORFLOW, "not found");
+        if (laid_out[i].kind != ENGINE_TENSORFLOW) says(ENGINE_TENSORFLOW, "not found"); /* no system has it */
     }
 }
 

@@ -99,6 +99,7 @@ bool staircase_write(const report_data *data, const char *dir, conv_error *err)
                 records++;
             }
     fclose(out);
+    if (records == 0) remove(path); /* an earlier report's */
     bool fine = records == 0 || output_write(path, OUTPUT_OWN, text, size, err);
     free(text);
     return fine;

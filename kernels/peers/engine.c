@@ -212,7 +212,8 @@ void *engine_open(engine_kind kind, conv_error *err)
         return NULL;
     }
     int kept = engine_hush();
-    void *library = dlopen(found[kind], RTLD_LAZY | RTLD_LOCAL);
+    char whole[PATH_MAX]; /* a name without a folder would be looked for on the system */
+    void *library = dlopen(realpath(found[kind], whole) != NULL ? whole : found[kind], RTLD_LAZY | RTLD_LOCAL);
     engine_unhush(kept);
     if (library == NULL) conv_fail(err, CONV_FAILED, "%s", dlerror());
     return library;
