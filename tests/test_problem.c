@@ -134,6 +134,7 @@ static void test_malformed(void **state)
         {"ic3ih8oc8kh9", "kh9"},
         {"ic3ih8oc8kh5dh3sh5", "kh5"},
         {"ic3ih28oc8oh12kh3", "oh12"},
+        {"ic3id7od1kd6492973311dd815ih8kh3iw17kw3oc8", "od1 does not fit"},
         {"g5ic16ih8oc16kh3", "g 5"},
         {"g16ic16ih8oc24kh3", "oc24"},
         {"depthwise:g4ic16ih8oc16kh3", "g 4"},
