@@ -100,7 +100,8 @@ static void read_type(const char *at, npy_header *h)
     snprintf(h->descr, sizeof h->descr, "%.*s", (int)strcspn(at, ",}\n"), at);
     char quote = *at++;
     for (int i = 0; i < TYPES && (quote == '\'' || quote == '"'); i++)
-        if (strchr("<>|=", *at) != NULL && strncmp(at + 1, types[i].kind, 2) == 0 && at[3] == quote) {
+        if (*at != '\0' && strchr("<>|=", *at) != NULL && strncmp(at + 1, types[i].kind, 2) == 0 &&
+            at[3] == quote) {
             h->type = types[i].type;
             h->size = (size_t)(types[i].kind[1] - '0');
             h->swapped = *at == '>' && h->size > 1;
