@@ -94,7 +94,8 @@ static void check_softmax(const nn_kernels *nn)
 static void check_pool(const nn_kernels *nn, const nn_pool *p, bool drop)
 {
     enum { IMAGES = 2 };
-    int64_t c = p->channels, in = p->in_h * p->in_w * c, out = p->out_h * p->out_w * c,
+    const conv_axis *ad = &p->axis[CONV_D], *ah = &p->axis[CONV_H], *aw = &p->axis[CONV_W];
+    int64_t c = p->channels, in = ad->in * ah->in * aw->in * c, out = p->out[0] * p->out[1] * p->out[2] * c,
             words = nn_dropout_words(out);
     float *x = filled(IMAGES * in, 4, 2), *dy = filled(IMAGES * out, 5, 2);
     float *y = malloc((size_t)(IMAGES * out) * 4), *a = malloc((size_t)(IMAGES * out) * 4);
@@ -113,26 +114,27 @@ static void check_pool(const nn_kernels *nn, const nn_pool *p, bool drop)
     nn->average_pool(p, IMAGES, x, a);
     nn->average_pool_backward(p, IMAGES, dy, da);
     for (int64_t i = 0; i < IMAGES * out; i++) {
-        int64_t n = i / out, ch = i % c, ow = i / c % p->out_w, oh = i / c / p->out_w % p->out_h, taps = 0,
-                at = -1;
+        int64_t n = i / out, ch = i % c, ow = i / c % p->out[2], oh = i / c / p->out[2] % p->out[1],
+                od = i / c / p->out[2] / p->out[1] % p->out[0], taps = 0, at = -1;
         double best = -INFINITY, sum = 0;
         for (int pass = 0; pass < 2; pass++)
-            for (int64_t kh = 0; kh < p->pool_h; kh++)
-                for (int64_t kw = 0; kw < p->pool_w; kw++) {
-                    int64_t h = oh * p->stride_h - p->pad_top + kh, w = ow * p->stride_w - p->pad_left + kw;
-                    if (h < 0 || h >= p->in_h || w < 0 || w >= p->in_w) continue;
-                    int64_t k = n * in + (h * p->in_w + w) * c + ch;
-                    if (pass == 1) {
-                        want_a[k] += (double)dy[i] / (double)taps;
-                        continue;
-                    }
-                    taps++;
-                    sum += x[k];
-                    if (x[k] > best) {
-                        best = x[k];
-                        at = k;
-                    }
+            for (int64_t tap = 0; tap < ad->kernel * ah->kernel * aw->kernel; tap++) {
+                int64_t d = od * ad->stride - ad->pad_before + tap / aw->kernel / ah->kernel,
+                        h = oh * ah->stride - ah->pad_before + tap / aw->kernel % ah->kernel,
+                        w = ow * aw->stride - aw->pad_before + tap % aw->kernel;
+                if (d < 0 || d >= ad->in || h < 0 || h >= ah->in || w < 0 || w >= aw->in) continue;
+                int64_t k = n * in + ((d * ah->in + h) * aw->in + w) * c + ch;
+                if (pass == 1) {
+                    want_a[k] += (double)dy[i] / (double)taps;
+                    continue;
                 }
+                taps++;
+                sum += x[k];
+                if (x[k] > best) {
+                    best = x[k];
+                    at = k;
+                }
+            }
         bool keep =
             !(p->relu && best <= 0) && (!drop || (bits[n * words + i % out / 64] >> (i % out % 64) & 1));
         assert_float_equal(y[i], keep ? best * scale : 0, 1e-6);
@@ -149,38 +151,32 @@ static void check_pool(const nn_kernels *nn, const nn_pool *p, bool drop)
 static void check_pooling(const nn_kernels *nn)
 {
     static const int64_t channels[] = {1, 3, 4, 8, 15, 16, 17, 32, 37};
-    static const nn_pool shapes[] = {
-        {.in_h = 6, .in_w = 8, .out_h = 3, .out_w = 4, .pool_h = 2, .pool_w = 2, .stride_h = 2, .stride_w = 2},
-        {.in_h = 7, .in_w = 5, .out_h = 3, .out_w = 2, .pool_h = 2, .pool_w = 2, .stride_h = 2, .stride_w = 2},
-        {.in_h = 7, .in_w = 5, .out_h = 4, .out_w = 3, .pool_h = 2, .pool_w = 2, .stride_h = 2, .stride_w = 2},
-        {.in_h = 7,
-         .in_w = 6,
-         .out_h = 7,
-         .out_w = 6,
-         .pool_h = 3,
-         .pool_w = 3,
-         .stride_h = 1,
-         .stride_w = 1,
-         .pad_top = 1,
-         .pad_left = 1},
-        {.in_h = 9, .in_w = 7, .out_h = 3, .out_w = 3, .pool_h = 2, .pool_w = 1, .stride_h = 3, .stride_w = 3},
-        {.in_h = 5,
-         .in_w = 5,
-         .out_h = 2,
-         .out_w = 3,
-         .pool_h = 3,
-         .pool_w = 4,
-         .stride_h = 2,
-         .stride_w = 2,
-         .pad_left = 1},
-        {.in_h = 1, .in_w = 9, .out_h = 1, .out_w = 4, .pool_h = 1, .pool_w = 2, .stride_h = 1, .stride_w = 2},
+    static const struct {
+        int64_t in[CONV_AXES], window[CONV_AXES], stride[CONV_AXES], before[CONV_AXES], after[CONV_AXES];
+    } shapes[] = {
+        {{1, 6, 8}, {1, 2, 2}, {1, 2, 2}, {0}, {0}},
+        {{1, 7, 5}, {1, 2, 2}, {1, 2, 2}, {0}, {0}},
+        {{1, 7, 5}, {1, 2, 2}, {1, 2, 2}, {0}, {0, 1, 1}},
+        {{1, 7, 6}, {1, 3, 3}, {1, 1, 1}, {0, 1, 1}, {0, 1, 1}},
+        {{1, 9, 7}, {1, 2, 1}, {1, 3, 3}, {0}, {0}},
+        {{1, 5, 5}, {1, 3, 4}, {1, 2, 2}, {0, 0, 1}, {0, 0, 2}},
+        {{1, 1, 9}, {1, 1, 2}, {1, 1, 2}, {0}, {0}},
+        {{4, 2, 6}, {2, 2, 2}, {2, 2, 2}, {0}, {0}},
+        {{5, 3, 3}, {2, 2, 2}, {2, 2, 2}, {0}, {0}},             /* the last along each axis uncovered */
+        {{5, 3, 4}, {2, 2, 2}, {2, 2, 2}, {0}, {1, 1, 0}},       /* windows that stand over the edge */
+        {{4, 3, 5}, {3, 2, 3}, {1, 1, 2}, {1, 0, 1}, {1, 1, 1}}, /* overlapping */
+        {{6, 5, 7}, {2, 1, 2}, {3, 2, 4}, {0}, {0}},             /* with gaps */
+        {{3, 4, 4}, {3, 1, 1}, {3, 1, 1}, {0}, {0}},
     };
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (size_t k = 0; k < sizeof channels / sizeof *channels; k++)
             for (int flags = 0; flags < 4; flags++) {
-                nn_pool p = shapes[s];
-                p.channels = channels[k];
-                p.relu = flags & 1;
+                nn_pool p = {.channels = channels[k], .relu = flags & 1};
+                for (int i = 0; i < CONV_AXES; i++) {
+                    p.axis[i] = (conv_axis){shapes[s].in[i],     shapes[s].window[i], shapes[s].stride[i], 1,
+                                            shapes[s].before[i], shapes[s].after[i]};
+                    p.out[i] = conv_out(&p.axis[i]);
+                }
                 check_pool(nn, &p, flags & 2);
             }
 }

@@ -116,16 +116,17 @@ static void race(runner *r, int count)
     }
 }
 
-/* The present implementations of the variant that may stand behind "best". */
-static int list_candidates(conv_variant variant, candidate *list)
+/* The present implementations that may stand behind "best" and do the problem. */
+static int list_candidates(const conv_problem *p, candidate *list)
 {
     size_t count;
     int found = 0;
     const conv_entry *entries = conv_entries(&count);
     for (size_t i = 0; i < count && found < MAX_CANDIDATES; i++) {
         const conv_impl *impl = entries[i].impl;
-        if (impl == NULL || impl->variant != variant || impl->peer || impl->inexact || entries[i].study)
+        if (impl == NULL || impl->variant != p->variant || impl->peer || impl->inexact || entries[i].study)
             continue;
+        if (conv_refuse(impl, p, CONV_FORWARD) != NULL || conv_refuse(impl, p, CONV_BACKWARD) != NULL) continue;
         list[found++] = (candidate){.impl = impl};
     }
     /* naive only where nothing else is */
@@ -181,7 +182,7 @@ static conv_status time_all(net *n, op *o, conv_error *err)
 {
     candidate list[MAX_CANDIDATES];
     runner *runners = calloc((size_t)3 * MAX_CANDIDATES, sizeof *runners);
-    int count = list_candidates(o->problem.variant, list), kept = 0, running = 0;
+    int count = list_candidates(&o->problem, list), kept = 0, running = 0;
     trial t;
     conv_status status = runners == NULL ? conv_fail(err, CONV_NO_MEMORY, "no memory to time implementations")
                                          : trial_start(&t, n, o, err);

@@ -6,6 +6,6 @@
 
 /* Fills l, whose names and input shape are set, and adds its parameters to the model. CONV_INVALID says what
  * does not fit, without saying in which layer. */
-conv_status layer_build(model *m, layer *l, layer_class c, const layer_options *o, conv_error *err);
+conv_status layer_build(model *m, layer *l, layer_type type, const layer_options *o, conv_error *err);
 
 #endif

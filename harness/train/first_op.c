@@ -28,8 +28,8 @@ static nn_pooled shape_of(const model *m)
                        .kernel_h = p->axis[CONV_H].kernel,
                        .kernel_w = p->axis[CONV_W].kernel,
                        .channels = p->oc,
-                       .out_h = pool->out_h,
-                       .out_w = pool->out_w};
+                       .out_h = pool->out[CONV_H],
+                       .out_w = pool->out[CONV_W]};
 }
 
 bool first_op_wanted(const net *n)

@@ -34,13 +34,16 @@ bool layer_is_plain(const layer *l)
 bool layer_is_pooled(const layer *l, const layer *next)
 {
     const conv_problem *p = &l->problem;
-    const nn_pool *pool = &next->pool;
     if (l->kind != LAYER_CONV || p->rank != 2 || p->layout != CONV_NHWC || l->activation != NN_RELU ||
         l->activity.l1 != 0 || l->activity.l2 != 0)
         return false;
-    return next->kind == LAYER_POOL && !next->average && next->pool_images == 1 && pool->pool_h == 2 &&
-           pool->pool_w == 2 && pool->stride_h == 2 && pool->stride_w == 2 && pool->pad_top == 0 &&
-           pool->pad_left == 0 && 2 * pool->out_h <= pool->in_h && 2 * pool->out_w <= pool->in_w;
+    if (next->kind != LAYER_POOL || next->average || next->pool_images != 1) return false;
+    for (int i = CONV_H; i <= CONV_W; i++) {
+        const conv_axis *a = &next->pool.axis[i];
+        if (a->kernel != 2 || a->stride != 2 || a->pad_before != 0 || 2 * next->pool.out[i] > a->in)
+            return false;
+    }
+    return true;
 }
 
 bool net_wants(const net *n, const layer *l, const char *key)

@@ -113,19 +113,19 @@ static conv_status read_layer(model *m, json_t *item, json_t *built, conv_error 
         return conv_fail(err, CONV_INVALID, "a layer needs class_name and config");
     conv_status status = check_keys(item, allowed, class_name, err);
     if (status != CONV_OK) return status;
-    layer_class c = layer_class_parse(class_name);
-    if (c == CLASS_COUNT) return conv_fail(err, CONV_INVALID, "unknown layer '%s'", class_name);
+    layer_type type = layer_type_parse(class_name);
+    if (type.class == CLASS_COUNT) return conv_fail(err, CONV_INVALID, "unknown layer '%s'", class_name);
     const char *own = json_string_value(json_object_get(item, "registered_name"));
     if (own != NULL)
         return conv_fail(err, CONV_INVALID, "unknown layer '%s': it is not one of Keras's own", own);
     layer_options options;
-    status = layer_options_parse(c, config, &options, err);
+    status = layer_options_parse(type, config, &options, err);
     if (status != CONV_OK) return status;
 
-    if (c == CLASS_INPUT && !options.has_shape)
+    if (type.class == CLASS_INPUT && !options.has_shape)
         return conv_fail(err, CONV_INVALID, "InputLayer without batch_input_shape");
     status = read_input(m, &options, built, err);
-    if (status != CONV_OK || c == CLASS_INPUT) return status;
+    if (status != CONV_OK || type.class == CLASS_INPUT) return status;
     if (m->layer_count == MODEL_MAX_LAYERS)
         return conv_fail(err, CONV_INVALID, "more than %d layers", MODEL_MAX_LAYERS);
 
@@ -141,7 +141,7 @@ static conv_status read_layer(model *m, json_t *item, json_t *built, conv_error 
             return conv_fail(err, CONV_INVALID,
                              "The name \"%s\" is used 2 times in the model. All layer names should be unique.",
                              l->name);
-    status = layer_build(m, l, c, &options, err);
+    status = layer_build(m, l, type, &options, err);
     if (status == CONV_OK) m->layer_count++;
     return status;
 }
@@ -242,7 +242,12 @@ uint32_t model_fingerprint(const model *m)
         crc = crc32(crc, (const Bytef *)l->in.dim, sizeof l->in.dim);
         crc = crc32(crc, (const Bytef *)l->out.dim, sizeof l->out.dim);
         crc = crc32(crc, (const Bytef *)l->problem.axis, sizeof l->problem.axis);
-        crc = crc32(crc, (const Bytef *)&l->pool.pool_h, 6 * sizeof l->pool.pool_h);
+        for (int k = 0; k < 3; k++) /* the depth only where it is one, for checkpoints of earlier versions */
+            for (int a = l->in.rank <= CONV_AXES ? CONV_H : CONV_D; a < CONV_AXES; a++) {
+                const conv_axis *axis = &l->pool.axis[a];
+                const int64_t numbers[] = {axis->kernel, axis->stride, axis->pad_before};
+                crc = crc32(crc, (const Bytef *)&numbers[k], sizeof numbers[k]);
+            }
     }
     for (int i = 0; i < m->parameter_count; i++) {
         const parameter *p = &m->parameter[i];

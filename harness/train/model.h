@@ -12,7 +12,7 @@
 enum { MODEL_MAX_LAYERS = 128, MODEL_MAX_PARAMETERS = 3 * MODEL_MAX_LAYERS, MODEL_NAME_MAX = 64 };
 
 typedef enum {
-    LAYER_CONV, /* Conv1D/2D, DepthwiseConv2D, SeparableConv1D/2D: conv_problem says which */
+    LAYER_CONV, /* Conv, DepthwiseConv or SeparableConv of any rank: conv_problem says which */
     LAYER_POOL,
     LAYER_DROPOUT,
     LAYER_FLATTEN,
@@ -23,7 +23,7 @@ typedef enum {
 /* One image's tensor, as Keras sees it: no batch axis. */
 typedef struct {
     int rank;
-    int64_t dim[4];
+    int64_t dim[CONV_AXES + 1];
 } tensor_shape;
 
 /* One weight tensor, in Keras's shape and order; floats [offset, offset + count) of the network's vector. */

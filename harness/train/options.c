@@ -10,61 +10,52 @@
 #include "../text.h"
 
 static const struct {
-    const char *name;
-    layer_class value;
+    const char *name; /* of a class with spatial axes, without its "2D" */
+    layer_class class;
+    int least_rank, most_rank;
 } classes[] = {
-    {"InputLayer", CLASS_INPUT},
-    {"Conv1D", CLASS_CONV1D},
-    {"Convolution1D", CLASS_CONV1D},
-    {"Conv2D", CLASS_CONV2D},
-    {"Convolution2D", CLASS_CONV2D},
-    {"DepthwiseConv2D", CLASS_DEPTHWISE2D},
-    {"SeparableConv1D", CLASS_SEPARABLE1D},
-    {"SeparableConvolution1D", CLASS_SEPARABLE1D},
-    {"SeparableConv2D", CLASS_SEPARABLE2D},
-    {"SeparableConvolution2D", CLASS_SEPARABLE2D},
-    {"MaxPooling1D", CLASS_MAX_POOL1D},
-    {"MaxPool1D", CLASS_MAX_POOL1D},
-    {"MaxPooling2D", CLASS_MAX_POOL2D},
-    {"MaxPool2D", CLASS_MAX_POOL2D},
-    {"AveragePooling1D", CLASS_AVERAGE_POOL1D},
-    {"AvgPool1D", CLASS_AVERAGE_POOL1D},
-    {"AveragePooling2D", CLASS_AVERAGE_POOL2D},
-    {"AvgPool2D", CLASS_AVERAGE_POOL2D},
-    {"Dropout", CLASS_DROPOUT},
-    {"Flatten", CLASS_FLATTEN},
-    {"Dense", CLASS_DENSE},
-    {"Activation", CLASS_ACTIVATION},
+    {"InputLayer", CLASS_INPUT, 0, 0},
+    {"Conv", CLASS_CONV, 1, 3},
+    {"Convolution", CLASS_CONV, 1, 3},
+    {"DepthwiseConv", CLASS_DEPTHWISE, 1, 2},
+    {"SeparableConv", CLASS_SEPARABLE, 1, 3}, /* 3: Keras has none */
+    {"SeparableConvolution", CLASS_SEPARABLE, 1, 2},
+    {"MaxPooling", CLASS_MAX_POOL, 1, 3},
+    {"MaxPool", CLASS_MAX_POOL, 1, 3},
+    {"AveragePooling", CLASS_AVERAGE_POOL, 1, 3},
+    {"AvgPool", CLASS_AVERAGE_POOL, 1, 3},
+    {"Dropout", CLASS_DROPOUT, 0, 0},
+    {"Flatten", CLASS_FLATTEN, 0, 0},
+    {"Dense", CLASS_DENSE, 0, 0},
+    {"Activation", CLASS_ACTIVATION, 0, 0},
 };
 
-layer_class layer_class_parse(const char *name)
+layer_type layer_type_parse(const char *name)
 {
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++)
-        if (strcmp(classes[i].name, name) == 0) return classes[i].value;
-    return CLASS_COUNT;
+        for (int rank = classes[i].least_rank; rank <= classes[i].most_rank; rank++) {
+            char whole[64];
+            snprintf(whole, sizeof whole, rank > 0 ? "%s%dD" : "%s", classes[i].name, rank);
+            if (strcmp(whole, name) == 0) return (layer_type){classes[i].class, rank};
+        }
+    return (layer_type){CLASS_COUNT, 0};
 }
 
 #define ONE(c) (1u << (c))
 enum {
-    PLAIN_CONV = ONE(CLASS_CONV1D) | ONE(CLASS_CONV2D),
-    SEPARABLE = ONE(CLASS_SEPARABLE1D) | ONE(CLASS_SEPARABLE2D),
-    CONV = PLAIN_CONV | SEPARABLE | ONE(CLASS_DEPTHWISE2D),
-    POOL =
-        ONE(CLASS_MAX_POOL1D) | ONE(CLASS_MAX_POOL2D) | ONE(CLASS_AVERAGE_POOL1D) | ONE(CLASS_AVERAGE_POOL2D),
+    PLAIN_CONV = ONE(CLASS_CONV),
+    DEPTHWISE = ONE(CLASS_DEPTHWISE),
+    SEPARABLE = ONE(CLASS_SEPARABLE),
+    CONV = PLAIN_CONV | SEPARABLE | DEPTHWISE,
+    POOL = ONE(CLASS_MAX_POOL) | ONE(CLASS_AVERAGE_POOL),
     WEIGHTED = CONV | ONE(CLASS_DENSE),
     ALL = (1u << CLASS_COUNT) - 1
 };
 
-bool layer_class_is_1d(layer_class c)
-{
-    return ONE(c) &
-           (ONE(CLASS_CONV1D) | ONE(CLASS_SEPARABLE1D) | ONE(CLASS_MAX_POOL1D) | ONE(CLASS_AVERAGE_POOL1D));
-}
-
 /* ---- how values are read: each returns NULL, or what the value must be */
 
 typedef struct {
-    layer_class c;
+    layer_type type;
     json_t *value;
     conv_error *err; /* for those that explain themselves */
 } given;
@@ -80,29 +71,24 @@ static const char *to_count(json_t *value, int64_t *to)
 
 static const char *read_count(const given *g, void *to) { return to_count(g->value, to); }
 
-/* An integer, or a list of one (1-D) or two of them. */
+/* An integer, or a list of as many as there are axes. */
 static const char *read_sizes(const given *g, void *to)
 {
-    int64_t *sizes = to;
-    bool flat = layer_class_is_1d(g->c);
-    if (json_is_array(g->value)) {
-        if (json_array_size(g->value) != (flat ? 1 : 2)) return flat ? "one integer" : "an integer or two";
-        if (flat) {
-            sizes[0] = 1;
-            return to_count(json_array_get(g->value, 0), &sizes[1]);
-        }
-        const char *wrong = to_count(json_array_get(g->value, 0), &sizes[0]);
-        return wrong != NULL ? wrong : to_count(json_array_get(g->value, 1), &sizes[1]);
-    }
-    const char *wrong = to_count(g->value, &sizes[1]);
-    sizes[0] = flat ? 1 : sizes[1];
+    static const char *const words[] = {"one integer", "an integer or two", "an integer or three"};
+    int rank = g->type.rank;
+    bool list = json_is_array(g->value);
+    int64_t *sizes = (int64_t *)to + CONV_AXES - rank;
+    if (list && json_array_size(g->value) != (size_t)rank) return words[rank - 1];
+    const char *wrong = NULL;
+    for (int i = 0; i < rank && wrong == NULL; i++)
+        wrong = to_count(list ? json_array_get(g->value, (size_t)i) : g->value, &sizes[i]);
     return wrong;
 }
 
 /* A pooling layer's strides may be null: the pool size. 0 stands for that. */
 static const char *read_strides(const given *g, void *to)
 {
-    if ((ONE(g->c) & POOL) && json_is_null(g->value)) return NULL;
+    if ((ONE(g->type.class) & POOL) && json_is_null(g->value)) return NULL;
     return read_sizes(g, to);
 }
 
@@ -138,7 +124,7 @@ static const char *read_padding(const given *g, void *to)
 {
     static const char *const words[] = {"valid", "same", "causal", NULL};
     int at;
-    bool causal = g->c == CLASS_CONV1D || g->c == CLASS_SEPARABLE1D; /* Keras: only 1-D convolutions have it */
+    bool causal = g->type.rank == 1 && (ONE(g->type.class) & (PLAIN_CONV | SEPARABLE)); /* as Keras */
     if (read_word(g->value, words, &at) != NULL || (at == PADDING_CAUSAL && !causal))
         return causal ? "valid, same or causal" : "valid or same";
     *(padding_kind *)to = (padding_kind)at;
@@ -218,14 +204,15 @@ static const char *read_dtype(const given *g, void *to)
     if (json_is_object(value)) value = json_object_get(json_object_get(value, "config"), "name");
     const char *name = json_is_string(value) ? json_string_value(value) : "";
     /* An input layer has the type of the array the model was first called with; the next layer casts it. */
-    if (strcmp(name, "float32") == 0 || (g->c == CLASS_INPUT && strcmp(name, "float64") == 0)) return NULL;
+    if (strcmp(name, "float32") == 0 || (g->type.class == CLASS_INPUT && strcmp(name, "float64") == 0))
+        return NULL;
     return "float32";
 }
 
 const char *shape_parse(json_t *value, tensor_shape *out)
 {
     size_t rank = json_array_size(value);
-    if (rank < 2 || rank > 4) return "a list such as [null, 28, 28, 1]";
+    if (rank < 2 || rank > CONV_AXES + 2) return "a list such as [null, 28, 28, 1]";
     *out = (tensor_shape){.rank = (int)rank - 1};
     for (size_t i = 1; i < rank; i++)
         if (to_count(json_array_get(value, i), &out->dim[i - 1]) != NULL)
@@ -282,8 +269,8 @@ static const struct {
     {"data_format", read_format, AT(channels_first), CONV | POOL | ONE(CLASS_FLATTEN)},
     {"dilation_rate", read_sizes, AT(dilation_rate), CONV},
     {"groups", read_count, AT(groups), PLAIN_CONV},
-    {"groups", read_one, 0, SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
-    {"depth_multiplier", read_count, AT(depth_multiplier), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"groups", read_one, 0, SEPARABLE | DEPTHWISE},
+    {"depth_multiplier", read_count, AT(depth_multiplier), SEPARABLE | DEPTHWISE},
     {"pool_size", read_sizes, AT(pool_size), POOL},
     {"units", read_count, AT(units), ONE(CLASS_DENSE)},
     {"activation", read_activation, AT(activation), WEIGHTED | ONE(CLASS_ACTIVATION)},
@@ -295,9 +282,9 @@ static const struct {
     {"kernel_constraint", read_constraint, AT(kernel.limit), PLAIN_CONV | ONE(CLASS_DENSE)},
     {"kernel_regularizer", read_null, 0, SEPARABLE},
     {"kernel_constraint", read_null, 0, SEPARABLE},
-    {"depthwise_initializer", read_initializer, AT(depthwise.init), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
-    {"depthwise_regularizer", read_regularizer, AT(depthwise.reg), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
-    {"depthwise_constraint", read_constraint, AT(depthwise.limit), SEPARABLE | ONE(CLASS_DEPTHWISE2D)},
+    {"depthwise_initializer", read_initializer, AT(depthwise.init), SEPARABLE | DEPTHWISE},
+    {"depthwise_regularizer", read_regularizer, AT(depthwise.reg), SEPARABLE | DEPTHWISE},
+    {"depthwise_constraint", read_constraint, AT(depthwise.limit), SEPARABLE | DEPTHWISE},
     {"pointwise_initializer", read_initializer, AT(pointwise.init), SEPARABLE},
     {"pointwise_regularizer", read_regularizer, AT(pointwise.reg), SEPARABLE},
     {"pointwise_constraint", read_constraint, AT(pointwise.limit), SEPARABLE},
@@ -310,12 +297,13 @@ static const struct {
     {"seed", read_seed, AT(seed), ONE(CLASS_DROPOUT)},
 };
 
-static conv_status read_key(layer_class c, const char *key, json_t *value, layer_options *out, conv_error *err)
+static conv_status read_key(layer_type type, const char *key, json_t *value, layer_options *out,
+                            conv_error *err)
 {
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        if (strcmp(keys[i].key, key) != 0 || !(keys[i].classes & ONE(c))) continue;
+        if (strcmp(keys[i].key, key) != 0 || !(keys[i].classes & ONE(type.class))) continue;
         conv_error inner = {""};
-        const char *wrong = keys[i].read(&(given){c, value, &inner}, (char *)out + keys[i].field);
+        const char *wrong = keys[i].read(&(given){type, value, &inner}, (char *)out + keys[i].field);
         if (wrong == NULL) return CONV_OK;
         if (*wrong == 0) return conv_fail(err, CONV_INVALID, "%s: %.180s", key, inner.text);
         char text[64] = "";
@@ -329,7 +317,7 @@ static conv_status read_key(layer_class c, const char *key, json_t *value, layer
     return conv_fail(err, CONV_INVALID, "unknown option '%s'", key);
 }
 
-conv_status layer_options_parse(layer_class c, json_t *config, layer_options *out, conv_error *err)
+conv_status layer_options_parse(layer_type type, json_t *config, layer_options *out, conv_error *err)
 {
     static const struct {
         const char *key;
@@ -344,23 +332,26 @@ conv_status layer_options_parse(layer_class c, json_t *config, layer_options *ou
                            .use_bias = true,
                            .groups = 1,
                            .depth_multiplier = 1,
-                           .strides = {1, 1},
-                           .dilation_rate = {1, 1},
-                           .pool_size = {layer_class_is_1d(c) ? 1 : 2, 2},
                            .kernel.init = glorot,
                            .depthwise.init = glorot,
                            .pointwise.init = glorot};
-    if (ONE(c) & POOL) out->strides[0] = out->strides[1] = 0;
+    bool pool = ONE(type.class) & POOL;
+    for (int i = 0; i < CONV_AXES; i++) {
+        bool has = CONV_AXES - i <= type.rank;
+        out->kernel_size[i] = out->dilation_rate[i] = 1;
+        out->pool_size[i] = has ? 2 : 1;
+        out->strides[i] = has && pool ? 0 : 1;
+    }
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
-        if ((required[i].classes & ONE(c)) && json_object_get(config, required[i].key) == NULL)
+        if ((required[i].classes & ONE(type.class)) && json_object_get(config, required[i].key) == NULL)
             return conv_fail(err, CONV_INVALID, "option '%s' is missing", required[i].key);
     const char *key;
     json_t *value;
     json_object_foreach(config, key, value)
     {
-        conv_status status = read_key(c, key, value, out, err);
+        conv_status status = read_key(type, key, value, out, err);
         if (status != CONV_OK) return status;
     }
-    if ((ONE(c) & POOL) && out->strides[1] == 0) memcpy(out->strides, out->pool_size, sizeof out->strides);
+    if (pool && out->strides[CONV_W] == 0) memcpy(out->strides, out->pool_size, sizeof out->strides);
     return CONV_OK;
 }

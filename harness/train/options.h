@@ -6,21 +6,23 @@
 
 typedef enum {
     CLASS_INPUT,
-    CLASS_CONV1D,
-    CLASS_CONV2D,
-    CLASS_DEPTHWISE2D,
-    CLASS_SEPARABLE1D,
-    CLASS_SEPARABLE2D,
-    CLASS_MAX_POOL1D,
-    CLASS_MAX_POOL2D,
-    CLASS_AVERAGE_POOL1D,
-    CLASS_AVERAGE_POOL2D,
+    CLASS_CONV,
+    CLASS_DEPTHWISE,
+    CLASS_SEPARABLE,
+    CLASS_MAX_POOL,
+    CLASS_AVERAGE_POOL,
     CLASS_DROPOUT,
     CLASS_FLATTEN,
     CLASS_DENSE,
     CLASS_ACTIVATION,
     CLASS_COUNT
 } layer_class;
+
+/* "Conv3D" is a convolution of rank 3. */
+typedef struct {
+    layer_class class;
+    int rank; /* spatial axes; 0: the class has none */
+} layer_type;
 
 extern const char *const activation_names[]; /* by nn_activation; NULL ends them */
 
@@ -33,14 +35,14 @@ typedef struct {
     constraint limit;
 } weight_options;
 
-/* Spatial sizes are (height, width); of a 1-D layer (1, length). */
+/* Spatial sizes are by conv_problem's axes; those that the layer has not are 1. */
 typedef struct {
     char name[MODEL_NAME_MAX];
     bool trainable, use_bias, channels_first;
     bool has_shape; /* batch_input_shape given */
     tensor_shape shape;
     int64_t filters, units, groups, depth_multiplier;
-    int64_t kernel_size[2], strides[2], dilation_rate[2], pool_size[2];
+    int64_t kernel_size[CONV_AXES], strides[CONV_AXES], dilation_rate[CONV_AXES], pool_size[CONV_AXES];
     padding_kind padding;
     nn_activation activation;
     weight_options kernel, depthwise, pointwise, bias;
@@ -50,14 +52,13 @@ typedef struct {
     int64_t seed;
 } layer_options;
 
-/* "Conv2D", and its alias "Convolution2D"; CLASS_COUNT for none of ours. */
-layer_class layer_class_parse(const char *name);
-bool layer_class_is_1d(layer_class c);
+/* "Conv2D", and its alias "Convolution2D"; class CLASS_COUNT for none of ours. */
+layer_type layer_type_parse(const char *name);
 
 /* "[null, 28, 28, 1]", whose first is the batch. Returns NULL, or what the value must be. */
 const char *shape_parse(json_t *value, tensor_shape *out);
 
 /* Defaults are Keras's. CONV_INVALID says which key or value, without saying in which layer. */
-conv_status layer_options_parse(layer_class c, json_t *config, layer_options *out, conv_error *err);
+conv_status layer_options_parse(layer_type type, json_t *config, layer_options *out, conv_error *err);
 
 #endif

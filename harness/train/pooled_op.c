@@ -14,8 +14,8 @@ static nn_pooled shape_of(const layer *l, const layer *next)
                    .kernel_h = h->kernel,
                    .kernel_w = w->kernel,
                    .channels = l->problem.oc,
-                   .out_h = next->pool.out_h,
-                   .out_w = next->pool.out_w};
+                   .out_h = next->pool.out[CONV_H],
+                   .out_w = next->pool.out[CONV_W]};
     if (l->problem.variant == CONV_SEPARABLE) {
         p.in_h = conv_out(h);
         p.in_w = conv_out(w);

@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../cpu.h"
+#include "../conv.h"
 
 typedef enum {
     NN_LINEAR,
@@ -27,11 +27,13 @@ typedef enum {
     NN_ACTIVATION_COUNT
 } nn_activation;
 
-/* Pooling of [images][in_h][in_w][channels] into [images][out_h][out_w][channels]. Taps outside the image do
- * not exist: they are neither maximum nor counted by the average (as TensorFlow). */
+/* Pooling of [images][in D][in H][in W][channels] into [images][out D][out H][out W][channels]; of fewer axes,
+ * the outer ones are 1. Taps outside the image do not exist: they are neither maximum nor counted by the
+ * average (as TensorFlow). */
 typedef struct {
-    int64_t in_h, in_w, channels, out_h, out_w;
-    int64_t pool_h, pool_w, stride_h, stride_w, pad_top, pad_left;
+    conv_axis axis[CONV_AXES]; /* kernel is the window's size, dilation 1 */
+    int64_t out[CONV_AXES];    /* conv_out of each */
+    int64_t channels;
     bool relu; /* max pooling: of relu(x), that is max(0, max x) */
 } nn_pool;
 
@@ -54,9 +56,10 @@ const char *nn_pooled_refuse(const nn_pooled *p);
 /* Bytes of the latter's scratch. */
 size_t nn_pooled_scratch(const nn_pooled *p);
 
-/* What max pooling makes of the largest of each window. All tensors [images][out_h][out_w][channels]. */
+/* What max pooling makes of the largest of each window. All tensors [images][outputs][channels], an output for each
+ * window. */
 typedef struct {
-    const uint64_t *bits; /* [images][nn_dropout_words(out_h*out_w*channels)], set = kept; NULL: all are */
+    const uint64_t *bits; /* [images][nn_dropout_words(outputs*channels)], set = kept; NULL: all are */
     float scale;          /* of those that are kept, with bits */
     float *y;
     uint8_t *argmax; /* the tap's index in the window; NULL when no backward follows */
