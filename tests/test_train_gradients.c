@@ -20,6 +20,14 @@ static const char FRONT_FIRST[] =
     "\"data_format\":\"channels_first\",\"activation\":\"tanh\"}},";
 static const char FRONT1[] = "{\"class_name\":\"Conv1D\",\"config\":{\"name\":\"front\",\"filters\":4,\"kernel_"
                              "size\":[1],\"activation\":\"tanh\"}},";
+static const char FRONT1_FIRST[] =
+    "{\"class_name\":\"Conv1D\",\"config\":{\"name\":\"front\",\"filters\":4,\"kernel_size\":1,"
+    "\"data_format\":\"channels_first\",\"activation\":\"tanh\"}},";
+static const char FRONT3[] = "{\"class_name\":\"Conv3D\",\"config\":{\"name\":\"front\",\"filters\":4,\"kernel_"
+                             "size\":1,\"activation\":\"tanh\"}},";
+static const char FRONT3_FIRST[] =
+    "{\"class_name\":\"Conv3D\",\"config\":{\"name\":\"front\",\"filters\":4,\"kernel_size\":1,"
+    "\"data_format\":\"channels_first\",\"activation\":\"tanh\"}},";
 static const char HEAD[] =
     "{\"class_name\":\"Flatten\",\"config\":{\"name\":\"flatten\"}},"
     "{\"class_name\":\"Dense\",\"config\":{\"name\":\"head\",\"units\":3,\"activation\":\"softmax\"}}";
@@ -32,6 +40,8 @@ typedef struct {
 
 #define C1 .shape = "9,4", .front = FRONT1
 #define CF .shape = "2,8,7", .front = FRONT_FIRST, .head = "channels_first"
+#define C3 .shape = "4,5,6,2", .front = FRONT3
+#define C3F .shape = "2,4,5,6", .front = FRONT3_FIRST, .head = "channels_first"
 static const test_case cases[] = {
     {.class_name = "Conv2D", .options = "'filters':5,'kernel_size':[3,2]"},
     {.class_name = "Conv2D",
@@ -86,6 +96,59 @@ static const test_case cases[] = {
     {.class_name = "SeparableConv1D",
      .options = "'filters':5,'kernel_size':3,'dilation_rate':2,'activation':'relu','padding':'causal'",
      C1},
+    {.class_name = "Convolution1D", .options = "'filters':6,'kernel_size':3,'groups':2,'padding':'same'", C1},
+    {.class_name = "DepthwiseConv1D", .options = "'kernel_size':3,'activation':'relu'", C1},
+    {.class_name = "DepthwiseConv1D",
+     .options = "'kernel_size':[4],'strides':[2],'padding':'same','depth_multiplier':2,'depthwise_regularizer':"
+                "'l2'",
+     C1},
+    {.class_name = "DepthwiseConv1D",
+     .options = "'kernel_size':2,'dilation_rate':3,'use_bias':false,'data_format':'channels_first'",
+     .shape = "3,9",
+     .front = FRONT1_FIRST,
+     .head = "channels_first"},
+    {.class_name = "Conv3D", .options = "'filters':5,'kernel_size':[3,2,1]", C3},
+    {.class_name = "Convolution3D",
+     .options = "'filters':5,'kernel_size':3,'strides':[1,2,3],'padding':'same','activation':'relu'",
+     C3},
+    {.class_name = "Conv3D",
+     .options = "'filters':5,'kernel_size':2,'dilation_rate':[1,2,3],'use_bias':false,'activation':'elu'",
+     C3},
+    {.class_name = "Conv3D",
+     .options = "'filters':6,'kernel_size':3,'groups':2,'padding':'same','activation':'elu'",
+     C3},
+    {.class_name = "Conv3D",
+     .options = "'filters':5,'kernel_size':2,'strides':2,'data_format':'channels_first','activation':'relu'",
+     C3F},
+    {.class_name = "Conv3D",
+     .options = "'filters':3,'kernel_size':2,'kernel_regularizer':'l2','bias_regularizer':'l1',"
+                "'activity_regularizer':'l2','activation':'softmax'",
+     C3},
+    {.class_name = "SeparableConv3D", .options = "'filters':5,'kernel_size':3", C3},
+    {.class_name = "SeparableConv3D",
+     .options = "'filters':5,'kernel_size':[2,3,2],'strides':[1,2,2],'padding':'same','depth_multiplier':2,"
+                "'activation':'relu'",
+     C3},
+    {.class_name = "SeparableConv3D",
+     .options = "'filters':5,'kernel_size':2,'dilation_rate':[2,1,3],'activation':'tanh','use_bias':false",
+     C3},
+    {.class_name = "SeparableConv3D",
+     .options = "'filters':5,'kernel_size':2,'data_format':'channels_first','depth_multiplier':3",
+     C3F},
+    {.class_name = "SeparableConv3D",
+     .options = "'filters':5,'kernel_size':3,'padding':'same','depthwise_regularizer':'l2',"
+                "'pointwise_regularizer':'l1_l2','bias_regularizer':'l2','activity_regularizer':'l1_l2',"
+                "'activation':'sigmoid'",
+     C3},
+    {.class_name = "MaxPooling3D", .options = "'pool_size':2", C3},
+    {.class_name = "MaxPool3D", .options = "'pool_size':[3,2,1],'strides':[1,2,2],'padding':'same'", C3},
+    {.class_name = "MaxPooling3D", .options = "'pool_size':[1,2,2],'strides':[2,3,2]", C3},
+    {.class_name = "MaxPooling3D", .options = "'pool_size':2,'data_format':'channels_first'", C3F},
+    {.class_name = "AveragePooling3D", .options = "'pool_size':2", C3},
+    {.class_name = "AvgPool3D", .options = "'pool_size':3,'strides':2,'padding':'same'", C3},
+    {.class_name = "AveragePooling3D",
+     .options = "'pool_size':[1,2,3],'strides':1,'data_format':'channels_first'",
+     C3F},
     {.class_name = "MaxPooling2D", .options = "'pool_size':2"},
     {.class_name = "MaxPooling2D", .options = "'pool_size':[3,2],'strides':[1,2],'padding':'same'"},
     {.class_name = "MaxPooling2D", .options = "'pool_size':2,'strides':3"},
@@ -310,16 +373,27 @@ static const char FUSIBLE[] =
     "'config':"
     "{'units':12,'activation':'relu'}},{'class_name':'Dense','config':{'units':3,'activation':'softmax'}}]}";
 
+static const char FUSIBLE_3D[] =
+    "{'class_name':'Sequential','config':[{'class_name':'SeparableConv3D','config':{'filters':20,'kernel_size':"
+    "3,'activation':'relu','batch_input_shape':[null,7,8,9,1]}},{'class_name':'MaxPooling3D','config':{}},"
+    "{'class_name':'Dropout','config':{'rate':0.25}},{'class_name':'Conv3D','config':{'filters':17,'kernel_"
+    "size':2,'padding':'same','activation':'relu'}},{'class_name':'MaxPooling3D','config':{'pool_size':2,"
+    "'strides':[1,2,1],'padding':'same'}},{'class_name':'Dropout','config':{'rate':0.6}},"
+    "{'class_name':'Flatten','config':{}},{'class_name':'Dense','config':{'units':3,'activation':'softmax'}}]}";
+
 static void fusions_agree(void **state)
 {
     (void)state;
-    char text[TEXT] = "";
-    append(text, FUSIBLE);
-    model *m = test_model(text);
-    compare_nets("unfused", m, (net_options){0}, (net_options){.unfused = true});
-    compare_nets("slices of 2", m, (net_options){.slice = 7}, (net_options){.slice = 2});
-    compare_nets("best", m, (net_options){0}, (net_options){.impls = "best"});
-    free(m);
+    static const char *const models[] = {FUSIBLE, FUSIBLE_3D};
+    for (int i = 0; i < 2; i++) {
+        char text[TEXT] = "";
+        append(text, models[i]);
+        model *m = test_model(text);
+        compare_nets("unfused", m, (net_options){0}, (net_options){.unfused = true});
+        compare_nets("slices of 2", m, (net_options){.slice = 7}, (net_options){.slice = 2});
+        compare_nets("best", m, (net_options){0}, (net_options){.impls = "best"});
+        free(m);
+    }
 }
 
 int main(void)

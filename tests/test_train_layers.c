@@ -1,5 +1,5 @@
-/* Small Keras models against TensorFlow.js (golden/train/make_layers.mjs): outputs, losses, gradients and
- * constrained weights. Then what the model's JSON may hold: every form Keras writes, and one clear line for all
+/* Small Keras models against TensorFlow.js (golden/train/make_layers.mjs) and Keras (make_layers_keras.py): outputs,
+ * losses, gradients and constrained weights. Then what the model's JSON may hold: every form Keras writes, and one clear line for all
  * else. Then the initializers' distributions. */
 #include "train_support.h"
 
@@ -74,10 +74,9 @@ static void check_constraints(json_t *item)
     free(text);
 }
 
-static void agrees_with_tfjs(void **state)
+static void agrees_with(const char *path, size_t least)
 {
-    (void)state;
-    json_t *golden = test_json("golden/train/layers.json"), *item;
+    json_t *golden = test_json(path), *item;
     size_t at;
     json_array_foreach(json_object_get(golden, "cases"), at, item)
     {
@@ -89,8 +88,20 @@ static void agrees_with_tfjs(void **state)
         check_case(item, "naive");
         check_case(item, "best");
     }
-    assert_true(json_array_size(json_object_get(golden, "cases")) > 20);
+    assert_true(json_array_size(json_object_get(golden, "cases")) >= least);
     json_decref(golden);
+}
+
+static void agrees_with_tfjs(void **state)
+{
+    (void)state;
+    agrees_with("golden/train/layers.json", 30);
+}
+
+static void agrees_with_keras(void **state)
+{
+    (void)state;
+    agrees_with("golden/train/layers_keras.json", 18);
 }
 
 /* ---- the JSON */
@@ -159,7 +170,12 @@ static void refused_forms(void **state)
 {
     (void)state;
     static const char *const forms[][3] = {
-        {"Conv3D", "'filters':4,'kernel_size':3", "unknown layer 'Conv3D'"},
+        {"Conv4D", "'filters':4,'kernel_size':3", "unknown layer 'Conv4D'"},
+        {"Conv3DTranspose", "'filters':4,'kernel_size':3", "unknown layer 'Conv3DTranspose'"},
+        {"DepthwiseConv3D", "'kernel_size':3", "unknown layer 'DepthwiseConv3D'"},
+        {"SeparableConvolution3D", "'filters':4,'kernel_size':3", "unknown layer 'SeparableConvolution3D'"},
+        {"MaxPooling", "'pool_size':2", "unknown layer 'MaxPooling'"},
+        {"Dense2D", "'units':2", "unknown layer 'Dense2D'"},
         {"LSTM", "'units':4", "unknown layer 'LSTM'"},
         {"Conv2D", "'kernel_size':3", "option 'filters' is missing"},
         {"Conv2D", "'filters':4,'kernel_size':3,'kernel_size_x':1", "unknown option 'kernel_size_x'"},
@@ -198,6 +214,19 @@ static void refused_forms(void **state)
          "The number of input channels must be evenly divisible by the number of groups"},
         {"Conv2D", "'filters':4,'kernel_size':9", "Negative dimension size caused by subtracting 9 from 8"},
         {"Conv1D", "'filters':4,'kernel_size':3", "expected ndim=3, found ndim=4"},
+        {"Conv3D", "'filters':4,'kernel_size':3", "expected ndim=5, found ndim=4"},
+        {"Conv3D", "'filters':4,'kernel_size':[3,3]", "kernel_size is [3, 3]: must be an integer or three"},
+        {"Conv3D", "'filters':4,'kernel_size':[3,3,0]", "kernel_size is [3, 3, 0]: must be a positive integer"},
+        {"Conv3D", "'filters':4,'kernel_size':3,'padding':'causal'", "must be valid or same"},
+        {"Conv3D", "'filters':4,'kernel_size':3,'strides':[1,1,2],'dilation_rate':[2,1,1]",
+         "Received: strides=(1, 1, 2) and dilation_rate=(2, 1, 1)"},
+        {"SeparableConv3D", "'filters':4,'kernel_size':3,'kernel_constraint':'non_neg'", "must be null"},
+        {"DepthwiseConv1D", "'kernel_size':[3,3]", "must be one integer"},
+        {"DepthwiseConv1D", "'kernel_size':3,'padding':'causal'", "must be valid or same"},
+        {"DepthwiseConv1D", "'kernel_size':3,'filters':2", "unknown option 'filters'"},
+        {"DepthwiseConv1D", "'kernel_size':3", "expected ndim=3, found ndim=4"},
+        {"MaxPooling3D", "'pool_size':[2,2]", "must be an integer or three"},
+        {"AvgPool3D", "'pool_size':2", "expected ndim=5, found ndim=4"},
         {"Dropout", "'rate':1", "rate is 1: must be a number in [0, 1)"},
         {"Dropout", "'rate':0.5,'noise_shape':[1]", "must be null"},
         {"MaxPooling2D", "'pool_size':8,'strides':[0,1]", "must be"},
@@ -331,9 +360,10 @@ static void permutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_tfjs),      cmocka_unit_test(accepted_forms),
-        cmocka_unit_test(refused_forms),         cmocka_unit_test(the_two_networks),
-        cmocka_unit_test(initial_distributions), cmocka_unit_test(permutations),
+        cmocka_unit_test(agrees_with_tfjs), cmocka_unit_test(agrees_with_keras),
+        cmocka_unit_test(accepted_forms),   cmocka_unit_test(refused_forms),
+        cmocka_unit_test(the_two_networks), cmocka_unit_test(initial_distributions),
+        cmocka_unit_test(permutations),
     };
     return cmocka_run_group_tests_name("train_layers", tests, NULL, NULL);
 }
