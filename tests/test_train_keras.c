@@ -35,6 +35,7 @@ static void models_load(void **state)
         {"layers2d.json", "(12, 12, 1)", 990}, {"layers1d.json", "(12, 12)", 295},
         {"compiled.json", "(12, 12)", 295},    {"compiled_sgd_logits.json", "(12, 12)", 295},
         {"deferred.json", "(4, 4, 1)", 47},    {"keras2_deferred.json", "(12, 12, 1)", 4050},
+        {"layers3d.json", "(4, 6, 5, 2)", 51}, {"depthwise1d.json", "(6, 2)", 67},
     };
     (void)state;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
@@ -67,7 +68,8 @@ static model *with_key(json_t *root, size_t at, const char *inner, json_t *value
  * not. */
 static void unknown_keys(void **state)
 {
-    static const char *const files[] = {"data/keras/layers2d.json", "data/keras/layers1d.json"};
+    static const char *const files[] = {"data/keras/layers2d.json", "data/keras/layers1d.json",
+                                        "data/keras/layers3d.json", "data/keras/depthwise1d.json"};
     static const char *const inner[] = {NULL,
                                         "kernel_initializer",
                                         "bias_initializer",
@@ -77,7 +79,7 @@ static void unknown_keys(void **state)
     json_t *null = json_null(), *one = json_integer(1);
     int tried = 0;
     (void)state;
-    for (size_t f = 0; f < 2; f++) {
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         json_t *root = test_json(files[f]),
                *layers = json_object_get(json_object_get(root, "config"), "layers");
         for (size_t i = 0; i < json_array_size(layers); i++) {
@@ -254,25 +256,35 @@ static void last_layer(void **state)
 /* Element i of weight p is 100 p + i in every file. */
 static void weights_by_any_name(void **state)
 {
-    static const char *const files[] = {"w_paths.npz",      "w_other_model.npz", "w_plain.npz",
-                                        "w_position.npz",   "w_tf_keras.npz",    "w_fortran.npz",
-                                        "w_big_endian.npz", "w_float16.npz",     "w_float64_big_fortran.npz"};
-    model *m = load("small.json");
+    static const char *const files[][2] = {
+        {"small.json", "w_paths.npz"},
+        {"small.json", "w_other_model.npz"},
+        {"small.json", "w_plain.npz"},
+        {"small.json", "w_position.npz"},
+        {"small.json", "w_tf_keras.npz"},
+        {"small.json", "w_fortran.npz"},
+        {"small.json", "w_big_endian.npz"},
+        {"small.json", "w_float16.npz"},
+        {"small.json", "w_float64_big_fortran.npz"},
+        {"layers3d.json", "w_layers3d.npz"},
+        {"depthwise1d.json", "w_depthwise1d.npz"},
+    };
     (void)state;
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         char path[4096];
         conv_error err = {""};
+        model *m = load(files[f][0]);
         float *w = calloc((size_t)m->total, sizeof *w);
-        if (weights_load(keras_file(files[f], path, sizeof path), m, w, &err) != CONV_OK)
+        if (weights_load(keras_file(files[f][1], path, sizeof path), m, w, &err) != CONV_OK)
             fail_msg("%s", err.text);
         for (int p = 0; p < m->parameter_count; p++)
             for (int64_t i = 0; i < m->parameter[p].count; i++)
                 if (w[m->parameter[p].offset + i] != (float)(100 * p + i))
-                    fail_msg("%s: %s[%lld] is %g", files[f], m->parameter[p].name, (long long)i,
+                    fail_msg("%s: %s[%lld] is %g", files[f][1], m->parameter[p].name, (long long)i,
                              (double)w[m->parameter[p].offset + i]);
         free(w);
+        free(m);
     }
-    free(m);
 }
 
 /* small.json's weights under these names, with array `at` of another length when at >= 0. */

@@ -50,6 +50,33 @@ def every_layer_1d():
     ])
 
 
+def every_layer_3d():
+    return keras.Sequential([
+        keras.Input((4, 6, 5, 2)),
+        layers.Conv3D(3, (1, 3, 2), strides=(1, 2, 1), activation="relu", kernel_constraint=constraints.MaxNorm(2)),
+        layers.MaxPooling3D((2, 1, 2), padding="same"),
+        layers.AveragePooling3D(2, strides=1),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax"),
+    ], name="volumes")
+
+
+def depthwise_1d():
+    return keras.Sequential([
+        keras.Input((6, 2)),
+        layers.DepthwiseConv1D(3, depth_multiplier=2, depthwise_initializer=initializers.HeNormal(seed=3)),
+        layers.Flatten(),
+        layers.Dense(3, activation="softmax"),
+    ], name="lines")
+
+
+def numbered(model):
+    """Element i of weight p is 100 p + i: exact in float16, too."""
+    model.set_weights([(100 * p + numpy.arange(w.size)).reshape(w.shape).astype("f4")
+                       for p, w in enumerate(model.get_weights())])
+    return model
+
+
 def small(shape):
     return keras.Sequential(([keras.Input(shape)] if shape else []) + [
         layers.Conv2D(2, 2, name="conv2d"),
@@ -72,10 +99,7 @@ deferred = small(None)
 deferred.build((None, 4, 4, 1))
 write("deferred.json", deferred)
 
-# Element i of weight p is 100 p + i: exact in float16 too.
-model = small((4, 4, 1))
-model.set_weights([(100 * p + numpy.arange(w.size)).reshape(w.shape).astype("f4")
-                   for p, w in enumerate(model.get_weights())])
+model = numbered(small((4, 4, 1)))
 write("small.json", model)
 paths = {v.path: v.numpy() for v in model.variables}  # Dropout's random state is among them
 plain = {w.path.split("/", 1)[1]: w.numpy() for w in model.weights}
@@ -96,3 +120,7 @@ numpy.savez_compressed("w_fortran.npz", **everything(numpy.asfortranarray))
 numpy.savez_compressed("w_big_endian.npz", **everything(lambda a: a.astype(">f4")))
 numpy.savez_compressed("w_float16.npz", **everything(lambda a: a.astype("<f2")))
 numpy.savez_compressed("w_float64_big_fortran.npz", **everything(lambda a: numpy.asfortranarray(a.astype(">f8"))))
+
+for name, model in ("layers3d", numbered(every_layer_3d())), ("depthwise1d", numbered(depthwise_1d())):
+    write(f"{name}.json", model)
+    numpy.savez_compressed(f"w_{name}.npz", **{v.path: v.numpy() for v in model.variables})
