@@ -283,8 +283,8 @@ static void the_two_networks(void **state)
 static void initial_distributions(void **state)
 {
     (void)state;
-    /* a [3][3][32][64] kernel: fan_in 288, fan_out 576 */
-    static const int64_t shape[] = {3, 3, 32, 64};
+    /* a [3][3][32][64] kernel: fan_in 288, fan_out 576, as of the same with one more axis */
+    static const int64_t shape[] = {3, 3, 32, 64}, deeper[] = {3, 1, 3, 32, 64};
     const double cut = 0.87962566103423978;
     const struct {
         const char *json;
@@ -318,7 +318,7 @@ static void initial_distributions(void **state)
         if (initializer_parse(value, &init, &err) != CONV_OK) fail_msg("%s: %s", text, err.text);
         json_decref(value);
         initializer_fill(&init, 4, shape, 9, 1, w);
-        initializer_fill(&init, 4, shape, 9, 1, again);
+        initializer_fill(&init, 5, deeper, 9, 1, again);
         assert_memory_equal(w, again, sizeof w);
         double mean = 0, square = 0, low = INFINITY, high = -INFINITY;
         for (int k = 0; k < COUNT; k++) {

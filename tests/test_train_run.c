@@ -130,6 +130,64 @@ static void killed_and_resumed(void **state)
     expect(0, NULL, "test ! -e killed/separable/run-1/checkpoint.npz.tmp || true");
 }
 
+static void write_file(const char *name, const char *text)
+{
+    char path[4200];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (; *text != 0; text++) fputc(*text == '\'' ? '"' : *text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static const char VOLUMES[] =
+    "{'class_name':'Sequential','config':{'layers':["
+    "{'class_name':'Conv3D','config':{'filters':6,'kernel_size':[2,5,2],'strides':[1,2,1],'activation':'relu',"
+    "'batch_input_shape':[null,7,28,4,1]}},"
+    "{'class_name':'MaxPooling3D','config':{'pool_size':[2,2,1]}},"
+    "{'class_name':'SeparableConv3D','config':{'filters':8,'kernel_size':3,'padding':'same','activation':'relu'"
+    "}},"
+    "{'class_name':'AveragePooling3D','config':{'pool_size':3}},"
+    "{'class_name':'Dropout','config':{'rate':0.25}},{'class_name':'Flatten','config':{}},"
+    "{'class_name':'Dense','config':{'units':10,'activation':'softmax'}}]}}";
+
+/* A network of volumes on digits cut into slabs: the same bits on any number of threads and taken up again;
+ * Keras's names and shapes in its weights. */
+static void three_dimensions(void **state)
+{
+    static const struct {
+        const char *name;
+        int64_t shape[5];
+    } weights[] = {{"conv3d/kernel:0", {2, 5, 2, 1, 6}},
+                   {"separable_conv3d/depthwise_kernel:0", {3, 3, 3, 6, 1}},
+                   {"separable_conv3d/pointwise_kernel:0", {1, 1, 1, 6, 8}}};
+    (void)state;
+    write_file("volumes.json", VOLUMES);
+    for (int i = 0; i < 3; i++)
+        expect(0, NULL, "$T %s --model volumes.json --threads %d --out v%d", QUICK, i == 2 ? 5 : i + 1, i);
+    same_files("v0/volumes/run-1/weights.npz", "v1/volumes/run-1/weights.npz");
+    same_files("v0/volumes/run-1/weights.npz", "v2/volumes/run-1/weights.npz");
+    expect(0, NULL, "$T %s --model volumes.json --epochs 1 --out v3 --weights-out v.npz", QUICK);
+    expect(0, NULL, "$T %s --model volumes.json --out v3 --resume", QUICK);
+    same_files("v0/volumes/run-1/weights.npz", "v3/volumes/run-1/weights.npz");
+    expect(0, "separable_conv3d (SeparableConv3D) (None, 3, 6, 3, 8) ",
+           "$T --model volumes.json --epochs 1 --out v4 --weights-in v.npz");
+    npz_file file;
+    conv_error err;
+    char path[512];
+    snprintf(path, sizeof path, "%s/v.npz", folder);
+    assert_int_equal(npz_read(path, &file, &err), CONV_OK);
+    for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
+        const npz_array *a = npz_find(&file, weights[i].name);
+        assert_non_null(a);
+        assert_int_equal(a->rank, 5);
+        assert_memory_equal(a->shape, weights[i].shape, sizeof weights[i].shape);
+    }
+    npz_free(&file);
+    expect(2, "its input is (7, 28, 5, 1): the images of",
+           "sed 's/28,4,1/28,5,1/' volumes.json > v5.json; $T --model v5.json --out v5");
+}
+
 /* What a checkpoint counts as done must be on disk before it: where the best weights cannot be written,
  * none. */
 static void checkpoint_comes_last(void **state)
@@ -235,16 +293,10 @@ static void bad_data(void **state)
 static void warnings(void **state)
 {
     (void)state;
-    char path[4200];
-    snprintf(path, sizeof path, "%s/m.json", folder);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs("{\"class_name\":\"Sequential\",\"compile_config\":{\"loss\":\"mse\",\"optimizer\":\"rmsprop\"},"
-          "\"config\":{\"layers\":[{\"class_name\":\"Flatten\",\"config\":{\"batch_input_shape\":[null,28,28,1]"
-          "}},"
-          "{\"class_name\":\"Dense\",\"config\":{\"units\":10,\"activation\":\"sigmoid\"}}]}}",
-          file);
-    fclose(file);
+    write_file("m.json",
+               "{'class_name':'Sequential','compile_config':{'loss':'mse','optimizer':'rmsprop'},"
+               "'config':{'layers':[{'class_name':'Flatten','config':{'batch_input_shape':[null,28,28,1]}},"
+               "{'class_name':'Dense','config':{'units':10,'activation':'sigmoid'}}]}}");
     expect(0, "warning: m.json: the last activation is sigmoid, not softmax", "$T %s --model m.json --out u1",
            QUICK);
     expect(0, "warning: m.json was compiled with mse: ", "$T %s --model m.json --out u2", QUICK);
@@ -313,6 +365,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(killed_and_resumed),
+        cmocka_unit_test(three_dimensions),
         cmocka_unit_test(checkpoint_comes_last),
         cmocka_unit_test(records_the_start),
         cmocka_unit_test(interrupted_says_how_to_go_on),
