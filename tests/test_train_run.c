@@ -170,7 +170,7 @@ static void three_dimensions(void **state)
     expect(0, NULL, "$T %s --model volumes.json --epochs 1 --out v3 --weights-out v.npz", QUICK);
     expect(0, NULL, "$T %s --model volumes.json --out v3 --resume", QUICK);
     same_files("v0/volumes/run-1/weights.npz", "v3/volumes/run-1/weights.npz");
-    expect(0, "separable_conv3d (SeparableConv3D) (None, 3, 6, 3, 8) ",
+    expect(0, "separable_conv3d (SeparableConv3D)     (None, 3, 6, 3, 8) ",
            "$T --model volumes.json --epochs 1 --out v4 --weights-in v.npz");
     npz_file file;
     conv_error err;

@@ -92,6 +92,7 @@ static conv_status refuse_strides(layer_type type, const layer_options *o, conv_
                          "`strides > 1` not supported in conjunction with `dilation_rate > 1`. Received: "
                          "strides=%s and dilation_rate=%s",
                          strides, shape_text(&d, rates));
+    /* TensorFlow's depthwise kernel; there is none of three axes to agree with */
     if (type.class != CLASS_CONV && type.rank == 2 && s.dim[0] != s.dim[1])
         return conv_fail(err, CONV_INVALID,
                          "Current implementation only supports equal length strides in the row and column "

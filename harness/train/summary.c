@@ -37,7 +37,7 @@ static char *grouped(int64_t value, char *buffer)
 
 void summary_print(FILE *out, const model *m, const net *n)
 {
-    static const char row[] = "%-34.34s %-25s %10s %12s  %s%s%s\n";
+    static const char row[] = "%-38.38s %-25s %10s %12s  %s%s%s\n";
     char line[112], name[3 * MODEL_NAME_MAX], shape[80], count[48], work[48], impl[64];
     int64_t flops = 0, trainable = 0;
     memset(line, '=', sizeof line - 1);
