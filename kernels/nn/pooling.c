@@ -17,7 +17,7 @@ typedef struct {
     int64_t at;     /* index of the output's first element */
     int64_t taps;   /* on the image, of which `count` are listed from number `first` on; first < 0: none are */
     int64_t first, count;
-    float share; /* 1 / taps */
+    float share;                        /* 1 / taps */
     int64_t offset[NN_POOL_WINDOW_MAX]; /* from tap (0, 0, 0), elements */
     int32_t index[NN_POOL_WINDOW_MAX];  /* in the window */
 } window;
