@@ -182,7 +182,8 @@ static conv_status time_all(net *n, op *o, conv_error *err)
 {
     candidate list[MAX_CANDIDATES];
     runner *runners = calloc((size_t)3 * MAX_CANDIDATES, sizeof *runners);
-    int count = list_candidates(&o->problem, list), kept = 0, running = 0;
+    const conv_problem p = pins_problem(n, o);
+    int count = list_candidates(&p, list), kept = 0, running = 0;
     trial t;
     conv_status status = runners == NULL ? conv_fail(err, CONV_NO_MEMORY, "no memory to time implementations")
                                          : trial_start(&t, n, o, err);
