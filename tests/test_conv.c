@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static conv_problem plain(const char *text) { return test_problem(text, CONV_NHWC, false, false); }
+static conv_problem plain(const char *text) { return test_problem(text, CONV_NHWC, false, CONV_POST_NONE); }
 
 /* "A Basic Introduction to Separable Convolutions": 15x15x3, ten 3x3 filters, valid. */
 static void test_article(void **state)
@@ -112,7 +112,7 @@ static void test_bytes(void **state)
     assert_int_equal(conv_bytes_min(&p, CONV_BACKWARD_WEIGHTS), 4 * (src + weights + dst));
     assert_int_equal(conv_bytes_min(&p, CONV_BACKWARD), 4 * (2 * src + 2 * weights + dst));
     p.bias = true;
-    p.post_op = CONV_POST_RELU;
+    p.post_op = CONV_POST_RELU6;
     assert_int_equal(conv_bytes_min(&p, CONV_FORWARD), 4 * (src + weights + 10 + dst));
     assert_int_equal(conv_bytes_min(&p, CONV_BACKWARD), 4 * (2 * src + 2 * weights + 10 + 2 * dst));
     p = plain("separable:mb1ic3ih15oc10kh3dm2");

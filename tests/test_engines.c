@@ -19,7 +19,7 @@ static record_row row_of(const char *impl)
 {
     record_row row = {.pass = CONV_BACKWARD, .threads = 1, .isa = CPU_BASE};
     record_clear_measured(&row);
-    row.problem = test_problem("separable:mb1ic6ih9oc7kh3ph1", CONV_NHWC, false, false);
+    row.problem = test_problem("separable:mb1ic6ih9oc7kh3ph1", CONV_NHWC, false, CONV_POST_NONE);
     snprintf(row.impl, sizeof row.impl, "%s", impl);
     return row;
 }
@@ -165,7 +165,7 @@ static void test_foreign_library(void **state)
     assert_true(dladdr(dlsym(RTLD_DEFAULT, "gnu_get_libc_version"), &libc) != 0);
     snprintf(words, sizeof words, "foreign=onednn:%s", libc.dli_fname);
     if (engines_add(words, &err) != CONV_OK) fail_msg("%s", err.text);
-    const conv_problem p = test_problem("dense:mb1ic3ih5oc3kh3", CONV_NHWC, false, false);
+    const conv_problem p = test_problem("dense:mb1ic3ih5oc3kh3", CONV_NHWC, false, CONV_POST_NONE);
     assert_null(conv_refuse(conv_find("foreign-winograd", CONV_DENSE), &p, CONV_FORWARD));
     record_row row = measure_impl("foreign", &w);
     assert_int_equal(row.status, CASE_FAILED);

@@ -6,10 +6,10 @@
  *   vec_zero() vec_set1(x) vec_load(p) vec_store(p, v) vec_stream(p, v)   unaligned, but stream: aligned
  *   vec_stream_end()     after the last vec_stream, before another thread reads
  *   vec_load_mask(p, m) vec_store_mask(p, m, v)   touch only lanes in m; lanes outside load as 0
- *   vec_fma(a, b, c) = a*b + c, vec_add vec_sub vec_mul vec_max vec_abs
+ *   vec_fma(a, b, c) = a*b + c, vec_add vec_sub vec_mul vec_min vec_max vec_abs
  *   vec_add_at(v, p) = v + *p in every lane, vec_fma_at(v, p, c) = v * *p + c: the broadcast is part of the
  *                        instruction where the instruction set has that
- *   vec_where_positive(t, v): v where t > 0, else 0 (ReLU's gradient; a NaN in t gives 0)
+ *   vec_where_within(t, most, v): v where 0 < t <= most, else 0 (a post-op's gradient; a NaN in t gives 0)
  *   VEC_REGISTERS        how many there are
  *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm/gemm.h)
  *   DEPTHWISE_OUTPUTS    and of depthwise rows */
@@ -42,6 +42,9 @@ ALWAYS_INLINE void vec_store_lanes(const bool whole, float *p, vec_mask lanes, v
     else
         vec_store_mask(p, lanes, v);
 }
+
+/* A post-op, as conv_clipped() with clip above 0. */
+ALWAYS_INLINE vec vec_clip(vec v, float clip) { return vec_min(vec_max(v, vec_zero()), vec_set1(clip)); }
 
 /* p, in a register: keeps the compiler from precomputing (and spilling) every address of an unrolled loop. */
 ALWAYS_INLINE const float *pointer_held(const float *p)

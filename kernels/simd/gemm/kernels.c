@@ -104,10 +104,10 @@ ALWAYS_INLINE void rows_tile(const int m, const int nv, const bool plain, const 
     } else {
         taps_sum(m, nv, acc, g, tile);
     }
-    if (g->relu) {
+    if (g->clip > 0) {
         UNROLL for (int r = 0; r < m; r++)
         {
-            UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_max(acc[r][v], vec_zero());
+            UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_clip(acc[r][v], g->clip);
         }
     }
     dst_rows(m, g, tile, dst);
