@@ -11,6 +11,7 @@
 #include "../harness/measure/measure.h"
 #include "../harness/worker/engines.h"
 #include "../harness/worker/process.h"
+#include "../harness/worker/protocol.h"
 #include "support.h"
 
 static char program[4096];
@@ -187,6 +188,22 @@ static void test_hangs(void **state)
     assert_int_equal(kill(stopped, 0), -1); /* it is gone */
 }
 
+/* What is asked is what is read, and what an older worker does not know it does not take for something else. */
+static void test_post_ops(void **state)
+{
+    (void)state;
+    for (int op = 0; op < CONV_POST_COUNT; op++) {
+        record_row row = {.pass = CONV_BACKWARD, .impl = "naive", .threads = 2}, read;
+        char names[2][CASE_NAME_MAX];
+        row.problem = test_problem("separable:mb1ic3ih5oc3kh3", CONV_NCHW, op == 1, (conv_post_op)op);
+        json_t *request = protocol_case(&row);
+        assert_int_equal(protocol_read_case(request, &read, NULL), CONV_OK);
+        assert_string_equal(record_case_name(&read, names[0]), record_case_name(&row, names[1]));
+        assert_true((json_object_get(request, "relu") != NULL) == (op <= CONV_POST_RELU));
+        json_decref(request);
+    }
+}
+
 /* Of a worker's steps out of their order. */
 static void test_out_of_order(void **state)
 {
@@ -252,10 +269,12 @@ int main(void)
     }
     engines_program(program);
     machine_bind_threads(1, why, sizeof why);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_words),    cmocka_unit_test(test_measured),
-                                       cmocka_unit_test(test_killed),   cmocka_unit_test(test_never_starts),
-                                       cmocka_unit_test(test_hangs),    cmocka_unit_test(test_foreign_library),
-                                       cmocka_unit_test(test_commands), cmocka_unit_test(test_out_of_order)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_words),       cmocka_unit_test(test_measured),
+        cmocka_unit_test(test_killed),      cmocka_unit_test(test_never_starts),
+        cmocka_unit_test(test_hangs),       cmocka_unit_test(test_foreign_library),
+        cmocka_unit_test(test_commands),    cmocka_unit_test(test_post_ops),
+        cmocka_unit_test(test_out_of_order)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     engines_stop();
     return failed;

@@ -115,7 +115,9 @@ static dnnl_primitive_desc_t forward_pd(maker *m, const conv_problem *p, const s
 {
     dnnl_primitive_desc_t pd = NULL;
     const_dnnl_memory_desc_t weights = onednn_any_layout(&m->b, s->weights);
-    dnnl_primitive_attr_t attr = attributes(m, p->post_op);
+    /* As the hint of a backward pass it needs no post-op, and Winograd has no other than ReLU. */
+    dnnl_primitive_attr_t attr =
+        attributes(m, m->b.plan->base.pass == CONV_FORWARD ? p->post_op : CONV_POST_NONE);
     if (attr == NULL) return NULL;
     onednn_ok(&m->b,
               dnnl.convolution_forward_primitive_desc_create(
@@ -459,5 +461,7 @@ const char *onednn_winograd_refuse(const conv_impl *self, const conv_problem *p,
     if (conv_out(h) < 5 || conv_out(w) < 5) return "outputs below 5x5: its error bound starts there";
     reason = onednn_refuse(self, p, pass);
     if (reason != NULL) return reason;
-    return described(self, p, pass) ? NULL : "oneDNN has no Winograd for these sizes, pass and instruction set";
+    return described(self, p, pass)
+               ? NULL
+               : "oneDNN has no Winograd for these sizes, pass, post-op and instruction set";
 }
