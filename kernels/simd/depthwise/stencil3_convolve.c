@@ -109,12 +109,7 @@ ALWAYS_INLINE void tile(const int n, const tile_kind kind, const axis_sweep *w, 
             sum_taps(kind & PLAIN_LEFT, kind & PLAIN_RIGHT, &t, &by, step, c, acc);
         else
             sum_columns(n, kind == EDGE, w, &t, pixel, step, c, acc);
-        if (!plain && d->clip > 0) {
-            UNROLL for (int i = 0; i < 2; i++)
-            {
-                UNROLL for (int r = 0; r < n; r++) acc[i][r] = vec_clip(acc[i][r], d->clip);
-            }
-        }
+        UNROLL for (int i = 0; !plain && i < 2; i++) vec_clip(n, acc[i], d->clip);
         UNROLL for (int i = 0; i < 2; i++)
         {
             float *at = dst[i] + c;

@@ -162,7 +162,7 @@ ALWAYS_INLINE void output_tile(const int alpha, const winograd_grid *g, int64_t 
             UNROLL for (int x = 0; x < m; x++, pixel += channels)
             {
                 vec v = vec_add(d[x], offset);
-                if (clip > 0) v = vec_clip(v, clip);
+                vec_clip(1, &v, clip);
                 if (x >= columns) continue;
                 if (stream)
                     vec_stream(pixel, v);
