@@ -10,20 +10,29 @@
 #include "../harness/npy.h"
 #include "../kernels/problem.h"
 #include "commands.h"
+#include "select.h"
 
 /* In the order of conv_tensors. */
 static const char *const names[TENSOR_COUNT] = {
     "src",      "weights",  "pointwise",    "bias",           "dst",
     "diff-dst", "diff-src", "diff-weights", "diff-pointwise", "diff-bias"};
 
-enum { KEY_TENSOR = 0x100, KEY_PASS = KEY_TENSOR + TENSOR_COUNT, KEY_IMPL, KEY_THREADS, KEY_LAYOUT, KEY_RELU };
+enum {
+    KEY_TENSOR = 0x100,
+    KEY_PASS = KEY_TENSOR + TENSOR_COUNT,
+    KEY_IMPL,
+    KEY_THREADS,
+    KEY_LAYOUT,
+    KEY_RELU,
+    KEY_RELU6
+};
 
 typedef struct {
     const char *problem, *impl;
     const char *file[TENSOR_COUNT];
     conv_pass pass;
     conv_layout layout;
-    bool relu;
+    conv_post_op post_op;
     int threads;
 } arguments;
 
@@ -46,7 +55,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     switch (key) {
     case KEY_IMPL: a->impl = arg; break;
     case KEY_THREADS: read_threads(a, arg, state); break;
-    case KEY_RELU: a->relu = true; break;
+    case KEY_RELU: select_take_post_op(CONV_POST_RELU, &a->post_op, state); break;
+    case KEY_RELU6: select_take_post_op(CONV_POST_RELU6, &a->post_op, state); break;
     case KEY_PASS:
         if (!conv_pass_parse(arg, &a->pass))
             argp_error(state, "--pass is '%s': must be forward, backward, backward_data or backward_weights",
@@ -70,10 +80,12 @@ static const struct argp_option options[] = {
     {"pass", KEY_PASS, "PASS", 0, "forward (default), backward, backward_data or backward_weights", 0},
     {"layout", KEY_LAYOUT, "LAYOUT", 0, "of src, dst and their gradients: nhwc (default) or nchw", 0},
     {"relu", KEY_RELU, NULL, 0, "ReLU after the convolution; its backward reads --dst", 0},
+    {"relu6", KEY_RELU6, NULL, 0, "ReLU6, clipped to [0, 6], likewise", 0},
     {"threads", KEY_THREADS, "N", 0, "default: OMP_NUM_THREADS, else one per physical core", 0},
     {NULL, 0, NULL, 0,
      "Tensors, each an .npy file: float32, float64 or float16 in any order is read, float32 in C order "
-     "written. Forward reads the first four and writes dst; backward reads diff-dst (and dst with --relu) and "
+     "written. Forward reads the first four and writes dst; backward reads diff-dst (and dst with --relu or "
+     "--relu6) and "
      "writes the gradients asked for:",
      1},
     {"src", KEY_TENSOR + TENSOR_SRC, "FILE", 0, "(mb, ih, iw, ic)", 1},
@@ -164,7 +176,7 @@ static void set_roles(const conv_problem *p, conv_pass pass, role roles[TENSOR_C
         [TENSOR_POINTWISE] = separable ? NEEDED : UNUSED,
         [TENSOR_BIAS] = forward ? OPTIONAL : UNUSED,
         [TENSOR_DST] = forward                        ? WRITTEN
-                       : p->post_op == CONV_POST_RELU ? NEEDED
+                       : p->post_op != CONV_POST_NONE ? NEEDED
                                                       : UNUSED,
         [TENSOR_DIFF_DST] = forward ? UNUSED : NEEDED,
         [TENSOR_DIFF_SRC] = data ? WRITTEN : UNUSED,
@@ -182,10 +194,10 @@ static int check_files(const arguments *a, const conv_problem *p, const role rol
     for (int i = 0; i < TENSOR_COUNT; i++) {
         if (a->file[i] != NULL && roles[i] == UNUSED)
             return cli_error("--%s: %s of a %s convolution%s neither reads nor writes it", names[i], pass,
-                             variant, i == TENSOR_DST ? " without --relu" : "");
+                             variant, i == TENSOR_DST ? " without --relu or --relu6" : "");
         if (a->file[i] == NULL && roles[i] == NEEDED)
             return cli_error("--%s is missing: %s of a %s convolution%s reads it", names[i], pass, variant,
-                             i == TENSOR_DST ? " with --relu" : "");
+                             i == TENSOR_DST ? " with a post-op" : "");
         any = any || (a->file[i] != NULL && roles[i] == WRITTEN);
     }
     if (any) return EXIT_FINE;
@@ -295,7 +307,7 @@ int cmd_apply(int argc, char **argv)
         return cli_error("problem '%s': %s", a.problem, err.text);
     p.layout = a.layout;
     p.bias = a.file[TENSOR_BIAS] != NULL || a.file[TENSOR_DIFF_BIAS] != NULL;
-    p.post_op = a.relu ? CONV_POST_RELU : CONV_POST_NONE;
+    p.post_op = a.post_op;
     set_roles(&p, a.pass, roles);
     int code = find_implementation(&a, p.variant, &impl);
     if (code == EXIT_FINE) code = check_files(&a, &p, roles);

@@ -62,7 +62,7 @@ static int parse_case(const char *name, case_words *w, select_options *o)
     int parts = 0;
     char *save = NULL;
     if (o->variants != NULL || o->passes != NULL || o->impls != NULL || o->threads != NULL ||
-        o->layouts != NULL || o->caches != NULL || o->bias || o->relu)
+        o->layouts != NULL || o->caches != NULL || o->bias || o->post_op != CONV_POST_NONE)
         return cli_error("'%s' is a case's name, which says all that the other options would", name);
     if ((size_t)snprintf(w->text, sizeof w->text, "%s", name) < sizeof w->text) {
         for (char *p = strtok_r(w->text, "/", &save); p != NULL; p = strtok_r(NULL, "/", &save), parts++)
@@ -75,9 +75,10 @@ static int parse_case(const char *name, case_words *w, select_options *o)
             name);
     o->layouts = strtok_r(w->part[4], "+", &save);
     for (char *extra; (extra = strtok_r(NULL, "+", &save)) != NULL;) {
-        if (strcmp(extra, "bias") != 0 && strcmp(extra, "relu") != 0)
-            return cli_error("'%s' after the layout of a case: must be bias or relu", extra);
-        *(extra[0] == 'b' ? &o->bias : &o->relu) = true;
+        if (strcmp(extra, "bias") == 0)
+            o->bias = true;
+        else if (!conv_post_op_parse(extra, &o->post_op) || o->post_op == CONV_POST_NONE)
+            return cli_error("'%s' after the layout of a case: must be bias, relu or relu6", extra);
     }
     snprintf(w->problem, sizeof w->problem, "%s:%s", w->part[0], w->part[3]);
     w->problems[0] = w->problem;

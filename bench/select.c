@@ -27,6 +27,7 @@ enum {
     KEY_CACHE,
     KEY_BIAS,
     KEY_RELU,
+    KEY_RELU6,
     KEY_EXACT,
     KEY_ENGINE
 };
@@ -52,8 +53,16 @@ static const struct argp_option option_table[] = {
     {"cache", KEY_CACHE, "LIST", 0, "warm (default), cold", 0},
     {"bias", KEY_BIAS, NULL, 0, "problems with a bias", 0},
     {"relu", KEY_RELU, NULL, 0, "problems with ReLU after the bias", 0},
+    {"relu6", KEY_RELU6, NULL, 0, "problems with ReLU6 after the bias: clipped to [0, 6]", 0},
     {"exact", KEY_EXACT, NULL, 0, "leave out inexact implementations (Winograd, fip)", 0},
     {0}};
+
+void select_take_post_op(conv_post_op op, conv_post_op *taken, struct argp_state *state)
+{
+    if (*taken != CONV_POST_NONE && *taken != op)
+        argp_error(state, "--relu and --relu6: a convolution has one of them");
+    *taken = op;
+}
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -72,7 +81,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_LAYOUT: o->layouts = arg; return 0;
     case KEY_CACHE: o->caches = arg; return 0;
     case KEY_BIAS: o->bias = true; return 0;
-    case KEY_RELU: o->relu = true; return 0;
+    case KEY_RELU: select_take_post_op(CONV_POST_RELU, &o->post_op, state); return 0;
+    case KEY_RELU6: select_take_post_op(CONV_POST_RELU6, &o->post_op, state); return 0;
     case KEY_EXACT: o->exact = true; return 0;
     case KEY_ENGINE:
         if (o->bad_engine) return 0;
@@ -276,7 +286,7 @@ static group *list_groups(const plan *p, size_t *count)
                 g.cache = (cache_mode)(combination / (CONV_PASS_COUNT * CONV_LAYOUT_COUNT));
                 g.threads = (int)p->threads.values[t];
                 g.problem.bias = p->options->bias;
-                g.problem.post_op = p->options->relu ? CONV_POST_RELU : CONV_POST_NONE;
+                g.problem.post_op = p->options->post_op;
                 g.rank = select_rank(g.problem.variant, g.pass);
                 if (is_case(p, g.source, g.pass) && (p->layouts & (1u << g.problem.layout)) &&
                     (p->caches & (1u << g.cache)))

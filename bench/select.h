@@ -20,7 +20,8 @@ typedef struct {
     const char *suite, *shapes;                                          /* --suite NAME, --shapes FILE */
     const char *variants, *impls, *passes;                               /* comma lists, NULL = all */
     const char *channels, *spatial, *batch, *threads, *layouts, *caches; /* 32:2048, lists; NULL = default */
-    bool bias, relu, exact;
+    bool bias, exact;
+    conv_post_op post_op;
     bool no_new_engine;        /* the words are a file's: an --engine must be this command line's, too */
     int bad_engine;            /* EXIT_USAGE after a line about an --engine, else 0 */
     const char *default_suite; /* when neither problems, suite nor shapes are given; NULL = sweep */
@@ -31,6 +32,9 @@ extern const struct argp select_argp;
 
 /* At ARGP_KEY_ARG: this word and all behind it are problems. */
 void select_take_problems(select_options *o, struct argp_state *state);
+
+/* --relu, --relu6: one of them at most. */
+void select_take_post_op(conv_post_op op, conv_post_op *taken, struct argp_state *state);
 
 /* EXIT_FINE, or EXIT_USAGE after one line on stderr that names the word at fault and what is allowed. An
  * empty selection is a usage error. */

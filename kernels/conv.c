@@ -16,7 +16,7 @@
 static const char *const variant_names[] = {"dense", "depthwise", "pointwise", "separable"};
 static const char *const pass_names[] = {"forward", "backward", "backward_data", "backward_weights"};
 static const char *const layout_names[] = {"nhwc", "nchw"};
-static const char *const post_op_names[] = {"none", "relu"};
+static const char *const post_op_names[] = {"none", "relu", "relu6"};
 
 /* The place of a name among others, or -1. */
 static int place_of(const char *name, const char *const *names, int count)
@@ -29,6 +29,7 @@ const char *conv_variant_name(conv_variant v) { return variant_names[v]; }
 const char *conv_pass_name(conv_pass p) { return pass_names[p]; }
 const char *conv_layout_name(conv_layout l) { return layout_names[l]; }
 const char *conv_post_op_name(conv_post_op o) { return post_op_names[o]; }
+const char *conv_post_op_word(conv_post_op o) { return o == CONV_POST_NONE ? "" : post_op_names[o]; }
 
 bool conv_variant_parse(const char *name, conv_variant *v)
 {
@@ -48,6 +49,13 @@ bool conv_layout_parse(const char *name, conv_layout *l)
 {
     int place = place_of(name, layout_names, CONV_LAYOUT_COUNT);
     if (place >= 0) *l = (conv_layout)place;
+    return place >= 0;
+}
+
+bool conv_post_op_parse(const char *name, conv_post_op *o)
+{
+    int place = place_of(name, post_op_names, CONV_POST_COUNT);
+    if (place >= 0) *o = (conv_post_op)place;
     return place >= 0;
 }
 
@@ -319,12 +327,12 @@ int64_t conv_bytes_min(const conv_problem *p, conv_pass pass)
 {
     conv_sizes s = conv_problem_sizes(p);
     int64_t weights = s.weights + s.pointwise, bias = p->bias ? s.bias : 0;
-    int64_t relu = p->post_op == CONV_POST_RELU ? s.dst : 0; /* backward reads dst */
+    int64_t post = p->post_op != CONV_POST_NONE ? s.dst : 0; /* backward reads dst */
     switch (pass) {
     case CONV_FORWARD: return 4 * (s.src + weights + bias + s.dst);
-    case CONV_BACKWARD_DATA: return 4 * (s.dst + relu + weights + s.src);
-    case CONV_BACKWARD_WEIGHTS: return 4 * (s.src + s.dst + relu + weights + bias);
-    default: return 4 * (2 * s.src + 2 * weights + bias + s.dst + relu);
+    case CONV_BACKWARD_DATA: return 4 * (s.dst + post + weights + s.src);
+    case CONV_BACKWARD_WEIGHTS: return 4 * (s.src + s.dst + post + weights + bias);
+    default: return 4 * (2 * s.src + 2 * weights + bias + s.dst + post);
     }
 }
 

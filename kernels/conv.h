@@ -49,7 +49,21 @@ static inline bool conv_makes_data(conv_pass p) { return p == CONV_BACKWARD || p
 static inline bool conv_makes_weights(conv_pass p) { return p == CONV_BACKWARD || p == CONV_BACKWARD_WEIGHTS; }
 
 typedef enum { CONV_NHWC, CONV_NCHW, CONV_LAYOUT_COUNT } conv_layout;
-typedef enum { CONV_POST_NONE, CONV_POST_RELU, CONV_POST_COUNT } conv_post_op;
+typedef enum { CONV_POST_NONE, CONV_POST_RELU, CONV_POST_RELU6, CONV_POST_COUNT } conv_post_op;
+
+/* A post-op clips dst to [0, clip], NaN to 0; clip is 0 where there is none. */
+static inline float conv_clip(conv_post_op o)
+{
+    return o == CONV_POST_NONE ? 0 : o == CONV_POST_RELU ? INFINITY : 6;
+}
+static inline float conv_clipped(float x, float clip)
+{
+    return clip == 0 ? x : !(x > 0) ? 0 : x < clip ? x : clip;
+}
+/* Its gradient passes where 0 < dst <= conv_passing(o): of ReLU6 up to the last float below 6, as TensorFlow's
+ * Relu6Grad. */
+static inline float conv_passing(conv_post_op o) { return o == CONV_POST_RELU6 ? 0x1.7ffffep2F : INFINITY; }
+static inline bool conv_passes(conv_post_op o, float dst) { return dst > 0 && dst <= conv_passing(o); }
 
 enum { CONV_D, CONV_H, CONV_W, CONV_AXES }; /* index into conv_problem.axis */
 
@@ -136,9 +150,11 @@ const char *conv_variant_name(conv_variant v);
 const char *conv_pass_name(conv_pass p);
 const char *conv_layout_name(conv_layout l);
 const char *conv_post_op_name(conv_post_op o);
+const char *conv_post_op_word(conv_post_op o); /* the same, but "" for none */
 bool conv_variant_parse(const char *name, conv_variant *v);
 bool conv_pass_parse(const char *name, conv_pass *p);
 bool conv_layout_parse(const char *name, conv_layout *l);
+bool conv_post_op_parse(const char *name, conv_post_op *o);
 
 /* ---- plan, pack, execute */
 
@@ -242,7 +258,7 @@ typedef struct {
     const float *src;
     const float *weights, *pointwise, *bias;
     const void *packed;    /* from conv_pack with the same plan; packed_bytes long */
-    float *dst;            /* forward: output. backward with ReLU: input, what forward wrote */
+    float *dst;            /* forward: output. backward with a post-op: input, what forward wrote */
     const float *diff_dst; /* backward passes */
     float *diff_src;       /* joint backward: NULL skips it (a network's first layer) */
     float *diff_weights, *diff_pointwise;

@@ -39,7 +39,7 @@ static void choose_copies(transposing_plan *t, const conv_problem *p, conv_pass 
 {
     const bool forward = pass == CONV_FORWARD;
     const tensor all[TENSORS] = {[SRC] = {.read = pass != CONV_BACKWARD_DATA, .of_src = true},
-                                 [DST] = {.read = !forward && p->post_op == CONV_POST_RELU, .written = forward},
+                                 [DST] = {.read = !forward && p->post_op != CONV_POST_NONE, .written = forward},
                                  [DIFF_DST] = {.read = !forward},
                                  [DIFF_SRC] = {.written = conv_makes_data(pass), .of_src = true}};
     conv_sizes sizes = conv_problem_sizes(p);

@@ -66,9 +66,9 @@ check_sum check_start(check_output *o, int64_t at, bool accumulate)
     return s;
 }
 
-void check_expect(check_output *o, int64_t at, const check_sum *s, bool relu, double factor)
+void check_expect(check_output *o, int64_t at, const check_sum *s, float clip, double factor)
 {
-    o->want[at] = relu && s->sum < 0 ? 0 : s->sum;
+    o->want[at] = clip == 0 ? s->sum : fmin(fmax(s->sum, 0), (double)clip);
     o->slack[at] = factor * (double)(s->terms + 1) * 0x1p-24 * s->size;
 }
 

@@ -83,8 +83,14 @@ static inline void check_add(check_sum *s, double term)
 /* The sum that element `at` starts from: a number if the kernel adds to it, else nothing; then the element is
  * NaN, which it must not read. */
 check_sum check_start(check_output *o, int64_t at, bool accumulate);
-/* Element `at` must become the sum, within `factor` times the error of summing in any order. */
-void check_expect(check_output *o, int64_t at, const check_sum *s, bool relu, double factor);
+/* Element `at` must become the sum, clipped to [0, clip] unless clip is 0, within `factor` times the error of
+ * summing in any order. */
+void check_expect(check_output *o, int64_t at, const check_sum *s, float clip, double factor);
+/* A clip that some sums of reals reach, every fifth time, ReLU's, another fifth, or none. */
+static inline float check_clip(int variant)
+{
+    return variant % 5 == 0 ? 0.5F : variant % 5 == 3 ? INFINITY : 0;
+}
 
 /* ---- the call */
 

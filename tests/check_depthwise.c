@@ -57,7 +57,7 @@ typedef struct {
     int64_t first, count; /* input rows; the first of them meets the first kernel row */
     int64_t channels, pixel;
     const float *bias;
-    bool relu;
+    float clip;
 } convolution;
 
 static void expect_row(const convolution *v, check_output *out, int64_t at)
@@ -74,7 +74,7 @@ static void expect_row(const convolution *v, check_output *out, int64_t at)
                         if (tap_joins(v->axis, v->backward ? o : i, v->backward ? i : o, k))
                             check_add(&sum, (double)in[i * v->in->step + c] * w[k * v->weights->step + c]);
             }
-            check_expect(out, at + o * v->pixel + c, &sum, v->relu, 1);
+            check_expect(out, at + o * v->pixel + c, &sum, v->clip, 1);
         }
 }
 
@@ -184,7 +184,7 @@ static void check_convolve_any_axis(const check_kernel *k, const conv_axis *a, i
                      .channels = channels,
                      .pixel = channels + 1,
                      .bias = variant % 3 == 0 ? check_reals(channels) : NULL,
-                     .relu = variant % 5 == 0};
+                     .clip = check_clip(variant)};
     check_output out = check_untouched(axis_outputs(a, backward) * v.pixel);
     expect_row(&v, &out, 0);
     convolve_any_args args = {.src = in.row,
@@ -196,7 +196,7 @@ static void check_convolve_any_axis(const check_kernel *k, const conv_axis *a, i
                               .dst = out.got,
                               .channels = channels,
                               .bias = v.bias,
-                              .relu = v.relu};
+                              .clip = v.clip};
     row_call call = make_call(k, a, backward, &args);
     check_case c = {k, call_convolve_any, &call, &out, row_flops(a, count, channels), timed};
     check_call(&c, "%s%s, %lld rows, %lld channels", backward ? "backward " : "", axis_words(a),
@@ -277,7 +277,7 @@ static void check_stencil3_convolve_axis(const check_kernel *k, const conv_axis 
                      .channels = channels,
                      .pixel = channels + gap,
                      .bias = row_options ? check_reals(channels) : NULL,
-                     .relu = row_options && variant % 4 != 0};
+                     .clip = row_options ? check_clip(variant) : 0};
     check_output out = check_untouched(2 * outputs * v.pixel);
     for (v.first = 0; v.first < 2; v.first++) expect_row(&v, &out, v.first * outputs * v.pixel);
     stencil3_convolve_args args = {.src = {in.row[0], in.row[1], in.row[2], in.row[3]},
@@ -288,7 +288,7 @@ static void check_stencil3_convolve_axis(const check_kernel *k, const conv_axis 
                                    .dst = {out.got, out.got + outputs * v.pixel},
                                    .channels = channels,
                                    .bias = v.bias,
-                                   .relu = v.relu,
+                                   .clip = v.clip,
                                    .ahead = ahead,
                                    .stream = stream};
     row_call call = make_call(k, a, backward, &args);

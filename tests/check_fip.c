@@ -72,7 +72,7 @@ static gemm_rows_args prepare_blocks(const product *p)
         args.k = min64(p->k_block, p->k - k0);
         for (int64_t r = 0; r < p->m * p->tiles; r++)
             p->f->prepare(p->rows + r * args.row_stride, p->a + r * p->k + k0, args.k);
-        args.relu = p->args.relu && k0 + args.k == p->k;
+        args.clip = k0 + args.k == p->k ? p->args.clip : 0;
         if (k0 + args.k == p->k) return args;
         p->f->rows(p->m, p->nv)(&args);
         args.accumulate = true;
@@ -98,20 +98,20 @@ static void check_tile(const check_kernel *k, int m, int nv, int64_t n, int64_t 
 {
     product p = make_product(k, m, nv, 1 + variant % 2, n, depth);
     if (variant % 3 != 0) p.k_block = (depth + 2) / 3;
-    bool accumulate = variant % 2 != 0, relu = variant % 5 == 0;
+    bool accumulate = variant % 2 != 0;
     int64_t count = m * p.tiles, stride = n + GAP;
     check_output dst = check_untouched(count * stride);
     p.args = (gemm_rows_args){.dst = dst.got,
                               .dst_stride = stride,
                               .accumulate = accumulate,
                               .bias = !accumulate && variant % 4 != 0 ? check_integers(n) : NULL,
-                              .relu = relu};
+                              .clip = check_clip(variant)};
     for (int64_t i = 0; i < count; i++)
         for (int64_t j = 0; j < n; j++) {
             check_sum sum = check_start(&dst, i * stride + j, accumulate);
             if (p.args.bias != NULL) check_add(&sum, (double)p.args.bias[j]);
             for (int64_t l = 0; l < depth; l++) check_add(&sum, (double)p.a[i * depth + l] * p.b[l * n + j]);
-            check_expect(&dst, i * stride + j, &sum, relu, 0);
+            check_expect(&dst, i * stride + j, &sum, p.args.clip, 0);
         }
     check_case c = {k, call_product, &p, &dst, 0, false};
     check_call(&c, "tile %dx%d, n %d, k %d by %d", m, nv, (int)n, (int)depth, (int)p.k_block);

@@ -69,7 +69,7 @@ static void expect_rows(const gemm_rows_args *g, int64_t m, int64_t width, check
                 for (int64_t l = 0; a != NULL && l < g->k; l++)
                     check_add(&sum, (double)a[l] * g->panel[slice * g->slice_stride + l * width + j]);
             }
-            check_expect(dst, at, &sum, g->relu, 1);
+            check_expect(dst, at, &sum, g->clip, 1);
         }
 }
 
@@ -105,7 +105,7 @@ static void check_rows_tile(const check_kernel *k, const tile *t)
                        .n = t->n,
                        .accumulate = v % 2 != 0,
                        .bias = v % 4 != 0 ? check_reals(t->n) : NULL,
-                       .relu = v % 5 == 0,
+                       .clip = check_clip(v),
                        .stream = stream}};
     gemm_rows_args *g = &call.args;
     if (v % 7 == 6) g->ahead = g->rows, g->ahead_stride = t->k, g->ahead_rows = count / 2;

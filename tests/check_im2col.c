@@ -1,5 +1,5 @@
 /* The GEMM of im2col: its register tile over every m <= MR and n <= NR, and the blocked product at odd sizes,
- * with leading dimensions, operands packed ahead or not, masks, bias, ReLU and accumulation. */
+ * with leading dimensions, operands packed ahead or not, masks, bias, clips and accumulation. */
 #include "check.h"
 #include "support.h"
 
@@ -83,7 +83,7 @@ static void check_sgemm_tile(const check_kernel *k)
 typedef struct {
     int64_t m, n, k;
     bool a_transposed, b_transposed; /* how the operand is stored */
-    bool b_ahead, masked, add, relu, bias;
+    bool b_ahead, masked, add, clipped, bias;
     bool part; /* compute rows, columns and k behind the first ones only */
     int threads;
 } product;
@@ -92,13 +92,13 @@ typedef struct {
 static sgemm_matrix make_matrix(int64_t rows, int64_t cols, bool transposed, bool masked)
 {
     int64_t height = transposed ? cols : rows, ld = (transposed ? rows : cols) + GAP;
-    return (sgemm_matrix){check_reals(height * ld), masked ? check_reals(height * ld) : NULL, ld};
+    return (sgemm_matrix){check_reals(height * ld), masked ? check_reals(height * ld) : NULL, ld, 0.5F};
 }
 
 static double element(const sgemm_matrix *m, bool transposed, int64_t row, int64_t col)
 {
     int64_t at = transposed ? col * m->ld + row : row * m->ld + col;
-    return m->mask == NULL || m->mask[at] > 0 ? (double)m->data[at] : 0;
+    return m->mask == NULL || (m->mask[at] > 0 && m->mask[at] <= m->passing) ? (double)m->data[at] : 0;
 }
 
 typedef struct {
@@ -129,7 +129,9 @@ static void check_product(const check_kernel *k, const product *p, bool timed)
                          .a = {f->rows, &a, p->a_transposed},
                          .b = {p->b_transposed ? f->transposed : f->rows, &b, false},
                          .add = p->add,
-                         .relu = p->relu,
+                         .clip = !p->clipped ? 0
+                                 : p->bias   ? 0.5F
+                                             : INFINITY,
                          .bias = p->bias ? check_reals(p->n) : NULL,
                          .threads = p->threads};
     if (p->part) {
@@ -154,7 +156,7 @@ static void check_product(const check_kernel *k, const product *p, bool timed)
                 check_add(&sum, element(&a, p->a_transposed, call->row + i, l) *
                                     element(&b, p->b_transposed, l, call->col + j));
             if (p->bias) check_add(&sum, (double)call->bias[call->col + j]);
-            check_expect(&out, i * call->ldc + j, &sum, p->relu, 1);
+            check_expect(&out, i * call->ldc + j, &sum, call->clip, 1);
         }
     check_case call_case = {k, call_product, &c, &out, 2.0 * (double)(p->m * p->n * p->k), timed};
     check_call(&call_case, "%dx%dx%d, A %d B %d%d part %d threads %d", (int)p->m, (int)p->n, (int)p->k,
@@ -174,7 +176,7 @@ static void check_sgemm_run(const check_kernel *k)
                          .n = ns[i / COUNT(ms) % COUNT(ns)],
                          .k = ks[i / (COUNT(ms) * COUNT(ns))]};
             bool *const options[OPTIONS] = {&p.a_transposed, &p.b_transposed, &p.b_ahead, &p.masked,
-                                            &p.add,          &p.relu,         &p.bias,    &p.part};
+                                            &p.add,          &p.clipped,      &p.bias,    &p.part};
             for (unsigned o = 0; o < OPTIONS; o++) *options[o] = on >> o & 1;
             p.threads = 1 + (int)(i + bit) % 3;
             check_product(k, &p, false);

@@ -153,7 +153,7 @@ static void check_output_tiles(const check_kernel *k, int m, int64_t channels, i
     w.u = pack_weights(&w, weights);
     w.out = (winograd_outputs){.channels = channels,
                                .bias = variant % 2 ? check_reals(channels) : NULL,
-                               .relu = variant % 4 == 3,
+                               .clip = check_clip(variant),
                                .stream = channels % k->lanes == 0 && channels != 64};
     check_output dst = check_untouched(2 * g->out_h * g->out_w * channels);
     w.out.data = dst.got;
@@ -167,7 +167,7 @@ static void check_output_tiles(const check_kernel *k, int m, int64_t channels, i
                                                                        y + t / 3 - g->pad_h,
                                                                        x + t % 3 - g->pad_w, c));
         sum.size = fmax(sum.size, 1); /* a tile's other numbers reach every output of it */
-        check_expect(&dst, i, &sum, w.out.relu, FACTOR);
+        check_expect(&dst, i, &sum, w.out.clip, FACTOR);
     }
     check_case c = {k, call_output, &w, &dst, 18.0 * (double)dst.count, channels == 64};
     check_call(&c, "F(%dx%d), padding %d, %d channels, input, product and output", m, m, variant % 3,
@@ -287,7 +287,9 @@ static void check_product(const check_kernel *k, const conv_problem *p, bool bac
                          {.in = in,
                           .packed = packed,
                           .bias = backward ? NULL : check_reals(outputs),
-                          .relu = !backward && p->ic % 2 == 1,
+                          .clip = backward || p->ic % 2 == 0 ? 0
+                                  : p->ic % 3 == 0           ? INFINITY
+                                                             : 0.5F,
                           .out = out.got,
                           .scratch = check_reals((int64_t)product->common_floats),
                           .threads = 1}};
@@ -302,7 +304,7 @@ static void check_product(const check_kernel *k, const conv_problem *p, bool bac
                           (double)in[pixel * inputs + c] *
                               weights[backward ? (t * p->ic + n) * p->oc + c : (t * p->ic + c) * p->oc + n]);
         }
-        check_expect(&out, i, &sum, call.share.relu, FACTOR);
+        check_expect(&out, i, &sum, call.share.clip, FACTOR);
     }
     check_case c = {k, call_product, &call, &out, 18.0 * (double)(pixels * p->ic * p->oc), timed};
     check_call(&c, "%s, %d images %dx%d, %d x %d channels", backward ? "backward_data" : "forward", (int)p->mb,

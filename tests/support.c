@@ -21,23 +21,24 @@ conv_context test_wide_context(int threads)
     return (conv_context){.threads = threads, .l1d = 32 << 10, .l2 = 16 << 20, .l3 = 16 << 20};
 }
 
-conv_problem test_problem(const char *text, conv_layout layout, bool bias, bool relu)
+conv_problem test_problem(const char *text, conv_layout layout, bool bias, conv_post_op post_op)
 {
     conv_problem p;
     conv_error err = {""};
     if (problem_parse(text, &p, NULL, &err) != CONV_OK) fail_msg("%s: %s", text, err.text);
     p.layout = layout;
     p.bias = bias;
-    p.post_op = relu ? CONV_POST_RELU : CONV_POST_NONE;
+    p.post_op = post_op;
     return p;
 }
 
 char *test_describe(const conv_problem *p, conv_pass pass, char *text, size_t size)
 {
     char problem[PROBLEM_STRING_MAX];
-    snprintf(text, size, "%s:%s --pass %s --layout %s%s%s", conv_variant_name(p->variant),
+    snprintf(text, size, "%s:%s --pass %s --layout %s%s%s%s", conv_variant_name(p->variant),
              problem_format(p, problem), conv_pass_name(pass), conv_layout_name(p->layout),
-             p->bias ? " --bias" : "", p->post_op == CONV_POST_RELU ? " --relu" : "");
+             p->bias ? " --bias" : "", p->post_op != CONV_POST_NONE ? " --" : "",
+             conv_post_op_word(p->post_op));
     return text;
 }
 

@@ -28,9 +28,9 @@ conv_context test_far_context(int threads);
 conv_context test_wide_context(int threads);
 
 /* Parses, fails the test when it cannot. */
-conv_problem test_problem(const char *text, conv_layout layout, bool bias, bool relu);
+conv_problem test_problem(const char *text, conv_layout layout, bool bias, conv_post_op post_op);
 
-/* "separable:mb1ic3ih9oc8kh3 nchw +bias +relu backward", for messages. Returns text. */
+/* "separable:mb1ic3ih9oc8kh3 nchw +bias +relu6 backward", for messages. Returns text. */
 char *test_describe(const conv_problem *p, conv_pass pass, char *text, size_t size);
 
 enum { OUTCOME_REASONS = 8 };

@@ -79,6 +79,7 @@ static int setup(void **state)
     write_constant("b.npy", (npy_shape){1, {4}}, -100);
     write_constant("dd.npy", (npy_shape){4, {1, 3, 3, 4}}, 1);
     write_constant("dst0.npy", (npy_shape){4, {1, 3, 3, 4}}, 0);
+    write_constant("dst6.npy", (npy_shape){4, {1, 3, 3, 4}}, 6);
     return 0;
 }
 
@@ -118,6 +119,7 @@ static void test_values(void **state)
          "o.npy",
          {4, {1, 3, 3, 4}},
          0},
+        {"mb1ic3ih5oc4kh3 --src src.npy --weights w.npy --relu6 --dst o.npy", "o.npy", {4, {1, 3, 3, 4}}, 6},
         {"mb1ic3ih5oc4kh3 --layout nchw --src src_nchw.npy --weights w.npy --dst o.npy",
          "o.npy",
          {4, {1, 4, 3, 3}},
@@ -143,6 +145,16 @@ static void test_values(void **state)
          "o.npy",
          {4, {3, 3, 3, 4}},
          0},
+        {"mb1ic3ih5oc4kh3 --pass backward_weights --src src.npy --diff-dst dd.npy --relu6 --dst dst6.npy "
+         "--diff-weights o.npy",
+         "o.npy",
+         {4, {3, 3, 3, 4}},
+         0},
+        {"mb1ic3ih5oc4kh3 --pass backward_weights --src src.npy --diff-dst dd.npy --relu --dst dst6.npy "
+         "--diff-weights o.npy",
+         "o.npy",
+         {4, {3, 3, 3, 4}},
+         9},
         {"separable:mb1ic3ih5oc4kh3 --pass backward --src src.npy --weights dw.npy --pointwise pw.npy "
          "--diff-dst dd.npy --diff-pointwise o.npy",
          "o.npy",
@@ -228,7 +240,9 @@ static void test_bad_input(void **state)
          {"--pointwise", "neither"}},
         {"mb1ic3ih5oc4kh3 --impl naive --pass backward_weights --src src.npy --diff-dst dd.npy --dst dst0.npy "
          "--diff-weights o.npy",
-         {"--dst", "--relu"}},
+         {"--dst", "--relu6"}},
+        {"mb1ic3ih5oc4kh3 --impl naive --src src.npy --weights w.npy --relu --relu6 --dst o.npy",
+         {"--relu and --relu6", "one"}},
         {"mb1ic3ih5oc4kh3 --impl nonesuch --src src.npy --weights w.npy --dst o.npy", {"nonesuch", "naive"}},
         {"mb1ic3ih5oc4kh3 --src src.npy --weights w.npy --dst o.npy", {"--impl", "missing"}},
         {"mb1ic3ih5oc4kh9 --impl naive --src src.npy --weights w.npy --dst o.npy", {"mb1ic3ih5oc4kh9", "kh9"}},

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static conv_problem plain(const char *text) { return test_problem(text, CONV_NHWC, false, false); }
+static conv_problem plain(const char *text) { return test_problem(text, CONV_NHWC, false, CONV_POST_NONE); }
 
 /* "A Basic Introduction to Separable Convolutions": 15x15x3, ten 3x3 filters, valid. */
 static void test_article(void **state)
@@ -112,11 +112,40 @@ static void test_bytes(void **state)
     assert_int_equal(conv_bytes_min(&p, CONV_BACKWARD_WEIGHTS), 4 * (src + weights + dst));
     assert_int_equal(conv_bytes_min(&p, CONV_BACKWARD), 4 * (2 * src + 2 * weights + dst));
     p.bias = true;
-    p.post_op = CONV_POST_RELU;
+    p.post_op = CONV_POST_RELU6;
     assert_int_equal(conv_bytes_min(&p, CONV_FORWARD), 4 * (src + weights + 10 + dst));
     assert_int_equal(conv_bytes_min(&p, CONV_BACKWARD), 4 * (2 * src + 2 * weights + 10 + 2 * dst));
     p = plain("separable:mb1ic3ih15oc10kh3dm2");
     assert_int_equal(conv_bytes_min(&p, CONV_FORWARD), 4 * (15 * 15 * 3 + 9 * 6 + 6 * 10 + 13 * 13 * 10));
+}
+
+/* In order: below, at, between, at and above the clips, and no number. */
+static void test_post_ops(void **state)
+{
+    static const float below = 0x1.7ffffep2F;
+    static const struct {
+        float x, relu6;
+        bool passes;
+    } cases[] = {{-1, 0, false},       {-0.0F, 0, false}, {0, 0, false}, {0x1p-149F, 0x1p-149F, true},
+                 {below, below, true}, {6, 6, false},     {7, 6, false}, {INFINITY, 6, false},
+                 {NAN, 0, false}};
+    (void)state;
+    assert_true(nextafterf(6, 0) == below);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const float x = cases[i].x, six = conv_clipped(x, conv_clip(CONV_POST_RELU6)),
+                    relu = conv_clipped(x, conv_clip(CONV_POST_RELU)), none = conv_clipped(x, 0);
+        assert_true(six == cases[i].relu6 && !signbit(six));
+        assert_true(relu == (x > 0 ? x : 0) && !signbit(relu));
+        assert_memory_equal(&none, &x, sizeof x);
+        assert_int_equal(conv_passes(CONV_POST_RELU6, x), cases[i].passes);
+        assert_int_equal(conv_passes(CONV_POST_RELU, x), x > 0);
+    }
+    for (int o = 0; o < CONV_POST_COUNT; o++) {
+        conv_post_op read;
+        assert_true(conv_post_op_parse(conv_post_op_name((conv_post_op)o), &read) && (int)read == o);
+    }
+    assert_string_equal(conv_post_op_word(CONV_POST_NONE), "");
+    assert_string_equal(conv_post_op_word(CONV_POST_RELU6), "relu6");
 }
 
 static void test_sizes_and_stages(void **state)
@@ -219,6 +248,7 @@ int main(void)
         cmocka_unit_test(test_real_taps_of_huge_kernels),
         cmocka_unit_test(test_flops),
         cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_post_ops),
         cmocka_unit_test(test_sizes_and_stages),
         cmocka_unit_test(test_names_round_trip),
         cmocka_unit_test(test_check_names_the_field),

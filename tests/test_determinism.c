@@ -117,7 +117,8 @@ static void test_entry(void **state)
     }
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int layout = 0; layout < CONV_LAYOUT_COUNT; layout++) {
-            conv_problem p = test_problem(shapes[s], (conv_layout)layout, true, s % 2 == 0);
+            conv_problem p =
+                test_problem(shapes[s], (conv_layout)layout, true, (conv_post_op)(s % CONV_POST_COUNT));
             if (p.variant != entry->variant) continue;
             for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
                 check_strategies(entry->impl, &p, (conv_pass)pass, test_context(1), &ran, &differ);

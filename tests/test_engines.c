@@ -11,6 +11,7 @@
 #include "../harness/measure/measure.h"
 #include "../harness/worker/engines.h"
 #include "../harness/worker/process.h"
+#include "../harness/worker/protocol.h"
 #include "support.h"
 
 static char program[4096];
@@ -19,7 +20,7 @@ static record_row row_of(const char *impl)
 {
     record_row row = {.pass = CONV_BACKWARD, .threads = 1, .isa = CPU_BASE};
     record_clear_measured(&row);
-    row.problem = test_problem("separable:mb1ic6ih9oc7kh3ph1", CONV_NHWC, false, false);
+    row.problem = test_problem("separable:mb1ic6ih9oc7kh3ph1", CONV_NHWC, false, CONV_POST_NONE);
     snprintf(row.impl, sizeof row.impl, "%s", impl);
     return row;
 }
@@ -165,7 +166,7 @@ static void test_foreign_library(void **state)
     assert_true(dladdr(dlsym(RTLD_DEFAULT, "gnu_get_libc_version"), &libc) != 0);
     snprintf(words, sizeof words, "foreign=onednn:%s", libc.dli_fname);
     if (engines_add(words, &err) != CONV_OK) fail_msg("%s", err.text);
-    const conv_problem p = test_problem("dense:mb1ic3ih5oc3kh3", CONV_NHWC, false, false);
+    const conv_problem p = test_problem("dense:mb1ic3ih5oc3kh3", CONV_NHWC, false, CONV_POST_NONE);
     assert_null(conv_refuse(conv_find("foreign-winograd", CONV_DENSE), &p, CONV_FORWARD));
     record_row row = measure_impl("foreign", &w);
     assert_int_equal(row.status, CASE_FAILED);
@@ -185,6 +186,22 @@ static void test_hangs(void **state)
     assert_null(process_ask(&w, json_pack("{s:s}", "do", "quit"), 0.3, &err));
     assert_non_null(strstr(err.text, "has not answered for 0.3 s"));
     assert_int_equal(kill(stopped, 0), -1); /* it is gone */
+}
+
+/* What is asked is what is read, and what an older worker does not know it does not take for something else. */
+static void test_post_ops(void **state)
+{
+    (void)state;
+    for (int op = 0; op < CONV_POST_COUNT; op++) {
+        record_row row = {.pass = CONV_BACKWARD, .impl = "naive", .threads = 2}, read;
+        char names[2][CASE_NAME_MAX];
+        row.problem = test_problem("separable:mb1ic3ih5oc3kh3", CONV_NCHW, op == 1, (conv_post_op)op);
+        json_t *request = protocol_case(&row);
+        assert_int_equal(protocol_read_case(request, &read, NULL), CONV_OK);
+        assert_string_equal(record_case_name(&read, names[0]), record_case_name(&row, names[1]));
+        assert_true((json_object_get(request, "relu") != NULL) == (op <= CONV_POST_RELU));
+        json_decref(request);
+    }
 }
 
 /* Of a worker's steps out of their order. */
@@ -252,10 +269,12 @@ int main(void)
     }
     engines_program(program);
     machine_bind_threads(1, why, sizeof why);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_words),    cmocka_unit_test(test_measured),
-                                       cmocka_unit_test(test_killed),   cmocka_unit_test(test_never_starts),
-                                       cmocka_unit_test(test_hangs),    cmocka_unit_test(test_foreign_library),
-                                       cmocka_unit_test(test_commands), cmocka_unit_test(test_out_of_order)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_words),       cmocka_unit_test(test_measured),
+        cmocka_unit_test(test_killed),      cmocka_unit_test(test_never_starts),
+        cmocka_unit_test(test_hangs),       cmocka_unit_test(test_foreign_library),
+        cmocka_unit_test(test_commands),    cmocka_unit_test(test_post_ops),
+        cmocka_unit_test(test_out_of_order)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     engines_stop();
     return failed;

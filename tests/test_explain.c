@@ -60,10 +60,10 @@ static void test_usage(void **state)
 static void test_small_cases(void **state)
 {
     (void)state;
-    expect("depthwise/forward/im2col/g64mb1ic64ih14oc64kh3ph1/nhwc+bias+relu/t1/warm --budget 2", EXIT_FINE,
+    expect("depthwise/forward/im2col/g64mb1ic64ih14oc64kh3ph1/nhwc+bias+relu6/t1/warm --budget 2", EXIT_FINE,
            "one thing changed");
     static const char *const lines[] = {
-        "depthwise/forward/im2col/g64mb1ic64ih14oc64kh3ph1/nhwc+bias+relu/t1/warm",
+        "depthwise/forward/im2col/g64mb1ic64ih14oc64kh3ph1/nhwc+bias+relu6/t1/warm",
         "load ports",
         "barrier",
         "hardware counters",
@@ -84,7 +84,7 @@ static void test_small_cases(void **state)
 
 static arm_setting setting_of(const char *impl, const char *problem)
 {
-    arm_setting s = {.problem = test_problem(problem, CONV_NHWC, false, false), .threads = 1};
+    arm_setting s = {.problem = test_problem(problem, CONV_NHWC, false, CONV_POST_NONE), .threads = 1};
     s.impl = conv_find(impl, s.problem.variant);
     assert_non_null(s.impl);
     return s;
@@ -158,7 +158,7 @@ static double percent_of(const char *impl, double times, char sentence[LIMIT_TEX
 {
     machine_ceilings ceilings = machine_measure_ceilings(1, false);
     record_row row = {.pass = CONV_FORWARD, .threads = 1};
-    row.problem = test_problem("mb1ic64ih28oc64kh3ph1", CONV_NHWC, false, false);
+    row.problem = test_problem("mb1ic64ih28oc64kh3ph1", CONV_NHWC, false, CONV_POST_NONE);
     snprintf(row.impl, sizeof row.impl, "%s", impl);
     record_clear_measured(&row);
     row.isa = conv_isa(conv_find(impl, CONV_DENSE));

@@ -47,7 +47,7 @@ static double *differences(const conv_problem *p, const conv_args *args, const f
     double *gradient = calloc((size_t)count + 1, sizeof *gradient);
     assert_non_null(gradient);
     for (int64_t i = 0; i < count; i++) {
-        const float middle = x[i], above = middle + 0x1p-10f, below = middle - 0x1p-10f;
+        const float middle = x[i], above = middle + 0x1p-16f, below = middle - 0x1p-16f;
         x[i] = above;
         gradient[i] = loss(p, args, diff_dst, NULL);
         x[i] = below;
@@ -99,8 +99,8 @@ static int check_implementations(const conv_problem *p, conv_tensors *t, const c
 static void test_shape(void **state)
 {
     const char *shape = *state;
-    for (int relu = 0; relu < 2; relu++) {
-        conv_problem p = test_problem(shape, CONV_NHWC, true, relu == 1);
+    for (int op = 0; op < CONV_POST_COUNT; op++) {
+        conv_problem p = test_problem(shape, CONV_NHWC, true, (conv_post_op)op);
         conv_sizes n = conv_problem_sizes(&p);
         conv_tensors t;
         assert_true(conv_tensors_create(&p, CONV_BACKWARD, FILL_REALS, 3, &t));
@@ -108,7 +108,9 @@ static void test_shape(void **state)
         assert_non_null(t.bias);
         fill(t.bias, n.bias, FILL_REALS, 0, 4, 99);
         conv_args args = conv_tensors_args(&t);
-        if (relu) loss(&p, &args, t.diff_dst, t.dst);
+        if (op != CONV_POST_NONE) loss(&p, &args, t.diff_dst, t.dst);
+        for (int64_t i = 0, clipped = 0; op == CONV_POST_RELU6 && clipped == 0; clipped = t.dst[i++] == 6)
+            assert_true(i < n.dst);
         checked parts[] = {{"diff_src", t.src, t.diff_src, n.src, NULL},
                            {"diff_weights", t.weights, t.diff_weights, n.weights, NULL},
                            {"diff_pointwise", t.pointwise, t.diff_pointwise, n.pointwise, NULL},

@@ -1,6 +1,6 @@
 /* Every present implementation, pass and layout over shapes at the edges: channels below, equal to, one above
  * and multiples of vectors and tiles, odd sizes, strides, dilations, paddings of every kind, multipliers,
- * groups, ranks; small integers bit for bit and reals within the bound; bias, ReLU and accumulation; and with
+ * groups, ranks; small integers bit for bit and reals within the bound; bias, post-op, accumulation; and with
  * caches so small that everything comes from memory. Ways of a driver are test_strategies.c's. */
 #include <string.h>
 
@@ -165,19 +165,21 @@ static const char *const shapes[] = {
 
 static const struct {
     conv_layout layout;
-    bool bias, relu, accumulate;
+    bool bias;
+    conv_post_op post_op;
+    bool accumulate;
     fill_kind kind;
     conv_context (*context)(int threads);
     int threads;
 } ways[] = {
-    {CONV_NHWC, false, false, false, FILL_INTEGERS, test_context, 2},
-    {CONV_NHWC, true, true, true, FILL_INTEGERS, test_context, 1},
-    {CONV_NHWC, true, false, false, FILL_REALS, test_context, 2},
-    {CONV_NHWC, false, true, true, FILL_REALS, test_context, 3},
-    {CONV_NCHW, false, false, false, FILL_REALS, test_context, 2},
-    {CONV_NCHW, true, true, true, FILL_INTEGERS, test_context, 2},
-    {CONV_NHWC, false, false, true, FILL_INTEGERS, test_far_context, 2},
-    {CONV_NHWC, true, true, false, FILL_REALS, test_far_context, 3},
+    {CONV_NHWC, false, CONV_POST_NONE, false, FILL_INTEGERS, test_context, 2},
+    {CONV_NHWC, true, CONV_POST_RELU6, true, FILL_INTEGERS, test_context, 1},
+    {CONV_NHWC, true, CONV_POST_NONE, false, FILL_REALS, test_context, 2},
+    {CONV_NHWC, false, CONV_POST_RELU, true, FILL_REALS, test_context, 3},
+    {CONV_NCHW, false, CONV_POST_NONE, false, FILL_REALS, test_context, 2},
+    {CONV_NCHW, true, CONV_POST_RELU, true, FILL_INTEGERS, test_context, 2},
+    {CONV_NHWC, false, CONV_POST_NONE, true, FILL_INTEGERS, test_far_context, 2},
+    {CONV_NHWC, true, CONV_POST_RELU6, false, FILL_REALS, test_far_context, 3},
 };
 
 int main(void)
@@ -186,7 +188,7 @@ int main(void)
     outcome *outcomes = outcomes_create(&count);
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
-            conv_problem p = test_problem(shapes[s], ways[w].layout, ways[w].bias, ways[w].relu);
+            conv_problem p = test_problem(shapes[s], ways[w].layout, ways[w].bias, ways[w].post_op);
             conv_context ctx = ways[w].context(ways[w].threads);
             for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
                 verify_options options = {

@@ -149,28 +149,30 @@ static void test_refusals(void **state)
     static const struct {
         const char *problem;
         conv_pass pass;
-        bool onednn, nchw, relu;
+        bool onednn, nchw;
+        conv_post_op post_op;
         const char *words; /* NULL: it is done */
     } cases[] = {
-        {"depthwise:g8mb1ic8ih9oc8kh3ph1", CONV_FORWARD, false, false, true, NULL},
-        {"depthwise:g8mb1ic8ih9oc8kh3ph1", CONV_FORWARD, false, true, false, "NHWC"},
-        {"dense:mb1ic8ih9oc8kh3ph1", CONV_FORWARD, false, true, false, "NHWC"},
-        {"dense:mb1ic8ih9oc8kh3ph1", CONV_FORWARD, true, true, false, NULL},
-        {"depthwise:g8mb1ic8ih9oc8kh3ph2dh1", CONV_FORWARD, false, false, false, "dilations"},
-        {"depthwise:g8mb1ic8ih9oc8kh3ph2dh1", CONV_FORWARD, true, false, false, NULL},
-        {"depthwise:g8mb1ic8ih9oc8kh3ph2dh1", CONV_BACKWARD, true, false, false, "ignore the dilation"},
-        {"depthwise:g8mb1ic8ih9iw9oc8kh3kw3ph1pw1sh2sw1", CONV_FORWARD, false, false, false,
+        {"depthwise:g8mb1ic8ih9oc8kh3ph1", CONV_FORWARD, false, false, CONV_POST_RELU6, NULL},
+        {"depthwise:g8mb1ic8ih9oc8kh3ph1", CONV_FORWARD, false, true, CONV_POST_NONE, "NHWC"},
+        {"dense:mb1ic8ih9oc8kh3ph1", CONV_FORWARD, false, true, CONV_POST_NONE, "NHWC"},
+        {"dense:mb1ic8ih9oc8kh3ph1", CONV_FORWARD, true, true, CONV_POST_NONE, NULL},
+        {"depthwise:g8mb1ic8ih9oc8kh3ph2dh1", CONV_FORWARD, false, false, CONV_POST_NONE, "dilations"},
+        {"depthwise:g8mb1ic8ih9oc8kh3ph2dh1", CONV_FORWARD, true, false, CONV_POST_NONE, NULL},
+        {"depthwise:g8mb1ic8ih9oc8kh3ph2dh1", CONV_BACKWARD, true, false, CONV_POST_NONE,
+         "ignore the dilation"},
+        {"depthwise:g8mb1ic8ih9iw9oc8kh3kw3ph1pw1sh2sw1", CONV_FORWARD, false, false, CONV_POST_NONE,
          "equal length strides"},
-        {"depthwise:g8mb1ic8ih9oc8kh3ph0oh9", CONV_FORWARD, true, false, true, "aborts"},
-        {"dense:mb1ic8ih9oc8kh3ph2dh1", CONV_BACKWARD_DATA, false, false, false, "dilation rates"},
-        {"dense:g2mb1ic8ih9oc8kh3ph1", CONV_FORWARD, false, false, false, NULL},
-        {"dense:g2mb1ic8ih9oc8kh3ph1", CONV_BACKWARD, false, false, false, "grouped"},
-        {"dense:mb1ic8id5ih5iw5oc8kd3kh3kw3pd1ph1pw1", CONV_FORWARD, true, false, false, "rank 3"},
-        {"dense:mb1ic8ih12oc8kh3oh7ph0", CONV_FORWARD, true, false, false, "padding after"}};
+        {"depthwise:g8mb1ic8ih9oc8kh3ph0oh9", CONV_FORWARD, true, false, CONV_POST_RELU6, "aborts"},
+        {"dense:mb1ic8ih9oc8kh3ph2dh1", CONV_BACKWARD_DATA, false, false, CONV_POST_NONE, "dilation rates"},
+        {"dense:g2mb1ic8ih9oc8kh3ph1", CONV_FORWARD, false, false, CONV_POST_NONE, NULL},
+        {"dense:g2mb1ic8ih9oc8kh3ph1", CONV_BACKWARD, false, false, CONV_POST_NONE, "grouped"},
+        {"dense:mb1ic8id5ih5iw5oc8kd3kh3kw3pd1ph1pw1", CONV_FORWARD, true, false, CONV_POST_NONE, "rank 3"},
+        {"dense:mb1ic8ih12oc8kh3oh7ph0", CONV_FORWARD, true, false, CONV_POST_NONE, "padding after"}};
     if (cpu_allowed() < cpu_detect()) skip();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const conv_problem p =
-            test_problem(cases[i].problem, cases[i].nchw ? CONV_NCHW : CONV_NHWC, false, cases[i].relu);
+            test_problem(cases[i].problem, cases[i].nchw ? CONV_NCHW : CONV_NHWC, false, cases[i].post_op);
         setenv("TF_ENABLE_ONEDNN_OPTS", cases[i].onednn ? "1" : "0", 1);
         const char *why = conv_refuse(tensorflow_impls[p.variant], &p, cases[i].pass);
         if ((why == NULL) != (cases[i].words == NULL) || (why != NULL && strstr(why, cases[i].words) == NULL))
@@ -178,7 +180,7 @@ static void test_refusals(void **state)
                      why ? why : "done", cases[i].words ? cases[i].words : "done");
     }
     unsetenv("TF_ENABLE_ONEDNN_OPTS");
-    const conv_problem p = test_problem("dense:mb1ic8ih9oc8kh3ph1", CONV_NHWC, false, false);
+    const conv_problem p = test_problem("dense:mb1ic8ih9oc8kh3ph1", CONV_NHWC, false, CONV_POST_NONE);
     assert_non_null(strstr(conv_refuse(tensorflow_fed_impls[CONV_DENSE], &p, CONV_BACKWARD), "tensorflow"));
     assert_non_null(strstr(conv_refuse(onnxruntime_impls[CONV_DENSE], &p, CONV_BACKWARD), "inference only"));
 }
@@ -217,8 +219,8 @@ static bool is_there(engine_kind kind)
 static int check_case(const conv_impl *impl, const char *shape, int variation, conv_pass pass)
 {
     static const fill_kind kinds[] = {FILL_INTEGERS, FILL_REALS};
-    const conv_problem p =
-        test_problem(shape, variation & 2 ? CONV_NCHW : CONV_NHWC, variation & 1, variation & 1);
+    const conv_problem p = test_problem(shape, variation & 2 ? CONV_NCHW : CONV_NHWC, variation & 1,
+                                        variation & 1 ? CONV_POST_RELU6 : CONV_POST_NONE);
     const conv_context ctx = test_context(2);
     char text[256];
     if (p.variant != impl->variant || conv_refuse(impl, &p, pass) != NULL) return 0;
@@ -270,7 +272,7 @@ static void test_tensorflow_threads(void **state)
 {
     (void)state;
     if (!is_there(ENGINE_TENSORFLOW)) skip();
-    const conv_problem p = test_problem(shapes[0], CONV_NHWC, false, false);
+    const conv_problem p = test_problem(shapes[0], CONV_NHWC, false, CONV_POST_NONE);
     const conv_context ctx = test_context(1);
     conv_plan *plan;
     conv_error err = {""};

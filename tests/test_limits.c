@@ -24,7 +24,7 @@ static const conv_impl peer = {.name = "peer", .isa = CPU_BASE, .variant = CONV_
 static conv_plan fake_plan(const conv_impl *impl)
 {
     return (conv_plan){.impl = impl,
-                       .problem = test_problem("mb1ic64ih28oc64kh3ph1", CONV_NHWC, false, false),
+                       .problem = test_problem("mb1ic64ih28oc64kh3ph1", CONV_NHWC, false, CONV_POST_NONE),
                        .pass = CONV_FORWARD,
                        .context = {.threads = 2}};
 }
@@ -171,7 +171,8 @@ static void test_every_plan_states(void **state)
              variation++)
             for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
                 conv_layout layout = variation & 1 ? CONV_NCHW : CONV_NHWC;
-                conv_problem p = test_problem(problems[i / count], layout, variation & 2, variation & 2);
+                conv_problem p = test_problem(problems[i / count], layout, variation & 2,
+                                              variation & 2 ? CONV_POST_RELU6 : CONV_POST_NONE);
                 if (conv_refuse(impl, &p, (conv_pass)pass) != NULL) continue;
                 conv_context ctx = test_context(1 + variation);
                 conv_plan *plan;
@@ -198,7 +199,7 @@ static void test_every_plan_states(void **state)
 static record_row timed(const char *problem, const char *impl, double ns, double barrier_ns)
 {
     record_row row = {.pass = CONV_FORWARD, .threads = 2, .status = CASE_OK, .median_ns = ns};
-    row.problem = test_problem(problem, CONV_NHWC, false, false);
+    row.problem = test_problem(problem, CONV_NHWC, false, CONV_POST_NONE);
     snprintf(row.impl, sizeof row.impl, "%s", impl);
     row.percent_peak = 100 * (double)conv_flops(&row.problem, row.pass) / ns / 100; /* 100 GFLOP/s */
     row.barrier_ns = barrier_ns;

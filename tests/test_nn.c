@@ -47,6 +47,7 @@ static double activation(nn_activation f, double x)
     case NN_ELU: return x > 0 ? x : expm1(x);
     case NN_SELU: return 1.0507009873554805 * (x > 0 ? x : 1.6732632423543772 * expm1(x));
     case NN_SOFTPLUS: return log1p(exp(x));
+    case NN_RELU6: return fmin(fmax(x, 0), 6);
     default: return x;
     }
 }

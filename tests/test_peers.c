@@ -45,12 +45,14 @@ static float *integers(int64_t count, unsigned seed)
 static tensors make_inputs(const conv_problem *p)
 {
     conv_sizes s = conv_problem_sizes(p);
-    return (tensors){.src = integers(s.src, 1),
-                     .weights = integers(s.weights, 2),
-                     .pointwise = integers(s.pointwise, 3),
-                     .bias = integers(s.bias, 4),
-                     .dst = integers(s.dst, 5), /* for ReLU's backward: zeros, positive and negative values */
-                     .diff_dst = integers(s.dst, 6)};
+    tensors t = {.src = integers(s.src, 1),
+                 .weights = integers(s.weights, 2),
+                 .pointwise = integers(s.pointwise, 3),
+                 .bias = integers(s.bias, 4),
+                 .dst = integers(s.dst, 5), /* for a post-op's backward */
+                 .diff_dst = integers(s.dst, 6)};
+    for (int64_t i = 0; i < s.dst; i++) t.dst[i] = conv_clipped(3 * t.dst[i], conv_clip(p->post_op));
+    return t;
 }
 
 static void free_tensors(tensors *t)
@@ -76,14 +78,15 @@ typedef struct {
     const char *impl, *problem;
     conv_pass pass;
     int threads;
-    bool bias, relu, accumulate, skip_diff_src;
+    bool bias, accumulate, skip_diff_src;
+    conv_post_op post_op;
 } scenario;
 
 static void describe(const scenario *c, char *text, size_t size)
 {
-    snprintf(text, size, "%s %s %s t%d%s%s%s%s", c->impl, conv_pass_name(c->pass), c->problem, c->threads,
-             c->bias ? " +bias" : "", c->relu ? " +relu" : "", c->accumulate ? " accumulate" : "",
-             c->skip_diff_src ? " without diff_src" : "");
+    snprintf(text, size, "%s %s %s t%d%s%s%s%s%s", c->impl, conv_pass_name(c->pass), c->problem, c->threads,
+             c->bias ? " +bias" : "", c->post_op != CONV_POST_NONE ? " +" : "", conv_post_op_word(c->post_op),
+             c->accumulate ? " accumulate" : "", c->skip_diff_src ? " without diff_src" : "");
 }
 
 static conv_problem parse(const scenario *c)
@@ -92,7 +95,7 @@ static conv_problem parse(const scenario *c)
     conv_error err;
     if (problem_parse(c->problem, &p, NULL, &err) != CONV_OK) fail_msg("%s: %s", c->problem, err.text);
     p.bias = c->bias;
-    p.post_op = c->relu ? CONV_POST_RELU : CONV_POST_NONE;
+    p.post_op = c->post_op;
     return p;
 }
 
@@ -242,8 +245,9 @@ enum { SHAPES = sizeof shapes / sizeof *shapes, VOLUMES = sizeof volumes / sizeo
 static void check_passes(const char *impl_name, const char *problem, int threads)
 {
     for (int pass = 0; pass < CONV_PASS_COUNT; pass++)
-        for (int flags = 0; flags < 2; flags++) {
-            scenario c = {impl_name, problem, (conv_pass)pass, threads, .bias = flags, .relu = flags};
+        for (int op = 0; op < CONV_POST_COUNT; op++) {
+            scenario c = {impl_name, problem,        (conv_pass)pass,
+                          threads,   .bias = op > 0, .post_op = (conv_post_op)op};
             const conv_problem p = parse(&c);
             const conv_impl *impl = conv_find(impl_name, p.variant);
             if (impl != NULL && conv_refuse(impl, &p, c.pass) == NULL) check(&c, 0);
@@ -277,8 +281,8 @@ static void test_xnnpack(void **state)
     (void)state;
     for (int threads = 1; threads <= 2; threads++)
         for (size_t i = 0; i < SHAPES; i++)
-            for (int relu = 0; relu < 2; relu++) {
-                scenario c = {"xnnpack", shapes[i], CONV_FORWARD, threads, .relu = relu};
+            for (int op = 0; op < CONV_POST_COUNT; op++) {
+                scenario c = {"xnnpack", shapes[i], CONV_FORWARD, threads, .post_op = (conv_post_op)op};
                 const conv_problem p = parse(&c);
                 const conv_impl *impl = conv_find("xnnpack", p.variant);
                 if (impl == NULL || conv_refuse(impl, &p, c.pass) != NULL) continue;
@@ -296,7 +300,8 @@ static void test_onednn_winograd(void **state)
     static const conv_pass passes[] = {CONV_FORWARD, CONV_BACKWARD_DATA, CONV_BACKWARD_WEIGHTS, CONV_BACKWARD};
     for (size_t i = 0; i < sizeof squares / sizeof *squares; i++)
         for (size_t j = 0; j < sizeof passes / sizeof *passes; j++) {
-            scenario c = {"onednn-winograd", squares[i], passes[j], 2, .bias = true, .relu = true};
+            scenario c = {"onednn-winograd", squares[i], passes[j], 2, .bias = true};
+            c.post_op = c.pass == CONV_FORWARD ? CONV_POST_RELU : CONV_POST_RELU6;
             const conv_problem p = parse(&c);
             const conv_impl *impl = conv_find(c.impl, CONV_DENSE);
             if (impl == NULL) skip();
@@ -369,8 +374,8 @@ static void test_accumulate(void **state)
     (void)state;
     for (size_t n = 0; n < sizeof backward_names / sizeof *backward_names; n++)
         for (size_t i = 0; i < SHAPES; i++)
-            check(&(scenario){backward_names[n], shapes[i], CONV_BACKWARD, 2, .bias = true, .relu = true,
-                              .accumulate = true},
+            check(&(scenario){backward_names[n], shapes[i], CONV_BACKWARD, 2, .bias = true,
+                              .post_op = CONV_POST_RELU6, .accumulate = true},
                   0);
 }
 

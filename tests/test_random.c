@@ -63,7 +63,7 @@ static conv_problem draw_problem(dice *d)
     p.rank = chance(d, 85) ? 2 : chance(d, 60) ? 1 : 3;
     p.layout = chance(d, 30) ? CONV_NCHW : CONV_NHWC;
     p.bias = chance(d, 40);
-    p.post_op = chance(d, 40) ? CONV_POST_RELU : CONV_POST_NONE;
+    p.post_op = chance(d, 50) ? (conv_post_op)draw(d, 1, CONV_POST_COUNT - 1) : CONV_POST_NONE;
     for (int i = 0; i < CONV_AXES; i++) {
         static const int64_t kernels[] = {1, 2, 3, 3, 3, 3, 4, 5, 7};
         int64_t kernel = p.variant == CONV_POINTWISE ? 1 : kernels[draw(d, 0, 8)];

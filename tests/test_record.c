@@ -147,12 +147,12 @@ static void test_names(void **state)
         "sepbench bench separable:mb1ic64ih28oc64kh3ph1 --pass forward --impl fused-avx512 --threads 2");
     row.problem.layout = CONV_NCHW;
     row.problem.bias = true;
-    row.problem.post_op = CONV_POST_RELU;
+    row.problem.post_op = CONV_POST_RELU6;
     row.cache = CACHE_COLD;
     assert_string_equal(record_case_name(&row, name),
-                        "separable/forward/fused-avx512/mb1ic64ih28oc64kh3ph1/nchw+bias+relu/t2/cold");
+                        "separable/forward/fused-avx512/mb1ic64ih28oc64kh3ph1/nchw+bias+relu6/t2/cold");
     assert_non_null(
-        strstr(record_repro(&row, repro, sizeof repro), "--layout nchw --bias --relu --cache cold"));
+        strstr(record_repro(&row, repro, sizeof repro), "--layout nchw --bias --relu6 --cache cold"));
 }
 
 static void test_round_trip(void **state)

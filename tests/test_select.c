@@ -107,11 +107,11 @@ static void test_filters(void **state)
                                             .batch = "2",
                                             .threads = "1",
                                             .bias = true,
-                                            .relu = true});
+                                            .post_op = CONV_POST_RELU6});
     assert_int_equal(s.count, 2 * 4);
     for (size_t i = 0; i < s.count; i++) {
         const conv_problem *p = &s.rows[i].problem;
-        assert_true(p->mb == 2 && p->axis[CONV_H].in == 7 && p->bias && p->post_op == CONV_POST_RELU);
+        assert_true(p->mb == 2 && p->axis[CONV_H].in == 7 && p->bias && p->post_op == CONV_POST_RELU6);
         assert_true(s.rows[i].threads == 1 && s.rows[i].status == CASE_SKIPPED && s.rows[i].reason[0] == '\0');
     }
     select_free(&s);

@@ -178,8 +178,8 @@ static void check_shape(outcome *outcomes, size_t count, int shape, conv_pass pa
 {
     verify_reference *reference = NULL;
     conv_error err = {""};
-    conv_problem p =
-        test_problem(shapes[shape], shape % 5 == 4 ? CONV_NCHW : CONV_NHWC, shape % 2 == 0, shape % 3 == 0);
+    conv_problem p = test_problem(shapes[shape], shape % 5 == 4 ? CONV_NCHW : CONV_NHWC, shape % 2 == 0,
+                                  (conv_post_op)(shape % CONV_POST_COUNT));
     verify_options options = {.kind = FILL_INTEGERS,
                               .seed = (uint64_t)shape + 1,
                               .accumulate = pass != CONV_FORWARD && shape % 4 > 1};

@@ -77,7 +77,7 @@ static const test_case cases[] = {
     {.class_name = "SeparableConv2D",
      .options = "'filters':5,'kernel_size':3,'depthwise_regularizer':'l2','pointwise_regularizer':'l1_l2',"
                 "'bias_regularizer':'l2','activity_regularizer':'l1_l2','activation':'sigmoid'"},
-    {.class_name = "DepthwiseConv2D", .options = "'kernel_size':3,'padding':'same','activation':'relu'"},
+    {.class_name = "DepthwiseConv2D", .options = "'kernel_size':3,'padding':'same','activation':'relu6'"},
     {.class_name = "DepthwiseConv2D",
      .options = "'kernel_size':[2,3],'depth_multiplier':2,'strides':2,'depthwise_regularizer':'l2'"},
     {.class_name = "DepthwiseConv2D",
@@ -163,6 +163,7 @@ static const test_case cases[] = {
     {.class_name = "Dropout", .options = "'rate':0.25"},
     {.class_name = "Dropout", .options = "'rate':0.37,'seed':5,'noise_shape':null"},
     {.class_name = "Activation", .options = "'activation':'relu'"},
+    {.class_name = "Activation", .options = "'activation':'relu6'"},
     {.class_name = "Activation", .options = "'activation':'sigmoid'"},
     {.class_name = "Activation", .options = "'activation':'tanh'"},
     {.class_name = "Activation", .options = "'activation':'elu'"},

@@ -91,7 +91,7 @@ static conv_impl faulty(conv_variant variant)
 
 static verify_result judge(const char *text, conv_pass pass, fault f, verify_options options, bool inexact)
 {
-    conv_problem p = test_problem(text, CONV_NHWC, false, false);
+    conv_problem p = test_problem(text, CONV_NHWC, false, CONV_POST_NONE);
     conv_impl impl = faulty(p.variant);
     conv_context ctx = test_context(1);
     verify_result result;
@@ -156,7 +156,7 @@ static void test_samples(void **state)
     for (size_t k = 0; k < sizeof large / sizeof *large; k++)
         for (int pass = 0; pass < 2; pass++) {
             verify_options options = {FILL_INTEGERS, 3, 1e4, false};
-            conv_problem p = test_problem(large[k], CONV_NHWC, false, false);
+            conv_problem p = test_problem(large[k], CONV_NHWC, false, CONV_POST_NONE);
             conv_sizes n = conv_problem_sizes(&p);
             verify_result r = judge(large[k], (conv_pass)pass, SOUND, options, false);
             assert_true(r.ok);
@@ -182,7 +182,7 @@ static void test_oracle_by_hand(void **state)
 {
     /* 1x3 input 1 2 3, kernel 10 1, same padding (after): 12 23 30. */
     float src[] = {1, 2, 3}, weights[] = {10, 1}, diff[] = {1, 10, 100};
-    conv_problem p = test_problem("dense:mb1ic1iw3ow3oc1kw2", CONV_NHWC, false, false);
+    conv_problem p = test_problem("dense:mb1ic1iw3ow3oc1kw2", CONV_NHWC, false, CONV_POST_NONE);
     conv_args args = {.src = src, .weights = weights, .diff_dst = diff};
     double value[3], magnitude[3];
     (void)state;
@@ -264,7 +264,7 @@ static void test_tensors(void **state)
     (void)state;
     for (size_t k = 0; k < sizeof problems / sizeof *problems; k++)
         for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
-            conv_problem p = test_problem(problems[k], CONV_NHWC, true, true);
+            conv_problem p = test_problem(problems[k], CONV_NHWC, true, CONV_POST_RELU6);
             conv_tensors t;
             assert_true(conv_tensors_create(&p, (conv_pass)pass, FILL_REALS, 1, &t));
             bool forward = pass == CONV_FORWARD, data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA;

@@ -245,7 +245,7 @@ static void test_own_factor(void **state)
         for (int i = 0; i < count; i++) reaches[out][i] = reach_of(&m, &sides[i]);
     }
     double output = 0, gradient = 0;
-    conv_problem p = test_problem("dense:mb1ic16ih12oc16kh3ph1", CONV_NHWC, false, false);
+    conv_problem p = test_problem("dense:mb1ic16ih12oc16kh3ph1", CONV_NHWC, false, CONV_POST_NONE);
     for (int i = 0; i < count; i++)
         for (int j = 0; j < count; j++) {
             conv_axis *h = &p.axis[CONV_H], *w = &p.axis[CONV_W];
@@ -294,7 +294,8 @@ static void test_edges(void **state)
         for (size_t s = 0; impl != NULL && s < sizeof shapes / sizeof *shapes; s++)
             for (int pass = 0; pass < CONV_PASS_COUNT; pass++)
                 for (int way = 0; way < 2; way++) {
-                    conv_problem p = test_problem(shapes[s], CONV_NHWC, way == 1, way == 1);
+                    conv_problem p = test_problem(shapes[s], CONV_NHWC, way == 1,
+                                                  way == 1 ? CONV_POST_RELU6 : CONV_POST_NONE);
                     const verify_options options = {
                         .kind = FILL_REALS, .seed = s + 1, .accumulate = way == 1 && pass != CONV_FORWARD};
                     const conv_context ctx = test_context(1 + (int)s % 3);
@@ -318,7 +319,7 @@ static void test_threads(void **state)
     const conv_impl *impl = own_winograd();
     if (impl == NULL) skip();
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-        conv_problem p = test_problem(shapes[s], CONV_NHWC, true, true);
+        conv_problem p = test_problem(shapes[s], CONV_NHWC, true, CONV_POST_RELU);
         conv_tensors t;
         assert_true(conv_tensors_create(&p, CONV_BACKWARD, FILL_REALS, 3, &t));
         conv_sizes n = conv_problem_sizes(&p);

@@ -32,14 +32,14 @@ static bool take_src(oracle *o, const float *src)
 static bool take_diff_dst(oracle *o, const float *diff_dst, const float *dst)
 {
     int64_t count = o->p.mb * o->out * o->p.oc;
-    bool mask = o->p.post_op == CONV_POST_RELU, turn = o->p.layout == CONV_NCHW;
+    bool mask = o->p.post_op != CONV_POST_NONE, turn = o->p.layout == CONV_NCHW;
     o->diff_dst = diff_dst;
     if (!mask && !turn) return true;
     float *masked = malloc((size_t)count * sizeof *masked);
     if (masked == NULL) return false;
     memcpy(masked, diff_dst, (size_t)count * sizeof *masked);
     for (int64_t i = 0; mask && i < count; i++)
-        if (!(dst[i] > 0)) masked[i] = 0;
+        if (!conv_passes(o->p.post_op, dst[i])) masked[i] = 0;
     if (turn) {
         float *turned = malloc((size_t)count * sizeof *turned);
         if (turned != NULL) to_nhwc(masked, turned, o->p.mb, o->p.oc, o->out);

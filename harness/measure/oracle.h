@@ -28,7 +28,7 @@ typedef enum {
 typedef struct oracle oracle;
 
 /* Reads (never writes) the inputs of the pass from in: src, weights, pointwise, bias, diff_dst, and dst for the
- * mask of a backward ReLU. They must outlive the oracle. NULL when memory is short. */
+ * mask of a backward post-op. They must outlive the oracle. NULL when memory is short. */
 oracle *oracle_create(const conv_problem *p, conv_pass pass, const conv_args *in);
 void oracle_destroy(oracle *o); /* NULL is fine */
 

@@ -4,7 +4,7 @@
 
 #include "oracle.h"
 
-/* Activations are held as NHWC, diff_dst already masked by the ReLU. */
+/* Activations are held as NHWC, diff_dst already masked by the post-op. */
 struct oracle {
     conv_problem p;
     conv_pass pass;

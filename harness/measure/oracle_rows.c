@@ -252,15 +252,16 @@ static double bias_gradient(sum *s)
     return sqrt((double)items);
 }
 
-/* Bias and ReLU, after the last stage. */
+/* Bias and post-op, after the last stage. */
 static void finish(sum *s, const float *bias)
 {
+    const double clip = (double)conv_clip(s->o->p.post_op);
     for (int64_t i = 0; i < s->count; i++) {
         if (bias != NULL) {
             s->value[i] += (double)bias[i];
             s->magnitude[i] += fabs((double)bias[i]);
         }
-        if (s->o->p.post_op == CONV_POST_RELU && !(s->value[i] > 0)) s->value[i] = 0;
+        if (clip > 0) s->value[i] = s->value[i] > 0 ? fmin(s->value[i], clip) : 0;
     }
 }
 

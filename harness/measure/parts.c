@@ -59,8 +59,9 @@ char *part_name(const atomic_part *part, int threads, char *name)
 {
     char text[PROBLEM_STRING_MAX];
     const conv_problem *p = &part->problem;
-    snprintf(name, PART_NAME_MAX, "%s %s %s %s %s%s%s t%d", part->impl->name, conv_variant_name(p->variant),
+    snprintf(name, PART_NAME_MAX, "%s %s %s %s %s%s%s%s t%d", part->impl->name, conv_variant_name(p->variant),
              conv_pass_name(part->pass), problem_format(p, text), conv_layout_name(p->layout),
-             p->bias ? "+bias" : "", p->post_op == CONV_POST_RELU ? "+relu" : "", threads);
+             p->bias ? "+bias" : "", p->post_op != CONV_POST_NONE ? "+" : "", conv_post_op_word(p->post_op),
+             threads);
     return name;
 }

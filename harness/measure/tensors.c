@@ -136,13 +136,13 @@ static void tensor_usage(const conv_problem *p, conv_pass pass, usage *use)
 {
     conv_sizes n = conv_problem_sizes(p);
     bool forward = pass == CONV_FORWARD, data = pass == CONV_BACKWARD || pass == CONV_BACKWARD_DATA,
-         weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS, relu = p->post_op == CONV_POST_RELU;
+         weights = pass == CONV_BACKWARD || pass == CONV_BACKWARD_WEIGHTS, post = p->post_op != CONV_POST_NONE;
     const usage all[TENSOR_COUNT] = {
         [TENSOR_SRC] = {forward || weights ? n.src : 0, false},
         [TENSOR_WEIGHTS] = {forward || data ? n.weights : 0, false},
         [TENSOR_POINTWISE] = {forward || data ? n.pointwise : 0, false},
         [TENSOR_BIAS] = {forward && p->bias ? n.bias : 0, false},
-        [TENSOR_DST] = {forward || relu ? n.dst : 0, forward},
+        [TENSOR_DST] = {forward || post ? n.dst : 0, forward},
         [TENSOR_DIFF_DST] = {forward ? 0 : n.dst, false},
         [TENSOR_DIFF_SRC] = {data ? n.src : 0, true},
         [TENSOR_DIFF_WEIGHTS] = {weights ? n.weights : 0, true},
@@ -208,18 +208,20 @@ static int integer_amplitude(const conv_problem *p, conv_pass pass)
     return amplitude;
 }
 
-/* Keeps dst of the order of 1 for sources of [-1, 1): weights shrink with the number of terms. */
+/* Keeps dst of the order of 1 for sources of [-1, 1), with ReLU6, which shall clip some of it, of 10: weights
+ * shrink with the number of terms. */
 static void scale_weights(const conv_problem *p, const usage *use, conv_tensors *t)
 {
     double taps = over_axes(p, false), channels = (double)p->ic / (double)p->groups;
     bool dense = p->variant == CONV_DENSE || p->variant == CONV_POINTWISE;
+    double size = p->post_op == CONV_POST_RELU6 ? 20 : 1.7, first = p->variant == CONV_SEPARABLE ? 1.7 : size;
     const struct {
         float *data;
         int64_t count;
         float factor;
-    } parts[] = {{t->weights, use[TENSOR_WEIGHTS].count, (float)(1.7 / sqrt(dense ? taps * channels : taps))},
+    } parts[] = {{t->weights, use[TENSOR_WEIGHTS].count, (float)(first / sqrt(dense ? taps * channels : taps))},
                  {t->pointwise, use[TENSOR_POINTWISE].count,
-                  (float)(1.7 / sqrt(channels * (double)p->depth_multiplier))}};
+                  (float)(size / sqrt(channels * (double)p->depth_multiplier))}};
     for (int part = 0; part < 2; part++) {
         float *data = parts[part].data, factor = parts[part].factor;
 #pragma omp parallel for simd schedule(static) if (parts[part].count > 65536)
@@ -227,11 +229,12 @@ static void scale_weights(const conv_problem *p, const usage *use, conv_tensors 
     }
 }
 
-/* What a ReLU leaves: about half of it zero. */
-static void rectify(float *dst, int64_t count)
+/* What a post-op leaves of whole numbers: about half of it zero, and of ReLU6 a fifth its clip. */
+static void fill_clipped(float *dst, int64_t count, conv_post_op op, uint64_t seed)
 {
+    fill(dst, count, FILL_INTEGERS, 9, seed, TENSOR_DST);
 #pragma omp parallel for simd schedule(static) if (count > 65536)
-    for (int64_t i = 0; i < count; i++) dst[i] = dst[i] > 0 ? dst[i] : 0;
+    for (int64_t i = 0; i < count; i++) dst[i] = conv_clipped(dst[i], conv_clip(op));
 }
 
 bool conv_tensors_create(const conv_problem *p, conv_pass pass, fill_kind kind, uint64_t seed, conv_tensors *t)
@@ -250,7 +253,7 @@ bool conv_tensors_create(const conv_problem *p, conv_pass pass, fill_kind kind, 
         if (!use[i].output) fill(slots(t)[i], use[i].count, kind, amplitude, seed, (uint32_t)i);
     }
     if (kind == FILL_REALS) scale_weights(p, use, t);
-    if (pass != CONV_FORWARD && t->dst != NULL) rectify(t->dst, use[TENSOR_DST].count);
+    if (pass != CONV_FORWARD && t->dst != NULL) fill_clipped(t->dst, use[TENSOR_DST].count, p->post_op, seed);
     conv_tensors_poison(p, pass, t);
     return true;
 }

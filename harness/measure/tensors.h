@@ -20,7 +20,7 @@ typedef enum {
 void fill(float *data, int64_t count, fill_kind kind, int amplitude, uint64_t seed, uint32_t stream);
 
 typedef struct {
-    float *src, *weights, *pointwise, *bias, *dst, *diff_dst;    /* inputs (dst: backward with ReLU) */
+    float *src, *weights, *pointwise, *bias, *dst, *diff_dst;    /* inputs (dst: backward with a post-op) */
     float *diff_src, *diff_weights, *diff_pointwise, *diff_bias; /* outputs of backward passes */
 } conv_tensors;
 

@@ -38,10 +38,10 @@ char *record_case_name(const record_row *row, char *buffer)
 {
     char problem[PROBLEM_STRING_MAX];
     const conv_problem *p = &row->problem;
-    snprintf(buffer, CASE_NAME_MAX, "%s/%s/%s/%s/%s%s%s/t%d/%s", conv_variant_name(p->variant),
+    snprintf(buffer, CASE_NAME_MAX, "%s/%s/%s/%s/%s%s%s%s/t%d/%s", conv_variant_name(p->variant),
              conv_pass_name(row->pass), row->impl, problem_format(p, problem), conv_layout_name(p->layout),
-             p->bias ? "+bias" : "", p->post_op == CONV_POST_RELU ? "+relu" : "", row->threads,
-             cache_mode_name(row->cache));
+             p->bias ? "+bias" : "", p->post_op != CONV_POST_NONE ? "+" : "", conv_post_op_word(p->post_op),
+             row->threads, cache_mode_name(row->cache));
     return buffer;
 }
 
@@ -58,11 +58,12 @@ char *record_repro(const record_row *row, char *buffer, size_t size)
     char problem[PROBLEM_STRING_MAX];
     const conv_problem *p = &row->problem;
     int word = repro_strategy(row);
-    snprintf(buffer, size, "sepbench bench %s:%s --pass %s --impl %s --threads %d%s%s%s%s%s%.*s",
+    snprintf(buffer, size, "sepbench bench %s:%s --pass %s --impl %s --threads %d%s%s%s%s%s%s%.*s",
              conv_variant_name(p->variant), problem_format(p, problem), conv_pass_name(row->pass), row->impl,
              row->threads, p->layout == CONV_NCHW ? " --layout nchw" : "", p->bias ? " --bias" : "",
-             p->post_op == CONV_POST_RELU ? " --relu" : "", row->cache == CACHE_COLD ? " --cache cold" : "",
-             word > 0 ? " --strategy " : "", word, row->strategy);
+             p->post_op != CONV_POST_NONE ? " --" : "", conv_post_op_word(p->post_op),
+             row->cache == CACHE_COLD ? " --cache cold" : "", word > 0 ? " --strategy " : "", word,
+             row->strategy);
     return buffer;
 }
 

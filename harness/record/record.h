@@ -91,8 +91,8 @@ typedef struct {
     double model_ns;
 } record_row;
 
-/* separable/forward/fused-avx512/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm (+bias, +relu after the layout). Returns
- * buffer[CASE_NAME_MAX]. */
+/* separable/forward/fused-avx512/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm (+bias, +relu or +relu6 after the layout).
+ * Returns buffer[CASE_NAME_MAX]. */
 char *record_case_name(const record_row *row, char *buffer);
 /* The command that measures this case again: `sepbench bench 'separable:...' --pass ... --impl ...`. */
 char *record_repro(const record_row *row, char *buffer, size_t size);

@@ -366,10 +366,10 @@ char *report_setting_name(const report_setting *s, char *buffer, size_t size)
         strided = strided || p->axis[i].stride != 1;
         dilated = dilated || p->axis[i].dilation != 1;
     }
-    snprintf(buffer, size, "%s, batch %lld, %s kernel%s%s%s%s, %d thread%s%s%s%s%s", in, (long long)p->mb,
+    snprintf(buffer, size, "%s, batch %lld, %s kernel%s%s%s%s, %d thread%s%s%s%s%s%s", in, (long long)p->mb,
              kernel, strided ? ", stride " : "", strided ? stride : "", dilated ? ", dilation " : "",
              dilated ? dilation : "", s->threads, s->threads == 1 ? "" : "s",
              s->cache == CACHE_COLD ? ", cold cache" : "", p->layout == CONV_NHWC ? "" : ", nchw",
-             p->bias ? ", bias" : "", p->post_op == CONV_POST_RELU ? ", relu" : "");
+             p->bias ? ", bias" : "", p->post_op != CONV_POST_NONE ? ", " : "", conv_post_op_word(p->post_op));
     return buffer;
 }

@@ -216,9 +216,9 @@ static void key_of(const net *n, const op *o, char *key, size_t size)
     char text[PROBLEM_STRING_MAX], word[WISDOM_WORD] = "";
     const conv_problem p = pins_problem(n, o);
     if (!wisdom_measures(n->options.wisdom)) wisdom_word(n->options.wisdom, word);
-    snprintf(key, size, "%s %s %s%s%s%s%s%s", conv_variant_name(p.variant), problem_format(&p, text),
-             conv_layout_name(p.layout), p.bias ? " +bias" : "", p.post_op == CONV_POST_RELU ? " +relu" : "",
-             o->diff_wanted ? "" : " first", *word != '\0' ? " " : "", word);
+    snprintf(key, size, "%s %s %s%s%s%s%s%s%s", conv_variant_name(p.variant), problem_format(&p, text),
+             conv_layout_name(p.layout), p.bias ? " +bias" : "", p.post_op != CONV_POST_NONE ? " +" : "",
+             conv_post_op_word(p.post_op), o->diff_wanted ? "" : " first", *word != '\0' ? " " : "", word);
 }
 
 conv_status best_choose(net *n, op *o, conv_error *err)

@@ -99,8 +99,9 @@ conv_status conv_op_choose(net *n, op *o, conv_error *err)
 {
     conv_status status = n->options.choices != NULL ? choose_recorded(n, o, err) : choose_named(n, o, err);
     if (status != CONV_OK) return status;
-    int used = snprintf(o->what, sizeof o->what, "%s%s", conv_variant_name(o->problem.variant),
-                        o->problem.post_op == CONV_POST_RELU ? " + relu " : " ");
+    int used =
+        snprintf(o->what, sizeof o->what, "%s%s%s ", conv_variant_name(o->problem.variant),
+                 o->problem.post_op != CONV_POST_NONE ? " + " : "", conv_post_op_word(o->problem.post_op));
     name_both(o, o->what + used, sizeof o->what - (size_t)used);
     return CONV_OK;
 }

@@ -9,7 +9,7 @@
  *   max pooling, dropout
  *       one pass; the dropped and the clipped are marked in the argmax, so that backward reads one byte per
  *       element and nothing else
- *   convolution or dense, relu
+ *   convolution or dense, relu or relu6
  *       the contract's post-op
  *   last softmax, cross-entropy
  *       p - one_hot, from the logits, as Keras does
@@ -193,10 +193,10 @@ static void add_conv(net *n, int i, bool *relu_in_pool)
         *relu_in_pool = true;
         note(n, i, "relu in pooling");
         f = NN_LINEAR;
-    } else if (fuse && f == NN_RELU) {
-        o->problem.post_op = CONV_POST_RELU;
+    } else if (fuse && (f == NN_RELU || f == NN_RELU6)) {
+        o->problem.post_op = f == NN_RELU ? CONV_POST_RELU : CONV_POST_RELU6;
         o->needs_output = true;
-        note(n, i, "relu");
+        note(n, i, activation_names[f]);
         f = NN_LINEAR;
     }
     add_activation(n, i, f, &l->out);

@@ -141,14 +141,14 @@ static const char *read_format(const given *g, void *to)
     return NULL;
 }
 
-const char *const activation_names[] = {"linear", "relu",     "sigmoid", "tanh", "elu",
-                                        "selu",   "softplus", "softmax", NULL};
+const char *const activation_names[] = {"linear", "relu",     "sigmoid", "tanh",    "elu",
+                                        "selu",   "softplus", "relu6",   "softmax", NULL};
 
 static const char *read_activation(const given *g, void *to)
 {
     int at = 0;
     if (!json_is_null(g->value) && read_word(g->value, activation_names, &at) != NULL)
-        return "linear, relu, sigmoid, tanh, elu, selu, softplus or softmax";
+        return "linear, relu, sigmoid, tanh, elu, selu, softplus, relu6 or softmax";
     *(nn_activation *)to = (nn_activation)at;
     return NULL;
 }

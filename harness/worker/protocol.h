@@ -34,7 +34,7 @@
  *   {"do": "quit"}
  *
  *   CASE: "problem": "separable:mb1ic64ih28...", "pass", "impl", "threads", "layout", "bias": bool,
- *       "relu": bool
+ *       "relu": bool, or instead "relu6": true, which for an older worker is no whole case
  *
  * The gate's plans follow the cost model's pick of strategies (kernels/conv.h), never what was found to be
  * fastest.

@@ -86,24 +86,19 @@ ALWAYS_INLINE void dot_row(int64_t taps, const float *x, const float *w, int64_t
     if (i < channels) dot_taps(taps, x + i, w + i, channels, channels - i, to + i);
 }
 
-static float finished(const conv_problem *p, float value, float bias)
-{
-    value += bias;
-    return p->post_op == CONV_POST_RELU && !(value > 0) ? 0 : value;
-}
-
 static void forward_block(const work *k, int64_t pixel, int64_t pixels)
 {
     const depthwise_plan *d = k->plan;
     const conv_problem *p = &d->head.problem;
     int64_t channels = k->lowered.channels, first = k->lowered.first * d->m;
     const float *bias = p->bias ? k->args->bias + first : NULL, *w = packed_block(k);
+    float clip = conv_clip(p->post_op);
     for (int64_t i = 0; i < pixels; i++)
         for (int64_t m = 0; m < d->m; m++) {
             float *dst = k->args->dst + (pixel + i) * p->oc + first, row[WIDEST];
             dot_row(d->taps, k->col + i * d->taps * channels, w + m * d->taps * channels, channels, row);
             for (int64_t c = 0; c < channels; c++)
-                dst[c * d->m + m] = finished(p, row[c], bias ? bias[c * d->m + m] : 0);
+                dst[c * d->m + m] = conv_clipped(row[c] + (bias ? bias[c * d->m + m] : 0), clip);
         }
 }
 
@@ -126,14 +121,14 @@ static void load_gradient(const work *k, int64_t pixel, int64_t pixels)
 {
     const depthwise_plan *d = k->plan;
     const conv_problem *p = &d->head.problem;
-    bool relu = p->post_op == CONV_POST_RELU;
+    bool mask = p->post_op != CONV_POST_NONE;
     int64_t channels = k->lowered.channels;
     for (int64_t i = 0; i < pixels; i++)
         for (int64_t m = 0; m < d->m; m++)
             for (int64_t c = 0; c < channels; c++) {
                 int64_t y = (pixel + i) * p->oc + (k->lowered.first + c) * d->m + m;
                 k->gradient[(i * d->m + m) * channels + c] =
-                    !relu || k->args->dst[y] > 0 ? k->args->diff_dst[y] : 0;
+                    !mask || conv_passes(p->post_op, k->args->dst[y]) ? k->args->diff_dst[y] : 0;
             }
 }
 

@@ -54,9 +54,10 @@ static part part_of(const im2col_plan *m, const conv_args *args, int64_t group)
     part t = {.lowered = lower_describe(p, group), .group = group};
     t.lowered.src = args->src;
     int64_t dst = group * m->oc;
-    bool relu = p->post_op == CONV_POST_RELU;
-    t.src = (sgemm_matrix){offset(args->src, t.lowered.first), NULL, p->ic};
-    t.diff_dst = (sgemm_matrix){offset(args->diff_dst, dst), relu ? offset(args->dst, dst) : NULL, p->oc};
+    bool mask = p->post_op != CONV_POST_NONE;
+    t.src = (sgemm_matrix){offset(args->src, t.lowered.first), NULL, p->ic, 0};
+    t.diff_dst = (sgemm_matrix){offset(args->diff_dst, dst), mask ? offset(args->dst, dst) : NULL, p->oc,
+                                conv_passing(p->post_op)};
     return t;
 }
 
@@ -79,7 +80,7 @@ static void forward(const im2col_plan *m, const conv_args *args)
                            .packed_b = (const float *)args->packed + (size_t)g * m->packed_group,
                            .c = args->dst + g * m->oc,
                            .ldc = p->oc,
-                           .relu = p->post_op == CONV_POST_RELU,
+                           .clip = conv_clip(p->post_op),
                            .bias = p->bias ? args->bias + g * m->oc : NULL,
                            .scratch = args->scratch,
                            .threads = m->head.context.threads};
@@ -300,7 +301,7 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     const conv_problem *p = &plan->problem;
     bool is_forward = plan->pass == CONV_FORWARD;
     for (int64_t g = 0; g < p->groups; g++) {
-        sgemm_matrix matrix = {weights + g * m->oc, NULL, p->oc}; /* [columns][oc of the group] */
+        sgemm_matrix matrix = {weights + g * m->oc, NULL, p->oc, 0}; /* [columns][oc of the group] */
         float *to = (float *)packed + (size_t)g * m->packed_group;
         sgemm_pack_b(is_forward ? &m->forward : &m->data,
                      (sgemm_operand){is_forward ? sgemm_fill_rows : sgemm_fill_transposed, &matrix, false}, to,

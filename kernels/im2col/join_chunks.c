@@ -34,23 +34,24 @@ static int64_t chunk_count(const conv_problem *p) { return div_up(pixels_of(p), 
 
 size_t bias_gradient_bytes(const conv_problem *p) { return (size_t)(chunk_count(p) * p->oc) * sizeof(float); }
 
+/* dst: NULL without a post-op. */
 static void sum_pixels(const conv_problem *p, const float *diff_dst, const float *dst, int64_t rows, float *sum)
 {
     memset(sum, 0, (size_t)p->oc * sizeof *sum);
     for (int64_t r = 0; r < rows; r++)
 #pragma omp simd
         for (int64_t o = 0; o < p->oc; o++)
-            sum[o] += dst == NULL || dst[r * p->oc + o] > 0 ? diff_dst[r * p->oc + o] : 0;
+            sum[o] += dst == NULL || conv_passes(p->post_op, dst[r * p->oc + o]) ? diff_dst[r * p->oc + o] : 0;
 }
 
 void bias_gradient(const conv_problem *p, const conv_args *args, float *scratch, int threads)
 {
-    bool relu = p->post_op == CONV_POST_RELU;
+    bool mask = p->post_op != CONV_POST_NONE;
     int64_t size = chunk_size(p), chunks = chunk_count(p), pixels = pixels_of(p);
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t c = 0; c < chunks; c++) {
         const float *diff_dst = args->diff_dst + c * size * p->oc,
-                    *dst = relu ? args->dst + c * size * p->oc : NULL;
+                    *dst = mask ? args->dst + c * size * p->oc : NULL;
         sum_pixels(p, diff_dst, dst, min64(size, pixels - c * size), scratch + c * p->oc);
     }
     join_chunks(scratch, chunks, p->oc, args->diff_bias, args->accumulate, threads);

@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#include "../conv.h"
 #include "../util.h"
 
 /* Vector length, vectors across a register tile, rows down it, most k per slice. MR * NV accumulators, NV for B
@@ -97,7 +98,8 @@ void sgemm_fill_rows(const void *matrix, const sgemm_block *b, float *to, int64_
             continue;
         }
         const float *mask = m->mask + (b->row + r) * m->ld + b->col;
-        for (int64_t c = 0; c < b->cols; c++) to[r * ld + c] = mask[c] > 0 ? from[c] : 0;
+        for (int64_t c = 0; c < b->cols; c++)
+            to[r * ld + c] = mask[c] > 0 && mask[c] <= m->passing ? from[c] : 0;
     }
 }
 
@@ -107,7 +109,8 @@ void sgemm_fill_transposed(const void *matrix, const sgemm_block *b, float *to, 
     for (int64_t c = 0; c < b->cols; c++) {
         const float *from = m->data + (b->col + c) * m->ld + b->row,
                     *mask = m->mask ? m->mask + (from - m->data) : NULL;
-        for (int64_t r = 0; r < b->rows; r++) to[r * ld + c] = mask == NULL || mask[r] > 0 ? from[r] : 0;
+        for (int64_t r = 0; r < b->rows; r++)
+            to[r * ld + c] = mask == NULL || (mask[r] > 0 && mask[r] <= m->passing) ? from[r] : 0;
     }
 }
 
@@ -170,14 +173,14 @@ typedef struct {
     bool add, last;
 } slice;
 
-/* Bias and ReLU, while the tile of C is in L1. */
+/* Bias and post-op, while the tile of C is in L1. */
 static void finish(const sgemm_call *call, int64_t row, int64_t rows, int64_t col, int64_t cols)
 {
     for (int64_t i = 0; i < rows; i++) {
         float *c = call->c + (row + i) * call->ldc + col;
         for (int64_t j = 0; j < cols; j++) {
             float value = c[j] + (call->bias ? call->bias[call->col + col + j] : 0);
-            c[j] = call->relu && !(value > 0) ? 0 : value;
+            c[j] = conv_clipped(value, call->clip);
         }
     }
 }
@@ -186,7 +189,7 @@ static void finish(const sgemm_call *call, int64_t row, int64_t rows, int64_t co
 static void task(const sgemm_blocking *g, const sgemm_call *call, const slice *s, int64_t i, int64_t i_end,
                  int64_t j)
 {
-    bool finishing = s->last && (call->relu || call->bias != NULL);
+    bool finishing = s->last && (call->clip > 0 || call->bias != NULL);
     int64_t panel = a_panel(call->a.transposed, g->kc), cols = min64(NR, call->cols - j * NR);
     for (; i < i_end; i++) {
         int64_t row = s->row + i * MR, rows = min64(MR, s->rows - i * MR);

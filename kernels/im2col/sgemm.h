@@ -25,10 +25,11 @@ typedef struct {
 } sgemm_operand;
 
 /* A stored matrix, and its fills: as it is, and transposed (fill's rows are data's columns). `mask`, if not
- * NULL, has data's shape: where it is not positive the element counts as 0 (ReLU's gradient). */
+ * NULL, has data's shape: where it is not in (0, passing] the element counts as 0 (a post-op's gradient). */
 typedef struct {
     const float *data, *mask;
     int64_t ld;
+    float passing;
 } sgemm_matrix;
 
 /* How one product is cut up; from the sizes and the caches only, so the same on any number of threads. */
@@ -49,7 +50,8 @@ typedef struct {
     const float *packed_b;     /* from sgemm_pack_b: B is not filled; else NULL */
     float *c;                  /* [rows][ldc], written; added to if `add` */
     int64_t ldc;
-    bool add, relu;    /* C += A * B;  max(., 0) at the end */
+    bool add;          /* C += A * B */
+    float clip;        /* at the end, as conv_clipped() */
     const float *bias; /* added at the end, indexed like B's columns, or NULL */
     void *scratch;     /* sgemm_blocking's scratch_bytes, 64-byte aligned */
     int threads;

@@ -94,10 +94,10 @@ static void add_to_dst(const conv_problem *p, const conv_args *args, meeting m, 
         }
 }
 
-/* diff_dst before the post-op: ReLU passes a gradient on only where its output is positive. */
+/* diff_dst before the post-op, which passes a gradient on only where it has not clipped. */
 static float gradient(const conv_problem *p, const conv_args *args, int64_t y)
 {
-    return p->post_op == CONV_POST_RELU && !(args->dst[y] > 0) ? 0 : args->diff_dst[y];
+    return p->post_op == CONV_POST_NONE || conv_passes(p->post_op, args->dst[y]) ? args->diff_dst[y] : 0;
 }
 
 static void add_to_diff_src(const conv_problem *p, const conv_args *args, meeting m, int64_t src_channel,
@@ -134,8 +134,8 @@ static void forward(const conv_problem *p, const conv_args *args)
     int64_t count = conv_problem_sizes(p).dst, channel = dst_strides(p).channel;
     for (int64_t y = 0; y < count; y++) args->dst[y] = p->bias ? args->bias[y / channel % p->oc] : 0;
     for_each_meeting(p, args, add_to_dst);
-    if (p->post_op == CONV_POST_RELU)
-        for (int64_t y = 0; y < count; y++) args->dst[y] = args->dst[y] > 0 ? args->dst[y] : 0;
+    if (p->post_op == CONV_POST_NONE) return;
+    for (int64_t y = 0; y < count; y++) args->dst[y] = conv_clipped(args->dst[y], conv_clip(p->post_op));
 }
 
 static void backward_data(const conv_problem *p, const conv_args *args)

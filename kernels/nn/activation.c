@@ -2,6 +2,7 @@
  * Formulas: Keras 2's activations (keras/activations.py) and Klambauer et al. 2017 for selu's constants. */
 #include <math.h>
 
+#include "../conv.h"
 #include "internal.h"
 
 static const float selu_alpha = 1.6732632423543772f, selu_scale = 1.0507009873554805f;
@@ -37,6 +38,7 @@ void nn_activate(nn_activation f, int64_t rows, int64_t columns, const float *x,
     case NN_ELU: EACH y[i] = x[i] > 0 ? x[i] : expm1f(x[i]); break;
     case NN_SELU: EACH y[i] = selu_scale * (x[i] > 0 ? x[i] : selu_alpha * expm1f(x[i])); break;
     case NN_SOFTPLUS: EACH y[i] = fmaxf(x[i], 0) + log1pf(expf(-fabsf(x[i]))); break;
+    case NN_RELU6: EACH y[i] = conv_clipped(x[i], conv_clip(CONV_POST_RELU6)); break;
     case NN_SOFTMAX: softmax(rows, columns, x, y); break;
     default:
         if (x != y) EACH y[i] = x[i];
@@ -54,6 +56,7 @@ void nn_activate_backward(nn_activation f, int64_t rows, int64_t columns, const 
     case NN_ELU: EACH dx[i] = dy[i] * (y[i] > 0 ? 1 : y[i] + 1); break;
     case NN_SELU: EACH dx[i] = dy[i] * (y[i] > 0 ? selu_scale : y[i] + selu_scale * selu_alpha); break;
     case NN_SOFTPLUS: EACH dx[i] = -dy[i] * expm1f(-y[i]); break;
+    case NN_RELU6: EACH dx[i] = conv_passes(CONV_POST_RELU6, y[i]) ? dy[i] : 0; break;
     case NN_SOFTMAX: softmax_backward(rows, columns, y, dy, dx); break;
     default:
         if (dx != dy) EACH dx[i] = dy[i];

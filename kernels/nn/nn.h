@@ -23,6 +23,7 @@ typedef enum {
     NN_ELU,  /* alpha 1, as Keras's string 'elu' */
     NN_SELU, /* alpha 1.67326324, scale 1.05070099 */
     NN_SOFTPLUS,
+    NN_RELU6,
     NN_SOFTMAX, /* over the last axis */
     NN_ACTIVATION_COUNT
 } nn_activation;

@@ -1,5 +1,5 @@
 /* ONNX Runtime, inference, through its C API: a graph of one Conv, for separable of a depthwise and a
- * pointwise one, with a Relu that it fuses. `onnxruntime` has the weights as constants of the graph, as a
+ * pointwise one, with a Relu or Clip that it fuses. `onnxruntime` has the weights as constants, as a
  * deployed model has, and packs them into blocks where it can; `onnxruntime-fed` has them as inputs, which it
  * takes as they are. The library is opened at run time (engine.h).
  *

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     const conv_problem *p;
     const float *weights;                    /* [taps][IC/groups][OC], NULL while counting */
-    const char *src, *filter, *dst, *result; /* names; result differs from dst where a Relu follows */
+    const char *src, *filter, *dst, *result; /* names; result differs from dst where a post-op follows */
 } stage;
 
 typedef struct {
@@ -202,13 +202,32 @@ static void conv_node(out *o, const void *what) /* NodeProto */
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) message(o, 5, attribute_proto, &all[i]);
 }
 
-static void relu_node(out *o, const void *what)
+/* Of Clip, which takes them as tensors: scalars. */
+typedef struct {
+    const char *name;
+    float value;
+} bound;
+static const bound bounds[] = {{"least", 0}, {"most", 6}};
+
+static void bound_proto(out *o, const void *what) /* TensorProto */
+{
+    const bound *b = what;
+    integer(o, 2, TYPE_FLOAT);
+    text(o, 8, b->name);
+    varint(o, 9 << 3 | WIRE_BYTES);
+    varint(o, sizeof b->value);
+    bytes(o, &b->value, sizeof b->value);
+}
+
+static void post_node(out *o, const void *what)
 {
     const stage *s = what;
+    bool six = s->p->post_op == CONV_POST_RELU6;
     text(o, 1, s->result);
+    for (int i = 0; six && i < 2; i++) text(o, 1, bounds[i].name);
     text(o, 2, s->dst);
-    text(o, 3, "relu");
-    text(o, 4, "Relu");
+    text(o, 3, "post");
+    text(o, 4, six ? "Clip" : "Relu");
 }
 
 /* ---- model */
@@ -217,9 +236,10 @@ static void graph(out *o, const void *what) /* GraphProto */
 {
     const model *m = what;
     for (int i = 0; i < m->stages; i++) message(o, 1, conv_node, &m->stage[i]);
-    if (m->p->post_op == CONV_POST_RELU) message(o, 1, relu_node, &m->stage[m->stages - 1]);
+    if (m->p->post_op != CONV_POST_NONE) message(o, 1, post_node, &m->stage[m->stages - 1]);
     text(o, 2, "sepbench");
     for (int i = 0; i < m->stages && !m->fed; i++) message(o, 5, filter, &m->stage[i]);
+    for (int i = 0; m->p->post_op == CONV_POST_RELU6 && i < 2; i++) message(o, 5, bound_proto, &bounds[i]);
     value src = {.name = ONNX_SRC}, dst = {.name = ONNX_DST}, bias = {ONNX_BIAS, 1, {m->p->oc}};
     src.count = onnx_shape(m->p, true, src.dims);
     dst.count = onnx_shape(m->p, false, dst.dims);
@@ -243,7 +263,7 @@ size_t onnx_model_write(const conv_problem *p, const onnx_constants *constants, 
 {
     const conv_problem stages[] = {conv_depthwise_stage(p), conv_pointwise_stage(p)};
     const onnx_constants w = constants != NULL ? *constants : (onnx_constants){NULL, NULL};
-    const char *result = p->post_op == CONV_POST_RELU ? "sum" : ONNX_DST;
+    const char *result = p->post_op != CONV_POST_NONE ? "sum" : ONNX_DST;
     model m = {.p = p, .fed = constants == NULL};
     if (p->variant == CONV_SEPARABLE) {
         m.stage[m.stages++] = (stage){&stages[0], w.weights, ONNX_SRC, ONNX_WEIGHTS, "mid", "mid"};

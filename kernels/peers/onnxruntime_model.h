@@ -22,7 +22,7 @@ typedef struct {
 } onnx_constants;
 
 /* Writes the model of p, a forward pass in NCHW: one Conv, or for a separable the depthwise and then the
- * pointwise one, and Relu where p has it. constants NULL: weights are inputs of the graph. Returns its size in
+ * pointwise one, and a Relu or Clip for its post-op. constants NULL: weights are inputs. Returns its size in
  * bytes; with model NULL it writes nothing. */
 size_t onnx_model_write(const conv_problem *p, const onnx_constants *constants, void *model);
 

@@ -39,18 +39,18 @@ static void fill_strips(sgemm_operand matrix, int64_t pixel, int64_t pixels, int
     }
 }
 
-/* Bias and ReLU on dst[pixels][oc], rows ld apart. */
+/* Bias and post-op on dst[pixels][oc], rows ld apart. */
 static void finish(const openblas_plan *m, const float *bias, float *dst, int64_t pixels)
 {
-    bool relu = m->head.problem.post_op == CONV_POST_RELU;
+    float clip = conv_clip(m->head.problem.post_op);
     int64_t ld = m->head.problem.oc;
-    if (bias == NULL && !relu) return;
+    if (bias == NULL && clip == 0) return;
 #pragma omp parallel for schedule(static) num_threads(m->head.context.threads)
     for (int64_t i = 0; i < pixels; i++)
 #pragma omp simd
         for (int64_t o = 0; o < m->oc; o++) {
             float value = dst[i * ld + o] + (bias ? bias[o] : 0);
-            dst[i * ld + o] = relu && !(value > 0) ? 0 : value;
+            dst[i * ld + o] = conv_clipped(value, clip);
         }
 }
 
@@ -75,15 +75,15 @@ static void forward(const openblas_plan *m, const conv_args *args)
     }
 }
 
-/* diff_dst of a block: as it lies, or masked by ReLU into scratch. *ld is the distance of its rows. */
+/* diff_dst of a block: as it lies, or masked by the post-op into scratch. *ld is the distance of its rows. */
 static const float *gradient(const openblas_plan *m, const conv_args *args, int64_t g, int64_t pixel,
                              int64_t pixels, int64_t *ld)
 {
     const conv_problem *p = &m->head.problem;
     const float *from = args->diff_dst + pixel * p->oc + g * m->oc;
     *ld = p->oc;
-    if (p->post_op != CONV_POST_RELU) return from;
-    sgemm_matrix masked = {args->diff_dst + g * m->oc, args->dst + g * m->oc, p->oc};
+    if (p->post_op == CONV_POST_NONE) return from;
+    sgemm_matrix masked = {args->diff_dst + g * m->oc, args->dst + g * m->oc, p->oc, conv_passing(p->post_op)};
     float *to = (float *)((char *)args->scratch + m->gradient);
     fill_strips((sgemm_operand){sgemm_fill_rows, &masked, false}, pixel, pixels, m->oc, to,
                 m->head.context.threads);
@@ -188,7 +188,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     m->block =
         m->direct ? m->pixels : div_up(m->pixels, div_up(m->pixels, fits > LEAST_PIXELS ? fits : LEAST_PIXELS));
     m->gradient = m->direct ? 0 : conv_align((size_t)(m->block * m->columns) * sizeof(float));
-    bool masked = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
+    bool masked = pass != CONV_FORWARD && p->post_op != CONV_POST_NONE;
     size_t bias = pass != CONV_FORWARD && p->bias ? bias_gradient_bytes(p) : 0;
     m->head.scratch_bytes = m->gradient + (masked ? (size_t)(m->block * m->oc) * sizeof(float) : 0);
     if (bias > m->head.scratch_bytes) m->head.scratch_bytes = bias;

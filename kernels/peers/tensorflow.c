@@ -141,7 +141,7 @@ static bool has_depthwise(const conv_problem *p)
 /* What it would do wrong, or end the process over. */
 static const char *refuse_faults(const conv_problem *p, conv_pass pass)
 {
-    bool finished = p->bias || p->post_op == CONV_POST_RELU;
+    bool finished = p->bias || p->post_op != CONV_POST_NONE;
     if (has_depthwise(p) && is_dilated(p) && pass != CONV_FORWARD)
         return "TensorFlow's depthwise gradients ignore the dilation";
     if (p->variant == CONV_DEPTHWISE && pass == CONV_FORWARD && finished && tf_padding(p) == TF_EXPLICIT)

@@ -1,4 +1,4 @@
-/* Conv2D and DepthwiseConv2dNative with their gradients, BiasAdd and Relu with theirs, as tf.nn and Keras use
+/* Conv2D, DepthwiseConv2dNative, BiasAdd, Relu and Relu6 with their gradients, as tf.nn and Keras use
  * them. A separable's backward is the gradients of its pointwise stage, then those of its depthwise one from
  * the d_mid that both share. */
 #include "tensorflow_graph.h"
@@ -222,6 +222,9 @@ static int stages_of(const conv_problem *p, stage list[2])
     return 2;
 }
 
+static const char *const post_types[CONV_POST_COUNT][2] = {
+    [CONV_POST_RELU] = {"Relu", "ReluGrad"}, [CONV_POST_RELU6] = {"Relu6", "Relu6Grad"}};
+
 static void forward(builder *b, const stage *list, int stages)
 {
     const conv_problem *p = b->wanted->problem;
@@ -234,7 +237,7 @@ static void forward(builder *b, const stage *list, int stages)
         TF_Output bias = input(b, TF_BIAS);
         dst = operation(b, "BiasAdd", dst, &bias, true);
     }
-    if (p->post_op == CONV_POST_RELU) dst = operation(b, "Relu", dst, NULL, false);
+    if (p->post_op != CONV_POST_NONE) dst = operation(b, post_types[p->post_op][0], dst, NULL, false);
     output(b, TF_DST, dst);
 }
 
@@ -243,9 +246,9 @@ static void backward(builder *b, const stage *list, int stages)
     const conv_problem *p = b->wanted->problem;
     bool data = conv_makes_data(b->wanted->pass), weights = conv_makes_weights(b->wanted->pass);
     TF_Output diff = input(b, TF_DIFF_DST), made;
-    if (p->post_op == CONV_POST_RELU) {
+    if (p->post_op != CONV_POST_NONE) {
         TF_Output dst = input(b, TF_DST);
-        diff = operation(b, "ReluGrad", diff, &dst, false);
+        diff = operation(b, post_types[p->post_op][1], diff, &dst, false);
     }
     if (p->bias && weights) output(b, TF_DIFF_BIAS, operation(b, "BiasAddGrad", diff, NULL, true));
     for (int s = stages - 1; s >= 0; s--) {

@@ -1,5 +1,5 @@
 /* XNNPACK, inference on NHWC: dense, depthwise and pointwise by its one convolution operator, separable by two
- * of them with the intermediate in scratch. ReLU is the operator's output clamp.
+ * of them with the intermediate in scratch. A post-op is the operator's output clamp.
  *
  * Weights are packed when an operator is created, so pack creates it: first they are brought from Keras's
  * [KH][KW][IC/G][OC] into XNNPACK's [OC][KH][KW][IC/G] (in `packed`, which is no more than that staging), then
@@ -189,13 +189,13 @@ static uint32_t padding(int64_t n) { return n < 0 ? 0 : (uint32_t)n; }
 static enum xnn_status create_operator(const conv_problem *p, const float *weights, xnn_operator_t *op)
 {
     const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
-    bool depthwise = p->variant == CONV_DEPTHWISE;
+    bool depthwise = p->variant == CONV_DEPTHWISE, clipped = p->post_op != CONV_POST_NONE;
     return xnn_create_convolution2d_nhwc_f32(
         padding(h->pad_before), padding(conv_needed_pad_after(w)), padding(conv_needed_pad_after(h)),
         padding(w->pad_before), (uint32_t)h->kernel, (uint32_t)w->kernel, (uint32_t)h->stride,
         (uint32_t)w->stride, (uint32_t)h->dilation, (uint32_t)w->dilation, (uint32_t)p->groups,
         (size_t)(p->ic / p->groups), (size_t)(p->oc / p->groups), (size_t)p->ic, (size_t)p->oc, weights, NULL,
-        p->post_op == CONV_POST_RELU ? 0.0f : -INFINITY, INFINITY,
+        clipped ? 0.0f : -INFINITY, clipped ? conv_clip(p->post_op) : INFINITY,
         depthwise ? XNN_FLAG_DEPTHWISE_CONVOLUTION : 0, XNNPACK_NO_CACHES op);
 }
 

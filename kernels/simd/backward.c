@@ -17,7 +17,7 @@ backward_frame backward_of(const conv_problem *p, conv_pass pass)
 void backward_reserve(const conv_problem *p, conv_pass pass, size_t partial_floats, size_t *floats,
                       backward_frame *b)
 {
-    bool mask = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
+    bool mask = pass != CONV_FORWARD && p->post_op != CONV_POST_NONE;
     b->masked = conv_reserve(floats, mask ? (size_t)(b->pixels * p->oc) : 0);
     b->bias_sums = conv_reserve(floats, b->bias ? (size_t)(bias_chunks(b->pixels) * p->oc) : 0);
     b->partials = conv_reserve(floats, partial_floats);
@@ -26,7 +26,7 @@ void backward_reserve(const conv_problem *p, conv_pass pass, size_t partial_floa
 void backward_state(const backward_frame *b, conv_plan *plan)
 {
     const conv_problem *p = &plan->problem;
-    bool mask = plan->pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
+    bool mask = plan->pass != CONV_FORWARD && p->post_op != CONV_POST_NONE;
     bool joined = b->weights && (b->bias || b->chunks > 1);
     double dst = 4.0 * (double)(b->pixels * p->oc);
     if (mask) {
@@ -57,8 +57,9 @@ void backward_run(const backward_frame *b, backward_job *j, backward_step *data,
     const conv_problem *p = &j->plan->problem;
     float *scratch = args->scratch;
     j->diff_dst = args->diff_dst;
-    if (p->post_op == CONV_POST_RELU) {
-        relu_mask(args->dst, args->diff_dst, b->pixels * p->oc, scratch + b->masked, j->thread, j->threads);
+    if (p->post_op != CONV_POST_NONE) {
+        post_mask((post_output){args->dst, p->post_op}, args->diff_dst, b->pixels * p->oc, scratch + b->masked,
+                  j->thread, j->threads);
         j->diff_dst = scratch + b->masked;
 #pragma omp barrier
     }

@@ -1,4 +1,4 @@
-/* The frame of a backward pass: the ReLU mask first, where there is one; then every thread's share of diff_src,
+/* The frame of a backward pass: the post-op's mask first, if any; then every thread's share of diff_src,
  * of the bias's and of the weights' gradient without waiting between them; then what threads summed apart is
  * joined. */
 #ifndef SEPBENCH_SIMD_BACKWARD_H
@@ -29,7 +29,7 @@ typedef struct {
     const conv_plan *plan;
     const conv_args *args;
     int thread, threads;
-    const float *diff_dst; /* before the ReLU; set by backward_run */
+    const float *diff_dst; /* before the post-op; set by backward_run */
     void *own;             /* what the steps need besides */
 } backward_job;
 typedef void backward_step(const backward_job *job);

@@ -1,4 +1,4 @@
-/* Reductions and the ReLU mask of backward passes: streaming loops over vectors, every thread a contiguous
+/* Reductions and the mask of backward passes: streaming loops over vectors, every thread a contiguous
  * share. */
 #include "reduce.h"
 
@@ -57,13 +57,14 @@ void bias_sums(const float *diff_dst, int64_t pixels, int64_t channels, float *p
     }
 }
 
-void relu_mask(const float *dst, const float *diff_dst, int64_t count, float *out, int thread, int threads)
+void post_mask(post_output post, const float *diff_dst, int64_t count, float *out, int thread, int threads)
 {
+    const vec most = vec_set1(conv_passing(post.op));
     int64_t begin, end;
     vector_share(count, thread, threads, &begin, &end);
     for (int64_t i = begin; i < end; i += VL) {
         vec_mask lanes = vec_mask_first(min64(VL, end - i));
-        vec_store_mask(out + i, lanes,
-                       vec_where_positive(vec_load_mask(dst + i, lanes), vec_load_mask(diff_dst + i, lanes)));
+        vec dst = vec_load_mask(post.dst + i, lanes);
+        vec_store_mask(out + i, lanes, vec_where_within(dst, most, vec_load_mask(diff_dst + i, lanes)));
     }
 }

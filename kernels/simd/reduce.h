@@ -25,7 +25,12 @@ int64_t bias_chunks(int64_t pixels);
 void bias_sums(const float *diff_dst, int64_t pixels, int64_t channels, float *partials, int thread,
                int threads);
 
-/* out = diff_dst where dst > 0, else 0: the gradient before the ReLU. Thread's share of count elements. */
-void relu_mask(const float *dst, const float *diff_dst, int64_t count, float *out, int thread, int threads);
+/* What a post-op left. */
+typedef struct {
+    const float *dst;
+    conv_post_op op;
+} post_output;
+/* out = diff_dst where dst passes it, else 0. Thread's share of count elements. */
+void post_mask(post_output post, const float *diff_dst, int64_t count, float *out, int thread, int threads);
 
 #endif

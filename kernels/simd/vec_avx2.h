@@ -31,13 +31,15 @@ static inline vec vec_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c)
 static inline vec vec_add(vec a, vec b) { return _mm256_add_ps(a, b); }
 static inline vec vec_sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 static inline vec vec_mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
+static inline vec vec_min(vec a, vec b) { return _mm256_min_ps(a, b); }
 static inline vec vec_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 static inline vec vec_abs(vec v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
 static inline vec vec_add_at(vec v, const float *p) { return vec_add(v, vec_set1(*p)); }
 static inline vec vec_fma_at(vec v, const float *p, vec c) { return vec_fma(v, vec_set1(*p), c); }
-static inline vec vec_where_positive(vec t, vec v)
+static inline vec vec_where_within(vec t, vec most, vec v)
 {
-    return _mm256_and_ps(_mm256_cmp_ps(t, _mm256_setzero_ps(), _CMP_GT_OQ), v);
+    vec positive = _mm256_cmp_ps(t, _mm256_setzero_ps(), _CMP_GT_OQ);
+    return _mm256_and_ps(_mm256_and_ps(positive, _mm256_cmp_ps(t, most, _CMP_LE_OQ)), v);
 }
 /* v, in a register: keeps the compiler from loading it again for each use. */
 static inline vec vec_held(vec v)

@@ -29,6 +29,7 @@ static inline vec vec_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c)
 static inline vec vec_add(vec a, vec b) { return _mm512_add_ps(a, b); }
 static inline vec vec_sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 static inline vec vec_mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
+static inline vec vec_min(vec a, vec b) { return _mm512_min_ps(a, b); }
 static inline vec vec_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 static inline vec vec_abs(vec v) { return _mm512_abs_ps(v); }
 /* In assembly, for compilers load *p into a register once for several uses, and that broadcast takes a turn of
@@ -44,9 +45,10 @@ static inline vec vec_fma_at(vec v, const float *p, vec c)
     __asm__("vfmadd231ps %2%{1to16%}, %1, %0" : "+v"(c) : "v"(v), "m"(*p));
     return c;
 }
-static inline vec vec_where_positive(vec t, vec v)
+static inline vec vec_where_within(vec t, vec most, vec v)
 {
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(t, _mm512_setzero_ps(), _CMP_GT_OQ), v);
+    vec_mask positive = _mm512_cmp_ps_mask(t, _mm512_setzero_ps(), _CMP_GT_OQ);
+    return _mm512_maskz_mov_ps(_mm512_mask_cmp_ps_mask(positive, t, most, _CMP_LE_OQ), v);
 }
 /* v, in a register: keeps the compiler from loading it again for each use. */
 static inline vec vec_held(vec v)

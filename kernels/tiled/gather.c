@@ -207,7 +207,8 @@ static task find_task(const gather_shape *g, const gather_tensors *tensors, int6
 
 /* What happens to sums on their way to memory. */
 typedef struct {
-    bool add, relu; /* add: to what earlier channel tiles left there */
+    bool add; /* to what earlier channel tiles left there */
+    float clip;
     const float *bias;
     int64_t lanes, step; /* real ones, and their distance in out */
 } ending;
@@ -219,7 +220,7 @@ static void store(const gather_shape *g, const positions *tile, tile_sums sums, 
         float *to = out + (tile->row[r] * g->w.out + tile->column[r]) * g->out_all;
         for (int64_t l = 0; l < e.lanes; l++) {
             float value = sums[r][l] + (e.add ? to[l * e.step] : 0) + (e.bias ? e.bias[l * e.step] : 0);
-            to[l * e.step] = e.relu && !(value > 0) ? 0 : value;
+            to[l * e.step] = conv_clipped(value, e.clip);
         }
     }
 }
@@ -234,7 +235,7 @@ static void dense_task(const gather_shape *g, const task *t, const gather_tensor
             int64_t depth = min64(g->depth, g->in - c), o = first + b * LANES;
             bool last = c + depth == g->in;
             const float *w = packed + b * block_size + c * g->taps * LANES;
-            ending e = {c > 0, last && tensors->relu, last && bias ? bias + o : NULL,
+            ending e = {c > 0, last ? tensors->clip : 0, last && bias ? bias + o : NULL,
                         min64(LANES, g->out - b * LANES), 1};
             for (int64_t i = 0; i < t->tiles; i++) {
                 const positions *tile = &t->tile[i];
@@ -268,12 +269,12 @@ static void depthwise_task(const gather_shape *g, const task *t, const gather_te
                 int64_t o = c * g->multiples + m;
                 depthwise_sums(tile, w, g->transposed ? m * g->out + c : c, lanes, sums);
                 if (g->transposed) continue;
-                ending e = {false, tensors->relu, tensors->bias ? tensors->bias + o : NULL, lanes,
+                ending e = {false, tensors->clip, tensors->bias ? tensors->bias + o : NULL, lanes,
                             g->multiples};
                 store(g, tile, sums, e, out + o);
                 memset(sums, 0, sizeof(tile_sums));
             }
-            if (g->transposed) store(g, tile, sums, (ending){false, false, NULL, lanes, 1}, out + c);
+            if (g->transposed) store(g, tile, sums, (ending){false, 0, NULL, lanes, 1}, out + c);
         }
 }
 

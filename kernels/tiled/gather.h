@@ -39,8 +39,8 @@ typedef struct {
     const float *in; /* [images][h.in][w.in][in_all]; depthwise backward_data reads diff_dst with its multiples
                         apart: [images][..][..][M][C] */
     const float *packed, *bias; /* bias: NULL for none */
-    bool relu;
-    float *out; /* [images][h.out][w.out][out_all] */
+    float clip;                 /* as conv_clipped() */
+    float *out;                 /* [images][h.out][w.out][out_all] */
     void *scratch;
 } gather_tensors;
 void gather_run(const gather_shape *g, const gather_tensors *t, int threads);

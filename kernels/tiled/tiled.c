@@ -23,7 +23,7 @@ typedef struct {
     size_t gradient_bytes; /* backward_data: a copy of diff_dst, masked or with its multiples apart */
 } tiled_plan;
 
-/* to[pixels][M][C] from diff_dst[pixels][C][M], masked by ReLU; M is 1 but for depthwise. */
+/* to[pixels][M][C] from diff_dst[pixels][C][M], masked by the post-op; M is 1 but for depthwise. */
 static void copy_gradient(const conv_problem *p, const conv_args *args, float *to, int threads)
 {
     int64_t m_all = p->depth_multiplier, c_all = p->oc / m_all, pixels = conv_problem_sizes(p).dst / p->oc;
@@ -33,7 +33,8 @@ static void copy_gradient(const conv_problem *p, const conv_args *args, float *t
             for (int64_t c = 0; c < c_all; c++) {
                 int64_t y = i * p->oc + c * m_all + m;
                 to[i * p->oc + m * c_all + c] =
-                    p->post_op == CONV_POST_RELU && !(args->dst[y] > 0) ? 0 : args->diff_dst[y];
+                    p->post_op == CONV_POST_NONE || conv_passes(p->post_op, args->dst[y]) ? args->diff_dst[y]
+                                                                                          : 0;
             }
 }
 
@@ -43,7 +44,7 @@ static void forward(const tiled_plan *t, const conv_args *args)
     gather_tensors tensors = {.in = args->src,
                               .packed = args->packed,
                               .bias = p->bias ? args->bias : NULL,
-                              .relu = p->post_op == CONV_POST_RELU,
+                              .clip = conv_clip(p->post_op),
                               .out = args->dst,
                               .scratch = args->scratch};
     gather_run(&t->gather, &tensors, t->head.context.threads);
@@ -105,8 +106,8 @@ static void state_work(tiled_plan *t)
         if (!depthwise) work_read(w, (data ? dst : src) * (double)(g->blocks - 1), block + band);
         work_write(w, data ? src : dst, CONV_EACH_CALL);
         work_read(w, (double)t->head.packed_bytes, CONV_EACH_CALL);
-        if (t->gradient_bytes > 0) { /* a copy, masked by dst where there is a ReLU */
-            work_read(w, p->post_op == CONV_POST_RELU ? 2 * dst : dst, CONV_EACH_CALL);
+        if (t->gradient_bytes > 0) { /* a copy, masked by dst where there is a post-op */
+            work_read(w, p->post_op != CONV_POST_NONE ? 2 * dst : dst, CONV_EACH_CALL);
             work_write(w, dst, CONV_EACH_CALL);
         }
     }
@@ -128,7 +129,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     if (pass != CONV_BACKWARD_WEIGHTS) {
         t->gather = gather_plan(p, pass == CONV_FORWARD ? CONV_FORWARD : CONV_BACKWARD_DATA, ctx);
         t->head.packed_bytes = (size_t)t->gather.groups * t->gather.packed_group * sizeof(float);
-        bool copied = pass != CONV_FORWARD && (p->post_op == CONV_POST_RELU || p->depth_multiplier > 1);
+        bool copied = pass != CONV_FORWARD && (p->post_op != CONV_POST_NONE || p->depth_multiplier > 1);
         if (copied) t->gradient_bytes = conv_align((size_t)conv_problem_sizes(p).dst * sizeof(float));
         t->head.scratch_bytes = t->gradient_bytes + t->gather.scratch_bytes;
         snprintf(t->head.note, sizeof t->head.note, "%lld rows x %lld columns, %lld channels a tile",

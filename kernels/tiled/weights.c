@@ -2,7 +2,7 @@
  *
  *   bands of output rows | register tiles of ROWS input channels | rows of the band | pixels
  *
- * First diff_dst, masked by ReLU, is laid out block by block, [block][pixels][LANES]: then a register tile
+ * First diff_dst, masked by dst, is laid out block by block, [block][pixels][LANES]: then a register tile
  * reads it in one stream, and a band of it stays in L2 for all input channels. Each task owns its part of
  * diff_weights and adds the bands to it in order. Depthwise: a task is a tap and a block, its lanes the
  * channels. */
@@ -72,7 +72,8 @@ static void lay_out(const conv_problem *p, const conv_args *args, int64_t block,
     for (int64_t i = 0; i < pixels; i++, to += LANES) {
         int64_t at = (pixel + i) * p->oc + c.o;
         for (int64_t l = 0; l < c.lanes; l++, at += c.step)
-            to[l] = p->post_op == CONV_POST_RELU && !(args->dst[at] > 0) ? 0 : args->diff_dst[at];
+            to[l] =
+                p->post_op == CONV_POST_NONE || conv_passes(p->post_op, args->dst[at]) ? args->diff_dst[at] : 0;
         for (int64_t l = c.lanes; l < LANES; l++) to[l] = 0;
     }
 }

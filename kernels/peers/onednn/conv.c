@@ -1,7 +1,7 @@
 /* Which primitives the plan of a problem and pass holds, for every oneDNN name.
  *
- *   forward            [enter] convolution (bias inside, ReLU as an eltwise post-op) [leave]
- *   backward           [enter] ReLU's mask by oneDNN's own eltwise backward over dst, then the data and the
+ *   forward            [enter] convolution (bias inside, the post-op as an eltwise one) [leave]
+ *   backward           [enter] the mask by oneDNN's own eltwise backward over dst, then the data and the
  *                      weights primitive on the same masked diff_dst [leave]
  *   separable          the depthwise's primitives, then the pointwise's (backward: the other way round),
  *                      the intermediate and its gradient in whatever layout suits both, never converted back
@@ -96,9 +96,9 @@ static const_dnnl_memory_desc_t query(dnnl_primitive_desc_t pd, dnnl_query_t wha
 /* ---- primitive descriptors: NULL after a failure */
 
 /* Those of execute's steps, whose scratchpad is the plan's. */
-static dnnl_primitive_attr_t attributes(maker *m, bool relu)
+static dnnl_primitive_attr_t attributes(maker *m, conv_post_op post)
 {
-    return onednn_attributes(&m->b, dnnl_scratchpad_mode_user, relu ? ONEDNN_RELU : ONEDNN_NO_POST);
+    return onednn_attributes(&m->b, dnnl_scratchpad_mode_user, post, false);
 }
 
 /* oneDNN's jit_1x1 backward_weights (2.6.3) gathers a strided src of NHWC channels into scratchpad in whole
@@ -115,7 +115,9 @@ static dnnl_primitive_desc_t forward_pd(maker *m, const conv_problem *p, const s
 {
     dnnl_primitive_desc_t pd = NULL;
     const_dnnl_memory_desc_t weights = onednn_any_layout(&m->b, s->weights);
-    dnnl_primitive_attr_t attr = attributes(m, p->post_op == CONV_POST_RELU);
+    /* As the hint of a backward pass it needs no post-op, and Winograd has no other than ReLU. */
+    dnnl_primitive_attr_t attr =
+        attributes(m, m->b.plan->base.pass == CONV_FORWARD ? p->post_op : CONV_POST_NONE);
     if (attr == NULL) return NULL;
     onednn_ok(&m->b,
               dnnl.convolution_forward_primitive_desc_create(
@@ -134,7 +136,7 @@ static dnnl_primitive_desc_t backward_data_pd(maker *m, const conv_problem *p, c
 {
     const_dnnl_memory_desc_t weights = onednn_any_layout(&m->b, s->weights);
     dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, diff_src, diff_dst), pd = NULL;
-    dnnl_primitive_attr_t attr = hint == NULL ? NULL : attributes(m, false);
+    dnnl_primitive_attr_t attr = hint == NULL ? NULL : attributes(m, CONV_POST_NONE);
     if (attr != NULL)
         onednn_ok(&m->b,
                   dnnl.convolution_backward_data_primitive_desc_create(
@@ -153,7 +155,7 @@ static dnnl_primitive_desc_t backward_weights_pd(maker *m, const conv_problem *p
 {
     const_dnnl_memory_desc_t weights = onednn_any_layout(&m->b, s->weights);
     dnnl_primitive_desc_t hint = forward_pd(m, p, s, true, src, diff_dst), pd = NULL;
-    dnnl_primitive_attr_t attr = hint == NULL ? NULL : attributes(m, false);
+    dnnl_primitive_attr_t attr = hint == NULL ? NULL : attributes(m, CONV_POST_NONE);
     bool ok = attr != NULL &&
               onednn_ok(&m->b,
                         dnnl.convolution_backward_weights_primitive_desc_create(
@@ -271,23 +273,25 @@ static int forward(maker *m, const conv_problem *p, int src, onednn_place weight
     return dst;
 }
 
-/* diff_dst where dst > 0, else 0, into scratch. relu_use_dst_for_bwd is the variant that reads dst, not src. */
-static int masked(maker *m, int diff_dst, int dst)
+/* diff_dst where dst passes it, else 0, into scratch. The variants ..._use_dst_for_bwd read dst, not src. */
+static int masked(maker *m, conv_post_op post, int diff_dst, int dst)
 {
     dnnl_primitive_desc_t hint = NULL, pd = NULL;
-    dnnl_primitive_attr_t attr = attributes(m, false);
-    const dnnl_alg_kind_t relu = dnnl_eltwise_relu_use_dst_for_bwd;
+    dnnl_primitive_attr_t attr = attributes(m, CONV_POST_NONE);
+    const bool six = post == CONV_POST_RELU6;
+    const dnnl_alg_kind_t clip = six ? dnnl_eltwise_clip_v2_use_dst_for_bwd : dnnl_eltwise_relu_use_dst_for_bwd;
+    const float most = six ? conv_clip(post) : 0;
     if (attr == NULL) return 0;
     const_dnnl_memory_desc_t md = m->b.plan->slot[diff_dst].md;
     int result = onednn_add_slot(&m->b, md, AT_SCRATCH);
     if (onednn_ok(&m->b,
-                  dnnl.eltwise_forward_primitive_desc_create(&hint, m->b.engine, dnnl_forward_training, relu,
-                                                             md, md, 0.0f, 0.0f, attr),
-                  "relu") &&
+                  dnnl.eltwise_forward_primitive_desc_create(&hint, m->b.engine, dnnl_forward_training, clip,
+                                                             md, md, 0.0f, most, attr),
+                  "post-op") &&
         onednn_ok(&m->b,
-                  dnnl.eltwise_backward_primitive_desc_create(&pd, m->b.engine, relu, md, md, md, 0.0f, 0.0f,
+                  dnnl.eltwise_backward_primitive_desc_create(&pd, m->b.engine, clip, md, md, md, 0.0f, most,
                                                               hint, attr),
-                  "relu backward")) {
+                  "post-op backward")) {
         const onednn_use uses[] = {
             {DNNL_ARG_DST, dst}, {DNNL_ARG_DIFF_DST, diff_dst}, {DNNL_ARG_DIFF_SRC, result}};
         onednn_add_step(&m->b, ONEDNN_EXECUTE, ONEDNN_ALWAYS, pd, uses, 3);
@@ -297,12 +301,12 @@ static int masked(maker *m, int diff_dst, int dst)
     return result;
 }
 
-/* The user's diff_dst in the layout wanted, masked where the problem has a ReLU. */
+/* The user's diff_dst in the layout wanted, masked where the problem has a post-op. */
 static int incoming(maker *m, const conv_problem *p, const shape *s, const_dnnl_memory_desc_t wanted)
 {
     int diff_dst = input(m, s->dst, wanted, AT_DIFF_DST);
-    if (p->post_op != CONV_POST_RELU) return diff_dst;
-    return masked(m, diff_dst, input(m, s->dst, wanted, AT_DST));
+    if (p->post_op == CONV_POST_NONE) return diff_dst;
+    return masked(m, p->post_op, diff_dst, input(m, s->dst, wanted, AT_DST));
 }
 
 /* diff_src of one stage. mid: the slot whose layout diff_src takes (then it goes to scratch), or -1 for the
@@ -457,5 +461,7 @@ const char *onednn_winograd_refuse(const conv_impl *self, const conv_problem *p,
     if (conv_out(h) < 5 || conv_out(w) < 5) return "outputs below 5x5: its error bound starts there";
     reason = onednn_refuse(self, p, pass);
     if (reason != NULL) return reason;
-    return described(self, p, pass) ? NULL : "oneDNN has no Winograd for these sizes, pass and instruction set";
+    return described(self, p, pass)
+               ? NULL
+               : "oneDNN has no Winograd for these sizes, pass, post-op and instruction set";
 }

@@ -163,6 +163,7 @@ static dnnl_status_t post_ops_append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_
                                              float beta)
 {
     if (algorithm == dnnl_eltwise_relu) algorithm = dnnl_eltwise_relu_of_2;
+    if (algorithm == dnnl_eltwise_clip_v2) algorithm = dnnl_eltwise_clip_v2_of_2;
     return v2.post_ops_append_eltwise(ops, 1.0f, algorithm, alpha, beta);
 }
 

@@ -103,9 +103,9 @@ void onednn_add_step(onednn_builder *b, onednn_phase phase, onednn_when when, dn
 /* A step that copies (or with add, adds) slot `from` to slot `to`, whatever their layouts. */
 void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when, int from, int to, bool add);
 
-typedef enum { ONEDNN_NO_POST, ONEDNN_RELU, ONEDNN_SUM } onednn_post;
-/* Attributes with that post-op. NULL after a failure. */
-dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, dnnl_scratchpad_mode_t mode, onednn_post post);
+/* Attributes with that post-op, or with the one that adds to what is there. NULL after a failure. */
+dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, dnnl_scratchpad_mode_t mode, conv_post_op post,
+                                        bool add);
 
 /* True when both describe the same bytes: plain, unpadded, equal strides along dimensions above 1. */
 bool onednn_same_bytes(const_dnnl_memory_desc_t a, const_dnnl_memory_desc_t b);

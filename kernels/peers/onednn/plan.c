@@ -171,7 +171,7 @@ void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when,
     /* Only execute has scratch; elsewhere the library keeps its own. */
     dnnl_scratchpad_mode_t mode =
         phase == ONEDNN_EXECUTE ? dnnl_scratchpad_mode_user : dnnl_scratchpad_mode_library;
-    dnnl_primitive_attr_t attr = onednn_attributes(b, mode, add ? ONEDNN_SUM : ONEDNN_NO_POST);
+    dnnl_primitive_attr_t attr = onednn_attributes(b, mode, CONV_POST_NONE, add);
     dnnl_primitive_desc_t pd = NULL;
     const onednn_slot *slot = b->plan->slot;
     if (attr == NULL) return;
@@ -184,17 +184,20 @@ void onednn_add_reorder(onednn_builder *b, onednn_phase phase, onednn_when when,
     dnnl.primitive_attr_destroy(attr);
 }
 
-dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, dnnl_scratchpad_mode_t mode, onednn_post post)
+dnnl_primitive_attr_t onednn_attributes(onednn_builder *b, dnnl_scratchpad_mode_t mode, conv_post_op post,
+                                        bool add)
 {
+    const bool six = post == CONV_POST_RELU6;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_post_ops_t ops = NULL;
     if (b->status != CONV_OK || !onednn_ok(b, dnnl.primitive_attr_create(&attr), "attributes")) return NULL;
     bool ok = onednn_ok(b, dnnl.primitive_attr_set_scratchpad_mode(attr, mode), "scratchpad mode");
-    if (ok && post != ONEDNN_NO_POST) {
+    if (ok && (add || post != CONV_POST_NONE)) {
         ok = onednn_ok(b, dnnl.post_ops_create(&ops), "post-ops") &&
              onednn_ok(b,
-                       post == ONEDNN_RELU ? dnnl.post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0f, 0.0f)
-                                           : dnnl.post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef),
+                       add ? dnnl.post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef)
+                           : dnnl.post_ops_append_eltwise(ops, six ? dnnl_eltwise_clip_v2 : dnnl_eltwise_relu,
+                                                          0.0f, six ? conv_clip(post) : 0.0f),
                        "post-op") &&
              onednn_ok(b, dnnl.primitive_attr_set_post_ops(attr, ops), "post-ops");
         if (ops != NULL) dnnl.post_ops_destroy(ops);

@@ -117,7 +117,7 @@ static void run_product(const backward_job *j)
     product_share share = {.in = forward ? args->src : j->diff_dst,
                            .packed = args->packed,
                            .bias = forward && p->bias ? args->bias : NULL,
-                           .relu = forward && p->post_op == CONV_POST_RELU,
+                           .clip = forward ? conv_clip(p->post_op) : 0,
                            .out = forward ? args->dst : args->diff_src,
                            .scratch = scratch_of(d, args, m->common_floats, d->product_common, j->thread),
                            .thread = j->thread,

@@ -20,7 +20,7 @@ typedef struct {
     const row_table *table;
     const float *in, *packed, *bias; /* in: first image of the set */
     float *out;
-    bool relu;
+    float clip;
     float *copied;
 } job;
 
@@ -73,7 +73,7 @@ static void set_common(const job *j, block *b)
         .k = b->k,
         .dst_stride = p->groups * p->n,
         .accumulate = b->k0 > 0,
-        .relu = j->relu && b->k0 + b->k == p->k,
+        .clip = b->k0 + b->k == p->k ? j->clip : 0,
         .stream = p->how.stream,
     };
 }
@@ -227,7 +227,7 @@ void product_run(const matrix_product *m, const product_share *s)
                      .packed = s->packed,
                      .bias = s->bias,
                      .out = s->out + i * p->how.images * t->out_image * p->groups * p->n,
-                     .relu = s->relu,
+                     .clip = s->clip,
                      .copied = s->scratch};
             run_images(&j, from - at, to - at);
         }

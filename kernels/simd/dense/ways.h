@@ -9,10 +9,10 @@
 /* What one thread of a team is given. Scratch is the product's common_floats where it has some, else
  * thread_floats of the thread's own. */
 
-/* Forward: from src to dst. backward_data: from diff_dst to diff_src, without bias and ReLU. */
+/* Forward: from src to dst. backward_data: from diff_dst to diff_src, without bias and post-op. */
 typedef struct {
     const float *in, *packed, *bias; /* bias: NULL for none */
-    bool relu;
+    float clip;                      /* as conv_clipped() */
     float *out, *scratch;
     int thread, threads;
 } product_share;

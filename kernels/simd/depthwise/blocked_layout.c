@@ -88,7 +88,7 @@ static int64_t parts_possible(const conv_problem *p, int64_t parts)
     return max64(1, min64(conv_out(&p->axis[CONV_H]), parts));
 }
 
-/* All but the barriers and what a ReLU's mask reads and writes, for conv_plan.work. */
+/* All but the barriers and what a post-op's mask reads and writes, for conv_plan.work. */
 static void state(const conv_problem *p, conv_pass pass, const depthwise_choices *how, int64_t units,
                   int threads, conv_work *work)
 {
@@ -197,7 +197,7 @@ static conv_status plan_block(const blocked_plan *b, int64_t width, depthwise_pl
 static bool has_src(const blocked_plan *b) { return b->head.pass == CONV_FORWARD || b->full->backward.weights; }
 static bool masks(const blocked_plan *b)
 {
-    return b->head.pass != CONV_FORWARD && b->head.problem.post_op == CONV_POST_RELU;
+    return b->head.pass != CONV_FORWARD && b->head.problem.post_op != CONV_POST_NONE;
 }
 
 static void lay_out_activations(blocked_plan *b)
@@ -336,7 +336,7 @@ typedef struct {
     int64_t image, block, part;
 } unit;
 
-/* diff_dst: blocked, masked where there is a ReLU. */
+/* diff_dst: blocked, masked where there is a post-op. */
 static void run_unit(const blocked_plan *b, const conv_args *args, const float *diff_dst, unit u,
                      depthwise_job *job)
 {
@@ -393,7 +393,8 @@ static void run(const blocked_plan *b, const conv_args *args, int thread, int th
     float *scratch = args->scratch, *own = scratch + b->threads + (size_t)thread * b->thread_floats;
     const float *all = args->activations, *diff_dst = all + b->diff_dst;
     if (masks(b)) {
-        relu_mask(all + b->dst, diff_dst, conv_problem_sizes(p).dst, scratch + b->masked, thread, threads);
+        post_mask((post_output){all + b->dst, p->post_op}, diff_dst, conv_problem_sizes(p).dst,
+                  scratch + b->masked, thread, threads);
         diff_dst = scratch + b->masked;
 #pragma omp barrier
     }

@@ -22,9 +22,7 @@ ALWAYS_INLINE void start(const int n, const bool whole, vec_mask lanes, const co
 ALWAYS_INLINE void finish(const int n, const bool whole, vec_mask lanes, const convolve_any_args *d, float *dst,
                           int64_t step, vec acc[MOST_OUTPUTS])
 {
-    if (d->relu) {
-        UNROLL for (int r = 0; r < n; r++) acc[r] = vec_max(acc[r], vec_zero());
-    }
+    vec_clip(n, acc, d->clip);
     UNROLL for (int r = 0; r < n; r++) { vec_store_lanes(whole, dst + r * step, lanes, acc[r]); }
 }
 

@@ -200,7 +200,7 @@ static void forward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t wid
                             .out_pixel = d->channels,
                             .channels = width,
                             .bias = p->bias ? j->args->bias + c : NULL,
-                            .relu = p->post_op == CONV_POST_RELU,
+                            .clip = conv_clip(p->post_op),
                             .ahead = depthwise_ahead(d, width, d->how.walk.ring),
                             .stream = d->how.walk.stream};
     rows_convolve(&rows, y0, y1);

@@ -24,7 +24,7 @@ typedef struct {
 typedef struct {
     const depthwise_plan *d;
     const conv_args *args;
-    const float *diff_dst; /* masked where there is a ReLU */
+    const float *diff_dst; /* masked where there is a post-op */
     float *partials;       /* [chunks][taps][channels] */
     row_pointers pointers;
     float *wide;

@@ -18,7 +18,7 @@ typedef struct {
     float *dst;                          /* [OW][channels] */
     int64_t channels;
     const float *bias; /* [channels]; NULL: none */
-    bool relu;
+    float clip;        /* above 0: dst is clipped to [0, clip] */
 } convolve_any_args;
 void convolve_any(const axis_segments *x, const convolve_any_args *args);
 
@@ -43,7 +43,7 @@ typedef struct {
     float *dst[2];
     int64_t channels;
     const float *bias;
-    bool relu;
+    float clip;
     bool ahead;  /* rows come from memory: the next tile's are prefetched; pixels must be `channels` apart */
     bool stream; /* dst goes there past the caches; its vectors must be aligned */
 } stencil3_convolve_args;

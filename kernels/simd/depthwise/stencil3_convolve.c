@@ -109,12 +109,7 @@ ALWAYS_INLINE void tile(const int n, const tile_kind kind, const axis_sweep *w, 
             sum_taps(kind & PLAIN_LEFT, kind & PLAIN_RIGHT, &t, &by, step, c, acc);
         else
             sum_columns(n, kind == EDGE, w, &t, pixel, step, c, acc);
-        if (!plain && d->relu) {
-            UNROLL for (int i = 0; i < 2; i++)
-            {
-                UNROLL for (int r = 0; r < n; r++) acc[i][r] = vec_max(acc[i][r], vec_zero());
-            }
-        }
+        UNROLL for (int i = 0; !plain && i < 2; i++) vec_clip(n, acc[i], d->clip);
         UNROLL for (int i = 0; i < 2; i++)
         {
             float *at = dst[i] + c;
@@ -160,6 +155,6 @@ void stencil3_convolve(const axis_segments *segments, const stencil3_convolve_ar
 {
     const axis_sweep *w = &segments->sweep;
     bool rows = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
-    bool plain = rows && d->bias == NULL && !d->relu && !d->ahead && !d->stream;
+    bool plain = rows && d->bias == NULL && d->clip == 0 && !d->ahead && !d->stream;
     for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS) kernel_of(w, plain, x)(w, d, x);
 }

@@ -64,7 +64,7 @@ static void convolve_two(const row_convolution *c, int64_t y, float *out)
                                    .dst = {out, out + w->out_width * c->out_pixel},
                                    .channels = c->channels,
                                    .bias = c->bias,
-                                   .relu = c->relu,
+                                   .clip = c->clip,
                                    .ahead = c->ahead,
                                    .stream = c->stream};
     rows_from(w, c->in, w->backward ? y + w->h.pad_before - 2 : y - w->h.pad_before, 4, args.src);
@@ -85,7 +85,7 @@ void rows_convolve(const row_convolution *c, int64_t y0, int64_t y1)
                              .dst_pixel = c->out_pixel,
                              .channels = c->channels,
                              .bias = c->bias,
-                             .relu = c->relu};
+                             .clip = c->clip};
     bool twos = w->stencil3 && c->channels >= VL;
     for (int64_t y = y0; y < y1; y++) {
         float *out = c->out + (y - y0) * w->out_width * c->out_pixel;

@@ -37,8 +37,8 @@ typedef struct {
     int64_t w_tap;
     float *out; /* of the first row, at x = 0 */
     int64_t out_pixel, channels;
-    const float *bias; /* NULL: none */
-    bool relu;
+    const float *bias;  /* NULL: none */
+    float clip;         /* as conv_clipped() */
     bool ahead, stream; /* as in stencil3_convolve_args */
 } row_convolution;
 
@@ -59,7 +59,7 @@ typedef struct {
 void rows_gradient(const row_gradient *g, int64_t y, int64_t rows);
 
 /* What all rows of a pass of the problem do, for conv_plan.work, but for what is read and written first; block:
- * channels at once; plain: neither bias nor ReLU, rows from the caches. */
+ * channels at once; plain: neither bias nor post-op, rows from the caches. */
 void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, int64_t block, bool plain,
                          conv_work *work);
 /* The same of the weights' gradient, `rows` of diff_dst at once. */

@@ -96,7 +96,7 @@ static void walk_state(const conv_problem *p, bool data, const walk_strategy *ho
     const row_walk walk = row_walk_shape(p, data);
     const int64_t c = how->channels;
     const conv_sizes s = conv_problem_sizes(p);
-    bool plain = !how->stream && (data || (!p->bias && p->post_op != CONV_POST_RELU));
+    bool plain = !how->stream && (data || (!p->bias && p->post_op == CONV_POST_NONE));
     walked_block block = {c, how->ring ? ring_pixel(c) : pixel, how->ring ? c : pixel};
     convolve_state(&walk, p, &block, plain, work);
     double kept = (double)walk.in_width * (double)(walk.h.kernel + 1); /* pixels of the rows in a ring */

@@ -163,7 +163,7 @@ ALWAYS_INLINE void unscale_tile(const int m, const int nv, vec acc[TILE_ROWS][TI
             /* The scales first: a large one and a small one must not overflow the sum between them. */
             vec unscale = vec_mul(column, vec_set1(a[r][g->k + 1]));
             acc[r][v] = vec_fma(acc[r][v], unscale, base);
-            if (g->relu) acc[r][v] = vec_max(acc[r][v], vec_zero());
+            vec_clip(1, &acc[r][v], g->clip);
         }
     }
 }

@@ -33,7 +33,7 @@ typedef struct {
     int64_t n;                /* columns, (nv-1)*VL < n <= nv*VL; the panel's columns beyond must be zero */
     bool accumulate;          /* add to dst (then bias is not added), else overwrite without reading */
     const float *bias;        /* [n] or NULL */
-    bool relu;                /* max(0, .) at the end */
+    float clip;               /* above 0: the end is clipped to [0, clip] */
     bool stream;              /* full vectors of dst, which must be aligned, go past the caches */
     const float *ahead;       /* what is prefetched to L2 meanwhile: row i's k floats, while
                                  dst row i is computed, at ahead + i*ahead_stride */

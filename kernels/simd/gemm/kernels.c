@@ -104,12 +104,7 @@ ALWAYS_INLINE void rows_tile(const int m, const int nv, const bool plain, const 
     } else {
         taps_sum(m, nv, acc, g, tile);
     }
-    if (g->relu) {
-        UNROLL for (int r = 0; r < m; r++)
-        {
-            UNROLL for (int v = 0; v < nv; v++) acc[r][v] = vec_max(acc[r][v], vec_zero());
-        }
-    }
+    UNROLL for (int r = 0; r < m; r++) vec_clip(nv, acc[r], g->clip);
     dst_rows(m, g, tile, dst);
     store_tile(m, nv, acc, dst, g->n, g->stream);
 }

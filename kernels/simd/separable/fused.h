@@ -51,7 +51,7 @@ typedef struct {
     row_walk backward;   /* d_mid -> diff_src */
     fused_panels diff;   /* of diff_dst [pixel][OC] */
     int64_t diff_pixels; /* of those at once */
-    size_t diff_floats;  /* with ReLU: of one image's */
+    size_t diff_floats;  /* with a post-op: of one image's */
     bool by_tile;        /* of the depthwise gradient (depthwise/kernels.h): in vectors of half a line, where a
                             row of pixels would evict the other halves meanwhile */
 } fused_plan;

@@ -2,7 +2,7 @@
  * the cache. Blocks of channels, so that the depthwise stage needs no halo and no product is computed twice:
  *
  * for image:
- *   diff_dst masked by ReLU, if there is one
+ *   diff_dst masked by the post-op, if there is one
  *   for block of channels:                                        parallel (or images in chunks are)
  *     d_mid[pixels][block]  = diff_dst * pointwise^T              block is the GEMM's n
  *     diff_weights         += src (scatter) d_mid
@@ -35,7 +35,7 @@ conv_status fused_backward_plan(fused_plan *f, const conv_context *ctx, conv_err
     f->by_tile = (int)VL < CACHE_LINE && ring_wanted(2 * p->ic);
     bool by_chunk = fused_by_chunk(f);
     size_t threads = (size_t)f->head.context.threads;
-    f->diff_floats = p->post_op == CONV_POST_RELU ? (size_t)round_up(f->pixels * p->oc, VL) : 0;
+    f->diff_floats = p->post_op != CONV_POST_NONE ? (size_t)round_up(f->pixels * p->oc, VL) : 0;
     f->thread_floats = 2 * (size_t)round_up(f->pixels * (how.channels + FUSED_ROW_GAP), VL);
     size_t floats = f->thread_floats * threads + f->diff_floats * (by_chunk ? threads : 1) +
                     (by_chunk ? (size_t)(how.images * fused_chunk_floats(p)) : 0);
@@ -64,7 +64,7 @@ typedef struct {
     const fused_plan *f;
     const conv_args *args;
     int64_t image;
-    float *masked;      /* with ReLU: room for an image's gradient */
+    float *masked;      /* with a post-op: room for an image's gradient */
     const float *diff;  /* the image's gradient [pixels][OC] */
     float *d_mid, *mid; /* this thread's, [pixels][block + gap] */
     gradients out;
@@ -76,8 +76,8 @@ static void take_diff(context *x, int thread, int threads)
     const conv_problem *p = &x->f->head.problem;
     int64_t floats = x->f->pixels * p->oc, at = x->image * floats;
     x->diff = x->args->diff_dst + at;
-    if (p->post_op != CONV_POST_RELU) return;
-    relu_mask(x->args->dst + at, x->diff, floats, x->masked, thread, threads);
+    if (p->post_op == CONV_POST_NONE) return;
+    post_mask((post_output){x->args->dst + at, p->post_op}, x->diff, floats, x->masked, thread, threads);
     x->diff = x->masked;
 }
 

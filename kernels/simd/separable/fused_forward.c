@@ -95,7 +95,7 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
                             .n = n,
                             .accumulate = t->k0 > 0,
                             .bias = p->bias ? args->bias + column : NULL,
-                            .relu = p->post_op == CONV_POST_RELU && t->k0 + t->k == p->ic,
+                            .clip = t->k0 + t->k == p->ic ? conv_clip(p->post_op) : 0,
                             .stream = f->forward_how.stream};
         if (f->ahead && j == t->panel_begin)
             g.ahead = rows_ahead(f, args, t) + t->k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;

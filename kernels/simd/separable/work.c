@@ -104,6 +104,6 @@ void fused_backward_state(const conv_problem *p, const conv_context *ctx, const 
     work_read(w, src + weights, CONV_EACH_CALL);
     work_read(w, weights * (images - 1), 2 * (weights + src / images) / (apart ? 1 : ctx->threads) + diff);
     work_write(w, src + weights * (apart ? images : 1), CONV_EACH_CALL);
-    if (p->post_op == CONV_POST_RELU) work_write(w, diff * images, CONV_EACH_CALL);
+    if (p->post_op != CONV_POST_NONE) work_write(w, diff * images, CONV_EACH_CALL);
     w->busiest = work_busiest(apart ? how->images : div_up(p->ic, how->channels), ctx->threads);
 }

@@ -70,7 +70,7 @@ static const float *padded_filter(const tflike_plan *t, const conv_args *args)
     return filter;
 }
 
-/* The bias and ReLU are operations of their own in TensorFlow: each goes over dst again. */
+/* The bias and the post-op are operations of their own in TensorFlow: each goes over dst again. */
 static void finish_forward(const conv_plan *plan, float *dst, const float *bias)
 {
     const conv_problem *p = &plan->problem;
@@ -80,8 +80,8 @@ static void finish_forward(const conv_plan *plan, float *dst, const float *bias)
         for (int64_t c = 0; p->bias && c < p->oc; c++) dst[i * p->oc + c] += bias[c];
 #pragma omp parallel for num_threads(plan->context.threads)
     for (int64_t i = 0; i < pixels; i++)
-        for (int64_t c = 0; p->post_op == CONV_POST_RELU && c < p->oc; c++)
-            dst[i * p->oc + c] = dst[i * p->oc + c] > 0 ? dst[i * p->oc + c] : 0;
+        for (int64_t c = 0; p->post_op != CONV_POST_NONE && c < p->oc; c++)
+            dst[i * p->oc + c] = conv_clipped(dst[i * p->oc + c], conv_clip(p->post_op));
 }
 
 static void forward(const tflike_plan *t, const conv_args *args)
@@ -92,18 +92,19 @@ static void forward(const tflike_plan *t, const conv_args *args)
     j.width = conv_out(&p->axis[CONV_W]);
     j.unit = tflike_units_of[t->level].convolve;
     run(&j, 2.5 * (double)(j.width * p->oc), args->scratch);
-    if (p->bias || p->post_op == CONV_POST_RELU) finish_forward(&t->head, args->dst, args->bias);
+    if (p->bias || p->post_op != CONV_POST_NONE) finish_forward(&t->head, args->dst, args->bias);
 }
 
-/* diff_dst, or where there is a ReLU a copy that its gradient has masked. */
+/* diff_dst, or where there is a post-op a copy that its gradient has masked. */
 static const float *gradient_of(const tflike_plan *t, const conv_args *args)
 {
     const conv_problem *p = &t->head.problem;
-    if (p->post_op != CONV_POST_RELU) return args->diff_dst;
+    if (p->post_op == CONV_POST_NONE) return args->diff_dst;
     float *masked = (float *)args->scratch + t->gradient;
     int64_t count = conv_problem_sizes(p).dst;
 #pragma omp parallel for num_threads(t->head.context.threads)
-    for (int64_t i = 0; i < count; i++) masked[i] = args->dst[i] > 0 ? args->diff_dst[i] : 0;
+    for (int64_t i = 0; i < count; i++)
+        masked[i] = conv_passes(p->post_op, args->dst[i]) ? args->diff_dst[i] : 0;
     return masked;
 }
 
@@ -194,7 +195,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     t->chunk = t->level >= WITH_THREADS ? div_up(rows, min64(rows, div_up(CHUNKS, p->mb))) : rows;
     size_t floats = 0, filter = (size_t)(t->taps * t->padded);
     int64_t sums = conv_makes_weights(pass) ? p->mb * div_up(rows, t->chunk) : 0;
-    bool masked = pass != CONV_FORWARD && p->post_op == CONV_POST_RELU;
+    bool masked = pass != CONV_FORWARD && p->post_op != CONV_POST_NONE;
     t->patch_floats = t->level < WITHOUT_COPY ? conv_align(filter * sizeof(float)) / sizeof(float) + APART : 0;
     t->filter = conv_reserve(&floats, t->padded == p->ic ? 0 : filter);
     t->gradient = conv_reserve(&floats, masked ? (size_t)conv_problem_sizes(p).dst : 0);

@@ -3,7 +3,7 @@
  * for chunk of tiles (transformed tensors of one chunk stay in the caches):
  *   for tile:                     V[xi][tile][k] = B' d B                      parallel over tiles
  *   for xi, panel of weights:     M[xi][tile][n] = V[xi] * U[xi]               parallel over xi and panels
- *   for tile:                     out = A' M A, bias, ReLU                     parallel over tiles
+ *   for tile:                     out = A' M A, bias, clip                     parallel over tiles
  * With chunks of its own a thread waits for nobody and reads nothing that another core wrote, but reads all of
  * U: the cost model compares the two. No sum crosses tiles, so chunks change no bits. */
 #include "winograd.h"
@@ -152,7 +152,7 @@ static void run_tiles(const winograd_product *w, const product_share *s, int64_t
     const winograd_grid *g = &w->grid;
     float *v = s->scratch, *m = s->scratch + w->v_floats;
     const winograd_channels in = {s->in, w->k, 0, w->k};
-    const winograd_outputs out = {s->out, w->n, s->bias, s->relu, w->how.stream};
+    const winograd_outputs out = {s->out, w->n, s->bias, s->clip, w->how.stream};
     for (int64_t chunk = from; chunk < to; chunk += w->how.chunk) {
         int64_t count = min64(w->how.chunk, to - chunk), begin, end, first, last;
         share(count, s->thread, s->threads, &first, &last);

@@ -138,7 +138,8 @@ ALWAYS_INLINE void output_tile(const int alpha, const winograd_grid *g, int64_t 
 {
     const int m = alpha - 2;
     const int64_t channels = to->channels;
-    const bool relu = to->relu, stream = to->stream;
+    const bool stream = to->stream;
+    const float clip = to->clip;
     const float *bias = to->bias;
     const int64_t stride = from->xi_stride, line = g->out_w * channels;
     origin o = origin_of(g, tile);
@@ -161,7 +162,7 @@ ALWAYS_INLINE void output_tile(const int alpha, const winograd_grid *g, int64_t 
             UNROLL for (int x = 0; x < m; x++, pixel += channels)
             {
                 vec v = vec_add(d[x], offset);
-                if (relu) v = vec_max(v, vec_zero());
+                vec_clip(1, &v, clip);
                 if (x >= columns) continue;
                 if (stream)
                     vec_stream(pixel, v);

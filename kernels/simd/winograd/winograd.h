@@ -66,10 +66,10 @@ typedef struct {
     float *data; /* [mb][out_h][out_w][channels] */
     int64_t channels;
     const float *bias; /* [channels]; NULL: none */
-    bool relu;
-    bool stream; /* past the caches; channels must be a multiple of VL */
+    float clip;        /* above 0: data is clipped to [0, clip] */
+    bool stream;       /* past the caches; channels must be a multiple of VL */
 } winograd_outputs;
-/* A' m A of one tile, bias added, ReLU applied. from: one block. */
+/* A' m A of one tile, bias added, clipped. from: one block. */
 void winograd_output(const winograd_grid *g, int64_t tile, const winograd_place *from,
                      const winograd_outputs *to);
 
