@@ -255,26 +255,27 @@ int64_t conv_taps(const conv_problem *p) { return over_axes(p, axis_kernel); }
 /* An axis inside one on which first and last differ is read whole. */
 void conv_reach(const conv_problem *p, int64_t first, int64_t last, int64_t *from, int64_t *end)
 {
-    int64_t inner = conv_dst_pixels(p);
+    int64_t low[CONV_AXES], high[CONV_AXES]; /* of first, of last */
     bool one = true;
+    for (int i = CONV_AXES - 1; i >= 0; i--) {
+        int64_t out = conv_out(&p->axis[i]);
+        low[i] = first % out, high[i] = last % out;
+        first /= out, last /= out;
+    }
     *from = 0, *end = 1;
     for (int i = 0; i < CONV_AXES; i++) {
         const conv_axis *a = &p->axis[i];
-        int64_t out = conv_out(a), low = 0, high = a->in;
-        inner /= out;
-        if (one) {
-            low = first / inner % out * a->stride - a->pad_before;
-            high = last / inner % out * a->stride - a->pad_before + conv_effective_kernel(a);
-            low = low < 0 ? 0 : low;
-            high = high > a->in ? a->in : high;
-        }
-        if (low >= high) {
+        int64_t begin = one ? low[i] * a->stride - a->pad_before : 0;
+        int64_t past = one ? high[i] * a->stride - a->pad_before + conv_effective_kernel(a) : a->in;
+        begin = begin < 0 ? 0 : begin;
+        past = past > a->in ? a->in : past;
+        if (begin >= past) {
             *from = *end = 0;
             return;
         }
-        one = first / inner == last / inner;
-        *from = *from * a->in + low;
-        *end = (*end - 1) * a->in + high;
+        one = one && low[i] == high[i];
+        *from = *from * a->in + begin;
+        *end = (*end - 1) * a->in + past;
     }
 }
 

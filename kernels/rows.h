@@ -19,12 +19,11 @@ static inline tap_axis tap_axis_of(const conv_axis *a, int64_t tap)
     return (tap_axis){a->stride, tap * a->dilation - a->pad_before, a->in};
 }
 
-/* tap: kd*KH + kh. */
-static inline tap_rows tap_rows_of(const conv_problem *p, int64_t tap)
+/* tap: kd*KH + kh; height: conv_out of axis h. */
+static inline tap_rows tap_rows_of(const conv_problem *p, int64_t tap, int64_t height)
 {
     const conv_axis *h = &p->axis[CONV_H];
-    return (tap_rows){tap_axis_of(&p->axis[CONV_D], tap / h->kernel), tap_axis_of(h, tap % h->kernel),
-                      conv_out(h)};
+    return (tap_rows){tap_axis_of(&p->axis[CONV_D], tap / h->kernel), tap_axis_of(h, tap % h->kernel), height};
 }
 
 /* The row of src that a row of dst reads, or -1. */

@@ -163,7 +163,7 @@ static void unproduct(const work *k, int64_t pixels)
 static void data_of_image(const depthwise_plan *d, const conv_args *args, int64_t n, int64_t b)
 {
     work k = work_of(d, args, b);
-    int64_t image = conv_dst_pixels(&d->head.problem), from = n * image;
+    int64_t image = k.lowered.dst_pixels, from = n * image;
     for (int64_t i = from; i < from + image; i += d->step) {
         sgemm_block block = {i, min64(d->step, from + image - i), 0, d->taps * k.lowered.channels};
         load_gradient(&k, i, block.rows);

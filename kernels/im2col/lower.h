@@ -14,10 +14,9 @@
 
 typedef struct {
     const conv_problem *problem;
-    int64_t in_rows, out_rows; /* of an image, counted through depth */
-    int64_t width;             /* of an output row */
-    int64_t first, channels;   /* of the group being lowered */
-    const float *src;          /* [MB][ID][IH][IW][IC] */
+    int64_t out[CONV_AXES], src_pixels, dst_pixels; /* of an image */
+    int64_t first, channels;                        /* of the group being lowered */
+    const float *src;                               /* [MB][ID][IH][IW][IC] */
 } lowering;
 
 /* Everything but src, for group g of p. */

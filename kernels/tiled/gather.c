@@ -136,17 +136,20 @@ static void find_tiles(const gather_shape *g, task *t, const area *a, const floa
 {
     tile_tap *taps = (tile_tap *)((char *)t->tile + conv_align((size_t)g->tiles * sizeof(positions)));
     const gather_axis *h = &g->axis[CONV_H], *w = &g->axis[CONV_W];
-    int64_t columns = a->col_end - a->col, end = (a->row_end - a->row) * columns;
-    int64_t height = of_phase(h, t->phase[CONV_H]);
+    int64_t end = (a->row_end - a->row) * (a->col_end - a->col);
+    int64_t height = of_phase(h, t->phase[CONV_H]), next[] = {a->row / height, a->row % height, a->col};
     for (int64_t first = 0; first < end; first += ROWS, t->tiles++) {
         positions *tile = &t->tile[t->tiles];
         tile->count = min64(ROWS, end - first);
         tile->tap = taps + t->tiles * g->taps;
         for (int64_t r = 0; r < tile->count; r++) {
-            int64_t row = a->row + (first + r) / columns, *at = tile->at[r];
-            at[CONV_D] = row / height, at[CONV_H] = row % height, at[CONV_W] = a->col + (first + r) % columns;
-            for (int i = 0; i < CONV_AXES; i++) at[i] = at[i] * g->axis[i].divisor + t->phase[i];
+            int64_t *at = tile->at[r];
+            for (int i = 0; i < CONV_AXES; i++) at[i] = next[i] * g->axis[i].divisor + t->phase[i];
             tile->pixel[r] = (at[CONV_D] * h->out + at[CONV_H]) * w->out + at[CONV_W];
+            if (++next[CONV_W] < a->col_end) continue;
+            next[CONV_W] = a->col;
+            if (++next[CONV_H] < height) continue;
+            next[CONV_H] = 0, next[CONV_D]++;
         }
         find_taps(g, in, zeros, tile);
     }

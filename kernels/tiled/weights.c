@@ -99,7 +99,7 @@ typedef struct {
     const float *gradient; /* of the block */
     int64_t tap, block;
     tap_rows rows;
-    int64_t offset; /* source x = output x * stride + offset */
+    int64_t offset, first, past; /* source x = output x * stride + offset, for x in [first, past) a real one */
     int64_t width, height,
         source;         /* pixels of an output row; its rows of an image; source pixels of an image */
     int64_t all_pieces; /* of rows of the whole batch */
@@ -110,14 +110,17 @@ static task task_of(const weights_shape *s, const conv_problem *p, const conv_ar
 {
     const conv_axis *w = &p->axis[CONV_W];
     int64_t width = conv_out(w), height = conv_dst_pixels(p) / width;
+    int64_t offset = tap % w->kernel * w->dilation - w->pad_before;
     return (task){.shape = s,
                   .p = p,
                   .args = args,
                   .gradient = (const float *)args->scratch + block * p->mb * height * width * LANES,
                   .tap = tap,
                   .block = block,
-                  .rows = tap_rows_of(p, tap / w->kernel),
-                  .offset = tap % w->kernel * w->dilation - w->pad_before,
+                  .rows = tap_rows_of(p, tap / w->kernel, conv_out(&p->axis[CONV_H])),
+                  .offset = offset,
+                  .first = offset >= 0 ? 0 : div_up(-offset, w->stride),
+                  .past = w->in <= offset ? 0 : div_up(w->in - offset, w->stride),
                   .width = width,
                   .height = height,
                   .source = conv_src_pixels(p),
@@ -131,14 +134,15 @@ typedef struct {
     const float *gradient; /* of the first output pixel */
 } stretch;
 
-/* What the tap reads for a piece of a row of the whole batch, from channel c on. */
-static stretch tap_piece(const task *t, int64_t c, int64_t piece)
+/* What the tap reads for a piece of a row of the whole batch, from channel c on. Inlined, or the sums of a tile
+ * that is not full would not stay in registers. */
+ALWAYS_INLINE stretch tap_piece(const task *t, int64_t c, int64_t piece)
 {
     const conv_axis *w = &t->p->axis[CONV_W];
     int64_t row = piece / t->shape->pieces, in = tap_rows_source(&t->rows, row % t->height), from, end;
     share(t->width, piece % t->shape->pieces, t->shape->pieces, &from, &end);
-    from = max64(from, t->offset >= 0 ? 0 : div_up(-t->offset, w->stride));
-    end = min64(end, w->in <= t->offset ? 0 : div_up(w->in - t->offset, w->stride));
+    from = max64(from, t->first);
+    end = min64(end, t->past);
     if (in < 0 || from >= end) return (stretch){0};
     int64_t pixel = row / t->height * t->source + in * w->in + from * w->stride + t->offset;
     return (stretch){t->args->src + pixel * t->p->ic + c, w->stride * t->p->ic, end - from,
@@ -149,7 +153,7 @@ static stretch tap_piece(const task *t, int64_t c, int64_t piece)
 static void band_sums(const task *t, int64_t c, int64_t rows, int64_t piece, int64_t end, tile_sums sums)
 {
     for (; piece < end; piece++) {
-        stretch s = tap_piece(t, c, piece);
+        const stretch s = tap_piece(t, c, piece);
         const float *y = s.gradient;
         if (rows == ROWS)
             tile_add_outer(sums, s.src, s.step, y, s.count);

@@ -24,8 +24,8 @@ typedef struct {
  * join. */
 static int64_t list_runs(const columns_wgrad *w, const pixel_block *b, int64_t tap, gemm_run *runs)
 {
-    const conv_axis *x = &w->problem.axis[CONV_W];
-    const tap_rows rows = tap_rows_of(&w->problem, tap / x->kernel);
+    const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
+    const tap_rows rows = tap_rows_of(&w->problem, tap / x->kernel, conv_out(h));
     int64_t width = conv_out(x), count = 0, offset = tap % x->kernel * x->dilation - x->pad_before;
     int64_t first = offset >= 0 ? 0 : div_up(-offset, x->stride);
     int64_t past = x->in - offset <= 0 ? 0 : min64(width, (x->in - offset - 1) / x->stride + 1);
