@@ -87,7 +87,8 @@ static void test_real_taps_of_huge_kernels(void **state)
     assert_int_equal(conv_real_taps(&strided), many / 2 * conv_out(&strided)); /* no padding: all of them */
 }
 
-/* All pixels of src that pixel `out` of dst reads lie in [from, end); whether its first and last are among them. */
+/* Whether all pixels of src that pixel `out` of dst reads lie in [from, end); sets whether those at its ends are
+ * among them. */
 static bool holds(const conv_problem *p, int64_t out, int64_t from, int64_t end, bool *first, bool *last)
 {
     for (int64_t tap = 0; tap < conv_taps(p); tap++) {
