@@ -256,10 +256,41 @@ static int64_t over_axes(const conv_problem *p, int64_t (*f)(const conv_axis *))
 static int64_t axis_in(const conv_axis *a) { return a->in; }
 static int64_t axis_kernel(const conv_axis *a) { return a->kernel; }
 
+int64_t conv_src_pixels(const conv_problem *p) { return over_axes(p, axis_in); }
+int64_t conv_dst_pixels(const conv_problem *p) { return over_axes(p, conv_out); }
+int64_t conv_taps(const conv_problem *p) { return over_axes(p, axis_kernel); }
+
+/* An axis inside one on which first and last differ is read whole. */
+void conv_reach(const conv_problem *p, int64_t first, int64_t last, int64_t *from, int64_t *end)
+{
+    int64_t low[CONV_AXES], high[CONV_AXES]; /* of first, of last */
+    bool one = true;
+    for (int i = CONV_AXES - 1; i >= 0; i--) {
+        int64_t out = conv_out(&p->axis[i]);
+        low[i] = first % out, high[i] = last % out;
+        first /= out, last /= out;
+    }
+    *from = 0, *end = 1;
+    for (int i = 0; i < CONV_AXES; i++) {
+        const conv_axis *a = &p->axis[i];
+        int64_t begin = one ? low[i] * a->stride - a->pad_before : 0;
+        int64_t past = one ? high[i] * a->stride - a->pad_before + conv_effective_kernel(a) : a->in;
+        begin = begin < 0 ? 0 : begin;
+        past = past > a->in ? a->in : past;
+        if (begin >= past) {
+            *from = *end = 0;
+            return;
+        }
+        one = one && low[i] == high[i];
+        *from = *from * a->in + begin;
+        *end = (*end - 1) * a->in + past;
+    }
+}
+
 conv_sizes conv_problem_sizes(const conv_problem *p)
 {
-    int64_t out = over_axes(p, conv_out), taps = over_axes(p, axis_kernel);
-    conv_sizes s = {.src = p->mb * over_axes(p, axis_in) * p->ic, .dst = p->mb * out * p->oc, .bias = p->oc};
+    int64_t out = conv_dst_pixels(p), taps = conv_taps(p);
+    conv_sizes s = {.src = p->mb * conv_src_pixels(p) * p->ic, .dst = p->mb * out * p->oc, .bias = p->oc};
     switch (p->variant) {
     case CONV_DENSE: s.weights = taps * (p->ic / p->groups) * p->oc; break;
     case CONV_DEPTHWISE: s.weights = taps * p->oc; break;
@@ -351,7 +382,7 @@ const char *conv_refuse(const conv_impl *impl, const conv_problem *p, conv_pass 
     if (p->variant == CONV_SEPARABLE && (pass == CONV_BACKWARD_DATA || pass == CONV_BACKWARD_WEIGHTS))
         return "separable has forward and joint backward only";
     conv_problem native = conv_native(impl, p);
-    return impl->refuse(impl, &native, pass);
+    return impl->refuse == NULL ? NULL : impl->refuse(impl, &native, pass);
 }
 
 void conv_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,

@@ -118,6 +118,8 @@ int64_t conv_effective_kernel(const conv_axis *a);
 /* Padding after that the output's size needs, without trailing elements that no tap reads; negative: source
  * elements that no tap reads. */
 int64_t conv_needed_pad_after(const conv_axis *a);
+/* Pixels [*from, *end) of an image of src, which hold all that pixels first to last of an image of dst read. */
+void conv_reach(const conv_problem *p, int64_t first, int64_t last, int64_t *from, int64_t *end);
 /* Taps that fall on real source elements, summed over all output positions of the axis. */
 int64_t conv_real_taps(const conv_axis *a);
 /* Sets pads as TensorFlow's 'same': total = max((ceil(in/stride)-1)*stride + effective kernel - in, 0), the
@@ -130,6 +132,10 @@ typedef struct {
     int64_t src, weights, pointwise, bias, dst, mid;
 } conv_sizes;
 conv_sizes conv_problem_sizes(const conv_problem *p);
+/* Pixels of an image of src, of dst; taps. */
+int64_t conv_src_pixels(const conv_problem *p);
+int64_t conv_dst_pixels(const conv_problem *p);
+int64_t conv_taps(const conv_problem *p);
 
 /* The two stages of a separable problem: depthwise (no bias, no post-op), then pointwise (with both). */
 conv_problem conv_depthwise_stage(const conv_problem *separable);
@@ -296,7 +302,8 @@ struct conv_impl {
      * own_process neither this nor refuse opens the library. */
     const char *(*absent)(void);
 
-    /* NULL, or why not, in words ("groups other than 1"). Problem has been checked. */
+    /* NULL, the member or its result, or why not, in words ("groups other than 1"). Problem has been checked.
+     */
     const char *(*refuse)(const conv_impl *self, const conv_problem *p, conv_pass pass);
     /* Allocates *plan (with its private part) and fills the byte counts. */
     conv_status (*plan)(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,

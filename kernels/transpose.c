@@ -111,8 +111,8 @@ void transpose_images(const float *from, float *to, int64_t batch, int64_t rows,
 static void transpose_one(const transposing_plan *t, int i, bool back, const float *from, float *to)
 {
     const conv_problem *p = &t->head.problem;
-    int64_t pixels = 1, channels = t->tensor[i].of_src ? p->ic : p->oc;
-    for (int a = 0; a < CONV_AXES; a++) pixels *= t->tensor[i].of_src ? p->axis[a].in : conv_out(&p->axis[a]);
+    bool of_src = t->tensor[i].of_src;
+    int64_t pixels = of_src ? conv_src_pixels(p) : conv_dst_pixels(p), channels = of_src ? p->ic : p->oc;
     bool from_nhwc = (p->layout == CONV_NHWC) != back;
     transpose_images(from, to, p->mb, from_nhwc ? pixels : channels, from_nhwc ? channels : pixels,
                      t->head.context.threads);

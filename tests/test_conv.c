@@ -87,6 +87,54 @@ static void test_real_taps_of_huge_kernels(void **state)
     assert_int_equal(conv_real_taps(&strided), many / 2 * conv_out(&strided)); /* no padding: all of them */
 }
 
+/* Whether all pixels of src that pixel `out` of dst reads lie in [from, end); sets whether those at its ends are
+ * among them. */
+static bool holds(const conv_problem *p, int64_t out, int64_t from, int64_t end, bool *first, bool *last)
+{
+    for (int64_t tap = 0; tap < conv_taps(p); tap++) {
+        int64_t pixel = 0, rest = out, k = tap, unit = 1;
+        for (int i = CONV_AXES - 1; i >= 0 && pixel >= 0; i--) {
+            const conv_axis *a = &p->axis[i];
+            int64_t in = rest % conv_out(a) * a->stride - a->pad_before + k % a->kernel * a->dilation;
+            pixel = in < 0 || in >= a->in ? -1 : pixel + in * unit;
+            rest /= conv_out(a), k /= a->kernel, unit *= a->in;
+        }
+        if (pixel < 0) continue;
+        if (pixel < from || pixel >= end) return false;
+        *first |= pixel == from;
+        *last |= pixel == end - 1;
+    }
+    return true;
+}
+
+/* Everything that is read, nothing beyond the image, and of one pixel without dilation nothing but it. */
+static void test_reach(void **state)
+{
+    static const char *const shapes[] = {
+        "mb1ic1iw9oc1kw3pw1",
+        "mb1ic1iw9ow12oc1kw2dw2pw8sw1",
+        "mb1ic1ih5iw6oc1kh3kw2sh2pw1",
+        "mb1ic1ih4iw5oc1kh2kw3ph3pw3",
+        "mb1ic1id4ih3iw5oc1kd3kh3kw3pd1ph1pw1",
+        "mb1ic1id5ih4iw3oc1kd2kh3kw2sd2sh1sw3pd1ph2pw1dd1",
+    };
+    (void)state;
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        conv_problem p = plain(shapes[s]);
+        int64_t out = conv_dst_pixels(&p), from, end;
+        bool dilated = false, first, last;
+        for (int i = 0; i < CONV_AXES; i++) dilated |= p.axis[i].dilation > 1;
+        for (int64_t a = 0; a < out; a++)
+            for (int64_t b = a; b < out; b++) {
+                conv_reach(&p, a, b, &from, &end);
+                assert_true(0 <= from && from <= end && end <= conv_src_pixels(&p));
+                first = last = false;
+                for (int64_t o = a; o <= b; o++) assert_true(holds(&p, o, from, end, &first, &last));
+                if (a == b && !dilated) assert_true(first == (from < end) && last == first);
+            }
+    }
+}
+
 /* benchdnn counts 27 of 30 taps per row and axis: 28*28*9 - (2*28*3*2 - 4) edge taps. */
 static void test_flops(void **state)
 {
@@ -246,6 +294,7 @@ int main(void)
         cmocka_unit_test(test_same_padding),
         cmocka_unit_test(test_real_taps),
         cmocka_unit_test(test_real_taps_of_huge_kernels),
+        cmocka_unit_test(test_reach),
         cmocka_unit_test(test_flops),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_post_ops),

@@ -53,7 +53,7 @@ static void test_usage(void **state)
     expect("mb1ic8ih8oc8kh3 --impl naive --budget soon", EXIT_USAGE, "--budget: 'soon'");
     expect("mb1ic8ih8oc8kh3 --impl naive --run x", EXIT_USAGE, "--run: only with --waterfall");
     expect("--waterfall --run /nowhere", EXIT_USAGE, "/nowhere");
-    expect("dense/forward/im2col/mb1ic4id4ih4iw4oc4kd3kh3kw3/nhwc/t1/warm", EXIT_INVALID, "rank 3");
+    expect("dense/forward/winograd-avx2/mb1ic16ih4oc16kh3sh2/nhwc/t1/warm", EXIT_INVALID, "winograd-avx2");
 }
 
 /* Every line that a reader is promised, for a case by its name and for a problem. */

@@ -6,7 +6,7 @@
  *
  * In parallel: forward over pixel and channel blocks; backward_data over images and channel blocks, each task
  * owning its part of diff_src; backward_weights over channel blocks and fixed chunks of the batch, whose sums a
- * tree adds. Weights are packed [block][M][taps][channels]. Refuses rank 3. */
+ * tree adds. Weights are packed [block][M][taps][channels]. Refuses nothing. */
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -158,7 +158,7 @@ static void unproduct(const work *k, int64_t pixels)
 static void data_of_image(const depthwise_plan *d, const conv_args *args, int64_t n, int64_t b)
 {
     work k = work_of(d, args, b);
-    int64_t image = k.lowered.oh * k.lowered.ow, from = n * image;
+    int64_t image = k.lowered.dst_pixels, from = n * image;
     for (int64_t i = from; i < from + image; i += d->step) {
         sgemm_block block = {i, min64(d->step, from + image - i), 0, d->taps * k.lowered.channels};
         load_gradient(&k, i, block.rows);
@@ -258,8 +258,8 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     depthwise_plan *d = conv_plan_new(sizeof *d, self, p, pass, ctx);
     if (d == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     d->m = p->depth_multiplier;
-    d->taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
-    d->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    d->taps = conv_taps(p);
+    d->pixels = p->mb * conv_dst_pixels(p);
     /* backward_data's tasks are images times blocks: where those are few, narrower ones. */
     bool narrow = pass != CONV_FORWARD && p->mb * p->ic < TASKS * WIDEST;
     d->width = min64(p->ic, narrow ? NARROWEST : WIDEST);
@@ -303,7 +303,6 @@ const conv_impl im2col_depthwise = {.name = "im2col",
                                     .summary = "lowering, channel block by channel block",
                                     .isa = ISA_ENUM,
                                     .layouts = 1u << CONV_NHWC,
-                                    .refuse = conv_refuse_rank_3,
                                     .plan = plan,
                                     .pack = pack,
                                     .execute = execute};

@@ -7,7 +7,7 @@
  *
  * Parallel inside each product; where diff_weights is too small for that, over fixed chunks of pixels whose
  * partial sums a tree adds. A 1x1 convolution of stride 1 needs no lowering: the matrix is src itself. Refuses
- * rank 3. */
+ * nothing. */
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -274,8 +274,8 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     im2col_plan *m = conv_plan_new(sizeof *m, self, p, pass, ctx);
     if (m == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     m->direct = lower_is_src(p);
-    m->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-    m->columns = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * (p->ic / p->groups);
+    m->pixels = p->mb * conv_dst_pixels(p);
+    m->columns = conv_taps(p) * (p->ic / p->groups);
     m->oc = p->oc / p->groups;
     sgemm_sizes tile = sgemm_tile_sizes();
     if (pass == CONV_FORWARD) plan_forward(m);
@@ -314,8 +314,7 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
 
 #define PRODUCT(which, what)                                                                                   \
     {                                                                                                          \
-        COMMON, .variant = (which), .summary = (what), .refuse = conv_refuse_rank_3, .plan = plan,             \
-                .pack = pack, .execute = execute                                                               \
+        COMMON, .variant = (which), .summary = (what), .plan = plan, .pack = pack, .execute = execute          \
     }
 
 static const conv_impl dense = PRODUCT(CONV_DENSE, "lowering + the project's blocked GEMM");

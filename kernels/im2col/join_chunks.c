@@ -23,10 +23,7 @@ void join_chunks(float *parts, int64_t chunks, int64_t count, float *sum, bool a
     }
 }
 
-static int64_t pixels_of(const conv_problem *p)
-{
-    return p->mb * conv_out(&p->axis[CONV_D]) * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-}
+static int64_t pixels_of(const conv_problem *p) { return p->mb * conv_dst_pixels(p); }
 
 /* A chunk is a run of pixels of the whole batch. */
 static int64_t chunk_size(const conv_problem *p) { return max64(CHUNK, div_up(pixels_of(p), MOST_CHUNKS)); }

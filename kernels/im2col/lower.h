@@ -2,7 +2,8 @@
  *
  * The lowered matrix has a row per output pixel and a column per (tap, channel of the group), in the order of
  * the weights' rows:
- *     lowered[(n, oh, ow)][(kh, kw, c)] = src[n][oh*stride - pad + kh*dilation][...][c], 0 in the padding
+ *     lowered[(n, od, oh, ow)][(kd, kh, kw, c)] = src[n][...][oh*stride - pad + kh*dilation][...][c], 0 in the
+ *     padding
  * Then dst = lowered * weights, and so on. Nothing here stores it whole: the functions write any block of it.
  */
 #ifndef SEPBENCH_IM2COL_LOWER_H
@@ -12,12 +13,10 @@
 #include "sgemm.h"
 
 typedef struct {
-    conv_axis h, w;
-    int64_t oh, ow;
-    int64_t mb;
-    int64_t ic;              /* channels of the whole tensor */
-    int64_t first, channels; /* of the group being lowered */
-    const float *src;        /* [MB][IH][IW][IC] */
+    const conv_problem *problem;
+    int64_t out[CONV_AXES], src_pixels, dst_pixels; /* of an image */
+    int64_t first, channels;                        /* of the group being lowered */
+    const float *src;                               /* [MB][ID][IH][IW][IC] */
 } lowering;
 
 /* Everything but src, for group g of p. */

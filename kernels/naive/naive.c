@@ -165,12 +165,6 @@ static conv_status execute(const conv_plan *plan, const conv_args *args)
     return CONV_OK;
 }
 
-static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)p, (void)pass;
-    return NULL;
-}
-
 /* At every meeting two elements are read and one is written, in vectors of four at best. */
 static void state_work(conv_plan *plan)
 {
@@ -199,7 +193,7 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 #define LOOPS(which)                                                                                           \
     {                                                                                                          \
         COMMON, .variant = (which), .summary = "plain loops, one thread: the specification in code",           \
-                .refuse = refuse, .plan = plan, .execute = execute                                             \
+                .plan = plan, .execute = execute                                                               \
     }
 
 static const conv_impl dense = LOOPS(CONV_DENSE), depthwise = LOOPS(CONV_DEPTHWISE),

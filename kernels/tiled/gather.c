@@ -74,14 +74,14 @@ void gather_pack(const gather_shape *g, const conv_problem *p, const float *weig
 
 /* ROWS output positions of one phase and the taps that reach input from any of them. */
 typedef struct {
-    int64_t row[ROWS], column[ROWS]; /* of the output image; the first `count` are real */
+    int64_t at[ROWS][CONV_AXES], pixel[ROWS]; /* in the output image; the first `count` are real */
     int64_t count, taps;
     tile_tap *tap;
 } positions;
 
 typedef struct {
     int64_t image, group;
-    int64_t phase_h, phase_w;
+    int64_t phase[CONV_AXES];
     int64_t block, block_end;
     int64_t tiles;
     positions *tile;
@@ -99,24 +99,35 @@ static size_t thread_bytes(const gather_shape *g)
 /* in: the image, at the group's first channel. */
 static void find_taps(const gather_shape *g, const float *in, const float *zeros, positions *tile)
 {
+    const gather_axis *d = &g->axis[CONV_D], *h = &g->axis[CONV_H], *w = &g->axis[CONV_W];
     tile->taps = 0;
-    for (int64_t kh = 0; kh < g->h.taps; kh++)
-        for (int64_t kw = 0; kw < g->w.taps; kw++) {
+    for (int64_t row = 0; row < d->taps * h->taps; row++) {
+        int64_t left[ROWS], kd = row / h->taps, kh = row - kd * h->taps; /* left: pixel, or -1 */
+        for (int r = 0; r < ROWS; r++) {
+            int64_t z, y;
+            bool real =
+                r < tile->count && meet(d, tile->at[r][CONV_D], kd, &z) && meet(h, tile->at[r][CONV_H], kh, &y);
+            left[r] = real ? (z * h->in + y) * w->in : -1;
+        }
+        for (int64_t kw = 0; kw < w->taps; kw++) {
             tile_tap *tap = &tile->tap[tile->taps];
             bool any = false;
             for (int r = 0; r < ROWS; r++) {
-                int64_t y, x;
-                bool real = r < tile->count && meet(&g->h, tile->row[r], kh, &y) &&
-                            meet(&g->w, tile->column[r], kw, &x);
-                tap->x[r] = real ? in + (y * g->w.in + x) * g->in_all : zeros;
+                int64_t x;
+                bool real = left[r] >= 0 && meet(w, tile->at[r][CONV_W], kw, &x);
+                tap->x[r] = real ? in + (left[r] + x) * g->in_all : zeros;
                 any |= real;
             }
-            tap->tap = kh * g->w.taps + kw;
+            tap->tap = row * w->taps + kw;
             tile->taps += any;
         }
+    }
 }
 
-/* Rows and columns of one phase of each. */
+/* Outputs of a phase along an axis. */
+static int64_t of_phase(const gather_axis *a, int64_t phase) { return div_up(a->out - phase, a->divisor); }
+
+/* Rows, counted through depth, and columns of one phase of each. */
 typedef struct {
     int64_t row, row_end, col, col_end;
 } area;
@@ -124,48 +135,63 @@ typedef struct {
 static void find_tiles(const gather_shape *g, task *t, const area *a, const float *in, const float *zeros)
 {
     tile_tap *taps = (tile_tap *)((char *)t->tile + conv_align((size_t)g->tiles * sizeof(positions)));
-    int64_t columns = a->col_end - a->col, end = (a->row_end - a->row) * columns;
+    const gather_axis *h = &g->axis[CONV_H], *w = &g->axis[CONV_W];
+    int64_t end = (a->row_end - a->row) * (a->col_end - a->col);
+    int64_t height = of_phase(h, t->phase[CONV_H]), next[] = {a->row / height, a->row % height, a->col};
     for (int64_t first = 0; first < end; first += ROWS, t->tiles++) {
         positions *tile = &t->tile[t->tiles];
         tile->count = min64(ROWS, end - first);
         tile->tap = taps + t->tiles * g->taps;
         for (int64_t r = 0; r < tile->count; r++) {
-            tile->row[r] = (a->row + (first + r) / columns) * g->h.divisor + t->phase_h;
-            tile->column[r] = (a->col + (first + r) % columns) * g->w.divisor + t->phase_w;
+            int64_t *at = tile->at[r];
+            for (int i = 0; i < CONV_AXES; i++) at[i] = next[i] * g->axis[i].divisor + t->phase[i];
+            tile->pixel[r] = (at[CONV_D] * h->out + at[CONV_H]) * w->out + at[CONV_W];
+            if (++next[CONV_W] < a->col_end) continue;
+            next[CONV_W] = a->col;
+            if (++next[CONV_H] < height) continue;
+            next[CONV_H] = 0, next[CONV_D]++;
         }
         find_taps(g, in, zeros, tile);
     }
 }
 
-static int64_t bands(const gather_shape *g) { return div_up(div_up(g->h.out, g->h.divisor), g->band); }
-static int64_t stretches(const gather_shape *g) { return div_up(div_up(g->w.out, g->w.divisor), g->stretch); }
+static int64_t rows_of_phase(const gather_shape *g)
+{
+    return of_phase(&g->axis[CONV_D], 0) * of_phase(&g->axis[CONV_H], 0);
+}
+
+static int64_t bands(const gather_shape *g) { return div_up(rows_of_phase(g), g->band); }
+static int64_t stretches(const gather_shape *g) { return div_up(of_phase(&g->axis[CONV_W], 0), g->stretch); }
 static int64_t chunks(const gather_shape *g) { return div_up(g->blocks, g->chunk); }
 
 /* Tasks for one chunk of channels. */
 static int64_t places(const gather_shape *g)
 {
-    return g->images * g->h.divisor * g->w.divisor * bands(g) * stretches(g) * g->groups;
+    int64_t phases = 1;
+    for (int i = 0; i < CONV_AXES; i++) phases *= g->axis[i].divisor;
+    return g->images * phases * bands(g) * stretches(g) * g->groups;
 }
 
 gather_shape gather_plan(const conv_problem *p, conv_pass pass, const conv_context *ctx)
 {
     enum { POSITIONS = 392, TASKS = 32 }; /* per task, at most; tasks wanted */
     bool data = pass == CONV_BACKWARD_DATA, depthwise = p->variant == CONV_DEPTHWISE;
-    gather_shape g = {.h = axis_of(&p->axis[CONV_H], data),
-                      .w = axis_of(&p->axis[CONV_W], data),
-                      .images = p->mb,
+    gather_shape g = {.images = p->mb,
+                      .in_pixels = data ? conv_dst_pixels(p) : conv_src_pixels(p),
+                      .out_pixels = data ? conv_src_pixels(p) : conv_dst_pixels(p),
+                      .taps = conv_taps(p),
                       .groups = depthwise ? 1 : p->groups,
                       .in_all = data ? p->oc : p->ic,
                       .out_all = data ? p->ic : p->oc,
                       .multiples = depthwise ? p->depth_multiplier : 0,
                       .transposed = data};
-    g.taps = g.h.taps * g.w.taps;
+    for (int i = 0; i < CONV_AXES; i++) g.axis[i] = axis_of(&p->axis[i], data);
     g.in = g.in_all / g.groups;
     g.out = depthwise ? p->ic : g.out_all / g.groups;
     g.blocks = div_up(g.out, LANES);
     int64_t fits = (int64_t)(ctx->l2 / 4 / sizeof(float)) / (g.taps * LANES);
     g.depth = div_up(g.in, div_up(g.in, max64(fits, 16)));
-    int64_t rows = div_up(g.h.out, g.h.divisor), columns = div_up(g.w.out, g.w.divisor); /* of one phase */
+    int64_t rows = rows_of_phase(&g), columns = of_phase(&g.axis[CONV_W], 0);
     g.stretch = div_up(columns, div_up(columns, POSITIONS));
     g.band = div_up(rows, div_up(rows * g.stretch, POSITIONS));
     g.chunk = div_up(g.blocks, min64(g.blocks, div_up(TASKS, places(&g))));
@@ -191,14 +217,15 @@ static task find_task(const gather_shape *g, const gather_tensors *tensors, int6
     t.group = digit(&i, g->groups);
     area a = {.col = digit(&i, stretches(g)) * g->stretch};
     a.row = digit(&i, bands(g)) * g->band;
-    t.phase_w = digit(&i, g->w.divisor);
-    t.phase_h = digit(&i, g->h.divisor);
+    for (int a = CONV_AXES - 1; a >= 0; a--) t.phase[a] = digit(&i, g->axis[a].divisor);
     t.image = i;
     t.tile = (positions *)((char *)tensors->scratch + zeros_bytes(g) +
                            (size_t)omp_get_thread_num() * thread_bytes(g));
-    a.row_end = min64(a.row + g->band, div_up(g->h.out - t.phase_h, g->h.divisor));
-    a.col_end = min64(a.col + g->stretch, div_up(g->w.out - t.phase_w, g->w.divisor));
-    const float *in = tensors->in + t.image * g->h.in * g->w.in * g->in_all + t.group * g->in;
+    int64_t left[CONV_AXES];
+    for (int x = 0; x < CONV_AXES; x++) left[x] = of_phase(&g->axis[x], t.phase[x]);
+    a.row_end = min64(a.row + g->band, left[CONV_D] * left[CONV_H]);
+    a.col_end = min64(a.col + g->stretch, left[CONV_W]);
+    const float *in = tensors->in + t.image * g->in_pixels * g->in_all + t.group * g->in;
     if (a.row < a.row_end && a.col < a.col_end) find_tiles(g, &t, &a, in, tensors->scratch);
     return t;
 }
@@ -217,7 +244,7 @@ typedef struct {
 static void store(const gather_shape *g, const positions *tile, tile_sums sums, ending e, float *out)
 {
     for (int64_t r = 0; r < tile->count; r++) {
-        float *to = out + (tile->row[r] * g->w.out + tile->column[r]) * g->out_all;
+        float *to = out + tile->pixel[r] * g->out_all;
         for (int64_t l = 0; l < e.lanes; l++) {
             float value = sums[r][l] + (e.add ? to[l * e.step] : 0) + (e.bias ? e.bias[l * e.step] : 0);
             to[l * e.step] = conv_clipped(value, e.clip);
@@ -228,7 +255,7 @@ static void store(const gather_shape *g, const positions *tile, tile_sums sums, 
 static void dense_task(const gather_shape *g, const task *t, const gather_tensors *tensors)
 {
     int64_t first = t->group * g->out, block_size = g->taps * g->in * LANES;
-    float *out = tensors->out + t->image * g->h.out * g->w.out * g->out_all;
+    float *out = tensors->out + t->image * g->out_pixels * g->out_all;
     const float *packed = tensors->packed + (size_t)t->group * g->packed_group, *bias = tensors->bias;
     for (int64_t c = 0; c < g->in; c += g->depth)
         for (int64_t b = t->block; b < t->block_end; b++) {
@@ -258,7 +285,7 @@ static void depthwise_sums(const positions *tile, const float *w, int64_t from, 
 /* Forward writes each multiple of a channel on its own; backward_data sums over them. */
 static void depthwise_task(const gather_shape *g, const task *t, const gather_tensors *tensors)
 {
-    float *out = tensors->out + t->image * g->h.out * g->w.out * g->out_all;
+    float *out = tensors->out + t->image * g->out_pixels * g->out_all;
     for (int64_t i = 0; i < t->tiles; i++)
         for (int64_t b = t->block; b < t->block_end; b++) {
             const positions *tile = &t->tile[i];

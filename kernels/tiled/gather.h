@@ -14,17 +14,18 @@ typedef struct {
 } gather_axis;
 
 typedef struct {
-    gather_axis h, w;
+    gather_axis axis[CONV_AXES];
     int64_t images, groups, taps;
-    int64_t multiples;       /* depthwise: outputs of a channel; 0: dense and pointwise */
-    int64_t in, out;         /* channels per group */
-    int64_t in_all, out_all; /* channels of the tensors, all groups */
-    bool transposed;         /* backward_data: the weights' rows are the outputs */
-    int64_t depth;           /* input channels per cache tile: its weights stay in L2 */
-    int64_t band, stretch;   /* output rows and columns of one phase per task */
-    int64_t blocks, chunk;   /* blocks of LANES outputs in a group, and per task */
-    int64_t tiles;           /* register tiles in a task, at most */
-    size_t packed_group;     /* floats */
+    int64_t in_pixels, out_pixels; /* of an image */
+    int64_t multiples;             /* depthwise: outputs of a channel; 0: dense and pointwise */
+    int64_t in, out;               /* channels per group */
+    int64_t in_all, out_all;       /* channels of the tensors, all groups */
+    bool transposed;               /* backward_data: the weights' rows are the outputs */
+    int64_t depth;                 /* input channels per cache tile: its weights stay in L2 */
+    int64_t band, stretch;         /* output rows, counted through depth, and columns of one phase per task */
+    int64_t blocks, chunk;         /* blocks of LANES outputs in a group, and per task */
+    int64_t tiles;                 /* register tiles in a task, at most */
+    size_t packed_group;           /* floats */
     size_t scratch_bytes;
 } gather_shape;
 
@@ -36,11 +37,12 @@ void gather_pack(const gather_shape *g, const conv_problem *p, const float *weig
 
 /* The tensors of a run. */
 typedef struct {
-    const float *in; /* [images][h.in][w.in][in_all]; depthwise backward_data reads diff_dst with its multiples
+    const float
+        *in; /* [images][d.in][h.in][w.in][in_all]; depthwise backward_data reads diff_dst with its multiples
                         apart: [images][..][..][M][C] */
     const float *packed, *bias; /* bias: NULL for none */
     float clip;                 /* as conv_clipped() */
-    float *out;                 /* [images][h.out][w.out][out_all] */
+    float *out;                 /* [images][d.out][h.out][w.out][out_all] */
     void *scratch;
 } gather_tensors;
 void gather_run(const gather_shape *g, const gather_tensors *t, int threads);

@@ -5,7 +5,7 @@
  *   gather.c    forward and backward_data, dense and depthwise    tile.h    the loops over a register tile
  *   weights.c   backward_weights
  *
- * NHWC. Weights are packed. Refuses rank 3. */
+ * NHWC. Weights are packed. Refuses nothing. */
 #include <stdio.h>
 
 #include "../compose.h"
@@ -155,7 +155,7 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
 #define LOOPS(which)                                                                                           \
     {                                                                                                          \
         COMMON, .variant = (which), .summary = "plain C in cache tiles, vectorised by the compiler",           \
-                .refuse = conv_refuse_rank_3, .plan = plan, .pack = pack, .execute = execute                   \
+                .plan = plan, .pack = pack, .execute = execute                                                 \
     }
 
 static const conv_impl dense = LOOPS(CONV_DENSE), depthwise = LOOPS(CONV_DEPTHWISE),

@@ -1,6 +1,6 @@
 /* Loop order of a task (a tap, a chunk of input channels, a block of LANES output channels):
  *
- *   bands of output rows | register tiles of ROWS input channels | rows of the band | pixels
+ *   bands of output rows or parts of one | register tiles of ROWS input channels | rows of the band | pixels
  *
  * First diff_dst, masked by dst, is laid out block by block, [block][pixels][LANES]: then a register tile
  * reads it in one stream, and a band of it stays in L2 for all input channels. Each task owns its part of
@@ -9,12 +9,8 @@
 #include "weights.h"
 
 #include "../plan.h"
+#include "../rows.h"
 #include "tile.h"
-
-static int64_t out_pixels(const conv_problem *p)
-{
-    return conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-}
 
 /* Depthwise blocks go over channels, once per multiple; dense ones over each group's outputs. */
 static int64_t blocks_of(const conv_problem *p)
@@ -27,9 +23,10 @@ weights_shape weights_plan(const conv_problem *p, const conv_context *ctx)
 {
     enum { TILES = 8 }; /* register tiles that share a task's reading of the gradient */
     weights_shape s = {.blocks = blocks_of(p), .chunk = TILES * ROWS};
-    int64_t row = conv_out(&p->axis[CONV_W]) * LANES * (int64_t)sizeof(float);
-    s.band = max64(1, (int64_t)(ctx->l2 / 4) / row);
-    s.scratch_bytes = (size_t)(s.blocks * p->mb * out_pixels(p) * LANES) * sizeof(float);
+    int64_t width = conv_out(&p->axis[CONV_W]), fits = (int64_t)(ctx->l2 / 4 / sizeof(float)) / LANES;
+    s.pieces = min64(width, div_up(width, max64(1, fits)));
+    s.band = max64(1, fits * s.pieces / width);
+    s.scratch_bytes = (size_t)(s.blocks * p->mb * conv_dst_pixels(p) * LANES) * sizeof(float);
     return s;
 }
 
@@ -83,7 +80,7 @@ static void add_bias(const weights_shape *s, const conv_problem *p, const conv_a
                      const float *gradient, int64_t block)
 {
     channels c = channels_of(p, block);
-    int64_t pixels = p->mb * out_pixels(p), band = s->band * conv_out(&p->axis[CONV_W]);
+    int64_t pixels = p->mb * conv_dst_pixels(p), band = div_up(s->band * conv_out(&p->axis[CONV_W]), s->pieces);
     float total[LANES] = {0};
     for (int64_t from = 0; from < pixels; from += band) {
         float sum[LANES] = {0};
@@ -94,28 +91,6 @@ static void add_bias(const weights_shape *s, const conv_problem *p, const conv_a
     store_sums(&c, total, args->accumulate, args->diff_bias);
 }
 
-/* ---- one tap and one row: where real source pixels meet output pixels --------------------------------------
- */
-
-typedef struct {
-    const float *src;    /* the first source pixel */
-    int64_t step, count; /* floats between source pixels; pixels */
-    int64_t first;       /* output pixel of the row */
-} stretch;
-
-/* Output row of the whole batch. */
-static stretch row_of(const conv_problem *p, const float *src, int64_t row, int64_t kh, int64_t kw)
-{
-    const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
-    int64_t n = row / conv_out(h), y = row % conv_out(h) * h->stride - h->pad_before + kh * h->dilation;
-    int64_t offset = kw * w->dilation - w->pad_before; /* x = ow * stride + offset */
-    int64_t from = offset >= 0 ? 0 : div_up(-offset, w->stride);
-    int64_t end = w->in <= offset ? 0 : min64(conv_out(w), div_up(w->in - offset, w->stride));
-    if (y < 0 || y >= h->in || from >= end) return (stretch){0};
-    return (stretch){src + ((n * h->in + y) * w->in + from * w->stride + offset) * p->ic, w->stride * p->ic,
-                     end - from, from};
-}
-
 /* ---- tasks: a tap and a block */
 
 typedef struct {
@@ -124,27 +99,63 @@ typedef struct {
     const conv_args *args;
     const float *gradient; /* of the block */
     int64_t tap, block;
+    tap_rows rows;
+    int64_t offset, first, past; /* source x = output x * stride + offset, for x in [first, past) a real one */
+    int64_t width, height,
+        source;         /* pixels of an output row; its rows of an image; source pixels of an image */
+    int64_t all_pieces; /* of rows of the whole batch */
 } task;
 
-/* The part of a row of the whole batch that the tap reads, from channel c on. */
-static stretch tap_row(const task *t, int64_t c, int64_t row)
+static task task_of(const weights_shape *s, const conv_problem *p, const conv_args *args, int64_t block,
+                    int64_t tap)
 {
-    int64_t kw = t->p->axis[CONV_W].kernel;
-    return row_of(t->p, t->args->src + c, row, t->tap / kw, t->tap % kw);
+    const conv_axis *w = &p->axis[CONV_W];
+    int64_t width = conv_out(w), height = conv_dst_pixels(p) / width;
+    int64_t offset = tap % w->kernel * w->dilation - w->pad_before;
+    return (task){.shape = s,
+                  .p = p,
+                  .args = args,
+                  .gradient = (const float *)args->scratch + block * p->mb * height * width * LANES,
+                  .tap = tap,
+                  .block = block,
+                  .rows = tap_rows_of(p, tap / w->kernel, conv_out(&p->axis[CONV_H])),
+                  .offset = offset,
+                  .first = offset >= 0 ? 0 : div_up(-offset, w->stride),
+                  .past = w->in <= offset ? 0 : div_up(w->in - offset, w->stride),
+                  .width = width,
+                  .height = height,
+                  .source = conv_src_pixels(p),
+                  .all_pieces = p->mb * height * s->pieces};
 }
 
-/* The gradient that a stretch of an output row meets. */
-static const float *gradient_at(const task *t, int64_t row, const stretch *s)
+/* Where real source pixels meet pixels of an output row. */
+typedef struct {
+    const float *src;      /* the first source pixel */
+    int64_t step, count;   /* floats between source pixels; pixels */
+    const float *gradient; /* of the first output pixel */
+} stretch;
+
+/* What the tap reads for a piece of a row of the whole batch, from channel c on. Inlined, or the sums of a tile
+ * that is not full would not stay in registers. */
+ALWAYS_INLINE stretch tap_piece(const task *t, int64_t c, int64_t piece)
 {
-    return t->gradient + (row * conv_out(&t->p->axis[CONV_W]) + s->first) * LANES;
+    const conv_axis *w = &t->p->axis[CONV_W];
+    int64_t row = piece / t->shape->pieces, in = tap_rows_source(&t->rows, row % t->height), from, end;
+    share(t->width, piece % t->shape->pieces, t->shape->pieces, &from, &end);
+    from = max64(from, t->first);
+    end = min64(end, t->past);
+    if (in < 0 || from >= end) return (stretch){0};
+    int64_t pixel = row / t->height * t->source + in * w->in + from * w->stride + t->offset;
+    return (stretch){t->args->src + pixel * t->p->ic + c, w->stride * t->p->ic, end - from,
+                     t->gradient + (row * t->width + from) * LANES};
 }
 
-/* sums for input channels [c, c + rows) over output rows [row, row_end). */
-static void band_sums(const task *t, int64_t c, int64_t rows, int64_t row, int64_t row_end, tile_sums sums)
+/* sums for input channels [c, c + rows) over pieces [piece, end). */
+static void band_sums(const task *t, int64_t c, int64_t rows, int64_t piece, int64_t end, tile_sums sums)
 {
-    for (; row < row_end; row++) {
-        stretch s = tap_row(t, c, row);
-        const float *y = gradient_at(t, row, &s);
+    for (; piece < end; piece++) {
+        const stretch s = tap_piece(t, c, piece);
+        const float *y = s.gradient;
         if (rows == ROWS)
             tile_add_outer(sums, s.src, s.step, y, s.count);
         else
@@ -159,16 +170,16 @@ static void dense_task(const task *t, int64_t from, int64_t end)
 {
     const conv_problem *p = t->p;
     channels o = channels_of(p, t->block);
-    int64_t ic = p->ic / p->groups, all_rows = p->mb * conv_out(&p->axis[CONV_H]), band = t->shape->band;
-    for (int64_t row = 0; row < all_rows; row += band)
+    int64_t ic = p->ic / p->groups, band = t->shape->band;
+    for (int64_t piece = 0; piece < t->all_pieces; piece += band)
         for (int64_t c = from; c < end; c += ROWS) {
             int64_t rows = min64(ROWS, end - c);
             tile_sums sums = {{0}};
-            band_sums(t, o.group * ic + c, rows, row, min64(row + band, all_rows), sums);
+            band_sums(t, o.group * ic + c, rows, piece, min64(piece + band, t->all_pieces), sums);
             for (int64_t r = 0; r < rows; r++) {
                 float *to = t->args->diff_weights + (t->tap * ic + c + r) * p->oc + o.o;
                 for (int64_t l = 0; l < o.lanes; l++)
-                    to[l] = (row > 0 || t->args->accumulate ? to[l] : 0) + sums[r][l];
+                    to[l] = (piece > 0 || t->args->accumulate ? to[l] : 0) + sums[r][l];
             }
         }
 }
@@ -177,13 +188,12 @@ static void depthwise_task(const task *t)
 {
     const conv_problem *p = t->p;
     channels o = channels_of(p, t->block);
-    int64_t all_rows = p->mb * conv_out(&p->axis[CONV_H]), band = t->shape->band;
     float total[LANES] = {0};
-    for (int64_t from = 0; from < all_rows; from += band) {
+    for (int64_t from = 0; from < t->all_pieces; from += t->shape->band) {
         float sum[LANES] = {0};
-        for (int64_t row = from; row < min64(from + band, all_rows); row++) {
-            stretch x = tap_row(t, o.o / p->depth_multiplier, row);
-            const float *y = gradient_at(t, row, &x);
+        for (int64_t piece = from; piece < min64(from + t->shape->band, t->all_pieces); piece++) {
+            stretch x = tap_piece(t, o.o / p->depth_multiplier, piece);
+            const float *y = x.gradient;
             for (int64_t i = 0; i < x.count; i++)
                 for (int64_t l = 0; l < o.lanes; l++) sum[l] += x.src[i * x.step + l] * y[i * LANES + l];
         }
@@ -197,7 +207,7 @@ void weights_run(const weights_shape *s, const conv_problem *p, const conv_args 
 {
     enum { STRIP = 64 }; /* pixels laid out by a task */
     float *gradient = scratch;
-    int64_t pixels = p->mb * out_pixels(p), taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
+    int64_t pixels = p->mb * conv_dst_pixels(p), taps = conv_taps(p);
     int64_t ic = p->variant == CONV_DEPTHWISE ? 1 : p->ic / p->groups;
 #pragma omp parallel num_threads(threads)
     {
@@ -209,7 +219,7 @@ void weights_run(const weights_shape *s, const conv_problem *p, const conv_args 
         for (int64_t b = 0; b < s->blocks; b++)
             for (int64_t t = 0; t < taps; t++)
                 for (int64_t c = 0; c < ic; c += s->chunk) {
-                    const task k = {s, p, args, gradient + b * pixels * LANES, t, b};
+                    const task k = task_of(s, p, args, b, t);
                     if (p->variant == CONV_DEPTHWISE)
                         depthwise_task(&k);
                     else

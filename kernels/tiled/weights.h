@@ -6,7 +6,8 @@
 
 typedef struct {
     int64_t blocks;       /* of LANES output channels (depthwise: input channels), all groups */
-    int64_t band;         /* output rows of the batch whose gradient stays in L2 while all channels use it */
+    int64_t pieces;       /* of an output row, whose gradient would not stay in L2 whole */
+    int64_t band;         /* such pieces of the batch whose gradient does while all channels use it */
     int64_t chunk;        /* dense: input channels per task, a multiple of the register tile */
     size_t scratch_bytes; /* the gradient, blocked */
 } weights_shape;

@@ -15,18 +15,18 @@ static const conv_choice columns_choices[] = {{"vectors", false}, {"operands pac
 
 pixel_block columns_block_at(const columns_wgrad *w, int64_t index)
 {
-    const conv_axis *h = &w->problem.axis[CONV_H];
-    pixel_block b = {.y1 = conv_out(h), .iy1 = h->in};
-    if (w->row_blocks == 1) {
+    pixel_block b = {.end = conv_dst_pixels(&w->problem), .to = conv_src_pixels(&w->problem)};
+    if (w->parts == 1) {
         b.image = index * w->images;
         b.images = min64(w->images, w->problem.mb - b.image);
         return b;
     }
-    b.image = index / w->row_blocks;
+    b.image = index / w->parts;
     b.images = 1;
-    share(conv_out(h), index % w->row_blocks, w->row_blocks, &b.y0, &b.y1);
-    b.iy0 = max64(0, min64(b.y0 * h->stride - h->pad_before, h->in));
-    b.iy1 = max64(b.iy0, min64(h->in, (b.y1 - 1) * h->stride - h->pad_before + conv_effective_kernel(h)));
+    share(b.end / w->line, index % w->parts, w->parts, &b.begin, &b.end);
+    b.begin *= w->line;
+    b.end *= w->line;
+    conv_reach(&w->problem, b.begin, b.end - 1, &b.from, &b.to);
     return b;
 }
 
@@ -42,15 +42,17 @@ static columns_wgrad shape_of(const conv_problem *p, const columns_strategy *how
                        .groups = p->groups,
                        .inputs = p->ic / p->groups,
                        .outputs = p->oc / p->groups,
-                       .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel};
-    int64_t out = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]), pixels = max64(1, how->pixels);
+                       .taps = conv_taps(p),
+                       .line = conv_out(&p->axis[CONV_W])};
+    int64_t out = conv_dst_pixels(p), pixels = max64(1, how->pixels);
+    if (w.line == out) w.line = 1;
     w.how.vectors = gemm_fit_vectors(&gemm_plain, how->vectors, w.outputs);
     w.panels = div_up(w.outputs, w.how.vectors * VL);
     w.strips = div_up(w.inputs, gemm_tile_rows((int)w.how.vectors));
     w.units = w.groups * w.panels * w.strips * w.taps;
     w.images = max64(1, pixels / out);
-    w.row_blocks = min64(conv_out(&p->axis[CONV_H]), div_up(out, pixels));
-    w.blocks = w.row_blocks > 1 ? p->mb * w.row_blocks : div_up(p->mb, w.images);
+    w.parts = min64(out / w.line, div_up(out, pixels));
+    w.blocks = w.parts > 1 ? p->mb * w.parts : div_up(p->mb, w.images);
     w.how.chunks = w.head.chunks = max64(1, min64(how->chunks, w.blocks));
     w.how.together = max64(1, min64(how->together, w.strips));
     w.how.packed = how->packed != 0;
@@ -137,7 +139,7 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
                 {TURNS, false, true}, {TURNS, true, true}, {PANEL, true, true}};
     const int64_t l1 = (int64_t)(ctx->l1d / 2 / sizeof(float)), l2 = (int64_t)(ctx->l2 / 2 / sizeof(float));
     const int64_t shared = 2 * l2 / CACHE_LINE / (pixel_crowding(p->ic) + pixel_crowding(p->oc));
-    const int64_t pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    const int64_t pixels = p->mb * conv_dst_pixels(p);
     const int64_t wide = gemm_panel_vectors(p->oc / p->groups), all = max64(1, l2 / (p->ic + p->oc));
     columns_strategy how = {.vectors = wide, .pixels = pixels};
     how.chunks = chunks_of(p, &how, false);
@@ -168,24 +170,22 @@ void wgrad_strategies(const conv_problem *p, const conv_context *ctx, conv_candi
 
 static void size_scratch(const conv_problem *p, int threads, columns_wgrad *w)
 {
-    const conv_axis *x = &p->axis[CONV_W];
-    int64_t in_rows = 0, out_rows = 0;
+    int64_t in_pixels = 0, out_pixels = 0, width = conv_out(&p->axis[CONV_W]);
     for (int64_t i = 0; i < w->blocks; i++) {
         pixel_block b = columns_block_at(w, i);
-        in_rows = max64(in_rows, b.images * (b.iy1 - b.iy0));
-        out_rows = max64(out_rows, b.images * (b.y1 - b.y0));
+        in_pixels = max64(in_pixels, b.images * (b.to - b.from));
+        out_pixels = max64(out_pixels, b.images * (b.end - b.begin));
+        w->rows = max64(w->rows, b.images * ((b.end - 1) / width - b.begin / width + 1));
     }
-    int64_t out_pixels = out_rows * conv_out(x);
     if (w->how.packed) {
         /* A share of the units meets so many turns; all panels, unless there is a single turn. */
         int64_t count = div_up(w->head.chunks * w->units, threads), taps = w->taps, together = w->how.together;
         int64_t turns = count / (together * w->panels * taps) + 2, panels = count / (together * taps) + 2;
-        w->a_floats = in_rows * x->in * min64(w->strips, turns * together) * w->a_pixel;
+        w->a_floats = in_pixels * min64(w->strips, turns * together) * w->a_pixel;
         w->a_floats = round_up(w->a_floats, CACHE_LINE);
         w->b_floats = out_pixels * (together < w->strips ? w->panels : min64(w->panels, panels)) * w->b_pixel;
     }
-    w->rows = out_rows;
-    int64_t run_bytes = w->taps * (out_rows * (int64_t)sizeof(gemm_run) + (int64_t)sizeof(int64_t));
+    int64_t run_bytes = w->taps * (w->rows * (int64_t)sizeof(gemm_run) + (int64_t)sizeof(int64_t));
     w->run_floats = round_up(run_bytes / (int64_t)sizeof(float), VL);
     w->head.thread_floats = (size_t)(w->a_floats + w->b_floats + w->run_floats);
     w->head.partial_floats = w->head.chunks > 1 ? (size_t)(w->head.chunks * conv_problem_sizes(p).weights) : 0;

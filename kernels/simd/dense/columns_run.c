@@ -7,6 +7,7 @@
  * pages apart: then each thread packs what its units read first, block by block. Units are dealt
  * out in equal contiguous shares; where weights are small beside the operands, fixed chunks of pixels sum apart
  * and meet in an ordered tree. How is the strategy's (columns_plan.c). */
+#include "../../rows.h"
 #include "../copy.h"
 #include "columns.h"
 
@@ -24,16 +25,18 @@ typedef struct {
 static int64_t list_runs(const columns_wgrad *w, const pixel_block *b, int64_t tap, gemm_run *runs)
 {
     const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
-    int64_t out_w = conv_out(x), count = 0, offset = tap % x->kernel * x->dilation - x->pad_before;
-    int64_t x0 = offset >= 0 ? 0 : div_up(-offset, x->stride);
-    int64_t x1 = x->in - offset <= 0 ? 0 : min64(out_w, (x->in - offset - 1) / x->stride + 1);
-    if (x1 <= x0) return 0;
+    const tap_rows rows = tap_rows_of(&w->problem, tap / x->kernel, conv_out(h));
+    int64_t width = conv_out(x), count = 0, offset = tap % x->kernel * x->dilation - x->pad_before;
+    int64_t first = offset >= 0 ? 0 : div_up(-offset, x->stride);
+    int64_t past = x->in - offset <= 0 ? 0 : min64(width, (x->in - offset - 1) / x->stride + 1);
+    if (past <= first) return 0;
     for (int64_t i = 0; i < b->images; i++)
-        for (int64_t y = b->y0; y < b->y1; y++) {
-            int64_t iy = y * h->stride - h->pad_before + tap / x->kernel * h->dilation;
-            if (iy < 0 || iy >= h->in) continue;
-            gemm_run run = {.a = (i * (b->iy1 - b->iy0) + iy - b->iy0) * x->in + x0 * x->stride + offset,
-                            .b = (i * (b->y1 - b->y0) + y - b->y0) * out_w + x0,
+        for (int64_t row = b->begin / width, left = row * width; left < b->end; row++, left += width) {
+            int64_t in = tap_rows_source(&rows, row), x0 = max64(first, b->begin - left),
+                    x1 = min64(past, b->end - left);
+            if (in < 0 || x1 <= x0) continue;
+            gemm_run run = {.a = i * (b->to - b->from) + in * x->in + x0 * x->stride + offset - b->from,
+                            .b = i * (b->end - b->begin) + left + x0 - b->begin,
                             .count = x1 - x0};
             gemm_run *last = count > 0 ? &runs[count - 1] : NULL;
             if (last != NULL && last->a + last->count * x->stride == run.a && last->b + last->count == run.b)
@@ -88,13 +91,12 @@ static void prefetch_next(const columns_wgrad *w, const block_data *b, const uni
 static block_data data_of(const job *j, const pixel_block *b, int64_t group)
 {
     const columns_wgrad *w = j->w;
-    const conv_axis *h = &w->problem.axis[CONV_H], *x = &w->problem.axis[CONV_W];
-    int64_t out_w = conv_out(x), ic = w->problem.ic, oc = w->problem.oc;
-    return (block_data){.src = j->src + (b->image * h->in + b->iy0) * x->in * ic + group * w->inputs,
-                        .diff_dst =
-                            j->diff_dst + (b->image * conv_out(h) + b->y0) * out_w * oc + group * w->outputs,
-                        .in_pixels = b->images * (b->iy1 - b->iy0) * x->in,
-                        .out_pixels = b->images * (b->y1 - b->y0) * out_w};
+    const conv_problem *p = &w->problem;
+    int64_t in = b->image * conv_src_pixels(p) + b->from, out = b->image * conv_dst_pixels(p) + b->begin;
+    return (block_data){.src = j->src + in * p->ic + group * w->inputs,
+                        .diff_dst = j->diff_dst + out * p->oc + group * w->outputs,
+                        .in_pixels = b->images * (b->to - b->from),
+                        .out_pixels = b->images * (b->end - b->begin)};
 }
 
 typedef struct {

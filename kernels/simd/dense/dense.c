@@ -1,6 +1,6 @@
 /* Dense and pointwise convolution by matrix products (ways.h), all of a pass in one parallel region: implicit
  * GEMM (product.c) for forward and backward_data, columns product (weights_gradient.c) for backward_weights.
- * Pointwise is the case of one tap: a GEMM straight on NHWC. Refuses rank 3. fip/ and winograd/ have products
+ * Pointwise is the case of one tap: a GEMM straight on NHWC. Refuses nothing. fip/ and winograd/ have products
  * of their own. */
 #include <omp.h>
 #include <stdio.h>
@@ -155,7 +155,6 @@ conv_status dense_execute(const conv_plan *plan, const conv_args *args)
 }
 
 const simd_impl simd_dense = {.impl = {MATRIX_CONVOLUTION(CONV_DENSE), .name = ISA_STRING,
-                                       .refuse = conv_refuse_rank_3,
                                        .summary = "implicit GEMM, " ISA_STRING " register tiles"},
                               .way = &gemm_plain,
                               .plan_product = product_plan,
@@ -163,7 +162,6 @@ const simd_impl simd_dense = {.impl = {MATRIX_CONVOLUTION(CONV_DENSE), .name = I
                               .list_product = product_strategies,
                               .list_weights = wgrad_strategies};
 const simd_impl simd_pointwise = {.impl = {MATRIX_CONVOLUTION(CONV_POINTWISE), .name = ISA_STRING,
-                                           .refuse = conv_refuse_rank_3,
                                            .summary = "GEMM on NHWC, " ISA_STRING " register tiles"},
                                   .way = &gemm_plain,
                                   .plan_product = product_plan,

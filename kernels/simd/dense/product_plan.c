@@ -38,8 +38,7 @@ static const conv_choice product_choices[] = {{"vectors", false}, {"rows copied"
 
 int64_t product_image_pixels(const conv_problem *p, bool backward)
 {
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    return backward ? h->in * x->in : conv_out(h) * conv_out(x);
+    return backward ? conv_src_pixels(p) : conv_dst_pixels(p);
 }
 
 /* What follows from the problem alone. */
@@ -49,7 +48,7 @@ static product shape_of(const conv_problem *p, bool backward, const gemm_way *wa
     return (product){.backward = backward,
                      .way = way,
                      .groups = p->groups,
-                     .taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel,
+                     .taps = conv_taps(p),
                      .k = backward ? outputs : inputs,
                      .n = backward ? inputs : outputs};
 }

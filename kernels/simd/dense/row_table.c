@@ -1,5 +1,5 @@
-/* Builds row tables: per axis the classes of coordinates whose valid taps agree, then pixels by class of row
- * and column, then tiles. Runs once per plan. */
+/* Builds row tables: the classes of rows, counted through depth, and of columns whose valid taps agree, then
+ * pixels by class of row and column, then tiles. Runs once per plan. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +7,7 @@
 #include "../axis.h"
 #include "row_table.h"
 
-/* One axis: what tap k reads for output o, and the class of o. */
+/* One axis, or two as one: what tap k reads for output o, and the class of o. */
 typedef struct {
     int64_t out, taps, classes;
     int32_t *in;    /* [out][taps], -1: nothing */
@@ -22,17 +22,22 @@ static bool same_taps(const int32_t *a, const int32_t *b, int64_t taps)
 }
 
 /* Classes are few next to coordinates: each coordinate is compared with the first of each class. */
-static bool map_axis(const conv_axis *a, bool backward, axis_map *map)
+static bool map_axes(const conv_axis *outer, const conv_axis *a, bool backward, axis_map *map)
 {
-    map->out = backward ? a->in : conv_out(a);
-    map->taps = a->kernel;
+    int64_t outputs = axis_outputs(a, backward), inputs = axis_inputs(a, backward);
+    map->out = axis_outputs(outer, backward) * outputs;
+    map->taps = outer->kernel * a->kernel;
     map->in = malloc((size_t)(map->out * map->taps) * sizeof *map->in);
     map->class = malloc((size_t)map->out * sizeof *map->class);
     int64_t *first = malloc((size_t)map->out * sizeof *first);
     bool ok = map->in != NULL && map->class != NULL && first != NULL;
     for (int64_t o = 0; ok && o < map->out; o++) {
         int32_t *in = map->in + o * map->taps;
-        for (int64_t k = 0; k < map->taps; k++) in[k] = (int32_t)axis_input(a, backward, o, k);
+        for (int64_t k = 0; k < map->taps; k++) {
+            int64_t at = axis_input(outer, backward, o / outputs, k / a->kernel),
+                    inner = axis_input(a, backward, o % outputs, k % a->kernel);
+            in[k] = at < 0 || inner < 0 ? -1 : (int32_t)(at * inputs + inner);
+        }
         int64_t c = 0;
         while (c < map->classes && !same_taps(in, map->in + first[c] * map->taps, map->taps)) c++;
         if (c == map->classes) first[map->classes++] = o;
@@ -48,7 +53,7 @@ static void free_axis(axis_map *map)
     free(map->class);
 }
 
-/* Both axes of an image. */
+/* An image: its rows, counted through depth, and columns. */
 typedef struct {
     axis_map h, w;
     int64_t in_width;
@@ -119,14 +124,15 @@ static bool is_straight(const row_table *t)
 conv_status row_table_build(const conv_problem *p, const row_table_kind *kind, row_table *table,
                             conv_error *err)
 {
-    const conv_axis *ah = &p->axis[CONV_H], *aw = &p->axis[CONV_W];
+    static const conv_axis none = {.in = 1, .kernel = 1, .stride = 1, .dilation = 1};
+    const conv_axis *aw = &p->axis[CONV_W];
     image_map map = {.in_width = axis_inputs(aw, kind->backward)};
     conv_status status = CONV_OK;
-    int64_t src = ah->in * aw->in, dst = conv_out(ah) * conv_out(aw);
+    int64_t src = conv_src_pixels(p), dst = conv_dst_pixels(p);
     *table = (row_table){.images = kind->images,
                          .out_image = kind->backward ? src : dst,
                          .in_image = kind->backward ? dst : src,
-                         .taps = ah->kernel * aw->kernel};
+                         .taps = conv_taps(p)};
     table->pixels = kind->images * table->out_image;
     table->tiles = div_up(table->pixels, kind->rows);
     if (kind->images * max64(src, dst) > INT32_MAX)
@@ -137,7 +143,8 @@ conv_status row_table_build(const conv_problem *p, const row_table_kind *kind, r
     table->index = malloc((size_t)(table->pixels * table->taps + kind->rows) * sizeof *table->index);
     table->slices = malloc((size_t)(table->tiles * table->taps) * sizeof *table->slices);
     if (table->tile == NULL || table->out == NULL || table->index == NULL || table->slices == NULL ||
-        !map_axis(ah, kind->backward, &map.h) || !map_axis(aw, kind->backward, &map.w)) {
+        !map_axes(&p->axis[CONV_D], &p->axis[CONV_H], kind->backward, &map.h) ||
+        !map_axes(&none, aw, kind->backward, &map.w)) {
         row_table_free(table);
         status = conv_fail(err, CONV_NO_MEMORY, "no memory for the table of rows");
     } else {

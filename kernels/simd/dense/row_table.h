@@ -28,7 +28,7 @@ typedef struct {
     row_tile *tile;  /* [tiles] */
     int32_t *out;    /* [pixels] output pixel, counted from the first image, at each position */
     int32_t *index;  /* per tile [taps][m]: input pixel counted from the first image, or -1: none */
-    int32_t *slices; /* per tile [taps]: tap number kh*KW + kw */
+    int32_t *slices; /* per tile [taps]: tap number (kd*KH + kh)*KW + kw */
 } row_table;
 
 typedef struct {

@@ -14,12 +14,13 @@ typedef struct {
 
 static run_counts count_run(const product *s, const conv_problem *p)
 {
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    const conv_axis *d = &p->axis[CONV_D], *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     int64_t image = product_image_pixels(p, s->backward), all = p->mb * image;
     int64_t table = s->how.images * image, tiles = div_up(table, product_tile_rows(s));
-    double sets = (double)all / (double)table, pairs = (double)(conv_real_taps(h) * conv_real_taps(x));
+    double sets = (double)all / (double)table,
+           pairs = (double)(conv_real_taps(d) * conv_real_taps(h) * conv_real_taps(x));
     return (run_counts){.pixels = (double)all,
-                        .inputs = (double)(p->mb * (s->backward ? conv_out(h) * conv_out(x) : h->in * x->in)),
+                        .inputs = (double)(p->mb * (s->backward ? conv_dst_pixels(p) : conv_src_pixels(p))),
                         .blocks = sets * (double)min64(div_up(table, s->how.pixels), tiles),
                         .pixel_taps = (double)p->mb * pairs,
                         .tile_taps = (double)p->mb * pairs * (double)tiles / (double)table};

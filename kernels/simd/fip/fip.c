@@ -14,10 +14,11 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     int64_t terms = pass == CONV_FORWARD         ? p->ic / p->groups
                     : pass == CONV_BACKWARD_DATA ? p->oc / p->groups
                                                  : min64(p->ic, p->oc) / p->groups;
+    (void)self;
     if (pass == CONV_BACKWARD_WEIGHTS && !fip_wgrad_fits(p))
         return "groups or strides: the sums over pixels multiply no pairs, as " ISA_STRING;
     if (terms < FIP_STEP) return "sums of fewer than 24 channels: hardly a pair";
-    return conv_refuse_rank_3(self, p, pass);
+    return NULL;
 }
 
 static wgrad *plan_weights(const conv_problem *p, const conv_context *ctx)
