@@ -22,6 +22,12 @@ static inline size_t conv_reserve(size_t *floats, size_t wanted)
     return offset;
 }
 
+/* Of the kernel. */
+static inline int64_t conv_taps(const conv_problem *p)
+{
+    return p->axis[CONV_D].kernel * p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
+}
+
 /* Adds to a note, if what the words name is so. */
 static inline void conv_note(char note[CONV_NOTE], bool taken, const char *words)
 {

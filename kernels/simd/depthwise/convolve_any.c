@@ -1,153 +1,197 @@
 /* Depthwise forward and backward_data, one row of outputs.
  *
- * For one vector of channels the row is swept in tiles of up to DEPTHWISE_OUTPUTS outputs held in registers:
- * for each kernel row its weights are loaded once and the source columns walked, each loaded once and used by
- * every output it reaches. Columns in the padding, which only the first and last tiles have, read a vector of
- * zeros. Kernel widths 3, 5 and 7 with strides 1 and 2 are compile-time constants; other shapes, the phases of
- * a strided backward_data and the last channels (masked) take the general kernel, segment by segment, a load
- * for every tap. */
+ * For one vector of channels a tile of up to DEPTHWISE_ROW outputs is held in registers. Where neighbouring
+ * outputs share inputs (stride 1 or 2 in units of the distance between taps), up to DEPTHWISE_TAPS weights of a
+ * kernel row are loaded and the source columns walked, each loaded once and used by every output it reaches;
+ * wider kernels take several turns. Elsewhere, and for fewer channels than a vector has, it goes tap by tap, a
+ * load for every multiply-add. What lies in the padding is left out. The last tile overlaps the one before, as
+ * does the last vector: what both write is the same. */
 #include "../vec.h"
 #include "kernels.h"
 
-enum { MOST_OUTPUTS = 7, MOST_TAPS = 7 }; /* of any instruction set */
+/* Outputs of a tile: the sizes there are. */
+enum { SIZE_0 = DEPTHWISE_ROW, SIZE_1 = DEPTHWISE_ROW / 2, SIZE_2 = DEPTHWISE_ROW / 4, SIZE_3 = 1, SIZES = 4 };
+static const int64_t tile_sizes[SIZES] = {SIZE_0, SIZE_1, SIZE_2, SIZE_3};
 
 ALWAYS_INLINE void start(const int n, const bool whole, vec_mask lanes, const convolve_any_args *d, int64_t c,
-                         vec acc[MOST_OUTPUTS])
+                         vec acc[DEPTHWISE_ROW])
 {
     vec first = d->bias == NULL ? vec_zero() : vec_load_lanes(whole, d->bias + c, lanes);
     UNROLL for (int r = 0; r < n; r++) acc[r] = first;
 }
 
-/* Outputs `step` floats apart. */
-ALWAYS_INLINE void finish(const int n, const bool whole, vec_mask lanes, const convolve_any_args *d, float *dst,
-                          int64_t step, vec acc[MOST_OUTPUTS])
+/* Outputs j .. j+n-1 of the sweep. */
+ALWAYS_INLINE void finish(const int n, const bool whole, vec_mask lanes, const axis_sweep *w,
+                          const convolve_any_args *d, int64_t j, int64_t c, vec acc[DEPTHWISE_ROW])
 {
+    float *dst = d->dst + (w->out_first + j * w->out_step) * d->dst_pixel + c;
+    int64_t step = w->out_step * d->dst_pixel;
     if (d->relu) {
         UNROLL for (int r = 0; r < n; r++) acc[r] = vec_max(acc[r], vec_zero());
     }
-    UNROLL for (int r = 0; r < n; r++) { vec_store_lanes(whole, dst + r * step, lanes, acc[r]); }
+    if (whole && d->stream) {
+        UNROLL for (int r = 0; r < n; r++) vec_stream(dst + r * step, acc[r]);
+    } else {
+        UNROLL for (int r = 0; r < n; r++) vec_store_lanes(whole, dst + r * step, lanes, acc[r]);
+    }
 }
 
-/* ---- swept: kw taps, stride s */
+/* ---- column by column */
 
-/* Outputs x .. x+n-1. edge: some columns may lie in the padding. */
-ALWAYS_INLINE void swept_tile(const int kw, const int s, const int n, const bool edge, const axis_sweep *w,
-                              const convolve_any_args *d, int64_t x)
+/* A kernel row, or a part of it. */
+typedef struct {
+    const float *src, *weights; /* at the first column, at the first tap */
+    int64_t pixel, step;        /* floats from a column, from a tap to the next */
+    int64_t column, columns;    /* counted from the first that exists; how many do */
+} taps_at;
+
+/* n outputs of kb taps; edge: columns may be in the padding. */
+ALWAYS_INLINE void add_taps(const int s, const int n, const int kb, const bool edge, const taps_at *t,
+                            vec acc[DEPTHWISE_ROW])
 {
-    int64_t in = x * s + w->first, pixel = d->src_pixel, step = w->tap_step * d->w_tap;
-    for (int64_t at_c = 0; at_c < d->channels; at_c += VL) {
-        int64_t c = min64(at_c, d->channels - VL); /* the last vector overlaps the one before */
-        vec acc[MOST_OUTPUTS];
-        start(n, true, vec_mask_first(VL), d, c, acc);
-        for (int64_t row = 0; row < d->rows; row++) {
-            const float *weights = d->weights[row] + w->first_tap * d->w_tap + c,
-                        *p = d->src[row] + in * pixel + c;
-            vec weight[MOST_TAPS];
-            UNROLL for (int k = 0; k < kw; k++) weight[k] = vec_load(weights + k * step);
-            UNROLL for (int column = 0; column < (n - 1) * s + kw; column++)
+    vec weight[DEPTHWISE_TAPS];
+    UNROLL for (int k = 0; k < kb; k++) weight[k] = vec_load(t->weights + k * t->step);
+    const float *p = t->src;
+    UNROLL for (int column = 0; column < (n - 1) * s + kb; column++)
+    {
+        if (!edge || (uint64_t)(t->column + column) < (uint64_t)t->columns) {
+            vec v = vec_held(vec_load(p));
+            UNROLL for (int r = 0; r < n; r++)
             {
-                const float *at = p;
-                if (edge) at = (uint64_t)(in + column) < (uint64_t)w->inputs ? p : vec_zeros;
-                vec v = vec_held(vec_load(at));
-                p = pointer_held(p + pixel);
-                UNROLL for (int r = 0; r < n; r++)
-                {
-                    const int k = column - r * s;
-                    if (k >= 0 && k < kw) acc[r] = vec_fma(v, weight[k], acc[r]);
-                }
+                const int k = column - r * s;
+                if (k >= 0 && k < kb) acc[r] = vec_fma(v, weight[k], acc[r]);
             }
         }
-        finish(n, true, vec_mask_first(VL), d, d->dst + x * d->dst_pixel + c, d->dst_pixel, acc);
+        p = pointer_held(p + t->pixel);
     }
 }
 
-ALWAYS_INLINE void swept_edge(const int kw, const int s, int64_t n, const axis_sweep *w,
-                              const convolve_any_args *d, int64_t x)
+ALWAYS_INLINE void columns_tile(const int s, const int n, const bool edge, const axis_sweep *w,
+                                const convolve_any_args *d, int64_t j)
 {
-    switch (n) {
-    case 1: swept_tile(kw, s, 1, true, w, d, x); break;
-    case 2: swept_tile(kw, s, 2, true, w, d, x); break;
-    case 3: swept_tile(kw, s, 3, true, w, d, x); break;
-    case 4: swept_tile(kw, s, 4, true, w, d, x); break;
-    case 5: swept_tile(kw, s, 5, true, w, d, x); break;
-    case 6: swept_tile(kw, s, 6, true, w, d, x); break;
-    default: swept_tile(kw, s, 7, true, w, d, x); break;
+    const int64_t pixel = w->unit * d->src_pixel, step = w->tap_step * d->w_tap;
+    const int64_t in = (w->first + j * w->stride) * d->src_pixel, tap = w->first_tap * d->w_tap;
+    for (int64_t at_c = 0; at_c < d->channels; at_c += VL) {
+        int64_t c = min64(at_c, d->channels - VL);
+        vec acc[DEPTHWISE_ROW];
+        start(n, true, vec_mask_first(VL), d, c, acc);
+        for (int64_t row = 0; row < d->rows; row++) {
+            taps_at t = {d->src[row] + in + c,    d->weights[row] + tap + c,      pixel, step,
+                         j * s - w->first_column, w->end_column - w->first_column};
+            int64_t left = w->taps;
+            for (; left >= DEPTHWISE_TAPS; left -= DEPTHWISE_TAPS) {
+                add_taps(s, n, DEPTHWISE_TAPS, edge, &t, acc);
+                t.src += DEPTHWISE_TAPS * pixel, t.weights += DEPTHWISE_TAPS * step, t.column += DEPTHWISE_TAPS;
+            }
+            switch (left) {
+            case 1: add_taps(s, n, 1, edge, &t, acc); break;
+            case 2: add_taps(s, n, 2, edge, &t, acc); break;
+            case 3: add_taps(s, n, 3, edge, &t, acc); break;
+            case 4: add_taps(s, n, 4, edge, &t, acc); break;
+            case 5: add_taps(s, n, 5, edge, &t, acc); break;
+            case 6: add_taps(s, n, 6, edge, &t, acc); break;
+            default: break;
+            }
+        }
+        finish(n, true, vec_mask_first(VL), w, d, j, c, acc);
     }
 }
 
-ALWAYS_INLINE void swept_row(const int kw, const int s, const axis_sweep *w, const convolve_any_args *d)
+typedef void tile_kernel(const axis_sweep *w, const convolve_any_args *d, int64_t j);
+
+#define COLUMNS_TILE(s, size)                                                                                  \
+    static void inner_##s##_##size(const axis_sweep *w, const convolve_any_args *d, int64_t j)                 \
+    {                                                                                                          \
+        columns_tile(s, SIZE_##size, false, w, d, j);                                                          \
+    }                                                                                                          \
+    static void edge_##s##_##size(const axis_sweep *w, const convolve_any_args *d, int64_t j)                  \
+    {                                                                                                          \
+        columns_tile(s, SIZE_##size, true, w, d, j);                                                           \
+    }
+COLUMNS_TILE(1, 0)
+COLUMNS_TILE(1, 1)
+COLUMNS_TILE(1, 2)
+COLUMNS_TILE(1, 3)
+COLUMNS_TILE(2, 0)
+COLUMNS_TILE(2, 1)
+COLUMNS_TILE(2, 2)
+COLUMNS_TILE(2, 3)
+
+/* Outputs [j, end). */
+static void columns_row(const axis_sweep *w, const convolve_any_args *d, int64_t j, int64_t end)
 {
-    const int n = DEPTHWISE_OUTPUTS;
-    for (int64_t x = 0; x < w->outputs; x += n) {
-        int64_t in = x * s + w->first;
-        if (x + n <= w->outputs && in >= 0 && in + (n - 1) * s + kw <= w->inputs)
-            swept_tile(kw, s, n, false, w, d, x);
-        else
-            swept_edge(kw, s, min64(n, w->outputs - x), w, d, x);
+    static tile_kernel *const kernels[2][2][SIZES] = {
+        {{inner_1_0, inner_1_1, inner_1_2, inner_1_3}, {edge_1_0, edge_1_1, edge_1_2, edge_1_3}},
+        {{inner_2_0, inner_2_1, inner_2_2, inner_2_3}, {edge_2_0, edge_2_1, edge_2_2, edge_2_3}}};
+    const int64_t begin = j, s = w->shared;
+    while (j < end) {
+        /* The smallest that does the rest, or the largest that there are outputs for. */
+        int size = 0;
+        while (size + 1 < SIZES && (tile_sizes[size + 1] >= end - j || tile_sizes[size] > end - begin)) size++;
+        int64_t n = tile_sizes[size];
+        if (j + n > end) j = end - n;
+        bool inner = j * s >= w->first_column && (j + n - 1) * s + w->taps <= w->end_column;
+        kernels[s - 1][!inner][size](w, d, j);
+        j += n;
     }
 }
 
-typedef void swept_kernel(const axis_sweep *w, const convolve_any_args *d);
+/* ---- tap by tap */
 
-static void swept_3_1(const axis_sweep *w, const convolve_any_args *d) { swept_row(3, 1, w, d); }
-static void swept_5_1(const axis_sweep *w, const convolve_any_args *d) { swept_row(5, 1, w, d); }
-static void swept_7_1(const axis_sweep *w, const convolve_any_args *d) { swept_row(7, 1, w, d); }
-static void swept_3_2(const axis_sweep *w, const convolve_any_args *d) { swept_row(3, 2, w, d); }
-static void swept_5_2(const axis_sweep *w, const convolve_any_args *d) { swept_row(5, 2, w, d); }
-static void swept_7_2(const axis_sweep *w, const convolve_any_args *d) { swept_row(7, 2, w, d); }
-
-static swept_kernel *choose(const axis_sweep *w)
+ALWAYS_INLINE void taps_tile(const int n, const bool edge, const bool whole, const axis_sweep *w,
+                             const convolve_any_args *d, int64_t j, int64_t c)
 {
-    static swept_kernel *const kernels[2][MOST_TAPS + 1] = {
-        {[3] = swept_3_1, [5] = swept_5_1, [7] = swept_7_1},
-        {[3] = swept_3_2, [5] = swept_5_2, [7] = swept_7_2}};
-    return w->taps <= MOST_TAPS && w->taps > 0 && w->stride <= 2 ? kernels[w->stride - 1][w->taps] : NULL;
-}
-
-/* ---- general: any segment */
-
-ALWAYS_INLINE void general_tile(const int n, const bool whole, vec_mask lanes, const axis_segment *s,
-                                const convolve_any_args *d, int64_t x, int64_t c)
-{
-    int64_t step = s->in_step * d->src_pixel, dst_step = s->out_step * d->dst_pixel;
-    vec acc[MOST_OUTPUTS];
+    const vec_mask lanes = vec_mask_first(min64(VL, d->channels - c));
+    const int64_t step = w->stride * d->src_pixel;
+    vec acc[DEPTHWISE_ROW];
     start(n, whole, lanes, d, c, acc);
     for (int64_t row = 0; row < d->rows; row++)
-        for (int64_t k = 0; k < s->tap_count; k++) {
-            vec w = vec_load_lanes(whole, d->weights[row] + s->taps[k].tap * d->w_tap + c, lanes);
-            const float *p = d->src[row] + (s->taps[k].in + x * s->in_step) * d->src_pixel + c;
-            UNROLL for (int r = 0; r < n; r++) acc[r] =
-                vec_fma(vec_load_lanes(whole, p + r * step, lanes), w, acc[r]);
+        for (int64_t k = 0; k < w->taps; k++) {
+            int64_t in = w->first + j * w->stride + k * w->unit;
+            vec weight =
+                vec_load_lanes(whole, d->weights[row] + (w->first_tap + k * w->tap_step) * d->w_tap + c, lanes);
+            const float *p = d->src[row] + in * d->src_pixel + c;
+            UNROLL for (int r = 0; r < n; r++)
+            {
+                if (!edge || (uint64_t)(in + r * w->stride) < (uint64_t)w->inputs)
+                    acc[r] = vec_fma(vec_load_lanes(whole, p, lanes), weight, acc[r]);
+                p += step;
+            }
         }
-    finish(n, whole, lanes, d, d->dst + s->first * d->dst_pixel + x * dst_step + c, dst_step, acc);
+    finish(n, whole, lanes, w, d, j, c, acc);
 }
 
-ALWAYS_INLINE void general_segment(const bool whole, vec_mask lanes, const axis_segment *s,
-                                   const convolve_any_args *d, int64_t c)
+ALWAYS_INLINE void taps_outputs(const int n, const bool whole, const axis_sweep *w, const convolve_any_args *d,
+                                int64_t j, int64_t c)
 {
-    const int n = DEPTHWISE_OUTPUTS;
-    int64_t x = 0;
-    for (; x + n <= s->count; x += n) general_tile(n, whole, lanes, s, d, x, c);
-    for (; x + 3 <= s->count; x += 3) general_tile(3, whole, lanes, s, d, x, c);
-    for (; x < s->count; x++) general_tile(1, whole, lanes, s, d, x, c);
-}
-
-static void general_row(const axis_segments *x, const convolve_any_args *d, int64_t c)
-{
-    vec_mask lanes = vec_mask_first(min64(VL, d->channels - c));
-    for (int64_t i = 0; i < x->count; i++) {
-        if (c + VL <= d->channels)
-            general_segment(true, lanes, &x->segments[i], d, c);
-        else
-            general_segment(false, lanes, &x->segments[i], d, c);
-    }
-}
-
-void convolve_any(const axis_segments *x, const convolve_any_args *row)
-{
-    swept_kernel *swept = choose(&x->sweep);
-    if (swept != NULL && row->channels >= VL)
-        swept(&x->sweep, row);
+    int64_t in = w->first + j * w->stride, last = in + (n - 1) * w->stride + (w->taps - 1) * w->unit;
+    if (in >= 0 && last < w->inputs)
+        taps_tile(n, false, whole, w, d, j, c);
     else
-        for (int64_t c = 0; c < row->channels; c += VL) general_row(x, row, c);
+        taps_tile(n, true, whole, w, d, j, c);
+}
+
+ALWAYS_INLINE void taps_vector(const bool whole, const axis_sweep *w, const convolve_any_args *d, int64_t j,
+                               int64_t end, int64_t c)
+{
+    for (; j + DEPTHWISE_ROW <= end; j += DEPTHWISE_ROW) taps_outputs(DEPTHWISE_ROW, whole, w, d, j, c);
+    for (; j + 3 <= end; j += 3) taps_outputs(3, whole, w, d, j, c);
+    for (; j < end; j++) taps_outputs(1, whole, w, d, j, c);
+}
+
+static void taps_row(const axis_sweep *w, const convolve_any_args *d, int64_t j, int64_t end)
+{
+    int64_t c = 0;
+    for (; c + VL <= d->channels; c += VL) taps_vector(true, w, d, j, end, c);
+    if (c < d->channels) taps_vector(false, w, d, j, end, c);
+}
+
+void convolve_any(const axis_sweeps *x, const convolve_any_args *d)
+{
+    for (int64_t i = 0; i < x->count; i++) {
+        const axis_sweep *w = &x->sweep[i];
+        int64_t j = axis_sweep_before(w, d->x0), end = axis_sweep_before(w, d->x1);
+        bool columns = d->channels >= VL && (w->shared == 1 || w->shared == 2);
+        (columns ? columns_row : taps_row)(w, d, j, end);
+    }
 }
