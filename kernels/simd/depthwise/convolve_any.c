@@ -36,6 +36,25 @@ ALWAYS_INLINE void finish(const int n, const bool whole, vec_mask lanes, const a
     }
 }
 
+/* F with a constant TAPS of those that are left, at most DEPTHWISE_TAPS. */
+#define BY_TAPS(left, F, ...)                                                                                  \
+    switch (left) {                                                                                            \
+        TAPS_CASE(1, F, __VA_ARGS__)                                                                           \
+        TAPS_CASE(2, F, __VA_ARGS__)                                                                           \
+        TAPS_CASE(3, F, __VA_ARGS__)                                                                           \
+        TAPS_CASE(4, F, __VA_ARGS__)                                                                           \
+        TAPS_CASE(5, F, __VA_ARGS__)                                                                           \
+        TAPS_CASE(6, F, __VA_ARGS__)                                                                           \
+        TAPS_CASE(7, F, __VA_ARGS__)                                                                           \
+    default: break;                                                                                            \
+    }
+#define TAPS_CASE(n, F, ...)                                                                                   \
+    case n: {                                                                                                  \
+        enum { TAPS = n };                                                                                     \
+        F(__VA_ARGS__);                                                                                        \
+        break;                                                                                                 \
+    }
+
 /* ---- column by column */
 
 /* A kernel row, or a part of it. */
@@ -45,8 +64,12 @@ typedef struct {
     int64_t column, columns;    /* counted from the first that exists; how many do */
 } taps_at;
 
-/* n outputs of kb taps; edge: columns may be in the padding. */
-ALWAYS_INLINE void add_taps(const int s, const int n, const int kb, const bool edge, const taps_at *t,
+/* Which of a tile's columns may be in the padding: none; of a kernel without turns those that not all outputs of
+ * the tile read with their last or with their first tap; any. */
+typedef enum { INNER, RIM, EDGE, KINDS } tile_kind;
+
+/* n outputs of kb taps. */
+ALWAYS_INLINE void add_taps(const int s, const int n, const int kb, const tile_kind kind, const taps_at *t,
                             vec acc[DEPTHWISE_ROW])
 {
     vec weight[DEPTHWISE_TAPS];
@@ -54,7 +77,8 @@ ALWAYS_INLINE void add_taps(const int s, const int n, const int kb, const bool e
     const float *p = t->src;
     UNROLL for (int column = 0; column < (n - 1) * s + kb; column++)
     {
-        if (!edge || (uint64_t)(t->column + column) < (uint64_t)t->columns) {
+        const bool unsure = kind == EDGE || (kind == RIM && (column < kb - 1 || column > (n - 1) * s));
+        if (!unsure || (uint64_t)(t->column + column) < (uint64_t)t->columns) {
             vec v = vec_held(vec_load(p));
             UNROLL for (int r = 0; r < n; r++)
             {
@@ -66,32 +90,54 @@ ALWAYS_INLINE void add_taps(const int s, const int n, const int kb, const bool e
     }
 }
 
-ALWAYS_INLINE void columns_tile(const int s, const int n, const bool edge, const axis_sweep *w,
+/* Where the n outputs from j on read what of kernel row `row`. */
+ALWAYS_INLINE taps_at taps_of_row(const axis_sweep *w, const convolve_any_args *d, int64_t row, int64_t j,
+                                  int64_t c)
+{
+    return (taps_at){.src = d->src[row] + (w->first + j * w->stride) * d->src_pixel + c,
+                     .weights = d->weights[row] + w->first_tap * d->w_tap + c,
+                     .pixel = w->unit * d->src_pixel,
+                     .step = w->tap_step * d->w_tap,
+                     .column = j * w->shared - w->first_column,
+                     .columns = w->end_column - w->first_column};
+}
+
+/* All rows of a kernel of kb taps. */
+ALWAYS_INLINE void add_rows(const int s, const int n, const int kb, const tile_kind kind, const axis_sweep *w,
+                            const convolve_any_args *d, int64_t j, int64_t c, vec acc[DEPTHWISE_ROW])
+{
+    for (int64_t row = 0; row < d->rows; row++) {
+        taps_at t = taps_of_row(w, d, row, j, c);
+        add_taps(s, n, kb, kind, &t, acc);
+    }
+}
+
+/* All rows of a wider kernel. */
+ALWAYS_INLINE void add_wide_rows(const int s, const int n, const tile_kind kind, const axis_sweep *w,
+                                 const convolve_any_args *d, int64_t j, int64_t c, vec acc[DEPTHWISE_ROW])
+{
+    for (int64_t row = 0; row < d->rows; row++) {
+        taps_at t = taps_of_row(w, d, row, j, c);
+        int64_t left = w->taps;
+        for (; left >= DEPTHWISE_TAPS; left -= DEPTHWISE_TAPS) {
+            add_taps(s, n, DEPTHWISE_TAPS, kind, &t, acc);
+            t.src += DEPTHWISE_TAPS * t.pixel, t.weights += DEPTHWISE_TAPS * t.step, t.column += DEPTHWISE_TAPS;
+        }
+        BY_TAPS(left, add_taps, s, n, TAPS, kind, &t, acc);
+    }
+}
+
+ALWAYS_INLINE void columns_tile(const int s, const int n, const tile_kind kind, const axis_sweep *w,
                                 const convolve_any_args *d, int64_t j)
 {
-    const int64_t pixel = w->unit * d->src_pixel, step = w->tap_step * d->w_tap;
-    const int64_t in = (w->first + j * w->stride) * d->src_pixel, tap = w->first_tap * d->w_tap;
     for (int64_t at_c = 0; at_c < d->channels; at_c += VL) {
         int64_t c = min64(at_c, d->channels - VL);
         vec acc[DEPTHWISE_ROW];
         start(n, true, vec_mask_first(VL), d, c, acc);
-        for (int64_t row = 0; row < d->rows; row++) {
-            taps_at t = {d->src[row] + in + c,    d->weights[row] + tap + c,      pixel, step,
-                         j * s - w->first_column, w->end_column - w->first_column};
-            int64_t left = w->taps;
-            for (; left >= DEPTHWISE_TAPS; left -= DEPTHWISE_TAPS) {
-                add_taps(s, n, DEPTHWISE_TAPS, edge, &t, acc);
-                t.src += DEPTHWISE_TAPS * pixel, t.weights += DEPTHWISE_TAPS * step, t.column += DEPTHWISE_TAPS;
-            }
-            switch (left) {
-            case 1: add_taps(s, n, 1, edge, &t, acc); break;
-            case 2: add_taps(s, n, 2, edge, &t, acc); break;
-            case 3: add_taps(s, n, 3, edge, &t, acc); break;
-            case 4: add_taps(s, n, 4, edge, &t, acc); break;
-            case 5: add_taps(s, n, 5, edge, &t, acc); break;
-            case 6: add_taps(s, n, 6, edge, &t, acc); break;
-            default: break;
-            }
+        if (w->taps <= DEPTHWISE_TAPS) {
+            BY_TAPS(w->taps, add_rows, s, n, TAPS, kind, w, d, j, c, acc);
+        } else if (kind != RIM) {
+            add_wide_rows(s, n, kind, w, d, j, c, acc);
         }
         finish(n, true, vec_mask_first(VL), w, d, j, c, acc);
     }
@@ -99,39 +145,51 @@ ALWAYS_INLINE void columns_tile(const int s, const int n, const bool edge, const
 
 typedef void tile_kernel(const axis_sweep *w, const convolve_any_args *d, int64_t j);
 
-#define COLUMNS_TILE(s, size)                                                                                  \
-    static void inner_##s##_##size(const axis_sweep *w, const convolve_any_args *d, int64_t j)                 \
+#define COLUMNS_TILE(kind, s, size)                                                                            \
+    static void kind##_##s##_##size(const axis_sweep *w, const convolve_any_args *d, int64_t j)                \
     {                                                                                                          \
-        columns_tile(s, SIZE_##size, false, w, d, j);                                                          \
-    }                                                                                                          \
-    static void edge_##s##_##size(const axis_sweep *w, const convolve_any_args *d, int64_t j)                  \
-    {                                                                                                          \
-        columns_tile(s, SIZE_##size, true, w, d, j);                                                           \
+        columns_tile(s, SIZE_##size, kind, w, d, j);                                                           \
     }
-COLUMNS_TILE(1, 0)
-COLUMNS_TILE(1, 1)
-COLUMNS_TILE(1, 2)
-COLUMNS_TILE(1, 3)
-COLUMNS_TILE(2, 0)
-COLUMNS_TILE(2, 1)
-COLUMNS_TILE(2, 2)
-COLUMNS_TILE(2, 3)
+#define COLUMNS_TILES(s)                                                                                       \
+    COLUMNS_TILE(INNER, s, 0)                                                                                  \
+    COLUMNS_TILE(INNER, s, 1)                                                                                  \
+    COLUMNS_TILE(RIM, s, 0)                                                                                    \
+    COLUMNS_TILE(RIM, s, 1)                                                                                    \
+    COLUMNS_TILE(EDGE, s, 0)                                                                                   \
+    COLUMNS_TILE(EDGE, s, 1)                                                                                   \
+    COLUMNS_TILE(EDGE, s, 2)                                                                                   \
+    COLUMNS_TILE(EDGE, s, 3)
+COLUMNS_TILES(1)
+COLUMNS_TILES(2)
+#define KERNELS(s)                                                                                             \
+    {                                                                                                          \
+        {INNER_##s##_0, INNER_##s##_1, EDGE_##s##_2, EDGE_##s##_3},                                            \
+            {RIM_##s##_0, RIM_##s##_1, EDGE_##s##_2, EDGE_##s##_3},                                            \
+        {                                                                                                      \
+            EDGE_##s##_0, EDGE_##s##_1, EDGE_##s##_2, EDGE_##s##_3                                             \
+        }                                                                                                      \
+    }
+static tile_kernel *const kernels[2][KINDS][SIZES] = {KERNELS(1), KERNELS(2)};
+
+static tile_kind kind_of(const axis_sweep *w, int64_t n, int64_t j)
+{
+    int64_t first = j * w->shared - w->first_column, taps = w->taps;
+    int64_t past = (j + n - 1) * w->shared + taps - w->end_column;
+    if (first >= 0 && past <= 0) return INNER;
+    return taps <= DEPTHWISE_TAPS && first >= 1 - taps && past <= taps - 1 ? RIM : EDGE;
+}
 
 /* Outputs [j, end). */
 static void columns_row(const axis_sweep *w, const convolve_any_args *d, int64_t j, int64_t end)
 {
-    static tile_kernel *const kernels[2][2][SIZES] = {
-        {{inner_1_0, inner_1_1, inner_1_2, inner_1_3}, {edge_1_0, edge_1_1, edge_1_2, edge_1_3}},
-        {{inner_2_0, inner_2_1, inner_2_2, inner_2_3}, {edge_2_0, edge_2_1, edge_2_2, edge_2_3}}};
-    const int64_t begin = j, s = w->shared;
+    const int64_t begin = j;
     while (j < end) {
         /* The smallest that does the rest, or the largest that there are outputs for. */
         int size = 0;
         while (size + 1 < SIZES && (tile_sizes[size + 1] >= end - j || tile_sizes[size] > end - begin)) size++;
         int64_t n = tile_sizes[size];
         if (j + n > end) j = end - n;
-        bool inner = j * s >= w->first_column && (j + n - 1) * s + w->taps <= w->end_column;
-        kernels[s - 1][!inner][size](w, d, j);
+        kernels[w->shared - 1][kind_of(w, n, j)][size](w, d, j);
         j += n;
     }
 }
@@ -175,7 +233,8 @@ ALWAYS_INLINE void taps_vector(const bool whole, const axis_sweep *w, const conv
                                int64_t end, int64_t c)
 {
     for (; j + DEPTHWISE_ROW <= end; j += DEPTHWISE_ROW) taps_outputs(DEPTHWISE_ROW, whole, w, d, j, c);
-    for (; j + 3 <= end; j += 3) taps_outputs(3, whole, w, d, j, c);
+    for (; j + SIZE_1 <= end; j += SIZE_1) taps_outputs(SIZE_1, whole, w, d, j, c);
+    for (; j + SIZE_2 <= end; j += SIZE_2) taps_outputs(SIZE_2, whole, w, d, j, c);
     for (; j < end; j++) taps_outputs(1, whole, w, d, j, c);
 }
 

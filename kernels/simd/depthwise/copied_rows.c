@@ -40,22 +40,21 @@ void ring_turn(row_ring *r, const float *image, int64_t channels, int64_t x0, in
     for (int64_t i = 0; i < r->size.planes * r->size.rows; i++) r->held[i] = -1;
 }
 
-/* Each of `channels` / multiplier channels repeated. Constant multipliers, of which vectors are made. */
-ALWAYS_INLINE void widen_by(const int64_t multiplier, const float *restrict from, int64_t channels,
-                            float *restrict to)
+/* Pixels [x0, x1) of a row, each of `channels` / multiplier channels repeated. Constant multipliers, of which vectors
+ * are made. */
+ALWAYS_INLINE void copy_row(const int64_t multiplier, const row_ring *r, const float *restrict row,
+                            float *restrict copy)
 {
-    for (int64_t c = 0; c < channels / multiplier; c++)
-        for (int64_t m = 0; m < multiplier; m++) to[c * multiplier + m] = from[c];
-}
-
-static void widen(int64_t multiplier, const float *from, int64_t channels, float *to)
-{
-    switch (multiplier) {
-    case 1: memcpy(to, from, (size_t)channels * sizeof(float)); break;
-    case 2: widen_by(2, from, channels, to); break;
-    case 3: widen_by(3, from, channels, to); break;
-    case 4: widen_by(4, from, channels, to); break;
-    default: widen_by(multiplier, from, channels, to);
+    const int64_t count = r->channels / multiplier, pixel = r->pixel, copy_pixel = r->copy_pixel;
+    for (int64_t x = r->x0; x < r->x1; x++) {
+        const float *from = row + x * pixel;
+        float *to = copy + x * copy_pixel;
+        if (multiplier == 1) {
+            memcpy(to, from, (size_t)count * sizeof *to);
+            continue;
+        }
+        for (int64_t c = 0; c < count; c++)
+            for (int64_t m = 0; m < multiplier; m++) to[c * multiplier + m] = from[c];
     }
 }
 
@@ -68,7 +67,13 @@ const float *ring_row(row_ring *r, int64_t y)
     float *copy = r->copies + (place * r->size.width - r->x0) * r->copy_pixel;
     if (r->held[place] == y) return copy;
     r->held[place] = y;
-    for (int64_t x = r->x0; x < r->x1; x++)
-        widen(r->size.multiplier, row + x * r->pixel, r->channels, copy + x * r->copy_pixel);
+    switch (r->size.multiplier) {
+    case 1: copy_row(1, r, row, copy); break;
+    case 2: copy_row(2, r, row, copy); break;
+    case 3: copy_row(3, r, row, copy); break;
+    case 4: copy_row(4, r, row, copy); break;
+    case 8: copy_row(8, r, row, copy); break;
+    default: copy_row(r->size.multiplier, r, row, copy);
+    }
     return copy;
 }

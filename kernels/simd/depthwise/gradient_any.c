@@ -2,13 +2,23 @@
  *
  * For a vector of channels the sums of some kernel rows and up to DEPTHWISE_TAPS taps stay in registers while x
  * runs along the row: as many independent sums as hide the latency of the multiply-add, where the kernel has
- * them. Where neighbouring outputs share inputs (stride 1 or 2 in units of the distance between taps) a few
- * outputs' gradients are held as well and the source columns walked, each loaded once; else each tap is loaded.
+ * them. Where neighbouring outputs are as far apart as taps, a few outputs' gradients are held as well and the
+ * source columns walked, each loaded once; else each tap is loaded.
  * What lies in the padding is left out. The last channels are masked. */
 #include "../vec.h"
 #include "kernels.h"
 
 enum { MOST_ROWS = 3 };
+/* Floats from what is read to what is prefetched meanwhile, of neighbouring channels. */
+enum { AHEAD = 8 * CACHE_LINE };
+
+/* Outputs [j, end) of a sweep; of channels that fill no vector the lanes. */
+typedef struct {
+    const axis_sweep *w;
+    const gradient_any_args *d;
+    int64_t j, end;
+    vec_mask lanes;
+} outputs;
 
 /* The sums of `rows` kernel rows and kb taps, of one vector of channels. */
 typedef struct {
@@ -18,144 +28,153 @@ typedef struct {
     int64_t tap;                 /* the first one's number */
 } sums_at;
 
-/* Outputs j .. j+n-1. edge: columns may be in the padding. */
-ALWAYS_INLINE void sum_columns(const int s, const int n, const int rows, const int kb, const bool edge,
-                               const axis_sweep *w, const gradient_any_args *d, const sums_at *t, int64_t j,
-                               vec acc[MOST_ROWS][DEPTHWISE_TAPS])
+/* n outputs from j on, a unit apart. edge: columns may be in the padding. */
+ALWAYS_INLINE void sum_columns(const int rows, const int kb, const bool edge, const outputs *o,
+                               const sums_at *t, int64_t j, vec acc[MOST_ROWS][DEPTHWISE_TAPS])
 {
-    const int64_t pixel = w->unit * d->src_pixel, column = j * s + t->tap - w->first_column;
+    const int n = DEPTHWISE_DIFFS;
+    const axis_sweep *w = o->w;
+    const int64_t pixel = w->unit * o->d->src_pixel, diff_pixel = w->out_step * o->d->dst_pixel;
+    const int64_t column = j + t->tap - w->first_column;
+    const float *at = t->diff + j * diff_pixel;
+    if (o->d->ahead) {
+        UNROLL for (int i = 0; i < n; i++) prefetch(at + i * diff_pixel + AHEAD, VL);
+        UNROLL for (int i = kb - 1; i < n + kb - 1; i++) prefetch(t->src[0] + (j + i) * pixel + AHEAD, VL);
+    }
     vec diff[DEPTHWISE_DIFFS];
-    UNROLL for (int i = 0; i < n; i++) diff[i] = vec_load(t->diff + (j + i) * w->out_step * d->dst_pixel);
+    UNROLL for (int i = 0; i < n; i++) diff[i] = vec_load(at + i * diff_pixel);
     UNROLL for (int r = 0; r < rows; r++)
     {
-        const float *p = t->src[r] + j * s * pixel;
-        UNROLL for (int i = 0; i < (n - 1) * s + kb; i++)
+        const float *p = t->src[r] + j * pixel;
+        UNROLL for (int i = 0; i < n + kb - 1; i++)
         {
             if (!edge || (uint64_t)(column + i) < (uint64_t)(w->end_column - w->first_column)) {
                 vec v = vec_held(vec_load(p));
-                UNROLL for (int k = 0; k < kb; k++)
-                {
-                    const int o = (i - k) / s;
-                    if (i >= k && o * s == i - k && o < n) acc[r][k] = vec_fma(v, diff[o], acc[r][k]);
-                }
+                UNROLL for (int k = 0; k < kb; k++) if (i >= k && i - k < n) acc[r][k] =
+                    vec_fma(v, diff[i - k], acc[r][k]);
             }
             p = pointer_held(p + pixel);
         }
     }
 }
 
-/* Output j alone, whatever the stride. */
-ALWAYS_INLINE void sum_taps(const int rows, const int kb, const bool whole, vec_mask lanes, const axis_sweep *w,
-                            const gradient_any_args *d, const sums_at *t, int64_t j,
-                            vec acc[MOST_ROWS][DEPTHWISE_TAPS])
+/* Output j alone, whatever the stride. edge: taps may be in the padding. */
+ALWAYS_INLINE void sum_taps(const int rows, const int kb, const bool edge, const bool whole, const outputs *o,
+                            const sums_at *t, int64_t j, vec acc[MOST_ROWS][DEPTHWISE_TAPS])
 {
-    vec diff = vec_load_lanes(whole, t->diff + j * w->out_step * d->dst_pixel, lanes);
-    int64_t at = j * w->stride, in = w->first + at + t->tap * w->unit;
-    UNROLL for (int k = 0; k < kb; k++)
+    const axis_sweep *w = o->w;
+    const vec_mask lanes = o->lanes;
+    const int64_t step = w->unit * o->d->src_pixel, at = j * w->stride;
+    const vec diff = vec_load_lanes(whole, t->diff + j * w->out_step * o->d->dst_pixel, lanes);
+    UNROLL for (int r = 0; r < rows; r++)
     {
-        if ((uint64_t)(in + k * w->unit) >= (uint64_t)w->inputs) continue;
-        UNROLL for (int r = 0; r < rows; r++) acc[r][k] = vec_fma(
-            vec_load_lanes(whole, t->src[r] + (at + k * w->unit) * d->src_pixel, lanes), diff, acc[r][k]);
+        const float *p = t->src[r] + at * o->d->src_pixel;
+        UNROLL for (int k = 0; k < kb;
+                    k++) if (!edge || (uint64_t)(w->first + at + (t->tap + k) * w->unit) < (uint64_t)w->inputs)
+            acc[r][k] = vec_fma(vec_load_lanes(whole, p + k * step, lanes), diff, acc[r][k]);
     }
 }
 
-/* s: w->shared, or 0. */
-ALWAYS_INLINE void sum_outputs(const int s, const int rows, const int kb, const bool whole, vec_mask lanes,
-                               const axis_sweep *w, const gradient_any_args *d, const sums_at *t)
+/* shared: outputs are a unit apart. */
+ALWAYS_INLINE void sum_outputs(const bool shared, const int rows, const int kb, const bool whole,
+                               const outputs *o, const sums_at *t)
 {
+    const vec_mask lanes = o->lanes;
     const int n = DEPTHWISE_DIFFS;
-    int64_t j = axis_sweep_before(w, d->x0), end = axis_sweep_before(w, d->x1);
+    const axis_sweep *w = o->w;
+    const int64_t step = w->tap_step * o->d->w_tap;
+    int64_t j = o->j;
     vec acc[MOST_ROWS][DEPTHWISE_TAPS];
     UNROLL for (int r = 0; r < rows; r++)
     {
-        UNROLL for (int k = 0; k < kb; k++) acc[r][k] =
-            vec_load_lanes(whole, t->sums[r] + k * w->tap_step * d->w_tap, lanes);
+        UNROLL for (int k = 0; k < kb; k++) acc[r][k] = vec_load_lanes(whole, t->sums[r] + k * step, lanes);
     }
-    for (; s > 0 && j + n <= end; j += n) {
-        int64_t first = j * s + t->tap;
-        if (first >= w->first_column && first + (n - 1) * s + kb <= w->end_column)
-            sum_columns(s, n, rows, kb, false, w, d, t, j, acc);
+    for (; shared && j + n <= o->end; j += n) {
+        int64_t first = j + t->tap;
+        if (first >= w->first_column && first + n - 1 + kb <= w->end_column)
+            sum_columns(rows, kb, false, o, t, j, acc);
         else
-            sum_columns(s, n, rows, kb, true, w, d, t, j, acc);
+            sum_columns(rows, kb, true, o, t, j, acc);
     }
-    for (; j < end; j++) sum_taps(rows, kb, whole, lanes, w, d, t, j, acc);
+    for (; j < o->end; j++) {
+        int64_t first = w->first + j * w->stride + t->tap * w->unit;
+        if (first >= 0 && first + (kb - 1) * w->unit < w->inputs)
+            sum_taps(rows, kb, false, whole, o, t, j, acc);
+        else
+            sum_taps(rows, kb, true, whole, o, t, j, acc);
+    }
     UNROLL for (int r = 0; r < rows; r++)
     {
-        UNROLL for (int k = 0; k < kb; k++)
-            vec_store_lanes(whole, t->sums[r] + k * w->tap_step * d->w_tap, lanes, acc[r][k]);
+        UNROLL for (int k = 0; k < kb; k++) vec_store_lanes(whole, t->sums[r] + k * step, lanes, acc[r][k]);
     }
 }
 
-/* Kernel rows that go together: as many as there are registers for, and with the last channels one. */
-ALWAYS_INLINE int rows_together(const int kb) { return max64(1, min64(MOST_ROWS, DEPTHWISE_TAP_SUMS / kb)); }
+typedef void sums_kernel(const outputs *o, const sums_at *t);
 
-/* Taps [k, k + kb) of all kernel rows. */
-ALWAYS_INLINE void sum_rows(const int s, const int kb, const bool whole, vec_mask lanes, const axis_sweep *w,
-                            const gradient_any_args *d, int64_t k, int64_t c)
+/* One that has more sums than registers is never called. */
+#define SUMS(kb, rows)                                                                                         \
+    static void taps_##kb##_##rows(const outputs *o, const sums_at *t)                                         \
+    {                                                                                                          \
+        if (rows == 1 || rows * kb <= DEPTHWISE_TAP_SUMS) sum_outputs(false, rows, kb, true, o, t);            \
+    }                                                                                                          \
+    static void columns_##kb##_##rows(const outputs *o, const sums_at *t)                                      \
+    {                                                                                                          \
+        if (rows == 1 || rows * kb <= DEPTHWISE_TAP_SUMS) sum_outputs(true, rows, kb, true, o, t);             \
+    }
+#define SUMS_OF(kb)                                                                                            \
+    SUMS(kb, 1)                                                                                                \
+    SUMS(kb, 2)                                                                                                \
+    SUMS(kb, 3)                                                                                                \
+    static void masked_##kb(const outputs *o, const sums_at *t) { sum_outputs(false, 1, kb, false, o, t); }
+SUMS_OF(1)
+SUMS_OF(2)
+SUMS_OF(3)
+SUMS_OF(4)
+SUMS_OF(5)
+SUMS_OF(6)
+SUMS_OF(7)
+
+/* By number of taps; how the row is walked; number of kernel rows. */
+#define KERNELS_OF(kb)                                                                                         \
+    [kb] = {{taps_##kb##_1, taps_##kb##_2, taps_##kb##_3},                                                     \
+            {columns_##kb##_1, columns_##kb##_2, columns_##kb##_3},                                            \
+            {masked_##kb}},
+typedef enum { BY_TAP, BY_COLUMN, MASKED, WALKS } row_walk_kind;
+static sums_kernel *const kernels[DEPTHWISE_TAPS + 1][WALKS][MOST_ROWS] = {
+    KERNELS_OF(1) KERNELS_OF(2) KERNELS_OF(3) KERNELS_OF(4) KERNELS_OF(5) KERNELS_OF(6) KERNELS_OF(7)};
+
+/* Taps [k, k + kb) of all kernel rows, of which as many go together as there are registers for. */
+static void sum_rows(row_walk_kind kind, int64_t kb, const outputs *o, int64_t k, int64_t c)
 {
-    const int together = whole ? rows_together(kb) : 1;
-    for (int64_t row = 0; row < d->rows;) {
-        int64_t rows = min64(together, d->rows - row);
+    const axis_sweep *w = o->w;
+    const gradient_any_args *d = o->d;
+    const int64_t together = kind == MASKED ? 1 : max64(1, min64(MOST_ROWS, DEPTHWISE_TAP_SUMS / kb));
+    for (int64_t row = 0, rows; row < d->rows; row += rows) {
+        rows = min64(together, d->rows - row);
         sums_at t = {.diff = d->diff_dst + w->out_first * d->dst_pixel + c, .tap = k};
         for (int64_t r = 0; r < rows; r++) {
             t.src[r] = d->src[row + r] + (w->first + k * w->unit) * d->src_pixel + c;
             t.sums[r] = d->sums[row + r] + (w->first_tap + k * w->tap_step) * d->w_tap + c;
         }
-        if (together >= 3 && rows == 3)
-            sum_outputs(s, 3, kb, whole, lanes, w, d, &t);
-        else if (together >= 2 && rows == 2)
-            sum_outputs(s, 2, kb, whole, lanes, w, d, &t);
-        else
-            sum_outputs(s, 1, kb, whole, lanes, w, d, &t);
-        row += rows;
+        kernels[kb][kind][rows - 1](o, &t);
     }
-}
-
-ALWAYS_INLINE void sum_vector(const int s, const bool whole, const axis_sweep *w, const gradient_any_args *d,
-                              int64_t c)
-{
-    const vec_mask lanes = vec_mask_first(min64(VL, d->channels - c));
-    int64_t k = 0;
-    for (; k + DEPTHWISE_TAPS <= w->taps; k += DEPTHWISE_TAPS)
-        sum_rows(s, DEPTHWISE_TAPS, whole, lanes, w, d, k, c);
-    switch (w->taps - k) {
-    case 1: sum_rows(s, 1, whole, lanes, w, d, k, c); break;
-    case 2: sum_rows(s, 2, whole, lanes, w, d, k, c); break;
-    case 3: sum_rows(s, 3, whole, lanes, w, d, k, c); break;
-    case 4: sum_rows(s, 4, whole, lanes, w, d, k, c); break;
-    case 5: sum_rows(s, 5, whole, lanes, w, d, k, c); break;
-    case 6: sum_rows(s, 6, whole, lanes, w, d, k, c); break;
-    default: break;
-    }
-}
-
-typedef void vector_kernel(const axis_sweep *w, const gradient_any_args *d, int64_t c);
-
-static void vector_any(const axis_sweep *w, const gradient_any_args *d, int64_t c)
-{
-    sum_vector(0, true, w, d, c);
-}
-static void vector_1(const axis_sweep *w, const gradient_any_args *d, int64_t c)
-{
-    sum_vector(1, true, w, d, c);
-}
-static void vector_2(const axis_sweep *w, const gradient_any_args *d, int64_t c)
-{
-    sum_vector(2, true, w, d, c);
-}
-static void vector_tail(const axis_sweep *w, const gradient_any_args *d, int64_t c)
-{
-    sum_vector(0, false, w, d, c);
 }
 
 void gradient_any(const axis_sweeps *x, const gradient_any_args *d)
 {
-    static vector_kernel *const kernels[] = {vector_any, vector_1, vector_2};
     for (int64_t i = 0; i < x->count; i++) {
         const axis_sweep *w = &x->sweep[i];
-        vector_kernel *kernel = kernels[w->shared <= 2 ? w->shared : 0];
-        int64_t c = 0;
-        for (; c + VL <= d->channels; c += VL) kernel(w, d, c);
-        if (c < d->channels) vector_tail(w, d, c);
+        outputs o = {w, d, axis_sweep_before(w, d->x0), axis_sweep_before(w, d->x1), vec_mask_first(VL)};
+        for (int64_t c = 0; c < d->channels; c += VL) {
+            row_walk_kind kind = w->shared == 1 ? BY_COLUMN : BY_TAP;
+            if (c + VL > d->channels) {
+                kind = MASKED;
+                o.lanes = vec_mask_first(d->channels - c);
+            }
+            for (int64_t k = 0, kb; k < w->taps; k += kb) {
+                kb = min64(DEPTHWISE_TAPS, w->taps - k);
+                sum_rows(kind, kb, &o, k, c);
+            }
+        }
     }
 }

@@ -33,7 +33,7 @@ static void sum_piece(depthwise_job *j, const depthwise_piece *piece, int64_t y,
                              .x0 = piece->x0,
                              .x1 = piece->x1,
                              .by_tile = d->how.sums.by_tile,
-                             .ahead = depthwise_ahead(d, piece->width, d->how.sums.ring)};
+                             .ahead = d->far && !d->how.sums.ring && (d->sums.per_row > 1 || piece->width == d->channels)};
     rows_gradient(&gradient, y, rows);
 }
 

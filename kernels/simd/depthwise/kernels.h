@@ -33,6 +33,7 @@ typedef struct {
     int64_t src_pixel, w_tap, dst_pixel;
     int64_t channels;
     int64_t x0, x1; /* as above */
+    bool ahead;     /* rows come from memory: the channels to come of the same pixels are prefetched */
 } gradient_any_args;
 void gradient_any(const axis_sweeps *x, const gradient_any_args *args);
 

@@ -64,7 +64,7 @@ static sums_strategy sums_possible(const conv_problem *p, sums_strategy how)
     how.rows = !stencil3 || how.rows < 2 ? 1 : how.rows < BAND_ROWS || p->oc % VL != 0 ? 2 : BAND_ROWS;
     how.by_tile = how.by_tile && how.rows == 2;
     how.ring = how.ring || p->depth_multiplier > 1;
-    how.outputs = stencil3 || (how.ring && rows > 1) ? row : min64(row, max64(how.outputs, DEPTHWISE_ROW));
+    how.outputs = stencil3 || (how.ring && rows > 1) ? row : min64(row, max64(how.outputs, DEPTHWISE_DIFFS));
     how.chunks = max64(1, min64(how.chunks, p->mb * rows * div_up(row, how.outputs)));
     how.owned = how.owned && !how.ring;
     return how;
@@ -93,7 +93,7 @@ static int64_t tile_channels(const conv_problem *p, const conv_context *ctx)
 static int64_t outputs_together(const conv_problem *p, int64_t channels, const conv_context *ctx)
 {
     int64_t fit = (int64_t)(ctx->l1d / 2 / sizeof(float)) / (channels * (1 + p->axis[CONV_W].stride));
-    return max64(1, fit / DEPTHWISE_ROW) * DEPTHWISE_ROW;
+    return max64(1, fit / DEPTHWISE_DIFFS) * DEPTHWISE_DIFFS;
 }
 
 static int64_t operand_bytes(const conv_problem *p)

@@ -132,7 +132,8 @@ static void gradient_row(const row_gradient *g, int64_t y)
                              .dst_pixel = ring_step(g->diff_dst),
                              .channels = g->channels,
                              .x0 = g->x0,
-                             .x1 = g->x1 > 0 ? g->x1 : g->walk->out_width};
+                             .x1 = g->x1 > 0 ? g->x1 : g->walk->out_width,
+                             .ahead = g->ahead};
     gradient_any(&g->walk->x, &row);
 }
 
