@@ -203,12 +203,13 @@ ALWAYS_INLINE void taps_tile(const int n, const bool edge, const bool whole, con
     const int64_t step = w->stride * d->src_pixel;
     vec acc[DEPTHWISE_ROW];
     start(n, whole, lanes, d, c, acc);
-    for (int64_t row = 0; row < d->rows; row++)
-        for (int64_t k = 0; k < w->taps; k++) {
-            int64_t in = w->first + j * w->stride + k * w->unit;
-            vec weight =
-                vec_load_lanes(whole, d->weights[row] + (w->first_tap + k * w->tap_step) * d->w_tap + c, lanes);
-            const float *p = d->src[row] + in * d->src_pixel + c;
+    const int64_t unit = w->unit * d->src_pixel, tap = w->tap_step * d->w_tap, first = w->first + j * w->stride;
+    for (int64_t row = 0; row < d->rows; row++) {
+        const float *at = d->src[row] + first * d->src_pixel + c,
+                    *weights = d->weights[row] + w->first_tap * d->w_tap + c;
+        for (int64_t k = 0, in = first; k < w->taps; k++, in += w->unit, at += unit, weights += tap) {
+            vec weight = vec_load_lanes(whole, weights, lanes);
+            const float *p = at;
             UNROLL for (int r = 0; r < n; r++)
             {
                 if (!edge || (uint64_t)(in + r * w->stride) < (uint64_t)w->inputs)
@@ -216,6 +217,7 @@ ALWAYS_INLINE void taps_tile(const int n, const bool edge, const bool whole, con
                 p += step;
             }
         }
+    }
     finish(n, whole, lanes, w, d, j, c, acc);
 }
 

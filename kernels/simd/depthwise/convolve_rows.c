@@ -255,7 +255,8 @@ static void run_steps(depthwise_job *j, int64_t image, int64_t block, int64_t s0
             piece.x1 = min64(piece.x0 + d->lines.outputs, d->walk.out_width);
         }
         depthwise_turn(j, &piece);
-        (d->backward.data ? backward_rows : forward_rows)(j, &piece, line / per_row, div_up(last, per_row));
+        (d->backward.data ? backward_rows : forward_rows)(j, &piece, row_of_line(&d->lines, line),
+                                                          row_of_line(&d->lines, last - 1) + 1);
     }
 }
 

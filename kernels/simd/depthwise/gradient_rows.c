@@ -33,7 +33,8 @@ static void sum_piece(depthwise_job *j, const depthwise_piece *piece, int64_t y,
                              .x0 = piece->x0,
                              .x1 = piece->x1,
                              .by_tile = d->how.sums.by_tile,
-                             .ahead = d->far && !d->how.sums.ring && (d->sums.per_row > 1 || piece->width == d->channels)};
+                             .ahead = d->far && !d->how.sums.ring &&
+                                      (d->sums.per_row > 1 || piece->width == d->channels)};
     rows_gradient(&gradient, y, rows);
 }
 
@@ -50,13 +51,15 @@ static void sum_lines(depthwise_job *j, int64_t c0, int64_t c1, int64_t first, i
     const depthwise_plan *d = j->d;
     const sums_strategy *how = &d->how.sums;
     const int64_t per_row = d->sums.per_row, lines = d->rows * per_row;
-    for (int64_t i = first, n; i < last; i += n) {
-        int64_t y = i % lines / per_row, left = min64(last - i, d->rows - y),
-                x0 = i % per_row * d->sums.outputs;
+    int64_t image = first / lines, line = first % lines;
+    for (int64_t i = first, n; i < last; i += n, line += n) {
+        if (line == lines) image++, line = 0;
+        int64_t y = row_of_line(&d->sums, line), left = min64(last - i, d->rows - y);
+        int64_t x0 = (line - y * per_row) * d->sums.outputs;
         int64_t many = how->rows == BAND_ROWS ? BAND_ROWS * bands_from(d, y, left) : 0;
         n = many > 0 ? many : min64(left, how->rows > 1 ? 2 : 1);
         for (int64_t c = c0; c < c1; c += how->channels) {
-            depthwise_piece piece = {i / lines, c, min64(how->channels, c1 - c), x0,
+            depthwise_piece piece = {image, c, min64(how->channels, c1 - c), x0,
                                      min64(x0 + d->sums.outputs, d->forward_walk.out_width)};
             sum_piece(j, &piece, y, n, block_sums(j, out, c));
         }

@@ -33,6 +33,11 @@ static inline row_lines row_lines_of(int64_t outputs, int64_t row)
 {
     return (row_lines){outputs, (row + outputs - 1) / outputs};
 }
+/* The row of a line: whole rows are not to cost a division. */
+static inline int64_t row_of_line(const row_lines *l, int64_t line)
+{
+    return l->per_row == 1 ? line : line / l->per_row;
+}
 /* Those of forward or backward_data: so many that any team can share a single row. */
 row_lines row_walk_lines(const conv_problem *p, bool backward);
 

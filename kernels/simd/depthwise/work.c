@@ -47,7 +47,7 @@ static void read_again(const row_walk *w, const conv_problem *depthwise, const w
 {
     const axis_count x = along_row(w);
     conv_sizes s = conv_problem_sizes(depthwise);
-    double n = x.tile, out_rows = w->stencil3 ? 2 : 1, planes = (double)w->d.kernel;
+    double n = fmin(x.tile, (double)w->out_width), out_rows = w->stencil3 ? 2 : 1, planes = (double)w->d.kernel;
     double step = out_rows * (double)(w->backward ? 1 : w->h.stride), rows = (double)w->h.kernel + step - 1;
     double fresh = n * x.stride, columns = fresh - x.stride + x.taps;
     double weights = (double)conv_taps(depthwise), in = 4.0 * (double)(w->backward ? s.dst : s.src);
@@ -57,8 +57,16 @@ static void read_again(const row_walk *w, const conv_problem *depthwise, const w
     double tiles = (double)(w->backward ? s.src : s.dst) / (n * out_rows);
     tile = in_sets(tile, b->channels, b->pixel);
     work_read(work, in * fmax(0, rows * planes / step - 1), in_sets(strip, b->strip, b->pixel));
-    work_read(work, in * fmax(1, rows * planes / step) * fmax(0, columns / fresh - 1), tile);
+    if ((double)w->out_width > n)
+        work_read(work, in * fmax(1, rows * planes / step) * fmax(0, columns / fresh - 1), tile);
     work_read(work, 4 * tiles * weights, tile);
+}
+
+/* Kernel rows met by all rows of outputs, for each block of channels anew; and what finding one loads. */
+enum { POINTER_LOADS = 10 };
+static double row_calls(const row_walk *w, const conv_problem *p, int64_t block)
+{
+    return (double)(p->mb * w->rows * w->d.kernel * w->h.kernel * div_up(p->oc, block));
 }
 
 static void convolve_state(const row_walk *w, const conv_problem *depthwise, const walked_block *b, bool plain,
@@ -77,6 +85,7 @@ static void convolve_state(const row_walk *w, const conv_problem *depthwise, con
     work->macs += VL * vectors;
     work->loads += loads * vectors;
     work->stores += (double)(w->backward ? s.src : s.dst) / VL;
+    if (!w->stencil3) work->loads += POINTER_LOADS * row_calls(w, depthwise, b->channels);
     read_again(w, depthwise, b, work);
 }
 
