@@ -42,13 +42,6 @@ static inline bool conv_data_wanted(const conv_plan *plan, const conv_args *args
     return conv_makes_data(plan->pass) && args->diff_src != NULL;
 }
 
-/* The refuse function of implementations that do ranks 1 and 2. */
-static inline const char *conv_refuse_rank_3(const conv_impl *self, const conv_problem *p, conv_pass pass)
-{
-    (void)self, (void)pass;
-    return p->rank == 3 ? "rank 3" : NULL;
-}
-
 /* A zeroed plan of `size` bytes that begins with a conv_plan, its head filled in, its byte counts 0. NULL when
  * memory is short. Released with free(). */
 static inline void *conv_plan_new(size_t size, const conv_impl *impl, const conv_problem *p, conv_pass pass,

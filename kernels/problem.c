@@ -153,10 +153,11 @@ static conv_status fill_axis(const int64_t *given, char letter, conv_axis *a, co
     } else if (given[PAD] == MISSING) {
         int64_t padding = (out - 1) * a->stride + extent - a->in;
         if (padding / 2 < 0 || padding / 2 > largest)
-            return conv_fail(err, CONV_INVALID,
-                             "o%c%lld does not fit: without p%c it means a padding of %lld, which must be between 0 "
-                             "and 2^41",
-                             letter, (long long)out, letter, (long long)padding);
+            return conv_fail(
+                err, CONV_INVALID,
+                "o%c%lld does not fit: without p%c it means a padding of %lld, which must be between 0 "
+                "and 2^41",
+                letter, (long long)out, letter, (long long)padding);
         a->pad_before = padding / 2;
     }
     a->pad_after = (out - 1) * a->stride + extent - a->in - a->pad_before;

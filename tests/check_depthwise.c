@@ -12,8 +12,8 @@ CHECK_COPIES(gradient_any);
 CHECK_COPIES(stencil3_convolve);
 CHECK_COPIES(stencil3_gradient2);
 CHECK_COPIES(stencil3_gradient4);
-CHECK_COPIES(axis_segments_build);
-CHECK_COPIES(axis_segments_free);
+CHECK_COPIES(axis_sweeps_build);
+CHECK_COPIES(axis_sweeps_free);
 
 typedef struct {
     __typeof__(&convolve_any) convolve_any;
@@ -21,8 +21,8 @@ typedef struct {
     __typeof__(&stencil3_convolve) stencil3_convolve;
     __typeof__(&stencil3_gradient2) stencil3_gradient2;
     __typeof__(&stencil3_gradient4) stencil3_gradient4;
-    __typeof__(&axis_segments_build) build;
-    __typeof__(&axis_segments_free) release;
+    __typeof__(&axis_sweeps_build) build;
+    __typeof__(&axis_sweeps_free) release;
 } depthwise_functions;
 
 /* ---- rows of images and kernels, and what they make of each other */
@@ -107,7 +107,7 @@ static double row_flops(const conv_axis *a, int64_t rows_met, int64_t channels)
 
 typedef struct {
     const depthwise_functions *functions;
-    axis_segments x;
+    axis_sweeps x;
     const void *args;
 } row_call;
 
@@ -195,6 +195,7 @@ static void check_convolve_any_axis(const check_kernel *k, const conv_axis *a, i
                               .dst_pixel = v.pixel,
                               .dst = out.got,
                               .channels = channels,
+                              .x1 = axis_outputs(a, backward),
                               .bias = v.bias,
                               .clip = v.clip};
     row_call call = make_call(k, a, backward, &args);
@@ -224,7 +225,8 @@ static void check_gradient_any_axis(const check_kernel *k, const conv_axis *a, i
                               .src_pixel = src.step,
                               .w_tap = w_tap,
                               .dst_pixel = diff.step,
-                              .channels = channels};
+                              .channels = channels,
+                              .x1 = conv_out(a)};
     row_call call = make_call(k, a, false, &args);
     check_case c = {k, call_gradient_any, &call, &sums, row_flops(a, count, channels), timed};
     check_call(&c, "%s, %lld rows, %lld channels", axis_words(a), (long long)count, (long long)channels);
@@ -377,7 +379,7 @@ static void check_stencil3_gradient4(const check_kernel *k) { stencil3_axes(k, c
 #define FUNCTIONS(isa)                                                                                         \
     {                                                                                                          \
         convolve_any##isa, gradient_any##isa, stencil3_convolve##isa, stencil3_gradient2##isa,                 \
-            stencil3_gradient4##isa, axis_segments_build##isa, axis_segments_free##isa                         \
+            stencil3_gradient4##isa, axis_sweeps_build##isa, axis_sweeps_free##isa                             \
     }
 static const depthwise_functions avx2 = FUNCTIONS(_avx2), avx512 = FUNCTIONS(_avx512);
 

@@ -1,75 +1,74 @@
-/* Segments of an axis, found by walking each phase and comparing neighbours' taps. Runs once per plan. */
-#include <stdlib.h>
-
+/* An axis as sweeps: the phases of a strided backward_data, in which the taps are every stride-th; and where taps
+ * are further apart than outputs, those outputs together that share inputs. Runs once per plan. */
 #include "axis.h"
 
-/* The taps that output o has, ascending by input; returns how many. */
-static int64_t taps_of(const conv_axis *a, bool backward, int64_t o, segment_tap *taps)
+#include <stdlib.h>
+
+#include "../util.h"
+
+/* Sweeps are split for the sake of shared inputs where each keeps as many outputs as fill a register tile. */
+enum { LEAST_OUTPUTS = 7 };
+
+static int64_t common_divisor(int64_t a, int64_t b) { return b == 0 ? a : common_divisor(b, a % b); }
+
+/* Outputs phase, phase + stride, ... of backward_data: their inputs fall as taps rise. */
+static axis_sweep backward_phase(const conv_axis *a, int64_t phase)
 {
-    int64_t count = 0;
-    for (int64_t i = 0; i < a->kernel; i++) {
-        int64_t tap = backward ? a->kernel - 1 - i : i, in = axis_input(a, backward, o, tap);
-        if (in >= 0) taps[count++] = (segment_tap){tap, in};
-    }
-    return count;
+    int64_t common = common_divisor(a->stride, a->dilation), step = a->stride / common, tap = 0;
+    axis_sweep w = {.outputs = div_up(a->in - phase, a->stride),
+                    .out_first = phase,
+                    .out_step = a->stride,
+                    .inputs = conv_out(a),
+                    .stride = 1,
+                    .unit = a->dilation / common,
+                    .tap_step = -step};
+    while (tap < step && (phase + a->pad_before - tap * a->dilation) % a->stride != 0) tap++;
+    if (tap == step || tap >= a->kernel) return w;
+    w.taps = div_up(a->kernel - tap, step);
+    w.first_tap = tap + (w.taps - 1) * step;
+    w.first = (phase + a->pad_before - w.first_tap * a->dilation) / a->stride;
+    return w;
 }
 
-/* Whether output `i` steps into s has the same taps, each that many steps further. */
-static bool continues(const axis_segment *s, const segment_tap *taps, int64_t count)
+static axis_sweep forward_sweep(const conv_axis *a)
 {
-    if (count != s->tap_count) return false;
-    for (int64_t k = 0; k < count; k++)
-        if (taps[k].tap != s->taps[k].tap) return false;
-    return true;
-}
-
-axis_sweep axis_sweep_of(const conv_axis *a, bool backward)
-{
-    if (a->dilation > 1 || (backward && a->stride > 1)) return (axis_sweep){0};
-    return (axis_sweep){.outputs = axis_outputs(a, backward),
-                        .inputs = axis_inputs(a, backward),
+    return (axis_sweep){.outputs = conv_out(a),
+                        .out_step = 1,
+                        .inputs = a->in,
+                        .first = -a->pad_before,
                         .stride = a->stride,
-                        .first = backward ? a->pad_before - a->kernel + 1 : -a->pad_before,
+                        .unit = a->dilation,
                         .taps = a->kernel,
-                        .first_tap = backward ? a->kernel - 1 : 0,
-                        .tap_step = backward ? -1 : 1};
+                        .tap_step = 1};
 }
 
-bool axis_segments_build(const conv_axis *a, bool backward, axis_segments *out)
+bool axis_sweeps_build(const conv_axis *a, bool backward, axis_sweeps *out)
 {
-    int64_t outputs = axis_outputs(a, backward), step = backward ? a->stride : 1, used = 0;
-    *out = (axis_segments){.segments = malloc((size_t)outputs * sizeof *out->segments),
-                           .taps = malloc((size_t)((outputs + 1) * a->kernel) * sizeof *out->taps),
-                           .sweep = axis_sweep_of(a, backward)};
-    if (out->segments == NULL || out->taps == NULL) {
-        axis_segments_free(out);
-        return false;
-    }
-    for (int64_t phase = 0; phase < step && phase < outputs; phase++) {
-        axis_segment *s = NULL;
-        for (int64_t o = phase; o < outputs; o += step) {
-            segment_tap *taps = out->taps + used;
-            int64_t count = taps_of(a, backward, o, taps);
-            if (s != NULL && continues(s, taps, count)) {
-                s->count++;
-                continue;
-            }
-            s = &out->segments[out->count++];
-            *s = (axis_segment){.first = o,
-                                .out_step = step,
-                                .count = 1,
-                                .in_step = backward ? 1 : a->stride,
-                                .taps = taps,
-                                .tap_count = count};
-            used += count;
+    int64_t phases = backward ? min64(a->stride, a->in) : 1;
+    *out = (axis_sweeps){.sweep = malloc((size_t)(phases * a->dilation) * sizeof *out->sweep)};
+    if (out->sweep == NULL) return false;
+    for (int64_t phase = 0; phase < phases; phase++) {
+        axis_sweep w = backward ? backward_phase(a, phase) : forward_sweep(a);
+        int64_t split = w.unit / common_divisor(w.stride, w.unit), outputs = w.outputs;
+        if (outputs < split * LEAST_OUTPUTS) split = 1;
+        w.out_step *= split;
+        w.stride *= split;
+        for (int64_t i = 0; i < split; i++) {
+            axis_sweep *s = &out->sweep[out->count++];
+            *s = w;
+            s->outputs = div_up(outputs - i, split);
+            s->out_first += i * (w.out_step / split);
+            s->first += i * (w.stride / split);
+            s->shared = w.stride % w.unit == 0 ? w.stride / w.unit : 0;
+            s->first_column = s->first < 0 ? div_up(-s->first, w.unit) : 0;
+            s->end_column = max64(s->first_column, div_up(s->inputs - s->first, w.unit));
         }
     }
     return true;
 }
 
-void axis_segments_free(axis_segments *s)
+void axis_sweeps_free(axis_sweeps *s)
 {
-    free(s->segments);
-    free(s->taps);
-    *s = (axis_segments){0};
+    free(s->sweep);
+    *s = (axis_sweeps){0};
 }

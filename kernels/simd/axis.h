@@ -1,4 +1,4 @@
-/* One spatial axis of a pass: what tap k reads for output o, and segments of outputs whose taps agree.
+/* One spatial axis of a pass: what tap k reads for output o, and the axis as sweeps.
  *
  * forward: outputs are dst coordinates, inputs src coordinates; backward (backward_data): the other way round,
  * where a stride makes outputs fall into phases. */
@@ -24,36 +24,35 @@ static inline int64_t axis_input(const conv_axis *a, bool backward, int64_t o, i
     return scaled >= 0 && scaled % a->stride == 0 && scaled / a->stride < conv_out(a) ? scaled / a->stride : -1;
 }
 
+/* Outputs j = 0 .. outputs-1 lie at out_first + j*out_step. Output j reads the inputs
+ * first + j*stride + k*unit, k = 0 .. taps-1, those that are in [0, inputs), with tap first_tap + k*tap_step.
+ * Where stride is a multiple of unit, neighbouring outputs share inputs: output j reads of the columns, which
+ * are `unit` inputs apart, number j*shared and those after it. */
 typedef struct {
-    int64_t tap, in; /* tap number; input coordinate it reads for the segment's first output */
-} segment_tap;
-
-/* Outputs first, first + out_step, ...: `count` of them; each further one reads every tap's input in_step
- * further. */
-typedef struct {
-    int64_t first, out_step, count, in_step;
-    segment_tap *taps; /* by ascending input coordinate */
-    int64_t tap_count; /* 0: only padding */
-} axis_segment;
-
-/* The axis as one sweep, where it is one: output x reads inputs x*stride + first + k, for k = 0 .. taps-1 those
- * that exist, with tap first_tap + k*tap_step. taps is 0 where it is not (dilation, a strided backward_data).
- */
-typedef struct {
-    int64_t outputs, inputs, stride, first;
-    int64_t taps, first_tap, tap_step;
+    int64_t outputs, out_first, out_step;
+    int64_t inputs, first, stride, unit;
+    int64_t taps, first_tap, tap_step; /* taps may be 0: only padding */
+    int64_t shared;                    /* stride / unit, or 0 where it is none */
+    int64_t first_column, end_column;  /* which columns are no padding */
 } axis_sweep;
 
-typedef struct {
-    axis_segment *segments;
-    int64_t count;
-    segment_tap *taps; /* storage of all segments' taps */
-    axis_sweep sweep;
-} axis_segments;
+/* How many outputs of the sweep lie before output x of the axis. */
+static inline int64_t axis_sweep_before(const axis_sweep *w, int64_t x)
+{
+    int64_t distance = x - w->out_first;
+    if (distance <= 0) return 0;
+    int64_t count = w->out_step == 1 ? distance : (distance + w->out_step - 1) / w->out_step;
+    return count < w->outputs ? count : w->outputs;
+}
 
-axis_sweep axis_sweep_of(const conv_axis *a, bool backward);
+/* Every output is in one of them. */
+typedef struct {
+    axis_sweep *sweep;
+    int64_t count;
+} axis_sweeps;
+
 /* False when memory is short. */
-bool axis_segments_build(const conv_axis *a, bool backward, axis_segments *out);
-void axis_segments_free(axis_segments *s);
+bool axis_sweeps_build(const conv_axis *a, bool backward, axis_sweeps *out);
+void axis_sweeps_free(axis_sweeps *s);
 
 #endif

@@ -12,7 +12,7 @@
  *   vec_where_within(t, most, v): v where 0 < t <= most, else 0 (a post-op's gradient; a NaN in t gives 0)
  *   VEC_REGISTERS        how many there are
  *   TILE_*               register-tile sizes of the GEMM micro-kernels (gemm/gemm.h)
- *   DEPTHWISE_OUTPUTS    and of depthwise rows */
+ *   DEPTHWISE_*          and of depthwise rows */
 #ifndef SEPBENCH_SIMD_VEC_H
 #define SEPBENCH_SIMD_VEC_H
 

@@ -12,7 +12,11 @@ enum {
     TILE_ROWS_2 = 6,
     TILE_ROWS_3 = 4,
     TILE_ROWS_4 = 0,
-    DEPTHWISE_OUTPUTS = 4 /* of a row at once: two rows of 4, 6 weights and a source vector */
+    DEPTHWISE_OUTPUTS = 4, /* of a row at once: two rows of 4, 6 weights and a source vector */
+    DEPTHWISE_ROW = 7,     /* of one row alone, and taps of as many weights: 15 registers */
+    DEPTHWISE_TAPS = 7,
+    DEPTHWISE_DIFFS = 4, /* and of their gradient, with */
+    DEPTHWISE_TAP_SUMS = 10
 };
 
 static inline vec_mask vec_mask_first(int64_t n)

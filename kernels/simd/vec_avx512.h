@@ -13,7 +13,11 @@ enum {
     TILE_ROWS_2 = 14,
     TILE_ROWS_3 = 8,
     TILE_ROWS_4 = 6,
-    DEPTHWISE_OUTPUTS = 7 /* of a row at once: two rows of 7 and 9 weights; 7 divides common widths */
+    DEPTHWISE_OUTPUTS = 7, /* of a row at once: two rows of 7 and 9 weights; 7 divides common widths */
+    DEPTHWISE_ROW = 14,    /* of one row alone, and taps of as many weights: 22 registers */
+    DEPTHWISE_TAPS = 7,
+    DEPTHWISE_DIFFS = 7, /* and of their gradient, with */
+    DEPTHWISE_TAP_SUMS = 21
 };
 
 static inline vec_mask vec_mask_first(int64_t n) { return (vec_mask)((1u << n) - 1u); }

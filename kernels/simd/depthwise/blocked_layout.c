@@ -6,7 +6,7 @@
  * (convolve_rows.c, gradient_rows.c) do it as they are, and memory is read in one piece however many channels
  * there are; in NHWC the pixels of many channels lie pages apart. image, block of channels, without weight
  * gradients also part of its rows: parallel. Gradients of images are joined in an ordered tree; a thread that
- * has its blocks of all images waits for nobody. Refuses multipliers other than 1 and rank 3. */
+ * has its blocks of all images waits for nobody. Refuses multipliers other than 1. */
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,8 +48,6 @@ static int64_t offset_of(const blocked_plan *b, int64_t image, int64_t block, in
     return pixels * (image * b->head.problem.ic + block * VL);
 }
 
-static int64_t taps_of(const conv_problem *p) { return p->axis[CONV_H].kernel * p->axis[CONV_W].kernel; }
-
 /* ---- strategies: those of a block, whose pixels lie side by side, and its parts */
 
 /* forward, backward_data. */
@@ -78,14 +76,16 @@ static depthwise_choices block_choices(const conv_problem *p, const blocked_walk
                                        const blocked_sums *sums)
 {
     conv_problem block = block_of(p, min64(VL, p->ic));
-    depthwise_choices how = {.walk = {.channels = VL, .stream = walk->stream && p->ic % VL == 0},
-                             .sums = {.channels = VL, .rows = sums->rows, .chunks = 1}};
+    depthwise_choices how = {
+        .walk = {.channels = VL, .stream = walk->stream && p->ic % VL == 0},
+        .sums = {.channels = VL, .rows = sums->rows, .chunks = 1, .outputs = conv_out(&p->axis[CONV_W])}};
     return depthwise_possible(&block, how);
 }
 
 static int64_t parts_possible(const conv_problem *p, int64_t parts)
 {
-    return max64(1, min64(conv_out(&p->axis[CONV_H]), parts));
+    int64_t lines = conv_problem_sizes(p).dst / (p->mb * p->oc * row_walk_lines(p, false).outputs);
+    return max64(1, min64(lines, parts));
 }
 
 /* All but the barriers and what a post-op's mask reads and writes, for conv_plan.work. */
@@ -171,8 +171,7 @@ static void choose(blocked_plan *b)
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
     (void)self, (void)pass;
-    if (p->depth_multiplier != 1) return "depth multiplier other than 1";
-    return p->rank == 3 ? "rank 3" : NULL;
+    return p->depth_multiplier != 1 ? "depth multiplier other than 1" : NULL;
 }
 
 static void destroy(conv_plan *plan)
@@ -217,7 +216,7 @@ static void lay_out_scratch(blocked_plan *b)
     const conv_problem *p = &b->head.problem;
     size_t floats = 0;
     b->masked = conv_reserve(&floats, masks(b) ? conv_problem_sizes(p).dst : 0);
-    b->partials = conv_reserve(&floats, b->full->backward.weights ? p->mb * taps_of(p) * p->ic : 0);
+    b->partials = conv_reserve(&floats, b->full->backward.weights ? p->mb * conv_taps(p) * p->ic : 0);
     b->bias = conv_reserve(&floats, b->full->backward.bias ? p->mb * bias_chunks(b->out_pixels) * p->ic : 0);
     b->thread_floats = depthwise_job_floats(b->full);
     b->threads = conv_reserve(&floats, (int64_t)b->thread_floats * b->head.context.threads);
@@ -239,11 +238,11 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
 {
     blocked_plan *b = conv_plan_new(sizeof *b, self, p, pass, ctx);
     if (b == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
-    const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
+    const conv_sizes sizes = conv_problem_sizes(p);
     b->blocks = div_up(p->ic, VL);
     choose(b);
-    b->in_pixels = h->in * w->in;
-    b->out_pixels = conv_out(h) * conv_out(w);
+    b->in_pixels = sizes.src / (p->mb * p->ic);
+    b->out_pixels = sizes.dst / (p->mb * p->oc);
     conv_status status = plan_block(b, min64(VL, p->ic), &b->full, err);
     if (status == CONV_OK && b->blocks > 1 && p->ic % VL != 0)
         status = plan_block(b, p->ic % VL, &b->rest, err);
@@ -271,7 +270,7 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
 {
     (void)pointwise;
     const blocked_plan *b = (const blocked_plan *)plan;
-    int64_t taps = taps_of(&plan->problem), channels = plan->problem.ic;
+    int64_t taps = conv_taps(&plan->problem), channels = plan->problem.ic;
     float *to = packed;
     for (int64_t block = 0; block < b->blocks; block++)
         for (int64_t t = 0, width = width_of(b, block); t < taps; t++, to += width)
@@ -320,7 +319,7 @@ static conv_status leave(const conv_plan *plan, const conv_args *args)
 /* The sums that a block's units leave: [image][taps][width]. */
 static float *partials_of(const blocked_plan *b, const conv_args *args, int64_t block, int64_t image)
 {
-    int64_t taps = taps_of(&b->head.problem), mb = b->head.problem.mb;
+    int64_t taps = conv_taps(&b->head.problem), mb = b->head.problem.mb;
     return (float *)args->scratch + b->partials + taps * (mb * block * VL + image * width_of(b, block));
 }
 
@@ -349,7 +348,7 @@ static void run_unit(const blocked_plan *b, const conv_args *args, const float *
                             .diff_dst = diff_dst + out,
                             .diff_src = all + b->diff_src + in};
     if (args->packed != NULL)
-        block_args.weights = (const float *)args->packed + taps_of(&b->head.problem) * block * VL;
+        block_args.weights = (const float *)args->packed + conv_taps(&b->head.problem) * block * VL;
     if (args->bias != NULL) block_args.bias = args->bias + block * VL;
     if (d->backward.weights) block_args.diff_weights = partials_of(b, args, block, image);
     depthwise_job_restart(job, d, &block_args);
@@ -376,7 +375,7 @@ static void deliver(const float *from, int64_t taps, int64_t width, bool accumul
 static void join(const blocked_plan *b, const conv_args *args, int64_t first, int64_t last)
 {
     const conv_problem *p = &b->head.problem;
-    int64_t taps = taps_of(p), chunks = p->mb * bias_chunks(b->out_pixels);
+    int64_t taps = conv_taps(p), chunks = p->mb * bias_chunks(b->out_pixels);
     for (int64_t block = first; block < last; block++) {
         int64_t width = width_of(b, block), size = taps * width;
         float *partials = partials_of(b, args, block, 0);

@@ -1,7 +1,7 @@
 /* Depthwise forward and backward_data over rows (walk.c): what is a thread's to do, and in which order.
  *
- * With a multiplier, source rows are widened (each channel repeated) into scratch, or rows of diff_src summed
- * up from their widened form: the kernels know no multiplier. */
+ * With a multiplier, rings repeat each source channel (copied_rows.h), and rows of diff_src are summed up from
+ * their widened form: the kernels know no multiplier. */
 #include "driver.h"
 
 #include <string.h>
@@ -16,37 +16,71 @@ typedef struct {
 
 /* What a part copies. */
 typedef struct {
-    int64_t channels;            /* of a block */
-    int64_t src_rows, diff_rows; /* of the rings; 0: read where they lie */
-    bool taps, sums;             /* so are the weights, and their gradients */
+    int64_t channels;    /* of a block */
+    ring_size src, diff; /* rows 0: read where they lie */
+    bool taps, sums;     /* so are the weights, and their gradients */
 } copied;
+
+/* Of the inputs of an axis those that outputs [o0, o1) read. */
+typedef struct {
+    int64_t begin, end;
+} interval;
+
+static interval inputs_of(const conv_axis *a, bool backward, int64_t o0, int64_t o1)
+{
+    int64_t reach = conv_effective_kernel(a), inputs = axis_inputs(a, backward);
+    interval in = {o0 * a->stride - a->pad_before, (o1 - 1) * a->stride - a->pad_before + reach};
+    if (backward)
+        in = (interval){(o0 + a->pad_before - reach) / a->stride, (o1 - 1 + a->pad_before) / a->stride + 1};
+    in.begin = max64(0, min64(in.begin, inputs));
+    in.end = max64(in.begin, min64(in.end, inputs));
+    return in;
+}
+
+/* The inputs of any line of so many outputs. */
+static int64_t widest_inputs(const conv_axis *a, bool backward, int64_t outputs)
+{
+    int64_t row = axis_outputs(a, backward), widest = 0;
+    for (int64_t x = 0; x < row; x += outputs) {
+        interval in = inputs_of(a, backward, x, min64(row, x + outputs));
+        widest = max64(widest, in.end - in.begin);
+    }
+    return widest;
+}
 
 /* For the weights' gradient alone each row of diff_dst is read once, best where it lies. */
 static copied copied_by(const depthwise_plan *d, depthwise_part part)
 {
-    const conv_axis *h = &d->head.problem.axis[CONV_H];
-    const walk_strategy *walk = &d->how.walk;
-    const sums_strategy *sums = &d->how.sums;
-    int64_t rows = conv_effective_kernel(h) + (part == DEPTHWISE_SUMS ? sums->rows - 1 : d->walk.stencil3);
-    if (part == DEPTHWISE_ROWS && walk->ring)
-        return d->backward.data ? (copied){walk->channels, 0, rows, true, false}
-                                : (copied){walk->channels, rows, 0, true, false};
-    if (part == DEPTHWISE_SUMS && sums->ring) return (copied){sums->channels, rows, 0, false, true};
-    return (copied){.channels = part == DEPTHWISE_SUMS ? sums->channels : walk->channels};
+    const conv_problem *p = &d->head.problem;
+    const conv_axis *depth = &p->axis[CONV_D], *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
+    const bool sums = part == DEPTHWISE_SUMS, backward = !sums && d->backward.data;
+    const depthwise_choices *how = &d->how;
+    copied c = {.channels = sums ? how->sums.channels : how->walk.channels};
+    if (!(sums ? how->sums.ring : how->walk.ring && !(backward && p->depth_multiplier > 1))) return c;
+    int64_t more = sums ? how->sums.rows - 1 : d->walk.stencil3;
+    ring_size size = {.planes = min64(axis_inputs(depth, backward), conv_effective_kernel(depth)),
+                      .rows = min64(axis_inputs(h, backward), conv_effective_kernel(h) + more),
+                      .width = widest_inputs(x, backward, (sums ? d->sums : d->lines).outputs),
+                      .channels = c.channels,
+                      .multiplier = backward ? 1 : p->depth_multiplier};
+    *(backward ? &c.diff : &c.src) = size;
+    c.taps = !sums;
+    c.sums = sums;
+    return c;
 }
 
 static layout lay_out(const depthwise_plan *d, depthwise_part part)
 {
-    const conv_axis *h = &d->head.problem.axis[CONV_H], *x = &d->head.problem.axis[CONV_W];
+    const conv_problem *p = &d->head.problem;
     copied c = copied_by(d, part);
     layout at;
     size_t floats = 0;
-    int64_t taps = h->kernel * x->kernel * ring_pixel(c.channels);
-    at.pointers =
-        conv_reserve(&floats, div_up(2 * h->kernel * (int64_t)sizeof(float *), (int64_t)sizeof(float)));
-    at.wide = conv_reserve(&floats, d->wide_rows * x->in * c.channels);
-    at.src = conv_reserve(&floats, ring_floats(c.src_rows, x->in, c.channels));
-    at.diff = conv_reserve(&floats, ring_floats(c.diff_rows, d->width, c.channels));
+    int64_t taps = conv_taps(p) * ring_pixel(c.channels), rows = conv_taps(p) / p->axis[CONV_W].kernel;
+    bool folded = part == DEPTHWISE_ROWS && d->backward.data && p->depth_multiplier > 1;
+    at.pointers = conv_reserve(&floats, div_up(2 * rows * (int64_t)sizeof(float *), (int64_t)sizeof(float)));
+    at.wide = conv_reserve(&floats, folded ? d->lines.outputs * c.channels : 0);
+    at.src = conv_reserve(&floats, ring_floats(&c.src));
+    at.diff = conv_reserve(&floats, ring_floats(&c.diff));
     at.taps = conv_reserve(&floats, c.taps ? taps : 0);
     at.sums = conv_reserve(&floats, c.sums ? taps : 0);
     at.all = floats;
@@ -64,21 +98,22 @@ depthwise_job depthwise_job_make(const depthwise_plan *d, depthwise_part part, c
                                  float *scratch)
 {
     const conv_problem *p = &d->head.problem;
+    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     layout at = lay_out(d, part);
     copied c = copied_by(d, part);
-    return (depthwise_job){
-        .d = d,
-        .args = args,
-        .diff_dst = args->diff_dst,
-        .pointers = {(const float **)(scratch + at.pointers),
-                     (float **)(scratch + at.pointers) + p->axis[CONV_H].kernel},
-        .wide = scratch + at.wide,
-        .src_ring = ring_make(scratch + at.src, c.src_rows, p->axis[CONV_W].in, c.channels, p->ic),
-        .diff_ring = ring_make(scratch + at.diff, c.diff_rows, d->width, c.channels, d->channels),
-        .taps = c.taps ? scratch + at.taps : NULL,
-        .sums = c.sums ? scratch + at.sums : NULL,
-        .tap_step = c.taps || c.sums ? ring_pixel(c.channels) : d->channels,
-        .image = -1};
+    return (depthwise_job){.d = d,
+                           .args = args,
+                           .diff_dst = args->diff_dst,
+                           .pointers = {(const float **)(scratch + at.pointers),
+                                        (float **)(scratch + at.pointers) + conv_taps(p) / x->kernel},
+                           .wide = scratch + at.wide,
+                           .src_ring = ring_make(scratch + at.src, &c.src, h->in, x->in, p->ic),
+                           .diff_ring =
+                               ring_make(scratch + at.diff, &c.diff, conv_out(h), conv_out(x), d->channels),
+                           .taps = c.taps ? scratch + at.taps : NULL,
+                           .sums = c.sums ? scratch + at.sums : NULL,
+                           .tap_step = c.taps || c.sums ? ring_pixel(c.channels) : d->channels,
+                           .image = -1};
 }
 
 void depthwise_job_restart(depthwise_job *j, const depthwise_plan *d, const conv_args *args)
@@ -94,25 +129,29 @@ void depthwise_job_restart(depthwise_job *j, const depthwise_plan *d, const conv
 void depthwise_copy_taps(const depthwise_plan *d, const float *from, int64_t from_tap, float *to,
                          int64_t to_tap, int64_t width)
 {
-    int64_t taps = d->head.problem.axis[CONV_H].kernel * d->head.problem.axis[CONV_W].kernel;
-    for (int64_t t = 0; t < taps; t++)
+    for (int64_t t = 0, taps = conv_taps(&d->head.problem); t < taps; t++)
         memcpy(to + t * to_tap, from + t * from_tap, (size_t)width * sizeof(float));
 }
 
-void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width)
+void depthwise_turn(depthwise_job *j, const depthwise_piece *to)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    if (image == j->image && c == j->c) return;
+    const int64_t image = to->image, c = to->c;
+    if (image == j->image && c == j->c && to->x0 == j->x0) return;
+    interval in = {0, 0};
+    if (j->src_ring.size.rows + j->diff_ring.size.rows > 0)
+        in = inputs_of(&p->axis[CONV_W], j->diff_ring.size.rows > 0, to->x0, to->x1);
     if (d->head.pass == CONV_FORWARD || d->backward.weights)
-        ring_turn(&j->src_ring, j->args->src + image * h->in * x->in * p->ic + c / p->depth_multiplier, width);
+        ring_turn(&j->src_ring, j->args->src + image * d->src_image + c / p->depth_multiplier, to->width,
+                  in.begin, in.end);
     if (d->head.pass != CONV_FORWARD)
-        ring_turn(&j->diff_ring, j->diff_dst + image * d->rows * d->width * d->channels + c, width);
+        ring_turn(&j->diff_ring, j->diff_dst + image * d->dst_image + c, to->width, in.begin, in.end);
     if (j->taps != NULL && j->args->weights != NULL && (c != j->c || j->image < 0))
-        depthwise_copy_taps(d, j->args->weights + c, d->channels, j->taps, j->tap_step, width);
+        depthwise_copy_taps(d, j->args->weights + c, d->channels, j->taps, j->tap_step, to->width);
     j->image = image;
     j->c = c;
+    j->x0 = to->x0;
 }
 
 /* Weights of the block that the rings are turned to. */
@@ -123,28 +162,7 @@ static const float *block_weights(const depthwise_job *j)
 
 /* ---- multiplier */
 
-/* pixels x [channels of one block], each source channel repeated `multiplier` times. Constant multipliers,
- * of which vectors are made. */
-ALWAYS_INLINE void widen_by(const int64_t multiplier, const float *restrict src, int64_t pixels,
-                            int64_t src_pixel, int64_t width, float *restrict wide)
-{
-    for (int64_t i = 0; i < pixels; i++, src += src_pixel, wide += width)
-        for (int64_t c = 0; c < width / multiplier; c++)
-            for (int64_t m = 0; m < multiplier; m++) wide[c * multiplier + m] = src[c];
-}
-
-static void widen(const float *src, int64_t pixels, int64_t src_pixel, int64_t multiplier, int64_t width,
-                  float *wide)
-{
-    switch (multiplier) {
-    case 2: widen_by(2, src, pixels, src_pixel, width, wide); break;
-    case 3: widen_by(3, src, pixels, src_pixel, width, wide); break;
-    case 4: widen_by(4, src, pixels, src_pixel, width, wide); break;
-    default: widen_by(multiplier, src, pixels, src_pixel, width, wide);
-    }
-}
-
-/* The transpose of widen: sums over each source channel's multiples. */
+/* The transpose of a ring's widening: sums over each source channel's multiples. */
 ALWAYS_INLINE void fold_by(const int64_t multiplier, const float *restrict wide, int64_t pixels, int64_t width,
                            float *restrict dst, int64_t dst_pixel)
 {
@@ -167,96 +185,91 @@ static void fold(const float *wide, int64_t pixels, int64_t multiplier, int64_t 
     }
 }
 
-row_ring depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1)
-{
-    const conv_problem *p = &j->d->head.problem;
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t first = max64(0, min64(h->in, y0 * h->stride - h->pad_before));
-    int64_t last = max64(first, min64(h->in, (y1 - 1) * h->stride - h->pad_before + conv_effective_kernel(h)));
-    widen(j->src_ring.image + first * x->in * p->ic, (last - first) * x->in, p->ic, p->depth_multiplier, width,
-          j->wide);
-    return rows_in_place(j->wide - first * x->in * width, x->in, width);
-}
-
 /* ---- rows of dst or diff_src */
 
-/* Output rows [y0, y1) of one image, channels [c, c + width), forward. */
-static void forward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1)
+/* The piece's outputs of rows [y0, y1). */
+static void forward_rows(depthwise_job *j, const depthwise_piece *piece, int64_t y0, int64_t y1)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    depthwise_turn(j, image, c, width);
-    row_ring wide, *in = &j->src_ring;
-    if (p->depth_multiplier > 1) {
-        wide = depthwise_widen_rows(j, width, y0, y1);
-        in = &wide;
-    }
+    int64_t c = piece->c, row = d->walk.out_width * d->channels;
     row_convolution rows = {.walk = &d->walk,
-                            .in = in,
+                            .in = &j->src_ring,
                             .pointers = j->pointers,
                             .weights = block_weights(j),
                             .w_tap = j->tap_step,
-                            .out = j->args->dst + (image * d->rows + y0) * d->width * d->channels + c,
+                            .out = j->args->dst + piece->image * d->dst_image + y0 * row + c,
                             .out_pixel = d->channels,
-                            .channels = width,
+                            .channels = piece->width,
+                            .x0 = piece->x0,
+                            .x1 = piece->x1,
                             .bias = p->bias ? j->args->bias + c : NULL,
                             .clip = conv_clip(p->post_op),
-                            .ahead = depthwise_ahead(d, width, d->how.walk.ring),
+                            .ahead = depthwise_ahead(d, piece->width, d->how.walk.ring),
                             .stream = d->how.walk.stream};
     rows_convolve(&rows, y0, y1);
 }
 
-/* Rows [y0, y1) of diff_src of one image, channels [c, c + width) of dst. */
-static void backward_rows(depthwise_job *j, int64_t image, int64_t c, int64_t width, int64_t y0, int64_t y1)
+/* The same of diff_src; the piece's channels are dst's. */
+static void backward_rows(depthwise_job *j, const depthwise_piece *piece, int64_t y0, int64_t y1)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t m = p->depth_multiplier;
-    depthwise_turn(j, image, c, width);
-    float *diff_src = j->args->diff_src + (image * h->in + y0) * x->in * p->ic + c / m;
+    int64_t m = p->depth_multiplier, row = d->walk.out_width * p->ic;
+    float *diff_src = j->args->diff_src + piece->image * d->src_image + y0 * row + piece->c / m;
     row_convolution rows = {.walk = &d->walk,
                             .in = &j->diff_ring,
                             .pointers = j->pointers,
                             .weights = block_weights(j),
                             .w_tap = j->tap_step,
-                            .out = m > 1 ? j->wide : diff_src,
-                            .out_pixel = m > 1 ? width : p->ic,
-                            .channels = width,
-                            .ahead = depthwise_ahead(d, width, d->how.walk.ring),
+                            .out = m > 1 ? j->wide - piece->x0 * piece->width : diff_src,
+                            .out_pixel = m > 1 ? piece->width : p->ic,
+                            .channels = piece->width,
+                            .x0 = piece->x0,
+                            .x1 = piece->x1,
+                            .ahead = depthwise_ahead(d, piece->width, d->how.walk.ring),
                             .stream = d->how.walk.stream};
     if (m == 1) {
         rows_convolve(&rows, y0, y1);
         return;
     }
-    for (int64_t y = y0; y < y1; y++, diff_src += x->in * p->ic) {
+    for (int64_t y = y0; y < y1; y++, diff_src += row) {
         rows_convolve(&rows, y, y + 1);
-        fold(j->wide, x->in, m, width, diff_src, p->ic);
+        fold(j->wide, piece->x1 - piece->x0, m, piece->width, diff_src + piece->x0 * p->ic, p->ic);
     }
 }
 
-/* Steps [s0, s1) of rows_together rows each, of one image and block. */
+/* Steps [s0, s1) of lines_together lines each, of one image and block. */
 static void run_steps(depthwise_job *j, int64_t image, int64_t block, int64_t s0, int64_t s1)
 {
     const depthwise_plan *d = j->d;
-    int64_t rows = axis_outputs(&d->head.problem.axis[CONV_H], d->backward.data), most = d->how.walk.channels;
-    int64_t c = block * most, end = min64(rows, s1 * d->rows_together);
-    int64_t at_once = d->wide_rows > 0 || d->walk.stencil3 ? d->rows_together : rows;
-    for (int64_t y = s0 * d->rows_together; y < end; y += at_once)
-        (d->backward.data ? backward_rows : forward_rows)(j, image, c, min64(most, d->channels - c), y,
-                                                          min64(end, y + at_once));
+    const int64_t most = d->how.walk.channels, per_row = d->lines.per_row;
+    const int64_t end = min64(d->walk.rows * per_row, s1 * d->lines_together);
+    depthwise_piece piece = {.image = image, .c = block * most, .x1 = d->walk.out_width};
+    piece.width = min64(most, d->channels - piece.c);
+    int64_t at_once = d->walk.stencil3 ? d->lines_together : per_row > 1 ? 1 : end;
+    for (int64_t line = s0 * d->lines_together, last; line < end; line = last) {
+        last = min64(end, line + at_once);
+        if (per_row > 1) {
+            piece.x0 = line % per_row * d->lines.outputs;
+            piece.x1 = min64(piece.x0 + d->lines.outputs, d->walk.out_width);
+        }
+        depthwise_turn(j, &piece);
+        (d->backward.data ? backward_rows : forward_rows)(j, &piece, row_of_line(&d->lines, line),
+                                                          row_of_line(&d->lines, last - 1) + 1);
+    }
 }
 
-/* Image slowest, then steps of rows, then block of channels, so that shares are long contiguous pieces of
+/* Image slowest, then steps of lines, then block of channels, so that shares are long contiguous pieces of
  * memory: a share of the channels alone would use only some sets of the caches. Rings hold the rows of one
- * block, so with them the block goes before the steps. */
+ * block, so with them the block goes before the steps; and where its weights and rows are large. */
 static void run_share(depthwise_job *j, int thread, int threads)
 {
     const depthwise_plan *d = j->d;
     const conv_problem *p = &d->head.problem;
-    int64_t steps = div_up(axis_outputs(&p->axis[CONV_H], d->backward.data), d->rows_together), begin, end;
+    int64_t steps = div_up(d->walk.rows * d->lines.per_row, d->lines_together), begin, end;
     int64_t blocks = div_up(d->channels, d->how.walk.channels);
-    bool block_first = d->how.walk.ring || blocks == 1;
+    bool block_first = d->how.walk.by_block || blocks == 1;
     share(p->mb * steps * blocks, thread, threads, &begin, &end);
     for (int64_t u = begin, last; u < end; u = last) {
         int64_t image = u / blocks / steps, rest = u % (blocks * steps);

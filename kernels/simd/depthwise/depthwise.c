@@ -3,7 +3,7 @@
  * forward, backward_data: image, row of outputs, block of channels, dealt out in equal contiguous shares.
  * backward_weights: fixed chunks of rows x blocks of channels, each with sums of its own, joined in an
  * ordered tree; or threads own channels and wait for nobody. Rows may be copied next to each other first
- * (copied_rows.h). How is a strategy's to say (strategies.h). All in one parallel region. Refuses rank 3. */
+ * (copied_rows.h). How is a strategy's to say (strategies.h). All in one parallel region. */
 #include <omp.h>
 
 #include "../../work.h"
@@ -32,15 +32,16 @@ bool depthwise_far(const conv_problem *p, const conv_context *ctx)
 static void set_sizes(depthwise_plan *d)
 {
     const conv_problem *p = &d->head.problem;
-    const conv_axis *h = &p->axis[CONV_H];
+    const conv_sizes sizes = conv_problem_sizes(p);
     d->far = depthwise_far(p, &d->head.context);
-    d->rows = conv_out(h);
-    d->width = conv_out(&p->axis[CONV_W]);
+    d->src_image = sizes.src / p->mb;
+    d->dst_image = sizes.dst / p->mb;
+    d->rows = conv_out(&p->axis[CONV_D]) * conv_out(&p->axis[CONV_H]);
     d->channels = p->oc;
-    d->rows_together = depthwise_rows_together(p);
-    if (p->depth_multiplier > 1)
-        d->wide_rows = min64(h->in, (WIDE_ROWS - 1) * h->stride + conv_effective_kernel(h));
-    d->chunk_floats = d->how.sums.chunks > 1 ? conv_problem_sizes(p).weights : 0;
+    d->lines = row_walk_lines(p, d->backward.data);
+    d->sums = row_lines_of(d->how.sums.outputs, conv_out(&p->axis[CONV_W]));
+    d->lines_together = depthwise_lines_together(p);
+    d->chunk_floats = d->how.sums.chunks > 1 ? sizes.weights : 0;
 }
 
 static void lay_out_scratch(depthwise_plan *d)
@@ -62,7 +63,6 @@ static void write_note(depthwise_plan *d)
     const depthwise_choices *how = &d->how;
     bool rows = d->head.pass != CONV_BACKWARD_WEIGHTS;
     if (rows) depthwise_note_walk(note, &how->walk);
-    conv_note(note, d->wide_rows > 0, "rows widened");
     conv_note(note, rows && d->walk.stencil3, "by twos");
     conv_note(note, rows && depthwise_ahead(d, how->walk.channels, how->walk.ring), "rows prefetched");
     if (!d->backward.weights) return;
@@ -84,7 +84,7 @@ conv_status depthwise_plan_create(const conv_problem *p, conv_pass pass, const c
     if ((rows && !row_walk_build(p, d->backward.data, &d->walk)) ||
         (d->backward.weights && !row_walk_build(p, false, &d->forward_walk))) {
         depthwise_plan_free(d);
-        return conv_fail(err, CONV_NO_MEMORY, "no memory for the segments of a row");
+        return conv_fail(err, CONV_NO_MEMORY, "no memory for the sweeps of a row");
     }
     set_sizes(d);
     lay_out_scratch(d);
@@ -151,7 +151,6 @@ const conv_impl simd_depthwise = {.name = ISA_STRING,
                                   .summary = "rows in " ISA_STRING " registers, channels in vectors",
                                   .isa = ISA_ENUM,
                                   .layouts = 1u << CONV_NHWC,
-                                  .refuse = conv_refuse_rank_3,
                                   .plan = plan,
                                   .strategies = depthwise_strategies,
                                   .execute = execute,

@@ -12,11 +12,12 @@ typedef struct {
     row_walk walk, forward_walk; /* of forward or backward_data; of backward_weights */
     depthwise_choices how;
     bool far;                      /* src and dst are in memory */
-    int64_t rows, width;           /* of an image of dst */
+    int64_t src_image, dst_image;  /* floats of one */
+    int64_t rows;                  /* of an image of dst, in all planes */
     int64_t channels;              /* of dst */
     int64_t chunk_floats;          /* of the sums of a chunk */
-    int64_t rows_together;         /* output rows of one piece of work */
-    int64_t wide_rows;             /* source rows widened at once; 0: multiplier 1 */
+    row_lines lines, sums;         /* into which rows of the outputs are cut; of backward_weights */
+    int64_t lines_together;        /* of one piece of work */
     size_t threads, thread_floats; /* scratch: where the threads' begins and how much each has, floats */
 } depthwise_plan;
 
@@ -27,12 +28,12 @@ typedef struct {
     const float *diff_dst; /* masked where there is a post-op */
     float *partials;       /* [chunks][taps][channels] */
     row_pointers pointers;
-    float *wide;
+    float *wide; /* a row of diff_src, each channel's multiples apart */
     row_ring src_ring, diff_ring;
     float *taps,
         *sums; /* of a block whose rows are copied, [taps][tap_step]: weights, their gradients; else NULL */
-    int64_t tap_step; /* floats from a tap of the weights that the job reads, or of its sums, to the next */
-    int64_t image, c; /* where the rings are; -1: nowhere yet */
+    int64_t tap_step;     /* floats from a tap of the weights that the job reads, or of its sums, to the next */
+    int64_t image, c, x0; /* where the rings are; -1: nowhere yet */
 } depthwise_job;
 
 /* One that goes by `how` as nearly as is possible; status as of conv_plan_create. Of blocked_layout.c also
@@ -54,13 +55,8 @@ void depthwise_state(const conv_problem *p, conv_pass pass, const depthwise_choi
                      conv_work *work);
 /* Equal pieces of work that threads share. */
 int64_t depthwise_units(const conv_problem *p, conv_pass pass, const depthwise_choices *how);
-/* Output rows of one such piece: with a multiplier, those whose widened sources are in scratch at once. */
-enum { WIDE_ROWS = 8 };
-static inline int64_t depthwise_rows_together(const conv_problem *p)
-{
-    return row_walk_stencil3(p) ? 2 : p->depth_multiplier > 1 ? WIDE_ROWS : 1;
-}
-
+/* Lines of one such piece. */
+static inline int64_t depthwise_lines_together(const conv_problem *p) { return row_walk_stencil3(p) ? 2 : 1; }
 /* The job of the weights' gradient, or of the other pass. */
 typedef enum { DEPTHWISE_ROWS, DEPTHWISE_SUMS } depthwise_part;
 /* Floats of a thread's scratch, for one part after the other, and a job over it. */
@@ -69,11 +65,12 @@ depthwise_job depthwise_job_make(const depthwise_plan *d, depthwise_part part, c
                                  float *scratch);
 /* The job over other tensors, and a plan that differs in nothing but a smaller number of channels; no rings. */
 void depthwise_job_restart(depthwise_job *j, const depthwise_plan *d, const conv_args *args);
-/* What both parts need. Turns the rings and the weights to channels [c, c + width) of an
- * image. */
-void depthwise_turn(depthwise_job *j, int64_t image, int64_t c, int64_t width);
-/* Source rows that output rows [y0, y1) read, of the forward geometry and the block, widened: as an image. */
-row_ring depthwise_widen_rows(const depthwise_job *j, int64_t width, int64_t y0, int64_t y1);
+/* What both parts need: which channels of an image, and which outputs of its rows. */
+typedef struct {
+    int64_t image, c, width, x0, x1;
+} depthwise_piece;
+/* Turns the rings and the weights there. */
+void depthwise_turn(depthwise_job *j, const depthwise_piece *piece);
 /* to[taps][..] = from[taps][..], `width` channels; floats from a tap to the next. */
 void depthwise_copy_taps(const depthwise_plan *d, const float *from, int64_t from_tap, float *to,
                          int64_t to_tap, int64_t width);

@@ -1,134 +1,180 @@
 /* Depthwise backward_weights, one row of diff_dst.
  *
- * For a vector of channels the sums of up to three kernel rows stay in registers while x runs along the whole
- * row: at least five independent sums hide the latency of the multiply-add. Where a tap falls in the padding it
- * reads a vector of zeros. Widths 3, 5 and 7 are compile-time constants, any stride; other widths, dilation and
- * the last channels (masked) go tap by tap over the segments of the row. */
+ * For a vector of channels the sums of some kernel rows and up to DEPTHWISE_TAPS taps stay in registers while x
+ * runs along the row: as many independent sums as hide the latency of the multiply-add, where the kernel has
+ * them. Where neighbouring outputs are as far apart as taps, a few outputs' gradients are held as well and the
+ * source columns walked, each loaded once; else each tap is loaded.
+ * What lies in the padding is left out. The last channels are masked. */
 #include "../vec.h"
 #include "kernels.h"
 
-typedef struct {
-    const float *p[3]; /* source rows at x = 0, channel c */
-    const float *diff; /* at output x = 0, channel c */
-} streams;
+enum { MOST_ROWS = 3 };
+/* Floats from what is read to what is prefetched meanwhile, of neighbouring channels. */
+enum { AHEAD = 8 * CACHE_LINE };
 
-/* Outputs [x0, x1) of rows x kw sums; edge: taps may lie in the padding. */
-ALWAYS_INLINE void sum_pixels(const int rows, const int kw, const bool edge, const axis_sweep *w,
-                              const gradient_any_args *d, const streams *s, int64_t x0, int64_t x1,
-                              vec acc[3][7])
+/* Outputs [j, end) of a sweep; of channels that fill no vector the lanes. */
+typedef struct {
+    const axis_sweep *w;
+    const gradient_any_args *d;
+    int64_t j, end;
+    vec_mask lanes;
+} outputs;
+
+/* The sums of `rows` kernel rows and kb taps, of one vector of channels. */
+typedef struct {
+    const float *src[MOST_ROWS]; /* source rows, at input `first` of the sweep's output 0 and the first tap */
+    float *sums[MOST_ROWS];      /* at the first tap */
+    const float *diff;           /* at output 0 */
+    int64_t tap;                 /* the first one's number */
+} sums_at;
+
+/* n outputs from j on, a unit apart. edge: columns may be in the padding. */
+ALWAYS_INLINE void sum_columns(const int rows, const int kb, const bool edge, const outputs *o,
+                               const sums_at *t, int64_t j, vec acc[MOST_ROWS][DEPTHWISE_TAPS])
 {
-    int64_t pixel = d->src_pixel, in = x0 * w->stride + w->first, offset = in * pixel;
-    const float *diff = s->diff + x0 * d->dst_pixel;
-    for (int64_t x = x0; x < x1; x++, diff += d->dst_pixel, in += w->stride, offset += w->stride * pixel) {
-        vec v = vec_load(diff);
-        UNROLL for (int r = 0; r < rows; r++)
+    const int n = DEPTHWISE_DIFFS;
+    const axis_sweep *w = o->w;
+    const int64_t pixel = w->unit * o->d->src_pixel, diff_pixel = w->out_step * o->d->dst_pixel;
+    const int64_t column = j + t->tap - w->first_column;
+    const float *at = t->diff + j * diff_pixel;
+    if (o->d->ahead) {
+        UNROLL for (int i = 0; i < n; i++) prefetch(at + i * diff_pixel + AHEAD, VL);
+        UNROLL for (int i = kb - 1; i < n + kb - 1; i++) prefetch(t->src[0] + (j + i) * pixel + AHEAD, VL);
+    }
+    vec diff[DEPTHWISE_DIFFS];
+    UNROLL for (int i = 0; i < n; i++) diff[i] = vec_load(at + i * diff_pixel);
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        const float *p = t->src[r] + j * pixel;
+        UNROLL for (int i = 0; i < n + kb - 1; i++)
         {
-            UNROLL for (int k = 0; k < kw; k++)
-            {
-                const float *at = s->p[r];
-                if (edge)
-                    at = (uint64_t)(in + k) < (uint64_t)w->inputs ? at + offset + k * pixel : vec_zeros;
-                else
-                    at += offset + k * pixel;
-                acc[r][k] = vec_fma(vec_load(at), v, acc[r][k]);
+            if (!edge || (uint64_t)(column + i) < (uint64_t)(w->end_column - w->first_column)) {
+                vec v = vec_held(vec_load(p));
+                UNROLL for (int k = 0; k < kb; k++) if (i >= k && i - k < n) acc[r][k] =
+                    vec_fma(v, diff[i - k], acc[r][k]);
             }
+            p = pointer_held(p + pixel);
         }
     }
 }
 
-ALWAYS_INLINE void swept(const int rows, const int kw, const axis_sweep *w, const gradient_any_args *d,
-                         int64_t row, int64_t c)
+/* Output j alone, whatever the stride. edge: taps may be in the padding. */
+ALWAYS_INLINE void sum_taps(const int rows, const int kb, const bool edge, const bool whole, const outputs *o,
+                            const sums_at *t, int64_t j, vec acc[MOST_ROWS][DEPTHWISE_TAPS])
 {
-    vec acc[3][7];
-    streams s = {.diff = d->diff_dst + c};
+    const axis_sweep *w = o->w;
+    const vec_mask lanes = o->lanes;
+    const int64_t step = w->unit * o->d->src_pixel, at = j * w->stride;
+    const vec diff = vec_load_lanes(whole, t->diff + j * w->out_step * o->d->dst_pixel, lanes);
     UNROLL for (int r = 0; r < rows; r++)
     {
-        s.p[r] = d->src[row + r] + c;
-        UNROLL for (int k = 0; k < kw; k++) acc[r][k] = vec_load(d->sums[row + r] + k * d->w_tap + c);
+        const float *p = t->src[r] + at * o->d->src_pixel;
+        UNROLL for (int k = 0; k < kb;
+                    k++) if (!edge || (uint64_t)(w->first + at + (t->tap + k) * w->unit) < (uint64_t)w->inputs)
+            acc[r][k] = vec_fma(vec_load_lanes(whole, p + k * step, lanes), diff, acc[r][k]);
     }
-    /* Outputs whose every tap is real. */
-    int64_t first = max64(0, min64(w->outputs, div_up(-w->first, w->stride)));
-    int64_t room = w->inputs - kw - w->first;
-    int64_t last = room < 0 ? first : max64(first, min64(w->outputs, room / w->stride + 1));
-    sum_pixels(rows, kw, true, w, d, &s, 0, first, acc);
-    sum_pixels(rows, kw, false, w, d, &s, first, last, acc);
-    sum_pixels(rows, kw, true, w, d, &s, last, w->outputs, acc);
+}
+
+/* shared: outputs are a unit apart. */
+ALWAYS_INLINE void sum_outputs(const bool shared, const int rows, const int kb, const bool whole,
+                               const outputs *o, const sums_at *t)
+{
+    const vec_mask lanes = o->lanes;
+    const int n = DEPTHWISE_DIFFS;
+    const axis_sweep *w = o->w;
+    const int64_t step = w->tap_step * o->d->w_tap;
+    int64_t j = o->j;
+    vec acc[MOST_ROWS][DEPTHWISE_TAPS];
     UNROLL for (int r = 0; r < rows; r++)
     {
-        UNROLL for (int k = 0; k < kw; k++) vec_store(d->sums[row + r] + k * d->w_tap + c, acc[r][k]);
+        UNROLL for (int k = 0; k < kb; k++) acc[r][k] = vec_load_lanes(whole, t->sums[r] + k * step, lanes);
     }
-}
-
-static void width_3(const axis_sweep *w, const gradient_any_args *d, int64_t c)
-{
-    int64_t row = 0;
-    for (; row + 3 <= d->rows; row += 3) swept(3, 3, w, d, row, c);
-    if (row + 2 <= d->rows) swept(2, 3, w, d, row, c), row += 2;
-    if (row < d->rows) swept(1, 3, w, d, row, c);
-}
-
-static void width_5(const axis_sweep *w, const gradient_any_args *d, int64_t c)
-{
-    int64_t row = 0;
-    for (; row + 2 <= d->rows; row += 2) swept(2, 5, w, d, row, c);
-    if (row < d->rows) swept(1, 5, w, d, row, c);
-}
-
-static void width_7(const axis_sweep *w, const gradient_any_args *d, int64_t c)
-{
-    for (int64_t row = 0; row < d->rows; row++) swept(1, 7, w, d, row, c);
-}
-
-typedef void swept_kernel(const axis_sweep *w, const gradient_any_args *d, int64_t c);
-
-/* One tap of one kernel row; four sums hide the latency and are joined in order. */
-ALWAYS_INLINE void one_tap(const bool whole, vec_mask lanes, const gradient_any_args *d, const axis_segment *s,
-                           int64_t row, const segment_tap *tap, int64_t c)
-{
-    const float *p = d->src[row] + tap->in * d->src_pixel + c,
-                *diff = d->diff_dst + s->first * d->dst_pixel + c;
-    float *sum = d->sums[row] + tap->tap * d->w_tap + c;
-    int64_t step = s->in_step * d->src_pixel, x = 0;
-    vec acc[4] = {vec_load_lanes(whole, sum, lanes), vec_zero(), vec_zero(), vec_zero()};
-    for (; x + 4 <= s->count; x += 4) {
-        UNROLL for (int i = 0; i < 4; i++, p += step, diff += d->dst_pixel) acc[i] =
-            vec_fma(vec_load_lanes(whole, p, lanes), vec_load_lanes(whole, diff, lanes), acc[i]);
-    }
-    for (; x < s->count; x++, p += step, diff += d->dst_pixel)
-        acc[0] = vec_fma(vec_load_lanes(whole, p, lanes), vec_load_lanes(whole, diff, lanes), acc[0]);
-    vec all = vec_add(vec_add(acc[0], acc[1]), vec_add(acc[2], acc[3]));
-    if (whole)
-        vec_store(sum, all);
-    else
-        vec_store_mask(sum, lanes, all);
-}
-
-static void general(const axis_segments *x, const gradient_any_args *d, int64_t c)
-{
-    bool whole = c + VL <= d->channels;
-    vec_mask lanes = vec_mask_first(min64(VL, d->channels - c));
-    for (int64_t i = 0; i < x->count; i++)
-        for (int64_t row = 0; row < d->rows; row++)
-            for (int64_t k = 0; k < x->segments[i].tap_count; k++) {
-                const axis_segment *s = &x->segments[i];
-                if (whole)
-                    one_tap(true, lanes, d, s, row, &s->taps[k], c);
-                else
-                    one_tap(false, lanes, d, s, row, &s->taps[k], c);
-            }
-}
-
-void gradient_any(const axis_segments *x, const gradient_any_args *d)
-{
-    static swept_kernel *const by_width[8] = {[3] = width_3, [5] = width_5, [7] = width_7};
-    const axis_sweep *w = &x->sweep;
-    swept_kernel *kernel = w->taps < 8 ? by_width[w->taps] : NULL;
-    int64_t c = 0;
-    for (; c + VL <= d->channels; c += VL) {
-        if (kernel != NULL)
-            kernel(w, d, c);
+    for (; shared && j + n <= o->end; j += n) {
+        int64_t first = j + t->tap;
+        if (first >= w->first_column && first + n - 1 + kb <= w->end_column)
+            sum_columns(rows, kb, false, o, t, j, acc);
         else
-            general(x, d, c);
+            sum_columns(rows, kb, true, o, t, j, acc);
     }
-    if (c < d->channels) general(x, d, c);
+    for (; j < o->end; j++) {
+        int64_t first = w->first + j * w->stride + t->tap * w->unit;
+        if (first >= 0 && first + (kb - 1) * w->unit < w->inputs)
+            sum_taps(rows, kb, false, whole, o, t, j, acc);
+        else
+            sum_taps(rows, kb, true, whole, o, t, j, acc);
+    }
+    UNROLL for (int r = 0; r < rows; r++)
+    {
+        UNROLL for (int k = 0; k < kb; k++) vec_store_lanes(whole, t->sums[r] + k * step, lanes, acc[r][k]);
+    }
+}
+
+typedef void sums_kernel(const outputs *o, const sums_at *t);
+
+/* One that has more sums than registers is never called. */
+#define SUMS(kb, rows)                                                                                         \
+    static void taps_##kb##_##rows(const outputs *o, const sums_at *t)                                         \
+    {                                                                                                          \
+        if (rows == 1 || rows * kb <= DEPTHWISE_TAP_SUMS) sum_outputs(false, rows, kb, true, o, t);            \
+    }                                                                                                          \
+    static void columns_##kb##_##rows(const outputs *o, const sums_at *t)                                      \
+    {                                                                                                          \
+        if (rows == 1 || rows * kb <= DEPTHWISE_TAP_SUMS) sum_outputs(true, rows, kb, true, o, t);             \
+    }
+#define SUMS_OF(kb)                                                                                            \
+    SUMS(kb, 1)                                                                                                \
+    SUMS(kb, 2)                                                                                                \
+    SUMS(kb, 3)                                                                                                \
+    static void masked_##kb(const outputs *o, const sums_at *t) { sum_outputs(false, 1, kb, false, o, t); }
+SUMS_OF(1)
+SUMS_OF(2)
+SUMS_OF(3)
+SUMS_OF(4)
+SUMS_OF(5)
+SUMS_OF(6)
+SUMS_OF(7)
+
+/* By number of taps; how the row is walked; number of kernel rows. */
+#define KERNELS_OF(kb)                                                                                         \
+    [kb] = {{taps_##kb##_1, taps_##kb##_2, taps_##kb##_3},                                                     \
+            {columns_##kb##_1, columns_##kb##_2, columns_##kb##_3},                                            \
+            {masked_##kb}},
+typedef enum { BY_TAP, BY_COLUMN, MASKED, WALKS } row_walk_kind;
+static sums_kernel *const kernels[DEPTHWISE_TAPS + 1][WALKS][MOST_ROWS] = {
+    KERNELS_OF(1) KERNELS_OF(2) KERNELS_OF(3) KERNELS_OF(4) KERNELS_OF(5) KERNELS_OF(6) KERNELS_OF(7)};
+
+/* Taps [k, k + kb) of all kernel rows, of which as many go together as there are registers for. */
+static void sum_rows(row_walk_kind kind, int64_t kb, const outputs *o, int64_t k, int64_t c)
+{
+    const axis_sweep *w = o->w;
+    const gradient_any_args *d = o->d;
+    const int64_t together = kind == MASKED ? 1 : max64(1, min64(MOST_ROWS, DEPTHWISE_TAP_SUMS / kb));
+    for (int64_t row = 0, rows; row < d->rows; row += rows) {
+        rows = min64(together, d->rows - row);
+        sums_at t = {.diff = d->diff_dst + w->out_first * d->dst_pixel + c, .tap = k};
+        for (int64_t r = 0; r < rows; r++) {
+            t.src[r] = d->src[row + r] + (w->first + k * w->unit) * d->src_pixel + c;
+            t.sums[r] = d->sums[row + r] + (w->first_tap + k * w->tap_step) * d->w_tap + c;
+        }
+        kernels[kb][kind][rows - 1](o, &t);
+    }
+}
+
+void gradient_any(const axis_sweeps *x, const gradient_any_args *d)
+{
+    for (int64_t i = 0; i < x->count; i++) {
+        const axis_sweep *w = &x->sweep[i];
+        outputs o = {w, d, axis_sweep_before(w, d->x0), axis_sweep_before(w, d->x1), vec_mask_first(VL)};
+        for (int64_t c = 0; c < d->channels; c += VL) {
+            row_walk_kind kind = w->shared == 1 ? BY_COLUMN : BY_TAP;
+            if (c + VL > d->channels) {
+                kind = MASKED;
+                o.lanes = vec_mask_first(d->channels - c);
+            }
+            for (int64_t k = 0, kb; k < w->taps; k += kb) {
+                kb = min64(DEPTHWISE_TAPS, w->taps - k);
+                sum_rows(kind, kb, &o, k, c);
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@
 #include "../axis.h"
 
 /* dst[x][c] = bias[c] + sum over rows, taps of src[row][x of tap][c] * weights[row][tap][c]: forward, or
- * backward_data with diff_dst as src and segments of the backward axis. */
+ * backward_data with diff_dst as src and sweeps of the backward axis. */
 typedef struct {
     const float *const *src;             /* [rows] source rows [IW][channels] */
     const float *const *weights;         /* [rows] the kernel row that each meets, [KW][channels] */
@@ -17,13 +17,14 @@ typedef struct {
     int64_t src_pixel, w_tap, dst_pixel; /* floats from one to the next */
     float *dst;                          /* [OW][channels] */
     int64_t channels;
+    int64_t x0, x1;    /* of the row's outputs those from x0 to before x1 */
     const float *bias; /* [channels]; NULL: none */
     float clip;        /* above 0: dst is clipped to [0, clip] */
+    bool stream;       /* dst goes there past the caches; its vectors must be aligned */
 } convolve_any_args;
-void convolve_any(const axis_segments *x, const convolve_any_args *args);
+void convolve_any(const axis_sweeps *x, const convolve_any_args *args);
 
-/* sums[row][tap][c] += sum over x of src[row][x of tap][c] * diff_dst[x][c]: x by segments of the forward axis.
- */
+/* sums[row][tap][c] += sum over x of src[row][x of tap][c] * diff_dst[x][c]: x by sweeps of the forward axis. */
 typedef struct {
     const float *const *src; /* [rows] source rows [IW][channels] */
     float *const *sums;      /* [rows] the kernel row that each meets, [KW][channels] */
@@ -31,8 +32,10 @@ typedef struct {
     const float *diff_dst; /* [OW][channels] */
     int64_t src_pixel, w_tap, dst_pixel;
     int64_t channels;
+    int64_t x0, x1; /* as above */
+    bool ahead;     /* rows come from memory: the channels to come of the same pixels are prefetched */
 } gradient_any_args;
-void gradient_any(const axis_segments *x, const gradient_any_args *args);
+void gradient_any(const axis_sweeps *x, const gradient_any_args *args);
 
 /* convolve_any of two neighbouring output rows at once: each source row is loaded once for both. */
 typedef struct {
@@ -48,7 +51,7 @@ typedef struct {
     bool stream; /* dst goes there past the caches; its vectors must be aligned */
 } stencil3_convolve_args;
 /* Three taps along the row, stride 1, no dilation, and VL channels or more. */
-void stencil3_convolve(const axis_segments *x, const stencil3_convolve_args *args);
+void stencil3_convolve(const axis_sweeps *x, const stencil3_convolve_args *args);
 
 /* gradient_any of two neighbouring rows of diff_dst at once: sums[kernel row][tap][c]. */
 typedef struct {
@@ -61,7 +64,7 @@ typedef struct {
                      lines where a vector is half of one: another order of the sums */
     bool ahead;   /* as above */
 } stencil3_gradient2_args;
-void stencil3_gradient2(const axis_segments *x, const stencil3_gradient2_args *args);
+void stencil3_gradient2(const axis_sweeps *x, const stencil3_gradient2_args *args);
 
 /* The same of `bands` of BAND_ROWS rows each, which follow one another, and whole vectors of channels. Of the
  * source rows only the first of all and the last of all may be padding. */
@@ -77,6 +80,6 @@ typedef struct {
     bool head, tail;          /* the first source row, the last one, are padding */
     bool ahead;               /* bands follow one another in memory too: the next one's are prefetched */
 } stencil3_gradient4_args;
-void stencil3_gradient4(const axis_segments *x, const stencil3_gradient4_args *args);
+void stencil3_gradient4(const axis_sweeps *x, const stencil3_gradient4_args *args);
 
 #endif

@@ -151,9 +151,9 @@ static tile_kernel *kernel_of(const axis_sweep *w, bool plain, int64_t x)
     return plain ? plain_ones[left][right] : left || right ? tile_edge : tile_inner;
 }
 
-void stencil3_convolve(const axis_segments *segments, const stencil3_convolve_args *d)
+void stencil3_convolve(const axis_sweeps *sweeps, const stencil3_convolve_args *d)
 {
-    const axis_sweep *w = &segments->sweep;
+    const axis_sweep *w = sweeps->sweep;
     bool rows = d->src[0] != NULL && d->src[1] != NULL && d->src[2] != NULL && d->src[3] != NULL;
     bool plain = rows && d->bias == NULL && d->clip == 0 && !d->ahead && !d->stream;
     for (int64_t x = 0; x < w->outputs; x += DEPTHWISE_OUTPUTS) kernel_of(w, plain, x)(w, d, x);

@@ -139,9 +139,9 @@ static void sums_row(const axis_sweep *w, const stencil3_gradient2_args *d, int6
     store_sums(true, lanes, d, c, acc);
 }
 
-void stencil3_gradient2(const axis_segments *segments, const stencil3_gradient2_args *d)
+void stencil3_gradient2(const axis_sweeps *sweeps, const stencil3_gradient2_args *d)
 {
-    const axis_sweep *w = &segments->sweep;
+    const axis_sweep *w = sweeps->sweep;
     /* Tile by tile with all channels: where the caller wants it; of the last channels, if they fill no vector,
      * always, so that a channel's sum has the same order in whatever block it is. */
     int64_t c = 0;

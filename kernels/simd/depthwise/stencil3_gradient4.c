@@ -67,10 +67,10 @@ ALWAYS_INLINE void band(const int first, const int last, const axis_sweep *w, co
     }
 }
 
-void stencil3_gradient4(const axis_segments *x, const stencil3_gradient4_args *d)
+void stencil3_gradient4(const axis_sweeps *x, const stencil3_gradient4_args *d)
 {
     enum { ALL = BAND_ROWS + 2 };
-    const axis_sweep *w = &x->sweep;
+    const axis_sweep *w = x->sweep;
     for (int64_t c = 0; c < d->channels; c += VL) {
         band_walk b;
         UNROLL for (int r = 0; r < 3; r++)

@@ -19,10 +19,10 @@
 enum { HALF_LINES = (int)VL < (int)CACHE_LINE }; /* a vector is half of a cache line */
 
 static const conv_choice walk_choices[] = {
-    {"channels", false}, {"rows copied", true}, {"streamed", true}, {NULL, false}};
+    {"channels", false}, {"rows copied", true}, {"streamed", true}, {"block by block", true}, {NULL, false}};
 static const conv_choice sums_choices[] = {{"channels", false},   {"rows", false},   {"by tile", true},
                                            {"rows copied", true}, {"chunks", false}, {"channels owned", true},
-                                           {NULL, false}};
+                                           {"outputs", false},    {NULL, false}};
 
 void depthwise_note_walk(char note[CONV_NOTE], const walk_strategy *how)
 {
@@ -43,24 +43,30 @@ static int64_t block_possible(const conv_problem *p, int64_t channels)
     return min64(p->oc, round_up(max64(1, min64(channels, p->oc)), unit));
 }
 
+/* With a multiplier rows are always copied: their channels are repeated then. */
 static walk_strategy walk_possible(const conv_problem *p, walk_strategy how)
 {
     how.channels = block_possible(p, how.channels);
-    how.ring = how.ring && p->depth_multiplier == 1;
-    how.stream = how.stream && row_walk_stencil3(p) && p->oc % VL == 0;
+    how.ring = how.ring || p->depth_multiplier > 1;
+    how.stream = how.stream && p->depth_multiplier == 1 && p->oc % VL == 0;
+    how.by_block = how.channels < p->oc && (how.by_block || how.ring);
     return how;
 }
 
-/* Bands are made of whole vectors: else bits would depend on who has the last, narrow one. */
+/* Bands are made of whole vectors: else bits would depend on who has the last, narrow one. A ring holds whole rows,
+ * but where an image is a single one. */
 static sums_strategy sums_possible(const conv_problem *p, sums_strategy how)
 {
-    bool stencil3 = row_walk_stencil3(p);
+    const bool stencil3 = row_walk_stencil3(p);
+    const int64_t rows = conv_out(&p->axis[CONV_D]) * conv_out(&p->axis[CONV_H]),
+                  row = conv_out(&p->axis[CONV_W]);
     how.channels = block_possible(p, how.channels);
     how.rows = !stencil3 || how.rows < 2 ? 1 : how.rows < BAND_ROWS || p->oc % VL != 0 ? 2 : BAND_ROWS;
     how.by_tile = how.by_tile && how.rows == 2;
-    how.ring = how.ring && p->depth_multiplier == 1;
-    how.chunks = max64(1, min64(how.chunks, p->mb * conv_out(&p->axis[CONV_H])));
-    how.owned = how.owned && p->depth_multiplier == 1 && !how.ring;
+    how.ring = how.ring || p->depth_multiplier > 1;
+    how.outputs = stencil3 || (how.ring && rows > 1) ? row : min64(row, max64(how.outputs, DEPTHWISE_DIFFS));
+    how.chunks = max64(1, min64(how.chunks, p->mb * rows * div_up(row, how.outputs)));
+    how.owned = how.owned && !how.ring;
     return how;
 }
 
@@ -75,11 +81,19 @@ depthwise_choices depthwise_possible(const conv_problem *p, depthwise_choices ho
  * passes by. */
 static int64_t tile_channels(const conv_problem *p, const conv_context *ctx)
 {
-    const conv_axis *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
-    int64_t rows = row_walk_stencil3(p) ? 2 : 1, n = DEPTHWISE_OUTPUTS;
+    const conv_axis *x = &p->axis[CONV_W];
+    bool two = row_walk_stencil3(p);
+    int64_t rows = two ? 2 : 1, n = two ? DEPTHWISE_OUTPUTS : DEPTHWISE_ROW, met = conv_taps(p) / x->kernel;
     int64_t columns = (n - 1) * x->stride + conv_effective_kernel(x);
-    int64_t floats = (h->kernel + rows - 1) * columns + rows * n + h->kernel * x->kernel;
+    int64_t floats = (met + rows - 1) * columns + rows * n + conv_taps(p);
     return even_piece(p->oc, (int64_t)(ctx->l1d / 2 / sizeof(float)) / floats, VL);
+}
+
+/* Outputs of a row whose operands, of so many channels, fill half of L1, and their sums the other. */
+static int64_t outputs_together(const conv_problem *p, int64_t channels, const conv_context *ctx)
+{
+    int64_t fit = (int64_t)(ctx->l1d / 2 / sizeof(float)) / (channels * (1 + p->axis[CONV_W].stride));
+    return max64(1, fit / DEPTHWISE_DIFFS) * DEPTHWISE_DIFFS;
 }
 
 static int64_t operand_bytes(const conv_problem *p)
@@ -108,7 +122,8 @@ static sums_strategy sums_order(const conv_problem *p, const conv_context *ctx)
     bool two = HALF_LINES && p->oc > VL;
     return (sums_strategy){.rows = two ? 2 : BAND_ROWS,
                            .by_tile = two && lines * line_floats > (int64_t)(ctx->l1d / sizeof(float)),
-                           .chunks = chunks_of(p, ctx)};
+                           .chunks = chunks_of(p, ctx),
+                           .outputs = conv_out(&p->axis[CONV_W])};
 }
 
 /* ---- candidates */
@@ -124,15 +139,19 @@ static double model_ns(const conv_problem *p, conv_pass pass, const conv_context
     return work_model_ns(&work, p, pass, ISA_ENUM, ctx);
 }
 
-/* All channels or blocks, in place, or copied where pixels crowd one set; beyond the L2 of all threads each
- * also past the caches: what fits there is found again by whoever reads it next. */
+/* All channels or blocks, in place, or copied where pixels crowd one set; blocks one after another where the kernel
+ * is so large that a row of all channels is much to read again; beyond the L2 of all threads each also past the
+ * caches: what fits there is found again by whoever reads it next. */
 static void list_walks(const conv_problem *p, conv_pass pass, const conv_context *ctx, conv_candidates *list)
 {
     const bool crowded = ring_wanted(p->oc), beyond = operand_bytes(p) > (int64_t)ctx->l2 * ctx->threads;
     const int64_t block = tile_channels(p, ctx);
-    const walk_strategy ways[] = {{.channels = p->oc}, {.channels = block}, {.channels = block, .ring = 1}};
+    const walk_strategy ways[] = {{.channels = p->oc},
+                                  {.channels = block},
+                                  {.channels = block, .by_block = !row_walk_stencil3(p)},
+                                  {.channels = block, .ring = crowded}};
     list->choices = walk_choices;
-    for (int i = 0; i < (crowded ? 3 : 2); i++)
+    for (int i = 0; i < 4; i++)
         for (int64_t stream = 0; stream <= beyond; stream++) {
             depthwise_choices how = {.walk = ways[i]};
             how.walk.stream = stream;
@@ -149,10 +168,32 @@ static void add_sums(const conv_problem *p, const conv_context *ctx, sums_strate
     strategy_add(list, &how.sums, sizeof how.sums, ns);
 }
 
+/* Of an image that is one row a part at a time, whose pixels are read in long pieces: all channels, shared out among
+ * the threads or not, or blocks of them. The outputs of a part decide bits, so they follow from all channels. */
+static void list_row_sums(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
+{
+    const sums_strategy whole = {
+        .channels = p->oc, .chunks = chunks_of(p, ctx), .outputs = outputs_together(p, p->oc, ctx)};
+    sums_strategy s = whole;
+    for (int owned = 0; owned < 2; owned++) {
+        s.owned = owned;
+        s.channels = p->oc;
+        add_sums(p, ctx, s, true, list);
+        s.channels = div_up(p->oc, ctx->threads);
+        add_sums(p, ctx, s, true, list);
+        s.channels = tile_channels(p, ctx);
+        add_sums(p, ctx, s, true, list);
+    }
+    s = whole, s.chunks *= 2;
+    add_sums(p, ctx, s, false, list);
+    s = whole, s.outputs *= 4, s.owned = 1;
+    add_sums(p, ctx, s, false, list);
+}
+
 /* Channels owned, while the tensors fit half of the L2 that each thread reads its piece of every pixel into.
  * Chunks whole or in blocks of channels, in place or copied, the narrowest of two lines, which the hardware
  * fetches together. Then other orders of the sums. */
-static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
+static void list_image_sums(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
 {
     const bool crowded = ring_wanted(p->oc), copied = crowded && HALF_LINES;
     const bool small = operand_bytes(p) <= (int64_t)ctx->l2 / 2;
@@ -163,7 +204,6 @@ static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candi
                                   {.channels = 2 * CACHE_LINE},
                                   {.channels = block, .ring = 1}};
     sums_strategy order = sums_order(p, ctx), s = order;
-    list->choices = sums_choices;
     for (int i = small ? 0 : 1; i < (crowded ? 5 : 4); i++) {
         s.channels = ways[i].channels, s.ring = ways[i].ring, s.owned = ways[i].owned;
         add_sums(p, ctx, s, true, list);
@@ -176,6 +216,15 @@ static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candi
     add_sums(p, ctx, s, false, list);
     s = order, s.chunks *= 2;
     add_sums(p, ctx, s, false, list);
+}
+
+static void list_sums(const conv_problem *p, const conv_context *ctx, conv_candidates *list)
+{
+    list->choices = sums_choices;
+    if (conv_out(&p->axis[CONV_D]) * conv_out(&p->axis[CONV_H]) > 1)
+        list_image_sums(p, ctx, list);
+    else
+        list_row_sums(p, ctx, list);
 }
 
 depthwise_choices depthwise_choose(const conv_impl *impl, const conv_problem *p, conv_pass pass,

@@ -10,16 +10,18 @@ typedef struct {
     int64_t channels; /* of a block */
     int64_t ring;     /* rows are copied next to each other first (copied_rows.h) */
     int64_t stream;   /* what is written goes past the caches */
+    int64_t by_block; /* all rows of a block of channels, then the next block; rows copied: always */
 } walk_strategy;
 
-/* backward_weights. rows, by_tile and chunks change the order of the sums. */
+/* backward_weights. rows, by_tile, chunks and outputs change the order of the sums. */
 typedef struct {
     int64_t channels; /* summed at once */
     int64_t rows;     /* of diff_dst at once: 1; of a 3x3 kernel without stride and dilation 2 or 4, too */
     int64_t by_tile;  /* of two rows: all channels of a tile, then the next tile; else a vector along both */
     int64_t ring;
-    int64_t chunks; /* of rows, with sums of their own */
-    int64_t owned;  /* a thread has some of the channels of all chunks; else blocks of chunks */
+    int64_t chunks;  /* of rows, with sums of their own */
+    int64_t owned;   /* a thread has some of the channels of all chunks; else blocks of chunks */
+    int64_t outputs; /* of a row before the next block of channels */
 } sums_strategy;
 
 /* What a plan goes by. */

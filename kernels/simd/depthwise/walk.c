@@ -8,40 +8,55 @@ bool row_walk_stencil3(const conv_problem *p)
 {
     for (int a = CONV_H; a <= CONV_W; a++)
         if (p->axis[a].kernel != 3 || p->axis[a].stride != 1 || p->axis[a].dilation != 1) return false;
-    return p->depth_multiplier == 1;
+    return p->depth_multiplier == 1 && p->rank < 3;
 }
 
 row_walk row_walk_shape(const conv_problem *p, bool backward)
 {
-    const conv_axis *x = &p->axis[CONV_W];
-    return (row_walk){.h = p->axis[CONV_H],
+    const conv_axis *d = &p->axis[CONV_D], *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
+    return (row_walk){.d = *d,
+                      .h = *h,
+                      .w = *w,
                       .backward = backward,
                       .stencil3 = row_walk_stencil3(p),
-                      .kernel_w = x->kernel,
-                      .in_width = axis_inputs(x, backward),
-                      .out_width = axis_outputs(x, backward),
-                      .x.sweep = axis_sweep_of(x, backward)};
+                      .in_height = axis_inputs(h, backward),
+                      .in_width = axis_inputs(w, backward),
+                      .out_height = axis_outputs(h, backward),
+                      .out_width = axis_outputs(w, backward),
+                      .rows = axis_outputs(d, backward) * axis_outputs(h, backward)};
+}
+
+row_lines row_walk_lines(const conv_problem *p, bool backward)
+{
+    const row_walk w = row_walk_shape(p, backward);
+    int64_t part = round_up(div_up(w.out_width, ANY_TEAM), DEPTHWISE_ROW);
+    bool cut = w.rows == 1 && !w.stencil3;
+    return row_lines_of(cut ? min64(part, w.out_width) : w.out_width, w.out_width);
 }
 
 bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
 {
     *w = row_walk_shape(p, backward);
-    return axis_segments_build(&p->axis[CONV_W], backward, &w->x);
+    return axis_sweeps_build(&p->axis[CONV_W], backward, &w->x);
 }
 
-void row_walk_free(row_walk *w) { axis_segments_free(&w->x); }
+void row_walk_free(row_walk *w) { axis_sweeps_free(&w->x); }
 
 /* The input rows of output row y, first to last as the kernels of several rows take them, and of taps
- * ([KH*KW][..]) the kernel rows that meet them; returns how many. */
+ * ([KD*KH*KW][..]) the kernel rows that meet them; returns how many. */
 static int64_t rows_met(const row_walk *w, row_ring *in, int64_t y, float *taps, int64_t w_tap,
                         row_pointers met)
 {
-    int64_t rows = 0;
-    for (int64_t i = 0; i < w->h.kernel; i++) {
-        int64_t k = w->backward ? w->h.kernel - 1 - i : i, row = axis_input(&w->h, w->backward, y, k);
-        if (row < 0) continue;
-        met.in[rows] = ring_row(in, row);
-        met.taps[rows++] = taps + k * w->kernel_w * w_tap;
+    int64_t rows = 0, plane = y < w->out_height ? 0 : y / w->out_height;
+    y -= plane * w->out_height;
+    for (int64_t i = 0; i < w->d.kernel; i++) {
+        int64_t kd = w->backward ? w->d.kernel - 1 - i : i, depth = axis_input(&w->d, w->backward, plane, kd);
+        for (int64_t j = 0; depth >= 0 && j < w->h.kernel; j++) {
+            int64_t kh = w->backward ? w->h.kernel - 1 - j : j, row = axis_input(&w->h, w->backward, y, kh);
+            if (row < 0) continue;
+            met.in[rows] = ring_row(in, depth * w->in_height + row);
+            met.taps[rows++] = taps + (kd * w->h.kernel + kh) * w->w.kernel * w_tap;
+        }
     }
     return rows;
 }
@@ -49,9 +64,8 @@ static int64_t rows_met(const row_walk *w, row_ring *in, int64_t y, float *taps,
 /* in[i] = input row first + i, NULL in the padding. */
 static void rows_from(const row_walk *w, row_ring *in, int64_t first, int64_t count, const float **rows)
 {
-    int64_t inputs = axis_inputs(&w->h, w->backward);
     for (int64_t i = 0; i < count; i++)
-        rows[i] = first + i >= 0 && first + i < inputs ? ring_row(in, first + i) : NULL;
+        rows[i] = first + i >= 0 && first + i < w->in_height ? ring_row(in, first + i) : NULL;
 }
 
 /* Output rows y and y+1, the first of them at out. */
@@ -84,8 +98,11 @@ void rows_convolve(const row_convolution *c, int64_t y0, int64_t y1)
                              .w_tap = c->w_tap,
                              .dst_pixel = c->out_pixel,
                              .channels = c->channels,
+                             .x0 = c->x0,
+                             .x1 = c->x1 > 0 ? c->x1 : w->out_width,
                              .bias = c->bias,
-                             .clip = c->clip};
+                             .clip = c->clip,
+                             .stream = c->stream};
     bool twos = w->stencil3 && c->channels >= VL;
     for (int64_t y = y0; y < y1; y++) {
         float *out = c->out + (y - y0) * w->out_width * c->out_pixel;
@@ -113,7 +130,10 @@ static void gradient_row(const row_gradient *g, int64_t y)
                              .src_pixel = ring_step(g->src),
                              .w_tap = g->w_tap,
                              .dst_pixel = ring_step(g->diff_dst),
-                             .channels = g->channels};
+                             .channels = g->channels,
+                             .x0 = g->x0,
+                             .x1 = g->x1 > 0 ? g->x1 : g->walk->out_width,
+                             .ahead = g->ahead};
     gradient_any(&g->walk->x, &row);
 }
 

@@ -6,24 +6,43 @@
 #include "../axis.h"
 #include "copied_rows.h"
 
+/* Rows are numbered through all planes of an image: y = depth * height + row. */
 typedef struct {
-    conv_axis h;
+    conv_axis d, h, w;
     bool backward; /* outputs are diff_src's, inputs diff_dst's */
     bool stencil3; /* 3x3, stride 1, no dilation: the stencil3 kernels do it, two or four rows at once */
-    int64_t kernel_w, in_width, out_width;
-    axis_segments x; /* along a row */
+    int64_t in_height, in_width, out_height, out_width;
+    int64_t rows;  /* of outputs, in all planes */
+    axis_sweeps x; /* along a row */
 } row_walk;
 
 /* Whether that is so of a problem. */
 bool row_walk_stencil3(const conv_problem *p);
-/* All but the segments of a row, for the statement of work; nothing is to be freed. */
+/* All but the sweeps of a row, for the statement of work; nothing is to be freed. */
 row_walk row_walk_shape(const conv_problem *p, bool backward);
 /* False when memory is short. */
 bool row_walk_build(const conv_problem *p, bool backward, row_walk *w);
 void row_walk_free(row_walk *w);
 
-/* Room for KH pointers each; NULL: there are at most WALK_ROWS. */
-enum { WALK_ROWS = 16 };
+/* Rows are dealt out as lines: whole ones, or, of an image that is a single row, parts of it. */
+typedef struct {
+    int64_t outputs; /* of a line, the last one of a row may have fewer */
+    int64_t per_row; /* lines */
+} row_lines;
+static inline row_lines row_lines_of(int64_t outputs, int64_t row)
+{
+    return (row_lines){outputs, (row + outputs - 1) / outputs};
+}
+/* The row of a line: whole rows are not to cost a division. */
+static inline int64_t row_of_line(const row_lines *l, int64_t line)
+{
+    return l->per_row == 1 ? line : line / l->per_row;
+}
+/* Those of forward or backward_data: so many that any team can share a single row. */
+row_lines row_walk_lines(const conv_problem *p, bool backward);
+
+/* Room for KD*KH pointers each; NULL: there are at most WALK_ROWS. */
+enum { WALK_ROWS = 64 };
 typedef struct {
     const float **in;
     float **taps;
@@ -33,10 +52,11 @@ typedef struct {
     const row_walk *walk;
     row_ring *in;
     row_pointers pointers;
-    const float *weights; /* [KH*KW][..], taps w_tap floats apart */
+    const float *weights; /* [KD*KH*KW][..], taps w_tap floats apart */
     int64_t w_tap;
     float *out; /* of the first row, at x = 0 */
     int64_t out_pixel, channels;
+    int64_t x0, x1;     /* of each row's outputs those from x0 to before x1; with stencil3 all. 0, 0: all */
     const float *bias;  /* NULL: none */
     float clip;         /* as conv_clipped() */
     bool ahead, stream; /* as in stencil3_convolve_args */
@@ -49,8 +69,9 @@ typedef struct {
     const row_walk *walk; /* forward */
     row_ring *src, *diff_dst;
     row_pointers pointers;
-    float *sums; /* [KH*KW][..], taps w_tap floats apart */
+    float *sums; /* [KD*KH*KW][..], taps w_tap floats apart */
     int64_t w_tap, channels;
+    int64_t x0, x1;      /* as above */
     bool by_tile, ahead; /* as in stencil3_gradient2_args, stencil3_gradient4_args */
 } row_gradient;
 

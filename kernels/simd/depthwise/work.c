@@ -12,6 +12,22 @@ static double tap_vectors(const conv_problem *depthwise)
     return (double)conv_flops(depthwise, CONV_FORWARD) / 2 / VL * fill;
 }
 
+/* What the kernels make of a row: outputs of a tile, taps of one of them, their stride; whether they share inputs. */
+typedef struct {
+    double tile, taps, stride;
+    bool shared;
+} axis_count;
+
+static axis_count along_row(const row_walk *w)
+{
+    const conv_axis *a = &w->w;
+    double phases = w->backward ? (double)a->stride : 1, stride = w->backward ? 1 : (double)a->stride;
+    return (axis_count){.tile = w->stencil3 ? DEPTHWISE_OUTPUTS : DEPTHWISE_ROW,
+                        .taps = fmax(1, (double)a->kernel / phases),
+                        .stride = stride,
+                        .shared = stride <= 2};
+}
+
 /* Of a block of channels, whose pixels are so many floats apart; strip: channels of a row that are walked
  * before the next row. */
 typedef struct {
@@ -29,37 +45,48 @@ static double in_sets(double bytes, int64_t channels, int64_t pixel)
  * beside it, and its weights, all channels of the block before the next tile. */
 static void read_again(const row_walk *w, const conv_problem *depthwise, const walked_block *b, conv_work *work)
 {
-    const axis_sweep *x = &w->x.sweep;
+    const axis_count x = along_row(w);
     conv_sizes s = conv_problem_sizes(depthwise);
-    double n = DEPTHWISE_OUTPUTS, out_rows = w->stencil3 ? 2 : 1, kernel = (double)w->h.kernel;
-    double step = out_rows * (double)(w->backward ? 1 : w->h.stride), rows = kernel + step - 1;
-    double fresh = n * (double)x->stride, columns = fresh - (double)x->stride + (double)x->taps;
-    double weights = kernel * (double)x->taps, in = 4.0 * (double)(w->backward ? s.dst : s.src);
-    double tile = 4 * (double)b->channels * (columns * rows + n * out_rows + weights);
-    double strip = 4 * (double)b->strip * (rows * (double)w->in_width + out_rows * (double)w->out_width);
+    double n = fmin(x.tile, (double)w->out_width), out_rows = w->stencil3 ? 2 : 1, planes = (double)w->d.kernel;
+    double step = out_rows * (double)(w->backward ? 1 : w->h.stride), rows = (double)w->h.kernel + step - 1;
+    double fresh = n * x.stride, columns = fresh - x.stride + x.taps;
+    double weights = (double)conv_taps(depthwise), in = 4.0 * (double)(w->backward ? s.dst : s.src);
+    double tile = 4 * (double)b->channels * (columns * rows * planes + n * out_rows + weights);
+    double strip =
+        4 * (double)b->strip * (rows * planes * (double)w->in_width + out_rows * (double)w->out_width);
     double tiles = (double)(w->backward ? s.src : s.dst) / (n * out_rows);
     tile = in_sets(tile, b->channels, b->pixel);
-    work_read(work, in * fmax(0, rows / step - 1), in_sets(strip, b->strip, b->pixel));
-    work_read(work, in * fmax(1, rows / step) * fmax(0, columns / fresh - 1), tile);
+    work_read(work, in * fmax(0, rows * planes / step - 1), in_sets(strip, b->strip, b->pixel));
+    if ((double)w->out_width > n)
+        work_read(work, in * fmax(1, rows * planes / step) * fmax(0, columns / fresh - 1), tile);
     work_read(work, 4 * tiles * weights, tile);
+}
+
+/* Kernel rows met by all rows of outputs, for each block of channels anew; and what finding one loads. */
+enum { POINTER_LOADS = 10 };
+static double row_calls(const row_walk *w, const conv_problem *p, int64_t block)
+{
+    return (double)(p->mb * w->rows * w->d.kernel * w->h.kernel * div_up(p->oc, block));
 }
 
 static void convolve_state(const row_walk *w, const conv_problem *depthwise, const walked_block *b, bool plain,
                            conv_work *work)
 {
-    const double n = DEPTHWISE_OUTPUTS, taps = (double)w->x.sweep.taps, stride = (double)w->x.sweep.stride;
-    double vectors = tap_vectors(depthwise), loads = 1; /* segment by segment: a load for each multiply-add */
+    const axis_count x = along_row(w);
+    const double n = x.tile;
+    double vectors = tap_vectors(depthwise), loads = 1 + 1 / n; /* tap by tap */
     if (w->stencil3 && plain)
         loads = (9 + 18 * n) / (18 * n);
     else if (w->stencil3)
         loads = (9 + 4 * (n + 2)) / (18 * n);
-    else if (taps > 0)
-        loads = (taps + (n - 1) * stride + taps) / (n * taps);
+    else if (x.shared)
+        loads = (x.taps + (n - 1) * x.stride * ceil(x.taps / DEPTHWISE_TAPS) + x.taps) / (n * x.taps);
     conv_sizes s = conv_problem_sizes(depthwise);
     work->macs += VL * vectors;
     work->loads += loads * vectors;
     work->stores += (double)(w->backward ? s.src : s.dst) / VL;
-    if (taps > 0) read_again(w, depthwise, b, work);
+    if (!w->stencil3) work->loads += POINTER_LOADS * row_calls(w, depthwise, b->channels);
+    read_again(w, depthwise, b, work);
 }
 
 void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, int64_t block, bool plain,
@@ -70,11 +97,14 @@ void rows_convolve_state(const row_walk *w, const conv_problem *depthwise, int64
 
 void rows_gradient_state(const row_walk *w, const conv_problem *depthwise, int64_t rows, conv_work *work)
 {
-    const double n = DEPTHWISE_OUTPUTS, together = (double)min64(3, w->h.kernel) * (double)w->kernel_w;
-    double vectors = tap_vectors(depthwise), loads = (1 + together) / together;
+    const axis_count x = along_row(w);
+    const double n = x.shared ? DEPTHWISE_DIFFS : 1, kb = fmin(x.taps, DEPTHWISE_TAPS);
+    const double two = DEPTHWISE_OUTPUTS, together = fmax(1, fmin(3, floor(DEPTHWISE_TAP_SUMS / kb)));
+    double vectors = tap_vectors(depthwise);
+    double loads = (n + together * ((n - 1) * (x.shared ? x.stride : 0) + kb)) / (n * together * kb);
     if (w->stencil3 && rows > 1)
         loads = rows == BAND_ROWS ? (BAND_ROWS + BAND_ROWS + 2) / (9.0 * BAND_ROWS)
-                                  : (2 * n + 4 * (n + 2)) / (18 * n);
+                                  : (2 * two + 4 * (two + 2)) / (18 * two);
     work->macs += VL * vectors;
     work->loads += loads * vectors;
 }
@@ -99,7 +129,8 @@ static void walk_state(const conv_problem *p, bool data, const walk_strategy *ho
     bool plain = !how->stream && (data || (!p->bias && p->post_op == CONV_POST_NONE));
     walked_block block = {c, how->ring ? ring_pixel(c) : pixel, how->ring ? c : pixel};
     convolve_state(&walk, p, &block, plain, work);
-    double kept = (double)walk.in_width * (double)(walk.h.kernel + 1); /* pixels of the rows in a ring */
+    double kept =
+        (double)walk.in_width * (double)(walk.d.kernel * walk.h.kernel + 1); /* pixels of a ring's rows */
     read_rows(how->ring, 4.0 * (double)(data ? s.dst : s.src), 4 * (double)c * kept, work);
     work_write(work, 4.0 * (double)(data ? s.src : s.dst), how->stream ? CONV_PAST_CACHES : CONV_EACH_CALL);
 }
@@ -109,9 +140,11 @@ static void sums_state(const conv_problem *p, const sums_strategy *how, int64_t 
 {
     const row_walk walk = row_walk_shape(p, false);
     const conv_sizes s = conv_problem_sizes(p);
-    double src = 4.0 * (double)s.src, rows = (double)how->rows, kernel = (double)walk.h.kernel;
+    double src = 4.0 * (double)s.src, rows = (double)how->rows,
+           kernel = (double)(walk.d.kernel * walk.h.kernel);
     double more = rows > 1 ? 2 / rows : fmax(0, kernel / (double)walk.h.stride - 1);
-    double pixels = (rows + kernel - 1) * (double)walk.in_width + rows * (double)walk.out_width;
+    double part = (double)how->outputs / (double)walk.out_width;
+    double pixels = part * ((rows + kernel - 1) * (double)walk.in_width + rows * (double)walk.out_width);
     int64_t c = how->owned ? pixel : how->channels;
     double reach = in_sets(4 * (double)c * pixels, c, how->ring ? ring_pixel(c) : pixel);
     rows_gradient_state(&walk, p, how->rows, work);
@@ -133,6 +166,7 @@ int64_t depthwise_units(const conv_problem *p, conv_pass pass, const depthwise_c
     const sums_strategy *sums = &how->sums;
     if (conv_makes_weights(pass))
         return sums->owned ? div_up(p->oc, VL) : sums->chunks * div_up(p->oc, sums->channels);
-    int64_t rows = axis_outputs(&p->axis[CONV_H], conv_makes_data(pass));
-    return p->mb * div_up(rows, depthwise_rows_together(p)) * div_up(p->oc, how->walk.channels);
+    bool data = conv_makes_data(pass);
+    int64_t lines = row_walk_shape(p, data).rows * row_walk_lines(p, data).per_row;
+    return p->mb * div_up(lines, depthwise_lines_together(p)) * div_up(p->oc, how->walk.channels);
 }

@@ -31,18 +31,20 @@ ALWAYS_INLINE int64_t fused_panel_columns(const fused_panels *p, int64_t j)
 
 typedef struct {
     conv_plan head;
-    int64_t pixels;       /* output pixels of one image */
-    fused_panels panels;  /* forward: of pointwise [C][OC]; backward: of its transpose [OC][C] */
-    int64_t terms;        /* of the product with those at once, in whose order they are packed */
-    row_walk forward;     /* src -> intermediate */
-    size_t thread_floats; /* scratch of one thread */
+    int64_t rows, in_rows; /* of one image, in all planes: of dst, of src */
+    int64_t pixels;        /* output pixels of one image */
+    fused_panels panels;   /* forward: of pointwise [C][OC]; backward: of its transpose [OC][C] */
+    int64_t terms;         /* of the product with those at once, in whose order they are packed */
+    row_walk forward;      /* src -> intermediate */
+    size_t thread_floats;  /* scratch of one thread */
 
     const gemm_way *way; /* forward: how the intermediate is multiplied */
     int64_t panel_rows;  /* forward: of a packed panel */
     bool ahead;          /* forward: the next task's rows of src, the next panel, are prefetched */
 
-    /* forward: one task is `rows` output rows of an image times one of `parts` of the panels */
+    /* forward: one task is `rows` lines of an image (walk.h) times one of `parts` of the panels */
     fused_forward_strategy forward_how;
+    row_lines lines;
     int64_t row_tiles;
 
     /* backward: images in chunks with gradients of their own, summed in the end; threads share out those, or,
@@ -57,6 +59,16 @@ typedef struct {
 } fused_plan;
 
 ALWAYS_INLINE bool fused_by_chunk(const fused_plan *f) { return f->backward_how.images > 1; }
+
+/* Output rows of an image, in all planes; its lines, forward. */
+ALWAYS_INLINE int64_t fused_rows(const conv_problem *p)
+{
+    return conv_out(&p->axis[CONV_D]) * conv_out(&p->axis[CONV_H]);
+}
+ALWAYS_INLINE int64_t fused_lines(const conv_problem *p)
+{
+    return fused_rows(p) * row_walk_lines(p, false).per_row;
+}
 
 /* State what a call does, for conv_plan.work, of which the plan adds its sizes, and for the cost model. */
 void fused_forward_state(const conv_problem *p, const gemm_way *way, const conv_context *ctx,

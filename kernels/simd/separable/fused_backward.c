@@ -162,8 +162,7 @@ static void multiply_weights(const context *x, channel_block block)
 static void depthwise_gradients(const context *x, channel_block block)
 {
     const conv_problem *p = &x->f->head.problem;
-    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
-    int64_t image = x->image * p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic;
+    int64_t taps = conv_taps(p), image = x->image * x->f->in_rows * p->axis[CONV_W].in * p->ic;
     float *sums = x->out.weights + block.begin;
     for (int64_t t = 0; t < taps && !x->out.accumulate; t++)
         memset(sums + t * p->ic, 0, (size_t)block.count * sizeof *sums);
@@ -176,7 +175,7 @@ static void depthwise_gradients(const context *x, channel_block block)
                              .w_tap = p->ic,
                              .channels = block.count,
                              .by_tile = x->f->by_tile};
-    for (int64_t y = 0, rows, end = conv_out(&p->axis[CONV_H]); y < end; y += rows) {
+    for (int64_t y = 0, rows, end = x->f->rows; y < end; y += rows) {
         rows = x->f->forward.stencil3 && y + 1 < end ? 2 : 1;
         rows_gradient(&gradient, y, rows);
     }
@@ -188,13 +187,13 @@ static void depthwise_gradients(const context *x, channel_block block)
                             .out = x->args->diff_src + image + block.begin,
                             .out_pixel = p->ic,
                             .channels = block.count};
-    rows_convolve(&data, 0, p->axis[CONV_H].in);
+    rows_convolve(&data, 0, x->f->in_rows);
 }
 
 static void recompute_mid(const context *x, channel_block block)
 {
     const conv_problem *p = &x->f->head.problem;
-    int64_t image = x->image * p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic;
+    int64_t image = x->image * x->f->in_rows * p->axis[CONV_W].in * p->ic;
     row_ring src = rows_in_place(x->args->src + image + block.begin, p->axis[CONV_W].in, p->ic);
     row_convolution forward = {.walk = &x->f->forward,
                                .in = &src,
@@ -203,7 +202,7 @@ static void recompute_mid(const context *x, channel_block block)
                                .out = x->mid,
                                .out_pixel = mid_pixel(x->f),
                                .channels = block.count};
-    rows_convolve(&forward, 0, conv_out(&p->axis[CONV_H]));
+    rows_convolve(&forward, 0, x->f->rows);
 }
 
 static void backward_block(const context *x, int64_t i)
@@ -223,8 +222,7 @@ static gradients chunk_gradients(const fused_plan *f, const conv_args *args, flo
         return (gradients){args->diff_pointwise, args->diff_weights, args->diff_bias, args->accumulate};
     float *pointwise = chunks + g * fused_chunk_floats(p);
     float *weights = pointwise + round_up(p->ic * p->oc, VL);
-    return (gradients){pointwise, weights,
-                       weights + round_up(p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * p->ic, VL), false};
+    return (gradients){pointwise, weights, weights + round_up(conv_taps(p) * p->ic, VL), false};
 }
 
 /* All of one chunk's images by one thread. */
@@ -265,7 +263,7 @@ static void sum_chunks(const fused_plan *f, const conv_args *args, float *chunks
 {
     const conv_problem *p = &f->head.problem;
     gradients first = chunk_gradients(f, args, chunks, 0);
-    int64_t taps = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel;
+    int64_t taps = conv_taps(p);
     int64_t count = f->backward_how.images, floats = fused_chunk_floats(p);
     const chunk_sums sums[] = {{first.pointwise, count, floats, p->ic * p->oc},
                                {first.weights, count, floats, taps * p->ic},

@@ -8,7 +8,7 @@
  * The depthwise stage is the GEMM's k, so tiles overlap in nothing but the source rows they read. Where rows
  * are few and weights large (7x7, 2048 channels) threads take parts of the panels instead and repeat the
  * depthwise, a hundredth of the work. fip/ has the same loops with a product of pairs. The sum over k of one
- * output has one order whatever the tiles, hence the same bits. Refuses multipliers other than 1 and rank 3. */
+ * output has one order whatever the tiles, hence the same bits. Refuses multipliers other than 1. */
 #include "fused.h"
 
 #include <omp.h>
@@ -23,7 +23,6 @@
 static conv_status fused_forward_plan(fused_plan *f, const conv_context *ctx, conv_error *err)
 {
     const conv_problem *p = &f->head.problem;
-    int64_t oh = conv_out(&p->axis[CONV_H]), ow = conv_out(&p->axis[CONV_W]);
     size_t threads = (size_t)f->head.context.threads;
     fused_forward_strategy how;
     memcpy(&how, ctx->strategy.value, sizeof how);
@@ -33,8 +32,9 @@ static conv_status fused_forward_plan(fused_plan *f, const conv_context *ctx, co
     f->panel_rows = gemm_panel_rows(f->way, p->ic, f->terms);
     f->ahead = (size_t)conv_bytes_min(p, CONV_FORWARD) > ctx->l2 * threads;
     f->head.packed_bytes = (size_t)gemm_panels_floats(f->panel_rows, p->oc) * sizeof(float);
-    f->row_tiles = div_up(oh, how.rows);
-    f->thread_floats = (size_t)round_up(how.rows * ow * (f->terms + FUSED_ROW_GAP), VL);
+    f->lines = row_walk_lines(p, false);
+    f->row_tiles = div_up(f->rows * f->lines.per_row, how.rows);
+    f->thread_floats = (size_t)round_up(how.rows * f->lines.outputs * (f->terms + FUSED_ROW_GAP), VL);
     f->head.scratch_bytes = f->thread_floats * sizeof(float) * threads;
     conv_note(f->head.note, true, "fused");
     strategy_note(f->head.note, fused_forward_choices, &how, sizeof how);
@@ -49,9 +49,10 @@ static conv_status fused_forward_plan(fused_plan *f, const conv_context *ctx, co
 /* ---- execute */
 
 typedef struct {
-    int64_t image, row_begin, row_end, panel_begin, panel_end;
-    int64_t k0, k; /* the present block of channels */
-    float *mid;    /* [pixels][terms + gap]: its intermediate */
+    int64_t image, row_begin, row_end, panel_begin, panel_end; /* rows: lines */
+    int64_t first, pixels;                                     /* of the image */
+    int64_t k0, k;                                             /* the present block of channels */
+    float *mid;                                                /* [pixels][terms + gap]: its intermediate */
 } forward_task;
 
 static int64_t mid_pixel(const fused_plan *f) { return f->terms + FUSED_ROW_GAP; }
@@ -61,7 +62,9 @@ static forward_task nth_task(const fused_plan *f, int64_t i)
     forward_task t = {0};
     int64_t tile = i / f->forward_how.parts % f->row_tiles;
     t.image = i / f->forward_how.parts / f->row_tiles;
-    share(conv_out(&f->head.problem.axis[CONV_H]), tile, f->row_tiles, &t.row_begin, &t.row_end);
+    share(f->rows * f->lines.per_row, tile, f->row_tiles, &t.row_begin, &t.row_end);
+    t.first = t.row_begin * f->lines.outputs;
+    t.pixels = min64(f->pixels, t.row_end * f->lines.outputs) - t.first;
     share(f->panels.count, i % f->forward_how.parts, f->forward_how.parts, &t.panel_begin, &t.panel_end);
     return t;
 }
@@ -70,17 +73,21 @@ static forward_task nth_task(const fused_plan *f, int64_t i)
  */
 static const float *rows_ahead(const fused_plan *f, const conv_args *args, const forward_task *t)
 {
-    const conv_axis *h = &f->head.problem.axis[CONV_H], *w = &f->head.problem.axis[CONV_W];
-    int64_t row = t->row_end * h->stride - h->pad_before + conv_effective_kernel(h) - h->stride;
-    return args->src + (t->image * h->in + max64(0, row)) * w->in * f->head.problem.ic;
+    const conv_axis *d = &f->head.problem.axis[CONV_D], *h = &f->head.problem.axis[CONV_H];
+    int64_t end = t->row_end / f->lines.per_row, plane = end / f->forward.out_height,
+            y = end % f->forward.out_height;
+    int64_t row = y * h->stride - h->pad_before + conv_effective_kernel(h) - h->stride;
+    if (d->kernel > 1)
+        row += (plane * d->stride - d->pad_before + conv_effective_kernel(d) - d->stride) * h->in;
+    return args->src + (t->image * f->in_rows + max64(0, row)) * f->forward.in_width * f->head.problem.ic;
 }
 
 /* dst[pixels][OC] (+)= mid[pixels][k] * panels, rows [k0, k0 + k) of pointwise. */
 static void multiply(const fused_plan *f, const conv_args *args, const forward_task *t)
 {
     const conv_problem *p = &f->head.problem;
-    int64_t ow = conv_out(&p->axis[CONV_W]), pixels = (t->row_end - t->row_begin) * ow;
-    float *dst = args->dst + (t->image * f->pixels + t->row_begin * ow) * p->oc;
+    int64_t pixels = t->pixels;
+    float *dst = args->dst + (t->image * f->pixels + t->first) * p->oc;
     int64_t row = gemm_panel_rows(f->way, t->k0, f->terms);
     for (int64_t j = t->panel_begin; j < t->panel_end; j++) {
         int64_t n = fused_panel_columns(&f->panels, j), column = j * f->panels.width;
@@ -111,9 +118,9 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
 static void fill(const fused_plan *f, const conv_args *args, const forward_task *t)
 {
     const conv_problem *p = &f->head.problem;
-    int64_t image = p->axis[CONV_H].in * p->axis[CONV_W].in * p->ic, ow = conv_out(&p->axis[CONV_W]);
-    int64_t rows = f->way->prepared ? 2 : t->row_end - t->row_begin;
-    row_ring src = rows_in_place(args->src + t->image * image + t->k0, p->axis[CONV_W].in, p->ic);
+    int64_t image = f->in_rows * f->forward.in_width * p->ic;
+    int64_t rows = f->way->prepared ? 2 : t->row_end - t->row_begin, outputs = f->lines.outputs;
+    row_ring src = rows_in_place(args->src + t->image * image + t->k0, f->forward.in_width, p->ic);
     row_convolution depthwise = {.walk = &f->forward,
                                  .in = &src,
                                  .weights = args->weights + t->k0,
@@ -122,11 +129,19 @@ static void fill(const fused_plan *f, const conv_args *args, const forward_task 
                                  .channels = t->k};
     for (int64_t y = t->row_begin, end; y < t->row_end; y = end) {
         end = min64(y + rows, t->row_end);
-        depthwise.out = t->mid + (y - t->row_begin) * ow * mid_pixel(f);
-        rows_convolve(&depthwise, y, end);
-        if (!f->way->prepared) continue;
-        float *pixel = depthwise.out;
-        for (int64_t i = (end - y) * ow; i > 0; i--, pixel += mid_pixel(f)) f->way->prepare(pixel, pixel, t->k);
+        int64_t first = y * outputs, last = min64(f->pixels, end * outputs);
+        float *pixel = t->mid + (first - t->first) * mid_pixel(f);
+        depthwise.out = pixel;
+        if (f->lines.per_row > 1) {
+            depthwise.out -= first * mid_pixel(f);
+            depthwise.x0 = first;
+            depthwise.x1 = last;
+            rows_convolve(&depthwise, 0, 1);
+        } else {
+            rows_convolve(&depthwise, y, end);
+        }
+        for (int64_t i = first; i < last && f->way->prepared; i++, pixel += mid_pixel(f))
+            f->way->prepare(pixel, pixel, t->k);
     }
 }
 
@@ -165,8 +180,7 @@ static void destroy(conv_plan *plan)
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
     (void)self, (void)pass;
-    if (p->rank > 2) return "rank 3";
-    if (p->axis[CONV_H].kernel > WALK_ROWS) return "kernel taller than 16";
+    if (conv_taps(p) > WALK_ROWS * p->axis[CONV_W].kernel) return "kernel of more than 64 rows";
     if (p->depth_multiplier != 1) return "depth multiplier other than 1";
     return NULL;
 }
@@ -177,7 +191,9 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     fused_plan *f = conv_plan_new(sizeof *f, self, p, pass, ctx);
     if (f == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     f->way = ((const simd_impl *)self)->way;
-    f->pixels = conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
+    f->rows = fused_rows(p);
+    f->in_rows = p->axis[CONV_D].in * p->axis[CONV_H].in;
+    f->pixels = f->rows * conv_out(&p->axis[CONV_W]);
     conv_context own = strategy_context(self, p, pass, ctx);
     conv_status status = (pass == CONV_FORWARD ? fused_forward_plan : fused_backward_plan)(f, &own, err);
     if (status != CONV_OK) {

@@ -31,7 +31,7 @@ int64_t fused_backward_vectors(const conv_problem *p, const fused_backward_strat
 int64_t fused_backward_pixels(const conv_problem *p, const conv_context *ctx)
 {
     int64_t row = gemm_panel_vectors(p->oc) * VL * (int64_t)sizeof(float);
-    return even_piece(conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]), (int64_t)ctx->l1d / row, 1);
+    return even_piece(fused_rows(p) * conv_out(&p->axis[CONV_W]), (int64_t)ctx->l1d / row, 1);
 }
 
 int64_t fused_chunk_floats(const conv_problem *p)
@@ -56,7 +56,7 @@ fused_forward_strategy fused_forward_possible(const conv_problem *p, const gemm_
                                               const conv_context *ctx, fused_forward_strategy how)
 {
     int64_t vectors = way->panel_vectors(p->oc);
-    how.rows = between(1, how.rows, conv_out(&p->axis[CONV_H]));
+    how.rows = between(1, how.rows, fused_lines(p));
     how.parts = between(1, how.parts, div_up(p->oc, vectors * VL));
     how.stream = how.stream && p->oc % VL == 0 && fused_terms(p->ic, vectors, ctx) == p->ic;
     return how;
@@ -86,10 +86,10 @@ static void add_forward(const conv_problem *p, const gemm_way *way, const conv_c
 static void list_forward(const conv_problem *p, const gemm_way *way, const conv_context *ctx,
                          conv_candidates *list)
 {
-    int64_t oh = conv_out(&p->axis[CONV_H]), panels = div_up(p->oc, way->panel_vectors(p->oc) * VL);
+    int64_t lines = fused_lines(p), panels = div_up(p->oc, way->panel_vectors(p->oc) * VL);
     *list = (conv_candidates){.choices = fused_forward_choices};
-    for (int64_t rows = oh; rows > 0; rows--)
-        for (int64_t parts = 1; parts <= panels && even_piece(oh, rows, 1) == rows; parts *= 2)
+    for (int64_t rows = lines; rows > 0; rows--)
+        for (int64_t parts = 1; parts <= panels && even_piece(lines, rows, 1) == rows; parts *= 2)
             for (int64_t stream = 0; stream <= 1; stream++)
                 add_forward(p, way, ctx, (fused_forward_strategy){rows, parts, stream}, list);
 }

@@ -8,7 +8,7 @@ static double bytes(int64_t floats) { return (double)sizeof(float) * (double)flo
 /* Of the first thread, which has the most: the tasks come image by image, the taller ones first. */
 static double forward_busiest(const conv_problem *p, const fused_forward_strategy *how, int threads)
 {
-    int64_t oh = conv_out(&p->axis[CONV_H]), tiles = div_up(oh, how->rows), tasks = tiles * how->parts;
+    int64_t oh = fused_lines(p), tiles = div_up(oh, how->rows), tasks = tiles * how->parts;
     int64_t most = div_up(p->mb * tasks, threads);
     double rest = (double)(most % tasks) / (double)how->parts;
     double rows = (double)(most / tasks * oh) + rest * (double)(oh / tiles) + fmin(rest, (double)(oh % tiles));
@@ -27,7 +27,7 @@ void fused_forward_state(const conv_problem *p, const gemm_way *way, const conv_
     conv_sizes s = conv_problem_sizes(p);
     row_walk walk = row_walk_shape(p, false);
     int nv = way->panel_vectors(p->oc);
-    int64_t tiles = div_up(conv_out(h), how->rows), pixels = how->rows * conv_out(&p->axis[CONV_W]);
+    int64_t tiles = div_up(fused_lines(p), how->rows), pixels = how->rows * row_walk_lines(p, false).outputs;
     int64_t terms = fused_terms(p->ic, nv, ctx);
     double parts = (double)how->parts, blocks = (double)div_up(p->ic, terms);
     double all = (double)s.mid / (double)p->ic,
@@ -42,8 +42,8 @@ void fused_forward_state(const conv_problem *p, const gemm_way *way, const conv_
     double weights = bytes(gemm_panels_floats(gemm_panel_rows(way, p->ic, terms), p->oc)) / parts;
     double images = (double)(p->mb * tiles), buffer = bytes(pixels * terms), beyond = 2 * (double)ctx->l1d;
     double task = fmax(beyond, buffer + weights + src / images + dst / parts / images);
-    double shared =
-        (double)(tiles - 1) * (double)max64(0, conv_effective_kernel(h) - h->stride) / (double)h->in;
+    double shared = (double)(tiles - 1) * (double)max64(0, conv_effective_kernel(h) - h->stride) /
+                    (double)h->in * (double)p->axis[CONV_D].kernel / (double)p->axis[CONV_D].in;
     double visits = weights * parts * images, first = fmin(visits, weights * ctx->threads);
     work_read(w, src, CONV_EACH_CALL);
     work_read(w, src * (parts - 1 + shared), task);
