@@ -17,9 +17,8 @@
  * Refuses: in three dimensions depthwise convolutions, groups, and padding other than SAME and VALID; trailing
  * padding of minus one stride or less, an ISA cap, since it chooses by itself and cannot be held back, constants
  * beyond a graph's 2 GB, what it does wrong (gradients of dilated depthwise convolutions) or aborts over (a bias
- * or ReLU after a depthwise one of explicit padding), and without oneDNN
- * (TF_ENABLE_ONEDNN_OPTS) NCHW, dilated depthwise convolutions, those of unequal strides, and gradients of
- * dilated or grouped ones. */
+ * or ReLU after a depthwise one of explicit padding), and without oneDNN (TF_ENABLE_ONEDNN_OPTS) NCHW, dilated
+ * depthwise convolutions, those of unequal strides, and gradients of dilated or grouped ones. */
 #include "tensorflow.h"
 
 #if defined(__x86_64__)
