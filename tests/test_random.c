@@ -186,7 +186,7 @@ int main(void)
     uint64_t seed = strtoull(variable("SEPBENCH_TEST_SEED", "20181012"), NULL, 10);
     uint32_t first = only == NULL ? 0 : (uint32_t)atoi(only);
     uint32_t wanted =
-        only != NULL ? 1 : (uint32_t)atoi(variable("SEPBENCH_TEST_COUNT", SANITIZED ? "300" : "3000"));
+        only != NULL ? 1 : (uint32_t)atoi(variable("SEPBENCH_TEST_COUNT", SANITIZED ? "250" : "2000"));
     size_t count;
     outcome *outcomes = outcomes_create(&count);
     print_message("# random: SEPBENCH_TEST_SEED=%llu SEPBENCH_TEST_COUNT=%u\n", (unsigned long long)seed,
