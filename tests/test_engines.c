@@ -247,6 +247,9 @@ static void test_commands(void **state)
         const char *words;
         int code;
     } lines[] = {{"verify mb1ic3ih5oc3kh3 --engine other=naive --impl other --quiet", 0},
+                 {"verify g4mb1ic4iw9oc4kw4pw3ow9 separable:mb1ic3id4ih5iw6oc5kd3kh2kw3pd1ph0pw0 --engine "
+                  "other=naive --impl other --quiet",
+                  0},
                  {"verify mb1ic3ih5oc3kh3 --engine other=none:/tmp --impl other", 2},
                  {"verify mb1ic3ih5oc3kh3 --engine other=naive:/nonexistent --impl other", 2},
                  {"verify mb1ic3ih5oc3kh3 --impl other", 2}};

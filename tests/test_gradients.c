@@ -9,11 +9,23 @@
 #include "support.h"
 
 static const char *const shapes[] = {
-    "dense:mb2ic3ih5iw4oc4kh3kw2sh2ph1pw0", "dense:mb1ic2ih6oc3kh3dh1ph2",
-    "dense:g2mb1ic4ih4oc2kh3ph1",           "depthwise:mb2ic3ih5oc6kh3ph1",
-    "depthwise:mb1ic4ih7oc4kh3sh2ph1",      "pointwise:mb2ic3ih4oc5kh1",
-    "pointwise:mb1ic3ih5oc4kh1sh2",         "separable:mb2ic3ih5oc4kh3ph1",
-    "separable:mb1ic2ih6oc3kh3sh2ph1dm2",   "dense:mb1ic16ih6oc16kh3ph1",
+    "dense:mb2ic3ih5iw4oc4kh3kw2sh2ph1pw0",
+    "dense:mb1ic2ih6oc3kh3dh1ph2",
+    "dense:g2mb1ic4ih4oc2kh3ph1",
+    "depthwise:mb2ic3ih5oc6kh3ph1",
+    "depthwise:mb1ic4ih7oc4kh3sh2ph1",
+    "pointwise:mb2ic3ih4oc5kh1",
+    "pointwise:mb1ic3ih5oc4kh1sh2",
+    "separable:mb2ic3ih5oc4kh3ph1",
+    "separable:mb1ic2ih6oc3kh3sh2ph1dm2",
+    "dense:mb1ic16ih6oc16kh3ph1",
+    "dense:mb2ic3iw9oc4kw4pw3ow9",
+    "dense:mb1ic2id4ih3iw4oc3kd2kh3kw3sd2sh1sw1pd0ph1pw1",
+    "depthwise:mb2ic3iw9oc6kw4sw2pw3ow5",
+    "depthwise:mb1ic3id4ih3iw4oc3kd3kh3kw2sd2sh1sw1pd1ph1pw0",
+    "pointwise:mb2ic3id3ih2iw4oc5kd1kh1kw1",
+    "separable:mb2ic3iw9oc4kw4dw1pw6ow9",
+    "separable:mb1ic2id3ih4iw3oc3kd3kh3kw3pd1ph1pw1dm2",
 };
 
 /* Of reals of the order of 1 and a few hundred terms: rounding of fp32, and of the quotient. */

@@ -171,7 +171,7 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
     if (core_isa(openblas_get_corename()) > cpu_allowed())
         return "OpenBLAS runs wider instructions than SEPBENCH_MAX_ISA allows: set OPENBLAS_CORETYPE "
                "(Haswell for avx2, Nehalem for base)";
-    return p->rank == 3 ? "rank 3" : NULL;
+    return p->rank == 3 && !lower_is_src(p) ? "rank 3" : NULL;
 }
 
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
@@ -181,8 +181,12 @@ static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass 
     openblas_plan *m = conv_plan_new(sizeof *m, self, p, pass, ctx);
     if (m == NULL) return conv_fail(err, CONV_NO_MEMORY, "no memory for a plan");
     m->direct = lower_is_src(p);
-    m->pixels = p->mb * conv_out(&p->axis[CONV_H]) * conv_out(&p->axis[CONV_W]);
-    m->columns = p->axis[CONV_H].kernel * p->axis[CONV_W].kernel * (p->ic / p->groups);
+    m->pixels = p->mb;
+    m->columns = p->ic / p->groups;
+    for (int i = 0; i < CONV_AXES; i++) {
+        m->pixels *= conv_out(&p->axis[i]);
+        m->columns *= p->axis[i].kernel;
+    }
     m->oc = p->oc / p->groups;
     int64_t fits = (int64_t)(ctx->l2 / sizeof(float)) / m->columns;
     m->block =

@@ -14,11 +14,11 @@
  * pool (inter_op_parallelism_threads), which takes 10 to 60 us. In a joint backward as many operations run at
  * once as there are threads, as by default: at batch 1 each of its depthwise gradients has one thread only.
  *
- * Refuses: rank 3, trailing padding of minus one stride or less, an ISA cap, since it chooses by itself and
- * cannot be held back, constants beyond a graph's 2 GB, what it does wrong (gradients of dilated depthwise
- * convolutions) or aborts over (a bias or ReLU after a depthwise one of explicit padding), and without oneDNN
- * (TF_ENABLE_ONEDNN_OPTS) NCHW, dilated depthwise convolutions, those of unequal strides, and gradients of
- * dilated or grouped ones. */
+ * Refuses: in three dimensions depthwise convolutions, groups, and padding other than SAME and VALID; trailing
+ * padding of minus one stride or less, an ISA cap, since it chooses by itself and cannot be held back, constants
+ * beyond a graph's 2 GB, what it does wrong (gradients of dilated depthwise convolutions) or aborts over (a bias
+ * or ReLU after a depthwise one of explicit padding), and without oneDNN (TF_ENABLE_ONEDNN_OPTS) NCHW, dilated
+ * depthwise convolutions, those of unequal strides, and gradients of dilated or grouped ones. */
 #include "tensorflow.h"
 
 #if defined(__x86_64__)
@@ -129,13 +129,23 @@ static bool takes_constant(const conv_impl *self, conv_pass pass)
 
 static bool is_dilated(const conv_problem *p)
 {
-    const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
-    return (h->dilation > 1 && h->kernel > 1) || (w->dilation > 1 && w->kernel > 1);
+    bool dilated = false;
+    for (int i = 0; i < CONV_AXES; i++) dilated |= p->axis[i].dilation > 1 && p->axis[i].kernel > 1;
+    return dilated;
 }
 
 static bool has_depthwise(const conv_problem *p)
 {
     return p->variant == CONV_DEPTHWISE || p->variant == CONV_SEPARABLE;
+}
+
+/* What of three dimensions it lacks. */
+static const char *refuse_volumes(const conv_problem *p)
+{
+    if (p->rank < 3) return NULL;
+    if (has_depthwise(p)) return "TensorFlow has no depthwise convolution in three dimensions";
+    if (p->groups > 1) return "TensorFlow's Conv3D has no groups on CPU";
+    return tf_padding(p) == TF_EXPLICIT ? "TensorFlow's Conv3D pads SAME or VALID only" : NULL;
 }
 
 /* What it would do wrong, or end the process over. */
@@ -155,10 +165,13 @@ static const char *refuse_eigen(const conv_problem *p, conv_pass pass)
     const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
     bool depthwise = has_depthwise(p), dilated = is_dilated(p);
     if (p->layout == CONV_NCHW)
-        return depthwise ? "Depthwise convolution on CPU is only supported for NHWC format"
-                         : "The Conv2D op currently only supports the NHWC tensor format on the CPU";
+        return depthwise      ? "Depthwise convolution on CPU is only supported for NHWC format"
+               : p->rank == 3 ? "CPU implementation of Conv3D currently only supports the NHWC tensor format"
+                              : "The Conv2D op currently only supports the NHWC tensor format on the CPU";
+    if (p->rank == 3 && dilated)
+        return "CPU implementation of Conv3D currently only supports dilated rates of 1";
     if (depthwise && dilated) return "Current kernel implementation does not support dilations";
-    if (depthwise && h->stride != w->stride)
+    if (depthwise && p->rank == 2 && h->stride != w->stride)
         return "Current implementation only supports equal length strides in the row and column dimensions";
     if (pass == CONV_FORWARD) return NULL;
     if (dilated) return "Current CPU implementations do not yet support dilation rates larger than 1";
@@ -174,15 +187,15 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
         return "backward: tensorflow has everything fed there";
     if (cpu_allowed() < cpu_detect())
         return "SEPBENCH_MAX_ISA: TensorFlow cannot be held to an instruction set";
-    if (p->rank == 3) return "rank 3";
-    for (int i = CONV_H; i < CONV_AXES; i++)
+    for (int i = tf_first_axis(p); i < CONV_AXES; i++)
         if (conv_needed_pad_after(&p->axis[i]) <= -p->axis[i].stride)
             return "padding after of minus one stride or less";
     conv_sizes sizes = conv_problem_sizes(p);
     if (takes_constant(self, pass) &&
         (sizes.weights + sizes.pointwise) * (int64_t)sizeof(float) > GRAPH_LIMIT - GRAPH_ITSELF)
         return "weights beyond the 2 GB of a TensorFlow graph";
-    const char *why = refuse_faults(p, pass);
+    const char *why = refuse_volumes(p);
+    if (why == NULL) why = refuse_faults(p, pass);
     return why != NULL || uses_onednn() ? why : refuse_eigen(p, pass);
 }
 
@@ -277,7 +290,7 @@ static void not_ours(void *data, size_t length, void *argument) { (void)data, (v
 /* Input i is at data, which stays the caller's. */
 static void feed(tf_run *run, const conv_problem *p, int i, const void *data)
 {
-    int64_t dims[CONV_AXES + 1];
+    int64_t dims[TF_DIMS];
     tf_role role = run->graph.input[i].role;
     if (run->in[i] != NULL && run->at[i] == data) return;
     forget_input(run, i);

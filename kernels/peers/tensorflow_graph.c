@@ -1,4 +1,4 @@
-/* Conv2D, DepthwiseConv2dNative, BiasAdd, Relu and Relu6 with their gradients, as tf.nn and Keras use
+/* Conv2D, Conv3D, DepthwiseConv2dNative, BiasAdd, Relu and Relu6 with their gradients, as tf.nn and Keras use
  * them. A separable's backward is the gradients of its pointwise stage, then those of its depthwise one from
  * the d_mid that both share. */
 #include "tensorflow_graph.h"
@@ -22,48 +22,47 @@ typedef struct {
 
 /* ---- shapes */
 
-static void set_image_shape(const conv_problem *p, bool src, int64_t dims[CONV_AXES + 1])
+static int set_image_shape(const conv_problem *p, bool src, int64_t dims[TF_DIMS])
 {
-    const conv_axis *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
     int64_t channels = src ? p->ic : p->oc;
-    int64_t rows = src ? h->in : conv_out(h), columns = src ? w->in : conv_out(w);
-    bool last = p->layout == CONV_NHWC;
-    dims[0] = p->mb;
-    dims[1] = last ? rows : channels;
-    dims[2] = last ? columns : rows;
-    dims[3] = last ? channels : columns;
+    int n = 0;
+    dims[n++] = p->mb;
+    if (p->layout == CONV_NCHW) dims[n++] = channels;
+    for (int i = tf_first_axis(p); i < CONV_AXES; i++) dims[n++] = src ? p->axis[i].in : conv_out(&p->axis[i]);
+    if (p->layout == CONV_NHWC) dims[n++] = channels;
+    return n;
 }
 
-static void set_filter_shape(const conv_problem *p, int64_t dims[CONV_AXES + 1])
+static int set_filter_shape(const conv_problem *p, int64_t dims[TF_DIMS])
 {
     bool depthwise = p->variant == CONV_DEPTHWISE;
-    dims[0] = p->axis[CONV_H].kernel;
-    dims[1] = p->axis[CONV_W].kernel;
-    dims[2] = depthwise ? p->ic : p->ic / p->groups;
-    dims[3] = depthwise ? p->depth_multiplier : p->oc;
+    int n = 0;
+    for (int i = tf_first_axis(p); i < CONV_AXES; i++) dims[n++] = p->axis[i].kernel;
+    dims[n++] = depthwise ? p->ic : p->ic / p->groups;
+    dims[n++] = depthwise ? p->depth_multiplier : p->oc;
+    return n;
 }
 
-int tf_shape(const conv_problem *p, tf_role role, int64_t dims[CONV_AXES + 1])
+int tf_shape(const conv_problem *p, tf_role role, int64_t dims[TF_DIMS])
 {
     const conv_problem stage[] = {conv_depthwise_stage(p), conv_pointwise_stage(p)};
     switch (role) {
     case TF_BIAS:
     case TF_DIFF_BIAS: dims[0] = p->oc; return 1;
     case TF_SRC:
-    case TF_DIFF_SRC: set_image_shape(p, true, dims); break;
-    case TF_MID: set_image_shape(&stage[0], false, dims); break;
+    case TF_DIFF_SRC: return set_image_shape(p, true, dims);
+    case TF_MID: return set_image_shape(&stage[0], false, dims);
     case TF_POINTWISE:
-    case TF_DIFF_POINTWISE: set_filter_shape(&stage[1], dims); break;
+    case TF_DIFF_POINTWISE: return set_filter_shape(&stage[1], dims);
     case TF_WEIGHTS:
-    case TF_DIFF_WEIGHTS: set_filter_shape(p->variant == CONV_SEPARABLE ? &stage[0] : p, dims); break;
-    default: set_image_shape(p, false, dims);
+    case TF_DIFF_WEIGHTS: return set_filter_shape(p->variant == CONV_SEPARABLE ? &stage[0] : p, dims);
+    default: return set_image_shape(p, false, dims);
     }
-    return CONV_AXES + 1;
 }
 
 int64_t tf_count(const conv_problem *p, tf_role role)
 {
-    int64_t dims[CONV_AXES + 1], count = 1;
+    int64_t dims[TF_DIMS], count = 1;
     int ndims = tf_shape(p, role, dims);
     for (int i = 0; i < ndims; i++) count *= dims[i];
     return count;
@@ -104,8 +103,8 @@ static TF_Output constant(builder *b, int type, const int64_t *dims, int ndims, 
 /* A tensor's shape, as the gradients take it. */
 static TF_Output shape_of(builder *b, tf_role role)
 {
-    int64_t dims[CONV_AXES + 1], ndims = tf_shape(b->wanted->problem, role, dims);
-    int32_t shape[CONV_AXES + 1];
+    int64_t dims[TF_DIMS], ndims = tf_shape(b->wanted->problem, role, dims);
+    int32_t shape[TF_DIMS];
     for (int i = 0; i < ndims; i++) shape[i] = (int32_t)dims[i];
     return constant(b, TF_INT32, &ndims, 1, shape);
 }
@@ -113,7 +112,7 @@ static TF_Output shape_of(builder *b, tf_role role)
 /* The node of a role that the graph takes: made when it is first asked for. */
 static TF_Output input(builder *b, tf_role role)
 {
-    int64_t dims[CONV_AXES + 1];
+    int64_t dims[TF_DIMS];
     int ndims = tf_shape(b->wanted->problem, role, dims);
     bool filter = role == TF_WEIGHTS || role == TF_POINTWISE;
     if (b->failed || b->node[role].operation != NULL) return b->node[role];
@@ -137,15 +136,18 @@ static void set_text(builder *b, TF_OperationDescription *d, const char *name, c
     b->tf->SetAttrString(d, name, text, strlen(text));
 }
 
-static void set_layout(builder *b, TF_OperationDescription *d)
+/* volumes: the operation has names of its own for the layouts of three dimensions. */
+static void set_layout(builder *b, TF_OperationDescription *d, bool volumes)
 {
-    set_text(b, d, "data_format", b->wanted->problem->layout == CONV_NHWC ? "NHWC" : "NCHW");
+    static const char *const names[2][CONV_LAYOUT_COUNT] = {{[CONV_NHWC] = "NHWC", [CONV_NCHW] = "NCHW"},
+                                                            {[CONV_NHWC] = "NDHWC", [CONV_NCHW] = "NCDHW"}};
+    set_text(b, d, "data_format", names[volumes][b->wanted->problem->layout]);
 }
 
 tf_pads tf_padding(const conv_problem *p)
 {
     bool same = true, valid = true;
-    for (int i = CONV_H; i < CONV_AXES; i++) {
+    for (int i = tf_first_axis(p); i < CONV_AXES; i++) {
         const conv_axis *a = &p->axis[i];
         conv_axis as_same = *a;
         conv_pad_same(&as_same);
@@ -159,7 +161,8 @@ static void set_padding(builder *b, TF_OperationDescription *d, const conv_probl
 {
     static const char *const names[] = {[TF_VALID] = "VALID", [TF_SAME] = "SAME", [TF_EXPLICIT] = "EXPLICIT"};
     int first = p->layout == CONV_NHWC ? 1 : 2;
-    int64_t list[2 * (CONV_AXES + 1)] = {0};
+    enum { DIMS = 4 }; /* three dimensions have no list: refused */
+    int64_t list[2 * DIMS] = {0};
     tf_pads pads = tf_padding(p);
     set_text(b, d, "padding", names[pads]);
     if (pads != TF_EXPLICIT) return;
@@ -167,7 +170,7 @@ static void set_padding(builder *b, TF_OperationDescription *d, const conv_probl
         list[2 * (first + i)] = p->axis[CONV_H + i].pad_before;
         list[2 * (first + i) + 1] = max64(conv_needed_pad_after(&p->axis[CONV_H + i]), 0);
     }
-    b->tf->SetAttrIntList(d, "explicit_paddings", list, 2 * (CONV_AXES + 1));
+    b->tf->SetAttrIntList(d, "explicit_paddings", list, 2 * DIMS);
 }
 
 /* A convolution or one of its gradients, of stage p. */
@@ -175,19 +178,22 @@ static TF_Output convolution(builder *b, const conv_problem *p, way w, const TF_
 {
     static const char *const types[][WAYS] = {
         {"Conv2D", "Conv2DBackpropInput", "Conv2DBackpropFilter"},
-        {"DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter"}};
-    int first = p->layout == CONV_NHWC ? 1 : 2;
-    int64_t strides[CONV_AXES + 1] = {1, 1, 1, 1}, dilations[CONV_AXES + 1] = {1, 1, 1, 1};
-    for (int i = 0; i < 2; i++) {
-        strides[first + i] = p->axis[CONV_H + i].stride;
-        dilations[first + i] = p->axis[CONV_H + i].dilation;
+        {"DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "DepthwiseConv2dNativeBackpropFilter"},
+        {"Conv3D", "Conv3DBackpropInputV2", "Conv3DBackpropFilterV2"}};
+    bool volumes = p->rank == 3;
+    int first = tf_first_axis(p), at = p->layout == CONV_NHWC ? 1 : 2, dims = CONV_AXES - first + 2;
+    int64_t strides[TF_DIMS] = {1, 1, 1, 1, 1}, dilations[TF_DIMS] = {1, 1, 1, 1, 1};
+    for (int i = first; i < CONV_AXES; i++) {
+        /* As Keras's DepthwiseConv1D: depthwise operations want equal strides. */
+        strides[at + i - first] = p->axis[p->rank == 1 ? CONV_W : i].stride;
+        dilations[at + i - first] = p->axis[i].dilation;
     }
     if (b->failed) return inputs[0];
-    TF_OperationDescription *d = begin(b, types[p->variant == CONV_DEPTHWISE][w]);
+    TF_OperationDescription *d = begin(b, types[volumes ? 2 : p->variant == CONV_DEPTHWISE][w]);
     for (int i = 0; i < (w == FORWARD ? 2 : 3); i++) b->tf->AddInput(d, inputs[i]);
-    b->tf->SetAttrIntList(d, "strides", strides, CONV_AXES + 1);
-    b->tf->SetAttrIntList(d, "dilations", dilations, CONV_AXES + 1);
-    set_layout(b, d);
+    b->tf->SetAttrIntList(d, "strides", strides, dims);
+    b->tf->SetAttrIntList(d, "dilations", dilations, dims);
+    set_layout(b, d, volumes);
     set_padding(b, d, p);
     return finish(b, d);
 }
@@ -199,7 +205,7 @@ static TF_Output operation(builder *b, const char *type, TF_Output a, const TF_O
     TF_OperationDescription *d = begin(b, type);
     b->tf->AddInput(d, a);
     if (second != NULL) b->tf->AddInput(d, *second);
-    if (layout) set_layout(b, d);
+    if (layout) set_layout(b, d, false);
     return finish(b, d);
 }
 

@@ -37,8 +37,13 @@ typedef struct {
 typedef enum { TF_VALID, TF_SAME, TF_EXPLICIT } tf_pads;
 tf_pads tf_padding(const conv_problem *p);
 
+/* TensorFlow's convolutions are of two or three dimensions: Conv1D is Conv2D of height 1, as in Keras. The first
+ * of conv_problem's axes that its tensors have. */
+static inline int tf_first_axis(const conv_problem *p) { return p->rank == 3 ? CONV_D : CONV_H; }
+
 /* Dimensions of a role's tensor, and how many. */
-int tf_shape(const conv_problem *p, tf_role role, int64_t dims[CONV_AXES + 1]);
+enum { TF_DIMS = CONV_AXES + 2 };
+int tf_shape(const conv_problem *p, tf_role role, int64_t dims[TF_DIMS]);
 int64_t tf_count(const conv_problem *p, tf_role role);
 
 /* constants: weights and pointwise when they are to be constants of the graph, else NULL: inputs. status says

@@ -7,7 +7,7 @@
  * a little more than packing cannot be told apart from outside.
  *
  * Threads: a pthreadpool per plan, whose workers take over, from inside, the affinity of the OpenMP threads.
- * Refuses: backward passes, rank 3, bias (it is packed with the weights, which our pack does not get), trailing
+ * Refuses: backward passes, three dimensions, bias (it is packed with the weights, which our pack does not get), trailing
  * padding of minus one stride or less, and an ISA cap, since XNNPACK chooses by itself and cannot be held back.
  * Reads up to XNN_EXTRA_BYTES beyond its inputs, as its header says. */
 #include <math.h>
@@ -55,7 +55,7 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
 {
     (void)self;
     if (pass != CONV_FORWARD) return "backward: XNNPACK does inference only";
-    if (p->rank > 2) return "rank 3";
+    if (p->rank > 2) return "XNNPACK has no convolution in three dimensions";
     if (p->bias) return "bias: XNNPACK packs it with the weights";
     if (cpu_allowed() < cpu_detect()) return "SEPBENCH_MAX_ISA: XNNPACK cannot be held to an instruction set";
     for (int i = CONV_H; i < CONV_AXES; i++)
