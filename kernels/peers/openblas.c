@@ -3,7 +3,7 @@
  * A block of output pixels is lowered in parallel (im2col/lower.h, the same code as ours), multiplied by one
  * sgemm, and finished; the block is large enough that sgemm's packing of the weights is amortised, and no
  * larger, so that scratch does not grow with the batch. A 1x1 convolution of stride 1 multiplies src where it
- * lies. NHWC. Refuses rank 3, other builds of OpenBLAS (their threads would not be ours), and a core type
+ * lies. NHWC. Refuses other builds of OpenBLAS (their threads would not be ours), and a core type
  * beyond SEPBENCH_MAX_ISA (OpenBLAS fixes it when it is loaded). No depthwise: it is not a matrix product. */
 #include <cblas.h>
 #include <omp.h>
@@ -166,12 +166,12 @@ static cpu_isa core_isa(const char *core)
 
 static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pass pass)
 {
-    (void)self, (void)pass;
+    (void)self, (void)p, (void)pass;
     if (openblas_get_parallel() != OPENBLAS_OPENMP) return "this OpenBLAS is not the OpenMP build";
     if (core_isa(openblas_get_corename()) > cpu_allowed())
         return "OpenBLAS runs wider instructions than SEPBENCH_MAX_ISA allows: set OPENBLAS_CORETYPE "
                "(Haswell for avx2, Nehalem for base)";
-    return p->rank == 3 && !lower_is_src(p) ? "rank 3" : NULL;
+    return NULL;
 }
 
 static conv_status plan(const conv_impl *self, const conv_problem *p, conv_pass pass, const conv_context *ctx,
