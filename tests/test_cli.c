@@ -352,6 +352,23 @@ static void test_nothing_measured(void **state)
     assert_non_null(strstr(o.err, "nothing was measured"));
 }
 
+/* Beyond a case's share of the budget, not beyond the budget; and beyond both. */
+static void test_budget_is_used(void **state)
+{
+    (void)state;
+    static outcome o;
+    run("bench mb1ic64ih170oc64kh3ph1 --impl naive --pass forward --threads 1 --budget 12 --out used", &o);
+    if (o.code != EXIT_FINE) fail_msg("exit %d: %s", o.code, o.err);
+    assert_non_null(strstr(o.out, "1 ok"));
+    run("bench mb1ic64ih170oc64kh3ph1 --impl naive --pass forward --threads 1 --budget 1 --out short", &o);
+    assert_int_equal(o.code, EXIT_INVALID);
+    conv_error err;
+    record_run r;
+    assert_true(record_load("short", &r, &err));
+    assert_non_null(strstr(r.rows[0].reason, "s of the budget of 1 s are left"));
+    record_free(&r);
+}
+
 static void test_verify(void **state)
 {
     (void)state;
@@ -384,6 +401,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_interrupted_oracle, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_killed, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_nothing_measured, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_budget_is_used, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_verify, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,6 +204,7 @@ void measure_first(measure_group *g, double budget)
         timed_row *t = &g->rows[i];
         t->visited = t->samples.count == 0;
         t->open = t->visited && t->row->status == CASE_SKIPPED && t->row->reason[0] == '\0';
+        if (t->open) t->retired = t->no_time = false;
         if (t->open && t->impl == NULL) measure_drop(t, CASE_REFUSED, "not in this build or not on this CPU");
         if (t->open) t->call_seconds = budget_call_seconds(t->row);
     }
@@ -223,6 +224,8 @@ void measure_first(measure_group *g, double budget)
     if (!cli_interrupted()) measure_repeat(g, race ? SAMPLE_CHOOSES : SAMPLE_REPORTS);
     leave(g);
 }
+
+bool measure_had_no_time(const measure_group *g, int row) { return g->rows[row].no_time; }
 
 /* ---- later visits */
 
