@@ -97,7 +97,7 @@ static bool open_group(visits *v, size_t first, size_t end)
                                  .started = b->a->started};
     visited *added = &v->groups[v->count];
     *added = (visited){.rows = rows, .first = first, .count = end - first};
-    added->headline = select_rank(rows->problem.variant, rows->pass) <= SELECT_RANK_HEADLINE;
+    added->headline = select_rank(rows->problem.variant, rows->pass, rows->layer) <= SELECT_RANK_HEADLINE;
     added->group = measure_open(&setup, rows, (int)(end - first));
     if (added->group != NULL) v->count++;
     return added->group != NULL;

@@ -35,9 +35,10 @@ static void share_tensors(budget *b, size_t first, size_t end)
     double rows = 0;
     for (size_t i = first; i < end; i++) rows += b->cost[i].full > 0;
     for (size_t i = first; i < end; i++) {
+        const record_row *row = &b->cases->rows[i];
         row_cost *c = &b->cost[i];
         if (c->full <= 0) continue;
-        int rank = select_rank(b->cases->rows[i].problem.variant, b->cases->rows[i].pass);
+        int rank = select_rank(row->problem.variant, row->pass, row->layer);
         c->bytes /= rows;
         c->least += b->per_byte * c->bytes;
         c->full += b->per_byte * c->bytes;

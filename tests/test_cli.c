@@ -87,7 +87,7 @@ static void test_bad_words(void **state)
         const char *words, *at_fault, *allowed;
     } cases[] = {
         {"benhc", "'benhc'", "--help"},
-        {"bench --suite sweeep", "'sweeep'", "sweep, sweep32, map, why, networks"},
+        {"bench --suite sweeep", "'sweeep'", "sweep, sweep32, map, why, convnext_t"},
         {"bench --impl avx3", "'avx3'", "naive"},
         {"bench --impl best", "'best'", "naive"},
         {"bench --impl naive,,tiled", "''", "naive"},
@@ -105,6 +105,7 @@ static void test_bad_words(void **state)
         {"bench --threads -2", "'-2'", "from 1 to 1024"},
         {"bench --threads two", "'two'", "from 1 to 1024"},
         {"bench --budget 0", "'0'", "--budget"},
+        {"bench smoke --other-form maybe", "'maybe'", "--other-form"},
         {"bench --budget nan", "'nan'", "--budget"},
         {"bench --repetitions 0", "'0'", "--repetitions"},
         {"bench --min-time -1", "'-1'", "--min-time"},
