@@ -145,7 +145,8 @@ static void put_side(FILE *out, const network_page *p, const network_side *side)
     }
     fclose(row);
     if (any > 0) {
-        report_put(out, "<tr><td>", side->name, "</td>");
+        bool one = side->impl >= 0 || side->filter.ours == side->filter.peers; /* or the best of all */
+        report_put(out, one ? "<tr><td>" : "<tr><td>best of ", side->name, "</td>");
         fprintf(out, "%s</tr>\n", cells);
     }
     free(cells);
