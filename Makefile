@@ -219,9 +219,9 @@ fuzz: ## build the fuzz targets with clang; SECONDS=10 runs each for as long
 	@$(MAKE) CC=clang CXX=clang++ SANITIZE=fuzzer-no-link,address,undefined BUILD=build-fuzz build-fuzz/fuzz
 	$(if $(SECONDS),@sh tests/fuzz/run.sh build-fuzz/fuzz $(SECONDS))
 
-# The question itself when QUICK: dense against separable, forward and backward.
+# The question itself when QUICK: dense against separable, forward and backward; a network only is one with all variants.
 BENCH_ARGS = --suite $(or $(SUITE),sweep) --budget $(or $(BUDGET),$(if $(QUICK),30,245)) $(if $(IMPL),--impl $(IMPL)) \
-    $(if $(QUICK),--variant dense$(comma)separable --pass forward$(comma)backward) $(ARGS)
+    $(if $(QUICK),$(if $(SUITE),,--variant dense$(comma)separable) --pass forward$(comma)backward) $(ARGS)
 TRAIN_EPOCHS ?= $(if $(or $(QUICK),$(SUITE)),0,6)
 MNIST := data/mnist/train-images-idx3-ubyte
 comma := ,

@@ -11,7 +11,8 @@
 #include "budget.h"
 #include "schedule.h"
 
-/* Of the budget, for the first visits: everybody is verified and gets a little time. */
+/* Of the budget, for the first visits: everybody is verified and gets a little time. Who does not fit into it
+ * gets what the others leave of the whole. */
 static const double first_part = 0.5;
 /* What is left of it at the end for writing files. */
 static const double ending = 0.02;
@@ -23,12 +24,15 @@ typedef struct {
     size_t first, count;
     measure_group *group;
     bool headline;
+    double price; /* of what was given up of it */
 } visited;
 
 typedef struct {
     bench *b;
     visited *groups;
     size_t count;
+    bool *given_up; /* of each case: it did not fit into its share */
+    schedule_entry *entries;
     budget budget;
     chooser *chooser;
 } visits;
@@ -93,7 +97,7 @@ static bool open_group(visits *v, size_t first, size_t end)
                                  .started = b->a->started};
     visited *added = &v->groups[v->count];
     *added = (visited){.rows = rows, .first = first, .count = end - first};
-    added->headline = select_rank(rows->problem.variant, rows->pass) <= SELECT_RANK_HEADLINE;
+    added->headline = select_rank(rows->problem.variant, rows->pass, rows->layer) <= SELECT_RANK_HEADLINE;
     added->group = measure_open(&setup, rows, (int)(end - first));
     if (added->group != NULL) v->count++;
     return added->group != NULL;
@@ -150,7 +154,9 @@ static bool open_groups(visits *v)
         if (ok) take_up(b, samples);
     }
     v->groups = ok ? calloc(b->cases->count + 1, sizeof *v->groups) : NULL;
-    ok = v->groups != NULL;
+    v->given_up = calloc(b->cases->count + 1, sizeof *v->given_up);
+    v->entries = calloc(b->cases->count + 1, sizeof *v->entries);
+    ok = v->groups != NULL && v->given_up != NULL && v->entries != NULL;
     for (size_t first = 0, end; ok && first < b->cases->count; first = end) {
         end = select_group_end(b->cases, first);
         ok = open_group(v, first, end);
@@ -176,20 +182,16 @@ static double seconds_until(const bench *b, double part)
     return fmax(0.001, b->a->started + part * b->a->budget - machine_now());
 }
 
-static bool visit_first(visits *v, visited *g)
+static bool is_stopped(const bench *b) { return cli_interrupted() || b->write_error.text[0] != '\0'; }
+
+/* The first visit of the group's pending rows, but of those in skip[], which need more than `why` says. */
+static void visit_pending(visits *v, visited *g, const bool *skip, const char *why, double granted)
 {
     bench *b = v->b;
-    bool *skip = calloc(g->count, sizeof *skip);
-    if (skip == NULL) return false;
-    double contests = chooser_left(v->chooser), left = seconds_until(b, first_part);
-    if (b->a->budget > 0) left = fmax(0.001, left - contests);
-    double granted = budget_group(&v->budget, g->first, g->count, left, skip, &b->seconds_left);
-    b->seconds_left += contests + (1 - first_part) * b->a->budget;
     for (size_t i = 0; i < g->count; i++)
         if (skip[i])
-            snprintf(g->rows[i].reason, sizeof g->rows[i].reason,
-                     "needs about %.3g s, beyond its share of the budget of %g s",
-                     v->budget.cost[g->first + i].least, b->a->budget);
+            snprintf(g->rows[i].reason, sizeof g->rows[i].reason, "needs about %.3g s, %s",
+                     v->budget.cost[g->first + i].least, why);
     bench_bind_pool(b, g->rows->threads);
     for (size_t i = 0; i < g->count && b->no_pool[0] != '\0'; i++) {
         if (g->rows[i].reason[0] != '\0') continue;
@@ -201,18 +203,29 @@ static bool visit_first(visits *v, visited *g)
     b->timed_seconds = 0;
     measure_first(g->group, b->a->budget > 0 ? fmax(granted, 0.001) : 0);
     budget_learn_overhead(&v->budget, g->first, g->count, skip, machine_now() - started, b->timed_seconds);
+    for (size_t i = 0; i < g->count; i++)
+        v->given_up[g->first + i] = skip[i] || measure_had_no_time(g->group, (int)i);
+}
+
+static bool visit_first(visits *v, visited *g)
+{
+    bench *b = v->b;
+    bool *skip = calloc(g->count, sizeof *skip);
+    char why[64];
+    if (skip == NULL) return false;
+    double contests = chooser_left(v->chooser), left = seconds_until(b, first_part);
+    if (b->a->budget > 0) left = fmax(0.001, left - contests);
+    double granted = budget_group(&v->budget, g->first, g->count, left, skip, &b->seconds_left);
+    b->seconds_left += contests + (1 - first_part) * b->a->budget;
+    snprintf(why, sizeof why, "beyond its share of the budget of %g s", b->a->budget);
+    visit_pending(v, g, skip, why, granted);
     free(skip);
     return true;
 }
 
-static bool is_stopped(const bench *b) { return cli_interrupted() || b->write_error.text[0] != '\0'; }
-
 static void visit_all_first(visits *v)
 {
     bench *b = v->b;
-    measure_options first = b->a->measure;
-    if (first.repetitions > MEASURE_FIRST) first.repetitions = MEASURE_FIRST;
-    if (!budget_open(&v->budget, b->cases, &first, b->a->budget)) no_memory(b, "the budget");
     chooser_limit(v->chooser, contest_part * first_part * b->a->budget);
     for (size_t i = 0; i < v->count && !is_stopped(b); i++) {
         visited *g = &v->groups[i];
@@ -221,15 +234,75 @@ static void visit_all_first(visits *v)
         describe_group(g, text, sizeof text);
         progress_step(&b->progress, b->done, b->seconds_left > 0 ? b->seconds_left : 0, text);
     }
-    budget_close(&v->budget);
+}
+
+/* ---- rows that had no time, again */
+
+static bool reopen(visits *v, visited *g)
+{
+    bool any = false;
+    for (size_t i = 0; i < g->count; i++) {
+        if (!v->given_up[g->first + i]) continue;
+        g->rows[i].reason[0] = '\0';
+        any = true;
+    }
+    return any;
+}
+
+static int compare_prices(const void *a, const void *b)
+{
+    const visited *x = *(visited *const *)a, *y = *(visited *const *)b;
+    return x->price < y->price ? -1 : x->price > y->price;
+}
+
+/* Whether a row of it was measured. waiting[]: those that come behind it. */
+static bool visit_once_more(visits *v, visited *g, visited *const *waiting, size_t count, double left)
+{
+    bool *skip = calloc(g->count, sizeof *skip);
+    char why[80];
+    double others = 0;
+    if (skip == NULL) return false;
+    for (size_t i = 0; i < count; i++) {
+        double least = budget_least(&v->budget, waiting[i]->first, waiting[i]->count);
+        others += least <= left ? least : 0;
+    }
+    double granted = budget_again(&v->budget, g->first, g->count, left, others, skip);
+    snprintf(why, sizeof why, "%.3g s of the budget of %g s are left", fmax(0, left), v->b->a->budget);
+    visit_pending(v, g, skip, why, granted);
+    free(skip);
+    return granted > 0;
+}
+
+/* What did not fit into its share, the most valuable first, in the time that nobody else needs: what `reserved`
+ * seconds leave. untimed: of the groups only that have no time at all. Returns whether anything was measured. */
+static bool visit_given_up(visits *v, bool untimed, double reserved)
+{
+    visited **order = calloc(v->count + 1, sizeof(visited *));
+    size_t count = 0;
+    bool any = false;
+    if (order == NULL) return false;
+    for (size_t i = 0; i < v->count; i++)
+        if (!(untimed && measure_timed(v->groups[i].group) > 0) && reopen(v, &v->groups[i]))
+            order[count++] = &v->groups[i];
+    v->budget.estimated = 0;
+    for (size_t i = 0; i < count; i++)
+        order[i]->price = budget_price(&v->budget, order[i]->first, order[i]->count);
+    qsort(order, count, sizeof(visited *), compare_prices);
+    for (size_t i = 0; i < count && !is_stopped(v->b); i++) {
+        double left = seconds_until(v->b, 1 - ending) - reserved;
+        any = visit_once_more(v, order[i], order + i + 1, count - i - 1, left) || any;
+    }
+    free(order);
+    return any;
 }
 
 /* ---- later visits */
 
 /* One visit; false when nobody needs one, or none fits into the time left. */
-static bool visit_next(visits *v, schedule_entry *entries, uint64_t *random)
+static bool visit_next(visits *v, uint64_t *random)
 {
     bench *b = v->b;
+    schedule_entry *entries = v->entries;
     double left = b->a->budget > 0 ? seconds_until(b, 1 - ending) : INFINITY;
     b->seconds_left = schedule_plan(entries, (int)v->count, left);
     int next = schedule_next(entries, (int)v->count, random);
@@ -247,27 +320,43 @@ static bool visit_next(visits *v, schedule_entry *entries, uint64_t *random)
     return true;
 }
 
+static void find_needs(visits *v)
+{
+    for (size_t i = 0; i < v->count; i++)
+        v->entries[i] =
+            (schedule_entry){.need = measure_needs(v->groups[i].group), .headline = v->groups[i].headline};
+}
+
+/* A group without any time comes before repetitions beyond those that make an interval; other rows that had none
+ * come after all repetitions. */
 static void visit_again(visits *v)
 {
     uint64_t random = v->b->a->measure.seed;
-    schedule_entry *entries = calloc(v->count + 1, sizeof *entries);
-    if (entries == NULL) no_memory(v->b, "the order of visits");
-    for (size_t i = 0; entries != NULL && i < v->count; i++)
-        entries[i] =
-            (schedule_entry){.need = measure_needs(v->groups[i].group), .headline = v->groups[i].headline};
-    while (!is_stopped(v->b) && visit_next(v, entries, &random)) {
-    }
-    free(entries);
+    bool more = v->b->a->budget > 0;
+    find_needs(v);
+    if (more && visit_given_up(v, true, schedule_least(v->entries, (int)v->count))) find_needs(v);
+    do {
+        while (!is_stopped(v->b) && visit_next(v, &random)) {
+        }
+        more = more && !is_stopped(v->b) && visit_given_up(v, false, 0);
+        if (more) find_needs(v);
+    } while (more);
 }
 
 void bench_visits(bench *b)
 {
     visits v = {.b = b, .chooser = chooser_create(b->wisdom, on_part, b)};
+    measure_options first = b->a->measure;
+    if (first.repetitions > MEASURE_FIRST) first.repetitions = MEASURE_FIRST;
     if (v.chooser == NULL || !open_groups(&v)) no_memory(b, "the groups of cases");
+    if (!budget_open(&v.budget, b->cases, &first, b->a->budget)) no_memory(b, "the budget");
     if (!is_stopped(b)) visit_all_first(&v);
     if (!is_stopped(b)) visit_again(&v);
     for (size_t i = 0; i < v.count; i++) measure_close(v.groups[i].group);
     if (v.chooser != NULL) b->strategies = chooser_so_far(v.chooser);
     chooser_destroy(v.chooser);
+    budget_close(&v.budget);
+    free(v.entries);
+    free(v.given_up);
     free(v.groups);
 }

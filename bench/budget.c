@@ -15,7 +15,7 @@ static const double least_part = 0.95;
 
 bool budget_open(budget *b, const selection *cases, const measure_options *options, double total)
 {
-    *b = (budget){.cases = cases, .options = options, .total = total, .per_byte = 4e-9, .per_row = 2e-3};
+    *b = (budget){.cases = cases, .options = options, .total = total, .per_byte = 3e-9, .per_row = 2e-3};
     b->cost = calloc(cases->count, sizeof *b->cost);
     b->order = calloc(cases->count, sizeof *b->order);
     return b->cost != NULL && b->order != NULL;
@@ -28,6 +28,24 @@ void budget_close(budget *b)
 }
 
 static bool is_pending(const record_row *row) { return row->status == CASE_SKIPPED && row->reason[0] == '\0'; }
+
+/* Adds what the group rows[first .. end) takes beside its rows to each of them. */
+static void share_tensors(budget *b, size_t first, size_t end)
+{
+    double rows = 0;
+    for (size_t i = first; i < end; i++) rows += b->cost[i].full > 0;
+    for (size_t i = first; i < end; i++) {
+        const record_row *row = &b->cases->rows[i];
+        row_cost *c = &b->cost[i];
+        if (c->full <= 0) continue;
+        int rank = select_rank(row->problem.variant, row->pass, row->layer);
+        c->bytes /= rows;
+        c->least += b->per_byte * c->bytes;
+        c->full += b->per_byte * c->bytes;
+        c->price = c->least * (1 + rank) * (1 + rank);
+        c->weight = rank <= SELECT_RANK_HEADLINE ? 4 : 1;
+    }
+}
 
 /* Within the group rows[first .. end). */
 static void mark_slow(budget *b, size_t first, size_t end)
@@ -57,15 +75,12 @@ static void estimate(budget *b, size_t first)
         double least = measure_estimate(row, &one), full = measure_estimate(row, b->options);
         c->bytes = (double)conv_bytes_min(&row->problem, row->pass);
         c->fixed = 2 * least - measure_estimate(row, &two);
-        double beyond = b->per_row + b->per_byte * c->bytes;
-        c->least = least + beyond;
-        int rank = select_rank(row->problem.variant, row->pass);
-        c->price = c->least * (1 + rank) * (1 + rank);
-        c->weight = rank <= SELECT_RANK_HEADLINE ? 4 : 1;
-        c->full = (full > least ? full : least) + beyond;
+        c->least = least + b->per_row;
+        c->full = fmax(full, least) + b->per_row;
     }
     for (size_t i = first, end; i < b->cases->count; i = end) {
         end = select_group_end(b->cases, i);
+        share_tensors(b, i, end);
         mark_slow(b, i, end);
     }
     b->estimated = machine_now();
@@ -136,12 +151,55 @@ double budget_group(budget *b, size_t first, size_t count, double left, bool *sk
     return seconds + fmax(0, left - *remaining);
 }
 
+double budget_price(budget *b, size_t first, size_t count)
+{
+    double least = INFINITY;
+    estimate(b, 0);
+    for (size_t i = first; i < first + count; i++)
+        if (b->cost[i].full > 0) least = fmin(least, b->cost[i].price);
+    return least;
+}
+
+double budget_least(const budget *b, size_t first, size_t count)
+{
+    double sum = 0;
+    for (size_t i = first; i < first + count; i++) sum += b->cost[i].full > 0 ? b->cost[i].least : 0;
+    return sum;
+}
+
+/* The dearest row of the group that is not skipped, or NULL. */
+static const row_cost *dearest(const budget *b, size_t first, size_t count, const bool *skip)
+{
+    const row_cost *most = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const row_cost *c = &b->cost[first + i];
+        if (c->full > 0 && !skip[i] && (most == NULL || c->least > most->least)) most = c;
+    }
+    return most;
+}
+
+double budget_again(budget *b, size_t first, size_t count, double left, double waiting, bool *skip)
+{
+    estimate(b, 0);
+    double least = budget_least(b, first, count), full = 0;
+    const row_cost *most;
+    for (size_t i = 0; i < count; i++) skip[i] = false;
+    while ((most = dearest(b, first, count, skip)) != NULL && least > left) {
+        skip[most - &b->cost[first]] = true;
+        least -= most->least - b->per_byte * most->bytes; /* the tensors remain */
+    }
+    if (most == NULL) return 0;
+    for (size_t i = 0; i < count; i++)
+        if (!skip[i]) full += b->cost[first + i].full;
+    return fmin(fmax(full, least), fmax(least, left - waiting));
+}
+
 void budget_learn_overhead(budget *b, size_t first, size_t count, const bool *skip, double seconds,
                            double timed)
 {
     /* Bytes of a group: below, the part per row decides. Not lower, for what mid-sized groups show beyond their
      * estimates is waits between thread pools, which do not grow with the bytes. */
-    static const double large = 3e8;
+    static const double large = 5e7;
     double bytes = 0, expected = 0;
     int rows = 0;
     for (size_t i = 0; i < count; i++) {

@@ -8,7 +8,7 @@
 typedef struct {
     double least, full; /* seconds: one short repetition; all that was asked for. 0: nothing to measure */
     double fixed;       /* part of both: all but the repetitions, as measure_estimate has it */
-    double bytes;       /* of the row's tensors */
+    double bytes;       /* of the tensors that its group shares: its part of them */
     double price;       /* least, weighted by how telling the row is: rows are given up from the dearest */
     double weight;      /* of its share: the headline's rows get more repetitions */
     bool slow;          /* far slower than the others of its group, and too dear: left out */
@@ -18,8 +18,8 @@ typedef struct {
     const selection *cases;
     const measure_options *options;
     double total;     /* seconds of the whole budget; 0: unlimited */
-    double per_byte;  /* seconds a row takes beyond its estimate, per byte: packing, filling, first touch */
-    double per_row;   /* and whatever its size */
+    double per_byte;  /* seconds a group takes beyond its rows' estimates, per byte: filling, first touch */
+    double per_row;   /* and a row, whatever its size */
     row_cost *cost;   /* one per row */
     row_cost *order;  /* room for sorting */
     double estimated; /* machine_now() of the last look at the estimates; 0: never */
@@ -33,6 +33,17 @@ void budget_close(budget *b);
  * seconds this and all later groups will likely take. Called before each group, so that errors of the estimates
  * even out. */
 double budget_group(budget *b, size_t first, size_t count, double left, bool *skip, double *remaining);
+
+/* The order in which groups that were given up are tried again: by the least price of a row. INFINITY: none of
+ * the group is to be measured. */
+double budget_price(budget *b, size_t first, size_t count);
+
+/* Rows that had been given up and are pending again, in time that nobody else needs: those of this group that do
+ * not fit into `left` seconds, the dearest first, are marked in skip[]. Returns the seconds that the group may
+ * take, where those behind it keep `waiting` seconds if they can; 0: none fits. */
+double budget_again(budget *b, size_t first, size_t count, double left, double waiting, bool *skip);
+/* Seconds of one short repetition of each pending row of the group. */
+double budget_least(const budget *b, size_t first, size_t count);
 
 /* Tells how long that group took in all, and in its timed loops: what is in neither the loops nor the estimates
  * will be added to the estimates of those to come. */

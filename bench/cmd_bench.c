@@ -90,7 +90,7 @@ static int parse(int argc, char **argv, bench_arguments *a)
         a->gbench_count = argc - end - 1;
     }
     if (cli_parse(&argp, end, argv, &state) != 0) return EXIT_USAGE;
-    return state.code != EXIT_FINE ? state.code : a->select.bad_engine;
+    return state.code != EXIT_FINE ? state.code : a->select.bad_option;
 }
 
 /* ---- resuming */
@@ -169,6 +169,7 @@ static int apply_filter(const bench_arguments *a, selection *cases)
 }
 
 static const bench_arguments defaults = {
+    .select = {.other_form = OTHER_FORM_BY_FILE},
     .measure = {.repetitions = 9, .min_time = 0.008, .verify = true, .replace = true, .seed = 1}};
 
 int cmd_bench(int argc, char **argv)

@@ -160,6 +160,7 @@ static void put_terminal(const report_data *data, const verdict *v)
         more += shown ? lines : 0;
         shown = shown || lines > 0;
     }
+    report_networks_print(stdout, data);
     printf("\n");
     if (more > 0) printf("The report has the tables of the other settings: %d more lines.\n", more);
     for (size_t i = 0; i < v->count; i++) put_wrapped("", "", v->lines[i]);
@@ -236,7 +237,8 @@ static int write_report(const report_data *data, const char *versus, bool told, 
     }
     verdict_create(data, &v);
     int code = EXIT_FINE;
-    if (report_html_write(data, &v, &plots, versus, out, &err) && staircase_write(data, out, &err)) {
+    if (report_html_write(data, &v, &plots, versus, out, &err) && staircase_write(data, out, &err) &&
+        report_networks_write(data, out, &err)) {
         put_terminal(data, &v);
         if (told) put_all_versus(data, versus);
         absolute = realpath(out, NULL);

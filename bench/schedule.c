@@ -71,6 +71,17 @@ double schedule_plan(schedule_entry *entries, int count, double left)
     return headline + plan_class(entries, count, false, left > headline ? left - headline : 0);
 }
 
+double schedule_least(const schedule_entry *entries, int count)
+{
+    double sum = 0;
+    for (int i = 0; i < count; i++) {
+        const measure_need *n = &entries[i].need;
+        if (n->repetitions > 0 && n->least_visits < LEAST_VISITS)
+            sum += (LEAST_VISITS - n->least_visits) * (n->fixed + n->each);
+    }
+    return sum;
+}
+
 int schedule_next(const schedule_entry *entries, int count, uint64_t *random)
 {
     int next = -1;

@@ -17,6 +17,8 @@ typedef struct {
 
 /* Plans all visits within `left` seconds (INFINITY: no limit) and returns the seconds they take. */
 double schedule_plan(schedule_entry *entries, int count, double left);
+/* Seconds of the visits that give every group an interval: less is not worth planning for. */
+double schedule_least(const schedule_entry *entries, int count);
 /* The group that is next by that plan, one of those behind at random; -1: nobody needs a visit. */
 int schedule_next(const schedule_entry *entries, int count, uint64_t *random);
 

@@ -7,6 +7,7 @@
 
 #include "../harness/cli.h"
 #include "../harness/grow.h"
+#include "../harness/layer.h"
 #include "../harness/machine/machine.h"
 #include "../harness/worker/engines.h"
 #include "suite.h"
@@ -29,6 +30,7 @@ enum {
     KEY_RELU,
     KEY_RELU6,
     KEY_EXACT,
+    KEY_OTHER_FORM,
     KEY_ENGINE
 };
 
@@ -55,6 +57,10 @@ static const struct argp_option option_table[] = {
     {"relu", KEY_RELU, NULL, 0, "problems with ReLU after the bias", 0},
     {"relu6", KEY_RELU6, NULL, 0, "problems with ReLU6 after the bias: clipped to [0, 6]", 0},
     {"exact", KEY_EXACT, NULL, 0, "leave out inexact implementations (Winograd, fip)", 0},
+    {"other-form", KEY_OTHER_FORM, "yes|no", 0,
+     "networks also with ordinary convolutions in place of their separable ones, or the reverse (default of "
+     "'bench': those of a shape file that says so, as each network's does)",
+     0},
     {0}};
 
 void select_take_post_op(conv_post_op op, conv_post_op *taken, struct argp_state *state)
@@ -84,13 +90,18 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case KEY_RELU: select_take_post_op(CONV_POST_RELU, &o->post_op, state); return 0;
     case KEY_RELU6: select_take_post_op(CONV_POST_RELU6, &o->post_op, state); return 0;
     case KEY_EXACT: o->exact = true; return 0;
+    case KEY_OTHER_FORM:
+        o->other_form = strcmp(arg, "yes") == 0 ? OTHER_FORM_YES : OTHER_FORM_NO;
+        if (o->other_form == OTHER_FORM_NO && strcmp(arg, "no") != 0 && !o->bad_option)
+            o->bad_option = cli_error("--other-form: '%.40s' is neither yes nor no", arg);
+        return 0;
     case KEY_ENGINE:
-        if (o->bad_engine) return 0;
+        if (o->bad_option) return 0;
         if (o->no_new_engine && !engines_named(arg))
-            o->bad_engine =
+            o->bad_option =
                 cli_error("--engine %.200s of the run is not opened again: repeat it to have it", arg);
         else if (engines_add(arg, &err) != CONV_OK)
-            o->bad_engine = cli_error("--engine %.200s: %s", arg, err.text);
+            o->bad_option = cli_error("--engine %.200s: %s", arg, err.text);
         return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -224,7 +235,7 @@ static int read_problems(plan *p)
         if (o->passes != NULL) p->problems.items[i].passes[0] = '\0';
         if (o->impls != NULL) p->problems.items[i].impls[0] = '\0';
     }
-    return code;
+    return code == EXIT_FINE ? other_form_append(&p->problems, o->other_form) : code;
 }
 
 /* ---- groups and rows */
@@ -239,11 +250,11 @@ typedef struct {
     cache_mode cache;
 } group;
 
-/* What the title asks comes first: dense against separable, forward, then training; then the separable's two
- * stages; last the components of backward. */
-int select_rank(conv_variant variant, conv_pass pass)
+/* What the title asks comes first: dense against separable, and networks, forward, then training; then the
+ * separable's two stages; last the components of backward. */
+int select_rank(conv_variant variant, conv_pass pass, const char *layer)
 {
-    bool headline = variant == CONV_DENSE || variant == CONV_SEPARABLE;
+    bool headline = variant == CONV_DENSE || variant == CONV_SEPARABLE || layer_in_network(layer);
     switch (pass) {
     case CONV_FORWARD: return headline ? 0 : 2;
     case CONV_BACKWARD: return headline ? 1 : 3;
@@ -264,6 +275,7 @@ static bool is_case(const plan *p, const suite_problem *source, conv_pass pass)
     const conv_variant variant = source->problem.variant;
     if (!(p->variants & (1u << variant)) || !(p->passes & (1u << pass))) return false;
     if (source->passes[0] != '\0' && !is_listed(source->passes, conv_pass_name(pass))) return false;
+    if (source->other_form && pass > CONV_BACKWARD) return false; /* only the sums are asked for */
     return variant != CONV_SEPARABLE || pass == CONV_FORWARD || pass == CONV_BACKWARD;
 }
 
@@ -287,7 +299,7 @@ static group *list_groups(const plan *p, size_t *count)
                 g.threads = (int)p->threads.values[t];
                 g.problem.bias = p->options->bias;
                 g.problem.post_op = p->options->post_op;
-                g.rank = select_rank(g.problem.variant, g.pass);
+                g.rank = select_rank(g.problem.variant, g.pass, g.source->layer);
                 if (is_case(p, g.source, g.pass) && (p->layouts & (1u << g.problem.layout)) &&
                     (p->caches & (1u << g.cache)))
                     groups[(*count)++] = g;
@@ -358,7 +370,7 @@ int select_cases(const select_options *options, selection *out)
     plan p = {.options = options};
     group *groups = NULL;
     *out = (selection){0};
-    int code = options->bad_engine;
+    int code = options->bad_option;
     if (code == EXIT_FINE) code = read_axes(&p);
     if (code == EXIT_FINE) code = read_problems(&p);
     if (code == EXIT_FINE) code = suite_merge(&p.problems);

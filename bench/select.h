@@ -6,6 +6,7 @@
 #include <argp.h>
 
 #include "../harness/record/record.h"
+#include "other_form.h"
 
 /* Rows of one problem + pass + threads + layout + cache are adjacent: one group of measure_group. Rows whose
  * implementation refuses or is absent are there too, with status and reason already set. */
@@ -22,8 +23,9 @@ typedef struct {
     const char *channels, *spatial, *batch, *threads, *layouts, *caches; /* 32:2048, lists; NULL = default */
     bool bias, exact;
     conv_post_op post_op;
+    other_form_choice other_form;
     bool no_new_engine;        /* the words are a file's: an --engine must be this command line's, too */
-    int bad_engine;            /* EXIT_USAGE after a line about an --engine, else 0 */
+    int bad_option;            /* EXIT_USAGE after a line about an --engine or --other-form, else 0 */
     const char *default_suite; /* when neither problems, suite nor shapes are given; NULL = sweep */
 } select_options;
 
@@ -41,8 +43,8 @@ void select_take_post_op(conv_post_op op, conv_post_op *taken, struct argp_state
 int select_cases(const select_options *options, selection *out);
 void select_free(selection *s);
 /* How much a case tells about the program's question, 0 most: the order of the groups. */
-enum { SELECT_RANK_HEADLINE = 1 }; /* up to it: dense and separable, forward and backward */
-int select_rank(conv_variant variant, conv_pass pass);
+enum { SELECT_RANK_HEADLINE = 1 }; /* up to it: dense, separable and layers of networks, forward and backward */
+int select_rank(conv_variant variant, conv_pass pass, const char *layer);
 /* The row after the last one of the group that row `first` begins. */
 size_t select_group_end(const selection *s, size_t first);
 

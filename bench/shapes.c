@@ -2,8 +2,8 @@
  * backslash, or has one behind it, goes on with the next word. Of benchdnn's options, --mb=LIST (0: as the
  * problem says) and --batch (include) are followed and those that say how benchdnn should test (--dir, --cfg,
  * --attr-...) are passed over with a warning: what to measure is this program's command line's business. Our
- * own --pass=LIST and --impl=LIST hold for the problems after them, up to --reset, where the command line says
- * nothing else. */
+ * own --pass=LIST, --impl=LIST and --other-form=yes hold for the problems after them, up to --reset, where the
+ * command line says nothing else. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ typedef struct {
     int line, depth;
     int64_t mb[64];     /* benchdnn's --mb, 0 = as each problem says */
     int mb_count;       /* 0: no --mb */
-    suite_problem item; /* what --pass= and --impl= say of the problems that follow */
+    suite_problem item; /* what our own options say of the problems that follow */
     char warned[512];   /* options already warned of, each followed by a blank */
 } shape_reader;
 
@@ -121,8 +121,15 @@ static int read_option(shape_reader *r, const char *word)
         return read_list(r, "pass", value, is_pass, r->item.passes, sizeof r->item.passes);
     if (strcmp(option, "--impl") == 0 && !is_foreign(value))
         return read_list(r, "impl", value, is_impl, r->item.impls, sizeof r->item.impls);
+    if (strcmp(option, "--other-form") == 0) {
+        r->item.wants_other_form = strcmp(value, "yes") == 0;
+        return r->item.wants_other_form || strcmp(value, "no") == 0
+                   ? EXIT_FINE
+                   : cli_error("%s:%d: --other-form: '%.40s' is neither yes nor no", r->path, r->line, value);
+    }
     if (strcmp(option, "--reset") == 0) {
         r->mb_count = 0;
+        r->item.wants_other_form = false;
         r->item.passes[0] = r->item.impls[0] = '\0';
         return EXIT_FINE;
     }

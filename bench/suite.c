@@ -1,4 +1,4 @@
-/* The suites: one table. Generated ones are products of axes, the others are shape files (shapes.c). */
+/* The suites: generated ones, products of axes, are a table; the others are shape files (shapes.c). */
 #include "suite.h"
 
 #include <search.h>
@@ -10,26 +10,19 @@
 
 typedef struct {
     const char *name, *summary;
-    const char *channels, *spatial, *batch; /* defaults of the axes; NULL channels: the file NAME.txt */
+    const char *channels, *spatial, *batch; /* defaults of the axes */
     const char *variants, *passes;          /* comma lists, NULL = all */
     bool study; /* why TensorFlow is slow: by default TensorFlow, tf-like and the exact ones of this project */
 } suite;
 
 static const suite suites[] = {
-    {"sweep", "channels 32 to 2048 doubling, 28x28, batch 1, 3x3 same; all variants and passes", "32:2048",
-     "28", "1", NULL, NULL, false},
+    {"sweep", "32 to 2048 channels doubling, 28x28, batch 1, 3x3 same", "32:2048", "28", "1", NULL, NULL,
+     false},
     {"sweep32", "the same at batch 32, up to 512 channels", "32:512", "28", "32", NULL, NULL, false},
-    {"map", "channels x spatial, dense against separable: the break-even map",
-     "32,64,96,128,192,256,512,728,1024", "7,14,28,56", "1", "dense,separable", "forward,backward", false},
-    {"why", "why TensorFlow's depthwise is slow: tf-like and its variants beside it and the best of ours",
-     "32:2048", "28", "1", "depthwise", "forward,backward_data,backward_weights", true},
-    {"networks", "the convolutions of the three networks below", NULL, NULL, NULL, NULL, NULL, false},
-    {"mobilenet_v1", "MobileNet v1, 224x224", NULL, NULL, NULL, NULL, NULL, false},
-    {"resnet50", "ResNet-50, 224x224", NULL, NULL, NULL, NULL, NULL, false},
-    {"xception", "Xception, 299x299", NULL, NULL, NULL, NULL, NULL, false},
-    {"smoke", "a handful of tiny problems, for CI", NULL, NULL, NULL, NULL, NULL, false},
-    {"sentinel", "what 'compare' and 'make regress' watch: our implementations, each with its passes", NULL,
-     NULL, NULL, NULL, NULL, false},
+    {"map", "channels x spatial, dense and separable: break-even map", "32,64,96,128,192,256,512,728,1024",
+     "7,14,28,56", "1", "dense,separable", "forward,backward", false},
+    {"why", "why TensorFlow's depthwise is slow: tf-like, its variants", "32:2048", "28", "1", "depthwise",
+     "forward,backward_data,backward_weights", true},
 };
 
 enum { SUITES = sizeof suites / sizeof *suites, LARGEST_SIZE = 1 << 20 };
@@ -66,27 +59,25 @@ bool suite_default_impl(const char *name, const conv_entry *e)
     return ours || strncmp(e->name, "tensorflow", strlen("tensorflow")) == 0;
 }
 
-/* Shape files inside the program that the table does not describe: NAME at *length bytes; NULL when not one. */
-static const char *other_suite(const embedded_file *f, int *length)
+/* Whether the file is a suite, and then its name. */
+static bool file_suite(const embedded_file *f, char *name, size_t size)
 {
-    static const char folder[] = "bench/problems/";
-    if (strncmp(f->path, folder, sizeof folder - 1) != 0) return NULL;
-    const char *name = f->path + sizeof folder - 1, *dot = strstr(name, ".txt");
-    if (dot == NULL) return NULL;
-    *length = (int)(dot - name);
-    for (size_t i = 0; i < SUITES; i++)
-        if ((int)strlen(suites[i].name) == *length && strncmp(suites[i].name, name, (size_t)*length) == 0)
-            return NULL;
-    return name;
+    static const char folder[] = "bench/problems/", ending[] = ".txt";
+    size_t length = strlen(f->path), around = sizeof folder - 1 + sizeof ending - 1;
+    if (length <= around || strncmp(f->path, folder, sizeof folder - 1) != 0) return false;
+    if (strcmp(f->path + length - (sizeof ending - 1), ending) != 0) return false;
+    snprintf(name, size, "%.*s", (int)(length - around), f->path + sizeof folder - 1);
+    return true;
 }
 
 void suite_print(FILE *out)
 {
-    int length;
-    for (size_t i = 0; i < SUITES; i++) fprintf(out, "  %-14s%s\n", suites[i].name, suites[i].summary);
+    char name[64];
+    for (size_t i = 0; i < SUITES; i++) fprintf(out, "  %-20s%s\n", suites[i].name, suites[i].summary);
     for (const embedded_file *f = embedded_files; f->path != NULL; f++) {
-        const char *name = other_suite(f, &length);
-        if (name != NULL) fprintf(out, "  %.*s\n", length, name);
+        if (!file_suite(f, name, sizeof name)) continue;
+        const char *first = f->data + strspn(f->data, "# ");
+        fprintf(out, "  %-20s%.*s\n", name, f->data[0] == '#' ? (int)strcspn(first, "\n") : 0, first);
     }
 }
 
@@ -196,8 +187,11 @@ static char *choice_key(const suite_problem *item)
 static void add_layer(suite_problem *to, const char *layer)
 {
     size_t used = strlen(to->layer);
-    if (layer[0] != '\0' && strcmp(to->layer, layer) != 0)
-        snprintf(to->layer + used, sizeof to->layer - used, "%s%s", used ? "+" : "", layer);
+    if (layer[0] == '\0' || strcmp(to->layer, layer) == 0) return;
+    if (used + 1 + strlen(layer) >= sizeof to->layer)
+        cli_warning("layer '%.60s' has the shape of so many others that its name is left out", layer);
+    else
+        sprintf(to->layer + used, "%s%s", used ? "+" : "", layer);
 }
 
 typedef struct {
@@ -227,6 +221,7 @@ int suite_merge(suite_list *list)
             list->items[kept++] = list->items[i];
         } else {
             if (fine) add_layer((*found)->item, list->items[i].layer);
+            if (fine && !list->items[i].other_form) (*found)->item->other_form = false;
             free(own->key);
         }
     }
@@ -301,20 +296,17 @@ static int add_generated(suite_list *list, const suite *s, const suite_axes *axe
 int suite_add(suite_list *list, const char *name, const suite_axes *axes)
 {
     const suite *s = find_suite(name);
-    if (s != NULL && s->channels != NULL) return add_generated(list, s, axes);
+    if (s != NULL) return add_generated(list, s, axes);
     char path[256];
     snprintf(path, sizeof path, "bench/problems/%.200s.txt", name);
     const embedded_file *file = embedded_find(path);
     if (file != NULL) return suite_add_embedded(list, name, file, axes);
-    char known[512] = "";
-    int length;
+    char known[512] = "", other[64];
     size_t used = 0;
     for (size_t i = 0; i < SUITES; i++)
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", suites[i].name);
-    for (const embedded_file *f = embedded_files; f->path != NULL; f++) {
-        const char *other = other_suite(f, &length);
-        if (other != NULL && used < sizeof known)
-            used += (size_t)snprintf(known + used, sizeof known - used, ", %.*s", length, other);
-    }
+    for (const embedded_file *f = embedded_files; f->path != NULL; f++)
+        if (file_suite(f, other, sizeof other) && used < sizeof known)
+            used += (size_t)snprintf(known + used, sizeof known - used, ", %s", other);
     return cli_error("unknown suite '%s': %s; or --shapes FILE", name, known);
 }

@@ -15,6 +15,8 @@ typedef struct {
     /* What a shape file's --pass= and --impl= chose for it, unless the command line does; "" = all. A word of
      * impl may be a|b: the first of them that exists here. */
     char passes[64], impls[128];
+    bool wants_other_form; /* its file says --other-form=yes */
+    bool other_form;       /* it is there as part of a network's other form only */
 } suite_problem;
 
 typedef struct {
@@ -64,7 +66,7 @@ bool suite_default_impl(const char *name, const conv_entry *entry);
 /* Whether it is a study, where slow ones matter as much as fast ones: none stops early. */
 bool suite_is_study(const char *name);
 
-/* "  sweep    channels 32, 64 ..." one line each. */
+/* "  sweep    channels 32, 64 ..." one line each; of a shape file, its first line. */
 void suite_print(FILE *out);
 
 #endif

@@ -87,7 +87,7 @@ static void test_bad_words(void **state)
         const char *words, *at_fault, *allowed;
     } cases[] = {
         {"benhc", "'benhc'", "--help"},
-        {"bench --suite sweeep", "'sweeep'", "sweep, sweep32, map, why, networks"},
+        {"bench --suite sweeep", "'sweeep'", "sweep, sweep32, map, why, convnext_t"},
         {"bench --impl avx3", "'avx3'", "naive"},
         {"bench --impl best", "'best'", "naive"},
         {"bench --impl naive,,tiled", "''", "naive"},
@@ -105,6 +105,7 @@ static void test_bad_words(void **state)
         {"bench --threads -2", "'-2'", "from 1 to 1024"},
         {"bench --threads two", "'two'", "from 1 to 1024"},
         {"bench --budget 0", "'0'", "--budget"},
+        {"bench smoke --other-form maybe", "'maybe'", "--other-form"},
         {"bench --budget nan", "'nan'", "--budget"},
         {"bench --repetitions 0", "'0'", "--repetitions"},
         {"bench --min-time -1", "'-1'", "--min-time"},
@@ -352,6 +353,23 @@ static void test_nothing_measured(void **state)
     assert_non_null(strstr(o.err, "nothing was measured"));
 }
 
+/* Beyond a case's share of the budget, not beyond the budget; and beyond both. */
+static void test_budget_is_used(void **state)
+{
+    (void)state;
+    static outcome o;
+    run("bench mb1ic64ih170oc64kh3ph1 --impl naive --pass forward --threads 1 --budget 12 --out used", &o);
+    if (o.code != EXIT_FINE) fail_msg("exit %d: %s", o.code, o.err);
+    assert_non_null(strstr(o.out, "1 ok"));
+    run("bench mb1ic64ih170oc64kh3ph1 --impl naive --pass forward --threads 1 --budget 1 --out short", &o);
+    assert_int_equal(o.code, EXIT_INVALID);
+    conv_error err;
+    record_run r;
+    assert_true(record_load("short", &r, &err));
+    assert_non_null(strstr(r.rows[0].reason, "s of the budget of 1 s are left"));
+    record_free(&r);
+}
+
 static void test_verify(void **state)
 {
     (void)state;
@@ -384,6 +402,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_interrupted_oracle, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_killed, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_nothing_measured, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_budget_is_used, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_verify, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

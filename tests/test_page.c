@@ -129,6 +129,8 @@ static void test_networks_and_map(void **state)
     made_add(&m, "mb2ic256ih14oc256oh14kh3ph1n\"resnet50:res4_3x3*6+other:x*2\"", CONV_FORWARD, "avx512", 1e6,
              9);
     made_add(&m, "mb2ic256ih14oc1024oh14kh1n\"resnet50:res4_up\"", CONV_FORWARD, "avx512", 5e5, 9);
+    made_add(&m, "separable:mb2ic256ih14oc256oh14kh3ph1n\"resnet50@separable:res4_3x3*6\"", CONV_FORWARD,
+             "avx512", 2e5, 9);
     report_and_look(&m, "networks");
 }
 

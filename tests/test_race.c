@@ -202,12 +202,30 @@ static void race_with_moved_cores(void **state)
     samples_free(&own_pool);
 }
 
+/* A row that was measured alone, and another that joins it later, when there was time for it: the first is the
+ * fastest although no repetition of it chose. */
+static void alone_at_first(void **state)
+{
+    (void)state;
+    samples alone = {0}, late = chosen_by(800, 810, 820);
+    for (int v = 0; v < 9; v++) add(&alone, 100 + v, v, SAMPLE_REPORTS, 0);
+    race_entry entries[] = {{.samples = &late, .timed = true, .exact = true},
+                            {.samples = &alone, .timed = true, .exact = true}};
+    race_judge(entries, 2);
+    assert_int_equal(entries[0].state, RACE_BEHIND);
+    assert_int_equal(entries[1].state, RACE_AHEAD);
+    assert_true(entries[1].choice == 104);
+    samples_free(&alone);
+    samples_free(&late);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(interval_by_visits), cmocka_unit_test(disturbed_repetitions),
-        cmocka_unit_test(moved_cores),        cmocka_unit_test(race_with_moved_cores),
-        cmocka_unit_test(race_by_kind),       cmocka_unit_test(race_when_disturbed),
+        cmocka_unit_test(interval_by_visits),    cmocka_unit_test(alone_at_first),
+        cmocka_unit_test(disturbed_repetitions), cmocka_unit_test(moved_cores),
+        cmocka_unit_test(race_with_moved_cores), cmocka_unit_test(race_by_kind),
+        cmocka_unit_test(race_when_disturbed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

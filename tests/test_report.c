@@ -304,6 +304,62 @@ static void test_map_and_networks(void **state)
     free(page);
 }
 
+/* By every side, in both forms; ours has all layers, onednn not. */
+static void test_network_forms(void **state)
+{
+    (void)state;
+    made m = {0};
+    static const struct {
+        const char *problem;
+        double ours, onednn;
+    } rows[] = {
+        {"mb1ic3ih28oc64kh3ph1n\"net:first*2+net@dense:first*2\"", 1e6, 2e6},
+        {"g64mb1ic64ih28oc64kh3ph1n\"net:dw\"", 5e5, 4e5},
+        {"mb1ic64ih28oc64kh1n\"net:pw\"", 5e5, 0},
+        {"mb1ic64ih28oc64kh3ph1n\"net@dense:dw\"", 7e6, 8e6},
+    };
+    for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
+        for (size_t i = 0; i < 4; i++) {
+            made_add(&m, rows[i].problem, (conv_pass)pass, "avx2", rows[i].ours, pass == CONV_FORWARD ? 9 : 3);
+            made_add(&m, rows[i].problem, (conv_pass)pass, "onednn", rows[i].onednn, 9);
+        }
+    record_run run = made_run(&m);
+    report_data data;
+    conv_error err;
+    char *text = NULL, out[256];
+    size_t size;
+    FILE *table = open_memstream(&text, &size);
+    assert_true(report_data_create(&run, &data, &err));
+    report_networks_print(table, &data);
+    fclose(table);
+    const char *const lines[] = {
+        "net, batch 1, 2 threads\n(instead: with ordinary convolutions in place of its separable ones)\n",
+        "all convolutions   forward   instead    times  backward   instead    times\n",
+        "best exact         2.90 ms   9.00 ms    3.10x  ~2.90 ms  ~9.00 ms         \n",
+        "sepbench           3.00 ms   9.00 ms    3.00x  ~3.00 ms  ~9.00 ms         \n",
+        "onednn                   -   12.0 ms                  -   12.0 ms         \n",
+        "~ rough: ",
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (strstr(text, lines[i]) == NULL) fail_msg("'%s' is not in:\n%s", lines[i], text);
+    free(text);
+    report_data_destroy(&data);
+    json_decref(run.run);
+    snprintf(out, sizeof out, "%s/forms-page", folder);
+    assert_int_equal(report(made_store(&m, folder, "forms"), NULL, out), EXIT_FINE);
+    char *page = slurp(out, "index.html"), *csv = slurp(out, "networks.csv");
+    assert_non_null(strstr(page, "<th>forward</th><th>dense instead</th><th>backward</th>"));
+    assert_non_null(strstr(page, "3.00&times; as long"));
+    assert_non_null(strstr(page, "only 2 of 3 layers"));
+    assert_non_null(strstr(page, "1 of 3 layers lack"));
+    assert_non_null(strstr(page, "<title>") != NULL ? strstr(page, "net, forward: all convolutions") : NULL);
+    assert_non_null(strstr(csv, "\nnet,own,1,2,warm,forward,ours,sepbench,3,3,0,3000000,2955000,3060000,\n"));
+    assert_non_null(strstr(csv, "\nnet,own,1,2,warm,forward,engine,onednn,3,2,0,,,,pw\n"));
+    assert_non_null(strstr(csv, "\nnet,dense,1,2,warm,backward,engine,onednn,2,2,0,12000000,"));
+    free(page);
+    free(csv);
+}
+
 static void test_threads_and_cold(void **state)
 {
     (void)state;
@@ -542,6 +598,7 @@ int main(void)
         cmocka_unit_test(test_verdict_one_variant),
         cmocka_unit_test(test_page),
         cmocka_unit_test(test_map_and_networks),
+        cmocka_unit_test(test_network_forms),
         cmocka_unit_test(test_threads_and_cold),
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_training_beside_cases),

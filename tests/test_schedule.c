@@ -89,6 +89,18 @@ static void few_visits(void **state)
     assert_int_equal(visits[0], 0);
 }
 
+/* Two intervals of three visits, one of which is had already: what may not be given to others. */
+static void least(void **state)
+{
+    (void)state;
+    schedule_entry entries[GROUPS];
+    set_up(entries, 9, 0);
+    entries[0].need.least_visits = 2;
+    entries[1].need.least_visits = 3;
+    entries[2].need.repetitions = 0;
+    assert_true(schedule_least(entries, GROUPS) == 1 * 2 + 0 + 0 + 3 * 2);
+}
+
 /* Visits of a group are spread: none has its second before all have their first, give or take half a visit. */
 static void spread(void **state)
 {
@@ -133,6 +145,7 @@ int main(void)
         cmocka_unit_test(all_that_is_asked_for),
         cmocka_unit_test(headline_first),
         cmocka_unit_test(few_visits),
+        cmocka_unit_test(least),
         cmocka_unit_test(spread),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

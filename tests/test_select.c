@@ -15,6 +15,7 @@
 #include "../bench/select.h"
 #include "../bench/suite.h"
 #include "../harness/cli.h"
+#include "../harness/layer.h"
 
 static selection selected(select_options options)
 {
@@ -70,6 +71,8 @@ static void test_study(void **state)
     select_free(&s);
 }
 
+static int rank_of(const record_row *row) { return select_rank(row->problem.variant, row->pass, row->layer); }
+
 static void test_groups_are_adjacent_and_names_unique(void **state)
 {
     (void)state;
@@ -88,9 +91,7 @@ static void test_groups_are_adjacent_and_names_unique(void **state)
     for (size_t first = 0, end; first < s.count; first = end) {
         end = select_group_end(&s, first);
         for (size_t i = end; i < s.count; i++) assert_int_not_equal(s.rows[i].group, s.rows[first].group);
-        if (first > 0)
-            assert_true(select_rank(s.rows[first - 1].problem.variant, s.rows[first - 1].pass) <=
-                        select_rank(s.rows[first].problem.variant, s.rows[first].pass));
+        if (first > 0) assert_true(rank_of(&s.rows[first - 1]) <= rank_of(&s.rows[first]));
     }
     select_free(&s);
 }
@@ -154,43 +155,208 @@ static void test_refusals_are_rows(void **state)
     select_free(&s);
 }
 
-/* How often the network has its layers: *N at the end of a name. */
-static int64_t occurrences(const suite_list *list, const char *network)
+/* Of a network's layers, each as often as it has them. */
+typedef struct {
+    int64_t layers, multiply_adds, weights;
+} network_counts;
+
+static network_counts count_network(const suite_list *list, const char *network)
 {
-    int64_t count = 0;
+    network_counts n = {0};
+    size_t length = strlen(network);
     for (size_t i = 0; i < list->count; i++) {
-        const char *layer = list->items[i].layer, *star = strrchr(layer, '*');
-        if (strncmp(layer, network, strlen(network)) == 0) count += star ? atoll(star + 1) : 1;
+        const suite_problem *item = &list->items[i];
+        if (strncmp(item->layer, network, length) != 0 || item->layer[length] != ':') continue;
+        int times = layer_times(item->layer);
+        n.layers += times;
+        n.multiply_adds += times * conv_multiplications(&item->problem);
+        n.weights += times * conv_parameters(&item->problem);
     }
-    return count;
+    return n;
 }
 
-static int64_t multiply_adds(const suite_list *list, const char *network)
-{
-    int64_t count = 0;
-    for (size_t i = 0; i < list->count; i++) {
-        const char *layer = list->items[i].layer, *star = strrchr(layer, '*');
-        if (strncmp(layer, network, strlen(network)) == 0)
-            count += (star ? atoll(star + 1) : 1) * conv_multiplications(&list->items[i].problem);
-    }
-    return count;
-}
-
-/* Convolutions of each network by its paper, and its multiply-adds (MobileNet's table 1 counts 569 million with
- * the classifier's 1 million; ResNet-50 has 3.8 billion by its table 1; Xception's are Keras's). */
+/* Layers and weights as Keras 3's applications have them, where it has the network, without biases, batch
+ * normalisation and final dense layers; multiply-adds as each paper says. */
 static void test_networks(void **state)
 {
     (void)state;
+    static const struct {
+        const char *suite, *network;
+        int64_t layers, weights;
+        double giga_least, giga_most; /* multiply-adds */
+    } known[] = {
+        {"networks", "mobilenet_v1", 27, 3185088, 0.560, 0.575}, /* 569 M with the classifier */
+        {"networks", "resnet50", 53, 23454912, 3.7, 3.9},        /* 3.8 G */
+        {"networks", "xception", 40, 20752424, 8.2, 8.5},
+        {"mobilenet_v2", "mobilenet_v2", 52, 2189760, 0.298, 0.301},             /* 300 M */
+        {"mobilenet_v3_large", "mobilenet_v3_large", 64, 5451272, 0.215, 0.219}, /* 219 M */
+        {"efficientnet_b0", "efficientnet_b0", 81, 3956192, 0.383, 0.390},       /* 0.39 G */
+        {"convnext_t", "convnext_t", 58, 27756000, 4.44, 4.50},                  /* 4.5 G */
+        /* 2 C (k k + 25) of its 18 and 3 x 2 blocks, and the five 3x3; of 15.3 G, 12.9 are pointwise. */
+        {"replknet_31b", "replknet_31b", 53, 8060416, 2.5, 2.6},
+        {"wavenet", "wavenet", 30, 368640, 5.89, 5.90},
+        {"mamba", "mamba_130m", 5, 3741696, 7.66, 7.67},  /* 24 of them and 38.6 M of embedding: 129 M */
+        {"mamba", "mamba_2.8b", 5, 41144320, 84.2, 84.3}, /* 64 of them and 129 M: 2.76 G */
+        {"unet3d", "unet3d", 18, 19067616, 266, 267},     /* 19069955 with 2339 biases, as the paper counts */
+        {"unet3d_separable", "unet3d_separable", 18, 3430481, 16.3, 16.5},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        suite_list list = {0};
+        assert_int_equal(suite_add(&list, known[i].suite, &(suite_axes){0}), EXIT_FINE);
+        network_counts n = count_network(&list, known[i].network);
+        double giga = 1e-9 * (double)n.multiply_adds;
+        if (n.layers != known[i].layers || n.weights != known[i].weights || giga < known[i].giga_least ||
+            giga > known[i].giga_most)
+            fail_msg("%s: %lld layers, %lld weights, %.4g G multiply-adds", known[i].network,
+                     (long long)n.layers, (long long)n.weights, giga);
+        suite_free(&list);
+    }
+}
+
+/* Each suite explains itself in a line of a terminal. */
+static void test_suites_are_explained(void **state)
+{
+    (void)state;
+    char *text = NULL, *rest, *line;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    suite_print(out);
+    fclose(out);
+    rest = text;
+    int lines = 0, found = 0;
+    while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
+        char name[64], word[64];
+        if (sscanf(line, " %63s %63s", name, word) != 2 || strlen(line) > 80) fail_msg("'%s'", line);
+        lines++;
+        found += strcmp(name, "unet3d") == 0 || strcmp(name, "sweep32") == 0 || strcmp(name, "mamba") == 0;
+    }
+    assert_true(lines >= 20 && found == 3);
+    free(text);
+}
+
+/* ---- the other form of a network */
+
+/* The problem string of the layer of that name; "" when there is none. */
+static const char *problem_of(const suite_list *list, const char *layer)
+{
+    static char text[PROBLEM_STRING_MAX + 32];
+    char problem[PROBLEM_STRING_MAX];
+    text[0] = '\0';
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].layer, layer) == 0)
+            snprintf(text, sizeof text, "%s:%s", conv_variant_name(list->items[i].problem.variant),
+                     problem_format(&list->items[i].problem, problem));
+    return text;
+}
+
+static void test_other_form(void **state)
+{
+    (void)state;
+    static const char *const layers[] = {
+        "mb1ic3ih9oc8oh5kh3sh2ph1n\"net:first\"",      /* stays */
+        "g8mb1ic8ih5oc8kh3ph1n\"net:dw_1*2\"",         /* with pw_1 */
+        "mb1ic8ih1oc2kh1n\"net:squeeze*2\"",           /* not its image */
+        "mb1ic8ih5oc16kh1n\"net:other\"",              /* not as often */
+        "mb1ic8ih5oc32kh1n\"net:pw_1*2\"",             /* */
+        "mb1ic8ih5oc32kh1n\"net:pw_2*2\"",             /* its second reader */
+        "g8mb1ic8ih5oc8oh3kh3sh2ph1n\"net:dw_2\"",     /* alone: what reads dw_3 is not for it */
+        "g8mb1ic8ih5oc16kh5ph2n\"net:dw_3\"",          /* multiplier 2 */
+        "mb1ic16ih5oc4kh1n\"net:pw_3\"",               /* */
+        "separable:mb1ic8ih5oc12kh3ph1n\"net:sep*3\"", /* by itself */
+        "mb1ic4iw9oc4kw3pw2ow9n\"row:causal\"",        /* another network, all dense */
+        "g2mb1ic4iw9oc4kw3pw1n\"row:grouped\"",        /* no such separable */
+        "mb1ic4iw9oc4kw1n\"row:one\"",                 /* */
+        "mb1ic4iw9oc4kw1n\"points:one\"",              /* a network without another form */
+        "g8mb1ic8ih5oc8kh3ph1",                        /* and no network */
+    };
+    static const struct {
+        const char *layer, *problem;
+    } expected[] = {
+        {"net@dense:first", "dense:mb1ic3ih9oc8kh3sh2ph1"},
+        {"net@dense:dw_1*2", "dense:mb1ic8ih5oc32kh3ph1"},
+        {"net@dense:squeeze*2", "pointwise:mb1ic8ih1oc2kh1"},
+        {"net@dense:other", "pointwise:mb1ic8ih5oc16kh1"},
+        {"net@dense:pw_1*2", ""},
+        {"net@dense:pw_2*2", "pointwise:mb1ic8ih5oc32kh1"},
+        {"net@dense:dw_2", "dense:mb1ic8ih5oc8kh3sh2ph1"},
+        {"net@dense:dw_3", "dense:mb1ic8ih5oc4kh5ph2"},
+        {"net@dense:pw_3", ""},
+        {"net@dense:sep*3", "dense:mb1ic8ih5oc12kh3ph1"},
+        {"row@separable:causal", "separable:mb1ic4iw9oc4ow9kw3pw2"},
+        {"row@separable:grouped", "dense:g2mb1ic4iw9oc4kw3pw1"},
+        {"row@separable:one", "pointwise:mb1ic4iw9oc4kw1"},
+    };
+    const size_t given = sizeof layers / sizeof *layers;
     suite_list list = {0};
-    const suite_axes all = {0};
-    assert_int_equal(suite_add(&list, "networks", &all), EXIT_FINE);
-    assert_int_equal(occurrences(&list, "mobilenet_v1:"), 27);
-    assert_int_equal(occurrences(&list, "resnet50:"), 53);
-    assert_int_equal(occurrences(&list, "xception:"), 40);
-    assert_in_range(multiply_adds(&list, "mobilenet_v1:"), 560000000, 575000000);
-    assert_in_range(multiply_adds(&list, "resnet50:"), 3700000000, 3900000000);
-    assert_in_range(multiply_adds(&list, "xception:"), 8200000000, 8500000000);
+    for (size_t i = 0; i < given; i++)
+        assert_int_equal(suite_add_problem(&list, layers[i], &(suite_axes){0}), 0);
+    assert_int_equal(other_form_append(&list, OTHER_FORM_NO), EXIT_FINE);
+    assert_int_equal(other_form_append(&list, OTHER_FORM_BY_FILE), EXIT_FINE);
+    assert_int_equal(list.count, given);
+    assert_int_equal(other_form_append(&list, OTHER_FORM_YES), EXIT_FINE);
+    assert_int_equal(list.count, given + 8 + 3);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        assert_string_equal(problem_of(&list, expected[i].layer), expected[i].problem);
     suite_free(&list);
+    suite_add_problem(&list, layers[given - 1], &(suite_axes){0});
+    assert_int_equal(other_form_append(&list, OTHER_FORM_YES), EXIT_USAGE);
+    suite_free(&list);
+}
+
+/* As multiply-adds: what is derived of the 3-D U-Net is its twin's file, and of that the U-Net. */
+static void test_other_form_of_suites(void **state)
+{
+    (void)state;
+    static const char *const twins[] = {"unet3d", "unet3d_separable"};
+    for (int way = 0; way < 2; way++) {
+        suite_list derived = {0}, file = {0};
+        assert_int_equal(suite_add(&derived, twins[way], &(suite_axes){0}), EXIT_FINE);
+        assert_int_equal(suite_add(&file, twins[!way], &(suite_axes){0}), EXIT_FINE);
+        const size_t layers = derived.count;
+        assert_int_equal(other_form_append(&derived, OTHER_FORM_BY_FILE), EXIT_FINE);
+        assert_int_equal(derived.count, layers + file.count);
+        for (size_t i = 0; i < file.count; i++) {
+            assert_memory_equal(&derived.items[layers + i].problem, &file.items[i].problem,
+                                sizeof(conv_problem));
+            assert_string_equal(strchr(derived.items[layers + i].layer, ':'), strchr(file.items[i].layer, ':'));
+        }
+        suite_free(&derived);
+        suite_free(&file);
+    }
+    suite_list list = {0};
+    assert_int_equal(suite_add(&list, "mobilenet_v1", &(suite_axes){0}), EXIT_FINE);
+    assert_int_equal(other_form_append(&list, OTHER_FORM_BY_FILE), EXIT_FINE);
+    network_counts n = count_network(&list, "mobilenet_v1@dense");
+    assert_int_equal(n.layers, 14); /* "Conv MobileNet", table 4 of the paper: 4866 M with the classifier */
+    assert_in_range(n.multiply_adds, 4860000000, 4870000000);
+    suite_free(&list);
+}
+
+/* Case names stay unique, layers that stay as they are share a row, and parts of a backward pass are not asked
+ * for. */
+static void test_other_form_cases(void **state)
+{
+    (void)state;
+    char *problems[] = {"mb1ic8ih5oc8kh3ph1n\"net:a\"", "g8mb1ic8ih5oc8kh3ph1n\"net:b\"",
+                        "mb1ic8ih5oc8kh1n\"net:c\""};
+    selection s = selected((select_options){.problems = problems,
+                                            .problem_count = 3,
+                                            .impls = "naive",
+                                            .threads = "1",
+                                            .other_form = OTHER_FORM_YES});
+    assert_int_equal(s.count, 3 * 4); /* b and c together are one of a's shape */
+    for (size_t i = 0; i < s.count; i++)
+        if (s.rows[i].problem.variant == CONV_DENSE)
+            assert_string_equal(s.rows[i].layer, "net:a+net@dense:a+net@dense:b");
+    select_free(&s);
+    s = selected((select_options){.problems = &problems[1],
+                                  .problem_count = 2,
+                                  .impls = "naive",
+                                  .threads = "1",
+                                  .other_form = OTHER_FORM_YES});
+    assert_int_equal(s.count, 2 * 4 + 2);
+    select_free(&s);
 }
 
 static void test_same_shape_twice_is_one_case(void **state)
@@ -294,8 +460,15 @@ static void test_bad_shape_files(void **state)
 {
     (void)state;
     static const char *const texts[] = {
-        "--mb=1,,2 ic8ih5oc8kh3", "--mb=1, ic8ih5oc8kh3",  "--mb=-1 ic8ih5oc8kh3",       "--mb=1x ic8ih5oc8kh3",
-        "--mb=, ic8ih5oc8kh3",    "ic8ih5oc8kh3n\"open\n", "--attr=\"open ic8ih5oc8kh3", "\\",
+        "--mb=1,,2 ic8ih5oc8kh3",
+        "--mb=1, ic8ih5oc8kh3",
+        "--mb=-1 ic8ih5oc8kh3",
+        "--mb=1x ic8ih5oc8kh3",
+        "--mb=, ic8ih5oc8kh3",
+        "ic8ih5oc8kh3n\"open\n",
+        "--attr=\"open ic8ih5oc8kh3",
+        "\\",
+        "--other-form=perhaps ic8ih5oc8kh3",
     };
     suite_list list = {0};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -375,6 +548,38 @@ static void test_budget_covers_all_that_it_can(void **state)
     select_free(&s);
 }
 
+/* What did not fit into a share: the dearest rows give way, and nobody gets more than is there. */
+static void test_budget_tries_again(void **state)
+{
+    (void)state;
+    char *long_row[] = {"g12288mb1ic12288iw16384oc12288kw4"};
+    selection s = selected((select_options){.problems = long_row,
+                                            .problem_count = 1,
+                                            .passes = "forward",
+                                            .impls = "naive,im2col,tiled",
+                                            .threads = "2"});
+    const measure_options options = {.repetitions = 3, .min_time = 0.02, .verify = true};
+    budget b;
+    bool skip[3];
+    double remaining;
+    assert_int_equal(s.count, 3);
+    assert_true(budget_open(&b, &s, &options, 5));
+    budget_group(&b, 0, 3, 2.5, skip, &remaining);
+    for (int i = 0; i < 3; i++) assert_true(skip[i]); /* half of the budget is too little for any */
+    double all = budget_least(&b, 0, 3), price = budget_price(&b, 0, 3);
+    assert_true(all < 20 && price > 0 && isfinite(price));
+    assert_true(budget_again(&b, 0, 3, 2 * all, 0, skip) <= 2 * all);
+    for (int i = 0; i < 3; i++) assert_false(skip[i]);
+    double granted = budget_again(&b, 0, 3, 0.9 * all, 1e9, skip);
+    assert_true(granted > 0 && granted <= 0.9 * all);
+    for (int i = 0; i < 3; i++)
+        assert_true(skip[i] == (strcmp(s.rows[i].impl, "naive") == 0)); /* the slowest alone */
+    assert_true(budget_again(&b, 0, 3, 0.1, 0, skip) == 0);
+    for (int i = 0; i < 3; i++) assert_true(skip[i]);
+    budget_close(&b);
+    select_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -384,6 +589,10 @@ int main(void)
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_refusals_are_rows),
         cmocka_unit_test(test_networks),
+        cmocka_unit_test(test_suites_are_explained),
+        cmocka_unit_test(test_other_form),
+        cmocka_unit_test(test_other_form_of_suites),
+        cmocka_unit_test(test_other_form_cases),
         cmocka_unit_test(test_same_shape_twice_is_one_case),
         cmocka_unit_test(test_shape_file),
         cmocka_unit_test(test_benchdnn_files),
@@ -392,6 +601,7 @@ int main(void)
         cmocka_unit_test(test_too_large_is_skipped),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_budget_covers_all_that_it_can),
+        cmocka_unit_test(test_budget_tries_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,9 +60,10 @@ static double unknown_seconds(const record_row *row)
     bool plain = impl != NULL && impl->single_thread && impl->isa == CPU_BASE;
     static const double each_lane = 3;
     double gflops = plain ? 0.7 : each_lane * cpu_isa_lanes(row->isa) * row->threads;
-    if (row->problem.variant == CONV_DEPTHWISE)
-        gflops /= plain ? 1 : 4; /* bound by memory, not by arithmetic */
-    return 5e-6 + 1e-9 * (double)conv_flops(&row->problem, row->pass) / gflops;
+    if (row->problem.variant == CONV_DEPTHWISE && !plain) gflops /= 4; /* no row of weights to reuse */
+    static const double gigabytes = 4; /* a second: what multiplies little is bound by memory */
+    double arithmetic = (double)conv_flops(&row->problem, row->pass) / gflops;
+    return 5e-6 + 1e-9 * fmax(arithmetic, (double)conv_bytes_min(&row->problem, row->pass) / gigabytes);
 }
 
 double budget_call_seconds(const record_row *row)
@@ -104,8 +105,8 @@ double budget_repetition_seconds(const timed_row *t, int64_t iterations)
 double measure_estimate(const record_row *row, const measure_options *options)
 {
     double call = budget_call_seconds(row), repetition = repetition_seconds(options->min_time, call);
-    /* Verifying: the call, and making, filling and comparing tensors at about 1 GB/s. */
-    double fixed = 0.003 + 1e-9 * (double)conv_bytes_min(&row->problem, row->pass);
+    /* Verifying: the call, and comparing tensors at about 3 GB/s. */
+    double fixed = 0.003 + 3e-10 * (double)conv_bytes_min(&row->problem, row->pass);
     return fixed + (options->verify ? call : 0) + options->repetitions * repetition;
 }
 
@@ -125,6 +126,7 @@ void budget_drop(timed_row *rows, int count, double calls, double seconds)
         if (rows[i].open) total += calls * rows[i].call_seconds;
     for (timed_row *t; total > seconds && (t = costliest(rows, count)) != NULL;) {
         double needed = calls * t->call_seconds;
+        t->no_time = true;
         measure_drop(t, CASE_SKIPPED, "needs about %.3g s, %.3g s of the budget are left for it", needed,
                      fmax(0, seconds - (total - needed)));
         total -= needed;

@@ -23,6 +23,7 @@ typedef struct {
     const conv_impl *impl;
     samples samples; /* of all visits */
     bool retired;    /* takes part in no further visit */
+    bool no_time;    /* retired because it did not fit into the first visit's budget */
     bool visited;    /* took part in this one: its row is shown */
     bool open;       /* still to be measured in this visit */
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "../cli.h"
+#include "../layer.h"
 #include "../limits/limits.h"
 #include "internal.h"
 #include "race.h"
@@ -74,11 +75,12 @@ static bool has_time(const timed_row *t)
     return t->samples.count > 0 && (t->row->status == CASE_OK || t->row->status == CASE_SKIPPED);
 }
 
-/* Of the two variants that the question is about, each engine's best gets its time: what its own separable
- * convolution is beside its own dense one. Of the stages it is enough to know the best peer. */
-static const char *side_of(const conv_impl *impl)
+/* Of the two variants that the question is about, and of the layers of networks, each engine's best gets its
+ * time: what its own separable convolution is beside its own dense one. Of the stages it is enough to know the
+ * best peer. */
+static const char *side_of(const conv_impl *impl, const record_row *row)
 {
-    bool asked = impl->variant == CONV_DENSE || impl->variant == CONV_SEPARABLE;
+    bool asked = impl->variant == CONV_DENSE || impl->variant == CONV_SEPARABLE || layer_in_network(row->layer);
     return !impl->peer ? NULL : asked ? conv_engine(impl) : "peers";
 }
 
@@ -93,7 +95,7 @@ static void judge(measure_group *g)
         entries[i] = (race_entry){.samples = &t->samples, .timed = has_time(t), .state = RACE_NONE};
         if (!entries[i].timed) continue;
         entries[i].exact = !t->impl->inexact;
-        entries[i].side = side_of(t->impl);
+        entries[i].side = side_of(t->impl, t->row);
         entries[i].choice = samples_median(&t->samples, SAMPLE_CHOOSES);
         timed++;
     }
@@ -204,6 +206,7 @@ void measure_first(measure_group *g, double budget)
         timed_row *t = &g->rows[i];
         t->visited = t->samples.count == 0;
         t->open = t->visited && t->row->status == CASE_SKIPPED && t->row->reason[0] == '\0';
+        if (t->open) t->retired = t->no_time = false;
         if (t->open && t->impl == NULL) measure_drop(t, CASE_REFUSED, "not in this build or not on this CPU");
         if (t->open) t->call_seconds = budget_call_seconds(t->row);
     }
@@ -223,6 +226,8 @@ void measure_first(measure_group *g, double budget)
     if (!cli_interrupted()) measure_repeat(g, race ? SAMPLE_CHOOSES : SAMPLE_REPORTS);
     leave(g);
 }
+
+bool measure_had_no_time(const measure_group *g, int row) { return g->rows[row].no_time; }
 
 /* ---- later visits */
 

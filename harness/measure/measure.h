@@ -74,6 +74,10 @@ bool measure_continue(measure_group *g, int row, const record_sample *samples, s
  * that was not continued. machine_bind_threads has made the pool. budget: as measure_options has it. */
 void measure_first(measure_group *g, double budget);
 
+/* Whether the first visit's budget was too small for the row. Once the caller has cleared its reason, another
+ * measure_first tries such rows again. */
+bool measure_had_no_time(const measure_group *g, int row);
+
 /* What a group needs: the fastest of each kind repetitions that report, and what is near it some that
  * choose. */
 typedef struct {

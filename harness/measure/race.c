@@ -91,14 +91,16 @@ static bool competes(const race_entry *leader, const race_entry *row)
     return leader->exact && (both_named ? strcmp(leader->side, row->side) == 0 : leader->side == row->side);
 }
 
-/* Median of the repetitions that choose, unmarked ones where there are any; NaN: none. */
+/* Median of the repetitions that choose, unmarked ones where there are any; NaN: none. A row that was alone when
+ * it was measured has none that choose: its others were not chosen by luck either. */
 static double choice_of(const samples *s, const core_state *c)
 {
+    const sample_use use = samples_count(s, SAMPLE_CHOOSES) > 0 ? SAMPLE_CHOOSES : SAMPLE_REPORTS;
     double *ns = malloc((s->count + 1) * sizeof *ns), median = NAN;
     for (int marked = 0; ns != NULL && marked < 2 && isnan(median); marked++) {
         size_t n = 0;
         for (size_t i = 0; i < s->count; i++)
-            if (s->items[i].use == SAMPLE_CHOOSES && is_in(c, &s->items[i], marked)) ns[n++] = s->items[i].ns;
+            if (s->items[i].use == use && is_in(c, &s->items[i], marked)) ns[n++] = s->items[i].ns;
         if (n > 0) median = stats_median(ns, n);
     }
     free(ns);

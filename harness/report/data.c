@@ -258,20 +258,21 @@ const record_row *report_row(const report_point *point, conv_variant variant, in
     return row != NULL && row->status == CASE_OK ? row : NULL;
 }
 
+bool report_may_choose(const report_impl *impl, best_filter filter)
+{
+    bool named = filter.engine == NULL || strcmp(impl->engine, filter.engine) == 0 ||
+                 strcmp(impl->name, filter.engine) == 0;
+    return named && !impl->study && (!impl->inexact || filter.inexact) &&
+           (impl->peer ? filter.peers : filter.ours);
+}
+
 const record_row *report_best(const report_data *data, const report_point *point, conv_variant variant,
                               best_filter filter)
 {
     const record_row *best = NULL;
     for (int i = 0; i < data->impl_count; i++) {
-        const report_impl *impl = &data->impls[i];
         const record_row *row = report_row(point, variant, i);
-        if (row == NULL || impl->study || (impl->inexact && !filter.inexact) ||
-            !(impl->peer ? filter.peers : filter.ours))
-            continue;
-        if (filter.engine != NULL && strcmp(impl->engine, filter.engine) != 0 &&
-            strcmp(impl->name, filter.engine) != 0)
-            continue;
-        if (record_faster(row, best)) best = row;
+        if (row != NULL && report_may_choose(&data->impls[i], filter) && record_faster(row, best)) best = row;
     }
     return best;
 }

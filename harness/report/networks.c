@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../kernels/problem.h"
 #include "../grow.h"
-#include "page.h"
+#include "../layer.h"
+#include "report.h"
 
 /* ---- collecting */
 
@@ -26,13 +26,6 @@ static report_network *network_of(report_networks *networks, const record_row *r
     return n;
 }
 
-static int multiplicity(const char *layer)
-{
-    const char *star = strrchr(layer, '*');
-    long times = star != NULL ? strtol(star + 1, NULL, 10) : 1;
-    return times > 0 && times < 100000 ? (int)times : 1;
-}
-
 static network_layer *layer_of(report_network *n, const record_row *row, const char *name)
 {
     for (size_t i = 0; i < n->count; i++)
@@ -40,7 +33,7 @@ static network_layer *layer_of(report_network *n, const record_row *row, const c
             return &n->layers[i];
     network_layer *layer = grow(&n->layers, &n->count, sizeof *layer);
     if (layer == NULL) return NULL;
-    *layer = (network_layer){.row = row, .times = multiplicity(name)};
+    *layer = (network_layer){.row = row, .times = layer_times(name)};
     snprintf(layer->name, sizeof layer->name, "%s", name);
     return layer;
 }
@@ -48,14 +41,15 @@ static network_layer *layer_of(report_network *n, const record_row *row, const c
 static bool add_layer(report_networks *networks, const report_data *data, const record_row *row,
                       const char *name)
 {
-    if (strchr(name, ':') == NULL) return true; /* a name, but of no network */
+    if (!layer_in_network(name)) return true;
     report_network *n = network_of(networks, row, name);
     network_layer *layer = n != NULL ? layer_of(n, row, name) : NULL;
     if (layer == NULL) return false;
     if (row->status != CASE_OK) return true;
     int impl = report_impl_index(data, row->impl);
     layer->by_impl[impl] = row;
-    if (!data->impls[impl].inexact && record_faster(row, layer->best)) layer->best = row;
+    if (!data->impls[impl].inexact && !data->impls[impl].study && record_faster(row, layer->best))
+        layer->best = row;
     return true;
 }
 
@@ -81,11 +75,38 @@ void report_networks_destroy(report_networks *networks)
     *networks = (report_networks){0};
 }
 
-network_sum report_network_sum(const report_network *n, int impl)
+/* ---- sums */
+
+int report_network_sides(const report_data *data, network_side *sides)
+{
+    int count = 0;
+    sides[count++] = (network_side){"best", "best exact", BEST_EXACT, -1};
+    sides[count++] = (network_side){"ours", "sepbench", {.ours = true}, -1};
+    for (int e = 0; e < data->engine_count; e++)
+        sides[count++] =
+            (network_side){"engine", data->engines[e], {.peers = true, .engine = data->engines[e]}, -1};
+    for (int i = 0; i < data->impl_count; i++)
+        sides[count++] = (network_side){"implementation", data->impls[i].name, BEST_EXACT, i};
+    return count;
+}
+
+const record_row *report_network_row(const report_data *data, const network_layer *layer,
+                                     const network_side *side)
+{
+    const record_row *best = NULL;
+    if (side->impl >= 0) return layer->by_impl[side->impl];
+    for (int i = 0; i < data->impl_count; i++)
+        if (layer->by_impl[i] != NULL && report_may_choose(&data->impls[i], side->filter) &&
+            record_faster(layer->by_impl[i], best))
+            best = layer->by_impl[i];
+    return best;
+}
+
+network_sum report_network_sum(const report_data *data, const report_network *n, const network_side *side)
 {
     network_sum sum = {0};
     for (size_t i = 0; i < n->count; i++) {
-        const record_row *row = impl < 0 ? n->layers[i].best : n->layers[i].by_impl[impl];
+        const record_row *row = report_network_row(data, &n->layers[i], side);
         if (row == NULL) continue;
         rule_time time = rule_time_of(row);
         bool shown = rule_shown(&time);
@@ -96,104 +117,53 @@ network_sum report_network_sum(const report_network *n, int impl)
         sum.layers++;
         sum.rough += !shown;
     }
+    sum.whole = sum.layers == n->count;
     return sum;
 }
 
-/* ---- the section */
+/* ---- forms */
 
-static void put_sum(FILE *out, const report_network *n, int impl)
+static bool same_setting(const report_network *a, const report_network *b)
 {
-    network_sum sum = report_network_sum(n, impl);
-    char text[24];
-    if (sum.layers == 0) {
-        fputs("<td>&ndash;</td>", out);
-        return;
-    }
-    bool whole = sum.layers == n->count;
-    fprintf(out, "<td%s>%s<small>", whole && sum.rough == 0 ? "" : " class=\"even\"",
-            report_time(sum.time.median, text));
-    if (whole && sum.rough == 0) {
-        page_interval(out, &sum.time);
-        fputs("<br>", out);
-    }
-    fprintf(out, "%s GFLOP/s", report_number(sum.flops / sum.time.median, (char[16]){0}));
-    if (!whole) fprintf(out, "<br>only %zu of %zu layers", sum.layers, n->count);
-    if (sum.rough > 0) fprintf(out, "<br>%zu without an interval", sum.rough);
-    fputs("</small></td>", out);
+    return a->threads == b->threads && a->cache == b->cache && a->mb == b->mb;
 }
 
-static bool same_table(const report_network *a, const report_network *b)
+bool report_same_network(const report_network *a, const report_network *b)
 {
-    return strcmp(a->name, b->name) == 0 && a->threads == b->threads && a->cache == b->cache && a->mb == b->mb;
+    return strcmp(a->name, b->name) == 0 && same_setting(a, b);
 }
 
-static void put_layers(FILE *out, const report_network *n)
+bool report_is_other_form(const report_network *n) { return strchr(n->name, LAYER_FORM) != NULL; }
+
+const report_network *report_other_form(const report_networks *all, const report_network *n)
 {
-    double whole = report_network_sum(n, -1).time.median;
-    char text[PROBLEM_STRING_MAX];
-    fprintf(
-        out,
-        "<details><summary>Layers, %s</summary>\n<div class=\"scroll\"><table><thead><tr><th>Layer</th>"
-        "<th class=\"text\">Problem</th><th>Times</th><th>Best exact</th><th>Share</th></tr></thead><tbody>\n",
-        conv_pass_name(n->pass));
-    for (size_t i = 0; i < n->count; i++) {
-        const network_layer *l = &n->layers[i];
-        fputs("<tr><td>", out);
-        report_escape(out, strchr(l->name, ':') + 1);
-        fprintf(out, "</td><td class=\"text\">%s<small><code>", conv_variant_name(l->row->problem.variant));
-        report_escape(out, problem_format(&l->row->problem, text));
-        fprintf(out, "</code></small></td><td>%d</td>", l->times);
-        page_time_cell(out, l->best);
-        if (l->best != NULL)
-            fprintf(out, "<td>%.1f%%</td></tr>\n", 100 * l->times * l->best->median_ns / whole);
-        else
-            fputs("<td>&ndash;</td></tr>\n", out);
+    size_t length = strlen(n->name);
+    for (size_t i = 0; i < all->count; i++) {
+        const report_network *other = &all->items[i];
+        if (strncmp(other->name, n->name, length) == 0 && other->name[length] == LAYER_FORM &&
+            other->pass == n->pass && same_setting(other, n))
+            return other;
     }
-    fputs("</tbody></table></div></details>\n", out);
+    return NULL;
 }
 
-static void put_network(FILE *out, const report_data *data, const report_networks *all, size_t first)
+static bool is_dense_form(const report_network *n)
 {
-    const report_network *n = &all->items[first];
-    fputs("<h3>", out);
-    report_escape(out, n->name);
-    fprintf(out,
-            " <small>batch %lld, %d thread%s%s</small></h3>\n<div class=\"scroll\"><table><thead><tr><th>Sum "
-            "of all layers</th>",
-            (long long)n->mb, n->threads, n->threads == 1 ? "" : "s",
-            n->cache == CACHE_COLD ? ", cold cache" : "");
-    for (size_t i = first; i < all->count; i++)
-        if (same_table(n, &all->items[i])) fprintf(out, "<th>%s</th>", conv_pass_name(all->items[i].pass));
-    fputs("</tr></thead><tbody>\n", out);
-    for (int impl = -1; impl < data->impl_count; impl++) {
-        size_t any = 0;
-        for (size_t i = first; i < all->count; i++)
-            if (same_table(n, &all->items[i])) any += report_network_sum(&all->items[i], impl).layers;
-        if (any == 0) continue;
-        report_put(out, "<tr><td>", impl < 0 ? "best exact of each layer" : data->impls[impl].name, "</td>");
-        for (size_t i = first; i < all->count; i++)
-            if (same_table(n, &all->items[i])) put_sum(out, &all->items[i], impl);
-        fputs("</tr>\n", out);
-    }
-    fputs("</tbody></table></div>\n", out);
-    for (size_t i = first; i < all->count; i++)
-        if (same_table(n, &all->items[i])) put_layers(out, &all->items[i]);
+    const char *form = strchr(n->name, LAYER_FORM);
+    return form != NULL && strcmp(form + 1, conv_variant_name(CONV_DENSE)) == 0;
 }
 
-void page_networks(FILE *out, const report_page *page)
+const char *report_form_words(const report_network *other)
 {
-    report_networks all;
-    if (!report_networks_create(page->data, &all)) return;
-    if (all.count > 0)
-        fputs(
-            "<section id=\"networks\">\n<h2>Networks</h2>\n<p class=\"note\">Convolution layers only, each as "
-            "often as the network has it. A sum that lacks layers is not comparable with a whole one.</p>\n",
-            out);
-    for (size_t i = 0; i < all.count; i++) {
-        bool seen = false;
-        for (size_t j = 0; j < i; j++) seen = seen || same_table(&all.items[i], &all.items[j]);
-        if (!seen) put_network(out, page->data, &all, i);
-    }
-    if (all.count > 0) fputs("</section>\n", out);
-    report_networks_destroy(&all);
+    return is_dense_form(other) ? "ordinary convolutions in place of its separable ones"
+                                : "separable convolutions in place of its ordinary ones";
+}
+
+char *report_network_name(const report_network *n, char *buffer, size_t size)
+{
+    const char *form = !report_is_other_form(n) ? ""
+                       : is_dense_form(n)       ? " with ordinary convolutions"
+                                                : " with separable convolutions";
+    snprintf(buffer, size, "%.*s%s", (int)strcspn(n->name, (char[]){LAYER_FORM, 0}), n->name, form);
+    return buffer;
 }

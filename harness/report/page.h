@@ -30,7 +30,7 @@ void page_machine(FILE *out, const report_page *page);    /* run.json as a table
 void page_engines(FILE *out, const report_page *page);
 /* report/versus.c */
 void page_versus(FILE *out, const report_page *page);
-/* report/networks.c */
+/* report/networks_page.c */
 void page_networks(FILE *out, const report_page *page);
 /* report/sections.c */
 void page_map(FILE *out, const report_page *page);

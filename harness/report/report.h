@@ -89,6 +89,7 @@ typedef struct {
 } best_filter;
 extern const best_filter BEST_EXACT; /* anybody's, exact */
 
+bool report_may_choose(const report_impl *impl, best_filter filter);
 /* The fastest of those rows (record_faster), or NULL. */
 const record_row *report_best(const report_data *data, const report_point *point, conv_variant variant,
                               best_filter filter);
@@ -133,7 +134,7 @@ char *report_versus_name(const report_data *data, const report_setting *setting,
 typedef struct {
     char name[PROBLEM_NAME_MAX];                 /* "network:layer*N" */
     const record_row *row;                       /* its problem */
-    const record_row *best;                      /* exact, or NULL */
+    const record_row *best;                      /* exact, anybody's, or NULL */
     const record_row *by_impl[REPORT_MAX_IMPLS]; /* ok rows */
     int times;
 } network_layer;
@@ -155,13 +156,44 @@ typedef struct {
 
 bool report_networks_create(const report_data *data, report_networks *networks);
 void report_networks_destroy(report_networks *networks);
-/* All layers with their multiplicity, by impl or (impl < 0) by the best exact one of each. */
+/* Whose times make a sum: each layer by the fastest that the filter lets pass, or by one implementation. */
+typedef struct {
+    const char *kind, *name; /* "best", "ours", "engine" or "implementation", and which */
+    best_filter filter;
+    int impl; /* below 0: the filter's */
+} network_side;
+enum { NETWORK_SIDES = 2 * REPORT_MAX_IMPLS + 2, NETWORK_BEST = 0 };
+/* The best exact of all, then of this project, of each engine, then each implementation. Returns how many. */
+int report_network_sides(const report_data *data, network_side *sides);
+
+/* All layers with their multiplicity. */
 typedef struct {
     rule_time time; /* its interval is the sum of theirs; none where a layer has none that may be shown */
     double flops;
     size_t layers, rough; /* those that have a time; of these, how many have none that may be shown */
+    bool whole;           /* no layer lacks a time */
 } network_sum;
-network_sum report_network_sum(const report_network *network, int impl);
+network_sum report_network_sum(const report_data *data, const report_network *network,
+                               const network_side *side);
+/* The layer's row in that sum, or NULL. */
+const record_row *report_network_row(const report_data *data, const network_layer *layer,
+                                     const network_side *side);
+/* Whether both are of one network, setting and form; passes may differ. */
+bool report_same_network(const report_network *a, const report_network *b);
+/* The same network and pass with ordinary convolutions in place of its separable ones, or the reverse; NULL: the
+ * run has not. */
+const report_network *report_other_form(const report_networks *all, const report_network *network);
+bool report_is_other_form(const report_network *network);
+/* "ordinary convolutions in place of its separable ones". */
+const char *report_form_words(const report_network *other);
+/* "mobilenet_v2", of another form "mobilenet_v2 with ordinary convolutions". Returns buffer. */
+char *report_network_name(const report_network *network, char *buffer, size_t size);
+
+/* ---- report/networks_table.c: every network by every side, in both forms */
+/* At most 80 columns; nothing when the run has no network. */
+void report_networks_print(FILE *out, const report_data *data);
+/* dir/networks.csv, when the run has any; results/README.md has its columns. */
+bool report_networks_write(const report_data *data, const char *dir, conv_error *err);
 
 /* ---- report/style.c */
 report_impl report_style(const char *name);
