@@ -61,6 +61,7 @@ bool axis_sweeps_build(const conv_axis *a, bool backward, axis_sweeps *out)
             s->first += i * (w.stride / split);
             s->shared = w.stride % w.unit == 0 ? w.stride / w.unit : 0;
             s->first_column = s->first < 0 ? div_up(-s->first, w.unit) : 0;
+            axis_sweep_inner(s, 0, s->taps, &s->inner, &s->inner_end);
             s->end_column = max64(s->first_column, div_up(s->inputs - s->first, w.unit));
         }
     }

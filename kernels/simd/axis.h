@@ -34,7 +34,16 @@ typedef struct {
     int64_t taps, first_tap, tap_step; /* taps may be 0: only padding */
     int64_t shared;                    /* stride / unit, or 0 where it is none */
     int64_t first_column, end_column;  /* which columns are no padding */
+    int64_t inner, inner_end;          /* outputs all of whose taps are real */
 } axis_sweep;
+
+/* Outputs all of whose `count` taps from number k on are real: [*begin, *end). */
+static inline void axis_sweep_inner(const axis_sweep *w, int64_t k, int64_t count, int64_t *begin, int64_t *end)
+{
+    int64_t from = w->first + k * w->unit, room = w->inputs - 1 - from - (count - 1) * w->unit;
+    *begin = from >= 0 ? 0 : (w->stride - 1 - from) / w->stride;
+    *end = room < 0 ? 0 : room / w->stride + 1;
+}
 
 /* How many outputs of the sweep lie before output x of the axis. */
 static inline int64_t axis_sweep_before(const axis_sweep *w, int64_t x)

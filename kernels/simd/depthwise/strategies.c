@@ -190,6 +190,12 @@ static void list_row_sums(const conv_problem *p, const conv_context *ctx, conv_c
     add_sums(p, ctx, s, false, list);
 }
 
+/* Channels of any kernel's block, which goes by single vectors: a thread's share of them. */
+static int64_t even_share(const conv_problem *p, const conv_context *ctx)
+{
+    return round_up(div_up(p->oc, ctx->threads), VL);
+}
+
 /* Channels owned, while the tensors fit half of the L2 that each thread reads its piece of every pixel into.
  * Chunks whole or in blocks of channels, in place or copied, the narrowest of two lines, which the hardware
  * fetches together. Then other orders of the sums. */
@@ -197,10 +203,10 @@ static void list_image_sums(const conv_problem *p, const conv_context *ctx, conv
 {
     const bool crowded = ring_wanted(p->oc), copied = crowded && HALF_LINES;
     const bool small = operand_bytes(p) <= (int64_t)ctx->l2 / 2;
-    const int64_t block = tile_channels(p, ctx);
+    const int64_t tile = tile_channels(p, ctx), block = row_walk_stencil3(p) ? tile : even_share(p, ctx);
     const sums_strategy ways[] = {{.channels = block, .owned = small},
                                   {.channels = p->oc},
-                                  {.channels = block},
+                                  {.channels = tile},
                                   {.channels = 2 * CACHE_LINE},
                                   {.channels = block, .ring = 1}};
     sums_strategy order = sums_order(p, ctx), s = order;
