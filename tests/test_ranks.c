@@ -40,8 +40,11 @@ static const struct {
 /* The ranks that names beginning so must run: of the ordinary layers, and of the others. The last that fits. */
 static const struct {
     const char *prefix, *ordinary, *others;
-} duties[] = {{"", "123", "123"},      {"fused-", "123", ""}, {"fip-", "123", ""},
-              {"blocked-", "123", ""}, {"tf-like", "12", ""}, {"winograd-", "2", ""}};
+} duties[] = {{"", "123", "123"},
+              {"fip-", "123", ""},
+              {"blocked-", "123", ""},
+              {"tf-like", "12", ""},
+              {"winograd-", "2", ""}};
 
 static bool must_run(const char *name, int rank, bool ordinary)
 {

@@ -61,6 +61,8 @@ static const char *const shapes[] = {
     "separable:mb2ic33ih9oc96kh3ph1",
     "separable:mb1ic130ih7oc32kh3sh2ph1",
     "separable:mb9ic32ih9oc40kh3ph1",
+    "separable:mb2ic50ih9oc40kh3ph1dm3",
+    "separable:mb2ic21iw300oc33kw3sw2pw1dm4",
 };
 
 static conv_context (*const caches[])(int threads) = {test_context, test_far_context, test_wide_context};

@@ -9,6 +9,26 @@
 /* Sweeps are split for the sake of shared inputs where each keeps as many outputs as fill a register tile. */
 enum { LEAST_OUTPUTS = 7 };
 
+axis_interval axis_reach(const conv_axis *a, bool backward, int64_t o0, int64_t o1)
+{
+    int64_t reach = conv_effective_kernel(a), inputs = axis_inputs(a, backward);
+    axis_interval in = {o0 * a->stride - a->pad_before, (o1 - 1) * a->stride - a->pad_before + reach};
+    if (backward) {
+        in.begin = (o0 + a->pad_before - reach) / a->stride;
+        in.end = (o1 - 1 + a->pad_before) / a->stride + 1;
+    }
+    in.begin = max64(0, min64(in.begin, inputs));
+    in.end = max64(in.begin, min64(in.end, inputs));
+    return in;
+}
+
+int64_t axis_reach_most(const conv_axis *a, bool backward, int64_t outputs)
+{
+    int64_t reach = conv_effective_kernel(a);
+    return min64(axis_inputs(a, backward),
+                 backward ? (outputs - 1 + reach) / a->stride + 2 : (outputs - 1) * a->stride + reach);
+}
+
 static int64_t common_divisor(int64_t a, int64_t b) { return b == 0 ? a : common_divisor(b, a % b); }
 
 /* Outputs phase, phase + stride, ... of backward_data: their inputs fall as taps rise. */

@@ -24,6 +24,13 @@ static inline int64_t axis_input(const conv_axis *a, bool backward, int64_t o, i
     return scaled >= 0 && scaled % a->stride == 0 && scaled / a->stride < conv_out(a) ? scaled / a->stride : -1;
 }
 
+/* Those inputs that outputs [o0, o1) read; how many of them any so many neighbouring outputs read at most. */
+typedef struct {
+    int64_t begin, end;
+} axis_interval;
+axis_interval axis_reach(const conv_axis *a, bool backward, int64_t o0, int64_t o1);
+int64_t axis_reach_most(const conv_axis *a, bool backward, int64_t outputs);
+
 /* Outputs j = 0 .. outputs-1 lie at out_first + j*out_step. Output j reads the inputs
  * first + j*stride + k*unit, k = 0 .. taps-1, those that are in [0, inputs), with tap first_tap + k*tap_step.
  * Where stride is a multiple of unit, neighbouring outputs share inputs: output j reads of the columns, which

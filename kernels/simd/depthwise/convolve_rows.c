@@ -1,7 +1,7 @@
 /* Depthwise forward and backward_data over rows (walk.c): what is a thread's to do, and in which order.
  *
  * With a multiplier, rings repeat each source channel (copied_rows.h), and rows of diff_src are summed up from
- * their widened form: the kernels know no multiplier. */
+ * their widened form (walk.c): the kernels know no multiplier. */
 #include "driver.h"
 
 #include <string.h>
@@ -21,49 +21,17 @@ typedef struct {
     bool taps, sums;     /* so are the weights, and their gradients */
 } copied;
 
-/* Of the inputs of an axis those that outputs [o0, o1) read. */
-typedef struct {
-    int64_t begin, end;
-} interval;
-
-static interval inputs_of(const conv_axis *a, bool backward, int64_t o0, int64_t o1)
-{
-    int64_t reach = conv_effective_kernel(a), inputs = axis_inputs(a, backward);
-    interval in = {o0 * a->stride - a->pad_before, (o1 - 1) * a->stride - a->pad_before + reach};
-    if (backward)
-        in = (interval){(o0 + a->pad_before - reach) / a->stride, (o1 - 1 + a->pad_before) / a->stride + 1};
-    in.begin = max64(0, min64(in.begin, inputs));
-    in.end = max64(in.begin, min64(in.end, inputs));
-    return in;
-}
-
-/* The inputs of any line of so many outputs. */
-static int64_t widest_inputs(const conv_axis *a, bool backward, int64_t outputs)
-{
-    int64_t row = axis_outputs(a, backward), widest = 0;
-    for (int64_t x = 0; x < row; x += outputs) {
-        interval in = inputs_of(a, backward, x, min64(row, x + outputs));
-        widest = max64(widest, in.end - in.begin);
-    }
-    return widest;
-}
-
 /* For the weights' gradient alone each row of diff_dst is read once, best where it lies. */
 static copied copied_by(const depthwise_plan *d, depthwise_part part)
 {
     const conv_problem *p = &d->head.problem;
-    const conv_axis *depth = &p->axis[CONV_D], *h = &p->axis[CONV_H], *x = &p->axis[CONV_W];
     const bool sums = part == DEPTHWISE_SUMS, backward = !sums && d->backward.data;
     const depthwise_choices *how = &d->how;
     copied c = {.channels = sums ? how->sums.channels : how->walk.channels};
     if (!(sums ? how->sums.ring : how->walk.ring && !(backward && p->depth_multiplier > 1))) return c;
     int64_t more = sums ? how->sums.rows - 1 : d->walk.stencil3;
-    ring_size size = {.planes = min64(axis_inputs(depth, backward), conv_effective_kernel(depth)),
-                      .rows = min64(axis_inputs(h, backward), conv_effective_kernel(h) + more),
-                      .width = widest_inputs(x, backward, (sums ? d->sums : d->lines).outputs),
-                      .channels = c.channels,
-                      .multiplier = backward ? 1 : p->depth_multiplier};
-    *(backward ? &c.diff : &c.src) = size;
+    *(backward ? &c.diff : &c.src) =
+        row_walk_ring(p, backward, more, (sums ? d->sums : d->lines).outputs, c.channels);
     c.taps = !sums;
     c.sums = sums;
     return c;
@@ -139,9 +107,9 @@ void depthwise_turn(depthwise_job *j, const depthwise_piece *to)
     const conv_problem *p = &d->head.problem;
     const int64_t image = to->image, c = to->c;
     if (image == j->image && c == j->c && to->x0 == j->x0) return;
-    interval in = {0, 0};
+    axis_interval in = {0, 0};
     if (j->src_ring.size.rows + j->diff_ring.size.rows > 0)
-        in = inputs_of(&p->axis[CONV_W], j->diff_ring.size.rows > 0, to->x0, to->x1);
+        in = axis_reach(&p->axis[CONV_W], j->diff_ring.size.rows > 0, to->x0, to->x1);
     if (d->head.pass == CONV_FORWARD || d->backward.weights)
         ring_turn(&j->src_ring, j->args->src + image * d->src_image + c / p->depth_multiplier, to->width,
                   in.begin, in.end);
@@ -158,31 +126,6 @@ void depthwise_turn(depthwise_job *j, const depthwise_piece *to)
 static const float *block_weights(const depthwise_job *j)
 {
     return j->taps != NULL ? j->taps : j->args->weights + j->c;
-}
-
-/* ---- multiplier */
-
-/* The transpose of a ring's widening: sums over each source channel's multiples. */
-ALWAYS_INLINE void fold_by(const int64_t multiplier, const float *restrict wide, int64_t pixels, int64_t width,
-                           float *restrict dst, int64_t dst_pixel)
-{
-    for (int64_t i = 0; i < pixels; i++, dst += dst_pixel, wide += width)
-        for (int64_t c = 0; c < width / multiplier; c++) {
-            float sum = 0;
-            for (int64_t m = 0; m < multiplier; m++) sum += wide[c * multiplier + m];
-            dst[c] = sum;
-        }
-}
-
-static void fold(const float *wide, int64_t pixels, int64_t multiplier, int64_t width, float *dst,
-                 int64_t dst_pixel)
-{
-    switch (multiplier) {
-    case 2: fold_by(2, wide, pixels, width, dst, dst_pixel); break;
-    case 3: fold_by(3, wide, pixels, width, dst, dst_pixel); break;
-    case 4: fold_by(4, wide, pixels, width, dst, dst_pixel); break;
-    default: fold_by(multiplier, wide, pixels, width, dst, dst_pixel);
-    }
 }
 
 /* ---- rows of dst or diff_src */
@@ -222,21 +165,14 @@ static void backward_rows(depthwise_job *j, const depthwise_piece *piece, int64_
                             .pointers = j->pointers,
                             .weights = block_weights(j),
                             .w_tap = j->tap_step,
-                            .out = m > 1 ? j->wide - piece->x0 * piece->width : diff_src,
-                            .out_pixel = m > 1 ? piece->width : p->ic,
+                            .out = diff_src,
+                            .out_pixel = p->ic,
                             .channels = piece->width,
                             .x0 = piece->x0,
                             .x1 = piece->x1,
                             .ahead = depthwise_ahead(d, piece->width, d->how.walk.ring),
                             .stream = d->how.walk.stream};
-    if (m == 1) {
-        rows_convolve(&rows, y0, y1);
-        return;
-    }
-    for (int64_t y = y0; y < y1; y++, diff_src += row) {
-        rows_convolve(&rows, y, y + 1);
-        fold(j->wide, piece->x1 - piece->x0, m, piece->width, diff_src + piece->x0 * p->ic, p->ic);
-    }
+    rows_convolve_folded(&rows, m, j->wide, y0, y1);
 }
 
 /* Steps [s0, s1) of lines_together lines each, of one image and block. */

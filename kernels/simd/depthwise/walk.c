@@ -34,6 +34,16 @@ row_lines row_walk_lines(const conv_problem *p, bool backward)
     return row_lines_of(cut ? min64(part, w.out_width) : w.out_width, w.out_width);
 }
 
+ring_size row_walk_ring(const conv_problem *p, bool backward, int64_t more, int64_t outputs, int64_t channels)
+{
+    const conv_axis *d = &p->axis[CONV_D], *h = &p->axis[CONV_H], *w = &p->axis[CONV_W];
+    return (ring_size){.planes = min64(axis_inputs(d, backward), conv_effective_kernel(d)),
+                       .rows = min64(axis_inputs(h, backward), conv_effective_kernel(h) + more),
+                       .width = axis_reach_most(w, backward, outputs),
+                       .channels = channels,
+                       .multiplier = backward ? 1 : p->depth_multiplier};
+}
+
 bool row_walk_build(const conv_problem *p, bool backward, row_walk *w)
 {
     *w = row_walk_shape(p, backward);
@@ -113,6 +123,50 @@ void rows_convolve(const row_convolution *c, int64_t y0, int64_t y1)
         row.dst = out;
         row.rows = rows_met(w, c->in, y, (float *)c->weights, c->w_tap, met);
         convolve_any(&w->x, &row);
+    }
+}
+
+/* ---- a multiplier's diff_src */
+
+/* The transpose of a ring's widening: sums over each source channel's multiples. */
+ALWAYS_INLINE void fold_by(const int64_t multiplier, const float *restrict wide, int64_t pixels, int64_t width,
+                           float *restrict dst, int64_t dst_pixel)
+{
+    for (int64_t i = 0; i < pixels; i++, dst += dst_pixel, wide += width)
+        for (int64_t c = 0; c < width / multiplier; c++) {
+            float sum = 0;
+            for (int64_t m = 0; m < multiplier; m++) sum += wide[c * multiplier + m];
+            dst[c] = sum;
+        }
+}
+
+static void fold(const float *wide, int64_t pixels, int64_t multiplier, int64_t width, float *dst,
+                 int64_t dst_pixel)
+{
+    switch (multiplier) {
+    case 2: fold_by(2, wide, pixels, width, dst, dst_pixel); break;
+    case 3: fold_by(3, wide, pixels, width, dst, dst_pixel); break;
+    case 4: fold_by(4, wide, pixels, width, dst, dst_pixel); break;
+    case 8: fold_by(8, wide, pixels, width, dst, dst_pixel); break;
+    default: fold_by(multiplier, wide, pixels, width, dst, dst_pixel);
+    }
+}
+
+void rows_convolve_folded(const row_convolution *c, int64_t multiplier, float *wide, int64_t y0, int64_t y1)
+{
+    if (multiplier == 1) {
+        rows_convolve(c, y0, y1);
+        return;
+    }
+    const int64_t width = c->walk->out_width;
+    row_convolution row = *c;
+    row.x1 = c->x1 > 0 ? c->x1 : width;
+    row.out = wide - c->x0 * c->channels;
+    row.out_pixel = c->channels;
+    float *out = c->out + c->x0 * c->out_pixel;
+    for (int64_t y = y0; y < y1; y++, out += width * c->out_pixel) {
+        rows_convolve(&row, y, y + 1);
+        fold(wide, row.x1 - row.x0, multiplier, c->channels, out, c->out_pixel);
     }
 }
 

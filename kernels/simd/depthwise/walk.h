@@ -41,6 +41,9 @@ static inline int64_t row_of_line(const row_lines *l, int64_t line)
 /* Those of forward or backward_data: so many that any team can share a single row. */
 row_lines row_walk_lines(const conv_problem *p, bool backward);
 
+/* What a ring holds for that many outputs of a row, and for the rows that `more` rows than one meet. */
+ring_size row_walk_ring(const conv_problem *p, bool backward, int64_t more, int64_t outputs, int64_t channels);
+
 /* Room for KD*KH pointers each; NULL: there are at most WALK_ROWS. */
 enum { WALK_ROWS = 64 };
 typedef struct {
@@ -64,6 +67,10 @@ typedef struct {
 
 /* Output rows [y0, y1), overwritten. */
 void rows_convolve(const row_convolution *c, int64_t y0, int64_t y1);
+
+/* The same of diff_src, whose pixels have a `multiplier` of the channels: each row first into `wide`,
+ * [x1 - x0][channels], then the sums over each source channel's multiples. */
+void rows_convolve_folded(const row_convolution *c, int64_t multiplier, float *wide, int64_t y0, int64_t y1);
 
 typedef struct {
     const row_walk *walk; /* forward */

@@ -36,7 +36,9 @@ typedef struct {
     fused_panels panels;   /* forward: of pointwise [C][OC]; backward: of its transpose [OC][C] */
     int64_t terms;         /* of the product with those at once, in whose order they are packed */
     row_walk forward;      /* src -> intermediate */
-    size_t thread_floats;  /* scratch of one thread */
+    ring_size ring;        /* with a multiplier: of rows of src, whose channels it repeats */
+    size_t mid_floats;     /* scratch of one thread: of an intermediate; of all, the ring last */
+    size_t thread_floats;
 
     const gemm_way *way; /* forward: how the intermediate is multiplied */
     int64_t panel_rows;  /* forward: of a packed panel */
@@ -59,6 +61,26 @@ typedef struct {
 } fused_plan;
 
 ALWAYS_INLINE bool fused_by_chunk(const fused_plan *f) { return f->backward_how.images > 1; }
+
+/* Channels of the intermediate. */
+ALWAYS_INLINE int64_t fused_channels(const conv_problem *p) { return p->ic * p->depth_multiplier; }
+
+/* Sets how much of src a ring holds, and a thread's scratch: so many floats of the intermediate so many times,
+ * then the ring. */
+static inline void fused_lay_out(fused_plan *f, int64_t outputs, int64_t channels, int64_t mid, size_t times)
+{
+    const conv_problem *p = &f->head.problem;
+    if (p->depth_multiplier > 1) f->ring = row_walk_ring(p, false, 0, outputs, channels);
+    f->mid_floats = (size_t)round_up(mid, VL);
+    f->thread_floats = f->mid_floats * times + (size_t)ring_floats(&f->ring);
+}
+/* Rows of src as a thread of that scratch reads them: where they lie, or from its ring. */
+static inline row_ring fused_source(const fused_plan *f, float *scratch)
+{
+    const conv_problem *p = &f->head.problem;
+    return ring_make(scratch + f->thread_floats - ring_floats(&f->ring), &f->ring, p->axis[CONV_H].in,
+                     p->axis[CONV_W].in, p->ic);
+}
 
 /* Output rows of an image, in all planes; its lines, forward. */
 ALWAYS_INLINE int64_t fused_rows(const conv_problem *p)

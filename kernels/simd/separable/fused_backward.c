@@ -28,19 +28,21 @@ conv_status fused_backward_plan(fused_plan *f, const conv_context *ctx, conv_err
     fused_backward_strategy how;
     memcpy(&how, ctx->strategy.value, sizeof how);
     f->backward_how = how = fused_backward_possible(p, how);
-    f->panels = fused_panels_of(p->ic, (int)fused_backward_vectors(p, &how));
-    f->terms = fused_terms(p->oc, f->panels.width / VL, ctx);
+    f->panels = fused_panels_of(fused_channels(p), (int)fused_backward_vectors(p, &how));
+    f->terms = fused_terms(p->oc, VL, f->panels.width / VL, ctx);
     f->diff = fused_panels_of(p->oc, gemm_panel_vectors(p->oc));
     f->diff_pixels = fused_backward_pixels(p, ctx);
     f->by_tile = (int)VL < CACHE_LINE && ring_wanted(2 * p->ic);
     bool by_chunk = fused_by_chunk(f);
     size_t threads = (size_t)f->head.context.threads;
     f->diff_floats = p->post_op != CONV_POST_NONE ? (size_t)round_up(f->pixels * p->oc, VL) : 0;
-    f->thread_floats = 2 * (size_t)round_up(f->pixels * (how.channels + FUSED_ROW_GAP), VL);
+    int64_t wide = p->depth_multiplier > 1 ? p->axis[CONV_W].in : 0;
+    fused_lay_out(f, conv_out(&p->axis[CONV_W]), how.channels,
+                  max64(f->pixels, wide) * (how.channels + FUSED_ROW_GAP), 2);
     size_t floats = f->thread_floats * threads + f->diff_floats * (by_chunk ? threads : 1) +
                     (by_chunk ? (size_t)(how.images * fused_chunk_floats(p)) : 0);
     f->head.scratch_bytes = floats * sizeof(float);
-    f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, p->ic) * sizeof(float);
+    f->head.packed_bytes = (size_t)gemm_panels_floats(p->oc, fused_channels(p)) * sizeof(float);
     conv_note(f->head.note, true, "fused");
     strategy_note(f->head.note, fused_backward_choices, &how, sizeof how);
     conv_note(f->head.note, f->by_tile, "by tile");
@@ -67,6 +69,7 @@ typedef struct {
     float *masked;      /* with a post-op: room for an image's gradient */
     const float *diff;  /* the image's gradient [pixels][OC] */
     float *d_mid, *mid; /* this thread's, [pixels][block + gap] */
+    row_ring *src;
     gradients out;
 } context;
 
@@ -97,13 +100,18 @@ static void sum_bias(const context *x, int64_t j)
 }
 
 typedef struct {
-    int64_t begin, count; /* channels */
+    int64_t begin, count; /* channels of the intermediate */
 } channel_block;
+
+static int64_t block_count(const fused_plan *f)
+{
+    return div_up(fused_channels(&f->head.problem), f->backward_how.channels);
+}
 
 static channel_block nth_block(const fused_plan *f, int64_t i)
 {
-    return (channel_block){i * f->backward_how.channels,
-                           min64(f->backward_how.channels, f->head.problem.ic - i * f->backward_how.channels)};
+    int64_t begin = i * f->backward_how.channels;
+    return (channel_block){begin, min64(f->backward_how.channels, fused_channels(&f->head.problem) - begin)};
 }
 
 static int64_t mid_pixel(const fused_plan *f) { return f->backward_how.channels + FUSED_ROW_GAP; }
@@ -159,20 +167,26 @@ static void multiply_weights(const context *x, channel_block block)
         }
 }
 
+/* Where the block of the image is in src and diff_src. */
+static int64_t block_of_src(const context *x, channel_block block)
+{
+    const conv_problem *p = &x->f->head.problem;
+    return x->image * x->f->in_rows * p->axis[CONV_W].in * p->ic + block.begin / p->depth_multiplier;
+}
+
 static void depthwise_gradients(const context *x, channel_block block)
 {
     const conv_problem *p = &x->f->head.problem;
-    int64_t taps = conv_taps(p), image = x->image * x->f->in_rows * p->axis[CONV_W].in * p->ic;
+    int64_t taps = conv_taps(p), channels = fused_channels(p);
     float *sums = x->out.weights + block.begin;
     for (int64_t t = 0; t < taps && !x->out.accumulate; t++)
-        memset(sums + t * p->ic, 0, (size_t)block.count * sizeof *sums);
-    row_ring src = rows_in_place(x->args->src + image + block.begin, p->axis[CONV_W].in, p->ic);
+        memset(sums + t * channels, 0, (size_t)block.count * sizeof *sums);
     row_ring d_mid = rows_in_place(x->d_mid, conv_out(&p->axis[CONV_W]), mid_pixel(x->f));
     row_gradient gradient = {.walk = &x->f->forward,
-                             .src = &src,
+                             .src = x->src,
                              .diff_dst = &d_mid,
                              .sums = sums,
-                             .w_tap = p->ic,
+                             .w_tap = channels,
                              .channels = block.count,
                              .by_tile = x->f->by_tile};
     for (int64_t y = 0, rows, end = x->f->rows; y < end; y += rows) {
@@ -183,22 +197,19 @@ static void depthwise_gradients(const context *x, channel_block block)
     row_convolution data = {.walk = &x->f->backward,
                             .in = &d_mid,
                             .weights = x->args->weights + block.begin,
-                            .w_tap = p->ic,
-                            .out = x->args->diff_src + image + block.begin,
+                            .w_tap = channels,
+                            .out = x->args->diff_src + block_of_src(x, block),
                             .out_pixel = p->ic,
                             .channels = block.count};
-    rows_convolve(&data, 0, x->f->in_rows);
+    rows_convolve_folded(&data, p->depth_multiplier, x->mid, 0, x->f->in_rows);
 }
 
 static void recompute_mid(const context *x, channel_block block)
 {
-    const conv_problem *p = &x->f->head.problem;
-    int64_t image = x->image * x->f->in_rows * p->axis[CONV_W].in * p->ic;
-    row_ring src = rows_in_place(x->args->src + image + block.begin, p->axis[CONV_W].in, p->ic);
     row_convolution forward = {.walk = &x->f->forward,
-                               .in = &src,
+                               .in = x->src,
                                .weights = x->args->weights + block.begin,
-                               .w_tap = p->ic,
+                               .w_tap = fused_channels(&x->f->head.problem),
                                .out = x->mid,
                                .out_pixel = mid_pixel(x->f),
                                .channels = block.count};
@@ -208,6 +219,8 @@ static void recompute_mid(const context *x, channel_block block)
 static void backward_block(const context *x, int64_t i)
 {
     channel_block block = nth_block(x->f, i);
+    axis_interval in = axis_reach(&x->f->forward.w, false, 0, x->f->forward.out_width);
+    ring_turn(x->src, x->args->src + block_of_src(x, block), block.count, in.begin, in.end);
     multiply_data(x, block);
     depthwise_gradients(x, block);
     recompute_mid(x, block);
@@ -221,8 +234,8 @@ static gradients chunk_gradients(const fused_plan *f, const conv_args *args, flo
     if (!fused_by_chunk(f))
         return (gradients){args->diff_pointwise, args->diff_weights, args->diff_bias, args->accumulate};
     float *pointwise = chunks + g * fused_chunk_floats(p);
-    float *weights = pointwise + round_up(p->ic * p->oc, VL);
-    return (gradients){pointwise, weights, weights + round_up(conv_taps(p) * p->ic, VL), false};
+    float *weights = pointwise + round_up(fused_channels(p) * p->oc, VL);
+    return (gradients){pointwise, weights, weights + round_up(conv_taps(p) * fused_channels(p), VL), false};
 }
 
 /* All of one chunk's images by one thread. */
@@ -235,7 +248,7 @@ static void backward_chunk(context *x, int64_t g)
         x->out.accumulate = x->image > begin;
         take_diff(x, 0, 1);
         for (int64_t j = 0; j < f->diff.count && f->head.problem.bias; j++) sum_bias(x, j);
-        for (int64_t i = 0; i < div_up(f->head.problem.ic, f->backward_how.channels); i++) backward_block(x, i);
+        for (int64_t i = 0; i < block_count(f); i++) backward_block(x, i);
     }
 }
 
@@ -252,7 +265,7 @@ static void backward_images(context *x)
 #pragma omp barrier
         share(f->diff.count, thread, threads, &begin, &end);
         for (int64_t j = begin; j < end && p->bias; j++) sum_bias(x, j);
-        share(div_up(p->ic, f->backward_how.channels), thread, threads, &begin, &end);
+        share(block_count(f), thread, threads, &begin, &end);
         for (int64_t i = begin; i < end; i++) backward_block(x, i);
 #pragma omp barrier
     }
@@ -263,10 +276,10 @@ static void sum_chunks(const fused_plan *f, const conv_args *args, float *chunks
 {
     const conv_problem *p = &f->head.problem;
     gradients first = chunk_gradients(f, args, chunks, 0);
-    int64_t taps = conv_taps(p);
+    int64_t taps = conv_taps(p), channels = fused_channels(p);
     int64_t count = f->backward_how.images, floats = fused_chunk_floats(p);
-    const chunk_sums sums[] = {{first.pointwise, count, floats, p->ic * p->oc},
-                               {first.weights, count, floats, taps * p->ic},
+    const chunk_sums sums[] = {{first.pointwise, count, floats, channels * p->oc},
+                               {first.weights, count, floats, taps * channels},
                                {first.bias, count, floats, p->bias ? p->oc : 0}};
     float *const out[] = {args->diff_pointwise, args->diff_weights, args->diff_bias};
     for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
@@ -283,7 +296,9 @@ conv_status fused_backward(const fused_plan *f, const conv_args *args)
         size_t thread = (size_t)omp_get_thread_num();
         context x = {.f = f, .args = args, .masked = diffs + (fused_by_chunk(f) ? thread * f->diff_floats : 0)};
         x.d_mid = buffers + thread * f->thread_floats;
-        x.mid = x.d_mid + f->thread_floats / 2;
+        x.mid = x.d_mid + f->mid_floats;
+        row_ring src = fused_source(f, x.d_mid);
+        x.src = &src;
         if (fused_by_chunk(f)) {
 #pragma omp for schedule(static)
             for (int64_t g = 0; g < f->backward_how.images; g++) {

@@ -8,7 +8,8 @@
  * The depthwise stage is the GEMM's k, so tiles overlap in nothing but the source rows they read. Where rows
  * are few and weights large (7x7, 2048 channels) threads take parts of the panels instead and repeat the
  * depthwise, a hundredth of the work. fip/ has the same loops with a product of pairs. The sum over k of one
- * output has one order whatever the tiles, hence the same bits. Refuses multipliers other than 1. */
+ * output has one order whatever the tiles, hence the same bits. With a multiplier the rows of src are copied,
+ * each channel repeated (depthwise/copied_rows.h). Refuses kernels of more than 64 rows. */
 #include "fused.h"
 
 #include <omp.h>
@@ -28,13 +29,15 @@ static conv_status fused_forward_plan(fused_plan *f, const conv_context *ctx, co
     memcpy(&how, ctx->strategy.value, sizeof how);
     f->forward_how = how = fused_forward_possible(p, f->way, ctx, how);
     f->panels = fused_panels_of(p->oc, f->way->panel_vectors(p->oc));
-    f->terms = fused_terms(p->ic, f->panels.width / VL, ctx);
-    f->panel_rows = gemm_panel_rows(f->way, p->ic, f->terms);
+    f->terms = fused_forward_terms(p, f->panels.width / VL, ctx);
+    f->panel_rows = gemm_panel_rows(f->way, fused_channels(p), f->terms);
     f->ahead = (size_t)conv_bytes_min(p, CONV_FORWARD) > ctx->l2 * threads;
     f->head.packed_bytes = (size_t)gemm_panels_floats(f->panel_rows, p->oc) * sizeof(float);
     f->lines = row_walk_lines(p, false);
     f->row_tiles = div_up(f->rows * f->lines.per_row, how.rows);
-    f->thread_floats = (size_t)round_up(how.rows * f->lines.outputs * (f->terms + FUSED_ROW_GAP), VL);
+    int64_t outputs = how.rows * f->lines.outputs;
+    fused_lay_out(f, min64(outputs, conv_out(&p->axis[CONV_W])), f->terms, outputs * (f->terms + FUSED_ROW_GAP),
+                  1);
     f->head.scratch_bytes = f->thread_floats * sizeof(float) * threads;
     conv_note(f->head.note, true, "fused");
     strategy_note(f->head.note, fused_forward_choices, &how, sizeof how);
@@ -53,6 +56,7 @@ typedef struct {
     int64_t first, pixels;                                     /* of the image */
     int64_t k0, k;                                             /* the present block of channels */
     float *mid;                                                /* [pixels][terms + gap]: its intermediate */
+    row_ring *src;
 } forward_task;
 
 static int64_t mid_pixel(const fused_plan *f) { return f->terms + FUSED_ROW_GAP; }
@@ -102,9 +106,9 @@ static void multiply(const fused_plan *f, const conv_args *args, const forward_t
                             .n = n,
                             .accumulate = t->k0 > 0,
                             .bias = p->bias ? args->bias + column : NULL,
-                            .clip = t->k0 + t->k == p->ic ? conv_clip(p->post_op) : 0,
+                            .clip = t->k0 + t->k == fused_channels(p) ? conv_clip(p->post_op) : 0,
                             .stream = f->forward_how.stream};
-        if (f->ahead && j == t->panel_begin)
+        if (f->ahead && j == t->panel_begin && p->depth_multiplier == 1)
             g.ahead = rows_ahead(f, args, t) + t->k0, g.ahead_stride = p->ic, g.ahead_rows = pixels;
         else if (f->ahead && j + 1 < t->panel_end)
             g.ahead = g.panel + f->panels.width * f->panel_rows, g.ahead_stride = t->k,
@@ -120,13 +124,15 @@ static void fill(const fused_plan *f, const conv_args *args, const forward_task 
     const conv_problem *p = &f->head.problem;
     int64_t image = f->in_rows * f->forward.in_width * p->ic;
     int64_t rows = f->way->prepared ? 2 : t->row_end - t->row_begin, outputs = f->lines.outputs;
-    row_ring src = rows_in_place(args->src + t->image * image + t->k0, f->forward.in_width, p->ic);
+    int64_t x0 = f->lines.per_row > 1 ? t->first : 0, x1 = f->lines.per_row > 1 ? x0 + t->pixels : outputs;
+    axis_interval in = axis_reach(&f->forward.w, false, x0, x1);
     row_convolution depthwise = {.walk = &f->forward,
-                                 .in = &src,
+                                 .in = t->src,
                                  .weights = args->weights + t->k0,
-                                 .w_tap = p->ic,
+                                 .w_tap = fused_channels(p),
                                  .out_pixel = mid_pixel(f),
                                  .channels = t->k};
+    ring_turn(t->src, args->src + t->image * image + t->k0 / p->depth_multiplier, t->k, in.begin, in.end);
     for (int64_t y = t->row_begin, end; y < t->row_end; y = end) {
         end = min64(y + rows, t->row_end);
         int64_t first = y * outputs, last = min64(f->pixels, end * outputs);
@@ -147,17 +153,20 @@ static void fill(const fused_plan *f, const conv_args *args, const forward_task 
 
 static conv_status fused_forward(const fused_plan *f, const conv_args *args)
 {
-    int64_t tasks = f->head.problem.mb * f->row_tiles * f->forward_how.parts;
+    int64_t tasks = f->head.problem.mb * f->row_tiles * f->forward_how.parts,
+            channels = fused_channels(&f->head.problem);
 #pragma omp parallel num_threads(f->head.context.threads)
     {
         float *mid = (float *)args->scratch + f->thread_floats * (size_t)omp_get_thread_num();
+        row_ring src = fused_source(f, mid);
         int64_t begin, end;
         share(tasks, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
         for (int64_t i = begin; i < end; i++) {
             forward_task t = nth_task(f, i);
             t.mid = mid;
-            for (; t.k0 < f->head.problem.ic; t.k0 += f->terms) {
-                t.k = min64(f->terms, f->head.problem.ic - t.k0);
+            t.src = &src;
+            for (; t.k0 < channels; t.k0 += f->terms) {
+                t.k = min64(f->terms, channels - t.k0);
                 fill(f, args, &t);
                 multiply(f, args, &t);
             }
@@ -181,7 +190,6 @@ static const char *refuse(const conv_impl *self, const conv_problem *p, conv_pas
 {
     (void)self, (void)pass;
     if (conv_taps(p) > WALK_ROWS * p->axis[CONV_W].kernel) return "kernel of more than 64 rows";
-    if (p->depth_multiplier != 1) return "depth multiplier other than 1";
     return NULL;
 }
 
@@ -210,12 +218,13 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
     const fused_plan *f = (const fused_plan *)plan;
     const conv_problem *p = &plan->problem;
     bool forward = plan->pass == CONV_FORWARD;
+    int64_t channels = fused_channels(p);
     gemm_pack_args args = {.b = pointwise,
                            .row_stride = forward ? p->oc : 1,
                            .column_stride = forward ? 1 : p->oc,
-                           .rows = forward ? p->ic : p->oc,
-                           .k = forward ? p->ic : p->oc,
-                           .n = forward ? p->oc : p->ic,
+                           .rows = forward ? channels : p->oc,
+                           .k = forward ? channels : p->oc,
+                           .n = forward ? p->oc : channels,
                            .k_block = f->terms,
                            .nv = (int)(f->panels.width / VL),
                            .panels = packed};

@@ -17,15 +17,28 @@ static int64_t between(int64_t least, int64_t value, int64_t most) { return max6
 
 /* ---- what follows from the problem and the caches */
 
-int64_t fused_terms(int64_t terms, int64_t vectors, const conv_context *ctx)
+/* Channels of the intermediate that are a multiple of `whole` and all multiples of whole source channels. */
+static int64_t of_multiplier(const conv_problem *p, int64_t whole)
+{
+    int64_t unit = p->depth_multiplier;
+    while (unit % whole != 0) unit += p->depth_multiplier;
+    return unit;
+}
+
+int64_t fused_terms(int64_t terms, int64_t unit, int64_t vectors, const conv_context *ctx)
 {
     int64_t row = vectors * VL * (int64_t)sizeof(float);
-    return min64(terms, even_piece(terms, (int64_t)ctx->l2 / 2 / row, VL));
+    return min64(terms, even_piece(terms, (int64_t)ctx->l2 / 2 / row, unit));
+}
+
+int64_t fused_forward_terms(const conv_problem *p, int64_t vectors, const conv_context *ctx)
+{
+    return fused_terms(fused_channels(p), of_multiplier(p, VL), vectors, ctx);
 }
 
 int64_t fused_backward_vectors(const conv_problem *p, const fused_backward_strategy *how)
 {
-    return min64(gemm_panel_vectors(p->ic), how->channels / VL);
+    return min64(gemm_panel_vectors(fused_channels(p)), how->channels / VL);
 }
 
 int64_t fused_backward_pixels(const conv_problem *p, const conv_context *ctx)
@@ -47,7 +60,7 @@ static int64_t chunks_of(const conv_problem *p)
 {
     conv_sizes s = conv_problem_sizes(p);
     int64_t chunks = min64(min64(p->mb, ANY_TEAM), (s.src + s.dst) / fused_chunk_floats(p));
-    return chunks * gemm_panel_vectors(p->ic) * VL >= p->ic ? max64(chunks, 1) : 1;
+    return chunks * gemm_panel_vectors(fused_channels(p)) * VL >= fused_channels(p) ? max64(chunks, 1) : 1;
 }
 
 /* ---- what is possible */
@@ -58,14 +71,14 @@ fused_forward_strategy fused_forward_possible(const conv_problem *p, const gemm_
     int64_t vectors = way->panel_vectors(p->oc);
     how.rows = between(1, how.rows, fused_lines(p));
     how.parts = between(1, how.parts, div_up(p->oc, vectors * VL));
-    how.stream = how.stream && p->oc % VL == 0 && fused_terms(p->ic, vectors, ctx) == p->ic;
+    how.stream = how.stream && p->oc % VL == 0 && fused_forward_terms(p, vectors, ctx) == fused_channels(p);
     return how;
 }
 
 fused_backward_strategy fused_backward_possible(const conv_problem *p, fused_backward_strategy how)
 {
-    how.channels = round_up(between(1, how.channels, p->ic), VL);
-    how.channels = round_up(how.channels, fused_backward_vectors(p, &how) * VL);
+    how.channels = round_up(between(1, how.channels, fused_channels(p)), of_multiplier(p, VL));
+    how.channels = round_up(how.channels, of_multiplier(p, fused_backward_vectors(p, &how) * VL));
     how.images = between(1, how.images, p->mb);
     return how;
 }
@@ -111,7 +124,7 @@ static void list_backward(const conv_problem *p, const conv_context *ctx, conv_c
     fused_backward_strategy s = {.images = chunks_of(p)};
     *list = (conv_candidates){.choices = fused_backward_choices};
     for (int64_t blocks = 1; blocks <= ANY_TEAM; blocks *= 2) {
-        s.channels = div_up(p->ic, blocks);
+        s.channels = div_up(fused_channels(p), blocks);
         add_backward(p, ctx, s, list);
     }
     memcpy(&s, list->list[0].value, sizeof s);

@@ -28,18 +28,18 @@ void fused_forward_state(const conv_problem *p, const gemm_way *way, const conv_
     row_walk walk = row_walk_shape(p, false);
     int nv = way->panel_vectors(p->oc);
     int64_t tiles = div_up(fused_lines(p), how->rows), pixels = how->rows * row_walk_lines(p, false).outputs;
-    int64_t terms = fused_terms(p->ic, nv, ctx);
-    double parts = (double)how->parts, blocks = (double)div_up(p->ic, terms);
-    double all = (double)s.mid / (double)p->ic,
+    int64_t terms = fused_forward_terms(p, nv, ctx);
+    double parts = (double)how->parts, blocks = (double)div_up(fused_channels(p), terms);
+    double all = (double)s.mid / (double)fused_channels(p),
            rows = (double)pixels / (double)div_up(pixels, way->tile_rows(nv));
-    work_add_product(w, &(work_product){all, (double)p->ic, p->oc, VL, rows, nv});
+    work_add_product(w, &(work_product){all, (double)fused_channels(p), p->oc, VL, rows, nv});
     if (way->prepared) w->macs *= 2.0 / 3; /* a pair for one multiplication */
     w->stores *= blocks;
     depthwise.mb *= how->parts;
     rows_convolve_state(&walk, &depthwise, terms, true, w);
 
     double src = bytes(s.src), mid = bytes(s.mid), dst = bytes(s.dst), panel = bytes(terms * nv * VL);
-    double weights = bytes(gemm_panels_floats(gemm_panel_rows(way, p->ic, terms), p->oc)) / parts;
+    double weights = bytes(gemm_panels_floats(gemm_panel_rows(way, fused_channels(p), terms), p->oc)) / parts;
     double images = (double)(p->mb * tiles), buffer = bytes(pixels * terms), beyond = 2 * (double)ctx->l1d;
     double task = fmax(beyond, buffer + weights + src / images + dst / parts / images);
     double shared = (double)(tiles - 1) * (double)max64(0, conv_effective_kernel(h) - h->stride) /
@@ -47,6 +47,7 @@ void fused_forward_state(const conv_problem *p, const gemm_way *way, const conv_
     double visits = weights * parts * images, first = fmin(visits, weights * ctx->threads);
     work_read(w, src, CONV_EACH_CALL);
     work_read(w, src * (parts - 1 + shared), task);
+    if (p->depth_multiplier > 1) work_copy(w, src * (parts + shared) * (double)p->depth_multiplier, task, VL);
     work_write(w, mid * parts, task);
     work_read(w, mid * (double)div_up(p->oc, nv * VL), fmax(beyond, buffer + panel));
     work_read(w, first, CONV_EACH_CALL);
@@ -63,15 +64,17 @@ static void state_products(const conv_problem *p, const conv_context *ctx, const
                            double cycle, conv_work *w)
 {
     conv_sizes s = conv_problem_sizes(p);
-    int64_t pixels = s.mid / p->ic / p->mb, turn = fused_backward_pixels(p, ctx);
+    int64_t pixels = s.mid / fused_channels(p) / p->mb, turn = fused_backward_pixels(p, ctx);
     int data_nv = (int)fused_backward_vectors(p, how), nv = gemm_panel_vectors(p->oc),
         rows = gemm_tile_rows(nv);
-    double dst = bytes(s.dst), blocks = (double)div_up(p->ic, how->channels),
+    double dst = bytes(s.dst), blocks = (double)div_up(fused_channels(p), how->channels),
            turns = (double)div_up(pixels, turn);
-    double panels = (double)div_up(p->ic, data_nv * VL), tiles = (double)div_up(how->channels, rows);
+    double panels = (double)div_up(fused_channels(p), data_nv * VL),
+           tiles = (double)div_up(how->channels, rows);
     double turn_bytes = bytes(turn * (how->channels + nv * VL)), all = (double)(p->mb * pixels);
-    work_add_product(w, &(work_product){all, (double)p->oc, p->ic, VL, gemm_tile_rows(data_nv), data_nv});
-    work_add_product(w, &(work_product){(double)p->ic, all, p->oc, VL, rows, nv});
+    work_add_product(
+        w, &(work_product){all, (double)p->oc, fused_channels(p), VL, gemm_tile_rows(data_nv), data_nv});
+    work_add_product(w, &(work_product){(double)fused_channels(p), all, p->oc, VL, rows, nv});
     work_read(w, dst, CONV_EACH_CALL);
     work_read(w, dst * (2 * blocks - 1), cycle);
     work_read(w, dst * (panels - blocks), bytes(pixels * (p->oc + data_nv * VL)));
@@ -89,7 +92,7 @@ void fused_backward_state(const conv_problem *p, const conv_context *ctx, const 
     conv_sizes s = conv_problem_sizes(p);
     row_walk forward = row_walk_shape(p, false), backward = row_walk_shape(p, true);
     bool apart = how->images > 1;
-    double images = (double)p->mb, part = (double)how->channels / (double)p->ic / images;
+    double images = (double)p->mb, part = (double)how->channels / (double)fused_channels(p) / images;
     double src = bytes(s.src), mid = bytes(s.mid), weights = bytes(s.pointwise), diff = bytes(s.dst) / images;
     double buffer = mid * part, block_src = src * part;
     double cycle = 2 * (buffer + block_src + weights * part * images) + diff;
@@ -101,9 +104,10 @@ void fused_backward_state(const conv_problem *p, const conv_context *ctx, const 
     work_read(w, mid, buffer + diff);
     work_read(w, mid, buffer + block_src);
     work_read(w, src, buffer + 2 * block_src);
+    if (p->depth_multiplier > 1) work_copy(w, src * (double)p->depth_multiplier, buffer + 2 * block_src, VL);
     work_read(w, src + weights, CONV_EACH_CALL);
     work_read(w, weights * (images - 1), 2 * (weights + src / images) / (apart ? 1 : ctx->threads) + diff);
     work_write(w, src + weights * (apart ? images : 1), CONV_EACH_CALL);
     if (p->post_op != CONV_POST_NONE) work_write(w, diff * images, CONV_EACH_CALL);
-    w->busiest = work_busiest(apart ? how->images : div_up(p->ic, how->channels), ctx->threads);
+    w->busiest = work_busiest(apart ? how->images : div_up(fused_channels(p), how->channels), ctx->threads);
 }
