@@ -29,7 +29,7 @@ fused_backward_strategy fused_backward_possible(const conv_problem *p, fused_bac
 void fused_strategies(const conv_impl *impl, const conv_problem *p, conv_pass pass, const conv_context *ctx,
                       conv_candidates *list);
 
-/* Terms at once of a product of that many, units of `unit`, whose panel has so many vectors: as many rows of the
+/* Terms at once of a product of that many, in whole units, whose panel has so many vectors: as many rows of the
  * panel as half of L2 holds, for what passes by needs the other half. */
 int64_t fused_terms(int64_t terms, int64_t unit, int64_t vectors, const conv_context *ctx);
 /* Of forward's: whole vectors, and all multiples of whole source channels. */
