@@ -191,7 +191,7 @@ static void add_layer(suite_problem *to, const char *layer)
     if (used + 1 + strlen(layer) >= sizeof to->layer)
         cli_warning("layer '%.60s' has the shape of so many others that its name is left out", layer);
     else
-        sprintf(to->layer + used, "%s%s", used ? "+" : "", layer);
+        snprintf(to->layer + used, sizeof to->layer - used, "%s%s", used ? "+" : "", layer);
 }
 
 typedef struct {

@@ -6,6 +6,10 @@ set -u
 SEPBENCH=$1
 # Threads that wait must not spin: tests share their cores with each other and with whoever else is here.
 export SEPBENCH OMP_WAIT_POLICY=passive
+# What tests measure is kept apart from what the user's own runs remember, of this build and of others.
+XDG_CACHE_HOME=$(cd "$(dirname "$SEPBENCH")" && pwd)/tests/cache
+export XDG_CACHE_HOME
+mkdir -p "$XDG_CACHE_HOME"
 shift
 if [ $# -eq 0 ]; then
     echo "tests/run.sh: no test program given" >&2
