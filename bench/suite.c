@@ -162,8 +162,8 @@ int suite_append(suite_list *list, const suite_problem *item, const suite_axes *
 {
     suite_problem batched = *item;
     conv_problem *p = &batched.problem;
-    if (!suite_numbers_match(&axes->channels, p->ic) ||
-        !suite_numbers_match(&axes->spatial, p->axis[CONV_H].in))
+    const conv_axis *side = &p->axis[p->rank == 1 ? CONV_W : CONV_H];
+    if (!suite_numbers_match(&axes->channels, p->ic) || !suite_numbers_match(&axes->spatial, side->in))
         return EXIT_FINE;
     if (axes->batch.count == 0) return append(list, item);
     for (int b = 0; b < axes->batch.count; b++) {

@@ -141,6 +141,48 @@ static void test_one_rule_of_fastest(void **state)
     made_end(&run, &m);
 }
 
+/* Long names of problems stay whole: what tells two of three dimensions apart stands last. */
+static void test_long_names(void **state)
+{
+    (void)state;
+    made m = {0};
+    char *table = NULL;
+    size_t size = 0;
+    made_add(&m, "separable:mb1ic32id8ih9iw10oc48kd3kh3kw3sd2pd1ph1pw1", CONV_FORWARD, "avx2", 100, 9);
+    made_add(&m, "separable:mb1ic32id8ih9iw10oc48kd3kh3kw3pd1ph1pw1", CONV_FORWARD, "avx2", 100, 9);
+    FILE *out = open_memstream(&table, &size);
+    bench_summary(out, m.rows, m.count);
+    fclose(out);
+    assert_non_null(strstr(table, "separable/forward/mb1ic32id8ih9iw10oc48kd3kh3kw3sd2pd1ph1pw1/t2\n"));
+    assert_non_null(strstr(table, "separable/forward/mb1ic32id8ih9iw10oc48kd3kh3kw3pd1ph1pw1/t2\n"));
+    for (const char *line = table; *line != '\0'; line += strcspn(line, "\n") + 1)
+        assert_true(strcspn(line, "\n") <= 80);
+    free(table);
+    free(m.rows);
+}
+
+/* A map of three dimensions says so at its axis and below its title. */
+static void test_map_of_volumes(void **state)
+{
+    (void)state;
+    made m = {0};
+    for (int size = 8; size <= 16; size *= 2)
+        for (int channels = 32; channels <= 64; channels *= 2)
+            for (int separable = 0; separable < 2; separable++) {
+                char text[128];
+                snprintf(text, sizeof text, "%s:mb1ic%did4ih%diw%doc%dkd3kh3kw3pd1ph1pw1",
+                         separable ? "separable" : "dense", channels, size, size, channels);
+                made_add(&m, text, CONV_FORWARD, "avx512", separable ? 1000 : 5000, 9);
+            }
+    char out[256];
+    snprintf(out, sizeof out, "%s/volumes-page", folder);
+    assert_int_equal(report(made_store(&m, folder, "volumes"), NULL, out), EXIT_FINE);
+    char *map = slurp(out, "map-forward-1.svg");
+    assert_non_null(strstr(map, "4x16x16"));
+    assert_non_null(strstr(map, "3x3x3 kernel"));
+    free(map);
+}
+
 static void test_overlap_is_no_difference(void **state)
 {
     (void)state;
@@ -590,6 +632,8 @@ int main(void)
         cmocka_unit_test(test_engines_against_themselves),
         cmocka_unit_test(test_one_rule_of_fastest),
         cmocka_unit_test(test_overlap_is_no_difference),
+        cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_map_of_volumes),
         cmocka_unit_test(test_labels_apart),
         cmocka_unit_test(test_verdict_yes),
         cmocka_unit_test(test_verdict_no),

@@ -129,6 +129,15 @@ static void test_filters(void **state)
     for (size_t i = 0; i < s.count; i++) assert_true(s.rows[i].problem.mb == 8 || s.rows[i].problem.mb == 16);
     select_free(&s);
 
+    char *ranks[] = {"g8mb1ic8iw28oc8kw3", "g8mb1ic8iw27oc8kw3", "g8mb1ic8id5ih28iw9oc8kd3kh3kw3",
+                     "g8mb1ic8id28ih9iw28oc8kd3kh3kw3"};
+    s = selected((select_options){
+        .problems = ranks, .problem_count = 4, .passes = "forward", .impls = "naive", .spatial = "28"});
+    assert_int_equal(s.count, 2); /* by the width, by the height */
+    assert_true(s.rows[0].problem.rank == 1 && s.rows[0].problem.axis[CONV_W].in == 28);
+    assert_true(s.rows[1].problem.rank == 3 && s.rows[1].problem.axis[CONV_H].in == 28);
+    select_free(&s);
+
     s = selected((select_options){.problems = problems, .problem_count = 1, .exact = true});
     for (size_t i = 0; i < s.count; i++) {
         const conv_impl *impl = conv_find(s.rows[i].impl, CONV_DENSE);

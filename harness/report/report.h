@@ -112,6 +112,9 @@ bool report_is_sweep(const report_setting *setting);
 bool report_has(const report_setting *setting, conv_variant variant, conv_pass pass);
 /* "28x28, batch 1, 3x3, 2 threads" (", cold cache", ", nchw", ", bias", ", relu"). Returns buffer. */
 char *report_setting_name(const report_setting *setting, char *buffer, size_t size);
+/* Along its one, two or three axes: "28x28". Each returns buffer. */
+char *report_input_size(const report_setting *setting, char *buffer, size_t size);
+char *report_kernel_size(const report_setting *setting, char *buffer, size_t size);
 const report_ceilings *report_ceilings_of(const report_data *data, int threads); /* or NULL */
 
 /* ---- report/versus.c: ours against an engine, each by its best, over the points of a setting */
