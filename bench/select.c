@@ -374,6 +374,8 @@ int select_cases(const select_options *options, selection *out)
     int code = options->bad_option;
     if (code == EXIT_FINE) code = read_axes(&p);
     if (code == EXIT_FINE) code = read_problems(&p);
+    out->networks = suite_networks(&p.problems);
+    suite_filter(&p.problems, &p.axes);
     if (code == EXIT_FINE) code = suite_merge(&p.problems);
     if (code != EXIT_FINE) goto done;
 
@@ -406,5 +408,6 @@ size_t select_group_end(const selection *s, size_t first)
 void select_free(selection *s)
 {
     free(s->rows);
+    json_decref(s->networks);
     *s = (selection){0};
 }

@@ -342,6 +342,38 @@ static void test_other_form_of_suites(void **state)
     suite_free(&list);
 }
 
+/* What a filter leaves out of a network is named all the same, and its other form is that of the whole. */
+static void test_networks_named(void **state)
+{
+    (void)state;
+    char *problems[] = {"mb1ic3ih9oc8kh3ph1n\"net:first*2\"", "g8mb1ic8ih9oc8kh3ph1n\"net:dw\"",
+                        "mb1ic8ih9oc16kh1n\"net:pw\"", "mb1ic8ih9oc16kh3n\"none\""};
+    const struct {
+        const char *variants, *channels, *impls;
+    } filters[] = {{.variants = "dense"}, {.channels = "8"}, {.impls = "xnnpack,blocked-avx2"}};
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
+        selection s = selected((select_options){.problems = problems,
+                                                .problem_count = 4,
+                                                .passes = "forward",
+                                                .variants = filters[i].variants,
+                                                .channels = filters[i].channels,
+                                                .impls = filters[i].impls,
+                                                .other_form = OTHER_FORM_YES});
+        char *text = json_dumps(s.networks, JSON_COMPACT | JSON_SORT_KEYS);
+        assert_string_equal(text, "{\"net\":[\"first*2\",\"dw\",\"pw\"],\"net@dense\":[\"first*2\",\"dw\"]}");
+        free(text);
+        for (size_t k = 0; filters[i].channels != NULL && k < s.count; k++)
+            if (strcmp(s.rows[k].layer, "net@dense:dw") == 0) assert_int_equal(s.rows[k].problem.oc, 16);
+        select_free(&s);
+    }
+    selection s = selected((select_options){.suite = "smoke"});
+    assert_int_equal(json_object_size(s.networks), 0);
+    select_free(&s);
+    s = selected((select_options){.suite = "sentinel"});
+    assert_int_equal(json_object_size(s.networks), 0);
+    select_free(&s);
+}
+
 /* Case names stay unique, layers that stay as they are share a row, and parts of a backward pass are not asked
  * for. */
 static void test_other_form_cases(void **state)
@@ -601,6 +633,7 @@ int main(void)
         cmocka_unit_test(test_suites_are_explained),
         cmocka_unit_test(test_other_form),
         cmocka_unit_test(test_other_form_of_suites),
+        cmocka_unit_test(test_networks_named),
         cmocka_unit_test(test_other_form_cases),
         cmocka_unit_test(test_same_shape_twice_is_one_case),
         cmocka_unit_test(test_shape_file),

@@ -136,7 +136,7 @@ char *report_versus_name(const report_data *data, const report_setting *setting,
  * the same shape share a row, their names joined by "+" */
 typedef struct {
     char name[PROBLEM_NAME_MAX];                 /* "network:layer*N" */
-    const record_row *row;                       /* its problem */
+    const record_row *row;                       /* its problem; NULL: the run left the layer out */
     const record_row *best;                      /* exact, anybody's, or NULL */
     const record_row *by_impl[REPORT_MAX_IMPLS]; /* ok rows */
     int times;
@@ -181,6 +181,10 @@ network_sum report_network_sum(const report_data *data, const report_network *ne
 /* The layer's row in that sum, or NULL. */
 const record_row *report_network_row(const report_data *data, const network_layer *layer,
                                      const network_side *side);
+/* "conv1, conv2 and 3 more": layers that lack a time in that sum, or those that have one which may not be shown.
+ * Malloced; NULL without memory. */
+char *report_network_lacking(const report_data *data, const report_network *network, const network_side *side,
+                             bool timed);
 /* Whether both are of one network, setting and form; passes may differ. */
 bool report_same_network(const report_network *a, const report_network *b);
 /* The same network and pass with ordinary convolutions in place of its separable ones, or the reverse; NULL: the
