@@ -436,6 +436,7 @@ static void test_part_of_a_network(void **state)
     FILE *out = open_memstream(&page, &size);
     report_networks_print(out, &data);
     fclose(out);
+    assert_non_null(strstr(page, "\n(a part: 3 of its 4 layers are not in this run)\n"));
     assert_non_null(strstr(page, "best exact               -\n"));
     free(page);
     report_data_destroy(&data);
