@@ -68,7 +68,7 @@ static void put_network(FILE *out, const network_table *t, const report_network 
 {
     const report_network *passes[] = {in_pass(&t->all, first, CONV_FORWARD),
                                       in_pass(&t->all, first, CONV_BACKWARD)};
-    const report_network *any = passes[0] != NULL ? passes[0] : passes[1];
+    const report_network *any = passes[0] != NULL ? passes[0] : passes[1] != NULL ? passes[1] : first;
     const report_network *other = report_other_form(&t->all, any);
     fprintf(out, "\n%s, batch %lld, %d thread%s%s\n", first->name, (long long)first->mb, first->threads,
             first->threads == 1 ? "" : "s", first->cache == CACHE_COLD ? ", cold cache" : "");
