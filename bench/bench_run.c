@@ -77,7 +77,7 @@ static void measure_ceilings(bench *b)
         json_object_set_new(json_object_get(b->run, "machine"), "ceilings", machine_ceilings_json(most));
 }
 
-static json_t *describe(const bench_arguments *a)
+static json_t *describe(const bench_arguments *a, const selection *cases)
 {
     char started[32];
     json_t *words = json_array();
@@ -89,6 +89,7 @@ static json_t *describe(const bench_arguments *a)
                   "repetitions", a->measure.repetitions, "min_time_seconds", a->measure.min_time,
                   "budget_seconds", a->budget, "equal_shares", (int)a->measure.equal, "seed",
                   (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
+    if (json_object_size(cases->networks) > 0) json_object_set(run, "networks", cases->networks);
     if (a->continued != NULL) { /* what the earlier sessions said stays */
         const json_t *before = a->continued->run;
         json_object_set(run, "started", json_object_get(before, "started"));
@@ -223,7 +224,7 @@ static bool open_store(bench *b)
 
 int bench_run(const bench_arguments *a, selection *cases, wisdom *w)
 {
-    bench b = {.a = a, .cases = cases, .run = describe(a), .wisdom = w, .most_threads = 1};
+    bench b = {.a = a, .cases = cases, .run = describe(a, cases), .wisdom = w, .most_threads = 1};
     int code = EXIT_USAGE;
     for (size_t i = 0; i < cases->count; i++)
         if (cases->rows[i].threads > b.most_threads) b.most_threads = cases->rows[i].threads;

@@ -6,7 +6,7 @@
 #include "../harness/stats.h"
 #include "bench.h"
 
-enum { FEW_GROUPS = 24, MOST_IMPLS = 64 };
+enum { FEW_GROUPS = 24, MOST_IMPLS = 64, NAME = 46 };
 
 /* ---- words */
 
@@ -74,15 +74,16 @@ static void print_number(FILE *out, int width, const char *format, double value)
 static void print_groups(FILE *out, const group *groups, size_t count)
 {
     int rough = 0;
-    fprintf(out, "%-46s %-16s %8s %6s\n", "case", "fastest", "time", "% peak");
+    fprintf(out, "%-*s %-16s %8s %6s\n", NAME, "case", "fastest", "time", "% peak");
     for (size_t g = 0; g < count; g++) {
         const record_row *row = groups[g].fastest;
         char name[CASE_NAME_MAX], time[16] = "";
         rule_time t = row ? rule_time_of(row) : (rule_time){0};
         bool sure = rule_shown(&t);
         if (row) bench_time(row->median_ns, time);
-        fprintf(out, "%-46.46s %-16s %c%7s", bench_group_name(groups[g].first, name), row ? row->impl : "-",
-                row && !sure ? '~' : ' ', time);
+        fprintf(out, "%-*s", NAME, bench_group_name(groups[g].first, name));
+        if (strlen(name) > NAME) fprintf(out, "\n%*s", NAME, ""); /* its end tells it from others */
+        fprintf(out, " %-16s %c%7s", row ? row->impl : "-", row && !sure ? '~' : ' ', time);
         print_number(out, 6, "%.1f", row ? row->percent_peak : NAN);
         putc('\n', out);
         rough += row && !sure;

@@ -88,7 +88,8 @@ static const struct argp_option options[] = {
      "--relu6) and "
      "writes the gradients asked for:",
      1},
-    {"src", KEY_TENSOR + TENSOR_SRC, "FILE", 0, "(mb, ih, iw, ic)", 1},
+    {"src", KEY_TENSOR + TENSOR_SRC, "FILE", 0,
+     "(mb, ih, iw, ic); here and below without h in one dimension, with d before it in three", 1},
     {"weights", KEY_TENSOR + TENSOR_WEIGHTS, "FILE", 0,
      "(kh, kw, ic/g, oc), depthwise and separable (kh, kw, c, m), pointwise (ic, oc)", 1},
     {"pointwise", KEY_TENSOR + TENSOR_POINTWISE, "FILE", 0, "(c*m, oc), the separable's second", 1},

@@ -48,7 +48,8 @@ static const struct argp_option option_table[] = {
     {"pass", KEY_PASS, "LIST", 0, "forward, backward, backward_data, backward_weights", 0},
     {"channels", KEY_CHANNELS, "LIST", 0,
      "numbers or 32:2048 (doubling); filters problems that are not of a sweep", 0},
-    {"spatial", KEY_SPATIAL, "LIST", 0, "height and width, as --channels", 0},
+    {"spatial", KEY_SPATIAL, "LIST", 0,
+     "height and width, as --channels; a filter goes by the height, in one dimension by the width", 0},
     {"batch", KEY_BATCH, "LIST", 0, "minibatch, also of problems that name another", 0},
     {"threads", KEY_THREADS, "LIST", 0, "default: OMP_NUM_THREADS, else one per physical core", 0},
     {"layout", KEY_LAYOUT, "LIST", 0, "nhwc (default), nchw", 0},
@@ -373,6 +374,8 @@ int select_cases(const select_options *options, selection *out)
     int code = options->bad_option;
     if (code == EXIT_FINE) code = read_axes(&p);
     if (code == EXIT_FINE) code = read_problems(&p);
+    out->networks = suite_networks(&p.problems);
+    suite_filter(&p.problems, &p.axes);
     if (code == EXIT_FINE) code = suite_merge(&p.problems);
     if (code != EXIT_FINE) goto done;
 
@@ -405,5 +408,6 @@ size_t select_group_end(const selection *s, size_t first)
 void select_free(selection *s)
 {
     free(s->rows);
+    json_decref(s->networks);
     *s = (selection){0};
 }

@@ -13,6 +13,7 @@
 typedef struct {
     record_row *rows;
     size_t count;
+    json_t *networks; /* all layers of each network by name, also those that have no row */
 } selection;
 
 typedef struct {

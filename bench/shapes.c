@@ -262,8 +262,7 @@ int suite_add_file(suite_list *list, const char *path, const suite_axes *axes)
     text_make_printable(r.item.suite);
     size_t before = list->count;
     int code = read_shapes(&r, path);
-    if (code == EXIT_FINE && list->count == before && axes->channels.count == 0 && axes->spatial.count == 0)
-        return cli_error("%s: no problem in it", path);
+    if (code == EXIT_FINE && list->count == before) return cli_error("%s: no problem in it", path);
     return code;
 }
 

@@ -7,6 +7,7 @@
 
 #include "../harness/cli.h"
 #include "../harness/grow.h"
+#include "../harness/layer.h"
 
 typedef struct {
     const char *name, *summary;
@@ -162,9 +163,6 @@ int suite_append(suite_list *list, const suite_problem *item, const suite_axes *
 {
     suite_problem batched = *item;
     conv_problem *p = &batched.problem;
-    if (!suite_numbers_match(&axes->channels, p->ic) ||
-        !suite_numbers_match(&axes->spatial, p->axis[CONV_H].in))
-        return EXIT_FINE;
     if (axes->batch.count == 0) return append(list, item);
     for (int b = 0; b < axes->batch.count; b++) {
         p->mb = axes->batch.values[b];
@@ -172,6 +170,42 @@ int suite_append(suite_list *list, const suite_problem *item, const suite_axes *
         if (code != EXIT_FINE) return code;
     }
     return EXIT_FINE;
+}
+
+void suite_filter(suite_list *list, const suite_axes *axes)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const conv_problem *p = &list->items[i].problem;
+        const conv_axis *side = &p->axis[p->rank == 1 ? CONV_W : CONV_H];
+        if (suite_numbers_match(&axes->channels, p->ic) && suite_numbers_match(&axes->spatial, side->in))
+            list->items[kept++] = list->items[i];
+    }
+    list->count = kept;
+}
+
+static void name_layer(json_t *networks, const char *name)
+{
+    const char *colon = strchr(name, ':');
+    char network[PROBLEM_NAME_MAX];
+    if (!layer_in_network(name)) return;
+    snprintf(network, sizeof network, "%.*s", (int)(colon - name), name);
+    if (json_object_get(networks, network) == NULL) json_object_set_new(networks, network, json_array());
+    json_t *layers = json_object_get(networks, network);
+    for (size_t i = 0; i < json_array_size(layers); i++)
+        if (strcmp(json_string_value(json_array_get(layers, i)), colon + 1) == 0) return;
+    json_array_append_new(layers, json_string(colon + 1)); /* nothing, where it is not UTF-8 */
+}
+
+json_t *suite_networks(const suite_list *list)
+{
+    json_t *networks = json_object();
+    for (size_t i = 0; i < list->count; i++) {
+        char names[sizeof list->items->layer], *rest = names, *name;
+        memcpy(names, list->items[i].layer, sizeof names);
+        while ((name = strsep(&rest, "+")) != NULL) name_layer(networks, name);
+    }
+    return networks;
 }
 
 /* What makes two problems of a list the same case. */

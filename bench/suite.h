@@ -3,6 +3,7 @@
 #ifndef SEPBENCH_SUITE_H
 #define SEPBENCH_SUITE_H
 
+#include <jansson.h>
 #include <stdio.h>
 
 #include "../harness/embed.h"
@@ -40,7 +41,7 @@ int suite_numbers_parse(const char *option, const char *text, int64_t most, suit
 bool suite_numbers_match(const suite_numbers *n, int64_t value);
 
 /* What the command line says about the axes of a generated suite; of other problems, batch replaces the
- * minibatch and the others filter by input channels and input height. */
+ * minibatch and the others filter by input channels and input height, in one dimension width. */
 typedef struct {
     suite_numbers channels, spatial, batch;
 } suite_axes;
@@ -51,12 +52,16 @@ int suite_add(suite_list *list, const char *name, const suite_axes *axes);
 int suite_add_file(suite_list *list, const char *path, const suite_axes *axes);
 int suite_add_problem(suite_list *list, const char *text, const suite_axes *axes);
 int suite_add_embedded(suite_list *list, const char *name, const embedded_file *file, const suite_axes *axes);
-/* A problem from text as the axes will have it: filtered by channels and height, at each of the batch sizes.
+/* A problem from text as the axes will have it: at each of the batch sizes.
  * One that no machine could hold (conv_problem_check says CONV_NO_MEMORY) becomes rows 'skipped'. */
 int suite_append(suite_list *list, const suite_problem *item, const suite_axes *axes);
 /* Case names are unique: a shape that occurs twice stays once, under both names. EXIT_FINE, or EXIT_USAGE. */
 int suite_merge(suite_list *list);
 void suite_free(suite_list *list);
+/* Leaves out problems of other channels and sizes. */
+void suite_filter(suite_list *list, const suite_axes *axes);
+/* {"mobilenet_v2": ["Conv1", ...], ...}: the names of all layers of each network. */
+json_t *suite_networks(const suite_list *list);
 
 /* What a suite measures unless the command line says otherwise: comma lists, NULL = all. */
 const char *suite_default_variants(const char *name);

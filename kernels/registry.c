@@ -61,7 +61,7 @@ enum { COPIES_MAX = 64 };
 
 static conv_entry entries[LINES * CONV_VARIANT_COUNT + COPIES_MAX];
 static second_copy copies[COPIES_MAX];
-static char reasons[LINES][160];
+static char reasons[LINES][320];
 static size_t entry_count, copy_count;
 
 /* The array of the copy that runs, or NULL. */
@@ -112,6 +112,8 @@ static void read_list(void)
             if (!(lines[i].variants & (1u << v))) continue;
             const conv_impl *impl = array ? array[v] : NULL;
             const char *absent = impl == NULL ? reasons[i] : impl->absent != NULL ? impl->absent() : NULL;
+            if (absent != NULL && absent != reasons[i]) /* a later question changes an engine's words */
+                absent = strncpy(reasons[i], absent, sizeof reasons[i] - 1);
             entries[entry_count++] = (conv_entry){lines[i].name, (conv_variant)v,  absent ? NULL : impl,
                                                   absent,        lines[i].library, lines[i].study,
                                                   false};

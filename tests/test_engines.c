@@ -154,6 +154,36 @@ static void test_never_starts(void **state)
     }
 }
 
+static const char *why_absent(const char *name)
+{
+    size_t count;
+    const conv_entry *e = conv_entries(&count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(e[i].name, name) == 0) return e[i].absent;
+    fail_msg("no entry %s", name);
+    return NULL;
+}
+
+/* An engine that is not there stays so, with its reason, beside a second copy that is: its row is refused and
+ * nothing is called. */
+static void test_absent_beside_copy(void **state)
+{
+    (void)state;
+    char words[4096], command[3 * 4096];
+    conv_error err = {""};
+    Dl_info libc;
+    assert_non_null(strstr(why_absent("tensorflow"), "/nonexistent"));
+    assert_true(dladdr(dlsym(RTLD_DEFAULT, "gnu_get_libc_version"), &libc) != 0);
+    snprintf(words, sizeof words, "beside=tensorflow:%s", libc.dli_fname);
+    if (engines_add(words, &err) != CONV_OK) fail_msg("%s", err.text);
+    assert_non_null(strstr(why_absent("tensorflow"), "/nonexistent"));
+    snprintf(command, sizeof command,
+             "'%s' verify mb1ic3ih5oc3kh3 --engine other=naive --engine '%s' --impl naive,tensorflow --quiet "
+             "> /dev/null",
+             program, words);
+    assert_int_equal(system(command), 0);
+}
+
 /* A library of another kind is found out in the worker, which says so: this process has opened none and asks
  * none. */
 static void test_foreign_library(void **state)
@@ -271,13 +301,14 @@ int main(void)
         return 1;
     }
     engines_program(program);
+    setenv("SEPBENCH_TENSORFLOW", "/nonexistent", 1); /* one engine is not there, whatever this machine has */
     machine_bind_threads(1, why, sizeof why);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_words),       cmocka_unit_test(test_measured),
-        cmocka_unit_test(test_killed),      cmocka_unit_test(test_never_starts),
-        cmocka_unit_test(test_hangs),       cmocka_unit_test(test_foreign_library),
-        cmocka_unit_test(test_commands),    cmocka_unit_test(test_post_ops),
-        cmocka_unit_test(test_out_of_order)};
+        cmocka_unit_test(test_words),        cmocka_unit_test(test_measured),
+        cmocka_unit_test(test_killed),       cmocka_unit_test(test_never_starts),
+        cmocka_unit_test(test_hangs),        cmocka_unit_test(test_foreign_library),
+        cmocka_unit_test(test_commands),     cmocka_unit_test(test_post_ops),
+        cmocka_unit_test(test_out_of_order), cmocka_unit_test(test_absent_beside_copy)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     engines_stop();
     return failed;

@@ -141,6 +141,48 @@ static void test_one_rule_of_fastest(void **state)
     made_end(&run, &m);
 }
 
+/* Long names of problems stay whole: what tells two of three dimensions apart stands last. */
+static void test_long_names(void **state)
+{
+    (void)state;
+    made m = {0};
+    char *table = NULL;
+    size_t size = 0;
+    made_add(&m, "separable:mb1ic32id8ih9iw10oc48kd3kh3kw3sd2pd1ph1pw1", CONV_FORWARD, "avx2", 100, 9);
+    made_add(&m, "separable:mb1ic32id8ih9iw10oc48kd3kh3kw3pd1ph1pw1", CONV_FORWARD, "avx2", 100, 9);
+    FILE *out = open_memstream(&table, &size);
+    bench_summary(out, m.rows, m.count);
+    fclose(out);
+    assert_non_null(strstr(table, "separable/forward/mb1ic32id8ih9iw10oc48kd3kh3kw3sd2pd1ph1pw1/t2\n"));
+    assert_non_null(strstr(table, "separable/forward/mb1ic32id8ih9iw10oc48kd3kh3kw3pd1ph1pw1/t2\n"));
+    for (const char *line = table; *line != '\0'; line += strcspn(line, "\n") + 1)
+        assert_true(strcspn(line, "\n") <= 80);
+    free(table);
+    free(m.rows);
+}
+
+/* A map of three dimensions says so at its axis and below its title. */
+static void test_map_of_volumes(void **state)
+{
+    (void)state;
+    made m = {0};
+    for (int size = 8; size <= 16; size *= 2)
+        for (int channels = 32; channels <= 64; channels *= 2)
+            for (int separable = 0; separable < 2; separable++) {
+                char text[128];
+                snprintf(text, sizeof text, "%s:mb1ic%did4ih%diw%doc%dkd3kh3kw3pd1ph1pw1",
+                         separable ? "separable" : "dense", channels, size, size, channels);
+                made_add(&m, text, CONV_FORWARD, "avx512", separable ? 1000 : 5000, 9);
+            }
+    char out[256];
+    snprintf(out, sizeof out, "%s/volumes-page", folder);
+    assert_int_equal(report(made_store(&m, folder, "volumes"), NULL, out), EXIT_FINE);
+    char *map = slurp(out, "map-forward-1.svg");
+    assert_non_null(strstr(map, "4x16x16"));
+    assert_non_null(strstr(map, "3x3x3 kernel"));
+    free(map);
+}
+
 static void test_overlap_is_no_difference(void **state)
 {
     (void)state;
@@ -300,7 +342,7 @@ static void test_map_and_networks(void **state)
     assert_non_null(strstr(page, "Where it breaks even"));
     assert_non_null(
         strstr(page, "</b>: resnet50's 6.50 ms forward; other's 2.00 ms forward, each layer by its best"));
-    assert_non_null(strstr(page, "only 1 of 2 layers"));
+    assert_non_null(strstr(page, "1 of 2 layers lack a time: res4_up</small>"));
     free(page);
 }
 
@@ -350,12 +392,70 @@ static void test_network_forms(void **state)
     char *page = slurp(out, "index.html"), *csv = slurp(out, "networks.csv");
     assert_non_null(strstr(page, "<th>forward</th><th>dense instead</th><th>backward</th>"));
     assert_non_null(strstr(page, "3.00&times; as long"));
-    assert_non_null(strstr(page, "only 2 of 3 layers"));
+    assert_non_null(
+        strstr(page, "<td class=\"even\">&ndash;<small>1 of 3 layers lack a time: pw</small></td>"));
     assert_non_null(strstr(page, "1 of 3 layers lack"));
     assert_non_null(strstr(page, "<title>") != NULL ? strstr(page, "net, forward: all convolutions") : NULL);
     assert_non_null(strstr(csv, "\nnet,own,1,2,warm,forward,ours,sepbench,3,3,0,3000000,2955000,3060000,\n"));
     assert_non_null(strstr(csv, "\nnet,own,1,2,warm,forward,engine,onednn,3,2,0,,,,pw\n"));
     assert_non_null(strstr(csv, "\nnet,dense,1,2,warm,backward,engine,onednn,2,2,0,12000000,"));
+    free(page);
+    free(csv);
+}
+
+/* Layers that an option left out, which run.json names: what is there is a part, on the page, in the verdict and
+ * in the file. */
+static void test_part_of_a_network(void **state)
+{
+    (void)state;
+    made m = {0};
+    made_add(&m, "mb1ic3ih28oc64kh3ph1n\"net:first*2\"", CONV_FORWARD, "avx2", 1e6, 9);
+    made_add(&m, "mb1ic3ih28oc64kh3ph1n\"net:first*2\"", CONV_FORWARD, "onednn", 1e6, 9);
+    made_add(&m, "mb1ic64ih28oc64kh1n\"whole:pw\"", CONV_FORWARD, "avx2", 3e6, 9);
+    record_run run = made_run(&m);
+    json_object_set_new(run.run, "networks",
+                        json_pack("{s:[s, s, s, s, s], s:[s]}", "net", "first*2", "dw<", "pw*3", "\033[2J",
+                                  "last", "whole", "pw"));
+    report_data data;
+    report_networks all;
+    network_side sides[NETWORK_SIDES];
+    conv_error err;
+    assert_true(report_data_create(&run, &data, &err));
+    report_network_sides(&data, sides);
+    assert_true(report_networks_create(&data, &all));
+    assert_int_equal(all.count, 2);
+    network_sum sum = report_network_sum(&data, &all.items[0], &sides[NETWORK_BEST]);
+    assert_true(all.items[0].count == 4 && sum.layers == 1 && !sum.whole);
+    assert_true(report_network_sum(&data, &all.items[1], &sides[NETWORK_BEST]).whole);
+    char *names = report_network_lacking(&data, &all.items[0], &sides[NETWORK_BEST], false);
+    assert_string_equal(names, "dw<, pw, last");
+    free(names);
+    report_networks_destroy(&all);
+    char *page = NULL;
+    size_t size;
+    FILE *out = open_memstream(&page, &size);
+    report_networks_print(out, &data);
+    fclose(out);
+    assert_non_null(strstr(page, "\n(a part: 3 of its 4 layers are not in this run)\n"));
+    assert_non_null(strstr(page, "best exact               -\n"));
+    free(page);
+    report_data_destroy(&data);
+    json_t *networks = json_incref(json_object_get(run.run, "networks"));
+    json_decref(run.run);
+    const char *dir = made_store(&m, folder, "part");
+    char path[256], written[256];
+    json_t *stored = json_load_file((snprintf(path, sizeof path, "%s/run.json", dir), path), 0, NULL);
+    json_object_set_new(stored, "networks", networks);
+    assert_int_equal(json_dump_file(stored, path, 0), 0);
+    json_decref(stored);
+    snprintf(written, sizeof written, "%s/part-page", folder);
+    assert_int_equal(report(dir, NULL, written), EXIT_FINE);
+    page = slurp(written, "index.html");
+    char *csv = slurp(written, "networks.csv");
+    assert_non_null(strstr(page, "net forward (3 of 4 layers have no time: dw&lt;, pw, last)"));
+    assert_non_null(strstr(page, "&ndash;<small>3 of 4 layers lack a time: dw&lt;, pw, last</small>"));
+    assert_non_null(strstr(page, "<td>dw&lt;</td><td class=\"text\">not in this run</td>"));
+    assert_non_null(strstr(csv, "\nnet,own,1,2,warm,forward,ours,sepbench,4,1,0,,,,dw<+pw*3+last\n"));
     free(page);
     free(csv);
 }
@@ -590,6 +690,8 @@ int main(void)
         cmocka_unit_test(test_engines_against_themselves),
         cmocka_unit_test(test_one_rule_of_fastest),
         cmocka_unit_test(test_overlap_is_no_difference),
+        cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_map_of_volumes),
         cmocka_unit_test(test_labels_apart),
         cmocka_unit_test(test_verdict_yes),
         cmocka_unit_test(test_verdict_no),
@@ -599,6 +701,7 @@ int main(void)
         cmocka_unit_test(test_page),
         cmocka_unit_test(test_map_and_networks),
         cmocka_unit_test(test_network_forms),
+        cmocka_unit_test(test_part_of_a_network),
         cmocka_unit_test(test_threads_and_cold),
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_training_beside_cases),

@@ -129,6 +129,15 @@ static void test_filters(void **state)
     for (size_t i = 0; i < s.count; i++) assert_true(s.rows[i].problem.mb == 8 || s.rows[i].problem.mb == 16);
     select_free(&s);
 
+    char *ranks[] = {"g8mb1ic8iw28oc8kw3", "g8mb1ic8iw27oc8kw3", "g8mb1ic8id5ih28iw9oc8kd3kh3kw3",
+                     "g8mb1ic8id28ih9iw28oc8kd3kh3kw3"};
+    s = selected((select_options){
+        .problems = ranks, .problem_count = 4, .passes = "forward", .impls = "naive", .spatial = "28"});
+    assert_int_equal(s.count, 2); /* by the width, by the height */
+    assert_true(s.rows[0].problem.rank == 1 && s.rows[0].problem.axis[CONV_W].in == 28);
+    assert_true(s.rows[1].problem.rank == 3 && s.rows[1].problem.axis[CONV_H].in == 28);
+    select_free(&s);
+
     s = selected((select_options){.problems = problems, .problem_count = 1, .exact = true});
     for (size_t i = 0; i < s.count; i++) {
         const conv_impl *impl = conv_find(s.rows[i].impl, CONV_DENSE);
@@ -331,6 +340,38 @@ static void test_other_form_of_suites(void **state)
     assert_int_equal(n.layers, 14); /* "Conv MobileNet", table 4 of the paper: 4866 M with the classifier */
     assert_in_range(n.multiply_adds, 4860000000, 4870000000);
     suite_free(&list);
+}
+
+/* What a filter leaves out of a network is named all the same, and its other form is that of the whole. */
+static void test_networks_named(void **state)
+{
+    (void)state;
+    char *problems[] = {"mb1ic3ih9oc8kh3ph1n\"net:first*2\"", "g8mb1ic8ih9oc8kh3ph1n\"net:dw\"",
+                        "mb1ic8ih9oc16kh1n\"net:pw\"", "mb1ic8ih9oc16kh3n\"none\""};
+    const struct {
+        const char *variants, *channels, *impls;
+    } filters[] = {{.variants = "dense"}, {.channels = "8"}, {.impls = "xnnpack,blocked-avx2"}};
+    for (size_t i = 0; i < sizeof filters / sizeof *filters; i++) {
+        selection s = selected((select_options){.problems = problems,
+                                                .problem_count = 4,
+                                                .passes = "forward",
+                                                .variants = filters[i].variants,
+                                                .channels = filters[i].channels,
+                                                .impls = filters[i].impls,
+                                                .other_form = OTHER_FORM_YES});
+        char *text = json_dumps(s.networks, JSON_COMPACT | JSON_SORT_KEYS);
+        assert_string_equal(text, "{\"net\":[\"first*2\",\"dw\",\"pw\"],\"net@dense\":[\"first*2\",\"dw\"]}");
+        free(text);
+        for (size_t k = 0; filters[i].channels != NULL && k < s.count; k++)
+            if (strcmp(s.rows[k].layer, "net@dense:dw") == 0) assert_int_equal(s.rows[k].problem.oc, 16);
+        select_free(&s);
+    }
+    selection s = selected((select_options){.suite = "smoke"});
+    assert_int_equal(json_object_size(s.networks), 0);
+    select_free(&s);
+    s = selected((select_options){.suite = "sentinel"});
+    assert_int_equal(json_object_size(s.networks), 0);
+    select_free(&s);
 }
 
 /* Case names stay unique, layers that stay as they are share a row, and parts of a backward pass are not asked
@@ -592,6 +633,7 @@ int main(void)
         cmocka_unit_test(test_suites_are_explained),
         cmocka_unit_test(test_other_form),
         cmocka_unit_test(test_other_form_of_suites),
+        cmocka_unit_test(test_networks_named),
         cmocka_unit_test(test_other_form_cases),
         cmocka_unit_test(test_same_shape_twice_is_one_case),
         cmocka_unit_test(test_shape_file),

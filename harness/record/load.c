@@ -166,9 +166,10 @@ _Static_assert(sizeof(conv_variant) == sizeof(int) && sizeof(case_status) == siz
 
 /* ---- one row */
 
-/* The columns have no room for a third axis's stride and padding: the problem is the case name's, and the
- * columns that exist must agree with it. */
-static bool adopt_problem(const char *name, record_row *row, conv_error *err)
+/* A file of an older version lacks columns of the third axis, and none has the rank: the problem is the case
+ * name's, and the columns that exist must agree with it. */
+static bool adopt_problem(const char *name, const csv_reader *csv, const size_t *index, record_row *row,
+                          conv_error *err)
 {
     const char *start = name;
     for (int slashes = 0; slashes < 3 && start != NULL; slashes++) {
@@ -192,7 +193,7 @@ static bool adopt_problem(const char *name, record_row *row, conv_error *err)
     record_row named = *row;
     named.problem = p;
     for (size_t c = 0; c < record_column_count; c++) {
-        if (record_table[c].kind != COLUMN_SIZE) continue;
+        if (record_table[c].kind != COLUMN_SIZE || index[c] >= csv->count) continue;
         const void *in_case = (const char *)&named + record_table[c].offset;
         const void *in_column = (const char *)row + record_table[c].offset;
         if (memcmp(in_case, in_column, sizeof(int64_t)) == 0) continue;
@@ -238,13 +239,14 @@ static bool read_row(const char *path, const csv_reader *csv, const size_t *inde
     for (size_t c = 0; c < record_column_count; c++) {
         const char *text = index[c] < csv->count ? csv->field[index[c]] : "";
         if (record_table[c].kind == COLUMN_CASE) name = text;
+        if (record_table[c].kind == COLUMN_SIZE && index[c] >= csv->count) continue;
         if (parse_field(&record_table[c], text, row)) continue;
         conv_fail(err, CONV_INVALID, "%s:%d: column %s: '%.60s' is not allowed there", path, csv->line,
                   record_table[c].name, text);
         return false;
     }
     conv_error why;
-    if (check_row(row, &why) && adopt_problem(name, row, &why)) return true;
+    if (check_row(row, &why) && adopt_problem(name, csv, index, row, &why)) return true;
     conv_fail(err, CONV_INVALID, "%s:%d: %.200s", path, csv->line, why.text);
     return false;
 }

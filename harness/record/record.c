@@ -156,6 +156,10 @@ const record_column record_table[] = {
     {"moved", COLUMN_INT, ROW(moved), 0, NULL},
     {"strategy", COLUMN_TEXT, ROW(strategy), sizeof((record_row *)0)->strategy, NULL},
     {"model_ns", COLUMN_REAL, ROW(model_ns), 0, NULL},
+    {"stride_d", COLUMN_SIZE, AXIS(D, stride), 0, NULL},
+    {"dilation_d", COLUMN_SIZE, AXIS(D, dilation), 0, NULL},
+    {"pad_front", COLUMN_SIZE, AXIS(D, pad_before), 0, NULL},
+    {"pad_back", COLUMN_SIZE, AXIS(D, pad_after), 0, NULL},
 };
 const size_t record_column_count = sizeof record_table / sizeof *record_table;
 

@@ -339,20 +339,30 @@ bool report_is_sweep(const report_setting *s)
     return false;
 }
 
-/* "28x28", or "28" when the sizes agree along one axis only. */
-static int put_sizes(char *buffer, size_t size, const conv_problem *p, int64_t (*of)(const conv_axis *))
+/* "28x28", in one dimension "28". */
+static char *put_sizes(char *buffer, size_t size, const conv_problem *p, int64_t (*of)(const conv_axis *))
 {
     int used = 0;
     for (int i = CONV_AXES - p->rank; i < CONV_AXES; i++)
         used +=
             snprintf(buffer + used, size - (size_t)used, "%s%lld", used ? "x" : "", (long long)of(&p->axis[i]));
-    return used;
+    return buffer;
 }
 
 static int64_t in_of(const conv_axis *a) { return a->in; }
 static int64_t kernel_of(const conv_axis *a) { return a->kernel; }
 static int64_t stride_of(const conv_axis *a) { return a->stride; }
 static int64_t dilation_of(const conv_axis *a) { return a->dilation; }
+
+char *report_input_size(const report_setting *s, char *buffer, size_t size)
+{
+    return put_sizes(buffer, size, &s->shape, in_of);
+}
+
+char *report_kernel_size(const report_setting *s, char *buffer, size_t size)
+{
+    return put_sizes(buffer, size, &s->shape, kernel_of);
+}
 
 char *report_setting_name(const report_setting *s, char *buffer, size_t size)
 {

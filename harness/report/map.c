@@ -101,13 +101,13 @@ static void add_cells(chart *c, const report_data *data, const map *m, conv_pass
 
 static void put_ticks(const chart *c, const map *m)
 {
+    char size[64];
     fputs("set xtics (", c->extra);
     for (int x = 0; x < m->channel_count; x++)
         fprintf(c->extra, "%s\"%lld\" %d", x ? ", " : "", (long long)m->channels[x], x);
     fputs(")\nset ytics (", c->extra);
     for (int y = 0; y < m->row_count; y++)
-        fprintf(c->extra, "%s\"%lldx%lld\" %d", y ? ", " : "", (long long)m->rows[y]->shape.axis[CONV_H].in,
-                (long long)size_of(m->rows[y]), y);
+        fprintf(c->extra, "%s\"%s\" %d", y ? ", " : "", report_input_size(m->rows[y], size, sizeof size), y);
     fprintf(c->extra, ")\nset xrange [-0.5:%d.5]\nset yrange [-0.5:%d.5]\n", m->channel_count - 1,
             m->row_count - 1);
 }
@@ -115,7 +115,7 @@ static void put_ticks(const chart *c, const map *m)
 bool chart_map(chart *c, const report_data *data, size_t setting, conv_pass pass)
 {
     map m = find_map(data, setting, pass);
-    char name[64];
+    char name[64], kernel[64];
     if (m.row_count < 2) return false;
     snprintf(name, sizeof name, "map-%s-%zu", conv_pass_name(pass), setting + 1);
     if (!chart_begin(c, name, "map", "map")) {
@@ -126,9 +126,8 @@ bool chart_map(chart *c, const report_data *data, size_t setting, conv_pass pass
     snprintf(c->plot.title, sizeof c->plot.title, "Separable over dense, %s: times as fast",
              conv_pass_name(pass));
     snprintf(c->subtitle, sizeof c->subtitle,
-             "batch %lld, %lldx%lld kernel, %d thread%s; grey: no measurable difference",
-             (long long)s->shape.mb, (long long)s->shape.axis[CONV_H].kernel,
-             (long long)s->shape.axis[CONV_W].kernel, s->threads, s->threads == 1 ? "" : "s");
+             "batch %lld, %s kernel, %d thread%s; grey: no measurable difference", (long long)s->shape.mb,
+             report_kernel_size(s, kernel, sizeof kernel), s->threads, s->threads == 1 ? "" : "s");
     c->x.label = "channels, in = out";
     c->x.least = c->y.least = 0;
     c->x.most = c->y.most = 1;

@@ -5,6 +5,7 @@
 
 #include "../grow.h"
 #include "../layer.h"
+#include "../text.h"
 #include "report.h"
 
 /* ---- collecting */
@@ -53,19 +54,43 @@ static bool add_layer(report_networks *networks, const report_data *data, const 
     return true;
 }
 
+static bool has_layer(const report_network *n, const char *name)
+{
+    for (size_t i = 0; i < n->count; i++)
+        if (strcmp(n->layers[i].name, name) == 0) return true;
+    return false;
+}
+
+/* Layers that the network has and the run no row of: an option left them out, or it was stopped. */
+static bool add_left_out(const report_data *data, report_network *n)
+{
+    const json_t *names = json_object_get(json_object_get(data->run->run, "networks"), n->name);
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const char *text = json_string_value(json_array_get(names, i));
+        network_layer layer = {.times = text != NULL ? layer_times(text) : 0}, *added;
+        if (text == NULL || !text_is_label(text) ||
+            snprintf(layer.name, sizeof layer.name, "%s:%s", n->name, text) >= (int)sizeof layer.name ||
+            has_layer(n, layer.name))
+            continue;
+        if ((added = grow(&n->layers, &n->count, sizeof *added)) == NULL) return false;
+        *added = layer;
+    }
+    return true;
+}
+
 bool report_networks_create(const report_data *data, report_networks *networks)
 {
     *networks = (report_networks){0};
+    bool fine = true;
     for (size_t i = 0; i < data->run->count; i++) {
         char names[sizeof data->run->rows->layer], *rest = names, *name;
         memcpy(names, data->run->rows[i].layer, sizeof names);
-        while ((name = strsep(&rest, "+")) != NULL)
-            if (!add_layer(networks, data, &data->run->rows[i], name)) {
-                report_networks_destroy(networks);
-                return false;
-            }
+        while (fine && (name = strsep(&rest, "+")) != NULL)
+            fine = add_layer(networks, data, &data->run->rows[i], name);
     }
-    return true;
+    for (size_t i = 0; i < networks->count; i++) fine = fine && add_left_out(data, &networks->items[i]);
+    if (!fine) report_networks_destroy(networks);
+    return fine;
 }
 
 void report_networks_destroy(report_networks *networks)
@@ -119,6 +144,28 @@ network_sum report_network_sum(const report_data *data, const report_network *n,
     }
     sum.whole = sum.layers == n->count;
     return sum;
+}
+
+char *report_network_lacking(const report_data *data, const report_network *n, const network_side *side,
+                             bool timed)
+{
+    enum { MOST_NAMED = 3 };
+    char *names = NULL;
+    size_t size;
+    int count = 0;
+    FILE *out = open_memstream(&names, &size);
+    if (out == NULL) return NULL;
+    for (size_t i = 0; i < n->count; i++) {
+        const record_row *row = report_network_row(data, &n->layers[i], side);
+        rule_time time = row != NULL ? rule_time_of(row) : (rule_time){0};
+        if ((row != NULL) != timed || (timed && rule_shown(&time))) continue;
+        const char *layer = strchr(n->layers[i].name, ':') + 1;
+        if (count++ < MOST_NAMED)
+            fprintf(out, "%s%.*s", count > 1 ? ", " : "", (int)strcspn(layer, "*"), layer);
+    }
+    if (count > MOST_NAMED) fprintf(out, " and %d more", count - MOST_NAMED);
+    fclose(out);
+    return names;
 }
 
 /* ---- forms */

@@ -102,15 +102,25 @@ static void put_pictures(FILE *out, const network_page *p)
 
 /* ---- the table */
 
+/* A part is no sum: which layers lack a time stands in its place. */
+static void put_part(FILE *out, const network_page *p, const report_network *n, const network_side *side)
+{
+    network_sum sum = report_network_sum(p->data, n, side);
+    char *names = sum.layers > 0 ? report_network_lacking(p->data, n, side, false) : NULL;
+    fputs("<td class=\"even\">&ndash;", out);
+    if (names != NULL) {
+        fprintf(out, "<small>%zu of %zu layers lack a time: ", n->count - sum.layers, n->count);
+        report_put(out, "", names, "</small>");
+    }
+    fputs("</td>", out);
+    free(names);
+}
+
 /* than: the same sum of the network in its own form, or NULL. */
-static void put_sum(FILE *out, const report_network *n, const network_sum *sum, const network_sum *than)
+static void put_sum(FILE *out, const network_sum *sum, const network_sum *than)
 {
     char text[24];
-    if (sum->layers == 0) {
-        fputs("<td>&ndash;</td>", out);
-        return;
-    }
-    bool sure = sum->whole && sum->rough == 0;
+    bool sure = sum->rough == 0;
     fprintf(out, "<td%s>%s<small>", sure ? "" : " class=\"even\"", report_time(sum->time.median, text));
     if (sure) {
         page_interval(out, &sum->time);
@@ -121,9 +131,18 @@ static void put_sum(FILE *out, const report_network *n, const network_sum *sum, 
         if (rule_determined(r.outcome)) fprintf(out, "%.2f&times; as long<br>", r.value);
     }
     fprintf(out, "%s GFLOP/s", report_number(sum->flops / sum->time.median, (char[16]){0}));
-    if (!sum->whole) fprintf(out, "<br>only %zu of %zu layers", sum->layers, n->count);
     if (sum->rough > 0) fprintf(out, "<br>%zu without an interval", sum->rough);
     fputs("</small></td>", out);
+}
+
+static void put_cell(FILE *out, const network_page *p, const report_network *n, const network_side *side,
+                     const network_sum *than)
+{
+    network_sum sum = report_network_sum(p->data, n, side);
+    if (sum.whole)
+        put_sum(out, &sum, than);
+    else
+        put_part(out, p, n, side);
 }
 
 static void put_side(FILE *out, const network_page *p, const network_side *side)
@@ -136,12 +155,11 @@ static void put_side(FILE *out, const network_page *p, const network_side *side)
         const report_network *n = pass_of(p, i), *other = n != NULL ? report_other_form(p->all, n) : NULL;
         if (n == NULL) continue;
         network_sum sum = report_network_sum(p->data, n, side);
-        put_sum(row, n, &sum, NULL);
+        put_cell(row, p, n, side, NULL);
         any += sum.layers;
         if (other == NULL) continue;
-        network_sum theirs = report_network_sum(p->data, other, side);
-        put_sum(row, other, &theirs, &sum);
-        any += theirs.layers;
+        put_cell(row, p, other, side, &sum);
+        any += report_network_sum(p->data, other, side).layers;
     }
     fclose(row);
     if (any > 0) {
@@ -154,7 +172,7 @@ static void put_side(FILE *out, const network_page *p, const network_side *side)
 
 static void put_layers(FILE *out, const network_page *p, const report_network *n)
 {
-    double whole = report_network_sum(p->data, n, &p->sides[NETWORK_BEST]).time.median;
+    const network_sum sum = report_network_sum(p->data, n, &p->sides[NETWORK_BEST]);
     char text[PROBLEM_STRING_MAX], name[PROBLEM_NAME_MAX];
     report_put(out, "<details><summary>Layers, ", report_network_name(n, name, sizeof name), ", ");
     fprintf(
@@ -164,13 +182,18 @@ static void put_layers(FILE *out, const network_page *p, const report_network *n
         conv_pass_name(n->pass));
     for (size_t i = 0; i < n->count; i++) {
         const network_layer *l = &n->layers[i];
-        report_put(out, "<tr><td>", strchr(l->name, ':') + 1, "</td>");
-        fprintf(out, "<td class=\"text\">%s<small><code>", conv_variant_name(l->row->problem.variant));
-        report_escape(out, problem_format(&l->row->problem, text));
-        fprintf(out, "</code></small></td><td>%d</td>", l->times);
+        report_put(out, "<tr><td>", strchr(l->name, ':') + 1, "</td><td class=\"text\">");
+        if (l->row != NULL) {
+            fprintf(out, "%s<small><code>", conv_variant_name(l->row->problem.variant));
+            report_escape(out, problem_format(&l->row->problem, text));
+            fputs("</code></small>", out);
+        } else {
+            fputs("not in this run", out);
+        }
+        fprintf(out, "</td><td>%d</td>", l->times);
         page_time_cell(out, l->best);
-        if (l->best != NULL)
-            fprintf(out, "<td>%.1f%%</td></tr>\n", 100 * l->times * l->best->median_ns / whole);
+        if (sum.whole)
+            fprintf(out, "<td>%.1f%%</td></tr>\n", 100 * l->times * l->best->median_ns / sum.time.median);
         else
             fputs("<td>&ndash;</td></tr>\n", out);
     }
@@ -220,9 +243,8 @@ void page_networks(FILE *out, const report_page *page)
     if (all.count > 0)
         fputs(
             "<section id=\"networks\">\n<h2>Networks</h2>\n<p class=\"note\">Convolution layers only, each as "
-            "often as the network has it. A sum that lacks layers is not comparable with a whole one. In its "
-            "other "
-            "form a network has ordinary convolutions in place of its separable ones, or, where it has none of "
+            "often as the network has it. Where one has no time there is no sum. In its other form a network "
+            "has ordinary convolutions in place of its separable ones, or, where it has none of "
             "these, the reverse. Pale bars: a layer is not sure.</p>\n",
             out);
     for (p.first = 0; p.first < all.count; p.first++)

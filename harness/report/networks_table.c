@@ -57,14 +57,23 @@ static void put_pass(FILE *out, const network_table *t, const report_network *n,
     if (other != NULL) fprintf(out, "%9s", times);
 }
 
+static size_t left_out(const report_network *n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n->count; i++) count += n->layers[i].row == NULL;
+    return count;
+}
+
 static void put_network(FILE *out, const network_table *t, const report_network *first)
 {
     const report_network *passes[] = {in_pass(&t->all, first, CONV_FORWARD),
                                       in_pass(&t->all, first, CONV_BACKWARD)};
-    const report_network *any = passes[0] != NULL ? passes[0] : passes[1];
+    const report_network *any = passes[0] != NULL ? passes[0] : passes[1] != NULL ? passes[1] : first;
     const report_network *other = report_other_form(&t->all, any);
     fprintf(out, "\n%s, batch %lld, %d thread%s%s\n", first->name, (long long)first->mb, first->threads,
             first->threads == 1 ? "" : "s", first->cache == CACHE_COLD ? ", cold cache" : "");
+    if (left_out(any) > 0)
+        fprintf(out, "(a part: %zu of its %zu layers are not in this run)\n", left_out(any), any->count);
     if (other != NULL) fprintf(out, "(instead: with %s)\n", report_form_words(other));
     fprintf(out, "%-16s", "all convolutions");
     for (int i = 0; i < 2; i++) {

@@ -118,18 +118,9 @@ static char *tell_costs(const told *t)
 /* ": conv1, conv2 and 3 more": layers without a time, or without a sure one. */
 static void put_layers(FILE *out, const told *t, const report_network *n, bool timed)
 {
-    enum { MOST_LAYERS = 3 };
-    int count = 0;
-    for (size_t i = 0; i < n->count; i++) {
-        const record_row *row = report_network_row(t->data, &n->layers[i], &t->best);
-        rule_time time = row != NULL ? rule_time_of(row) : (rule_time){0};
-        if ((row != NULL) != timed || (timed && rule_shown(&time))) continue;
-        const char *layer = strchr(n->layers[i].name, ':') + 1;
-        if (count < MOST_LAYERS)
-            fprintf(out, "%s%.*s", count > 0 ? ", " : ": ", (int)strcspn(layer, "*"), layer);
-        count++;
-    }
-    if (count > MOST_LAYERS) fprintf(out, " and %d more", count - MOST_LAYERS);
+    char *names = report_network_lacking(t->data, n, &t->best, timed);
+    fprintf(out, ": %s", names != NULL ? names : "");
+    free(names);
 }
 
 /* "resnet50 forward (2 of 20 layers have no time: res2, res3; 1 no sure one: res5)" */

@@ -112,6 +112,9 @@ bool report_is_sweep(const report_setting *setting);
 bool report_has(const report_setting *setting, conv_variant variant, conv_pass pass);
 /* "28x28, batch 1, 3x3, 2 threads" (", cold cache", ", nchw", ", bias", ", relu"). Returns buffer. */
 char *report_setting_name(const report_setting *setting, char *buffer, size_t size);
+/* Along its one, two or three axes: "28x28". Each returns buffer. */
+char *report_input_size(const report_setting *setting, char *buffer, size_t size);
+char *report_kernel_size(const report_setting *setting, char *buffer, size_t size);
 const report_ceilings *report_ceilings_of(const report_data *data, int threads); /* or NULL */
 
 /* ---- report/versus.c: ours against an engine, each by its best, over the points of a setting */
@@ -133,7 +136,7 @@ char *report_versus_name(const report_data *data, const report_setting *setting,
  * the same shape share a row, their names joined by "+" */
 typedef struct {
     char name[PROBLEM_NAME_MAX];                 /* "network:layer*N" */
-    const record_row *row;                       /* its problem */
+    const record_row *row;                       /* its problem; NULL: the run left the layer out */
     const record_row *best;                      /* exact, anybody's, or NULL */
     const record_row *by_impl[REPORT_MAX_IMPLS]; /* ok rows */
     int times;
@@ -178,6 +181,10 @@ network_sum report_network_sum(const report_data *data, const report_network *ne
 /* The layer's row in that sum, or NULL. */
 const record_row *report_network_row(const report_data *data, const network_layer *layer,
                                      const network_side *side);
+/* "conv1, conv2 and 3 more": layers that lack a time in that sum, or those that have one which may not be shown.
+ * Malloced; NULL without memory. */
+char *report_network_lacking(const report_data *data, const report_network *network, const network_side *side,
+                             bool timed);
 /* Whether both are of one network, setting and form; passes may differ. */
 bool report_same_network(const report_network *a, const report_network *b);
 /* The same network and pass with ordinary convolutions in place of its separable ones, or the reverse; NULL: the
