@@ -14,7 +14,7 @@
  *     dense          [KD][KH][KW][IC/G][OC]          output channel o belongs to group o / (OC/G)
  *     depthwise      [KD][KH][KW][C][M]              output channel c*M + m
  *     pointwise      [IC][OC]
- *     separable      weights = depthwise [KH][KW][C][M], pointwise [C*M][OC]
+ *     separable      weights = depthwise [KD][KH][KW][C][M], pointwise [C*M][OC]
  *   bias             [OC]                            separable: after the pointwise stage only, as Keras
  *
  * Gradients have the shape of what they are the gradient of. Rank 2 has ID = KD = OD = 1, rank 1 also
@@ -126,7 +126,7 @@ int64_t conv_real_taps(const conv_axis *a);
  * odd one after. (https://www.tensorflow.org/api_docs/python/tf/nn#notes_on_padding_2) */
 void conv_pad_same(conv_axis *a);
 
-/* Elements of each tensor. mid is the separable's intermediate [MB][OH][OW][IC*M]; 0 for other variants,
+/* Elements of each tensor. mid is the separable's intermediate [MB][OD][OH][OW][IC*M]; 0 for other variants,
  * as is pointwise; bias is OC whether or not the problem has one. */
 typedef struct {
     int64_t src, weights, pointwise, bias, dst, mid;
