@@ -220,12 +220,14 @@ static char *choice_key(const suite_problem *item)
 
 static void add_layer(suite_problem *to, const char *layer)
 {
-    size_t used = strlen(to->layer);
-    if (layer[0] == '\0' || strcmp(to->layer, layer) == 0) return;
-    if (used + 1 + strlen(layer) >= sizeof to->layer)
+    size_t used = strlen(to->layer), length = strlen(layer);
+    if (length == 0 || strcmp(to->layer, layer) == 0) return;
+    if (used + 1 + length >= sizeof to->layer) {
         cli_warning("layer '%.60s' has the shape of so many others that its name is left out", layer);
-    else
-        snprintf(to->layer + used, sizeof to->layer - used, "%s%s", used ? "+" : "", layer);
+        return;
+    }
+    if (used > 0) to->layer[used++] = '+';
+    memcpy(to->layer + used, layer, length + 1);
 }
 
 typedef struct {
