@@ -3,13 +3,15 @@
  * problem says) and --batch (include) are followed and those that say how benchdnn should test (--dir, --cfg,
  * --attr-...) are passed over with a warning: what to measure is this program's command line's business. Our
  * own --pass=LIST, --impl=LIST and --other-form=yes hold for the problems after them, up to --reset, where the
- * command line says nothing else. */
+ * command line says nothing else. A log of ONEDNN_VERBOSE is read in a shape file's place (onednn_log.h). */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../harness/cli.h"
+#include "../harness/layer.h"
 #include "../harness/text.h"
+#include "onednn_log.h"
 #include "suite.h"
 
 typedef struct {
@@ -137,19 +139,54 @@ static int read_option(shape_reader *r, const char *word)
     return EXIT_FINE;
 }
 
-static int read_word(shape_reader *r, const char *word)
+/* At each of the batch sizes. */
+static int append_item(shape_reader *r)
 {
-    if (word[0] == '-') return read_option(r, word);
-    conv_error err;
     conv_problem *p = &r->item.problem;
-    if (problem_parse(word, p, r->item.layer, &err) == CONV_INVALID)
-        return cli_error("%s:%d: problem '%.100s': %s", r->path, r->line, word, err.text);
     int64_t own = p->mb;
     int code = r->mb_count == 0 ? suite_append(r->list, &r->item, r->axes) : EXIT_FINE;
     for (int i = 0; i < r->mb_count && code == EXIT_FINE; i++) {
         p->mb = r->mb[i] > 0 ? r->mb[i] : own;
         code = suite_append(r->list, &r->item, r->axes);
     }
+    return code;
+}
+
+static int read_word(shape_reader *r, const char *word)
+{
+    if (word[0] == '-') return read_option(r, word);
+    conv_error err;
+    if (problem_parse(word, &r->item.problem, r->item.layer, &err) == CONV_INVALID)
+        return cli_error("%s:%d: problem '%.100s': %s", r->path, r->line, word, err.text);
+    return append_item(r);
+}
+
+/* A file's name without folder and ending. */
+static void name_of_file(const char *path, char *name, size_t size)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    snprintf(name, size, "%.*s", (int)strcspn(base, "."), base);
+    text_make_printable(name);
+}
+
+/* Its problems are a network of the file's name, so that layers and totals are counted as often as they ran. */
+static int read_log(shape_reader *r, char *text)
+{
+    char network[sizeof r->item.suite];
+    name_of_file(r->path, network, sizeof network);
+    for (char *c = network; (c = strpbrk(c, ":@*+\"")) != NULL;) *c = '_';
+    json_t *problems = onednn_log_read(r->path, text), *times;
+    int code = problems != NULL ? EXIT_FINE : EXIT_USAGE, index = 0;
+    const char *problem;
+    json_object_foreach(problems, problem, times)
+    {
+        conv_error err;
+        problem_parse(problem, &r->item.problem, NULL, &err);
+        snprintf(r->item.layer, sizeof r->item.layer, "%s:conv_%d*%d", network[0] ? network : "log", ++index,
+                 (int)json_integer_value(times));
+        if (code == EXIT_FINE) code = append_item(r);
+    }
+    json_decref(problems);
     return code;
 }
 
@@ -204,28 +241,33 @@ static char *next_word(shape_reader *r, cursor *c, bool *open)
     return word;
 }
 
-static int read_text(shape_reader *r, const char *data, size_t size)
+static int read_words(shape_reader *r, char *text)
 {
-    static const char byte_order_mark[] = "\xEF\xBB\xBF";
-    if (memchr(data, '\0', size) != NULL)
-        return cli_error("%s: not a text file: it holds a zero byte", r->path);
-    char *text = strndup(data, size), *word;
-    if (text == NULL) return cli_error("%s: no memory for its text", r->path);
     cursor c = {text, 1};
-    if (strncmp(text, byte_order_mark, 3) == 0) c.at += 3;
+    char *word;
     int code = EXIT_FINE;
     bool open;
     while (code == EXIT_FINE && (word = next_word(r, &c, &open)) != NULL)
         code = open ? cli_error("%s:%d: '%.60s' has no closing quote on its line", r->path, r->line, word)
                     : read_word(r, word);
-    free(text);
     return code;
 }
 
-static char *slurp(const char *path, size_t *size)
+static int read_text(shape_reader *r, const char *data, size_t size)
 {
-    FILE *in = fopen(path, "rb");
-    if (in == NULL) return NULL;
+    static const char byte_order_mark[] = "\xEF\xBB\xBF";
+    if (memchr(data, '\0', size) != NULL)
+        return cli_error("%s: not a text file: it holds a zero byte", r->path);
+    char *copy = strndup(data, size);
+    if (copy == NULL) return cli_error("%s: no memory for its text", r->path);
+    char *text = copy + (strncmp(copy, byte_order_mark, 3) == 0 ? 3 : 0);
+    int code = onednn_log_is(text) ? read_log(r, text) : read_words(r, text);
+    free(copy);
+    return code;
+}
+
+static char *slurp(FILE *in, size_t *size)
+{
     char *data = NULL;
     FILE *out = open_memstream(&data, size);
     char chunk[4096];
@@ -234,34 +276,41 @@ static char *slurp(const char *path, size_t *size)
     bool ok = out != NULL && !ferror(in);
     int why = errno;
     if (out != NULL) ok = fclose(out) == 0 && ok;
-    fclose(in);
     if (ok) return data;
     free(data);
     errno = why;
     return NULL;
 }
 
-static int read_shapes(shape_reader *r, const char *path)
+static int read_stream(shape_reader *r, const char *path, FILE *in)
 {
     r->path = path;
-    const embedded_file *file = r->embedded ? embedded_find(path) : NULL;
-    if (file != NULL) return read_text(r, file->data, file->size);
     size_t size;
-    char *data = slurp(path, &size);
-    if (data == NULL) return cli_error("%s: %s", path, strerror(errno));
-    int code = read_text(r, data, size);
+    char *data = in != NULL ? slurp(in, &size) : NULL;
+    int code = data != NULL ? read_text(r, data, size) : cli_error("%s: %s", path, strerror(errno));
     free(data);
+    return code;
+}
+
+static int read_shapes(shape_reader *r, const char *path)
+{
+    const embedded_file *file = r->embedded ? embedded_find(path) : NULL;
+    r->path = path;
+    if (file != NULL) return read_text(r, file->data, file->size);
+    FILE *in = fopen(path, "rb");
+    int code = read_stream(r, path, in);
+    if (in != NULL) fclose(in);
     return code;
 }
 
 int suite_add_file(suite_list *list, const char *path, const suite_axes *axes)
 {
     shape_reader r = {.list = list, .axes = axes};
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    snprintf(r.item.suite, sizeof r.item.suite, "%.*s", (int)strcspn(name, "."), name);
-    text_make_printable(r.item.suite);
+    const bool piped = strcmp(path, "-") == 0;
+    if (piped) path = "stdin";
+    name_of_file(path, r.item.suite, sizeof r.item.suite);
     size_t before = list->count;
-    int code = read_shapes(&r, path);
+    int code = piped ? read_stream(&r, path, stdin) : read_shapes(&r, path);
     if (code == EXIT_FINE && list->count == before) return cli_error("%s: no problem in it", path);
     return code;
 }

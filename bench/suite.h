@@ -47,7 +47,7 @@ typedef struct {
 } suite_axes;
 
 /* Each appends to the list. EXIT_FINE, or EXIT_USAGE after one line on stderr that names the word, or file,
- * line and piece, at fault and what is allowed. */
+ * line and piece, at fault and what is allowed. The file may be a log of ONEDNN_VERBOSE; "-" is stdin. */
 int suite_add(suite_list *list, const char *name, const suite_axes *axes);
 int suite_add_file(suite_list *list, const char *path, const suite_axes *axes);
 int suite_add_problem(suite_list *list, const char *text, const suite_axes *axes);

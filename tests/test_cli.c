@@ -186,6 +186,73 @@ static void test_shape_file_with_a_bad_line(void **state)
     expect_usage_error("bench --shapes loop.txt", "loop.txt:1:", "deep");
 }
 
+/* Each tail follows the beginning of a convolution's line. */
+static void test_onednn_log_with_a_bad_line(void **state)
+{
+    (void)state;
+    static const char *const cases[][3] = {
+        {"forward_training,src_f32 wei_f32,,alg:convolution_direct,mb1_ic8oc8_ih9", "log.txt:3: '",
+         "cut short"},
+        {"forward_training,src_f32 wei_f32,,alg:convolution_dir", "log.txt:3: '", "convolution_dir'"},
+        {"forward_trai", "log.txt:3: '", "forward_trai'"},
+        {"forward_training,src_f32 wei_f32,,mb1_ic8oc8_ih9kh3,0.5", "log.txt:3: '", "cut short"},
+        {"forward_training,src_f32,,alg:convolution_direct,mb1_ic8oc8_ih9kx3,0.5", "log.txt:3: ", "'kx3'"},
+        {"forward_training,src_f32,,alg:convolution_direct,mb1_ic8oc8_ih9kh3,0.5x", "log.txt:3: '", "0.5x'"},
+        {"sideways,src_f32,,alg:convolution_direct,mb1_ic8oc8_ih9kh3,0.5", "log.txt:3: 'sideways'",
+         "forward_training, forward_inference, backward_data, backward_weights"},
+        {"forward_traionednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32,,,8x8,0.1", "log.txt:3: '",
+         "mixed"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512];
+        snprintf(text, sizeof text,
+                 "onednn_verbose,info,oneDNN v2\nhello\nonednn_verbose,exec,cpu,convolution,jit:avx2,%s\n",
+                 cases[i][0]);
+        write_text("log.txt", text);
+        expect_usage_error("verify --shapes log.txt", cases[i][1], cases[i][2]);
+    }
+    static const char *const ends[] = {"", "exe", "exec", "exec,cpu", "exec,cpu,conv", "v1,primi"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "onednn_verbose,info,oneDNN v2\nonednn_verbose,%s", ends[i]);
+        write_text("log.txt", text);
+        expect_usage_error("verify --shapes log.txt", "log.txt:2: '", "cut short");
+    }
+    write_text("log.txt", "onednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32,,,8x8,0.1\n"
+                          "onednn_verbose,create:cache_miss,cpu,convolution,ref,forward,,,,mb1,0.1\n");
+    expect_usage_error("verify --shapes log.txt", "log.txt: no convolution is executed", "reorder 1");
+    expect_usage_error("verify --shapes log.txt", "1 are created", "ONEDNN_VERBOSE=1");
+    write_text("log.txt", "onednn_verbose,info,oneDNN v2\n");
+    expect_usage_error("verify --shapes log.txt", "log.txt", "no convolution is executed");
+}
+
+static void test_onednn_log_through_a_pipe(void **state)
+{
+    (void)state;
+    char said[MOST_TEXT];
+    write_text("log.txt", "hello\n"
+                          "onednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32,,,8x8,0.1\n"
+                          "onednn_verbose,v1,graph,exec,cpu,1,partition,undef,src_f32,,,8x8,0.1\n"
+                          "onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx2,forward_inference,"
+                          "src:bf16::blocked:abcd::f0 wei:s8:a:blocked:Acdb16a::f0 dst:f32::blocked:abcd::f0,"
+                          "attr-post-ops:dw:k3s1p1,alg:convolution_direct,mb1ic8oc8_ih5kh1,0.1\n");
+    run_shell(said, sizeof said,
+              "cat log.txt | '%s' verify --impl naive --pass forward --shapes - 2>&1 && echo fine", program);
+    static const char *const words[] = {"stdin: 1 executions of convolutions of 1 shapes",
+                                        "reorder 1, graph 1",
+                                        "1 executions have tensors of other types: bf16 1, s8 1",
+                                        "post-ops of 1 executions",
+                                        "1 lines are not of oneDNN",
+                                        "pointwise/forward/naive/mb1ic8ih5oc8kh1/",
+                                        "fine"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strstr(said, words[i]) == NULL) fail_msg("'%s' does not say '%s'", said, words[i]);
+    run_shell(said, sizeof said,
+              "echo mb1ic8ih5oc8kh3 | '%s' verify --impl naive --pass forward --shapes - 2>&1", program);
+    assert_non_null(strstr(said, "dense/forward/naive/mb1ic8ih5oc8kh3/"));
+    run_shell(said, sizeof said, "'%s' verify --shapes - 2>&1 </dev/null || echo $?", program);
+    assert_string_equal(said, "sepbench: stdin: no problem in it\n2\n");
+}
+
 static void test_folders(void **state)
 {
     (void)state;
@@ -395,6 +462,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_isa_cap, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_caches, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_shape_file_with_a_bad_line, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_onednn_log_with_a_bad_line, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_onednn_log_through_a_pipe, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_folders, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_full_folder, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_a_run, enter_folder, leave_folder),

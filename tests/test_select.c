@@ -484,6 +484,81 @@ static void test_benchdnn_files(void **state)
     suite_free(&list);
 }
 
+/* ---- logs of ONEDNN_VERBOSE */
+
+static void expect_layers(const suite_list *list, const char *const expected[][2], size_t count)
+{
+    assert_int_equal(list->count, count);
+    for (size_t i = 0; i < count; i++) {
+        char problem[PROBLEM_STRING_MAX];
+        assert_string_equal(problem_format(&list->items[i].problem, problem), expected[i][0]);
+        assert_string_equal(strchr(list->items[i].layer, ':'), expected[i][1]);
+        assert_true(layer_in_network(list->items[i].layer));
+    }
+}
+
+/* The lines of versions 1 to 3, with time stamps and without; in one training step a problem occurs three times
+ * and counts once. */
+static void test_onednn_logs(void **state)
+{
+    (void)state;
+    static const char *const prefixes[] = {"dnnl_verbose,",
+                                           "onednn_verbose,",
+                                           "onednn_verbose,1691582400123.45,",
+                                           "onednn_verbose,primitive,",
+                                           "onednn_verbose,v1,primitive,",
+                                           "12:00:01 worker | onednn_verbose,v1,1691582400123.45,primitive,"};
+    static const struct {
+        const char *operation, *propagation, *problem;
+    } lines[] = {
+        {"create:cache_miss", "forward_training", "mb1_ic3oc8_ih9oh5kh3sh2dh0ph1_iw9ow5kw3sw2dw0pw1"},
+        {"exec", "forward_training", "mb1_ic3oc8_ih9oh5kh3sh2dh0ph1_iw9ow5kw3sw2dw0pw1"},
+        {"exec", "forward_inference", "mb1_g8ic8oc8_ih5oh5kh3sh1dh0ph1_iw5ow5kw3sw1dw0pw1"},
+        {"exec:check", "forward_inference", "mb1_g8ic8oc8_ih5oh5kh3sh1dh0ph1_iw5ow5kw3sw1dw0pw1"},
+        {"exec", "forward_inference", "g2mb2_ic8oc16_ih5oh5kh3sh1dh0ph1_iw7ow7kw3sw1dw0pw1"},
+        {"exec", "forward_training", "mb1_ic3oc8_ih9oh5kh3sh2dh0ph1_iw9ow5kw3sw2dw0pw1"},
+        {"exec", "backward_weights", "mb1_ic3oc8_ih9oh5kh3sh2dh0ph1_iw9ow5kw3sw2dw0pw1"},
+        {"exec", "backward_data", "mb4_ic8oc8_iw9ow9kw1sw1dw0pw0"},
+        {"exec", "backward_weights", "mb4_ic8oc8_iw9ow9kw1sw1dw0pw0"},
+        {"exec", "forward_inference", "mb1_ic4oc8_id6od3kd3sd2dd1pd2_ih6oh6kh1sh1dh0ph0_iw6ow6kw1sw1dw0pw0"},
+    };
+    static const char *const expected[][2] = {{"mb1ic3ih9oc8kh3sh2ph1", ":conv_1*2"},
+                                              {"g8mb1ic8ih5oc8kh3ph1", ":conv_2*1"},
+                                              {"g2mb2ic8ih5iw7oc16kh3kw3ph1pw1", ":conv_3*1"},
+                                              {"mb4ic8iw9oc8kw1", ":conv_4*1"},
+                                              {"mb1ic4id6ih6iw6oc8kd3kh1kw1sd2pd2dd1", ":conv_5*1"}};
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        char *text = NULL;
+        size_t size;
+        FILE *out = open_memstream(&text, &size);
+        assert_non_null(out);
+        fprintf(out, "# started\n%sinfo,oneDNN v2\n", prefixes[i]);
+        for (size_t k = 0; k < sizeof lines / sizeof *lines; k++)
+            fprintf(out,
+                    "%s%s,cpu,convolution,jit:avx2,%s,src_f32::blocked:abcd:f0 wei_f32::blocked:Abcd8a:f0,"
+                    "post_ops:'eltwise_relu;',alg:convolution_direct,%s,1e-05\r\n",
+                    prefixes[i], lines[k].operation, lines[k].propagation, lines[k].problem);
+        fprintf(out, "%sexec,cpu,matmul,brg:avx2,undef,src_f32::blocked:ab:f0,,,8x8:8x8,0\n", prefixes[i]);
+        fclose(out);
+        suite_list list = {0};
+        assert_int_equal(add_text(&list, text), EXIT_FINE);
+        expect_layers(&list, expected, sizeof expected / sizeof *expected);
+        suite_free(&list);
+        free(text);
+    }
+}
+
+static void test_shape_file_that_speaks_of_a_log(void **state)
+{
+    (void)state;
+    suite_list list = {0};
+    assert_int_equal(add_text(&list, "# of onednn_verbose,exec,cpu,convolution\nmb1ic8ih5oc8kh3n\"a\"\n"),
+                     EXIT_FINE);
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.items[0].layer, "a");
+    suite_free(&list);
+}
+
 static void test_long_layer_name(void **state)
 {
     (void)state;
@@ -638,6 +713,8 @@ int main(void)
         cmocka_unit_test(test_same_shape_twice_is_one_case),
         cmocka_unit_test(test_shape_file),
         cmocka_unit_test(test_benchdnn_files),
+        cmocka_unit_test(test_onednn_logs),
+        cmocka_unit_test(test_shape_file_that_speaks_of_a_log),
         cmocka_unit_test(test_long_layer_name),
         cmocka_unit_test(test_bad_shape_files),
         cmocka_unit_test(test_too_large_is_skipped),
