@@ -186,11 +186,12 @@ static int read_line(log_reader *r, char *line)
     const bool executed = strcmp(word, "exec") == 0;
     strsep(&rest, ","); /* the engine */
     const char *primitive = strsep(&rest, ",");
-    if (executed && (rest == NULL || !is_number(last + 1))) return cut_short(r);
-    const bool convolves =
-        primitive != NULL && strcmp(component, "primitive") == 0 && strcmp(primitive, "convolution") == 0;
+    if (executed && rest == NULL) return cut_short(r);
+    const bool own = strcmp(component, "primitive") == 0;
+    const bool convolves = own && primitive != NULL && strcmp(primitive, "convolution") == 0;
     if (executed && convolves) return read_convolution(r, rest);
-    if (executed) count_word(r->others, strcmp(component, "primitive") == 0 ? primitive : component);
+    if (executed && !is_number(last + 1)) return cut_short(r);
+    if (executed) count_word(r->others, own ? primitive : component);
     r->created += convolves && strncmp(word, "create", 6) == 0;
     return EXIT_FINE;
 }
@@ -221,19 +222,15 @@ static void say_counts(char *text, size_t size, json_t *counts)
 static void describe_rest(const log_reader *r, char *text, size_t size)
 {
     text[0] = '\0';
-    if (json_object_size(r->others) > 0) {
-        say(text, size, "; other primitives are passed over: ");
-        say_counts(text, size, r->others);
-    }
+    if (json_object_size(r->others) > 0) say(text, size, "; other primitives passed over: ");
+    say_counts(text, size, r->others);
     if (r->typed > 0) {
-        say(text, size,
-            "; f32 is measured, but %lld executions have tensors of other types: ", (long long)r->typed);
+        say(text, size, "; measured in f32 though of other types: %lld (tensors: ", (long long)r->typed);
         say_counts(text, size, r->types);
+        say(text, size, ")");
     }
-    if (r->fused > 0)
-        say(text, size, "; the depthwise convolutions among the post-ops of %lld executions are left out",
-            (long long)r->fused);
-    if (r->foreign > 0) say(text, size, "; %lld lines are not of oneDNN", (long long)r->foreign);
+    if (r->fused > 0) say(text, size, "; depthwise post-ops left out: %lld", (long long)r->fused);
+    if (r->foreign > 0) say(text, size, "; lines not of oneDNN: %lld", (long long)r->foreign);
 }
 
 static int conclude(const log_reader *r)
@@ -247,7 +244,7 @@ static int conclude(const log_reader *r)
     if (r->executed == 0)
         return cli_error("%s: no convolution is executed in this log of oneDNN's%s", r->path, rest);
     if (rest[0] != '\0')
-        cli_warning("%s: %lld executions of convolutions of %zu shapes%s", r->path, (long long)r->executed,
+        cli_warning("%s: convolutions executed: %lld, shapes: %zu%s", r->path, (long long)r->executed,
                     json_object_size(r->problems), rest);
     return EXIT_FINE;
 }
