@@ -1,7 +1,7 @@
 /* Lines of oneDNN's verbose mode. After the name, in version 3 the format's version and the component, and a
  * time stamp when there is one, all have the same fields:
  *
- *   onednn_verbose,exec,cpu,convolution,IMPLEMENTATION,PROPAGATION,MEMORY,ATTRIBUTES,alg:...,PROBLEM,MILLISECONDS
+ *   onednn_verbose,exec,cpu,convolution,NAME,PROPAGATION,MEMORY,ATTRIBUTES,alg:...,PROBLEM,MILLISECONDS
  *
  * Whatever else a program writes may stand between them. A problem is counted once for a step of training,
  * which executes it forward, backward by data and backward by weights: its count is that of the direction
