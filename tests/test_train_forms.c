@@ -1,5 +1,5 @@
-/* Training data that are no IDX files: an .npz with Keras's names, as NumPy wrote it and as users get it wrong, and
- * CIFAR-10's binary files; and that a network trains on each as on the same images in another form. */
+/* Training data that are no IDX files: an .npz with Keras's names, as NumPy wrote it and as users get it wrong,
+ * and CIFAR-10's binary files; and that a network trains on each as on the same images in another form. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Labelled images: IDX files, plain or .gz (MNIST, Fashion-MNIST, EMNIST, KMNIST, QMNIST and anything of the same
- * form), CIFAR-10's binary files, or an .npz with Keras's names.
+/* Labelled images: IDX files, plain or .gz (MNIST, Fashion-MNIST, EMNIST, KMNIST, QMNIST and anything of the
+ * same form), CIFAR-10's binary files, or an .npz with Keras's names.
  *
  * Pixels stay the bytes of the file; the network's first operation scales a batch to [0,1], so loading is
  * one read and a batch moves a quarter of the memory. Floats, which only an .npz has, are taken as they are.
@@ -28,15 +28,15 @@ typedef struct {
     char path[4096];
 } data_sets;
 
-/* Reads the .npz at `path`, or the folder's files of CIFAR-10 or those that data_find finds. CONV_INVALID with one
- * line naming the file, an array in it, and what is wrong: absent, truncated, another format, type or
+/* Reads the .npz at `path`, or the folder's files of CIFAR-10 or those that data_find finds. CONV_INVALID with
+ * one line naming the file, an array in it, and what is wrong: absent, truncated, another format, type or
  * rank, trailing bytes, a corrupt .gz, counts or image sizes that differ. Labels may be of any integer type, in
  * a column of their own or, in IDX files, the first of several (QMNIST). */
 conv_status data_load(const char *path, data_sets *data, conv_error *err);
 /* CONV_INVALID naming the first label that is not below `classes`, the network's outputs. */
 conv_status data_check_labels(const data_sets *data, int64_t classes, conv_error *err);
-/* Whether a network of that input takes the images. Images of one channel fit any input of as many pixels, and a
- * list of pixels any images; otherwise the order of the axes matters too. */
+/* Whether a network of that input takes the images. Images of one channel fit any input of as many pixels, and
+ * a list of pixels any images; otherwise the order of the axes matters too. */
 bool data_fits(const data_set *set, const tensor_shape *input);
 void data_free(data_sets *data);
 
