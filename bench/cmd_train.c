@@ -46,9 +46,10 @@ static const struct argp_option options[] = {
     {"no-shuffle", KEY_NO_SHUFFLE, NULL, 0, "take the images in the file's order", 2},
     {"runs", KEY_RUNS, "N", 0, "train each model N times: mean, standard deviation, interval of the difference",
      2},
-    {"data", KEY_DATA, "DIR", 0,
-     "folder of IDX files named as MNIST's, EMNIST's or QMNIST's, plain or .gz; DIR/emnist-letters picks one "
-     "set of several (default $SEPBENCH_DATA or data/mnist)",
+    {"data", KEY_DATA, "PATH", 0,
+     "folder of IDX files named as MNIST's, EMNIST's, KMNIST's or QMNIST's, plain or .gz (PATH/emnist-letters "
+     "picks one set of several), folder of CIFAR-10's .bin files, or .npz of x_train, y_train, x_test, y_test: "
+     "uint8 is divided by 255, floats are taken as they are (default $SEPBENCH_DATA or data/mnist)",
      3},
     {"weights-in", KEY_WEIGHTS_IN, "FILE", 0,
      ".npz to start from: Keras's names, or numpy.savez(FILE, *model.get_weights())", 3},

@@ -12,21 +12,6 @@ int experiment_check_split(const fit_options *o, const data_sets *data)
                      (long long)data->train.count);
 }
 
-/* Images of one channel fit any input of as many pixels; with more, the order of the axes matters too. */
-static int check_input(const experiment_options *o, const char *name, const model *m, const data_set *d)
-{
-    const int64_t image[] = {d->rows, d->columns, d->channels};
-    char input[64], size[64];
-    bool same = m->in.rank == 3 && memcmp(m->in.dim, image, sizeof image) == 0;
-    if (shape_count(&m->in) == d->rows * d->columns * d->channels &&
-        (d->channels == 1 || m->in.rank == 1 || same))
-        return EXIT_FINE;
-    snprintf(size, sizeof size, d->channels == 1 ? "%lldx%lld" : "%lldx%lldx%lld", (long long)d->rows,
-             (long long)d->columns, (long long)d->channels);
-    return cli_error("%s: its input is %s: the images of %s have %s pixels", name, shape_text(&m->in, input),
-                     o->data_dir, size);
-}
-
 /* What Keras would do otherwise, or what looks like a slip in the model. */
 static void warn_of_model(const experiment_options *o, const char *name, const model *m)
 {
@@ -50,8 +35,10 @@ static void warn_of_model(const experiment_options *o, const char *name, const m
 int experiment_check_model(const experiment_options *o, const char *name, const model *m, const data_sets *data)
 {
     conv_error err;
-    int code = check_input(o, name, m, &data->train);
-    if (code != EXIT_FINE) return code;
+    char input[64], image[64];
+    if (!data_fits(&data->train, &m->in))
+        return cli_error("%s: its input is %s: the images of %s in %s are %s", name, shape_text(&m->in, input),
+                         data->path, data->train.name, shape_text(&data->train.image, image));
     if (data_check_labels(data, shape_count(&m->layers[m->layer_count - 1].out), &err) != CONV_OK)
         return cli_error("%s", err.text);
     warn_of_model(o, name, m);

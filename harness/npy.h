@@ -20,7 +20,8 @@ int64_t npy_count(const npy_shape *shape);
 
 /* ---- reading */
 
-/* What an element becomes in memory: float16 becomes float32; NPY_OTHER cannot be read. */
+/* What an element becomes in memory: float16 becomes float32, any integer but uint8 int64; NPY_OTHER cannot be
+ * read. */
 typedef enum { NPY_FLOAT32, NPY_FLOAT64, NPY_INT64, NPY_UINT8, NPY_OTHER } npy_type;
 
 size_t npy_size(npy_type type);
@@ -28,7 +29,8 @@ const char *npy_descr(npy_type type); /* "<f4", as numpy's dtype.str; "?" for NP
 
 typedef struct {
     npy_type type;
-    size_t size;           /* bytes of an element in the file */
+    char kind;             /* 'f', 'i' or 'u' in the file */
+    size_t size;           /* bytes of an element there */
     bool swapped, fortran; /* big-endian; the first axis runs fastest */
     npy_shape shape;
     char descr[48];       /* the type in the file's words, for messages */

@@ -19,8 +19,9 @@ static const struct {
     npy_type type;
     const char *descr; /* how the type in memory is written */
 } types[] = {
-    {"f4", NPY_FLOAT32, "<f4"}, {"f8", NPY_FLOAT64, "<f8"}, {"i8", NPY_INT64, "<i8"},
-    {"u1", NPY_UINT8, "|u1"},   {"f2", NPY_FLOAT32, NULL},
+    {"f4", NPY_FLOAT32, "<f4"}, {"f8", NPY_FLOAT64, "<f8"}, {"i8", NPY_INT64, "<i8"}, {"u1", NPY_UINT8, "|u1"},
+    {"f2", NPY_FLOAT32, NULL},  {"i1", NPY_INT64, NULL},    {"i2", NPY_INT64, NULL},  {"i4", NPY_INT64, NULL},
+    {"u2", NPY_INT64, NULL},    {"u4", NPY_INT64, NULL},    {"u8", NPY_INT64, NULL},
 };
 enum { TYPES = sizeof types / sizeof *types };
 
@@ -103,6 +104,7 @@ static void read_type(const char *at, npy_header *h)
         if (*at != '\0' && strchr("<>|=", *at) != NULL && strncmp(at + 1, types[i].kind, 2) == 0 &&
             at[3] == quote) {
             h->type = types[i].type;
+            h->kind = *types[i].kind;
             h->size = (size_t)(types[i].kind[1] - '0');
             h->swapped = *at == '>' && h->size > 1;
         }
@@ -173,6 +175,14 @@ static double half_value(uint16_t bits)
     return bits >> 15 ? -value : value;
 }
 
+/* An integer of fewer bytes than int64, whose sign is in its last. */
+static int64_t integer_value(const npy_header *h, const unsigned char *element)
+{
+    int64_t value = h->kind == 'i' ? (int8_t)element[h->size - 1] : element[h->size - 1];
+    for (size_t k = h->size - 1; k-- > 0;) value = value * 256 + element[k];
+    return value;
+}
+
 /* One element of the file, in this machine's byte order, to one of header->type. False when it does not fit. */
 static bool convert(const npy_header *h, const unsigned char *element, void *to)
 {
@@ -180,6 +190,11 @@ static bool convert(const npy_header *h, const unsigned char *element, void *to)
     double value;
     if (h->size == npy_size(h->type)) {
         memcpy(to, element, h->size);
+        return true;
+    }
+    if (h->type == NPY_INT64) {
+        int64_t integer = integer_value(h, element);
+        memcpy(to, &integer, sizeof integer);
         return true;
     }
     if (h->size == 2) {

@@ -67,9 +67,8 @@ static void check(const char *dir, int64_t rows, int64_t columns, int64_t channe
     const data_set *sets[] = {&data.train, &data.test};
     for (int s = 0; s < 2; s++) {
         assert_int_equal(sets[s]->count, IMAGES);
-        assert_int_equal(sets[s]->rows, rows);
-        assert_int_equal(sets[s]->columns, columns);
-        assert_int_equal(sets[s]->channels, channels);
+        const tensor_shape want = {3, {rows, columns, channels}};
+        assert_memory_equal(&sets[s]->image, &want, sizeof want);
         for (int i = 0; i < IMAGES * PIXELS; i++) assert_int_equal(sets[s]->images[i], i);
         for (int i = 0; i < IMAGES; i++) assert_int_equal(sets[s]->labels[i], 7 - i);
     }
@@ -96,6 +95,7 @@ static void names(void **state)
            "several data sets (emnist-digits, emnist-letters): --data emnist/emnist-digits takes one");
     check("emnist/emnist-digits", 3, 4, 1);
     refuse("emnist/emnist", "emnist/emnist: No such file");
+    write_text("emnist/data_batch_1.bin", "not read");
     write_set("emnist", "", "t10k"); /* MNIST itself needs no choice */
     check("emnist", 3, 4, 1);
     remove("emnist/emnist-digits-test-labels-idx1-ubyte");
@@ -166,7 +166,7 @@ static void image_ranks(void **state)
         check("ranks", cases[i].rows, cases[i].columns, cases[i].channels);
     }
     write_images("ranks/t10k-images-idx4-ubyte", 4, (const uint8_t[]){IMAGES, 2, 3, 2});
-    refuse("ranks", "training images are 2x2x3, test images 2x3x2");
+    refuse("ranks", "ranks: images of (2, 2, 3) in the training set, of (2, 3, 2) in the test set");
     write_images("ranks/t10k-images-idx4-ubyte", 2, (const uint8_t[]){IMAGES, PIXELS});
     refuse("ranks", "IDX of 2 dimensions: must have 3 or 4");
 }

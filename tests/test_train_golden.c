@@ -22,7 +22,7 @@ static void run_steps(const model *m, const char *impls, const char *optimizer_n
     assert_true(fit_state_create(m, &(fit_options){.opt = o}, &state));
     noise_weights(m, net_weights(n));
     net_weights_changed(n);
-    int64_t pixels = set->rows * set->columns;
+    int64_t pixels = shape_count(&set->image);
     for (int i = 0; i < steps; i++) {
         net_batch b = {
             .bytes = set->images + i * batch * pixels, .labels = set->labels + i * batch, .count = batch};

@@ -88,8 +88,8 @@ static conv_status open_listing(const char *dir, listing *l, conv_error *err)
     *l = (listing){.count = 0};
     snprintf(l->folder, sizeof l->folder, "%s", dir);
     if (stat(dir, &status) == 0 && !S_ISDIR(status.st_mode))
-        return conv_fail(err, CONV_INVALID, "%s: not a folder: --data is the one that holds the IDX files",
-                         dir);
+        return conv_fail(err, CONV_INVALID,
+                         "%s: not a folder: --data is the one that holds the IDX files, or an .npz", dir);
     l->count = scandir(dir, &l->entries, NULL, alphasort);
     if (l->count >= 0) return choose_prefix(l, err);
     int why = errno;
@@ -127,4 +127,20 @@ conv_status data_find(const char *dir, data_files *files, conv_error *err)
     for (int i = 0; i < l.count; i++) free(l.entries[i]);
     free(l.entries);
     return status;
+}
+
+bool data_is_cifar(const char *dir)
+{
+    struct dirent **entries = NULL;
+    bool cifar = false, idx = false;
+    int count = scandir(dir, &entries, NULL, NULL);
+    for (int i = 0; i < count; i++) {
+        idx_name name;
+        const char *text = entries[i]->d_name;
+        cifar = cifar || strncmp(text, "data_batch_", 11) == 0 || strncmp(text, "test_batch", 10) == 0;
+        idx = idx || parse_name(text, &name);
+        free(entries[i]);
+    }
+    free(entries);
+    return cifar && !idx;
 }

@@ -67,6 +67,15 @@ void fit_permutation(uint64_t seed, int64_t epoch, int64_t count, int64_t *order
     }
 }
 
+/* The set's images from number `first` on. */
+static net_batch batch_from(const data_set *set, int64_t first)
+{
+    int64_t at = first * shape_count(&set->image);
+    return (net_batch){.bytes = set->images != NULL ? set->images + at : NULL,
+                       .values = set->values != NULL ? set->values + at : NULL,
+                       .labels = set->labels + first};
+}
+
 /* Images [first, first + count) of a set. */
 typedef struct {
     const data_set *set;
@@ -77,12 +86,11 @@ typedef struct {
 static conv_status evaluate(net *n, data_part part, int64_t batch, double *loss, double *accuracy,
                             conv_error *err)
 {
-    int64_t pixels = part.set->rows * part.set->columns, correct = 0;
+    int64_t correct = 0;
     double sum = 0;
     for (int64_t i = 0; i < part.count; i += batch) {
-        net_batch b = {.bytes = part.set->images + (part.first + i) * pixels,
-                       .labels = part.set->labels + part.first + i,
-                       .count = part.count - i < batch ? part.count - i : batch};
+        net_batch b = batch_from(part.set, part.first + i);
+        b.count = part.count - i < batch ? part.count - i : batch;
         net_result r;
         conv_status status = net_evaluate(n, &b, NULL, &r, err);
         if (status != CONV_OK) return status;
@@ -114,10 +122,9 @@ static fit_result train_epoch(const fit_session *f, const fit_room *room, fit_ep
     if (o->shuffle) fit_permutation(o->seed, row->epoch, images, room->order);
     for (int64_t i = 0; i < steps; i++) {
         int64_t first = i * o->batch_size;
-        net_batch b = {.bytes = f->data->train.images,
-                       .labels = f->data->train.labels,
-                       .rows = room->order + first,
-                       .count = images - first < o->batch_size ? images - first : o->batch_size};
+        net_batch b = batch_from(&f->data->train, 0);
+        b.rows = room->order + first;
+        b.count = images - first < o->batch_size ? images - first : o->batch_size;
         net_result r;
         if (net_train(f->n, &b, (uint32_t)s->steps, &r, err) != CONV_OK) return FIT_FAILED;
         if (!isfinite(r.loss)) {

@@ -54,6 +54,7 @@ static void remove_folder(void)
                                         "/train-labels-idx1-ubyte",
                                         "/t10k-images-idx3-ubyte",
                                         "/t10k-labels-idx1-ubyte",
+                                        "/data.npz",
                                         ""};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         snprintf(path, sizeof path, "%s%s", folder, names[i]);
@@ -115,11 +116,17 @@ static void npy(const uint8_t *data, size_t size)
     npy_read(as_file(data, size), accepted, 2, values, &err);
 }
 
+/* As weights, and as a data set. */
 static void npz(const uint8_t *data, size_t size)
 {
     npz_file file;
     conv_error err;
     if (npz_read(as_file(data, size), &file, &err) == CONV_OK) npz_free(&file);
+    char path[128];
+    data_sets pair = {0};
+    put("data.npz", data, size);
+    snprintf(path, sizeof path, "%s/data.npz", folder);
+    if (data_load(path, &pair, &err) == CONV_OK) data_free(&pair);
 }
 
 /* A network small enough to be made for every input, and what its checkpoints must agree with. */
@@ -132,8 +139,7 @@ static const char small_model[] =
 static void checkpoint(const uint8_t *data, size_t size)
 {
     static uint8_t pixels[4], labels[2];
-    const data_set images = {
-        .count = 2, .rows = 1, .columns = 2, .channels = 1, .images = pixels, .labels = labels};
+    const data_set images = {.count = 2, .image = {3, {1, 2, 1}}, .images = pixels, .labels = labels};
     const data_sets set = {images, images, "data"};
     fit_options options = {.epochs = 2, .batch_size = 2, .seed = 1, .shuffle = true};
     const char *path = as_file(data, size);
