@@ -3,9 +3,9 @@
  * For one vector of channels a tile of up to DEPTHWISE_ROW outputs is held in registers. Where neighbouring
  * outputs share inputs (stride 1 or 2 in units of the distance between taps), up to DEPTHWISE_TAPS weights of a
  * kernel row are loaded and the source columns walked, each loaded once and used by every output it reaches;
- * wider kernels take several turns. Elsewhere, and for fewer channels than a vector has, it goes tap by tap, a
- * load for every multiply-add. What lies in the padding is left out. The last tile overlaps the one before, as
- * does the last vector: what both write is the same. */
+ * wider kernels take several turns. Elsewhere, with one or two taps, and for fewer channels than a vector has, it
+ * goes tap by tap, a load for every multiply-add. What lies in the padding is left out. The last tile overlaps
+ * the one before, as does the last vector: what both write is the same. */
 #include "../vec.h"
 #include "kernels.h"
 
@@ -250,7 +250,7 @@ void convolve_any(const axis_sweeps *x, const convolve_any_args *d)
     for (int64_t i = 0; i < x->count; i++) {
         const axis_sweep *w = &x->sweep[i];
         int64_t j = axis_sweep_before(w, d->x0), end = axis_sweep_before(w, d->x1);
-        bool columns = d->channels >= VL && (w->shared == 1 || w->shared == 2);
+        bool columns = d->channels >= VL && (w->shared == 1 || w->shared == 2) && w->taps > 2;
         (columns ? columns_row : taps_row)(w, d, j, end);
     }
 }
