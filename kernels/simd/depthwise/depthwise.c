@@ -66,7 +66,7 @@ static void write_note(depthwise_plan *d)
     conv_note(note, rows && d->walk.stencil3, "by twos");
     conv_note(note, rows && depthwise_ahead(d, how->walk.channels, how->walk.ring), "rows prefetched");
     if (!d->backward.weights) return;
-    conv_note(note, rows, "gradient:");
+    conv_note(note, rows, "gradient");
     depthwise_note_sums(note, &how->sums);
     conv_note(note, how->sums.rows == BAND_ROWS, "bands");
     conv_note(note, how->sums.chunks > 1, "in chunks");
