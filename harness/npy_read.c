@@ -14,29 +14,29 @@
 
 enum { MAGIC = 6, MOST_HEADER = 65536, BLOCK = 1 << 16 };
 
+/* The types in memory, by npy_type. */
+static const struct {
+    const char *descr; /* how it is written */
+    size_t size;       /* bytes */
+} in_memory[] = {
+    [NPY_FLOAT32] = {"<f4", 4}, [NPY_FLOAT64] = {"<f8", 8}, [NPY_INT64] = {"<i8", 8},
+    [NPY_UINT8] = {"|u1", 1},   [NPY_OTHER] = {"?", 0},
+};
+
+/* The types in a file. */
 static const struct {
     const char *kind; /* numpy's letter and size, without the byte order */
-    npy_type type;
-    const char *descr; /* how the type in memory is written */
+    npy_type type;    /* as which it is kept in memory */
 } types[] = {
-    {"f4", NPY_FLOAT32, "<f4"}, {"f8", NPY_FLOAT64, "<f8"}, {"i8", NPY_INT64, "<i8"}, {"u1", NPY_UINT8, "|u1"},
-    {"f2", NPY_FLOAT32, NULL},  {"i1", NPY_INT64, NULL},    {"i2", NPY_INT64, NULL},  {"i4", NPY_INT64, NULL},
-    {"u2", NPY_INT64, NULL},    {"u4", NPY_INT64, NULL},    {"u8", NPY_INT64, NULL},
+    {"f4", NPY_FLOAT32}, {"f8", NPY_FLOAT64}, {"i8", NPY_INT64}, {"u1", NPY_UINT8},
+    {"f2", NPY_FLOAT32}, {"i1", NPY_INT64},   {"i2", NPY_INT64}, {"i4", NPY_INT64},
+    {"u2", NPY_INT64},   {"u4", NPY_INT64},   {"u8", NPY_INT64},
 };
 enum { TYPES = sizeof types / sizeof *types };
 
-const char *npy_descr(npy_type type)
-{
-    for (int i = 0; i < TYPES; i++)
-        if (types[i].type == type) return types[i].descr;
-    return "?";
-}
+const char *npy_descr(npy_type type) { return in_memory[type].descr; }
 
-size_t npy_size(npy_type type)
-{
-    const char *descr = npy_descr(type);
-    return *descr == '?' ? 0 : (size_t)(descr[2] - '0');
-}
+size_t npy_size(npy_type type) { return in_memory[type].size; }
 
 int64_t npy_count(const npy_shape *shape)
 {
