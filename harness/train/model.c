@@ -12,25 +12,9 @@
 #include "build.h"
 #include "compiled.h"
 
-int64_t shape_count(const tensor_shape *s)
-{
-    int64_t count = 1;
-    for (int i = 0; i < s->rank; i++) count *= s->dim[i];
-    return count;
-}
-
 static bool shape_equal(const tensor_shape *a, const tensor_shape *b)
 {
     return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
-}
-
-char *shape_text(const tensor_shape *s, char *buffer)
-{
-    int n = sprintf(buffer, "(");
-    for (int i = 0; i < s->rank; i++)
-        n += snprintf(buffer + n, 64 - (size_t)n, i ? ", %lld" : "%lld", (long long)s->dim[i]);
-    snprintf(buffer + n, 64 - (size_t)n, s->rank == 1 ? ",)" : ")");
-    return buffer;
 }
 
 int64_t layer_flops(const layer *l)

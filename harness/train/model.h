@@ -7,6 +7,7 @@
 
 #include "../../kernels/conv.h"
 #include "../../kernels/nn/nn.h"
+#include "../network/network.h"
 #include "values.h"
 
 enum { MODEL_MAX_LAYERS = 128, MODEL_MAX_PARAMETERS = 3 * MODEL_MAX_LAYERS, MODEL_NAME_MAX = 64 };
@@ -19,12 +20,6 @@ typedef enum {
     LAYER_DENSE,
     LAYER_ACTIVATION
 } layer_kind;
-
-/* One image's tensor, as Keras sees it: no batch axis. */
-typedef struct {
-    int rank;
-    int64_t dim[CONV_AXES + 1];
-} tensor_shape;
 
 /* One weight tensor, in Keras's shape and order; floats [offset, offset + count) of the network's vector. */
 typedef struct {
@@ -78,9 +73,6 @@ model *model_read(const char *path, conv_error *err);
 /* The same from text; `label` stands for the file in messages. */
 model *model_parse(const char *text, const char *label, conv_error *err);
 
-int64_t shape_count(const tensor_shape *s);
-/* "(26, 26, 32)", Keras's way without the batch. Returns buffer[64]. */
-char *shape_text(const tensor_shape *s, char *buffer);
 /* Multiply-accumulates x 2 of one image through the layer, forward; backward is twice that. */
 int64_t layer_flops(const layer *l);
 /* NULL when the outputs are probabilities, a softmax's; else what they come from, such as "linear". */

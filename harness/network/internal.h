@@ -1,0 +1,10 @@
+/* For the readers of this folder. */
+#ifndef SEPBENCH_NETWORK_INTERNAL_H
+#define SEPBENCH_NETWORK_INTERNAL_H
+
+#include "network.h"
+
+/* Fills n, which is zeroed, from root, which it then owns; label stands for the file in messages. */
+conv_status keras_read(network *n, json_t *root, const char *label, conv_error *err);
+
+#endif

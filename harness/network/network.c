@@ -1,0 +1,188 @@
+/* The file's kind, by content, and its bytes; what is in them is for keras.c. */
+#include "network.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zip.h>
+#include <zlib.h>
+
+#include "internal.h"
+
+enum { TEXT_MAX = 64 << 20 }; /* Keras's largest models have a few megabytes of JSON */
+
+/* ---- shapes */
+
+int64_t shape_count(const tensor_shape *s)
+{
+    int64_t count = 1;
+    for (int i = 0; i < s->rank; i++) count *= s->dim[i];
+    return count;
+}
+
+char *shape_text(const tensor_shape *s, char *buffer)
+{
+    size_t n = (size_t)sprintf(buffer, "(");
+    for (int i = 0; i < s->rank; i++)
+        n += (size_t)(s->dim[i] == 0
+                          ? snprintf(buffer + n, 64 - n, i ? ", None" : "None")
+                          : snprintf(buffer + n, 64 - n, i ? ", %lld" : "%lld", (long long)s->dim[i]));
+    snprintf(buffer + n, 64 - n, s->rank == 1 ? ",)" : ")");
+    return buffer;
+}
+
+bool shape_read_open(json_t *value, tensor_shape *out)
+{
+    size_t rank = json_array_size(value);
+    if (rank < 2 || rank > CONV_AXES + 2) return false;
+    tensor_shape s = {.rank = (int)rank - 1};
+    for (size_t i = 1; i < rank; i++) {
+        json_t *size = json_array_get(value, i);
+        json_int_t number = json_integer_value(size);
+        if (!json_is_null(size) && (!json_is_integer(size) || number < 1 || number > INT32_MAX)) return false;
+        s.dim[i - 1] = number;
+    }
+    *out = s;
+    return true;
+}
+
+/* ---- reading */
+
+static network *from_root(json_t *root, const char *label, conv_error *err)
+{
+    network *n = calloc(1, sizeof *n);
+    conv_status status = CONV_NO_MEMORY;
+    if (n != NULL)
+        status = keras_read(n, root, label, err);
+    else
+        json_decref(root);
+    if (status == CONV_OK) return n;
+    if (status == CONV_NO_MEMORY) conv_fail(err, status, "%s: no memory", label);
+    network_free(n);
+    return NULL;
+}
+
+static network *from_text(const char *text, size_t size, const char *label, conv_error *err)
+{
+    json_error_t where;
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
+    if (root != NULL) return from_root(root, label, err);
+    conv_fail(err, CONV_INVALID, "%.120s:%d: %.100s", label, where.line, where.text);
+    return NULL;
+}
+
+network *network_parse(const char *text, const char *label, conv_error *err)
+{
+    return from_text(text, strlen(text), label, err);
+}
+
+/* config.json of a .keras archive. */
+static network *from_archive(const char *path, conv_error *err)
+{
+    int code = 0;
+    zip_stat_t about;
+    zip_t *zip = zip_open(path, ZIP_RDONLY, &code);
+    const char *wrong = "no zip archive, or a truncated one";
+    char *text = NULL;
+    zip_file_t *member = NULL;
+    network *n = NULL;
+    if (zip == NULL) goto done;
+    wrong = "an archive without config.json, so not Keras's";
+    if (zip_stat(zip, "config.json", 0, &about) != 0 || !(about.valid & ZIP_STAT_SIZE)) goto done;
+    wrong = "config.json is larger than any model's";
+    if (about.size > TEXT_MAX) goto done;
+    wrong = "config.json is damaged";
+    text = malloc(about.size + 1);
+    member = zip_fopen_index(zip, about.index, 0);
+    if (text == NULL || member == NULL) goto done;
+    zip_int64_t got = zip_fread(member, text, about.size);
+    if (got != (zip_int64_t)about.size || zip_fread(member, text + got, 1) != 0) goto done;
+    wrong = NULL;
+    n = from_text(text, about.size, path, err);
+
+done:
+    if (wrong != NULL) conv_fail(err, CONV_INVALID, "%.180s: %s", path, wrong);
+    if (member != NULL) zip_fclose(member);
+    if (zip != NULL) zip_discard(zip);
+    free(text);
+    return n;
+}
+
+/* The whole file, gunzipped where it is gzipped; NULL with the reason. */
+static char *read_whole(const char *path, size_t *size, conv_error *err)
+{
+    gzFile file = gzopen(path, "rb");
+    if (file == NULL) {
+        conv_fail(err, CONV_INVALID, "%.180s: %s", path, errno ? strerror(errno) : "no memory");
+        return NULL;
+    }
+    char *text = NULL;
+    size_t room = 0;
+    int got = 1, code;
+    *size = 0;
+    while (got > 0 && *size < TEXT_MAX) {
+        if (*size == room) {
+            room = room > 0 ? 2 * room : 1 << 16;
+            char *more = realloc(text, room);
+            if (more == NULL) break;
+            text = more;
+        }
+        got = gzread(file, text + *size, (unsigned)(room - *size));
+        if (got > 0) *size += (size_t)got;
+    }
+    const char *zlib_says = gzerror(file, &code);
+    const char *wrong = code == Z_ERRNO                  ? strerror(errno)
+                        : got < 0 || code == Z_BUF_ERROR ? zlib_says
+                        : got > 0 && *size < TEXT_MAX    ? "no memory"
+                        : got > 0                        ? "larger than any model"
+                        : *size == 0                     ? "empty"
+                                                         : NULL;
+    if (wrong != NULL) {
+        conv_fail(err, CONV_INVALID, "%.120s: %.100s", path, wrong);
+        free(text);
+        text = NULL;
+    }
+    gzclose(file);
+    return text;
+}
+
+static bool is_archive(const char *path)
+{
+    char start[4] = "";
+    FILE *file = fopen(path, "rb");
+    bool is = file != NULL && fread(start, 1, sizeof start, file) > 2 && memcmp(start, "PK", 2) == 0;
+    if (file != NULL) fclose(file);
+    return is;
+}
+
+network *network_read(const char *path, conv_error *err)
+{
+    if (is_archive(path)) return from_archive(path, err);
+    size_t size, first = 0;
+    network *n = NULL;
+    char *text = read_whole(path, &size, err);
+    if (text == NULL) return NULL;
+    while (first < size && isspace((unsigned char)text[first])) first++;
+    if (first < size && text[first] == '{')
+        n = from_text(text, size, path, err);
+    else
+        conv_fail(err, CONV_INVALID, "%.150s: neither JSON nor a .keras archive", path);
+    free(text);
+    return n;
+}
+
+void network_free(network *n)
+{
+    if (n == NULL) return;
+    for (int i = 0; i < n->count; i++) {
+        free(n->nodes[i].name);
+        free(n->nodes[i].inputs);
+    }
+    free(n->nodes);
+    free(n->inputs);
+    free(n->outputs);
+    json_decref(n->root);
+    free(n);
+}

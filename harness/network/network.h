@@ -1,0 +1,55 @@
+/* A network as a graph of layers, read from a file: Keras's JSON (to_json() of Keras 2, tf.keras and Keras 3,
+ * Sequential or functional, plain or gzipped) or a .keras archive, told apart by their content.
+ *
+ * The reader knows how layers are connected, not what they do: every class is taken. Models within the model
+ * are flattened. A layer used twice and a cycle are refused by name. Who needs to know what a layer's options
+ * mean reads its config. */
+#ifndef SEPBENCH_NETWORK_H
+#define SEPBENCH_NETWORK_H
+
+#include <jansson.h>
+
+#include "../../kernels/conv.h"
+
+enum { NETWORK_NAME_MAX = 64, NETWORK_MAX_NODES = 4096 };
+
+/* One image's tensor, as Keras sees it: no batch axis. */
+typedef struct {
+    int rank; /* 0: not known */
+    int64_t dim[CONV_AXES + 1];
+} tensor_shape;
+
+int64_t shape_count(const tensor_shape *s);
+/* "(26, 26, 32)", Keras's way without the batch; an open size is "None". Returns buffer[64]. */
+char *shape_text(const tensor_shape *s, char *buffer);
+/* "[null, 28, 28, 1]", whose first is the batch; null, an open size, becomes 0. False: not of this form, or more
+ * axes than a tensor_shape has. */
+bool shape_read_open(json_t *value, tensor_shape *out);
+
+typedef struct {
+    char *name; /* "inner_model/conv"; Keras's names are unique within a model */
+    const char *class_name;
+    json_t *item; /* the layer as the file has it (class_name, config, build_config, inbound_nodes); NULL of an
+                       input that the file implies, and of what is not Keras's */
+    json_t *config; /* item's; NULL with it */
+    int *inputs;    /* nodes that it reads, all of lower numbers, in the order of the call */
+    int input_count;
+    tensor_shape out; /* of an "InputLayer" as the file has it, open sizes 0; else not known yet */
+} network_node;
+
+typedef struct {
+    char name[NETWORK_NAME_MAX];
+    json_t *root;        /* the file's; NULL of what is not Keras's */
+    network_node *nodes; /* an InputLayer for each input, also where a Sequential only implies it */
+    int count;
+    int *inputs, *outputs; /* nodes: the outputs in the model's order */
+    int input_count, output_count;
+} network;
+
+/* NULL with one line that names the file, the layer and the value. */
+network *network_read(const char *path, conv_error *err);
+/* The same from JSON text; `label` stands for the file in messages. */
+network *network_parse(const char *text, const char *label, conv_error *err);
+void network_free(network *n);
+
+#endif
