@@ -220,6 +220,103 @@ static conv_status build_dense(model *m, layer *l, const layer_options *o, conv_
     return status == CONV_OK ? add_bias(m, l, o, o->units, err) : status;
 }
 
+/* Keras's axis, which counts the batch, as one of an image's tensor. */
+static conv_status image_axis(const tensor_shape *of, int64_t axis, int *out, conv_error *err)
+{
+    char text[64];
+    int64_t at = axis < 0 ? axis + of->rank + 1 : axis;
+    if (at < 0 || at > of->rank)
+        return conv_fail(err, CONV_INVALID, "Axis %lld is out of bounds for an input of shape %s",
+                         (long long)axis, shape_text(of, text));
+    if (at == 0) return conv_fail(err, CONV_INVALID, "axis is %lld, the batch's", (long long)axis);
+    *out = (int)at - 1;
+    return CONV_OK;
+}
+
+/* Gamma, beta and the moving statistics, which no optimizer moves. A frozen layer has no penalty, as Keras 3. */
+static conv_status build_norm(model *m, layer *l, const layer_options *o, conv_error *err)
+{
+    const struct {
+        const char *name;
+        bool has, moving;
+        weight_options options;
+    } weights[] = {{"gamma", o->scale, false, o->gamma},
+                   {"beta", o->center, false, o->beta},
+                   {"moving_mean", true, true, o->moving_mean},
+                   {"moving_variance", true, true, o->moving_variance}};
+    l->kind = LAYER_NORMALIZATION;
+    l->norm.momentum = o->momentum;
+    l->norm.epsilon = o->epsilon;
+    l->norm.scale = o->scale;
+    l->norm.center = o->center;
+    conv_status status = image_axis(&l->in, o->axis, &l->norm.axis, err);
+    for (size_t i = 0; i < sizeof weights / sizeof *weights && status == CONV_OK; i++) {
+        weight_options own = weights[i].options;
+        if (!weights[i].has) continue;
+        if (!l->trainable) own.reg = (regularizer){0};
+        status = add_parameter(m, l, weights[i].name, &(weight_shape){1, {l->in.dim[l->norm.axis]}}, &own, err);
+        if (status == CONV_OK && weights[i].moving) m->parameter[m->parameter_count - 1].trainable = false;
+    }
+    return status;
+}
+
+static const tensor_shape *input_shape(const model *m, const layer *l, int k)
+{
+    return l->inputs[k] < 0 ? &m->in : &m->layers[l->inputs[k]].out;
+}
+
+static conv_status refuse_shapes(const char *words, const tensor_shape *a, const tensor_shape *b,
+                                 conv_error *err)
+{
+    char one[64], other[64];
+    return conv_fail(err, CONV_INVALID, "%s. Received shapes %s and %s", words, shape_text(a, one),
+                     shape_text(b, other));
+}
+
+/* Input k's sizes into the output's: equal, or 1 in one of the two. */
+static conv_status widen(layer *l, const tensor_shape *in, conv_error *err)
+{
+    if (in->rank != l->out.rank)
+        return refuse_shapes("Inputs with different numbers of axes are not supported", &l->out, in, err);
+    const tensor_shape before = l->out;
+    for (int i = 0; i < in->rank; i++) {
+        int64_t *size = &l->out.dim[i];
+        if (*size != in->dim[i] && *size != 1 && in->dim[i] != 1)
+            return refuse_shapes("Inputs have incompatible shapes", &before, in, err);
+        if (*size == 1) *size = in->dim[i];
+    }
+    return CONV_OK;
+}
+
+static conv_status append(layer *l, const tensor_shape *in, conv_error *err)
+{
+    bool same = in->rank == l->out.rank;
+    for (int i = 0; i < in->rank && same; i++) same = i == l->merge_axis || in->dim[i] == l->out.dim[i];
+    if (!same)
+        return refuse_shapes("A `Concatenate` layer requires inputs with matching shapes except for the "
+                             "concatenation axis",
+                             &l->out, in, err);
+    l->out.dim[l->merge_axis] += in->dim[l->merge_axis];
+    return CONV_OK;
+}
+
+static conv_status build_merge(const model *m, layer *l, const layer_options *o, conv_error *err)
+{
+    static const char *const names[] = {"Add",     "Subtract", "Multiply",   "Average",
+                                        "Maximum", "Minimum",  "Concatenate"};
+    l->kind = LAYER_MERGE;
+    while (strcmp(names[l->merge], l->class_name) != 0) l->merge++;
+    if (l->input_count < 2)
+        return conv_fail(err, CONV_INVALID, "A merge layer should be called on a list of at least 2 inputs");
+    if (l->merge == MERGE_SUBTRACT && l->input_count != 2)
+        return conv_fail(err, CONV_INVALID, "A `Subtract` layer should be called on exactly 2 inputs");
+    bool joins = l->merge == MERGE_CONCATENATE;
+    conv_status status = joins ? image_axis(&l->in, o->axis, &l->merge_axis, err) : CONV_OK;
+    for (int k = 1; k < l->input_count && status == CONV_OK; k++)
+        status = joins ? append(l, input_shape(m, l, k), err) : widen(l, input_shape(m, l, k), err);
+    return status;
+}
+
 conv_status layer_build(model *m, layer *l, layer_type type, const layer_options *o, conv_error *err)
 {
     l->trainable = o->trainable;
@@ -235,6 +332,9 @@ conv_status layer_build(model *m, layer *l, layer_type type, const layer_options
     case CLASS_MAX_POOL:
     case CLASS_AVERAGE_POOL: return build_pool(l, type, o, err);
     case CLASS_DENSE: return build_dense(m, l, o, err);
+    case CLASS_NORMALIZATION: return build_norm(m, l, o, err);
+    case CLASS_MERGE:
+    case CLASS_CONCATENATE: return build_merge(m, l, o, err);
     case CLASS_DROPOUT:
         l->kind = LAYER_DROPOUT;
         l->rate = o->rate;

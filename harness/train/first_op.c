@@ -9,10 +9,9 @@
 #include "../measure/tensors.h"
 #include "net_internal.h"
 
-/* Whether layer 0 with the pooling behind it is of that kind. */
+/* Whether layer 0, with layer 1 behind it, is of that kind. */
 static bool fits(const model *m)
 {
-    if (m->layer_count < 2) return false;
     const layer *l = &m->layers[0];
     return layer_is_pooled(l, &m->layers[1]) && layer_is_plain(l) && l->problem.ic == 1 &&
            l->problem.variant != CONV_DEPTHWISE;
@@ -32,10 +31,10 @@ static nn_pooled shape_of(const model *m)
                        .out_w = pool->out[CONV_W]};
 }
 
-bool first_op_wanted(const net *n)
+bool first_op_wanted(const net *n, int layer_index)
 {
     const model *m = n->model;
-    if (n->options.unfused || !fits(m)) return false;
+    if (n->options.unfused || layer_index != 0 || n->next[0] != 1 || !fits(m)) return false;
     nn_pooled f = shape_of(m);
     return nn_first_refuse(&f) == NULL && net_wants(n, &m->layers[0], "first");
 }

@@ -11,10 +11,16 @@
  *       element and nothing else
  *   convolution or dense, relu or relu6
  *       the contract's post-op
+ *   batch normalization, relu or relu6
+ *       one pass; backward computes what was clipped again, so the normalized tensor need not be kept
  *   last softmax, cross-entropy
  *       p - one_hot, from the logits, as Keras does
  *   flatten (channels_last), linear activation, dropout of rate 0
- *       nothing to do */
+ *       nothing to do
+ *
+ * "Behind" means: it alone reads that output, and reads nothing else. Layers run in an order of their own, each
+ * chain to its end before the next begins, so that a slice's tensors are used while they are in the cache. */
+#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -58,11 +64,14 @@ static op *add_op(net *n, op_kind kind, int layer_index, int64_t in, int64_t out
     *o = (op){.kind = kind,
               .layer = layer_index,
               .flops = layer_flops(&n->model->layers[layer_index]),
+              .input = {n->top},
+              .input_count = 1,
               .in = in,
               .out = out,
               .weights = -1,
               .pointwise = -1,
               .bias = -1};
+    n->top = n->op_count;
     return o;
 }
 
@@ -104,7 +113,7 @@ static void add_penalty(net *n, int i, const layer *l)
 
 static bool is_max_pool(const model *m, int i)
 {
-    return i < m->layer_count && m->layers[i].kind == LAYER_POOL && !m->layers[i].average;
+    return i >= 0 && m->layers[i].kind == LAYER_POOL && !m->layers[i].average;
 }
 
 /* Whether layer i's activation, followed by nothing else, is the softmax that the loss takes over. */
@@ -189,7 +198,7 @@ static void add_conv(net *n, int i, bool *relu_in_pool)
         n->softmax_loss = true;
         note(n, i, "softmax in loss");
         f = NN_LINEAR;
-    } else if (fuse && f == NN_RELU && is_max_pool(m, i + 1) && !activity) {
+    } else if (fuse && f == NN_RELU && is_max_pool(m, n->next[i]) && !activity) {
         *relu_in_pool = true;
         note(n, i, "relu in pooling");
         f = NN_LINEAR;
@@ -203,11 +212,11 @@ static void add_conv(net *n, int i, bool *relu_in_pool)
     add_penalty(n, i, l);
 }
 
-/* Whether layer i is a dropout, which o then does as well. */
+/* Whether layer i, -1 for none, is a dropout, which o then does as well. */
 static bool take_dropout(net *n, op *o, int i)
 {
     const model *m = n->model;
-    if (i >= m->layer_count || m->layers[i].kind != LAYER_DROPOUT) return false;
+    if (i < 0 || m->layers[i].kind != LAYER_DROPOUT) return false;
     set_dropout(n, o, &m->layers[i], i);
     strcat(o->what, " + dropout");
     note(n, i,
@@ -228,7 +237,39 @@ static void add_pool(net *n, int i, bool relu, bool *skip)
     o->pool_images = l->pool_images;
     strcpy(o->what, l->average ? "average pooling" : "max pooling");
     if (relu) strcat(o->what, " + relu");
-    if (!n->options.unfused && !l->average && l->pool_images == 1) *skip = take_dropout(n, o, i + 1);
+    if (!n->options.unfused && !l->average && l->pool_images == 1) *skip = take_dropout(n, o, n->next[i]);
+}
+
+/* Batch normalization layer i; *skip is set when the activation behind it has been taken in. */
+static void add_norm(net *n, int i, bool *skip)
+{
+    const model *m = n->model;
+    const layer *next = n->next[i] < 0 ? NULL : &m->layers[n->next[i]];
+    int64_t count = shape_count(&m->layers[i].out);
+    op *o = add_op(n, OP_NORM, i, count, count);
+    norm_op_set(n, o);
+    strcpy(o->what, "batch normalization");
+    if (n->options.unfused || next == NULL || next->kind != LAYER_ACTIVATION) return;
+    if (next->activation != NN_RELU && next->activation != NN_RELU6) return;
+    o->norm.shape.post_op = next->activation == NN_RELU ? CONV_POST_RELU : CONV_POST_RELU6;
+    snprintf(o->what, sizeof o->what, "batch normalization + %s", activation_names[next->activation]);
+    note(n, i, activation_names[next->activation]);
+    note(n, n->next[i], "in batch normalization");
+    *skip = true;
+}
+
+static void add_merge(net *n, int i)
+{
+    const layer *l = &n->model->layers[i];
+    op *o = add_op(n, OP_MERGE, i, 0, shape_count(&l->out));
+    o->input_count = l->input_count;
+    for (int k = 0; k < l->input_count; k++) {
+        o->input[k] = l->inputs[k] < 0 ? 0 : n->output[l->inputs[k]];
+        o->in += net_count(n, o->input[k]);
+    }
+    o->needs_output = l->merge == MERGE_MAXIMUM || l->merge == MERGE_MINIMUM;
+    o->needs_input = o->needs_output || l->merge == MERGE_MULTIPLY;
+    for (size_t c = 0; l->class_name[c] != 0; c++) o->what[c] = (char)tolower((unsigned char)l->class_name[c]);
 }
 
 static void add_layer(net *n, int i, bool *relu_in_pool, bool *skip)
@@ -256,6 +297,8 @@ static void add_layer(net *n, int i, bool *relu_in_pool, bool *skip)
         o->rows_hwc[1] = count / l->in.dim[0];
         strcpy(o->what, "transpose");
         return;
+    case LAYER_NORMALIZATION: add_norm(n, i, skip); return;
+    case LAYER_MERGE: add_merge(n, i); return;
     case LAYER_ACTIVATION:
         if (is_loss_softmax(n->model, i)) {
             n->softmax_loss = true;
@@ -267,47 +310,108 @@ static void add_layer(net *n, int i, bool *relu_in_pool, bool *skip)
 }
 
 /* Maximal runs of sliced operations, and batched ones alone. The first and the last are always sliced, if need
- * be empty: they load the input and compute the loss. */
+ * be empty: they load the input and compute the loss. A live batch normalization begins a run: its statistics
+ * are gathered in the one before. */
 static void add_phases(net *n)
 {
     phase *now = &n->phases[0];
     for (int i = 0; i < n->op_count; i++) {
-        if (n->ops[i].batched) {
+        op *o = &n->ops[i];
+        if (o->batched) {
             *++now = (phase){i, i + 1, true};
             *++now = (phase){i + 1, i + 1, false};
-        } else {
-            now->last++;
+            continue;
         }
+        if (o->kind == OP_NORM && o->norm.live) {
+            *++now = (phase){i, i, false};
+            o->norm.also = n->watcher[o->input[0]];
+            n->watcher[o->input[0]] = o;
+        }
+        now->last++;
     }
     n->phase_count = (int)(now - n->phases) + 1;
+}
+
+/* ---- the order */
+
+static bool reads(const layer *l, int i)
+{
+    for (int k = 0; k < l->input_count; k++)
+        if (l->inputs[k] == i) return true;
+    return false;
+}
+
+/* Whether layer i may run: it has not yet, and what it reads has. */
+static bool is_ready(const model *m, const bool *done, int i)
+{
+    bool ready = !done[i];
+    for (int k = 0; k < m->layers[i].input_count && ready; k++)
+        ready = m->layers[i].inputs[k] < 0 || done[m->layers[i].inputs[k]];
+    return ready;
+}
+
+/* A reader of the layer before, so that chains run to their end; else the first that may. */
+static void set_order(net *n)
+{
+    const model *m = n->model;
+    bool done[MODEL_MAX_LAYERS] = {false};
+    for (int at = 0; at < m->layer_count; at++) {
+        int before = at > 0 ? n->order[at - 1] : -1, pick = -1;
+        for (int i = 0; i < m->layer_count && at > 0 && pick < 0; i++)
+            if (reads(&m->layers[i], before) && is_ready(m, done, i)) pick = i;
+        for (int i = 0; i < m->layer_count && pick < 0; i++)
+            if (is_ready(m, done, i)) pick = i;
+        n->order[at] = pick;
+        done[pick] = true;
+        n->next[pick] = -1;
+        if (at == 0 || m->layers[pick].input_count != 1 || m->layers[pick].inputs[0] != before) continue;
+        int readers = 0;
+        for (int i = 0; i < m->layer_count; i++) readers += reads(&m->layers[i], before);
+        if (readers == 1) n->next[before] = pick;
+    }
+}
+
+/* Which tensors' gradients are wanted, and which of them are added to what another reader wrote. */
+static void set_gradients(net *n)
+{
+    for (int i = 0; i < n->op_count; i++) {
+        op *o = &n->ops[i];
+        for (int k = 0; k < o->input_count; k++) o->diff_wanted = o->diff_wanted || n->learns[o->input[k]];
+        n->learns[i + 1] = o->diff_wanted || o->weights >= 0 ||
+                           (o->kind == OP_NORM && o->norm.live && (o->norm.gamma >= 0 || o->norm.beta >= 0));
+    }
+    bool written[NET_MAX_OPS + 1] = {false};
+    for (int i = n->op_count - 1; i >= 0; i--)
+        for (int k = n->ops[i].input_count - 1; k >= 0; k--) {
+            int tensor = n->ops[i].input[k];
+            n->ops[i].adds[k] = n->learns[tensor] && written[tensor];
+            written[tensor] = true;
+        }
 }
 
 conv_status net_build(net *n, conv_error *err)
 {
     const model *m = n->model;
     bool relu_in_pool = false, skip = false;
-    int i = 0;
-    if (first_op_wanted(n)) {
-        skip = take_dropout(n, add_first(n), 2);
-        i = 2;
-    }
-    for (; i < m->layer_count; i++) {
+    set_order(n);
+    for (int at = 0; at < m->layer_count; at++) {
+        int i = n->order[at], from = m->layers[i].inputs[0];
         bool taken = skip;
         skip = false;
-        if (!taken && pooled_op_wanted(n, i)) {
-            skip = take_dropout(n, add_pooled(n, i), i + 2);
-            i++;
+        n->top = from < 0 ? 0 : n->output[from];
+        if (!taken && (first_op_wanted(n, i) || pooled_op_wanted(n, i))) {
+            op *o = first_op_wanted(n, i) ? add_first(n) : add_pooled(n, i);
+            skip = take_dropout(n, o, n->next[i + 1]);
+            n->output[i] = n->output[i + 1] = n->top;
+            at++;
             continue;
         }
         if (!taken) add_layer(n, i, &relu_in_pool, &skip);
+        n->output[i] = n->top;
     }
     if (n->op_count == 0 || m->parameter_count == 0)
         return conv_fail(err, CONV_INVALID, "the model has no weights to train");
-    bool weights = false;
-    for (int k = 0; k < n->op_count; k++) {
-        n->ops[k].diff_wanted = weights;
-        weights = weights || n->ops[k].weights >= 0;
-    }
+    set_gradients(n);
     n->classes = shape_count(&m->layers[m->layer_count - 1].out);
     add_phases(n);
     return CONV_OK;

@@ -1,14 +1,11 @@
-/* From Sequential JSON to a model, as Keras 2, tf.keras and Keras 3 write it. */
+/* From a network, as Keras 2, tf.keras and Keras 3 write it, to a model. */
 #include "model.h"
 
-#include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
-#include "../text.h"
 #include "build.h"
 #include "compiled.h"
 
@@ -26,20 +23,6 @@ int64_t layer_flops(const layer *l)
 
 /* ---- reading the file */
 
-/* "MaxPooling2D" to "max_pooling2d", as Keras names layers; _1, _2 for the next of the same kind. */
-static void default_name(const model *m, const char *class_name, char *name)
-{
-    char base[MODEL_NAME_MAX / 2], *to = base;
-    for (const char *c = class_name; *c != 0 && to < base + sizeof base - 3; c++) {
-        if (isupper((unsigned char)*c) && c > class_name && !isdigit((unsigned char)c[-1])) *to++ = '_';
-        *to++ = (char)tolower((unsigned char)*c);
-    }
-    *to = 0;
-    int same = 0;
-    for (int i = 0; i < m->layer_count; i++) same += strcmp(m->layers[i].class_name, class_name) == 0;
-    snprintf(name, MODEL_NAME_MAX, same ? "%s_%d" : "%s", base, same);
-}
-
 /* A key that is null says nothing, so it need not be known. */
 static conv_status check_keys(json_t *object, const char *const *allowed, const char *what, conv_error *err)
 {
@@ -55,114 +38,185 @@ static conv_status check_keys(json_t *object, const char *const *allowed, const 
     return CONV_OK;
 }
 
-/* What a Sequential without an input layer was built for, or null: Keras writes it after build() or a first
- * call, where depends on its version. */
-static json_t *built_shape(json_t *root, json_t *layers)
+/* What a layer or an inner model is called with beside its inputs, such as training=False: nothing. Keras 3 has
+ * it in "kwargs", Keras 2 as the fourth of each input's list. */
+static conv_status check_calls(json_t *calls, conv_error *err)
 {
-    json_t *const shapes[] = {
-        json_object_get(json_object_get(root, "config"), "build_input_shape"),
-        json_object_get(json_object_get(root, "build_config"), "input_shape"),
-        json_object_get(json_object_get(json_array_get(layers, 0), "build_config"), "input_shape")};
-    int i = 0;
-    while (i < 2 && (shapes[i] == NULL || json_is_null(shapes[i]))) i++;
-    return shapes[i];
+    json_t *inner, *kwargs = json_is_object(calls) ? json_object_get(calls, "kwargs")
+                             : json_is_array(calls) && json_is_string(json_array_get(calls, 0))
+                                 ? json_array_get(calls, 3)
+                                 : NULL;
+    const char *key;
+    size_t at;
+    conv_status status = CONV_OK;
+    json_object_foreach(kwargs, key, inner) if (!json_is_null(inner)) return conv_fail(
+        err, CONV_INVALID, "it is called with %.40s, which is not supported", key);
+    if (json_is_array(calls))
+        json_array_foreach(calls, at, inner) if (status == CONV_OK) status = check_calls(inner, err);
+    return status;
 }
 
-/* The model's input, which is known once m->in.rank is: that of the first layer that names one, else the shape
- * the model was built for. */
-static conv_status read_input(model *m, const layer_options *options, json_t *built, conv_error *err)
+/* The calls of the model's inner models, which are no layers of the network. */
+static conv_status check_models(json_t *model, conv_error *err)
 {
-    const tensor_shape *last = m->layer_count > 0 ? &m->layers[m->layer_count - 1].out : &m->in;
-    if (options->has_shape && m->in.rank == 0) {
-        m->in = options->shape;
-    } else if (options->has_shape && !shape_equal(&options->shape, last)) {
-        return conv_fail(err, CONV_INVALID, "batch_input_shape differs from what the layer before gives");
-    } else if (m->in.rank == 0 && built != NULL && !json_is_null(built)) {
-        const char *wrong = shape_parse(built, &m->in);
-        if (wrong != NULL) return conv_fail(err, CONV_INVALID, "build_input_shape must be %s", wrong);
-    }
-    if (m->in.rank == 0)
-        return conv_fail(err, CONV_INVALID,
-                         "the first layer has no batch_input_shape: save the model after building it");
-    return CONV_OK;
+    json_t *config = json_object_get(model, "config"), *item;
+    size_t at;
+    conv_status status = check_calls(json_object_get(model, "inbound_nodes"), err);
+    json_array_foreach(json_is_array(config) ? config : json_object_get(config, "layers"), at,
+                       item) if (status == CONV_OK &&
+                                 json_is_array(json_object_get(json_object_get(item, "config"), "layers")))
+        status = check_models(item, err);
+    return status;
 }
 
-static conv_status read_layer(model *m, json_t *item, json_t *built, conv_error *err)
+/* What every layer's entry must be, whatever its class. */
+static conv_status check_item(json_t *item, layer_type type, const char *class_name, conv_error *err)
 {
-    static const char *const allowed[] = {"class_name",   "config",           "module", "registered_name",
-                                          "build_config", "shared_object_id", NULL};
-    const char *class_name = json_string_value(json_object_get(item, "class_name"));
-    json_t *config = json_object_get(item, "config");
-    if (class_name == NULL || !json_is_object(config))
-        return conv_fail(err, CONV_INVALID, "a layer needs class_name and config");
+    static const char *const allowed[] = {"class_name", "config",          "module",        "build_config",
+                                          "name",       "registered_name", "inbound_nodes", "shared_object_id",
+                                          NULL};
     conv_status status = check_keys(item, allowed, class_name, err);
     if (status != CONV_OK) return status;
-    layer_type type = layer_type_parse(class_name);
     if (type.class == CLASS_COUNT) return conv_fail(err, CONV_INVALID, "unknown layer '%s'", class_name);
     const char *own = json_string_value(json_object_get(item, "registered_name"));
     if (own != NULL)
         return conv_fail(err, CONV_INVALID, "unknown layer '%s': it is not one of Keras's own", own);
-    layer_options options;
-    status = layer_options_parse(type, config, &options, err);
-    if (status != CONV_OK) return status;
+    return check_calls(json_object_get(item, "inbound_nodes"), err);
+}
 
+/* The model's input: of node 0, or where the file only implies that, of the first layer's options. */
+static conv_status read_input(model *m, const network *n, const layer_options *options, conv_error *err)
+{
+    char text[64];
+    m->in = options->has_shape ? options->shape : n->nodes[n->inputs[0]].out;
+    if (m->in.rank == 0)
+        return conv_fail(err, CONV_INVALID,
+                         "the first layer has no batch_input_shape: save the model after building it");
+    for (int i = 0; i < m->in.rank; i++)
+        if (m->in.dim[i] < 1)
+            return conv_fail(err, CONV_INVALID,
+                             "the model was built for %s: must be fully known, such as (28, 28, 1)",
+                             shape_text(&m->in, text));
+    return CONV_OK;
+}
+
+/* What its inputs are, by place[node], the layers before it. */
+static conv_status link_layer(const model *m, layer *l, const network_node *node, const int *place,
+                              conv_error *err)
+{
+    if (node->input_count > LAYER_MAX_INPUTS)
+        return conv_fail(err, CONV_INVALID, "more than %d inputs", LAYER_MAX_INPUTS);
+    l->input_count = node->input_count;
+    for (int k = 0; k < node->input_count; k++) l->inputs[k] = place[node->inputs[k]];
+    l->in = l->inputs[0] < 0 ? m->in : m->layers[l->inputs[0]].out;
+    return CONV_OK;
+}
+
+/* Sizes that no memory holds would overflow where they are multiplied. */
+static conv_status check_size(const layer *l, conv_error *err)
+{
+    char text[64];
+    double count = 1;
+    for (int i = 0; i < l->out.rank; i++) count *= (double)l->out.dim[i];
+    return count <= INT32_MAX
+               ? CONV_OK
+               : conv_fail(err, CONV_INVALID, "its output of %s is too large", shape_text(&l->out, text));
+}
+
+static conv_status read_layer(model *m, const network *n, int at, int *place, conv_error *err)
+{
+    const network_node *node = &n->nodes[at];
+    layer_type type = layer_type_parse(node->class_name);
+    layer_options options = {0};
+    conv_status status = node->item == NULL ? CONV_OK : check_item(node->item, type, node->class_name, err);
+    if (status == CONV_OK && node->item != NULL)
+        status = layer_options_parse(type, node->config, &options, err);
+    place[at] = -1;
+    if (status != CONV_OK) return status;
+    if (type.class == CLASS_INPUT && node->item == NULL) return CONV_OK;
     if (type.class == CLASS_INPUT && !options.has_shape)
         return conv_fail(err, CONV_INVALID, "InputLayer without batch_input_shape");
-    status = read_input(m, &options, built, err);
+    if (m->in.rank == 0) status = read_input(m, n, &options, err);
     if (status != CONV_OK || type.class == CLASS_INPUT) return status;
     if (m->layer_count == MODEL_MAX_LAYERS)
         return conv_fail(err, CONV_INVALID, "more than %d layers", MODEL_MAX_LAYERS);
 
     layer *l = &m->layers[m->layer_count];
-    l->in = m->layer_count > 0 ? l[-1].out : m->in;
-    snprintf(l->class_name, sizeof l->class_name, "%s", class_name);
-    if (options.name[0] != 0)
-        strcpy(l->name, options.name);
-    else
-        default_name(m, class_name, l->name);
-    for (int i = 0; i < m->layer_count; i++)
-        if (strcmp(m->layers[i].name, l->name) == 0)
-            return conv_fail(err, CONV_INVALID,
-                             "The name \"%s\" is used 2 times in the model. All layer names should be unique.",
-                             l->name);
+    status = link_layer(m, l, node, place, err);
+    if (status == CONV_OK && options.has_shape && !shape_equal(&options.shape, &l->in))
+        status = conv_fail(err, CONV_INVALID, "batch_input_shape differs from what the layer before gives");
+    if (status == CONV_OK && strlen(node->name) >= MODEL_NAME_MAX)
+        status = conv_fail(err, CONV_INVALID, "a name of more than %d characters", MODEL_NAME_MAX - 1);
+    if (status == CONV_OK && l->input_count > 1 && type.class != CLASS_MERGE && type.class != CLASS_CONCATENATE)
+        status = conv_fail(err, CONV_INVALID, "it has %d inputs, its class one", l->input_count);
+    if (status != CONV_OK) return status;
+    snprintf(l->class_name, sizeof l->class_name, "%s", node->class_name);
+    strcpy(l->name, node->name);
     status = layer_build(m, l, type, &options, err);
+    if (status == CONV_OK) status = check_size(l, err);
+    place[at] = m->layer_count;
     if (status == CONV_OK) m->layer_count++;
     return status;
 }
 
-static conv_status read_model(model *m, json_t *root, const char *label, conv_error *err)
+/* Each layer's output is read, but the last's, which is the model's. */
+static conv_status check_readers(const network *n, const char *label, conv_error *err)
+{
+    for (int i = 0; i < n->count; i++) {
+        bool read = i == n->outputs[0];
+        for (int k = 0; k < n->count && !read; k++)
+            for (int j = 0; j < n->nodes[k].input_count && !read; j++) read = n->nodes[k].inputs[j] == i;
+        if (!read)
+            return conv_fail(err, CONV_INVALID, "%.120s: layer %.60s: nothing reads its output", label,
+                             n->nodes[i].name);
+    }
+    return CONV_OK;
+}
+
+static conv_status check_model(const network *n, const char *label, conv_error *err)
 {
     static const char *const root_keys[] = {"class_name",   "config",         "keras_version",
                                             "backend",      "module",         "registered_name",
                                             "build_config", "compile_config", NULL};
-    static const char *const config_keys[] = {"name",      "layers", "build_input_shape",
-                                              "trainable", "dtype",  NULL};
-    const char *class_name = json_string_value(json_object_get(root, "class_name"));
-    if (class_name == NULL || strcmp(class_name, "Sequential") != 0)
-        return conv_fail(err, CONV_INVALID, "%s: class_name is '%s': must be Sequential", label,
-                         class_name == NULL ? "absent" : class_name);
-    json_t *config = json_object_get(root, "config");
-    json_t *layers = json_is_array(config) ? config : json_object_get(config, "layers");
+    static const char *const config_keys[] = {"name",  "layers",       "build_input_shape", "trainable",
+                                              "dtype", "input_layers", "output_layers",     NULL};
+    json_t *config = json_object_get(n->root, "config");
     conv_error inner;
-    conv_status status = check_keys(root, root_keys, "model", &inner);
+    conv_status status = check_keys(n->root, root_keys, "model", &inner);
     if (status == CONV_OK && json_is_object(config)) status = check_keys(config, config_keys, "model", &inner);
-    if (status != CONV_OK) return conv_fail(err, status, "%s: %.200s", label, inner.text);
-    const char *name = json_is_object(config) ? json_string_value(json_object_get(config, "name")) : NULL;
-    snprintf(m->name, sizeof m->name, "%s", name == NULL ? "sequential" : name);
-    text_make_printable(m->name);
+    if (status == CONV_OK) status = check_models(n->root, &inner);
+    if (status == CONV_OK && (n->input_count != 1 || n->output_count != 1))
+        status =
+            conv_fail(&inner, CONV_INVALID, "it has %d inputs and %d outputs: only one of each is supported",
+                      n->input_count, n->output_count);
+    return status == CONV_OK ? check_readers(n, label, err)
+                             : conv_fail(err, status, "%.120s: %.100s", label, inner.text);
+}
 
-    compiled_read(json_object_get(root, "compile_config"), &m->compiled);
-    json_t *built = built_shape(root, layers);
-    for (size_t i = 0; i < json_array_size(layers); i++) {
-        json_t *item = json_array_get(layers, i);
-        status = read_layer(m, item, built, &inner);
-        const char *layer_name = json_string_value(json_object_get(json_object_get(item, "config"), "name"));
-        const char *layer_class = json_string_value(json_object_get(item, "class_name"));
+static conv_status read_layers(model *m, const network *n, const char *label, conv_error *err)
+{
+    int *place = calloc((size_t)n->count, sizeof *place);
+    conv_status status = place != NULL ? CONV_OK : conv_fail(err, CONV_NO_MEMORY, "%s: no memory", label);
+    int implied = n->nodes[0].item == NULL;
+    for (int i = 0; i < n->count && status == CONV_OK; i++) {
+        conv_error inner;
+        status = read_layer(m, n, i, place, &inner);
         if (status != CONV_OK)
-            return conv_fail(err, status, "%s: layer %zu%s%.40s (%.30s): %.150s", label, i + 1,
-                             layer_name ? " " : "", layer_name ? layer_name : "",
-                             layer_class ? layer_class : "no class_name", inner.text);
+            conv_fail(err, status, "%.120s: layer %d %.40s (%.30s): %.150s", label, i + 1 - implied,
+                      n->nodes[i].name, n->nodes[i].class_name, inner.text);
     }
+    free(place);
+    return status;
+}
+
+static conv_status read_model(model *m, const network *n, const char *label, conv_error *err)
+{
+    conv_status status = check_model(n, label, err);
+    if (status != CONV_OK) return status;
+    strcpy(m->name, n->name);
+    compiled_read(json_object_get(n->root, "compile_config"), &m->compiled);
+    status = read_layers(m, n, label, err);
+    if (status != CONV_OK) return status;
     if (m->layer_count == 0) return conv_fail(err, CONV_INVALID, "%s: no layers", label);
     if (m->layers[m->layer_count - 1].out.rank != 1)
         return conv_fail(err, CONV_INVALID,
@@ -171,43 +225,34 @@ static conv_status read_model(model *m, json_t *root, const char *label, conv_er
     return CONV_OK;
 }
 
-model *model_parse(const char *text, const char *label, conv_error *err)
+/* Frees the network; NULL: there is none. */
+static model *from_network(network *n, const char *label, conv_error *err)
 {
-    json_error_t where;
-    json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &where);
-    if (root == NULL) {
-        conv_fail(err, CONV_INVALID, "%s:%d: %s", label, where.line, where.text);
-        return NULL;
-    }
+    if (n == NULL) return NULL;
     model *m = calloc(1, sizeof *m);
     conv_status status =
-        m != NULL ? read_model(m, root, label, err) : conv_fail(err, CONV_NO_MEMORY, "%s: no memory", label);
-    json_decref(root);
+        m != NULL ? read_model(m, n, label, err) : conv_fail(err, CONV_NO_MEMORY, "%s: no memory", label);
+    network_free(n);
     if (status == CONV_OK) return m;
     free(m);
     return NULL;
 }
 
+model *model_parse(const char *text, const char *label, conv_error *err)
+{
+    return from_network(network_parse(text, label, err), label, err);
+}
+
 model *model_read(const char *path, conv_error *err)
 {
-    FILE *file = fopen(path, "rb");
-    char *text = NULL;
-    size_t size = 0;
-    ssize_t got = file == NULL ? -1 : getdelim(&text, &size, 0, file);
-    model *m = NULL;
-    if (got <= 0)
-        conv_fail(err, CONV_INVALID, "%s: %s", path, got == 0 || errno == 0 ? "empty" : strerror(errno));
-    else
-        m = model_parse(text, path, err);
-    free(text);
-    if (file != NULL) fclose(file);
-    return m;
+    return from_network(network_read(path, err), path, err);
 }
 
 const char *model_not_softmax(const model *m)
 {
     const layer *l = &m->layers[m->layer_count - 1];
-    while (l > m->layers && (l->kind == LAYER_FLATTEN || l->kind == LAYER_DROPOUT)) l--;
+    while (l->inputs[0] >= 0 && (l->kind == LAYER_FLATTEN || l->kind == LAYER_DROPOUT))
+        l = &m->layers[l->inputs[0]];
     if (l->kind != LAYER_CONV && l->kind != LAYER_DENSE && l->kind != LAYER_ACTIVATION) return "none";
     if (l->activation != NN_SOFTMAX) return activation_names[l->activation];
     return l->out.dim[l->out.rank - 1] == shape_count(&l->out) ? NULL : "a softmax of each pixel";
@@ -232,6 +277,12 @@ uint32_t model_fingerprint(const model *m)
                 const int64_t numbers[] = {axis->kernel, axis->stride, axis->pad_before};
                 crc = crc32(crc, (const Bytef *)&numbers[k], sizeof numbers[k]);
             }
+        if (l->kind == LAYER_NORMALIZATION || l->kind == LAYER_MERGE || l->inputs[0] != i - 1) {
+            n = snprintf(text, sizeof text, "%d %.9g %.9g %d %d %d", l->norm.axis, l->norm.momentum,
+                         l->norm.epsilon, l->trainable, (int)l->merge, l->merge_axis);
+            crc = crc32(crc, (const Bytef *)text, (uInt)n);
+            crc = crc32(crc, (const Bytef *)l->inputs, (uInt)((size_t)l->input_count * sizeof *l->inputs));
+        }
     }
     for (int i = 0; i < m->parameter_count; i++) {
         const parameter *p = &m->parameter[i];

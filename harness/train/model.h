@@ -1,4 +1,4 @@
-/* A network as data: Keras's Sequential JSON (model.to_json()) read, checked and given shapes.
+/* A network as data: Keras's Sequential or functional JSON (model.to_json()) read, checked and given shapes.
  *
  * Every key of the file that is not null must be known here; an unknown layer, option or value is an error that
  * names it, and what Keras itself refuses is refused in its words. Nothing of the file is ignored silently. */
@@ -10,7 +10,12 @@
 #include "../network/network.h"
 #include "values.h"
 
-enum { MODEL_MAX_LAYERS = 128, MODEL_MAX_PARAMETERS = 3 * MODEL_MAX_LAYERS, MODEL_NAME_MAX = 64 };
+enum {
+    MODEL_MAX_LAYERS = 512,
+    MODEL_MAX_PARAMETERS = 4 * MODEL_MAX_LAYERS,
+    MODEL_NAME_MAX = 64,
+    LAYER_MAX_INPUTS = 16
+};
 
 typedef enum {
     LAYER_CONV, /* Conv, DepthwiseConv or SeparableConv of any rank: conv_problem says which */
@@ -18,8 +23,20 @@ typedef enum {
     LAYER_DROPOUT,
     LAYER_FLATTEN,
     LAYER_DENSE,
-    LAYER_ACTIVATION
+    LAYER_ACTIVATION,
+    LAYER_NORMALIZATION,
+    LAYER_MERGE
 } layer_kind;
+
+typedef enum {
+    MERGE_ADD,
+    MERGE_SUBTRACT,
+    MERGE_MULTIPLY,
+    MERGE_AVERAGE,
+    MERGE_MAXIMUM,
+    MERGE_MINIMUM,
+    MERGE_CONCATENATE
+} merge_kind;
 
 /* One weight tensor, in Keras's shape and order; floats [offset, offset + count) of the network's vector. */
 typedef struct {
@@ -36,7 +53,9 @@ typedef struct {
 typedef struct {
     layer_kind kind;
     char class_name[32], name[MODEL_NAME_MAX];
-    tensor_shape in, out;
+    int inputs[LAYER_MAX_INPUTS],
+        input_count;      /* layers before it, in the order of the call; -1: the model's input */
+    tensor_shape in, out; /* in: of the first input */
     bool trainable, channels_first;
     nn_activation activation; /* conv, dense, activation */
     regularizer activity;     /* of the layer's output; divided by the batch size, as tf.keras */
@@ -46,7 +65,14 @@ typedef struct {
     bool average;
     double rate; /* dropout */
     bool seeded;
-    int64_t seed;                         /* dropout's own */
+    int64_t seed; /* dropout's own */
+    struct {
+        int axis; /* of an image's tensor */
+        double momentum, epsilon;
+        bool scale, center;
+    } norm;
+    merge_kind merge;
+    int merge_axis;                       /* concatenation's, of an image's tensor */
     int first_parameter, parameter_count; /* in model.parameter */
 } layer;
 
@@ -68,7 +94,7 @@ typedef struct {
     parameter parameter[MODEL_MAX_PARAMETERS];
 } model;
 
-/* Reads a JSON file. The result is malloc'ed. NULL with one line naming file, layer and option. */
+/* Reads a file as network_read. The result is malloc'ed. NULL with one line naming file, layer and option. */
 model *model_read(const char *path, conv_error *err);
 /* The same from text; `label` stands for the file in messages. */
 model *model_parse(const char *text, const char *label, conv_error *err);

@@ -42,15 +42,44 @@ static int64_t images_per_slice(const net *n)
 /* Which tensors and gradients live for the whole batch: what backward reads, and what passes between phases. */
 static void mark_kept(const net *n, bool *value, bool *diff)
 {
+    int readers[NET_MAX_OPS + 1] = {0};
     for (int i = 0; i < n->op_count; i++) {
-        value[i] = value[i] || n->ops[i].needs_input;
-        value[i + 1] = n->ops[i].needs_output;
+        const op *o = &n->ops[i];
+        for (int k = 0; k < o->input_count; k++) {
+            int t = o->input[k];
+            bool more = t != i || readers[t]++ > 0;
+            value[t] = value[t] || o->needs_input || more;
+            diff[t] = diff[t] || more;
+        }
+        value[i + 1] = o->needs_output;
     }
     for (int i = 0; i < n->phase_count; i++) {
-        value[n->phases[i].first] = true;
-        diff[n->phases[i].first] = n->phases[i].first > 0;
+        int t = n->phases[i].first;
+        bool normalizes = net_normalizes(n, &n->phases[i]);
+        value[t] = true;
+        /* A live normalization's gradient by its input is made in the phase that reads it, from its output's. */
+        diff[t + normalizes] = true;
     }
     value[n->op_count] = diff[n->op_count] = true;
+    for (int t = 0; t < n->op_count; t++) diff[t] = diff[t] && n->learns[t];
+}
+
+/* Room for a gradient that is to be added to another reader's. */
+static bool allocate_added(net *n)
+{
+    int64_t batched = 0, sliced = 0;
+    bool ok = true;
+    for (int i = 0; i < n->op_count; i++)
+        for (int k = 0; k < n->ops[i].input_count; k++) {
+            int64_t count = n->ops[i].adds[k] ? net_count(n, n->ops[i].input[k]) : 0;
+            int64_t *most = n->ops[i].batched ? &batched : &sliced;
+            if (count > *most) *most = count;
+        }
+    if (batched > 0)
+        ok = (n->batch_buffer = buffer_alloc((size_t)(n->options.batch * batched) * sizeof(float))) != NULL;
+    for (int t = 0; t < n->options.threads && ok && sliced > 0; t++)
+        ok = (n->buffer[2][t] = buffer_alloc((size_t)(n->slice_rows * sliced) * sizeof(float))) != NULL;
+    return ok;
 }
 
 static bool allocate_tensors(net *n)
@@ -116,18 +145,18 @@ static bool allocate(net *n)
     n->labels = malloc(batch);
     n->penalty = calloc(slices * (size_t)n->op_count, sizeof *n->penalty);
     n->seconds = calloc(threads * (size_t)(n->op_count + PROFILE_EXTRA) * 2, sizeof *n->seconds);
-    n->buffer[0] = calloc(threads, sizeof *n->buffer[0]);
-    n->buffer[1] = calloc(threads, sizeof *n->buffer[1]);
+    bool ok = true;
+    for (int i = 0; i < 3; i++) ok = (n->buffer[i] = calloc(threads, sizeof *n->buffer[i])) != NULL && ok;
     n->bits = calloc(threads, sizeof *n->bits);
     n->scratch = calloc(threads, sizeof *n->scratch);
     n->scratch_bytes = calloc(threads, sizeof *n->scratch_bytes);
-    bool ok = n->weights != NULL && n->gradient != NULL && n->loss != NULL && n->correct != NULL &&
-              n->labels != NULL && n->penalty != NULL && n->seconds != NULL && n->buffer[0] != NULL &&
-              n->buffer[1] != NULL && n->bits != NULL && n->scratch != NULL && n->scratch_bytes != NULL;
+    ok = ok && n->weights != NULL && n->gradient != NULL && n->loss != NULL && n->correct != NULL &&
+         n->labels != NULL && n->penalty != NULL && n->seconds != NULL && n->bits != NULL &&
+         n->scratch != NULL && n->scratch_bytes != NULL;
     if (!ok) return false;
     memset(n->weights, 0, total);
     memset(n->gradient, 0, total);
-    return allocate_tensors(n) && allocate_parts(n);
+    return allocate_tensors(n) && allocate_added(n) && allocate_parts(n);
 }
 
 bool net_room(void **memory, size_t *have, size_t want)
@@ -151,8 +180,9 @@ bool net_grow_scratch(net *n, size_t bytes)
 static conv_status equip(net *n, op *o, conv_error *err)
 {
     conv_status status = o->kind == OP_CONV ? conv_op_choose(n, o, err) : CONV_OK;
-    bool ok =
-        (o->kind != OP_FIRST || first_op_allocate(n, o)) && (o->kind != OP_POOLED || pooled_op_allocate(n, o));
+    bool ok = (o->kind != OP_FIRST || first_op_allocate(n, o)) &&
+              (o->kind != OP_POOLED || pooled_op_allocate(n, o)) &&
+              (o->kind != OP_NORM || norm_op_allocate(n, o));
     return ok ? status : conv_fail(err, CONV_NO_MEMORY, "no memory for a fused layer");
 }
 
@@ -191,23 +221,24 @@ void net_destroy(net *n)
         buffer_free(n->ops[i].argmax);
         buffer_free(n->ops[i].bits);
         buffer_free(n->ops[i].product);
+        norm_op_free(&n->ops[i]);
     }
     for (int i = 0; i <= n->op_count; i++) {
         buffer_free(n->value[i]);
         buffer_free(n->diff[i]);
     }
     for (int t = 0; t < n->options.threads; t++) {
-        for (int k = 0; k < 2; k++)
+        for (int k = 0; k < 3; k++)
             if (n->buffer[k] != NULL) buffer_free(n->buffer[k][t]);
         if (n->bits != NULL) buffer_free(n->bits[t]);
         if (n->scratch != NULL) buffer_free(n->scratch[t]);
     }
     buffer_free(n->batch_scratch);
+    buffer_free(n->batch_buffer);
     buffer_free(n->weights);
     buffer_free(n->gradient);
     buffer_free(n->parts);
-    free(n->buffer[0]);
-    free(n->buffer[1]);
+    for (int k = 0; k < 3; k++) free(n->buffer[k]);
     free(n->bits);
     free(n->scratch);
     free(n->scratch_bytes);

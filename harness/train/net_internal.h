@@ -1,5 +1,5 @@
-/* The executor's operations: what the layers became. Tensor i is operation i's input,
- * tensor i + 1 its output. */
+/* The executor's operations: what the layers became. They are numbered in the order in which they run; tensor 0
+ * is the model's input, tensor i + 1 operation i's output. In a chain operation i reads tensor i. */
 #ifndef SEPBENCH_TRAIN_NET_INTERNAL_H
 #define SEPBENCH_TRAIN_NET_INTERNAL_H
 
@@ -15,6 +15,8 @@ typedef enum {
     OP_DROPOUT,
     OP_TRANSPOSE,
     OP_PENALTY,
+    OP_NORM,  /* batch normalization */
+    OP_MERGE, /* Add, Concatenate and the like */
     OP_FIRST, /* convolution of one channel with relu and pooling: kernels/nn/first.c */
     OP_POOLED /* convolution with relu and pooling: kernels/nn/pooled.c */
 } op_kind;
@@ -43,14 +45,28 @@ typedef struct {
 
 typedef enum { USE_TRAIN, USE_BACKWARD, USE_INFER, USE_COUNT } conv_use;
 
+/* Batch normalization's. In training its statistics are those of the whole batch: its input is summed up where
+ * it is made, its output made in the next phase; and so backward. */
 typedef struct {
+    nn_norm shape;
+    bool live;                       /* so; else by the moving statistics, as any other operation */
+    int gamma, beta, mean, variance; /* parameter indices or -1 */
+    double *sums;                    /* [chunks][2][channels] */
+    double *moments;                 /* mean and variance of the batch: [2][channels] */
+    float *factors;                  /* norm_op.c's */
+    struct op *also;                 /* another live one that reads the same tensor, or NULL */
+} norm_part;
+
+typedef struct op {
     op_kind kind;
     int layer; /* index in model.layers */
     char what[64];
-    int64_t in, out;                /* floats of one image */
-    bool batched;                   /* dense: the whole batch at once on all threads */
-    bool needs_input, needs_output; /* in backward */
-    bool diff_wanted;               /* some operation before this one has weights */
+    int input[LAYER_MAX_INPUTS], input_count; /* tensors */
+    bool adds[LAYER_MAX_INPUTS];              /* backward: another reader has written this input's gradient */
+    int64_t in, out;                          /* floats of one image; in: of all inputs */
+    bool batched;                             /* dense: the whole batch at once on all threads */
+    bool needs_input, needs_output;           /* in backward */
+    bool diff_wanted;                         /* some operation that it depends on has weights */
 
     int64_t flops; /* one image, forward */
 
@@ -80,9 +96,11 @@ typedef struct {
     uint64_t *bits;      /* dropout on its own: [batch][words] */
     int64_t rows_hwc[2]; /* transpose: channels, positions */
     regularizer penalty;
+    norm_part norm;
 } op;
 
-/* A run of operations that slices go through together, or one batched operation. */
+/* A run of operations that slices go through together, or one batched operation. A live batch normalization is
+ * the first of its phase. */
 typedef struct {
     int first, last; /* operations [first, last) */
     bool batched;
@@ -90,7 +108,7 @@ typedef struct {
 
 typedef struct {
     int thread;
-    int64_t index, first, rows;
+    int64_t index, chunk, first, rows;
     bool training;
     bool accumulate; /* not the first slice of its chunk */
     float *parts;    /* the chunk's weight gradients */
@@ -106,14 +124,21 @@ struct net {
     phase phases[2 * NET_MAX_OPS];
     int phase_count;
     char fusion[MODEL_MAX_LAYERS][96];
+    /* While building. next: the layer that alone reads this one's output, and reads nothing else, and comes
+     * next; else -1. output: the tensor. */
+    int order[MODEL_MAX_LAYERS], next[MODEL_MAX_LAYERS], output[MODEL_MAX_LAYERS];
+    int top; /* the tensor that the next operation reads */
     bool softmax_loss;
     int64_t classes, slice_rows;
 
+    bool learns[NET_MAX_OPS + 1];  /* tensors: whether their gradient is wanted */
     float *value[NET_MAX_OPS + 1]; /* [batch][count] where kept, else NULL */
     float *diff[NET_MAX_OPS + 1];
-    float **buffer[2]; /* [threads]: a slice's transient tensors, by parity of their index */
-    uint64_t **bits;   /* [threads]: dropout bits of one slice */
-    void **scratch;    /* [threads] */
+    op *watcher[NET_MAX_OPS + 1]; /* the first live batch normalization that reads this tensor, or NULL */
+    float **buffer[3]; /* [threads]: a slice's transient tensors, by parity of their index; a gradient to add */
+    float *batch_buffer; /* the latter of batched operations */
+    uint64_t **bits;     /* [threads]: dropout bits of one slice */
+    void **scratch;      /* [threads] */
     size_t *scratch_bytes;
     void *batch_scratch;
     size_t batch_scratch_bytes;
@@ -145,7 +170,7 @@ enum { PROFILE_INPUT, PROFILE_LOSS, PROFILE_OPTIMIZER, PROFILE_EXTRA };
 
 /* What an operation's backward reads and writes of a slice; NULL for what it does not need. */
 typedef struct {
-    const float *x, *y; /* its input and output */
+    const float *x, *y; /* its input, of several the one that dx belongs to, and output */
     const float *dy;
     float *dx; /* NULL: nothing before it learns */
 } op_gradients;
@@ -167,7 +192,13 @@ static inline const float *net_parameter(const net *n, int p)
 /* Floats of one image's tensor. */
 static inline int64_t net_count(const net *n, int tensor)
 {
-    return tensor == 0 ? n->ops[0].in : n->ops[tensor - 1].out;
+    return tensor == 0 ? shape_count(&n->model->in) : n->ops[tensor - 1].out;
+}
+
+/* Whether phase ph begins with a live batch normalization. */
+static inline bool net_normalizes(const net *n, const phase *ph)
+{
+    return ph->first < ph->last && n->ops[ph->first].kind == OP_NORM && n->ops[ph->first].norm.live;
 }
 
 /* At least `want` bytes in *memory, whose contents are lost where it is too small. */
@@ -215,7 +246,7 @@ conv_status conv_op_backward(net *n, op *o, const slice *s, const op_gradients *
 void conv_op_free(net *n, op *o);
 
 /* first_op.c */
-bool first_op_wanted(const net *n); /* the model's first two layers are one OP_FIRST */
+bool first_op_wanted(const net *n, int layer_index); /* it is layer 0, and with layer 1 an OP_FIRST */
 void first_op_set(const net *n, op *o);
 bool first_op_allocate(net *n, op *o);
 void first_op_refresh(net *n, op *o); /* before a sweep */
@@ -230,6 +261,23 @@ bool pooled_op_allocate(net *n, op *o);
 void pooled_op_refresh(net *n, op *o); /* before a training sweep */
 void pooled_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
 void pooled_op_backward(net *n, op *o, const slice *s, const op_gradients *g);
+
+/* norm_op.c. Gathering is of a slice; finishing, of the batch, when all slices are through. */
+void norm_op_set(const net *n, op *o);
+bool norm_op_allocate(net *n, op *o);
+void norm_op_refresh(net *n, op *o); /* to the moving statistics, before a sweep that is not live */
+void norm_op_gather(net *n, op *o, const slice *s, const float *x);
+void norm_op_finish(net *n, op *o, int64_t rows);
+void norm_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
+void norm_op_gather_backward(net *n, op *o, const slice *s, const op_gradients *g);
+void norm_op_finish_backward(net *n, op *o, int64_t rows);
+void norm_op_backward(net *n, op *o, const slice *s, const op_gradients *g);
+void norm_op_update(net *n, const op *o); /* the moving statistics */
+void norm_op_free(op *o);
+
+/* merge_op.c. x: by input */
+void merge_op_forward(net *n, op *o, const slice *s, const float *const *x, float *y);
+void merge_op_backward(net *n, op *o, const slice *s, int input, const float *const *x, const op_gradients *g);
 
 /* ops.c: the others. */
 /* The slice's bits of a dropout, made now; NULL outside training or without one. */

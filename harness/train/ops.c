@@ -59,6 +59,8 @@ void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
         break;
     case OP_FIRST: first_op_forward(n, o, s, x, y); break;
     case OP_POOLED: pooled_op_forward(n, o, s, x, y); break;
+    case OP_NORM: norm_op_forward(n, o, s, x, y); break;
+    case OP_MERGE:
     case OP_CONV: break;
     }
 }
@@ -95,6 +97,8 @@ void op_backward(net *n, op *o, const slice *s, const op_gradients *g)
         break;
     case OP_FIRST: first_op_backward(n, o, s, g); break;
     case OP_POOLED: pooled_op_backward(n, o, s, g); break;
+    case OP_NORM: norm_op_backward(n, o, s, g); break;
+    case OP_MERGE:
     case OP_CONV: break;
     }
 }

@@ -172,6 +172,8 @@ void net_update(net *n, const optimizer *o, int64_t t, float *const *slots)
         reduce_block(n, &b);
         if (b.p->trainable) update_block(n, &b, o, &rates, slots);
     }
+    for (int i = 0; i < n->op_count; i++)
+        if (n->ops[i].kind == OP_NORM && n->ops[i].norm.live) norm_op_update(n, &n->ops[i]);
     for (int i = 0; i < m->parameter_count; i++) {
         const parameter *p = &m->parameter[i];
         if (p->trainable) constraint_apply(&p->limit, p->rank, p->shape, n->weights + p->offset);

@@ -28,6 +28,14 @@ static const struct {
     {"Flatten", CLASS_FLATTEN, 0, 0},
     {"Dense", CLASS_DENSE, 0, 0},
     {"Activation", CLASS_ACTIVATION, 0, 0},
+    {"BatchNormalization", CLASS_NORMALIZATION, 0, 0},
+    {"Add", CLASS_MERGE, 0, 0},
+    {"Subtract", CLASS_MERGE, 0, 0},
+    {"Multiply", CLASS_MERGE, 0, 0},
+    {"Average", CLASS_MERGE, 0, 0},
+    {"Maximum", CLASS_MERGE, 0, 0},
+    {"Minimum", CLASS_MERGE, 0, 0},
+    {"Concatenate", CLASS_CONCATENATE, 0, 0},
 };
 
 layer_type layer_type_parse(const char *name)
@@ -158,6 +166,39 @@ static const char *read_rate(const given *g, void *to)
     double rate = json_number_value(g->value);
     if (!json_is_number(g->value) || !(rate >= 0 && rate < 1)) return "a number in [0, 1)";
     *(double *)to = rate;
+    return NULL;
+}
+
+static const char *read_share(const given *g, void *to)
+{
+    double share = json_number_value(g->value);
+    if (!json_is_number(g->value) || !(share >= 0 && share <= 1)) return "a number from 0 to 1";
+    *(double *)to = share;
+    return NULL;
+}
+
+static const char *read_epsilon(const given *g, void *to)
+{
+    double epsilon = json_number_value(g->value);
+    if (!json_is_number(g->value) || !(epsilon > 0 && epsilon < 1e30)) return "a number above 0";
+    *(double *)to = epsilon;
+    return NULL;
+}
+
+/* tf.keras writes a list of one. */
+static const char *read_axis(const given *g, void *to)
+{
+    json_t *value = json_array_size(g->value) == 1 ? json_array_get(g->value, 0) : g->value;
+    if (!json_is_integer(value)) return "one integer: several axes are not supported";
+    *(int64_t *)to = json_integer_value(value);
+    return NULL;
+}
+
+/* Of an option that has no effect unless another, which is refused, is set. */
+static const char *read_anything(const given *g, void *to)
+{
+    (void)g;
+    (void)to;
     return NULL;
 }
 
@@ -292,6 +333,23 @@ static const struct {
     {"bias_regularizer", read_regularizer, AT(bias.reg), WEIGHTED},
     {"bias_constraint", read_constraint, AT(bias.limit), WEIGHTED},
     {"activity_regularizer", read_regularizer, AT(activity_reg), WEIGHTED},
+    {"axis", read_axis, AT(axis), ONE(CLASS_NORMALIZATION) | ONE(CLASS_CONCATENATE)},
+    {"momentum", read_share, AT(momentum), ONE(CLASS_NORMALIZATION)},
+    {"epsilon", read_epsilon, AT(epsilon), ONE(CLASS_NORMALIZATION)},
+    {"center", read_bool, AT(center), ONE(CLASS_NORMALIZATION)},
+    {"scale", read_bool, AT(scale), ONE(CLASS_NORMALIZATION)},
+    {"gamma_initializer", read_initializer, AT(gamma.init), ONE(CLASS_NORMALIZATION)},
+    {"gamma_regularizer", read_regularizer, AT(gamma.reg), ONE(CLASS_NORMALIZATION)},
+    {"gamma_constraint", read_constraint, AT(gamma.limit), ONE(CLASS_NORMALIZATION)},
+    {"beta_initializer", read_initializer, AT(beta.init), ONE(CLASS_NORMALIZATION)},
+    {"beta_regularizer", read_regularizer, AT(beta.reg), ONE(CLASS_NORMALIZATION)},
+    {"beta_constraint", read_constraint, AT(beta.limit), ONE(CLASS_NORMALIZATION)},
+    {"moving_mean_initializer", read_initializer, AT(moving_mean.init), ONE(CLASS_NORMALIZATION)},
+    {"moving_variance_initializer", read_initializer, AT(moving_variance.init), ONE(CLASS_NORMALIZATION)},
+    {"renorm", read_false, 0, ONE(CLASS_NORMALIZATION)},
+    {"renorm_clipping", read_anything, 0, ONE(CLASS_NORMALIZATION)},
+    {"renorm_momentum", read_anything, 0, ONE(CLASS_NORMALIZATION)},
+    {"synchronized", read_false, 0, ONE(CLASS_NORMALIZATION)},
     {"rate", read_rate, AT(rate), ONE(CLASS_DROPOUT)},
     {"noise_shape", read_null, 0, ONE(CLASS_DROPOUT)},
     {"seed", read_seed, AT(seed), ONE(CLASS_DROPOUT)},
@@ -332,6 +390,13 @@ conv_status layer_options_parse(layer_type type, json_t *config, layer_options *
                            .use_bias = true,
                            .groups = 1,
                            .depth_multiplier = 1,
+                           .axis = -1,
+                           .momentum = 0.99,
+                           .epsilon = 1e-3,
+                           .center = true,
+                           .scale = true,
+                           .gamma.init.kind = INIT_ONES,
+                           .moving_variance.init.kind = INIT_ONES,
                            .kernel.init = glorot,
                            .depthwise.init = glorot,
                            .pointwise.init = glorot};

@@ -15,6 +15,9 @@ typedef enum {
     CLASS_FLATTEN,
     CLASS_DENSE,
     CLASS_ACTIVATION,
+    CLASS_NORMALIZATION,
+    CLASS_MERGE,
+    CLASS_CONCATENATE,
     CLASS_COUNT
 } layer_class;
 
@@ -46,6 +49,10 @@ typedef struct {
     padding_kind padding;
     nn_activation activation;
     weight_options kernel, depthwise, pointwise, bias;
+    int64_t axis; /* the batch's is 0, the last -1 */
+    double momentum, epsilon;
+    bool center, scale;
+    weight_options gamma, beta, moving_mean, moving_variance;
     regularizer activity_reg;
     double rate;
     bool seeded;

@@ -36,7 +36,7 @@ static bool fits(const layer *l, const layer *next)
 bool pooled_op_wanted(const net *n, int i)
 {
     const model *m = n->model;
-    if (n->options.unfused || i + 1 >= m->layer_count || !fits(&m->layers[i], &m->layers[i + 1])) return false;
+    if (n->options.unfused || n->next[i] != i + 1 || !fits(&m->layers[i], &m->layers[i + 1])) return false;
     nn_pooled p = shape_of(&m->layers[i], &m->layers[i + 1]);
     return nn_pooled_refuse(&p) == NULL && net_wants(n, &m->layers[i], "pooled");
 }

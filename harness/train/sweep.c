@@ -57,35 +57,83 @@ static void compute_loss(net *n, const slice *s, float *outputs)
     if (p != NULL) memcpy(p, x, (size_t)(s->rows * n->classes) * sizeof *p);
 }
 
+/* The batch's statistics of a tensor that a batch normalization waits for. */
+static void gather(net *n, int tensor, const slice *s, double *clock)
+{
+    for (op *o = n->watcher[tensor]; o != NULL && s->training; o = o->norm.also) {
+        norm_op_gather(n, o, s, value_at(n, tensor, s));
+        charge(n, s, (int)(o - n->ops), 0, clock);
+    }
+}
+
 static conv_status forward_ops(net *n, const phase *ph, const slice *s, double *clock)
 {
     conv_status status = CONV_OK;
     for (int i = ph->first; i < ph->last && status == CONV_OK; i++) {
-        const float *x = value_at(n, i, s);
+        op *o = &n->ops[i];
+        const float *x[LAYER_MAX_INPUTS];
+        for (int k = 0; k < o->input_count; k++) x[k] = value_at(n, o->input[k], s);
         float *y = value_at(n, i + 1, s);
-        if (n->ops[i].kind == OP_CONV)
-            status = conv_op_forward(n, &n->ops[i], s, x, y);
+        if (o->kind == OP_CONV)
+            status = conv_op_forward(n, o, s, x[0], y);
+        else if (o->kind == OP_MERGE)
+            merge_op_forward(n, o, s, x, y);
         else
-            op_forward(n, &n->ops[i], s, x, y);
+            op_forward(n, o, s, x[0], y);
         charge(n, s, i, 0, clock);
+        if (!ph->batched) gather(n, i + 1, s, clock);
     }
+    return status;
+}
+
+/* The gradient by input k of operation i, and of its weights. */
+static conv_status backward_input(net *n, int i, int k, const slice *s)
+{
+    op *o = &n->ops[i];
+    int tensor = o->input[k];
+    const float *x[LAYER_MAX_INPUTS] = {NULL};
+    for (int j = 0; j < o->input_count && o->needs_input; j++) x[j] = value_at(n, o->input[j], s);
+    float *dx = n->learns[tensor] ? diff_at(n, tensor, s) : NULL,
+          *added = o->batched ? n->batch_buffer : n->buffer[2][s->thread];
+    const op_gradients g = {.x = x[k],
+                            .y = o->needs_output ? value_at(n, i + 1, s) : NULL,
+                            .dy = diff_at(n, i + 1, s),
+                            .dx = o->adds[k] ? added : dx};
+    conv_status status = CONV_OK;
+    if (o->kind == OP_CONV)
+        status = conv_op_backward(n, o, s, &g);
+    else if (o->kind == OP_MERGE)
+        merge_op_backward(n, o, s, k, x, &g);
+    else
+        op_backward(n, o, s, &g);
+    if (o->adds[k]) n->nn->combine(NN_ADD, s->rows * net_count(n, tensor), added, dx);
+    return status;
+}
+
+static conv_status backward_op(net *n, int i, const slice *s, double *clock)
+{
+    op *o = &n->ops[i];
+    conv_status status = CONV_OK;
+    for (int k = o->input_count - 1; k >= 0 && status == CONV_OK; k--)
+        if (n->learns[o->input[k]] || o->weights >= 0) status = backward_input(n, i, k, s);
+    charge(n, s, i, 1, clock);
     return status;
 }
 
 static conv_status backward_ops(net *n, const phase *ph, const slice *s, double *clock)
 {
     conv_status status = CONV_OK;
+    if (ph + 1 < n->phases + n->phase_count && net_normalizes(n, ph + 1))
+        status = backward_op(n, ph[1].first, s, clock);
     for (int i = ph->last - 1; i >= ph->first && status == CONV_OK; i--) {
         op *o = &n->ops[i];
-        if (o->weights < 0 && !o->diff_wanted) break; /* nothing before it learns */
-        const op_gradients g = {.x = o->needs_input ? value_at(n, i, s) : NULL,
-                                .y = o->needs_output ? value_at(n, i + 1, s) : NULL,
-                                .dy = diff_at(n, i + 1, s),
-                                .dx = o->diff_wanted ? diff_at(n, i, s) : NULL};
-        if (o->kind == OP_CONV)
-            status = conv_op_backward(n, o, s, &g);
-        else
-            op_backward(n, o, s, &g);
+        if (i > ph->first || !net_normalizes(n, ph)) {
+            status = backward_op(n, i, s, clock);
+            continue;
+        }
+        if (!n->learns[i + 1]) continue;
+        const op_gradients g = {.x = value_at(n, o->input[0], s), .dy = diff_at(n, i + 1, s)};
+        norm_op_gather_backward(n, o, s, &g);
         charge(n, s, i, 1, clock);
     }
     return status;
@@ -118,6 +166,7 @@ static conv_status sweep_slices(net *n, const phase *ph, const sweep *w)
                 int64_t from = net_slice_first(rows, slices, i);
                 slice s = {.thread = omp_get_thread_num(),
                            .index = i,
+                           .chunk = c,
                            .first = from,
                            .rows = net_slice_first(rows, slices, i + 1) - from,
                            .training = w->training,
@@ -132,6 +181,7 @@ static conv_status sweep_slices(net *n, const phase *ph, const sweep *w)
                     load_input(n, w->batch, &s);
                     charge(n, &s, n->op_count + PROFILE_INPUT, 0, &clock);
                 }
+                if (ph == n->phases || ph[-1].batched) gather(n, ph->first, &s, &clock);
                 status = forward_ops(n, ph, &s, &clock);
                 if (ph == n->phases + n->phase_count - 1 && status == CONV_OK) {
                     compute_loss(n, &s, w->outputs);
@@ -162,15 +212,23 @@ static conv_status sweep_batch(net *n, const phase *ph, const sweep *w)
 static conv_status sweep_all(net *n, sweep *w)
 {
     conv_status status = CONV_OK;
+    int64_t rows = w->batch->count;
     w->backward = false;
-    for (int i = 0; i < n->phase_count && status == CONV_OK; i++)
-        status = n->phases[i].batched ? sweep_batch(n, &n->phases[i], w) : sweep_slices(n, &n->phases[i], w);
+    for (int i = 0; i < n->phase_count && status == CONV_OK; i++) {
+        const phase *ph = &n->phases[i];
+        if (w->training && net_normalizes(n, ph)) norm_op_finish(n, &n->ops[ph->first], rows);
+        status = ph->batched ? sweep_batch(n, ph, w) : sweep_slices(n, ph, w);
+    }
     w->backward = true;
+    bool behind = false; /* this phase, a batch normalization's gradient by its input is to come */
     for (int i = n->phase_count - 1; i >= 0 && w->training && status == CONV_OK; i--) {
-        if (n->phases[i].batched)
-            status = sweep_batch(n, &n->phases[i], w);
-        else if (n->phases[i].first < n->phases[i].last)
-            status = sweep_slices(n, &n->phases[i], w);
+        const phase *ph = &n->phases[i];
+        if (ph->batched)
+            status = sweep_batch(n, ph, w);
+        else if (ph->first < ph->last || behind)
+            status = sweep_slices(n, ph, w);
+        behind = net_normalizes(n, ph);
+        if (behind) norm_op_finish_backward(n, &n->ops[ph->first], rows);
     }
     return status;
 }
@@ -223,6 +281,7 @@ static conv_status run_batch(net *n, sweep *w, net_result *result, conv_error *e
     for (int i = 0; i < n->op_count; i++) {
         if (n->ops[i].kind == OP_FIRST) first_op_refresh(n, &n->ops[i]);
         if (n->ops[i].kind == OP_POOLED && w->training) pooled_op_refresh(n, &n->ops[i]);
+        if (n->ops[i].kind == OP_NORM && !(n->ops[i].norm.live && w->training)) norm_op_refresh(n, &n->ops[i]);
     }
     n->penalty_scale = 1.0f / (float)rows;
     n->chunks = net_chunks(n, net_slices(n, rows));

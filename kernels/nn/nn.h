@@ -106,6 +106,26 @@ typedef struct {
 static inline int64_t nn_dropout_words(int64_t columns) { return (columns + 127) / 128 * 2; }
 static inline float nn_dropout_scale(const nn_dropout *d) { return 65536.0f / (65536.0f - (float)d->rate); }
 
+/* Batch normalization of [images][outer][channels][inner], with the activation behind it. */
+typedef struct {
+    int64_t outer, channels, inner; /* of one image */
+    conv_post_op post_op;
+} nn_norm;
+
+/* y = post_op((x - mean) * scale + offset); [channels] each. */
+typedef struct {
+    const float *mean, *scale, *offset;
+} nn_norm_map;
+
+/* With d = dy where the post-op passes it, else 0: dx = scale * (d - each - (x - mean) * slope). each and slope
+ * [channels], the others as x. */
+typedef struct {
+    const float *x, *dy, *each, *slope;
+    float *dx;
+} nn_norm_diff;
+
+typedef enum { NN_COPY, NN_ADD, NN_SUBTRACT, NN_MULTIPLY, NN_MAXIMUM, NN_MINIMUM } nn_combination;
+
 /* One parameter tensor's update. */
 typedef struct {
     float learning_rate; /* Adam: lr * sqrt(1 - beta2^t) / (1 - beta1^t) */
@@ -138,6 +158,17 @@ typedef struct {
                            const float *bias, const nn_pool_output *out);
     void (*pooled_backward)(const nn_pooled *p, int64_t images, const float *x, const nn_pool_diff *diff,
                             const nn_pooled_gradients *to);
+
+    /* Adds the sums over the images to sums[2][channels]: of x - shift, and of its square. */
+    void (*norm_moments)(const nn_norm *p, int64_t images, const float *x, const float *shift, double *sums);
+    void (*norm_apply)(const nn_norm *p, int64_t images, const float *x, const nn_norm_map *m, float *y);
+    /* The same of d and of d * (x - mean), d as in nn_norm_diff. */
+    void (*norm_sums)(const nn_norm *p, int64_t images, const float *x, const float *dy, const nn_norm_map *m,
+                      double *sums);
+    void (*norm_backward)(const nn_norm *p, int64_t images, const nn_norm_diff *diff, const nn_norm_map *m);
+
+    /* y = f(y, x), element by element; of x and y that do not overlap. */
+    void (*combine)(nn_combination f, int64_t count, const float *x, float *y);
 
     /* y[columns][rows] = x[rows][columns] transposed. */
     void (*transpose)(int64_t rows, int64_t columns, const float *x, float *y);
