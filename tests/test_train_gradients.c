@@ -171,6 +171,15 @@ static const test_case cases[] = {
     {.class_name = "Activation", .options = "'activation':'softplus'"},
     {.class_name = "Activation", .options = "'activation':'softmax'"},
     {.class_name = "Activation", .options = "'activation':'linear'"},
+    {.class_name = "BatchNormalization", .options = "'epsilon':0.01"},
+    {.class_name = "BatchNormalization",
+     .options = "'axis':[3],'gamma_regularizer':'l2','beta_regularizer':'l1'"},
+    {.class_name = "BatchNormalization", .options = "'axis':2,'scale':false"},
+    {.class_name = "BatchNormalization", .options = "'axis':1,'center':false", CF},
+    {.class_name = "BatchNormalization", .options = "'trainable':false,'gamma_regularizer':'l2'"},
+    {.class_name = "BatchNormalization", .options = "'momentum':0.5", C1},
+    {.class_name = "BatchNormalization", .options = "'center':false,'scale':false", C3},
+    {.class_name = "BatchNormalization", .options = "'axis':1", C3F},
     {.class_name = "Dense", .options = "'units':5,'activation':'relu'"},
     {.class_name = "Dense",
      .options = "'units':5,'activation':'softplus','use_bias':false,'kernel_regularizer':'l2'"},
@@ -283,6 +292,7 @@ static void check_model(const char *what, const model *m, rig *r)
     memcpy(g, net_gradient(r->n), (size_t)m->total * sizeof *g);
     for (int k = 0; k < m->parameter_count; k++) {
         const parameter *p = &m->parameter[k];
+        if (!p->trainable) continue;
         double *d = malloc((size_t)p->count * sizeof *d), square = 0, dot = 0;
         for (int64_t i = 0; i < p->count; i++) square += (double)g[p->offset + i] * g[p->offset + i];
         double length = sqrt(square);
@@ -397,9 +407,32 @@ static void fusions_agree(void **state)
     }
 }
 
+/* The models of golden/train/graphs_keras.json: their gradients, and that neither fusion nor slices matter. */
+static void graphs(void **state)
+{
+    (void)state;
+    json_t *golden = test_json("golden/train/graphs_keras.json"), *item;
+    size_t at;
+    json_array_foreach(json_object_get(golden, "cases"), at, item)
+    {
+        char *text = json_dumps(json_object_get(item, "model"), 0);
+        model *m = test_model(text);
+        rig r;
+        rig_start(&r, m, (net_options){.slice = 2});
+        check_model(m->name, m, &r);
+        rig_stop(&r);
+        compare_nets(m->name, m, (net_options){0}, (net_options){.unfused = true});
+        compare_nets(m->name, m, (net_options){.slice = 7}, (net_options){.slice = 2});
+        compare_nets(m->name, m, (net_options){0}, (net_options){.impls = "best"});
+        free(m);
+        free(text);
+    }
+    json_decref(golden);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(differences), cmocka_unit_test(other_outputs),
-                                       cmocka_unit_test(fusions_agree)};
+                                       cmocka_unit_test(fusions_agree), cmocka_unit_test(graphs)};
     return cmocka_run_group_tests_name("train_gradients", tests, NULL, NULL);
 }

@@ -245,8 +245,9 @@ static void refused_forms(void **state)
         {"{", "m.json:1: "},
         {"[]", "class_name is 'absent'"},
         {"{'class_name':'Functional','config':{}}", "class_name is 'Functional': must be Sequential"},
-        {"{'class_name':'Sequential','config':{'layers':[]}}", "no layers"},
-        {"{'class_name':'Sequential','config':{'layers':[],'extra':1}}", "unknown key 'extra'"},
+        {"{'class_name':'Sequential','config':{'layers':[]}}", "a model without layers"},
+        {"{'class_name':'Sequential','config':{'layers':[{'class_name':'Flatten','config':{}}],'extra':1}}",
+         "unknown key 'extra'"},
         {"{'class_name':'Sequential','config':[{'class_name':'Dense','config':{'units':2}}]}",
          "no batch_input_shape"},
         {"{'class_name':'Sequential','config':[{'class_name':'Dense','config':{'units':2,'name':'a','batch_"

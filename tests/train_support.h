@@ -15,7 +15,7 @@
 
 /* Number i of a stream in [-0.5, 0.5): the integer hash of tests/golden/train's scripts. */
 double noise(uint32_t stream, uint32_t i);
-/* The scripts' weights: glorot uniform by the hash, biases within +-0.05. */
+/* The scripts' weights: glorot uniform by the hash, biases within +-0.05, of 1 where the initializer is ones. */
 void noise_weights(const model *m, float *weights);
 
 /* tests/PATH wherever the test runs from: beside the sources this was compiled from. Returns text. */

@@ -1,0 +1,283 @@
+/* Functional models and batch normalization: against Keras (golden/train/make_graphs_keras.py), the same bits on any
+ * number of threads, and what is refused. Their gradients: test_train_gradients. */
+#include "train_support.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_IMAGES = 64, CLASSES = 3 };
+
+/* Images, labels and state of a network in training. */
+typedef struct {
+    model *m;
+    net *n;
+    optimizer opt;
+    fit_state state;
+    int64_t images, steps;
+    float *x;
+    uint8_t labels[MAX_IMAGES];
+} run;
+
+static void run_start(run *r, model *m, const net_options *options, const char *optimizer_name)
+{
+    conv_error err = {""};
+    *r = (run){.m = m, .n = test_net_with(m, options), .images = options->batch};
+    if (optimizer_parse(optimizer_name, &r->opt, &err) != CONV_OK) fail_msg("%s", err.text);
+    assert_true(fit_state_create(m, &(fit_options){.opt = r->opt}, &r->state));
+    r->x = malloc((size_t)(r->images * shape_count(&m->in)) * sizeof *r->x);
+    noise_weights(m, net_weights(r->n));
+    net_weights_changed(r->n);
+}
+
+static void run_stop(run *r)
+{
+    net_destroy(r->n);
+    fit_state_destroy(&r->state);
+    free(r->x);
+    free(r->m);
+}
+
+/* Those of the step to come. */
+static net_batch batch_of(run *r)
+{
+    int64_t count = r->images * shape_count(&r->m->in);
+    for (int64_t i = 0; i < count; i++) r->x[i] = (float)(2 * noise(77, (uint32_t)(r->steps * count + i)));
+    for (int64_t i = 0; i < r->images; i++) r->labels[i] = (uint8_t)((i + r->steps) % CLASSES);
+    return (net_batch){.values = r->x, .labels = r->labels, .count = r->images};
+}
+
+static double step(run *r)
+{
+    net_batch b = batch_of(r);
+    net_result result;
+    conv_error err = {""};
+    if (net_train(r->n, &b, (uint32_t)r->steps, &result, &err) != CONV_OK) fail_msg("%s", err.text);
+    net_update(r->n, &r->opt, ++r->steps, r->state.slots);
+    return result.loss;
+}
+
+static void compare(const char *what, const float *got, json_t *want, int64_t count, double tolerance)
+{
+    double largest = 0;
+    assert_int_equal(json_array_size(want), count);
+    for (int64_t i = 0; i < count; i++)
+        largest = fmax(largest, fabs(json_number_value(json_array_get(want, (size_t)i))));
+    for (int64_t i = 0; i < count; i++) {
+        double expected = json_number_value(json_array_get(want, (size_t)i));
+        if (!(fabs((double)got[i] - expected) <= tolerance * (largest + 0.01)))
+            fail_msg("%s: element %lld is %.9g, expected %.9g", what, (long long)i, (double)got[i], expected);
+    }
+}
+
+static model *golden_model(json_t *item)
+{
+    char *text = json_dumps(json_object_get(item, "model"), 0);
+    model *m = test_model(text);
+    free(text);
+    return m;
+}
+
+static void check_case(json_t *item, int64_t images, int64_t steps, const char *impls)
+{
+    run r;
+    char what[256];
+    float outputs[MAX_IMAGES * CLASSES];
+    net_result result;
+    conv_error err = {""};
+    run_start(&r, golden_model(item), &(net_options){.threads = 2, .batch = images, .impls = impls},
+              json_string_value(json_object_get(item, "optimizer")));
+    for (int64_t i = 0; i < steps; i++) {
+        double loss = step(&r),
+               want = json_number_value(json_array_get(json_object_get(item, "losses"), (size_t)i));
+        if (!(fabs(loss - want) <= 1e-3 * want))
+            fail_msg("%s, %s: step %lld: loss %.9g, Keras's %.9g", r.m->name, impls, (long long)i + 1, loss,
+                     want);
+    }
+    for (int p = 0; p < r.m->parameter_count; p++) {
+        const parameter *its = &r.m->parameter[p];
+        snprintf(what, sizeof what, "%s, %s: %s", r.m->name, impls, its->name);
+        compare(what, net_weights(r.n) + its->offset,
+                json_array_get(json_object_get(item, "weights"), (size_t)p), its->count, 1e-3);
+    }
+    net_batch b = batch_of(&r);
+    assert_int_equal(net_evaluate(r.n, &b, outputs, &result, &err), CONV_OK);
+    compare(r.m->name, outputs, json_object_get(item, "outputs"), images * CLASSES, 1e-3);
+    run_stop(&r);
+}
+
+static void follows_keras(void **state)
+{
+    json_t *golden = test_json("golden/train/graphs_keras.json"), *item;
+    int64_t images = json_integer_value(json_object_get(golden, "images"));
+    int64_t steps = json_integer_value(json_object_get(golden, "steps"));
+    size_t at;
+    (void)state;
+    json_array_foreach(json_object_get(golden, "cases"), at, item)
+    {
+        check_case(item, images, steps, "naive");
+        check_case(item, images, steps, "best");
+    }
+    assert_true(at >= 9);
+    json_decref(golden);
+}
+
+/* Three steps by these options; malloc'ed weights. */
+static float *trained(json_t *item, const net_options *options, size_t *bytes)
+{
+    run r;
+    run_start(&r, golden_model(item), options, "adam");
+    for (int i = 0; i < 3; i++) step(&r);
+    *bytes = (size_t)r.m->total * sizeof(float);
+    float *w = malloc(*bytes);
+    memcpy(w, net_weights(r.n), *bytes);
+    run_stop(&r);
+    return w;
+}
+
+static void threads_do_not_matter(void **state)
+{
+    json_t *golden = test_json("golden/train/graphs_keras.json"), *item;
+    size_t at, bytes;
+    (void)state;
+    json_array_foreach(json_object_get(golden, "cases"), at, item)
+    {
+        net_options o = {.threads = 1, .batch = 53, .slice = 3, .impls = "best"};
+        model *m = golden_model(item);
+        net *n = test_net_with(m, &o);
+        o.choices = net_choices(n);
+        net_destroy(n);
+        free(m);
+        float *one = trained(item, &o, &bytes);
+        for (o.threads = 2; o.threads <= 3; o.threads++) {
+            float *more = trained(item, &o, &bytes);
+            assert_memory_equal(one, more, bytes);
+            free(more);
+        }
+        free(one);
+        json_decref(o.choices);
+    }
+    json_decref(golden);
+}
+
+/* Statistics of a mean far from zero lose no digits, and a step moves them once. */
+static void statistics_are_exact(void **state)
+{
+    enum { IMAGES = 40, CHANNELS = 3 };
+    static const char text[] =
+        "{\"class_name\":\"Sequential\",\"config\":[{\"class_name\":\"BatchNormalization\",\"config\":{"
+        "\"name\":\"bn\","
+        "\"momentum\":0,\"batch_input_shape\":[null,4,3]}},{\"class_name\":\"Flatten\",\"config\":{}},"
+        "{\"class_name\":\"Dense\",\"config\":{\"units\":3,\"activation\":\"softmax\"}}]}";
+    run r;
+    conv_error err = {""};
+    net_result result;
+    (void)state;
+    run_start(&r, test_model(text), &(net_options){.threads = 2, .batch = IMAGES, .slice = 3, .impls = "naive"},
+              "sgd");
+    const parameter *p = r.m->parameter;
+    assert_string_equal(p[2].name, "bn/moving_mean:0");
+    assert_string_equal(p[3].name, "bn/moving_variance:0");
+    net_batch b = batch_of(&r);
+    double sum[CHANNELS] = {0}, square[CHANNELS] = {0};
+    const int64_t count = IMAGES * 4;
+    for (int64_t i = 0; i < count * CHANNELS; i++) {
+        r.x[i] += 1000;
+        sum[i % CHANNELS] += (double)r.x[i] / (double)count;
+    }
+    for (int64_t i = 0; i < count * CHANNELS; i++)
+        square[i % CHANNELS] += pow((double)r.x[i] - sum[i % CHANNELS], 2) / (double)count;
+    float before[4 * 16];
+    memcpy(before, net_weights(r.n), sizeof before);
+    assert_int_equal(net_train(r.n, &b, 0, &result, &err), CONV_OK);
+    assert_memory_equal(before, net_weights(r.n), sizeof before);
+    net_update(r.n, &r.opt, 1, r.state.slots);
+    for (int c = 0; c < CHANNELS; c++) {
+        assert_true(fabs((double)net_weights(r.n)[p[2].offset + c] - sum[c]) <= 1e-4);
+        assert_true(fabs((double)net_weights(r.n)[p[3].offset + c] - square[c]) <= 1e-6 * square[c]);
+    }
+    run_stop(&r);
+}
+
+/* ---- what is refused */
+
+#define INPUT "{'class_name':'InputLayer','name':'in','config':{'batch_shape':[null,4,4,2]},'inbound_nodes':[]}"
+#define LAYER(class, name, config, call)                                                                       \
+    ",{'class_name':'" class "','name':'" name "','config':{" config "},'inbound_nodes':[[" call "]]}"
+#define READ(name) "['" name "',0,0,{}]"
+#define CONV(name) LAYER("Conv2D", name, "'filters':2,'kernel_size':1", READ("in"))
+#define HEAD(from)                                                                                             \
+    LAYER("Flatten", "f", "", READ(from)) LAYER("Dense", "d", "'units':3,'activation':'softmax'", READ("f"))
+#define MODEL(layers)                                                                                          \
+    "{'class_name':'Functional','config':{'name':'m','layers':[" INPUT layers                                  \
+    "],'input_layers':[['in',0,0]],'output_layers':[['d',0,0]]}}"
+#define NORM(config) MODEL(LAYER("BatchNormalization", "bn", config, READ("in")) HEAD("bn"))
+
+static void refusals(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {MODEL(CONV("a") LAYER("Add", "s", "", READ("a")) HEAD("s")),
+         "layer 3 s (Add): A merge layer should be called on a list of at least 2 inputs"},
+        {MODEL(CONV("a") CONV("b") CONV("c") LAYER("Subtract", "s", "", READ("a") "," READ("b") "," READ("c"))
+                   HEAD("s")),
+         "layer 5 s (Subtract): A `Subtract` layer should be called on exactly 2 inputs"},
+        {MODEL(CONV("a") LAYER("Conv2D", "b", "'filters':3,'kernel_size':1", READ("in"))
+                   LAYER("Multiply", "s", "", READ("a") "," READ("b")) HEAD("s")),
+         "s (Multiply): Inputs have incompatible shapes. Received shapes (4, 4, 2) and (4, 4, 3)"},
+        {MODEL(CONV("a") LAYER("Conv2D", "b", "'filters':3,'kernel_size':2", READ("in"))
+                   LAYER("Concatenate", "s", "'axis':3", READ("a") "," READ("b")) HEAD("s")),
+         "s (Concatenate): A `Concatenate` layer requires inputs with matching shapes except for the "
+         "concatenation axis. Received shapes (4, 4, 2) and (3, 3, 3)"},
+        {MODEL(CONV("a") LAYER("Concatenate", "s", "'axis':0", READ("a") "," READ("in")) HEAD("s")),
+         "s (Concatenate): axis is 0, the batch's"},
+        {MODEL(CONV("a") LAYER("Concatenate", "s", "'axis':-5", READ("a") "," READ("in")) HEAD("s")),
+         "s (Concatenate): Axis -5 is out of bounds for an input of shape (4, 4, 2)"},
+        {MODEL(CONV("a") LAYER("Flatten", "b", "", READ("a")) LAYER("Add", "s", "", READ("a") "," READ("b"))
+                   HEAD("s")),
+         "s (Add): Inputs with different numbers of axes are not supported. Received shapes (4, 4, 2) and "
+         "(32,)"},
+        {MODEL(CONV("a") LAYER("Flatten", "f", "", READ("a") "," READ("in"))
+                   LAYER("Dense", "d", "'units':3", READ("f"))),
+         "f (Flatten): it has 2 inputs, its class one"},
+        {MODEL(CONV("a") CONV("b") HEAD("a")), "m.json: layer b: nothing reads its output"},
+        {MODEL(",{'class_name':'InputLayer','name':'x','config':{'batch_shape':[null,4,4,2]},'inbound_nodes':[]"
+               "}" LAYER("Add", "s", "", READ("in") "," READ("x")) HEAD("s")),
+         "m.json: it has 2 inputs and 1 outputs: only one of each is supported"},
+        {MODEL(LAYER("BatchNormalization", "bn", "", "['in',0,0,{'training':false}]") HEAD("bn")),
+         "it is called with training, which is not supported"},
+        {NORM("'renorm':true"), "layer 2 bn (BatchNormalization): renorm is true: must be false"},
+        {NORM("'synchronized':true"), "bn (BatchNormalization): synchronized is true: must be false"},
+        {NORM("'axis':[1,2]"), "axis is [1, 2]: must be one integer: several axes are not supported"},
+        {NORM("'axis':0"), "bn (BatchNormalization): axis is 0, the batch's"},
+        {NORM("'axis':4"), "Axis 4 is out of bounds for an input of shape (4, 4, 2)"},
+        {NORM("'epsilon':0"), "epsilon is 0: must be a number above 0"},
+        {NORM("'momentum':1.5"), "momentum is 1.5: must be a number from 0 to 1"},
+        {NORM("'gamma_constraint':'max'"), "bn (BatchNormalization): gamma_constraint: "},
+        {NORM("'fused':true"), "unknown option 'fused'"},
+        {MODEL(LAYER("Dot", "s", "", READ("in") "," READ("in")) HEAD("s")),
+         "layer 2 s (Dot): unknown layer 'Dot'"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text = strdup(cases[i].text);
+        conv_error err = {""};
+        for (char *c = text; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
+        assert_null(model_parse(text, "m.json", &err));
+        if (strstr(err.text, cases[i].says) == NULL) fail_msg("case %zu says: %s", i, err.text);
+        free(text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(follows_keras),
+        cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(statistics_are_exact),
+        cmocka_unit_test(refusals),
+    };
+    return cmocka_run_group_tests_name("train_graphs", tests, NULL, NULL);
+}
