@@ -176,7 +176,6 @@ static const test_case cases[] = {
     {.class_name = "Activation", .options = "'activation':'softmax'"},
     {.class_name = "Activation", .options = "'activation':'linear'"},
     {.class_name = "Activation", .options = "'activation':'log_softmax'"},
-    {.class_name = "Activation", .options = "'activation':'sparsemax'"},
     {.class_name = "Activation", .options = "'activation':'exponential'"},
     {.class_name = "Activation", .options = "'activation':'softsign'"},
     {.class_name = "Activation", .options = "'activation':'hard_sigmoid'", FEW},

@@ -19,7 +19,8 @@ static void compare(const char *what, const float *got, json_t *want, int64_t co
     for (int64_t i = 0; i < count; i++) {
         double expected = json_number_value(json_array_get(want, (size_t)i));
         if (!(fabs(got[i] - expected) <= tolerance * (largest + 0.01)))
-            fail_msg("%s: element %lld is %.9g, expected %.9g", what, (long long)i, (double)got[i], expected);
+            fail_msg("element %lld of %lld is %.9g, expected %.9g: %s", (long long)i, (long long)count,
+                     (double)got[i], expected, what);
     }
 }
 
@@ -101,7 +102,7 @@ static void agrees_with_tfjs(void **state)
 static void agrees_with_keras(void **state)
 {
     (void)state;
-    agrees_with("golden/train/layers_keras.json", 18);
+    agrees_with("golden/train/layers_keras.json", 45);
 }
 
 /* ---- the JSON */
@@ -207,8 +208,9 @@ static void refused_forms(void **state)
          "padding is \"causal\": must be valid or same"},
         {"Conv2D", "'filters':4,'kernel_size':3,'padding':'full'", "must be valid or same"},
         {"Conv2D", "'filters':4,'kernel_size':3,'activation':'glu'",
-         "activation is \"glu\": must be one of Keras's activations, without glu and threshold"},
+         "activation is \"glu\": must be one of Keras's activations, without glu, sparsemax and threshold"},
         {"Activation", "'activation':'threshold'", "activation is \"threshold\": must be one of"},
+        {"Activation", "'activation':'sparsemax'", "activation is \"sparsemax\": must be one of"},
         {"Activation", "'activation':'Relu'", "activation is \"Relu\": must be one of"},
         {"Activation", "'activation':3", "activation is 3: must be one of"},
         {"Activation", "'activation':{'class_name':'PReLU','config':{}}",

@@ -1,6 +1,7 @@
 /* Keras's activations by name, and those given as a layer. Names and numbers: keras/src/activations of Keras 3,
- * keras/activations.py of Keras 2. Left out are glu, which halves the channels, and threshold, which Keras itself
- * cannot call by its name. */
+ * keras/activations.py of Keras 2. Left out are glu, which halves the channels; threshold, which Keras itself cannot
+ * call by its name; and sparsemax, of which Keras 3.15 makes another function than its paper (its threshold adds up the
+ * running sums of all that remain, where the last alone is meant). */
 #include <string.h>
 
 #include "options.h"
@@ -16,7 +17,6 @@ const char *const activation_names[] = {
     [NN_RELU6] = "relu6",
     [NN_SOFTMAX] = "softmax",
     [NN_LOG_SOFTMAX] = "log_softmax",
-    [NN_SPARSEMAX] = "sparsemax",
     [NN_EXPONENTIAL] = "exponential",
     [NN_SOFTSIGN] = "softsign",
     [NN_HARD_SIGMOID] = "hard_sigmoid",
@@ -93,5 +93,5 @@ const char *activation_parse(json_t *value, nn_function *out, conv_error *err)
     if (json_is_object(value)) return parse_object(value, out, err);
     return json_is_string(value) && find(json_string_value(value), out)
                ? NULL
-               : "one of Keras's activations, without glu and threshold";
+               : "one of Keras's activations, without glu, sparsemax and threshold";
 }

@@ -96,8 +96,7 @@ void nn_activate(const nn_function *of, int64_t rows, const float *x, float *y)
     case NN_TANH_SHRINK: EACH y[i] = x[i] - smooth_tanh(x[i]); break;
     case NN_SHAPED_RELU: EACH y[i] = shaped_relu(&f, x[i]); break;
     case NN_SOFTMAX:
-    case NN_LOG_SOFTMAX:
-    case NN_SPARSEMAX: nn_activate_rows(of, rows, x, y); break;
+    case NN_LOG_SOFTMAX: nn_activate_rows(of, rows, x, y); break;
     default: EACH y[i] = x[i];
     }
 }
@@ -135,8 +134,7 @@ void nn_activate_backward(const nn_function *of, int64_t rows, const float *from
     case NN_TANH_SHRINK: EACH dx[i] = dy[i] * smooth_tanh(x[i]) * smooth_tanh(x[i]); break;
     case NN_SHAPED_RELU: EACH dx[i] = dy[i] * shaped_relu_slope(&f, x[i]); break;
     case NN_SOFTMAX:
-    case NN_LOG_SOFTMAX:
-    case NN_SPARSEMAX: nn_activate_rows_backward(of, rows, y, dy, dx); break;
+    case NN_LOG_SOFTMAX: nn_activate_rows_backward(of, rows, y, dy, dx); break;
     default: EACH dx[i] = dy[i];
     }
 }

@@ -24,9 +24,8 @@ typedef enum {
     NN_SELU, /* alpha 1.67326324, scale 1.05070099 */
     NN_SOFTPLUS,
     NN_RELU6,
-    NN_SOFTMAX, /* these three along one axis */
+    NN_SOFTMAX, /* this and the next along one axis */
     NN_LOG_SOFTMAX,
-    NN_SPARSEMAX,
     NN_EXPONENTIAL,
     NN_SOFTSIGN,
     NN_HARD_SIGMOID,   /* Keras 3's, relu6(x + 3) / 6 */

@@ -1,5 +1,5 @@
-/* Activations of a whole axis: softmax, its logarithm, and sparsemax (Martins and Astudillo 2016), with their
- * derivatives from the output. The axis may be any: its elements lie f->step apart. Serial. */
+/* Activations of a whole axis: softmax and its logarithm, with their derivatives from the output. The axis may be any:
+ * its elements lie f->step apart. Serial. */
 #include "internal.h"
 #include "smooth.h"
 
@@ -46,46 +46,12 @@ static inline void log_softmax_backward(int64_t n, int64_t step, const float *y,
     EACH dx[i] = dy[i] - smooth_exp(y[i]) * sum;
 }
 
-/* max(x - t, 0) with the t that makes the sum 1, found by leaving out what is below the t so far (Michelot 1986):
- * without sorting, and without memory. */
-static inline void sparsemax(int64_t n, int64_t step, const float *x, float *y)
-{
-    float most = largest(n, step, x), t = -INFINITY;
-    int64_t count = 0, before;
-    do {
-        float sum = 0;
-        before = count;
-        count = 0;
-        EACH
-        {
-            bool in = x[i] - most > t;
-            sum += in ? x[i] - most : 0;
-            count += in;
-        }
-        t = (sum - 1) / (float)count;
-    } while (count != before);
-    EACH y[i] = x[i] - most > t ? x[i] - most - t : 0;
-}
-
-static inline void sparsemax_backward(int64_t n, int64_t step, const float *y, const float *dy, float *dx)
-{
-    float sum = 0, count = 0;
-    EACH
-    {
-        sum += y[i] > 0 ? dy[i] : 0;
-        count += y[i] > 0 ? 1 : 0;
-    }
-    EACH dx[i] = y[i] > 0 ? dy[i] - sum / count : 0;
-}
-
 static inline void forward(nn_activation kind, int64_t n, int64_t step, const float *x, float *y)
 {
     if (kind == NN_SOFTMAX)
         softmax(n, step, x, y);
-    else if (kind == NN_LOG_SOFTMAX)
-        log_softmax(n, step, x, y);
     else
-        sparsemax(n, step, x, y);
+        log_softmax(n, step, x, y);
 }
 
 static inline void backward(const nn_function *f, int64_t step, const float *y, const float *dy, float *dx)
@@ -93,10 +59,8 @@ static inline void backward(const nn_function *f, int64_t step, const float *y, 
     int64_t n = f->columns * step;
     if (f->kind == NN_SOFTMAX)
         softmax_backward(n, step, y, dy, dx);
-    else if (f->kind == NN_LOG_SOFTMAX)
-        log_softmax_backward(n, step, y, dy, dx);
     else
-        sparsemax_backward(n, step, y, dy, dx);
+        log_softmax_backward(n, step, y, dy, dx);
 }
 
 void nn_activate_rows(const nn_function *f, int64_t rows, const float *x, float *y)
