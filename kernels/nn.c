@@ -28,3 +28,17 @@ size_t nn_pooled_scratch(const nn_pooled *p)
 {
     return (size_t)(p->channels * (p->kernel_h * p->kernel_w * p->in_channels + 2)) * sizeof(float);
 }
+
+void nn_view_simplify(nn_view *v)
+{
+    enum { LAST = NN_VIEW_AXES - 1 };
+    for (int merged = 0; merged < LAST; merged++) {
+        nn_view_axis *inner = &v->axis[LAST], *outer = &v->axis[LAST - 1];
+        bool whole = inner->stride == 1 && inner->repeat == 1 && inner->before == 0 && inner->in == inner->out;
+        if (!whole || outer->repeat != 1 || outer->stride != inner->out) return;
+        *inner =
+            (nn_view_axis){outer->in * inner->in, outer->out * inner->out, outer->before * inner->out, 1, 1};
+        for (int i = LAST - 1; i > 0; i--) v->axis[i] = v->axis[i - 1];
+        v->axis[0] = (nn_view_axis){1, 1, 0, 1, 0};
+    }
+}

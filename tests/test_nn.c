@@ -38,40 +38,264 @@ static void each_copy(void (*check)(const nn_kernels *nn))
 
 /* ---- activations */
 
-static double activation(nn_activation f, double x)
+static double within(double x, double low, double high) { return fmin(fmax(x, low), high); }
+
+static double activation(const nn_function *f, double x)
 {
-    switch (f) {
+    switch (f->kind) {
     case NN_RELU: return fmax(x, 0);
     case NN_SIGMOID: return 1 / (1 + exp(-x));
     case NN_TANH: return tanh(x);
-    case NN_ELU: return x > 0 ? x : expm1(x);
+    case NN_ELU: return x > 0 ? x : f->alpha * expm1(x);
     case NN_SELU: return 1.0507009873554805 * (x > 0 ? x : 1.6732632423543772 * expm1(x));
     case NN_SOFTPLUS: return log1p(exp(x));
     case NN_RELU6: return fmin(fmax(x, 0), 6);
+    case NN_EXPONENTIAL: return exp(x);
+    case NN_SOFTSIGN: return x / (1 + fabs(x));
+    case NN_HARD_SIGMOID: return within(x / 6 + 0.5, 0, 1);
+    case NN_HARD_SIGMOID_2: return within(0.2 * x + 0.5, 0, 1);
+    case NN_HARD_TANH: return within(x, -1, 1);
+    case NN_LOG_SIGMOID: return -log1p(exp(-x));
+    case NN_SPARSE_SIGMOID: return within((x + 1) / 2, 0, 1);
+    case NN_SPARSE_PLUS: return x <= -1 ? 0 : x >= 1 ? x : (x + 1) * (x + 1) / 4;
+    case NN_SQUAREPLUS: return (x + sqrt(x * x + 4)) / 2;
+    case NN_HARD_SHRINK: return fabs(x) > 0.5 ? x : 0;
+    case NN_SOFT_SHRINK: return x > 0.5 ? x - 0.5 : x < -0.5 ? x + 0.5 : 0;
+    case NN_SILU: return x / (1 + exp(-x));
+    case NN_HARD_SILU: return x * within(x / 6 + 0.5, 0, 1);
+    case NN_GELU: return x * erfc(-x / sqrt(2)) / 2;
+    case NN_MISH: return x * tanh(log1p(exp(x)));
+    case NN_TANH_SHRINK: return x - tanh(x);
+    case NN_SHAPED_RELU: return x < f->threshold ? f->alpha * (x - f->threshold) : fmin(x, f->most);
     default: return x;
     }
 }
+
+static bool of_rows(nn_activation kind) { return kind >= NN_SOFTMAX && kind <= NN_LOG_SOFTMAX; }
 
 static void check_activations(const nn_kernels *nn)
 {
     enum { COUNT = 203 };
     float *x = filled(COUNT, 1, 20), y[COUNT], dy[COUNT], dx[COUNT];
     for (int i = 0; i < COUNT; i++) dy[i] = (float)noise(2, (uint32_t)i);
-    for (int f = NN_LINEAR; f < NN_SOFTMAX; f++) {
-        nn->activate((nn_activation)f, 1, COUNT, x, y);
-        nn->activate_backward((nn_activation)f, 1, COUNT, y, dy, dx);
+    for (int k = NN_LINEAR; k < NN_ACTIVATION_COUNT; k++) {
+        if (of_rows((nn_activation)k)) continue;
+        const nn_function f = {(nn_activation)k, 0.7f, 4, 0.3f, COUNT, 1};
+        nn->activate(&f, 1, x, y);
+        nn->activate_backward(&f, 1, nn_derived_from_input(f.kind) ? x : y, dy, dx);
         for (int i = 0; i < COUNT; i++) {
-            double want = activation((nn_activation)f, x[i]), h = 1e-6;
-            double slope =
-                (activation((nn_activation)f, x[i] + h) - activation((nn_activation)f, x[i] - h)) / (2 * h);
-            if (fabs(y[i] - want) > 2e-6 * (fabs(want) + 1e-3))
-                fail_msg("activation %d of %g: %g, expected %g", f, (double)x[i], (double)y[i], want);
-            if (fabs(dx[i] - slope * dy[i]) > 3e-6)
-                fail_msg("derivative %d at %g: %g, expected %g", f, (double)x[i], (double)dx[i], slope * dy[i]);
+            double want = activation(&f, x[i]), h = 1e-6;
+            double slope = (activation(&f, x[i] + h) - activation(&f, x[i] - h)) / (2 * h);
+            double cancelled = k == NN_TANH_SHRINK ? 0x1p-23 * fabs(x[i]) : 0; /* of x - tanh(x) */
+            if (!(fabs(y[i] - want) <= 2e-6 * (fabs(want) + 1e-3) + cancelled))
+                fail_msg("activation %d of %g: %.9g, expected %.9g", k, (double)x[i], (double)y[i], want);
+            if (!(fabs(dx[i] - slope * dy[i]) <= 3e-6 * (1 + fabs(slope))))
+                fail_msg("derivative %d at %g: %g, expected %g", k, (double)x[i], (double)dx[i], slope * dy[i]);
         }
     }
     free(x);
 }
+
+/* Beyond where e^x is a float, and no number at all, which must stay one. */
+static void check_extremes(const nn_kernels *nn)
+{
+    enum { COUNT = 40 };
+    float x[COUNT], y[COUNT], dx[COUNT], dy[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        x[i] = (i % 2 ? -1 : 1) * powf(10, (float)(i % 8));
+        dy[i] = 1;
+    }
+    for (int k = NN_LINEAR; k < NN_ACTIVATION_COUNT; k++) {
+        const nn_function f = {(nn_activation)k, 1, 4, 0, COUNT, 1};
+        if (k == NN_EXPONENTIAL) continue; /* infinite by right */
+        nn->activate(&f, 1, x, y);
+        nn->activate_backward(&f, 1, nn_derived_from_input(f.kind) ? x : y, dy, dx);
+        for (int i = 0; i < COUNT; i++)
+            if (!isfinite(y[i]) || !isfinite(dx[i]))
+                fail_msg("activation %d of %g: %g, derivative %g", k, (double)x[i], (double)y[i],
+                         (double)dx[i]);
+        if (of_rows((nn_activation)k)) continue;
+        const float none = NAN;
+        const nn_function one = {(nn_activation)k, 1, 4, 0, 1, 1};
+        nn->activate(&one, 1, &none, y);
+        bool clips =
+            k == NN_RELU || k == NN_RELU6 || k == NN_SHAPED_RELU || k == NN_SPARSE_PLUS || k == NN_HARD_SHRINK;
+        if (!clips && !isnan(y[0])) fail_msg("activation %d of NaN: %g", k, (double)y[0]);
+    }
+}
+
+/* Softmax and its logarithm along any axis: what defines each, and derivatives by differences. */
+static double row_of(nn_activation kind, int64_t n, int64_t step, const double *x, int64_t at)
+{
+    double most = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < n; i++) most = fmax(most, x[i * step]);
+    for (int64_t i = 0; i < n; i++) sum += exp(x[i * step] - most);
+    return kind == NN_SOFTMAX ? exp(x[at * step] - most) / sum : x[at * step] - most - log(sum);
+}
+
+static void check_rows_of(const nn_kernels *nn, const nn_function *f, double scale)
+{
+    enum { ROWS = 3 };
+    int64_t n = f->columns * f->step, count = ROWS * n;
+    float *x = filled(count, 21, scale), *dy = filled(count, 22, 2);
+    float *y = malloc((size_t)count * sizeof *y), *dx = malloc((size_t)count * sizeof *dx);
+    double *exact = malloc((size_t)count * sizeof *exact);
+    for (int64_t i = 0; i < count; i++) exact[i] = x[i];
+    nn->activate(f, ROWS, x, y);
+    nn->activate_backward(f, ROWS, y, dy, dx);
+    for (int64_t i = 0; i < count; i++) {
+        double *axis = exact + i / n * n + i % f->step, want = 0, kept = exact[i], side;
+        int64_t at = i % n / f->step;
+        close_to(y[i], row_of(f->kind, f->columns, f->step, axis, at), 2e-6);
+        for (int s = -1; s <= 1; s += 2) {
+            exact[i] = kept + s * 1e-6;
+            side = 0;
+            for (int64_t k = 0; k < f->columns; k++)
+                side += row_of(f->kind, f->columns, f->step, axis, k) * dy[axis - exact + k * f->step];
+            want += s * side / 2e-6;
+        }
+        exact[i] = kept;
+        close_to(dx[i], want, 2e-5);
+    }
+    free(x), free(dy), free(y), free(dx), free(exact);
+}
+
+static void check_rows(const nn_kernels *nn)
+{
+    static const int64_t shapes[][2] = {{1, 1}, {7, 1}, {33, 1}, {5, 3}, {17, 20}};
+    for (int kind = NN_SOFTMAX; kind <= NN_LOG_SOFTMAX; kind++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+            for (int scale = 1; scale <= 16; scale *= 16)
+                check_rows_of(nn, &(nn_function){(nn_activation)kind, 0, 0, 0, shapes[s][0], shapes[s][1]},
+                              scale);
+}
+
+/* ---- global pooling, views, PReLU */
+
+static void check_global_of(const nn_kernels *nn, const nn_global *g)
+{
+    enum { IMAGES = 2 };
+    int64_t n = g->positions * g->channels, step = g->channels_first ? 1 : g->channels;
+    float *x = filled(IMAGES * n, 31, 2), *dy = filled(IMAGES * g->channels, 32, 2);
+    float *y = malloc((size_t)(IMAGES * g->channels) * 4), *dx = malloc((size_t)(IMAGES * n) * 4);
+    for (int64_t i = 0; i < IMAGES * n; i += 3) x[i] = 0.5f; /* ties */
+    for (int64_t i = 0; i < IMAGES * n; i++) x[i] = fminf(x[i], 0.5f);
+    for (int average = 0; average < 2; average++) {
+        (average ? nn->global_average : nn->global_max)(g, IMAGES, x, y);
+        if (average)
+            nn->global_average_backward(g, IMAGES, dy, dx);
+        else
+            nn->global_max_backward(g, IMAGES, &(nn_global_diff){x, y, dy}, dx);
+        for (int64_t i = 0; i < IMAGES * g->channels; i++) {
+            int64_t first = i / g->channels * n + i % g->channels * (g->channels_first ? g->positions : 1);
+            double sum = 0, most = -INFINITY, ties = 0;
+            for (int64_t p = 0; p < g->positions; p++) {
+                sum += x[first + p * step];
+                most = fmax(most, x[first + p * step]);
+            }
+            for (int64_t p = 0; p < g->positions; p++) ties += x[first + p * step] == most;
+            close_to(y[i], average ? sum / (double)g->positions : most, 1e-6);
+            for (int64_t p = 0; p < g->positions; p++) {
+                double share = average ? 1 / (double)g->positions : x[first + p * step] == most ? 1 / ties : 0;
+                close_to(dx[first + p * step], dy[i] * share, 1e-6);
+            }
+        }
+    }
+    free(x), free(dy), free(y), free(dx);
+}
+
+static void check_global(const nn_kernels *nn)
+{
+    static const int64_t channels[] = {1, 3, 16, 63, 64, 65, 130}, positions[] = {1, 7, 49};
+    for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
+        for (size_t p = 0; p < sizeof positions / sizeof *positions; p++)
+            for (int first = 0; first < 2; first++)
+                check_global_of(nn, &(nn_global){positions[p], channels[c], first});
+}
+
+/* Every element by itself; a place of y shows nothing where an axis says so. */
+static void check_view_of(const nn_kernels *nn, const nn_view *plain)
+{
+    enum { IMAGES = 2 };
+    nn_view v = *plain;
+    int64_t out = 1;
+    for (int i = 0; i < NN_VIEW_AXES; i++) out *= plain->axis[i].out;
+    float *x = filled(IMAGES * v.in, 41, 2), *dy = filled(IMAGES * out, 42, 2);
+    float *y = malloc((size_t)(IMAGES * out) * 4), *dx = malloc((size_t)(IMAGES * v.in) * 4);
+    double *want = calloc((size_t)(IMAGES * v.in), sizeof *want);
+    memset(y, 0xff, (size_t)(IMAGES * out) * 4);
+    memset(dx, 0xff, (size_t)(IMAGES * v.in) * 4);
+    nn_view_simplify(&v);
+    nn->view(&v, IMAGES, x, y);
+    nn->view_backward(&v, IMAGES, dy, dx);
+    for (int64_t i = 0; i < IMAGES * out; i++) {
+        int64_t from = i / out * v.in, left = i % out;
+        bool there = true;
+        for (int a = NN_VIEW_AXES - 1; a >= 0; left /= plain->axis[a--].out) {
+            const nn_view_axis *axis = &plain->axis[a];
+            int64_t at = left % axis->out - axis->before;
+            there = there && at >= 0 && at < axis->in * axis->repeat;
+            from += at / axis->repeat * axis->stride;
+        }
+        assert_true(y[i] == (there ? x[from] : 0));
+        if (there) want[from] += dy[i];
+    }
+    for (int64_t i = 0; i < IMAGES * v.in; i++) close_to(dx[i], want[i], 1e-5);
+    free(x), free(dy), free(y), free(dx), free(want);
+}
+
+static void check_views(const nn_kernels *nn)
+{
+    static const nn_view views[] = {
+        {{{2, 2, 0, 1, 60}, {3, 3, 0, 1, 20}, {4, 4, 0, 1, 5}, {5, 5, 0, 1, 1}}, 120},   /* the same */
+        {{{2, 4, 1, 1, 60}, {3, 6, 1, 1, 20}, {4, 7, 3, 1, 5}, {5, 5, 0, 1, 1}}, 120},   /* padded */
+        {{{2, 2, 0, 1, 60}, {3, 4, 0, 1, 20}, {4, 4, 0, 1, 5}, {5, 8, 2, 1, 1}}, 120},   /* the last as well */
+        {{{2, 1, -1, 1, 60}, {3, 2, 0, 1, 20}, {4, 1, -2, 1, 5}, {5, 5, 0, 1, 1}}, 120}, /* cropped */
+        {{{2, 2, 0, 1, 60}, {3, 3, 0, 1, 20}, {4, 4, 0, 1, 5}, {5, 2, -2, 1, 1}}, 120},
+        {{{2, 2, 0, 1, 60}, {3, 4, -1, 1, 20}, {4, 2, 1, 1, 5}, {5, 3, 1, 1, 1}}, 120}, /* both */
+        {{{2, 4, 0, 2, 60}, {3, 3, 0, 1, 20}, {4, 12, 0, 3, 5}, {5, 5, 0, 1, 1}}, 120}, /* repeated */
+        {{{2, 2, 0, 1, 60}, {3, 6, 0, 2, 20}, {4, 4, 0, 1, 5}, {5, 15, 0, 3, 1}}, 120},
+        {{{5, 5, 0, 1, 1}, {2, 2, 0, 1, 60}, {4, 4, 0, 1, 5}, {3, 3, 0, 1, 20}}, 120}, /* permuted */
+        {{{1, 1, 0, 1, 0}, {1, 1, 0, 1, 0}, {12, 12, 0, 1, 1}, {10, 10, 0, 1, 12}}, 120},
+    };
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++) check_view_of(nn, &views[i]);
+}
+
+static void check_prelu_of(const nn_kernels *nn, const nn_prelu *p)
+{
+    enum { IMAGES = 3 };
+    int64_t n = p->size[0] * p->size[1] * p->size[2] * p->size[3];
+    float *x = filled(IMAGES * n, 51, 2), *dy = filled(IMAGES * n, 52, 2), *alpha = filled(p->slopes, 53, 2);
+    float *y = malloc((size_t)(IMAGES * n) * 4), *dx = malloc((size_t)(IMAGES * n) * 4);
+    float *da = malloc((size_t)p->slopes * 4);
+    double *want = calloc((size_t)p->slopes, sizeof *want);
+    x[n / 2] = 0;
+    nn->prelu(p, IMAGES, x, alpha, y);
+    nn->prelu_backward(p, IMAGES, &(nn_prelu_diff){x, dy, alpha}, dx, da, false);
+    nn->prelu_backward(p, IMAGES, &(nn_prelu_diff){x, dy, alpha}, NULL, da, true);
+    for (int64_t i = 0; i < IMAGES * n; i++) {
+        int64_t at = 0, left = i % n;
+        for (int a = NN_PRELU_AXES - 1; a >= 0; left /= p->size[a--]) at += left % p->size[a] * p->stride[a];
+        assert_true(at < p->slopes);
+        assert_true(y[i] == (x[i] > 0 ? x[i] : alpha[at] * x[i]));
+        close_to(dx[i], x[i] > 0 ? dy[i] : x[i] < 0 ? dy[i] * alpha[at] : 0, 1e-6);
+        if (x[i] < 0) want[at] += 2.0 * dy[i] * x[i];
+    }
+    for (int64_t i = 0; i < p->slopes; i++) close_to(da[i], want[i], 1e-5 * (1 + fabs(want[i])));
+    free(x), free(dy), free(alpha), free(y), free(dx), free(da), free(want);
+}
+
+static void check_prelu(const nn_kernels *nn)
+{
+    static const nn_prelu kinds[] = {
+        {{1, 5, 4, 37}, {0, 0, 0, 1}, 37},   {{1, 5, 4, 37}, {0, 148, 37, 1}, 740},
+        {{1, 3, 5, 19}, {0, 1, 0, 0}, 3},    {{2, 3, 4, 5}, {15, 5, 0, 1}, 30},
+        {{1, 1, 1, 130}, {0, 0, 0, 1}, 130}, {{1, 1, 1, 9}, {0, 0, 0, 0}, 1},
+    };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) check_prelu_of(nn, &kinds[i]);
+}
+
+/* ---- the loss */
 
 static void check_softmax(const nn_kernels *nn)
 {
@@ -306,6 +530,11 @@ static void check_sums(const nn_kernels *nn)
         each_copy(check_##name);                                                                               \
     }
 TEST(activations)
+TEST(extremes)
+TEST(rows)
+TEST(global)
+TEST(views)
+TEST(prelu)
 TEST(softmax)
 TEST(pooling)
 TEST(dropout)
@@ -314,8 +543,10 @@ TEST(sums)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(activations), cmocka_unit_test(softmax),
-                                       cmocka_unit_test(pooling),     cmocka_unit_test(dropout),
-                                       cmocka_unit_test(optimizers),  cmocka_unit_test(sums)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(activations), cmocka_unit_test(extremes), cmocka_unit_test(rows),
+        cmocka_unit_test(global),      cmocka_unit_test(views),    cmocka_unit_test(prelu),
+        cmocka_unit_test(softmax),     cmocka_unit_test(pooling),  cmocka_unit_test(dropout),
+        cmocka_unit_test(optimizers),  cmocka_unit_test(sums)};
     return cmocka_run_group_tests_name("nn", tests, NULL, NULL);
 }

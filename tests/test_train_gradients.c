@@ -40,8 +40,12 @@ typedef struct {
 
 #define C1 .shape = "9,4", .front = FRONT1
 #define CF .shape = "2,8,7", .front = FRONT_FIRST, .head = "channels_first"
+#define FEW .shape = "3,2,2"                       /* elements, as each may lie at a kink */
+#define CF1 .shape = "2,8,7", .front = FRONT_FIRST /* pooled to a vector */
 #define C3 .shape = "4,5,6,2", .front = FRONT3
 #define C3F .shape = "2,4,5,6", .front = FRONT3_FIRST, .head = "channels_first"
+#define C3F1 .shape = "2,4,5,6", .front = FRONT3_FIRST
+/* Without hard_shrink and ReLU's threshold, which jump, and soft_shrink, of whose kinks there are too many: test_nn.c and the goldens have those. */
 static const test_case cases[] = {
     {.class_name = "Conv2D", .options = "'filters':5,'kernel_size':[3,2]"},
     {.class_name = "Conv2D",
@@ -180,6 +184,70 @@ static const test_case cases[] = {
     {.class_name = "BatchNormalization", .options = "'momentum':0.5", C1},
     {.class_name = "BatchNormalization", .options = "'center':false,'scale':false", C3},
     {.class_name = "BatchNormalization", .options = "'axis':1", C3F},
+    {.class_name = "Activation", .options = "'activation':'log_softmax'"},
+    {.class_name = "Activation", .options = "'activation':'exponential'"},
+    {.class_name = "Activation", .options = "'activation':'softsign'"},
+    {.class_name = "Activation", .options = "'activation':'hard_sigmoid'", FEW},
+    {.class_name = "Activation", .options = "'activation':'hard_tanh'", FEW},
+    {.class_name = "Activation", .options = "'activation':'log_sigmoid'"},
+    {.class_name = "Activation", .options = "'activation':'sparse_sigmoid'", FEW},
+    {.class_name = "Activation", .options = "'activation':'sparse_plus'"},
+    {.class_name = "Activation", .options = "'activation':'squareplus'"},
+    {.class_name = "Activation", .options = "'activation':'silu'"},
+    {.class_name = "Activation", .options = "'activation':'hard_silu'"},
+    {.class_name = "Activation", .options = "'activation':'gelu'"},
+    {.class_name = "Activation", .options = "'activation':'mish'"},
+    {.class_name = "Activation", .options = "'activation':'tanh_shrink'"},
+    {.class_name = "Activation", .options = "'activation':'leaky_relu'", FEW},
+    {.class_name = "Activation", .options = "'activation':'celu'"},
+    {.class_name = "ReLU", .options = "'max_value':0.4"},
+    {.class_name = "ReLU", .options = "'max_value':0.4,'negative_slope':0.1"},
+    {.class_name = "LeakyReLU", .options = "'negative_slope':0.3"},
+    {.class_name = "PReLU", .options = "'alpha_regularizer':'l2'"},
+    {.class_name = "PReLU", .options = "'shared_axes':[1,2]"},
+    {.class_name = "PReLU", .options = "'shared_axes':[1,3]"},
+    {.class_name = "PReLU", .options = "'shared_axes':[2,3]", CF},
+    {.class_name = "PReLU", .options = "'shared_axes':[1]", C1},
+    {.class_name = "PReLU", .options = "'shared_axes':[1,2,3]", C3},
+    {.class_name = "ELU", .options = "'alpha':0.5"},
+    {.class_name = "Softmax", .options = "'axis':-1"},
+    {.class_name = "Softmax", .options = "'axis':1"},
+    {.class_name = "Softmax", .options = "'axis':2", CF},
+    {.class_name = "GlobalMaxPooling2D", .options = "'keepdims':true"},
+    {.class_name = "GlobalMaxPooling2D", .options = "'data_format':'channels_first'", CF1},
+    {.class_name = "GlobalMaxPooling1D", .options = "'keepdims':false", C1},
+    {.class_name = "GlobalMaxPooling3D", .options = "'keepdims':false", C3},
+    {.class_name = "GlobalAveragePooling2D", .options = "'keepdims':false"},
+    {.class_name = "GlobalAveragePooling2D", .options = "'data_format':'channels_first','keepdims':true", CF},
+    {.class_name = "GlobalAveragePooling1D", .options = "'keepdims':true", C1},
+    {.class_name = "GlobalAveragePooling3D",
+     .options = "'keepdims':false,'data_format':'channels_first'",
+     C3F1},
+    {.class_name = "ZeroPadding1D", .options = "'padding':[2,1]", C1},
+    {.class_name = "ZeroPadding2D", .options = "'padding':[[0,1],[2,3]]"},
+    {.class_name = "ZeroPadding2D", .options = "'padding':[1,2],'data_format':'channels_first'", CF},
+    {.class_name = "ZeroPadding3D", .options = "'padding':1", C3},
+    {.class_name = "Cropping1D", .options = "'cropping':[2,1]", C1},
+    {.class_name = "Cropping2D", .options = "'cropping':[[0,1],[2,3]]"},
+    {.class_name = "Cropping2D", .options = "'cropping':[2,1],'data_format':'channels_first'", CF},
+    {.class_name = "Cropping3D", .options = "'cropping':[[1,0],[0,2],[1,1]]", C3},
+    {.class_name = "UpSampling1D", .options = "'size':3", C1},
+    {.class_name = "UpSampling2D", .options = "'size':[2,3]"},
+    {.class_name = "UpSampling2D", .options = "'size':[2,3],'data_format':'channels_first'", CF},
+    {.class_name = "UpSampling3D", .options = "'size':[1,2,3]", C3},
+    {.class_name = "Rescaling", .options = "'scale':1.5,'offset':-0.5"},
+    {.class_name = "Rescaling", .options = "'scale':[1.5,2,-1,0.3],'offset':[0,1,0,1]"},
+    {.class_name = "Reshape", .options = "'target_shape':[-1,14]"},
+    {.class_name = "Permute", .options = "'dims':[3,1,2]"},
+    {.class_name = "Permute", .options = "'dims':[3,4,2,1]", C3},
+    {.class_name = "SpatialDropout1D", .options = "'rate':0.25", C1},
+    {.class_name = "SpatialDropout2D", .options = "'rate':0.37,'seed':5"},
+    {.class_name = "SpatialDropout2D", .options = "'rate':0.25,'data_format':'channels_first'", CF},
+    {.class_name = "SpatialDropout3D", .options = "'rate':0.25", C3},
+    {.class_name = "Conv2D", .options = "'filters':5,'kernel_size':3,'activation':'gelu'"},
+    {.class_name = "Conv2D",
+     .options = "'filters':5,'kernel_size':3,'activation':{'class_name':'LeakyReLU','config':{'alpha':0.1}}"},
+    {.class_name = "Dense", .options = "'units':5,'activation':'hard_swish','activity_regularizer':'l2'"},
     {.class_name = "Dense", .options = "'units':5,'activation':'relu'"},
     {.class_name = "Dense",
      .options = "'units':5,'activation':'softplus','use_bias':false,'kernel_regularizer':'l2'"},
@@ -392,11 +460,27 @@ static const char FUSIBLE_3D[] =
     "'strides':[1,2,1],'padding':'same'}},{'class_name':'Dropout','config':{'rate':0.6}},"
     "{'class_name':'Flatten','config':{}},{'class_name':'Dense','config':{'units':3,'activation':'softmax'}}]}";
 
+/* Activations of their own, of which relu and relu6 go into the layers before them. */
+static const char FUSIBLE_LAYERS[] =
+    "{'class_name':'Sequential','config':[{'class_name':'ZeroPadding2D','config':{'batch_input_shape':[null,9,"
+    "8,2]}},"
+    "{'class_name':'Conv2D','config':{'filters':20,'kernel_size':3}},{'class_name':'ReLU','config':{'max_value'"
+    ":6.0}},"
+    "{'class_name':'DepthwiseConv2D','config':{'kernel_size':3,'padding':'same'}},{'class_name':'PReLU','"
+    "config':{}},"
+    "{'class_name':'SeparableConv2D','config':{'filters':17,'kernel_size':2}},{'class_name':'ReLU','config':{}}"
+    ","
+    "{'class_name':'MaxPooling2D','config':{}},{'class_name':'SpatialDropout2D','config':{'rate':0.4}},"
+    "{'class_name':'Conv2D','config':{'filters':9,'kernel_size':1}},{'class_name':'LeakyReLU','config':{}},"
+    "{'class_name':'GlobalMaxPooling2D','config':{}},{'class_name':'Dense','config':{'units':3}},"
+    "{'class_name':'Activation','config':{'activation':'relu6'}},{'class_name':'Dense','config':{'units':3}},"
+    "{'class_name':'Softmax','config':{}}]}";
+
 static void fusions_agree(void **state)
 {
     (void)state;
-    static const char *const models[] = {FUSIBLE, FUSIBLE_3D};
-    for (int i = 0; i < 2; i++) {
+    static const char *const models[] = {FUSIBLE, FUSIBLE_3D, FUSIBLE_LAYERS};
+    for (int i = 0; i < 3; i++) {
         char text[TEXT] = "";
         append(text, models[i]);
         model *m = test_model(text);
@@ -430,9 +514,29 @@ static void graphs(void **state)
     json_decref(golden);
 }
 
+/* The summary says where such a layer went. */
+static void relu_layers_are_fused(void **state)
+{
+    (void)state;
+    char text[TEXT] = "";
+    append(text, FUSIBLE_LAYERS);
+    model *m = test_model(text);
+    net *n = test_net_with(m, &(net_options){.threads = 1, .batch = 4, .impls = "naive"});
+    assert_string_equal(net_fusion(n, 1), "relu6");
+    assert_string_equal(net_fusion(n, 2), "in the layer before");
+    assert_string_equal(net_fusion(n, 5), "relu in pooling");
+    assert_string_equal(net_fusion(n, 6), "in the layer before");
+    assert_string_equal(net_fusion(n, 10), ""); /* leaky */
+    assert_string_equal(net_fusion(n, 13), "in the layer before");
+    assert_string_equal(net_fusion(n, 15), "in loss");
+    net_destroy(n);
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(differences), cmocka_unit_test(other_outputs),
-                                       cmocka_unit_test(fusions_agree), cmocka_unit_test(graphs)};
+                                       cmocka_unit_test(fusions_agree), cmocka_unit_test(graphs),
+                                       cmocka_unit_test(relu_layers_are_fused)};
     return cmocka_run_group_tests_name("train_gradients", tests, NULL, NULL);
 }

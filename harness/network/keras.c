@@ -93,7 +93,9 @@ static void default_name(const level *l, size_t at)
     part *p = &l->parts[at];
     char base[NETWORK_NAME_MAX / 2], *to = base;
     for (const char *c = p->class_name; *c != 0 && to < base + sizeof base - 3; c++) {
-        if (isupper((unsigned char)*c) && c > p->class_name && !isdigit((unsigned char)c[-1])) *to++ = '_';
+        bool word = islower((unsigned char)c[1]) || isdigit((unsigned char)c[1]); /* re_lu, elu */
+        if (isupper((unsigned char)*c) && c > p->class_name && (word || islower((unsigned char)c[-1])))
+            *to++ = '_';
         *to++ = (char)tolower((unsigned char)*c);
     }
     *to = 0;

@@ -7,13 +7,8 @@
 
 enum { ALIGN_FLOATS = 16 }; /* each parameter starts on a cache line */
 
-typedef struct {
-    int rank;
-    int64_t dim[PARAMETER_MAX_RANK];
-} weight_shape;
-
-static conv_status add_parameter(model *m, layer *l, const char *name, const weight_shape *shape,
-                                 const weight_options *o, conv_error *err)
+conv_status build_parameter(model *m, layer *l, const char *name, const weight_shape *shape,
+                            const weight_options *o, conv_error *err)
 {
     const char *wrong = constraint_refuse(&o->limit, shape->rank);
     if (wrong != NULL) return conv_fail(err, CONV_INVALID, "%s_constraint: %s", name, wrong);
@@ -39,15 +34,10 @@ static conv_status add_parameter(model *m, layer *l, const char *name, const wei
 static conv_status add_bias(model *m, layer *l, const layer_options *o, int64_t count, conv_error *err)
 {
     if (!o->use_bias) return CONV_OK;
-    return add_parameter(m, l, "bias", &(weight_shape){1, {count}}, &o->bias, err);
+    return build_parameter(m, l, "bias", &(weight_shape){1, {count}}, &o->bias, err);
 }
 
-/* A spatial input shape in either data format as sizes by axis, 1 where there is none, and channels. */
-typedef struct {
-    int64_t size[CONV_AXES], channels;
-} image;
-
-static conv_status image_of(const layer *l, int rank, image *out, conv_error *err)
+conv_status build_image(const layer *l, int rank, image *out, conv_error *err)
 {
     char text[64];
     if (l->in.rank != rank + 1)
@@ -61,7 +51,7 @@ static conv_status image_of(const layer *l, int rank, image *out, conv_error *er
     return CONV_OK;
 }
 
-static tensor_shape image_shape(const image *of, int rank, bool channels_first)
+tensor_shape build_image_shape(const image *of, int rank, bool channels_first)
 {
     tensor_shape s = {.rank = rank + 1};
     memcpy(s.dim + (channels_first ? 1 : 0), of->size + CONV_AXES - rank, (size_t)rank * sizeof *s.dim);
@@ -111,16 +101,16 @@ static conv_status conv_weights(model *m, layer *l, layer_type type, const layer
     if (type.class == CLASS_CONV) {
         shape.dim[rank] = channels / o->groups;
         shape.dim[rank + 1] = o->filters;
-        status = add_parameter(m, l, "kernel", &shape, &o->kernel, err);
+        status = build_parameter(m, l, "kernel", &shape, &o->kernel, err);
         return status == CONV_OK ? add_bias(m, l, o, o->filters, err) : status;
     }
     shape.dim[rank] = channels;
     shape.dim[rank + 1] = o->depth_multiplier;
-    status = add_parameter(m, l, "depthwise_kernel", &shape, &o->depthwise, err);
+    status = build_parameter(m, l, "depthwise_kernel", &shape, &o->depthwise, err);
     if (status == CONV_OK && type.class == CLASS_SEPARABLE) {
         one.dim[rank] = channels * o->depth_multiplier;
         one.dim[rank + 1] = o->filters;
-        status = add_parameter(m, l, "pointwise_kernel", &one, &o->pointwise, err);
+        status = build_parameter(m, l, "pointwise_kernel", &one, &o->pointwise, err);
     }
     return status == CONV_OK ? add_bias(m, l, o, l->problem.oc, err) : status;
 }
@@ -162,7 +152,7 @@ static conv_status build_conv(model *m, layer *l, layer_type type, const layer_o
     bool plain = type.class == CLASS_CONV, depthwise = type.class == CLASS_DEPTHWISE;
     image in = {0}, out;
     conv_status status = refuse_strides(type, o, err);
-    if (status == CONV_OK) status = image_of(l, type.rank, &in, err);
+    if (status == CONV_OK) status = build_image(l, type.rank, &in, err);
     if (status == CONV_OK && plain) status = refuse_groups(o, in.channels, err);
     if (status != CONV_OK) return status;
 
@@ -184,7 +174,7 @@ static conv_status build_conv(model *m, layer *l, layer_type type, const layer_o
     out.channels = p->oc;
     status = window_axes(&in, o, o->kernel_size, p->axis, out.size, err);
     if (status != CONV_OK) return status;
-    l->out = image_shape(&out, type.rank, l->channels_first);
+    l->out = build_image_shape(&out, type.rank, l->channels_first);
     status = conv_problem_check(p, err);
     return status == CONV_OK ? conv_weights(m, l, type, o, in.channels, err) : status;
 }
@@ -193,7 +183,7 @@ static conv_status build_pool(layer *l, layer_type type, const layer_options *o,
 {
     image in = {0}, out;
     const int64_t *size = o->pool_size;
-    conv_status status = image_of(l, type.rank, &in, err);
+    conv_status status = build_image(l, type.rank, &in, err);
     l->kind = LAYER_POOL;
     l->average = type.class == CLASS_AVERAGE_POOL;
     l->pool_images = l->channels_first ? in.channels : 1;
@@ -206,7 +196,7 @@ static conv_status build_pool(layer *l, layer_type type, const layer_options *o,
                          NN_POOL_WINDOW_MAX);
     memcpy(out.size, l->pool.out, sizeof out.size);
     out.channels = in.channels;
-    l->out = image_shape(&out, type.rank, l->channels_first);
+    l->out = build_image_shape(&out, type.rank, l->channels_first);
     return CONV_OK;
 }
 
@@ -216,7 +206,7 @@ static conv_status build_dense(model *m, layer *l, const layer_options *o, conv_
     l->out = l->in;
     l->out.dim[l->out.rank - 1] = o->units;
     const weight_shape shape = {2, {l->in.dim[l->in.rank - 1], o->units}};
-    conv_status status = add_parameter(m, l, "kernel", &shape, &o->kernel, err);
+    conv_status status = build_parameter(m, l, "kernel", &shape, &o->kernel, err);
     return status == CONV_OK ? add_bias(m, l, o, o->units, err) : status;
 }
 
@@ -254,7 +244,8 @@ static conv_status build_norm(model *m, layer *l, const layer_options *o, conv_e
         weight_options own = weights[i].options;
         if (!weights[i].has) continue;
         if (!l->trainable) own.reg = (regularizer){0};
-        status = add_parameter(m, l, weights[i].name, &(weight_shape){1, {l->in.dim[l->norm.axis]}}, &own, err);
+        status =
+            build_parameter(m, l, weights[i].name, &(weight_shape){1, {l->in.dim[l->norm.axis]}}, &own, err);
         if (status == CONV_OK && weights[i].moving) m->parameter[m->parameter_count - 1].trainable = false;
     }
     return status;
@@ -317,14 +308,30 @@ static conv_status build_merge(const model *m, layer *l, const layer_options *o,
     return status;
 }
 
-conv_status layer_build(model *m, layer *l, layer_type type, const layer_options *o, conv_error *err)
+/* The axis that an activation runs along, of those that have one. */
+static conv_status place_activation(layer *l, int64_t axis, conv_error *err)
 {
-    l->trainable = o->trainable;
-    l->channels_first = o->channels_first;
-    l->activation = o->activation;
-    l->activity = o->activity_reg;
-    l->first_parameter = m->parameter_count;
-    l->out = l->in;
+    int at = 0;
+    conv_status status = image_axis(&l->out, axis, &at, err);
+    l->activation.columns = l->out.dim[at];
+    l->activation.step = 1;
+    for (int i = at + 1; i < l->out.rank; i++) l->activation.step *= l->out.dim[i];
+    return status;
+}
+
+/* Sizes that no memory holds would overflow where they are multiplied. */
+static conv_status check_size(const layer *l, conv_error *err)
+{
+    char text[64];
+    double count = 1;
+    for (int i = 0; i < l->out.rank; i++) count *= (double)l->out.dim[i];
+    return count <= INT32_MAX
+               ? CONV_OK
+               : conv_fail(err, CONV_INVALID, "its output of %s is too large", shape_text(&l->out, text));
+}
+
+static conv_status build_class(model *m, layer *l, layer_type type, const layer_options *o, conv_error *err)
+{
     switch (type.class) {
     case CLASS_CONV:
     case CLASS_DEPTHWISE:
@@ -335,16 +342,28 @@ conv_status layer_build(model *m, layer *l, layer_type type, const layer_options
     case CLASS_NORMALIZATION: return build_norm(m, l, o, err);
     case CLASS_MERGE:
     case CLASS_CONCATENATE: return build_merge(m, l, o, err);
-    case CLASS_DROPOUT:
-        l->kind = LAYER_DROPOUT;
-        l->rate = o->rate;
-        l->seeded = o->seeded;
-        l->seed = o->seed;
-        return CONV_OK;
-    case CLASS_FLATTEN:
-        l->kind = LAYER_FLATTEN;
-        l->out = (tensor_shape){.rank = 1, .dim = {shape_count(&l->in)}};
-        return CONV_OK;
-    default: l->kind = LAYER_ACTIVATION; return CONV_OK;
+    default: return build_plain(m, l, type, o, err);
     }
+}
+
+conv_status layer_build(model *m, layer *l, layer_type type, const layer_options *o, conv_error *err)
+{
+    l->trainable = o->trainable;
+    l->channels_first = o->channels_first;
+    l->activation = o->activation;
+    l->activity = o->activity_reg;
+    l->first_parameter = m->parameter_count;
+    l->out = l->in;
+    conv_status status = build_class(m, l, type, o, err);
+    if (status == CONV_OK) status = check_size(l, err);
+    if (status != CONV_OK) return status;
+    if (l->kind == LAYER_VIEW) nn_view_simplify(&l->view);
+    return l->kind == LAYER_NORMALIZATION || l->kind == LAYER_MERGE ? CONV_OK
+                                                                    : place_activation(l, o->axis, err);
+}
+
+void model_of_keras_2(model *m)
+{
+    for (int i = 0; i < m->layer_count; i++)
+        if (m->layers[i].activation.kind == NN_HARD_SIGMOID) m->layers[i].activation.kind = NN_HARD_SIGMOID_2;
 }

@@ -9,13 +9,13 @@
  *   max pooling, dropout
  *       one pass; the dropped and the clipped are marked in the argmax, so that backward reads one byte per
  *       element and nothing else
- *   convolution or dense, relu or relu6
+ *   convolution or dense, relu or relu6, of the layer or of one behind it
  *       the contract's post-op
  *   batch normalization, relu or relu6
  *       one pass; backward computes what was clipped again, so the normalized tensor need not be kept
  *   last softmax, cross-entropy
  *       p - one_hot, from the logits, as Keras does
- *   flatten (channels_last), linear activation, dropout of rate 0
+ *   flatten (channels_last), reshape, linear activation, dropout of rate 0
  *       nothing to do
  *
  * "Behind" means: it alone reads that output, and reads nothing else. Layers run in an order of their own, each
@@ -40,7 +40,7 @@ bool layer_is_plain(const layer *l)
 bool layer_is_pooled(const layer *l, const layer *next)
 {
     const conv_problem *p = &l->problem;
-    if (l->kind != LAYER_CONV || p->rank != 2 || p->layout != CONV_NHWC || l->activation != NN_RELU ||
+    if (l->kind != LAYER_CONV || p->rank != 2 || p->layout != CONV_NHWC || l->activation.kind != NN_RELU ||
         l->activity.l1 != 0 || l->activity.l2 != 0)
         return false;
     if (next->kind != LAYER_POOL || next->average || next->pool_images != 1) return false;
@@ -90,15 +90,15 @@ static void set_dropout(net *n, op *o, const layer *l, int layer_index)
     if (o->dropout.rate > 65535) o->dropout.rate = 65535;
 }
 
-static void add_activation(net *n, int i, nn_activation f, const tensor_shape *shape)
+static void add_activation(net *n, int i, const nn_function *f)
 {
-    if (f == NN_LINEAR) return;
-    int64_t count = shape_count(shape);
+    if (f->kind == NN_LINEAR) return;
+    int64_t count = shape_count(&n->model->layers[i].out);
     op *o = add_op(n, OP_ACTIVATION, i, count, count);
-    o->activation = f;
-    o->columns = shape->dim[shape->rank - 1];
-    o->needs_output = true;
-    strcpy(o->what, activation_names[f]);
+    o->activation = *f;
+    o->needs_input = nn_derived_from_input(f->kind);
+    o->needs_output = !o->needs_input;
+    strcpy(o->what, activation_names[f->kind]);
 }
 
 static void add_penalty(net *n, int i, const layer *l)
@@ -120,7 +120,8 @@ static bool is_max_pool(const model *m, int i)
 static bool is_loss_softmax(const model *m, int i)
 {
     const layer *l = &m->layers[i];
-    return i == m->layer_count - 1 && l->activation == NN_SOFTMAX && l->activity.l1 == 0 && l->activity.l2 == 0;
+    return i == m->layer_count - 1 && l->activation.kind == NN_SOFTMAX && l->activity.l1 == 0 &&
+           l->activity.l2 == 0;
 }
 
 /* Layers 0 and 1 as one operation; returns it. */
@@ -163,8 +164,18 @@ static op *add_pooled(net *n, int i)
     return o;
 }
 
-/* Convolution or dense layer i, with its activation and activity regularizer. */
-static void add_conv(net *n, int i, bool *relu_in_pool)
+/* The layer behind i is a relu or relu6 of its own, which layer i, linear, can do instead. */
+static bool is_relu_next(const net *n, int i)
+{
+    if (n->options.unfused || n->next[i] < 0) return false;
+    const layer *l = &n->model->layers[i], *next = &n->model->layers[n->next[i]];
+    return next->kind == LAYER_ACTIVATION && l->activation.kind == NN_LINEAR && l->activity.l1 == 0 &&
+           l->activity.l2 == 0 && (next->activation.kind == NN_RELU || next->activation.kind == NN_RELU6);
+}
+
+/* Convolution or dense layer i, with its activation, or one in the layer behind it (*skip is then set), and activity
+ * regularizer. */
+static void add_conv(net *n, int i, bool *relu_in_pool, bool *skip)
 {
     const model *m = n->model;
     const layer *l = &m->layers[i];
@@ -193,22 +204,25 @@ static void add_conv(net *n, int i, bool *relu_in_pool)
     if (o->problem.variant == CONV_SEPARABLE) o->pointwise = p++;
     if (o->problem.bias) o->bias = p;
 
-    nn_activation f = l->activation;
+    *skip = is_relu_next(n, i);
+    nn_function f = *skip ? m->layers[n->next[i]].activation : l->activation;
+    if (*skip) note(n, n->next[i], "in the layer before");
     if (is_loss_softmax(m, i)) {
         n->softmax_loss = true;
         note(n, i, "softmax in loss");
-        f = NN_LINEAR;
-    } else if (fuse && f == NN_RELU && is_max_pool(m, n->next[i]) && !activity) {
+        f.kind = NN_LINEAR;
+    } else if (fuse && f.kind == NN_RELU && is_max_pool(m, *skip ? n->next[n->next[i]] : n->next[i]) &&
+               !activity) {
         *relu_in_pool = true;
         note(n, i, "relu in pooling");
-        f = NN_LINEAR;
-    } else if (fuse && (f == NN_RELU || f == NN_RELU6)) {
-        o->problem.post_op = f == NN_RELU ? CONV_POST_RELU : CONV_POST_RELU6;
+        f.kind = NN_LINEAR;
+    } else if (fuse && (f.kind == NN_RELU || f.kind == NN_RELU6)) {
+        o->problem.post_op = f.kind == NN_RELU ? CONV_POST_RELU : CONV_POST_RELU6;
         o->needs_output = true;
-        note(n, i, activation_names[f]);
-        f = NN_LINEAR;
+        note(n, i, activation_names[f.kind]);
+        f.kind = NN_LINEAR;
     }
-    add_activation(n, i, f, &l->out);
+    add_activation(n, i, &f);
     add_penalty(n, i, l);
 }
 
@@ -250,10 +264,11 @@ static void add_norm(net *n, int i, bool *skip)
     norm_op_set(n, o);
     strcpy(o->what, "batch normalization");
     if (n->options.unfused || next == NULL || next->kind != LAYER_ACTIVATION) return;
-    if (next->activation != NN_RELU && next->activation != NN_RELU6) return;
-    o->norm.shape.post_op = next->activation == NN_RELU ? CONV_POST_RELU : CONV_POST_RELU6;
-    snprintf(o->what, sizeof o->what, "batch normalization + %s", activation_names[next->activation]);
-    note(n, i, activation_names[next->activation]);
+    const nn_activation f = next->activation.kind;
+    if (f != NN_RELU && f != NN_RELU6) return;
+    o->norm.shape.post_op = f == NN_RELU ? CONV_POST_RELU : CONV_POST_RELU6;
+    snprintf(o->what, sizeof o->what, "batch normalization + %s", activation_names[f]);
+    note(n, i, activation_names[f]);
     note(n, n->next[i], "in batch normalization");
     *skip = true;
 }
@@ -279,7 +294,7 @@ static void add_layer(net *n, int i, bool *relu_in_pool, bool *skip)
     op *o;
     switch (l->kind) {
     case LAYER_CONV:
-    case LAYER_DENSE: add_conv(n, i, relu_in_pool); return;
+    case LAYER_DENSE: add_conv(n, i, relu_in_pool, skip); return;
     case LAYER_POOL:
         add_pool(n, i, *relu_in_pool, skip);
         *relu_in_pool = false;
@@ -290,21 +305,27 @@ static void add_layer(net *n, int i, bool *relu_in_pool, bool *skip)
         set_dropout(n, o, l, i);
         strcpy(o->what, "dropout");
         return;
-    case LAYER_FLATTEN: /* Keras puts channels last before it flattens */
-        if (!l->channels_first || l->in.rank < 2) return;
-        o = add_op(n, OP_TRANSPOSE, i, count, count);
-        o->rows_hwc[0] = l->in.dim[0];
-        o->rows_hwc[1] = count / l->in.dim[0];
-        strcpy(o->what, "transpose");
+    case LAYER_SPATIAL_DROPOUT:
+        if (l->rate == 0) return;
+        o = add_op(n, OP_SPATIAL_DROPOUT, i, count, count);
+        layer_op_set(n, o);
+        set_dropout(n, o, l, i);
         return;
     case LAYER_NORMALIZATION: add_norm(n, i, skip); return;
     case LAYER_MERGE: add_merge(n, i); return;
+    case LAYER_FLATTEN:
+        if (l->view.in > 0) layer_op_set(n, add_op(n, OP_VIEW, i, count, count));
+        return;
+    case LAYER_GLOBAL_POOL:
+    case LAYER_VIEW:
+    case LAYER_RESCALING:
+    case LAYER_PRELU: layer_op_set(n, add_op(n, OP_VIEW, i, shape_count(&l->in), count)); return;
     case LAYER_ACTIVATION:
         if (is_loss_softmax(n->model, i)) {
             n->softmax_loss = true;
             note(n, i, "in loss");
         } else {
-            add_activation(n, i, l->activation, &l->out);
+            add_activation(n, i, &l->activation);
         }
     }
 }

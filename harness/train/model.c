@@ -112,17 +112,6 @@ static conv_status link_layer(const model *m, layer *l, const network_node *node
     return CONV_OK;
 }
 
-/* Sizes that no memory holds would overflow where they are multiplied. */
-static conv_status check_size(const layer *l, conv_error *err)
-{
-    char text[64];
-    double count = 1;
-    for (int i = 0; i < l->out.rank; i++) count *= (double)l->out.dim[i];
-    return count <= INT32_MAX
-               ? CONV_OK
-               : conv_fail(err, CONV_INVALID, "its output of %s is too large", shape_text(&l->out, text));
-}
-
 static conv_status read_layer(model *m, const network *n, int at, int *place, conv_error *err)
 {
     const network_node *node = &n->nodes[at];
@@ -153,7 +142,6 @@ static conv_status read_layer(model *m, const network *n, int at, int *place, co
     snprintf(l->class_name, sizeof l->class_name, "%s", node->class_name);
     strcpy(l->name, node->name);
     status = layer_build(m, l, type, &options, err);
-    if (status == CONV_OK) status = check_size(l, err);
     place[at] = m->layer_count;
     if (status == CONV_OK) m->layer_count++;
     return status;
@@ -217,6 +205,8 @@ static conv_status read_model(model *m, const network *n, const char *label, con
     compiled_read(json_object_get(n->root, "compile_config"), &m->compiled);
     status = read_layers(m, n, label, err);
     if (status != CONV_OK) return status;
+    const char *version = json_string_value(json_object_get(n->root, "keras_version"));
+    if (version != NULL && version[0] < '3') model_of_keras_2(m);
     if (m->layer_count == 0) return conv_fail(err, CONV_INVALID, "%s: no layers", label);
     if (m->layers[m->layer_count - 1].out.rank != 1)
         return conv_fail(err, CONV_INVALID,
@@ -254,8 +244,22 @@ const char *model_not_softmax(const model *m)
     while (l->inputs[0] >= 0 && (l->kind == LAYER_FLATTEN || l->kind == LAYER_DROPOUT))
         l = &m->layers[l->inputs[0]];
     if (l->kind != LAYER_CONV && l->kind != LAYER_DENSE && l->kind != LAYER_ACTIVATION) return "none";
-    if (l->activation != NN_SOFTMAX) return activation_names[l->activation];
+    if (l->activation.kind != NN_SOFTMAX) return activation_names[l->activation.kind];
     return l->out.dim[l->out.rank - 1] == shape_count(&l->out) ? NULL : "a softmax of each pixel";
+}
+
+/* With the options of layers that earlier versions did not have. */
+static uint32_t plain_fingerprint(const layer *l, uint32_t before)
+{
+    uLong crc = before;
+    const nn_function *f = &l->activation;
+    const float numbers[] = {f->alpha, f->most, f->threshold};
+    bool numbered = f->kind == NN_SHAPED_RELU || (f->kind == NN_ELU && f->alpha != 1);
+    if (numbered) crc = crc32(crc, (const Bytef *)numbers, sizeof numbers);
+    if (f->kind == NN_SOFTMAX && f->step > 1) crc = crc32(crc, (const Bytef *)&f->step, sizeof f->step);
+    if (l->kind == LAYER_VIEW) crc = crc32(crc, (const Bytef *)&l->view, sizeof l->view);
+    if (l->kind == LAYER_RESCALING) crc = crc32(crc, (const Bytef *)&l->scaling, sizeof l->scaling);
+    return (uint32_t)crc;
 }
 
 uint32_t model_fingerprint(const model *m)
@@ -264,9 +268,9 @@ uint32_t model_fingerprint(const model *m)
     for (int i = 0; i < m->layer_count; i++) {
         const layer *l = &m->layers[i];
         char text[512];
-        int n = snprintf(text, sizeof text, "%d %d %d %d %.9g %d %.9g %.9g", (int)l->kind, (int)l->activation,
-                         l->channels_first, l->average, l->rate, (int)l->problem.variant,
-                         (double)l->activity.l1, (double)l->activity.l2);
+        int n = snprintf(text, sizeof text, "%d %d %d %d %.9g %d %.9g %.9g", (int)l->kind,
+                         (int)l->activation.kind, l->channels_first, l->average, l->rate,
+                         (int)l->problem.variant, (double)l->activity.l1, (double)l->activity.l2);
         crc = crc32(crc, (const Bytef *)text, (uInt)n);
         crc = crc32(crc, (const Bytef *)l->in.dim, sizeof l->in.dim);
         crc = crc32(crc, (const Bytef *)l->out.dim, sizeof l->out.dim);
@@ -284,6 +288,7 @@ uint32_t model_fingerprint(const model *m)
             crc = crc32(crc, (const Bytef *)l->inputs, (uInt)((size_t)l->input_count * sizeof *l->inputs));
         }
     }
+    for (int i = 0; i < m->layer_count; i++) crc = (uLong)plain_fingerprint(&m->layers[i], (uint32_t)crc);
     for (int i = 0; i < m->parameter_count; i++) {
         const parameter *p = &m->parameter[i];
         crc = crc32(crc, (const Bytef *)p->name, (uInt)strlen(p->name));

@@ -25,7 +25,12 @@ typedef enum {
     LAYER_DENSE,
     LAYER_ACTIVATION,
     LAYER_NORMALIZATION,
-    LAYER_MERGE
+    LAYER_MERGE,
+    LAYER_GLOBAL_POOL,
+    LAYER_VIEW, /* padding, cropping, repeating, permuting */
+    LAYER_RESCALING,
+    LAYER_SPATIAL_DROPOUT,
+    LAYER_PRELU
 } layer_kind;
 
 typedef enum {
@@ -50,6 +55,13 @@ typedef struct {
     bool trainable;
 } parameter;
 
+/* x * scale + offset, of each channel or of all. */
+enum { RESCALING_MAX = 4 };
+typedef struct {
+    int count; /* 1, or as many as channels */
+    float scale[RESCALING_MAX], offset[RESCALING_MAX];
+} rescaling;
+
 typedef struct {
     layer_kind kind;
     char class_name[32], name[MODEL_NAME_MAX];
@@ -57,13 +69,17 @@ typedef struct {
         input_count;      /* layers before it, in the order of the call; -1: the model's input */
     tensor_shape in, out; /* in: of the first input */
     bool trainable, channels_first;
-    nn_activation activation; /* conv, dense, activation */
-    regularizer activity;     /* of the layer's output; divided by the batch size, as tf.keras */
-    conv_problem problem;     /* conv, of one image, without post-op */
-    nn_pool pool;             /* pool; channels_first: channels = 1, images multiplied by pool_images */
+    nn_function activation; /* conv, dense, activation */
+    regularizer activity;   /* of the layer's output; divided by the batch size, as tf.keras */
+    conv_problem problem;   /* conv, of one image, without post-op */
+    nn_pool pool;           /* pool; channels_first: channels = 1, images multiplied by pool_images */
     int64_t pool_images;
     bool average;
-    double rate; /* dropout */
+    nn_global global; /* with average */
+    nn_view view;     /* view, and flatten of channels_first */
+    nn_prelu prelu;
+    rescaling scaling;
+    double rate; /* dropout of both kinds */
     bool seeded;
     int64_t seed; /* dropout's own */
     struct {

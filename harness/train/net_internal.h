@@ -13,10 +13,14 @@ typedef enum {
     OP_MAX_POOL,
     OP_AVERAGE_POOL,
     OP_DROPOUT,
-    OP_TRANSPOSE,
     OP_PENALTY,
-    OP_NORM,  /* batch normalization */
-    OP_MERGE, /* Add, Concatenate and the like */
+    OP_NORM,        /* batch normalization */
+    OP_MERGE,       /* Add, Concatenate and the like */
+    OP_GLOBAL_POOL, /* this and the next four: layer_op.c */
+    OP_VIEW,
+    OP_RESCALE,
+    OP_SPATIAL_DROPOUT,
+    OP_PRELU,
     OP_FIRST, /* convolution of one channel with relu and pooling: kernels/nn/first.c */
     OP_POOLED /* convolution with relu and pooling: kernels/nn/pooled.c */
 } op_kind;
@@ -87,14 +91,12 @@ typedef struct op {
     float *product;
     uint64_t product_at;
 
-    nn_activation activation;
-    int64_t columns; /* activation: last axis */
+    nn_function activation;
     nn_pool pool;
     int64_t pool_images;
-    nn_dropout dropout;  /* rate 0: none */
-    uint8_t *argmax;     /* max pooling: [batch][out] */
-    uint64_t *bits;      /* dropout on its own: [batch][words] */
-    int64_t rows_hwc[2]; /* transpose: channels, positions */
+    nn_dropout dropout; /* rate 0: none */
+    uint8_t *argmax;    /* max pooling: [batch][out] */
+    uint64_t *bits;     /* dropout on its own: [batch][words] */
     regularizer penalty;
     norm_part norm;
 } op;
@@ -278,6 +280,12 @@ void norm_op_free(op *o);
 /* merge_op.c. x: by input */
 void merge_op_forward(net *n, op *o, const slice *s, const float *const *x, float *y);
 void merge_op_backward(net *n, op *o, const slice *s, int input, const float *const *x, const op_gradients *g);
+
+/* layer_op.c */
+/* Makes o the operation of its layer. */
+void layer_op_set(net *n, op *o);
+void layer_op_forward(net *n, op *o, const slice *s, const float *x, float *y);
+void layer_op_backward(net *n, op *o, const slice *s, const op_gradients *g);
 
 /* ops.c: the others. */
 /* The slice's bits of a dropout, made now; NULL outside training or without one. */

@@ -26,6 +26,11 @@ nn_pool_diff op_pool_diff(const op *o, const slice *s, const float *dy)
     return (nn_pool_diff){dy, o->argmax + s->first * o->out, nn_dropout_scale(&o->dropout)};
 }
 
+static int64_t activation_rows(const op *o, const slice *s)
+{
+    return s->rows * o->out / (o->activation.columns * o->activation.step);
+}
+
 void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
 {
     const nn_kernels *nn = n->nn;
@@ -33,7 +38,7 @@ void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
     const uint64_t *bits;
     nn_pool_output pooled;
     switch (o->kind) {
-    case OP_ACTIVATION: nn->activate(o->activation, count / o->columns, o->columns, x, y); break;
+    case OP_ACTIVATION: nn->activate(&o->activation, activation_rows(o, s), x, y); break;
     case OP_MAX_POOL:
         pooled = op_pool_output(n, o, s, y);
         nn->max_pool(&o->pool, s->rows * o->pool_images, x, &pooled);
@@ -46,12 +51,6 @@ void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
         else
             memcpy(y, x, (size_t)count * sizeof *y);
         break;
-    case OP_TRANSPOSE:
-        for (int64_t r = 0; r < s->rows; r++, x += o->in, y += o->out)
-            for (int64_t c = 0; c < o->rows_hwc[0]; c++)
-                for (int64_t p = 0; p < o->rows_hwc[1]; p++)
-                    y[p * o->rows_hwc[0] + c] = x[c * o->rows_hwc[1] + p];
-        break;
     case OP_PENALTY:
         memcpy(y, x, (size_t)count * sizeof *y);
         n->penalty[s->index * n->op_count + (o - n->ops)] =
@@ -62,6 +61,7 @@ void op_forward(net *n, op *o, const slice *s, const float *x, float *y)
     case OP_NORM: norm_op_forward(n, o, s, x, y); break;
     case OP_MERGE:
     case OP_CONV: break;
+    default: layer_op_forward(n, o, s, x, y);
     }
 }
 
@@ -74,7 +74,7 @@ void op_backward(net *n, op *o, const slice *s, const op_gradients *g)
     nn_pool_diff diff;
     switch (o->kind) {
     case OP_ACTIVATION:
-        nn->activate_backward(o->activation, count / o->columns, o->columns, g->y, dy, dx);
+        nn->activate_backward(&o->activation, activation_rows(o, s), g->x != NULL ? g->x : g->y, dy, dx);
         break;
     case OP_MAX_POOL:
         diff = op_pool_diff(o, s, dy);
@@ -85,12 +85,6 @@ void op_backward(net *n, op *o, const slice *s, const op_gradients *g)
         nn->dropout(s->rows, o->out, o->bits + s->first * nn_dropout_words(o->out),
                     nn_dropout_scale(&o->dropout), dy, dx);
         break;
-    case OP_TRANSPOSE:
-        for (int64_t r = 0; r < s->rows; r++, dy += o->out, dx += o->in)
-            for (int64_t c = 0; c < o->rows_hwc[0]; c++)
-                for (int64_t p = 0; p < o->rows_hwc[1]; p++)
-                    dx[c * o->rows_hwc[1] + p] = dy[p * o->rows_hwc[0] + c];
-        break;
     case OP_PENALTY:
         memcpy(dx, dy, (size_t)count * sizeof *dx);
         nn->penalty(count, o->penalty.l1, o->penalty.l2, n->penalty_scale, g->y, dx);
@@ -100,5 +94,6 @@ void op_backward(net *n, op *o, const slice *s, const op_gradients *g)
     case OP_NORM: norm_op_backward(n, o, s, g); break;
     case OP_MERGE:
     case OP_CONV: break;
+    default: layer_op_backward(n, o, s, g);
     }
 }

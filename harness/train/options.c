@@ -3,6 +3,7 @@
  * Keys and defaults: Keras 2, tf.keras 2.x and Keras 3, keras/layers get_config(). */
 #include "options.h"
 
+#include <float.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,6 +37,22 @@ static const struct {
     {"Maximum", CLASS_MERGE, 0, 0},
     {"Minimum", CLASS_MERGE, 0, 0},
     {"Concatenate", CLASS_CONCATENATE, 0, 0},
+    {"GlobalMaxPooling", CLASS_GLOBAL_MAX_POOL, 1, 3},
+    {"GlobalMaxPool", CLASS_GLOBAL_MAX_POOL, 1, 3},
+    {"GlobalAveragePooling", CLASS_GLOBAL_AVERAGE_POOL, 1, 3},
+    {"GlobalAvgPool", CLASS_GLOBAL_AVERAGE_POOL, 1, 3},
+    {"ReLU", CLASS_RELU, 0, 0},
+    {"LeakyReLU", CLASS_LEAKY_RELU, 0, 0},
+    {"PReLU", CLASS_PRELU, 0, 0},
+    {"ELU", CLASS_ELU, 0, 0},
+    {"Softmax", CLASS_SOFTMAX, 0, 0},
+    {"ZeroPadding", CLASS_ZERO_PADDING, 1, 3},
+    {"Cropping", CLASS_CROPPING, 1, 3},
+    {"UpSampling", CLASS_UP_SAMPLING, 1, 3},
+    {"Rescaling", CLASS_RESCALING, 0, 0},
+    {"Reshape", CLASS_RESHAPE, 0, 0},
+    {"Permute", CLASS_PERMUTE, 0, 0},
+    {"SpatialDropout", CLASS_SPATIAL_DROPOUT, 1, 3},
 };
 
 layer_type layer_type_parse(const char *name)
@@ -57,6 +74,10 @@ enum {
     CONV = PLAIN_CONV | SEPARABLE | DEPTHWISE,
     POOL = ONE(CLASS_MAX_POOL) | ONE(CLASS_AVERAGE_POOL),
     WEIGHTED = CONV | ONE(CLASS_DENSE),
+    GLOBAL_POOL = ONE(CLASS_GLOBAL_MAX_POOL) | ONE(CLASS_GLOBAL_AVERAGE_POOL),
+    DROPOUT = ONE(CLASS_DROPOUT) | ONE(CLASS_SPATIAL_DROPOUT),
+    EDGES = ONE(CLASS_ZERO_PADDING) | ONE(CLASS_CROPPING),
+    FORMATTED = CONV | POOL | GLOBAL_POOL | EDGES | ONE(CLASS_UP_SAMPLING) | ONE(CLASS_SPATIAL_DROPOUT),
     ALL = (1u << CLASS_COUNT) - 1
 };
 
@@ -149,16 +170,116 @@ static const char *read_format(const given *g, void *to)
     return NULL;
 }
 
-const char *const activation_names[] = {"linear", "relu",     "sigmoid", "tanh",    "elu",
-                                        "selu",   "softplus", "relu6",   "softmax", NULL};
+static const char *read_activation(const given *g, void *to) { return activation_parse(g->value, to, g->err); }
 
-static const char *read_activation(const given *g, void *to)
+/* A number of at least 0, the slope of a ReLU below zero for example. */
+static const char *read_positive(const given *g, void *to)
 {
-    int at = 0;
-    if (!json_is_null(g->value) && read_word(g->value, activation_names, &at) != NULL)
-        return "linear, relu, sigmoid, tanh, elu, selu, softplus, relu6 or softmax";
-    *(nn_activation *)to = (nn_activation)at;
+    double value = json_number_value(g->value);
+    if (!json_is_number(g->value) || !(value >= 0 && value <= FLT_MAX)) return "a number of at least 0";
+    *(float *)to = (float)value;
     return NULL;
+}
+
+/* The same, or null for none. */
+static const char *read_most(const given *g, void *to)
+{
+    return json_is_null(g->value) ? NULL : read_positive(g, to);
+}
+
+static const char *to_edge(json_t *value, int64_t *to)
+{
+    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > INT32_MAX)
+        return "";
+    *to = json_integer_value(value);
+    return NULL;
+}
+
+/* 1; in one dimension [before, after]; in more a number or such a pair for each axis. */
+static const char *read_edges(const given *g, void *to)
+{
+    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, before));
+    int rank = g->type.rank;
+    bool list = json_is_array(g->value) && rank > 1;
+    if (list && json_array_size(g->value) != (size_t)rank) return "a number, or one or a pair for each axis";
+    for (int i = 0; i < rank; i++) {
+        json_t *axis = list ? json_array_get(g->value, (size_t)i) : g->value;
+        bool pair = json_is_array(axis);
+        int at = CONV_AXES - rank + i;
+        if ((pair && json_array_size(axis) != 2) ||
+            to_edge(pair ? json_array_get(axis, 0) : axis, &o->before[at]) != NULL ||
+            to_edge(pair ? json_array_get(axis, 1) : axis, &o->after[at]) != NULL)
+            return "of integers of at least 0: one, or a pair for each axis";
+    }
+    return NULL;
+}
+
+static const char *read_nearest(const given *g, void *to)
+{
+    (void)to;
+    const char *text = json_string_value(g->value);
+    return text != NULL && strcmp(text, "nearest") == 0 ? NULL : "nearest: others are not supported";
+}
+
+static const char *read_axes(const given *g, void *to)
+{
+    if (json_is_null(g->value)) return NULL;
+    size_t count = json_is_array(g->value) ? json_array_size(g->value) : 1;
+    for (size_t i = 0; i < count; i++) {
+        json_t *axis = json_is_array(g->value) ? json_array_get(g->value, i) : g->value;
+        if (!json_is_integer(axis) || json_integer_value(axis) < 1 || json_integer_value(axis) > CONV_AXES + 1)
+            return "null or axes, of which the first after the batch is 1";
+        *(unsigned *)to |= 1u << json_integer_value(axis);
+    }
+    return NULL;
+}
+
+/* Sizes of a tensor without its batch; -1 is one of them where a shape is to be found. */
+static const char *read_target(const given *g, void *to)
+{
+    tensor_shape *s = to;
+    size_t rank = json_array_size(g->value);
+    if (rank < 1 || rank > CONV_AXES + 1) return "a list of 1 to 4 integers";
+    s->rank = (int)rank;
+    for (size_t i = 0; i < rank; i++) {
+        json_t *item = json_array_get(g->value, i);
+        bool open = json_is_integer(item) && json_integer_value(item) == -1 && g->type.class == CLASS_RESHAPE;
+        if (!open && to_count(item, &s->dim[i]) != NULL)
+            return "a list of positive integers, of which a target_shape's may be -1";
+        if (open) s->dim[i] = -1;
+    }
+    return NULL;
+}
+
+/* A number, or a list of one for each channel, as Keras writes it or NumPy's array. */
+static const char *read_scaling(const given *g, float *to, int *count)
+{
+    static const char wrong[] = "a number, or a list of at most 4";
+    json_t *value =
+        json_is_object(g->value) ? json_object_get(json_object_get(g->value, "config"), "value") : g->value;
+    size_t size = json_is_array(value) ? json_array_size(value) : 1;
+    if (size < 1 || size > RESCALING_MAX) return wrong;
+    if (size > 1 && *count > 1 && *count != (int)size) return "as long as the other list";
+    if (size > 1) *count = (int)size;
+    for (size_t i = 0; i < RESCALING_MAX; i++) {
+        json_t *item = json_is_array(value) ? json_array_get(value, size > 1 ? i : 0) : value;
+        double number = json_number_value(item);
+        if (i < size && !(json_is_number(item) && number >= -FLT_MAX && number <= FLT_MAX)) return wrong;
+        to[i] = (float)number;
+    }
+    return NULL;
+}
+
+static const char *read_scale(const given *g, void *to)
+{
+    rescaling *r = to;
+    return read_scaling(g, r->scale, &r->count);
+}
+
+static const char *read_offset(const given *g, void *to)
+{
+    rescaling *r = to;
+    return read_scaling(g, r->offset, &r->count);
 }
 
 static const char *read_rate(const given *g, void *to)
@@ -307,7 +428,25 @@ static const struct {
     {"kernel_size", read_sizes, AT(kernel_size), CONV},
     {"strides", read_strides, AT(strides), CONV | POOL},
     {"padding", read_padding, AT(padding), CONV | POOL},
-    {"data_format", read_format, AT(channels_first), CONV | POOL | ONE(CLASS_FLATTEN)},
+    {"padding", read_edges, AT(before), ONE(CLASS_ZERO_PADDING)},
+    {"cropping", read_edges, AT(before), ONE(CLASS_CROPPING)},
+    {"size", read_sizes, AT(pool_size), ONE(CLASS_UP_SAMPLING)},
+    {"interpolation", read_nearest, 0, ONE(CLASS_UP_SAMPLING)},
+    {"data_format", read_format, AT(channels_first), FORMATTED | ONE(CLASS_FLATTEN)},
+    {"keepdims", read_bool, AT(keepdims), GLOBAL_POOL},
+    {"target_shape", read_target, AT(target), ONE(CLASS_RESHAPE)},
+    {"dims", read_target, AT(target), ONE(CLASS_PERMUTE)},
+    {"scale", read_scale, AT(scaling), ONE(CLASS_RESCALING)},
+    {"offset", read_offset, AT(scaling), ONE(CLASS_RESCALING)},
+    {"max_value", read_most, AT(activation.most), ONE(CLASS_RELU)},
+    {"negative_slope", read_positive, AT(activation.alpha), ONE(CLASS_RELU) | ONE(CLASS_LEAKY_RELU)},
+    {"threshold", read_positive, AT(activation.threshold), ONE(CLASS_RELU)},
+    {"alpha", read_positive, AT(activation.alpha),
+     ONE(CLASS_LEAKY_RELU) | ONE(CLASS_ELU)}, /* Keras 2's leaky */
+    {"shared_axes", read_axes, AT(shared_axes), ONE(CLASS_PRELU)},
+    {"alpha_initializer", read_initializer, AT(alpha.init), ONE(CLASS_PRELU)},
+    {"alpha_regularizer", read_regularizer, AT(alpha.reg), ONE(CLASS_PRELU)},
+    {"alpha_constraint", read_constraint, AT(alpha.limit), ONE(CLASS_PRELU)},
     {"dilation_rate", read_sizes, AT(dilation_rate), CONV},
     {"groups", read_count, AT(groups), PLAIN_CONV},
     {"groups", read_one, 0, SEPARABLE | DEPTHWISE},
@@ -333,7 +472,7 @@ static const struct {
     {"bias_regularizer", read_regularizer, AT(bias.reg), WEIGHTED},
     {"bias_constraint", read_constraint, AT(bias.limit), WEIGHTED},
     {"activity_regularizer", read_regularizer, AT(activity_reg), WEIGHTED},
-    {"axis", read_axis, AT(axis), ONE(CLASS_NORMALIZATION) | ONE(CLASS_CONCATENATE)},
+    {"axis", read_axis, AT(axis), ONE(CLASS_NORMALIZATION) | ONE(CLASS_CONCATENATE) | ONE(CLASS_SOFTMAX)},
     {"momentum", read_share, AT(momentum), ONE(CLASS_NORMALIZATION)},
     {"epsilon", read_epsilon, AT(epsilon), ONE(CLASS_NORMALIZATION)},
     {"center", read_bool, AT(center), ONE(CLASS_NORMALIZATION)},
@@ -350,9 +489,9 @@ static const struct {
     {"renorm_clipping", read_anything, 0, ONE(CLASS_NORMALIZATION)},
     {"renorm_momentum", read_anything, 0, ONE(CLASS_NORMALIZATION)},
     {"synchronized", read_false, 0, ONE(CLASS_NORMALIZATION)},
-    {"rate", read_rate, AT(rate), ONE(CLASS_DROPOUT)},
-    {"noise_shape", read_null, 0, ONE(CLASS_DROPOUT)},
-    {"seed", read_seed, AT(seed), ONE(CLASS_DROPOUT)},
+    {"rate", read_rate, AT(rate), DROPOUT},
+    {"noise_shape", read_null, 0, DROPOUT},
+    {"seed", read_seed, AT(seed), DROPOUT},
 };
 
 static conv_status read_key(layer_type type, const char *key, json_t *value, layer_options *out,
@@ -365,7 +504,7 @@ static conv_status read_key(layer_type type, const char *key, json_t *value, lay
         if (wrong == NULL) return CONV_OK;
         if (*wrong == 0) return conv_fail(err, CONV_INVALID, "%s: %.180s", key, inner.text);
         char text[64] = "";
-        size_t length = json_dumpb(value, text, sizeof text - 1, JSON_ENCODE_ANY);
+        size_t length = json_dumpb(value, text, sizeof text - 1, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
         text[length < sizeof text ? length : sizeof text - 1] = 0;
         return conv_fail(err, CONV_INVALID, "%s is %s%s: must be %s", key, text,
                          length < sizeof text ? "" : "...", wrong);
@@ -375,16 +514,29 @@ static conv_status read_key(layer_type type, const char *key, json_t *value, lay
     return conv_fail(err, CONV_INVALID, "unknown option '%s'", key);
 }
 
+/* Of the classes that are one. */
+static nn_function default_activation(layer_class class)
+{
+    nn_activation kind = class == CLASS_SOFTMAX                             ? NN_SOFTMAX
+                         : class == CLASS_ELU                               ? NN_ELU
+                         : class == CLASS_RELU || class == CLASS_LEAKY_RELU ? NN_SHAPED_RELU
+                                                                            : NN_LINEAR;
+    nn_function f = activation_plain(kind);
+    if (class == CLASS_RELU) f.alpha = 0;
+    if (class == CLASS_LEAKY_RELU) f.alpha = 0.3f;
+    return f;
+}
+
 conv_status layer_options_parse(layer_type type, json_t *config, layer_options *out, conv_error *err)
 {
     static const struct {
         const char *key;
         unsigned classes;
-    } required[] = {{"filters", PLAIN_CONV | SEPARABLE},
-                    {"kernel_size", CONV},
-                    {"units", ONE(CLASS_DENSE)},
-                    {"rate", ONE(CLASS_DROPOUT)},
-                    {"activation", ONE(CLASS_ACTIVATION)}};
+    } required[] = {{"filters", PLAIN_CONV | SEPARABLE},  {"kernel_size", CONV},
+                    {"units", ONE(CLASS_DENSE)},          {"rate", DROPOUT},
+                    {"cropping", ONE(CLASS_CROPPING)}, /* Keras writes it; its defaults differ by rank */
+                    {"target_shape", ONE(CLASS_RESHAPE)}, {"dims", ONE(CLASS_PERMUTE)},
+                    {"scale", ONE(CLASS_RESCALING)},      {"activation", ONE(CLASS_ACTIVATION)}};
     const initializer glorot = {.kind = INIT_VARIANCE_SCALING, .a = 1, .mode = FAN_AVG};
     *out = (layer_options){.trainable = true,
                            .use_bias = true,
@@ -399,13 +551,16 @@ conv_status layer_options_parse(layer_type type, json_t *config, layer_options *
                            .moving_variance.init.kind = INIT_ONES,
                            .kernel.init = glorot,
                            .depthwise.init = glorot,
-                           .pointwise.init = glorot};
+                           .pointwise.init = glorot,
+                           .activation = default_activation(type.class),
+                           .scaling = {.count = 1}};
     bool pool = ONE(type.class) & POOL;
     for (int i = 0; i < CONV_AXES; i++) {
         bool has = CONV_AXES - i <= type.rank;
         out->kernel_size[i] = out->dilation_rate[i] = 1;
         out->pool_size[i] = has ? 2 : 1;
         out->strides[i] = has && pool ? 0 : 1;
+        out->before[i] = out->after[i] = has && type.class == CLASS_ZERO_PADDING;
     }
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if ((required[i].classes & ONE(type.class)) && json_object_get(config, required[i].key) == NULL)
@@ -417,6 +572,7 @@ conv_status layer_options_parse(layer_type type, json_t *config, layer_options *
         conv_status status = read_key(type, key, value, out, err);
         if (status != CONV_OK) return status;
     }
+    if (type.class == CLASS_RELU) out->activation = activation_of_relu(&out->activation);
     if (pool && out->strides[CONV_W] == 0) memcpy(out->strides, out->pool_size, sizeof out->strides);
     return CONV_OK;
 }

@@ -18,6 +18,20 @@ typedef enum {
     CLASS_NORMALIZATION,
     CLASS_MERGE,
     CLASS_CONCATENATE,
+    CLASS_GLOBAL_MAX_POOL,
+    CLASS_GLOBAL_AVERAGE_POOL,
+    CLASS_RELU,
+    CLASS_LEAKY_RELU,
+    CLASS_PRELU,
+    CLASS_ELU,
+    CLASS_SOFTMAX,
+    CLASS_ZERO_PADDING,
+    CLASS_CROPPING,
+    CLASS_UP_SAMPLING,
+    CLASS_RESCALING,
+    CLASS_RESHAPE,
+    CLASS_PERMUTE,
+    CLASS_SPATIAL_DROPOUT,
     CLASS_COUNT
 } layer_class;
 
@@ -27,7 +41,7 @@ typedef struct {
     int rank; /* spatial axes; 0: the class has none */
 } layer_type;
 
-extern const char *const activation_names[]; /* by nn_activation; NULL ends them */
+extern const char *const activation_names[]; /* by nn_activation */
 
 typedef enum { PADDING_VALID, PADDING_SAME, PADDING_CAUSAL } padding_kind;
 
@@ -47,9 +61,10 @@ typedef struct {
     int64_t filters, units, groups, depth_multiplier;
     int64_t kernel_size[CONV_AXES], strides[CONV_AXES], dilation_rate[CONV_AXES], pool_size[CONV_AXES];
     padding_kind padding;
-    nn_activation activation;
-    weight_options kernel, depthwise, pointwise, bias;
-    int64_t axis; /* the batch's is 0, the last -1 */
+    int64_t before[CONV_AXES], after[CONV_AXES]; /* zero padding; cropping */
+    nn_function activation;
+    weight_options kernel, depthwise, pointwise, bias, alpha;
+    int64_t axis; /* softmax's too; the batch's is 0, the last -1 */
     double momentum, epsilon;
     bool center, scale;
     weight_options gamma, beta, moving_mean, moving_variance;
@@ -57,7 +72,18 @@ typedef struct {
     double rate;
     bool seeded;
     int64_t seed;
+    bool keepdims;
+    unsigned shared_axes; /* PReLU: a bit per axis */
+    tensor_shape target;  /* reshape, one of them perhaps -1; permute's axes, the first is 1 */
+    rescaling scaling;
 } layer_options;
+
+/* Keras's default numbers of an activation. */
+nn_function activation_plain(nn_activation kind);
+/* That of a ReLU layer of these numbers: relu and relu6 where it is one of them. */
+nn_function activation_of_relu(const nn_function *numbers);
+/* Returns NULL, or what the value must be; "" when err has the reason. */
+const char *activation_parse(json_t *value, nn_function *out, conv_error *err);
 
 /* "Conv2D", and its alias "Convolution2D"; class CLASS_COUNT for none of ours. */
 layer_type layer_type_parse(const char *name);

@@ -7,10 +7,21 @@
 #define NN_FUNCTION(member, name) __typeof__(*((nn_kernels *)0)->member) name
 NN_FUNCTION(activate, nn_activate);
 NN_FUNCTION(activate_backward, nn_activate_backward);
+/* softmax.c: the activations of whole rows */
+NN_FUNCTION(activate, nn_activate_rows);
+NN_FUNCTION(activate_backward, nn_activate_rows_backward);
 NN_FUNCTION(max_pool, nn_max_pool);
 NN_FUNCTION(max_pool_backward, nn_max_pool_backward);
 NN_FUNCTION(average_pool, nn_average_pool);
 NN_FUNCTION(average_pool_backward, nn_average_pool_backward);
+NN_FUNCTION(global_average, nn_global_average);
+NN_FUNCTION(global_average_backward, nn_global_average_backward);
+NN_FUNCTION(global_max, nn_global_max);
+NN_FUNCTION(global_max_backward, nn_global_max_backward);
+NN_FUNCTION(view, nn_view_forward);
+NN_FUNCTION(view_backward, nn_view_backward);
+NN_FUNCTION(prelu, nn_prelu_forward);
+NN_FUNCTION(prelu_backward, nn_prelu_backward);
 NN_FUNCTION(first_forward, nn_first_forward);
 NN_FUNCTION(first_backward, nn_first_backward);
 NN_FUNCTION(norm_moments, nn_norm_moments);

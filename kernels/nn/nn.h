@@ -20,13 +20,42 @@ typedef enum {
     NN_RELU,
     NN_SIGMOID,
     NN_TANH,
-    NN_ELU,  /* alpha 1, as Keras's string 'elu' */
+    NN_ELU,  /* alpha */
     NN_SELU, /* alpha 1.67326324, scale 1.05070099 */
     NN_SOFTPLUS,
     NN_RELU6,
-    NN_SOFTMAX, /* over the last axis */
+    NN_SOFTMAX, /* this and the next along one axis */
+    NN_LOG_SOFTMAX,
+    NN_EXPONENTIAL,
+    NN_SOFTSIGN,
+    NN_HARD_SIGMOID,   /* Keras 3's, relu6(x + 3) / 6 */
+    NN_HARD_SIGMOID_2, /* Keras 2's, 0.2 x + 0.5 within [0, 1] */
+    NN_HARD_TANH,
+    NN_LOG_SIGMOID,
+    NN_SPARSE_SIGMOID,
+    NN_SPARSE_PLUS,
+    NN_SQUAREPLUS,  /* b 4 */
+    NN_HARD_SHRINK, /* threshold 0.5, as the next */
+    NN_SOFT_SHRINK,
+    NN_SILU, /* of these the derivative is computed from the input */
+    NN_HARD_SILU,
+    NN_GELU, /* exact */
+    NN_MISH,
+    NN_TANH_SHRINK,
+    NN_SHAPED_RELU, /* x up to most above threshold, alpha * (x - threshold) below */
     NN_ACTIVATION_COUNT
 } nn_activation;
+
+/* Whether activate_backward wants the activation's input, else its output. */
+static inline bool nn_derived_from_input(nn_activation f) { return f >= NN_SILU; }
+
+/* An activation of tensors [rows][columns][step]; which axis is `columns` and what the numbers are matters only where
+ * it says so above. */
+typedef struct {
+    nn_activation kind;
+    float alpha, most, threshold;
+    int64_t columns, step;
+} nn_function;
 
 /* Pooling of [images][in D][in H][in W][channels] into [images][out D][out H][out W][channels]; of fewer axes,
  * the outer ones are 1. Taps outside the image do not exist: they are neither maximum nor counted by the
@@ -84,6 +113,46 @@ typedef struct {
     void *scratch;        /* nn_pooled_scratch bytes */
 } nn_pooled_gradients;
 
+/* Images [positions][channels], or channels_first [channels][positions]. */
+typedef struct {
+    int64_t positions, channels;
+    bool channels_first;
+} nn_global;
+
+typedef struct {
+    const float *x; /* as the images */
+    const float *y; /* [images][channels], as the next */
+    const float *dy;
+} nn_global_diff;
+
+/* Images of which each element is one of x's at another place, or 0. Outermost axis first. */
+enum { NN_VIEW_AXES = 4 };
+typedef struct {
+    int64_t in, out; /* sizes of x and y along it */
+    int64_t before;  /* zeros of y before x begins; below 0: elements of x left out. 0 where repeat is not 1 */
+    int64_t repeat;  /* how often each element of x follows itself; out is then in * repeat */
+    int64_t stride;  /* in x, elements */
+} nn_view_axis;
+typedef struct {
+    nn_view_axis axis[NN_VIEW_AXES];
+    int64_t in; /* elements of an image of x */
+} nn_view;
+
+/* The same with whole innermost axes made one, so that copies are long. */
+void nn_view_simplify(nn_view *v);
+
+/* Images [size 0]...[size 3] and the steps along each in the slopes, 0 where they are shared. */
+enum { NN_PRELU_AXES = 4 };
+typedef struct {
+    int64_t size[NN_PRELU_AXES], stride[NN_PRELU_AXES];
+    int64_t slopes; /* how many there are */
+} nn_prelu;
+
+typedef struct {
+    const float *x, *dy; /* as the images */
+    const float *alpha;  /* [slopes] */
+} nn_prelu_diff;
+
 /* What a loss gives for each row: [rows], or [rows][classes]. */
 typedef struct {
     float *loss;
@@ -138,16 +207,29 @@ typedef struct {
 typedef struct {
     cpu_isa isa;
 
-    /* y = f(x), columns being the last axis; y may be x. */
-    void (*activate)(nn_activation f, int64_t rows, int64_t columns, const float *x, float *y);
-    /* dx = dy * f'(x), from y = f(x); dx may be dy. */
-    void (*activate_backward)(nn_activation f, int64_t rows, int64_t columns, const float *y, const float *dy,
+    /* y = f(x); y may be x. */
+    void (*activate)(const nn_function *f, int64_t rows, const float *x, float *y);
+    /* dx = dy * f'(x), from x or y as nn_derived_from_input says; dx may be dy. */
+    void (*activate_backward)(const nn_function *f, int64_t rows, const float *from, const float *dy,
                               float *dx);
 
     void (*max_pool)(const nn_pool *p, int64_t images, const float *x, const nn_pool_output *out);
     void (*max_pool_backward)(const nn_pool *p, int64_t images, const nn_pool_diff *diff, float *dx);
     void (*average_pool)(const nn_pool *p, int64_t images, const float *x, float *y);
     void (*average_pool_backward)(const nn_pool *p, int64_t images, const float *dy, float *dx);
+
+    void (*global_average)(const nn_global *g, int64_t images, const float *x, float *y);
+    void (*global_average_backward)(const nn_global *g, int64_t images, const float *dy, float *dx);
+    void (*global_max)(const nn_global *g, int64_t images, const float *x, float *y);
+    void (*global_max_backward)(const nn_global *g, int64_t images, const nn_global_diff *diff, float *dx);
+
+    void (*view)(const nn_view *v, int64_t images, const float *x, float *y);
+    void (*view_backward)(const nn_view *v, int64_t images, const float *dy, float *dx);
+
+    void (*prelu)(const nn_prelu *p, int64_t images, const float *x, const float *alpha, float *y);
+    /* dx NULL: not wanted. dalpha [slopes]: overwritten, or added to. */
+    void (*prelu_backward)(const nn_prelu *p, int64_t images, const nn_prelu_diff *diff, float *dx,
+                           float *dalpha, bool accumulate);
 
     /* weights [kernel_h][kernel_w][in_channels][channels], bias [channels] or NULL. */
     void (*first_forward)(const nn_pooled *p, int64_t images, const float *x, const float *weights,

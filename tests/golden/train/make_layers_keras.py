@@ -82,7 +82,7 @@ def case(shape, *layers):
 VOLUME, FIRST, LINE = (4, 5, 4, 2), (2, 4, 5, 4), (9, 3)
 FRONT = ("Conv3D", {"filters": 3, "kernel_size": 1, "activation": "tanh"})
 FRONT_FIRST = ("Conv3D", {**FRONT[1], "data_format": "channels_first"})
-FRONT_1D = ("Conv1D", FRONT[1])
+FRONT_1D, FRONT2 = ("Conv1D", FRONT[1]), ("Conv2D", FRONT[1])
 
 CASES = [
     case(VOLUME, FRONT, ("Conv3D", {"filters": 3, "kernel_size": [3, 2, 3], "activation": "relu"})),
@@ -110,6 +110,62 @@ CASES = [
                                               "depth_multiplier": 2})),
     case(LINE, FRONT_1D, ("DepthwiseConv1D", {"kernel_size": 2, "dilation_rate": 3, "use_bias": False,
                                               "activation": "elu"})),
+]
+SMALL, SMALL_FIRST, STRETCH = (3, 4, 2), (2, 3, 4), ("Rescaling", {"scale": 4.0, "offset": 0.3})
+CONV = ("Conv2D", {"filters": 3, "kernel_size": 1})
+CONV_FIRST = ("Conv2D", {**CONV[1], "data_format": "channels_first"})
+
+
+def activations(*those):
+    """Each behind a convolution whose results are spread beyond their kinks."""
+    return case(SMALL, *(part for layer in those for part in (CONV, STRETCH, layer)))
+
+
+def plain(*names):
+    return activations(*(("Activation", {"activation": name}) for name in names))
+
+
+CASES += [
+    plain("elu", "relu", "relu6", "leaky_relu"),
+    plain("selu", "celu", "sigmoid", "hard_sigmoid"),
+    plain("sparse_sigmoid", "silu", "hard_silu", "gelu"),
+    plain("softplus", "softsign", "softmax", "log_softmax"),
+    plain("log_sigmoid", "tanh", "hard_tanh", "tanh_shrink"),
+    plain("soft_shrink", "hard_shrink", "mish", "squareplus"),
+    plain("sparse_plus", "linear", "swish", "hard_swish"),
+    case(SMALL, ("Conv2D", {"filters": 3, "kernel_size": 1, "activation": "exponential"}),
+         ("Conv2D", {"filters": 3, "kernel_size": 1,
+                     "activation": {"module": "keras.layers", "class_name": "LeakyReLU", "registered_name": None,
+                                    "config": {"negative_slope": 0.1}}})),
+    activations(("ReLU", {"max_value": 1.5}), ("ReLU", {"negative_slope": 0.1, "threshold": 0.2}),
+                ("ReLU", {"max_value": 1.2, "threshold": 0.1}), ("ReLU", {"max_value": 6.0})),
+    activations(("ReLU", {}), ("ReLU", {"max_value": 1.0, "negative_slope": 0.3}), ("LeakyReLU", {}),
+                ("ELU", {"alpha": 0.6})),
+    activations(("PReLU", {}), ("PReLU", {"shared_axes": [1, 2], "alpha_regularizer": "l2"}),
+                ("PReLU", {"shared_axes": [3]})),
+    activations(("Softmax", {}), ("Softmax", {"axis": 1}), ("Softmax", {"axis": -2})),
+    case(SMALL, FRONT2, ("GlobalAveragePooling2D", {})),
+    case(SMALL, FRONT2, ("GlobalMaxPooling2D", {"keepdims": True})),
+    case(SMALL, CONV, ("ReLU", {"max_value": 0.3}), ("GlobalMaxPooling2D", {})),  # equal maxima
+    case(SMALL_FIRST, CONV_FIRST, ("GlobalAveragePooling2D", {"keepdims": True, "data_format": "channels_first"})),
+    case(SMALL_FIRST, CONV_FIRST, ("GlobalMaxPooling2D", {"data_format": "channels_first"})),
+    case(LINE, FRONT_1D, ("GlobalMaxPooling1D", {"keepdims": True}), ("Flatten", {})),
+    case(LINE, FRONT_1D, ("GlobalAveragePooling1D", {})),
+    case(VOLUME, FRONT, ("GlobalMaxPooling3D", {})),
+    case(VOLUME, FRONT, ("GlobalAveragePooling3D", {"keepdims": True})),
+    case(LINE, FRONT_1D, ("ZeroPadding1D", {"padding": [2, 1]}), ("Cropping1D", {"cropping": [1, 3]}),
+         ("UpSampling1D", {"size": 2})),
+    case(SMALL, FRONT2, ("ZeroPadding2D", {"padding": [[0, 1], [2, 1]]}), ("Conv2D", {"filters": 2, "kernel_size": 3})),
+    case(SMALL, FRONT2, ("Cropping2D", {"cropping": [[0, 1], [2, 1]]}), ("UpSampling2D", {"size": [2, 3]}),
+         ("Conv2D", {"filters": 2, "kernel_size": 2})),
+    case(SMALL_FIRST, CONV_FIRST, ("ZeroPadding2D", {"padding": [1, 2], "data_format": "channels_first"}),
+         ("UpSampling2D", {"size": [1, 2], "data_format": "channels_first"}),
+         ("Cropping2D", {"cropping": [[2, 0], [5, 4]], "data_format": "channels_first"}), ("PReLU", {"shared_axes": [2, 3]})),
+    case(VOLUME, FRONT, ("Cropping3D", {"cropping": [[1, 0], [2, 1], [0, 1]]}), ("UpSampling3D", {"size": [1, 2, 2]}),
+         ("ZeroPadding3D", {"padding": [[0, 1], [0, 0], [1, 0]]}), ("Conv3D", {"filters": 1, "kernel_size": 2})),
+    case(SMALL, FRONT2, ("Permute", {"dims": [3, 1, 2]}), ("Reshape", {"target_shape": [-1, 6]}),
+         ("Permute", {"dims": [2, 1]}), ("Conv1D", {"filters": 2, "kernel_size": 2})),
+    case(SMALL, ("Rescaling", {"scale": [2.0, -0.5], "offset": [0.1, 0.2]}), FRONT2, ("Rescaling", {"scale": 0.5})),
 ]
 text = json.dumps({"keras": keras.__version__, "images": IMAGES, "cases": CASES}, separators=(",", ":"))
 print(text.replace('{"model":', '\n{"model":'))
