@@ -57,7 +57,7 @@ ISAS_kernels/simd/fip := $(filter avx512,$(ISAS))
 ISAS_kernels/simd/tflike := $(filter avx2,$(ISAS))
 ONCE := kernels $(filter-out $(PER_ISA) kernels/peers $(if $(strip $(INJECT)),,kernels/inject),\
     $(patsubst %/,%,$(wildcard kernels/*/))) \
-    kernels/peers/onednn harness $(addprefix harness/,machine limits measure explain record report worker compare train) bench
+    kernels/peers/onednn harness $(addprefix harness/,machine limits measure explain record report worker compare train export trend) bench
 
 # ---- peers that are linked: each optional, each found by its probe (kernels/peers/probe.sh) -------------------------
 # A peer: its Debian package, the header that proves it, ours that knows its interface, and how to compile and link.
