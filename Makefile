@@ -57,7 +57,7 @@ ISAS_kernels/simd/fip := $(filter avx512,$(ISAS))
 ISAS_kernels/simd/tflike := $(filter avx2,$(ISAS))
 ONCE := kernels $(filter-out $(PER_ISA) kernels/peers $(if $(strip $(INJECT)),,kernels/inject),\
     $(patsubst %/,%,$(wildcard kernels/*/))) \
-    kernels/peers/onednn harness $(addprefix harness/,machine limits measure explain record report worker compare network train) bench
+    kernels/peers/onednn harness $(patsubst %/,%,$(wildcard harness/*/)) bench
 
 # ---- peers that are linked: each optional, each found by its probe (kernels/peers/probe.sh) -------------------------
 # A peer: its Debian package, the header that proves it, ours that knows its interface, and how to compile and link.
@@ -126,7 +126,7 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fuzz/*.c))
 say = $(if $(strip $(V)),,@echo '  $(1)' $@;)
 
 # ---- targets -----------------------------------------------------------------------------------------------------------
-.PHONY: setup need build test fuzz bench train report regress install format lint lint-format clean help
+.PHONY: setup need build test fuzz bench train report regress trend install format lint lint-format clean help
 
 build: $(BUILD)/sepbench ## compile build/sepbench; INJECT= breaks it on purpose (kernels/inject/inject.h)
 
@@ -254,6 +254,9 @@ report: build ## remake the report of the newest run, or of RUN=
 regress: build ## is the working tree slower than BASE= (default: the merge base with main)? SUITE= BUDGET= ARGS=
 	@sh harness/compare/regress.sh '$(SEPBENCH)' '$(BASE)' $(if $(SUITE),--suite '$(SUITE)') $(if $(BUDGET),--budget '$(BUDGET)') \
 	    $(if $(IMPL),--impl '$(IMPL)') $(ARGS)
+
+trend: build ## did anything become slower over the stored runs, of RUN= (default: results)? ARGS=
+	$(SEPBENCH) trend $(RUN) $(ARGS)
 
 install: build ## into PREFIX (default /usr/local)
 	install -D -m 755 $(SEPBENCH) $(DESTDIR)$(PREFIX)/bin/sepbench

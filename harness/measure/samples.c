@@ -149,3 +149,23 @@ void samples_summarise(const samples *s, record_row *row)
     free(ns);
     free(visit);
 }
+
+size_t samples_used(const samples *s, double *ns, double *median)
+{
+    record_row row;
+    int *visit = malloc((s->count + 1) * sizeof *visit);
+    const struct {
+        bool marked;
+        double limit;
+    } sets[] = {{false, states_of(s).limit}, {false, INFINITY}, {true, INFINITY}}; /* each within the next */
+    sample_use use = samples_count(s, SAMPLE_REPORTS) > 0 ? SAMPLE_REPORTS : SAMPLE_CHOOSES;
+    size_t n = 0;
+    samples_summarise(s, &row);
+    *median = row.median_ns;
+    for (size_t i = 0; visit != NULL && i < sizeof sets / sizeof *sets; i++) {
+        n = collect(s, use, sets[i].marked, sets[i].limit, ns, visit);
+        if (n == (size_t)row.repetitions) break;
+    }
+    free(visit);
+    return n;
+}

@@ -34,5 +34,7 @@ double samples_median(const samples *s, sample_use use);
  * so are those of cores farther apart. Where those of near cores make no interval, all unmarked ones do,
  * wide enough for both: moved. */
 void samples_summarise(const samples *s, record_row *row);
+/* The repetitions that these figures rest on, into ns[s->count], and their median as the row has it. How many. */
+size_t samples_used(const samples *s, double *ns, double *median);
 
 #endif

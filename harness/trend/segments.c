@@ -1,0 +1,212 @@
+/* Where a case changed, by how much, and what that means. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../stats.h"
+#include "internal.h"
+
+enum { SPLIT_PERMUTATIONS = 999 };
+
+/* The runs of a case that have it. */
+typedef struct {
+    double *x;   /* [count] */
+    size_t *run; /* [count] */
+    int *state;  /* [count] */
+    size_t count;
+    size_t *bound; /* the first place of each segment, and count at the end */
+    size_t segments;
+} path;
+
+static void path_free(path *p)
+{
+    free(p->x);
+    free(p->run);
+    free(p->state);
+    free(p->bound);
+}
+
+static bool path_of(const trend_series *s, size_t c, path *p)
+{
+    *p = (path){malloc((s->runs + 1) * sizeof *p->x),     malloc((s->runs + 1) * sizeof *p->run),
+                malloc((s->runs + 1) * sizeof *p->state), 0,
+                calloc(s->runs + 2, sizeof *p->bound),    1};
+    if (p->x == NULL || p->run == NULL || p->state == NULL || p->bound == NULL) return false;
+    for (size_t r = 0; r < s->runs; r++) {
+        double x = s->log_ns[c * s->runs + r];
+        if (!isfinite(x)) continue;
+        p->x[p->count] = x;
+        p->run[p->count] = r;
+        p->state[p->count++] = s->state[r];
+    }
+    p->bound[1] = p->count;
+    return true;
+}
+
+/* ---- where */
+
+/* The place of the step within [from, to), or 0 where it is not shown: by permutation of that part alone, as in D.
+ * S. Matteson, N. A. James, A nonparametric approach for multiple change point analysis of multivariate data, JASA
+ * 109, 2014, which D. Daly and others, The use of change point detection to identify software performance
+ * regressions in a continuous integration system, ICPE 2020, brought to benchmarks. The first split of a case
+ * that changed needs no further proof. */
+static size_t split_of(const path *p, size_t from, size_t to, bool proven, size_t *order, double *score)
+{
+    trend_scores s;
+    size_t n = to - from, beaten = 0;
+    if (n < 2 * TREND_SEGMENT) return 0;
+    if (!trend_score(&p->x[from], &p->state[from], n, score, &s)) return 0;
+    for (size_t i = 0; i < n; i++) order[i] = i;
+    trend_statistic found = trend_measure(&s, &p->state[from], order, n);
+    for (uint32_t draw = 0; !proven && draw < SPLIT_PERMUTATIONS; draw++) {
+        trend_permute(&p->state[from], 0, order, n, (uint32_t)from + 1, draw);
+        beaten += trend_measure(&s, &p->state[from], order, n).step >= found.step;
+    }
+    bool shown = proven || beaten + 1 <= TREND_ALPHA * (SPLIT_PERMUTATIONS + 1);
+    return shown && found.at > 0 ? from + found.at : 0;
+}
+
+static void split(path *p, size_t segment, bool proven, size_t *order, double *score)
+{
+    size_t at = split_of(p, p->bound[segment], p->bound[segment + 1], proven, order, score);
+    if (at == 0) return;
+    memmove(&p->bound[segment + 2], &p->bound[segment + 1], (p->segments - segment) * sizeof *p->bound);
+    p->bound[segment + 1] = at;
+    p->segments++;
+    split(p, segment + 1, false, order, score);
+    split(p, segment, false, order, score);
+}
+
+/* ---- by how much */
+
+typedef struct {
+    double value, low, high;
+} estimate;
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median of n sorted values, and the two that leave out `outside` on each side; no interval where none. */
+static estimate middle(double *values, size_t n, double outside)
+{
+    qsort(values, n, sizeof *values, ascending);
+    estimate e = {0.5 * (values[(n - 1) / 2] + values[n / 2]), -INFINITY, INFINITY};
+    if (outside >= 1) {
+        e.low = values[(size_t)outside - 1];
+        e.high = values[n - (size_t)outside];
+    }
+    return e;
+}
+
+/* Shift of one segment against another: J. L. Hodges, E. L. Lehmann, Estimates of location based on rank tests,
+ * 1963; its interval by the normal law of the rank sum, M. Hollander, D. A. Wolfe, E. Chicken, Nonparametric
+ * Statistical Methods, 3rd ed., 2014, section 4.3. */
+static bool shift_of(const path *p, size_t first, size_t second, estimate *e)
+{
+    size_t a = p->bound[first], n = p->bound[first + 1] - a, b = p->bound[second], m = p->bound[second + 1] - b;
+    double *d = malloc((n * m + 1) * sizeof *d), *at = d;
+    if (d == NULL) return false;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < m; j++) *at++ = p->x[b + j] - p->x[a + i];
+    double pairs = (double)(n * m);
+    *e = middle(d, n * m, floor(0.5 * pairs - 1.96 * sqrt(pairs * (double)(n + m + 1) / 12)));
+    free(d);
+    return true;
+}
+
+/* The line's rise from the first run to the last: P. K. Sen, Estimates of the regression coefficient based on
+ * Kendall's tau, JASA 63, 1968. */
+static bool rise_of(const path *p, estimate *e)
+{
+    size_t n = p->count, count = n * (n - 1) / 2;
+    double *slope = malloc((count + 1) * sizeof *slope), *at = slope,
+           whole = (double)(p->run[n - 1] - p->run[0]);
+    if (slope == NULL) return false;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i + 1; j < n; j++)
+            *at++ = whole * (p->x[j] - p->x[i]) / (double)(p->run[j] - p->run[i]);
+    double spread = 1.96 * sqrt((double)(n * (n - 1) * (2 * n + 5)) / 18);
+    *e = middle(slope, count, floor(0.5 * ((double)count - spread)));
+    free(slope);
+    return true;
+}
+
+static double level_of(const path *p, size_t segment)
+{
+    return stats_median(&p->x[p->bound[segment]], p->bound[segment + 1] - p->bound[segment]);
+}
+
+static size_t fastest_of(const path *p)
+{
+    size_t best = 0;
+    for (size_t k = 1; k + 1 < p->segments; k++)
+        if (level_of(p, k) < level_of(p, best)) best = k;
+    return best;
+}
+
+/* Whether every step goes the same way: then a line may describe it. */
+static bool climbs(const path *p)
+{
+    int up = 0, down = 0;
+    for (size_t k = 1; k < p->segments; k++) (level_of(p, k) > level_of(p, k - 1)) ? up++ : down++;
+    return up == 0 || down == 0;
+}
+
+/* ---- what it means */
+
+static bool above(double value, double low, double least) { return value >= least && low > 0; }
+
+static void judge(trend_result *r, double least)
+{
+    if (above(r->since_best, r->since_low, least))
+        r->verdict = TREND_SLOWER;
+    else if (above(-r->change, -r->high, least))
+        r->verdict = TREND_FASTER;
+    else
+        r->verdict = r->change_count > 1 ? TREND_BACK : TREND_SMALL;
+}
+
+static bool measure(const trend_series *s, size_t c, path *p, trend_result *r)
+{
+    double *score = malloc((s->runs + 1) * sizeof *score);
+    size_t *order = malloc((s->runs + 1) * sizeof *order);
+    trend_scores scores;
+    estimate change = {0}, since = {0};
+    bool fine = score != NULL && order != NULL && trend_score(p->x, p->state, p->count, score, &scores);
+    if (fine) {
+        for (size_t i = 0; i < p->count; i++) order[i] = i;
+        trend_statistic found = trend_measure(&scores, p->state, order, p->count);
+        if (r->p <= TREND_ALPHA) split(p, 0, true, order, score);
+        size_t best = fastest_of(p), last = p->segments - 1;
+        r->drift = r->p <= TREND_ALPHA && found.line > found.step && climbs(p);
+        if (r->p > TREND_ALPHA || r->drift)
+            fine = rise_of(p, &change), since = change;
+        else
+            fine = shift_of(p, 0, last, &change) && shift_of(p, best, last, &since);
+        r->since = p->segments > 1 ? p->run[p->bound[best + 1]] : 0;
+    }
+    r->change = change.value, r->low = change.low, r->high = change.high;
+    r->since_best = since.value, r->since_low = since.low, r->since_high = since.high;
+    free(score);
+    free(order);
+    (void)c;
+    return fine;
+}
+
+bool trend_explain(const trend_series *s, size_t c, double least_effect, trend_result *r)
+{
+    path p;
+    bool fine = path_of(s, c, &p) && measure(s, c, &p, r);
+    if (fine && r->p <= TREND_ALPHA) {
+        r->change_count = p.segments - 1;
+        r->changes = calloc(p.segments, sizeof *r->changes);
+        fine = r->changes != NULL;
+        for (size_t k = 1; fine && k < p.segments; k++) r->changes[k - 1] = p.run[p.bound[k]];
+        judge(r, least_effect);
+    }
+    path_free(&p);
+    return fine;
+}
