@@ -7,7 +7,7 @@
 #include "chart.h"
 #include "verdict.h"
 
-enum { SIDES_MAX = 64, SIDES_LABEL_MAX = 80, SIDES_LABEL_WIDTH = 17 };
+enum { SIDES_MAX = 64, SIDES_LABEL_MAX = 96, SIDES_LABEL_WIDTH = 19 };
 
 /* A machine as one run shows it. */
 typedef struct {

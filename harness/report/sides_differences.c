@@ -5,9 +5,9 @@
 #include "../text.h"
 #include "sides.h"
 
-enum { MOST_VERSIONS = 64, TEXT_MAX = 300 };
+enum { MOST_VERSIONS = 64, TEXT_MAX = 300, HASH_MAX = 12 };
 
-typedef enum { IS_TEXT, IS_BYTES, IS_COUNT, IS_GFLOPS, IS_GBPS, IS_NS } property_kind;
+typedef enum { IS_TEXT, IS_HASH, IS_BYTES, IS_COUNT, IS_GFLOPS, IS_GBPS, IS_NS } property_kind;
 
 /* path: in run.json, "ceilings" being those of the threads that are compared. */
 static const struct {
@@ -17,8 +17,8 @@ static const struct {
     {"Host", "machine/host", IS_TEXT},
     {"CPU", "machine/cpu", IS_TEXT},
     {"Kernel", "machine/kernel", IS_TEXT},
-    {"Instruction set used", "machine/isa_allowed", IS_TEXT},
-    {"Instruction set it has", "machine/isa", IS_TEXT},
+    {"ISA used", "machine/isa_allowed", IS_TEXT},
+    {"ISA it has", "machine/isa", IS_TEXT},
     {"Packages", "machine/packages", IS_COUNT},
     {"Cores", "machine/cores", IS_COUNT},
     {"Hardware threads", "machine/hardware_threads", IS_COUNT},
@@ -36,12 +36,12 @@ static const struct {
     {"Bandwidth, L3", "ceilings/bandwidth_gbps/L3", IS_GBPS},
     {"Bandwidth, DRAM", "ceilings/bandwidth_gbps/DRAM", IS_GBPS},
     {"Barrier", "ceilings/barrier_ns", IS_NS},
-    {"Commit", "commit", IS_TEXT},
-    {"Build", "machine/build/id", IS_TEXT},
-    {"Kernels of the build", "machine/build/kernels", IS_TEXT},
+    {"Commit", "commit", IS_HASH},
+    {"Build", "machine/build/id", IS_HASH},
+    {"Build's kernels", "machine/build/kernels", IS_HASH},
     {"Compiler", "machine/build/compiler", IS_TEXT},
     {"Compiler's flags", "machine/build/flags", IS_TEXT},
-    {"Flags by instruction set", "machine/build/isa_flags", IS_TEXT},
+    {"Flags by ISA", "machine/build/isa_flags", IS_TEXT},
 };
 enum { PROPERTIES = sizeof properties / sizeof *properties };
 
@@ -107,6 +107,9 @@ static char *number_text(double value, const char *unit)
 static char *value_text(const json_t *value, property_kind kind)
 {
     char *text;
+    if (kind == IS_HASH && json_is_string(value))
+        return asprintf(&text, "%.*s", HASH_MAX, json_string_value(value)) < 0 ? NULL
+                                                                               : text_make_printable(text);
     if (kind == IS_TEXT) return json_is_string(value) ? copy_text(json_string_value(value)) : NULL;
     if (!json_is_number(value) || json_number_value(value) <= 0) return NULL;
     double number = json_number_value(value);
@@ -167,7 +170,7 @@ static void add_versions(const sides *s, sides_differences *d)
         json_object_foreach((json_t *)versions_of(s->machines[m]), key, value)
         {
             char name[sizeof d->rows->name];
-            snprintf(name, sizeof name, "Version: %.40s", key);
+            snprintf(name, sizeof name, "%.40s version", key);
             text_make_printable(name);
             bool known = !json_is_string(value) || d->count - first == MOST_VERSIONS;
             for (size_t i = first; i < d->count; i++) known = known || strcmp(d->rows[i].name, name) == 0;

@@ -107,23 +107,21 @@ static bool time_of(const char *id, bool seconds, char text[16])
     return true;
 }
 
-/* The host's name, cut so that all of it has SIDES_LABEL_WIDTH characters. */
+/* The host's name, of a long one what follows a "…", its end being what tells it: SIDES_LABEL_WIDTH characters. */
 static void label_by(const sides *s, int machine, int way, char label[SIDES_LABEL_MAX])
 {
     const side *m = s->machines[machine];
-    char host[64], end[24] = "", text[16];
+    char host[256], end[24] = "", text[16];
     sides_text(m, "host", host, sizeof host);
     if (way == BY_ISA) snprintf(end, sizeof end, " %.10s", sides_text(m, "isa_allowed", text, sizeof text));
     if ((way == BY_MINUTE || way == BY_SECOND) && time_of(m->run.run_id, way == BY_SECOND, text))
         snprintf(end, sizeof end, " %s", text);
     if (way == BY_NUMBER) snprintf(end, sizeof end, " #%d", machine + 1);
+    const char *kept = host;
     int room = SIDES_LABEL_WIDTH - report_width(end, strlen(end));
-    size_t used = strlen(host);
-    bool cut = report_width(host, used) > room;
-    while (cut && used > 0 && report_width(host, used) >= room)
-        while (used > 0 && (host[--used] & 0xC0) == 0x80) {
-        }
-    snprintf(label, SIDES_LABEL_MAX, "%.*s%s%s", (int)used, host, cut ? "…" : "", end);
+    const bool cut = report_width(host, strlen(host)) > room;
+    while (report_width(kept, strlen(kept)) > room - cut || (*kept & 0xC0) == 0x80) kept++;
+    snprintf(label, SIDES_LABEL_MAX, "%s%s%s", cut ? "…" : "", kept, end);
 }
 
 /* The first way that gives the machine a label which that way gives to nobody else. */

@@ -41,20 +41,19 @@ static void put_tally(FILE *out, const sides *s, const side *m, conv_pass pass)
 
 static void put_verdicts(FILE *out, const sides *s)
 {
-    fputs("<div class=\"scroll\"><table class=\"machines\"><thead><tr><th>Machine</th><th "
-          "class=\"text\">CPU</th><th "
-          "class=\"text\">ISA</th><th>Threads</th><th>Forward</th><th>Backward</th></tr></thead>"
-          "<tbody>\n",
+    fputs("<div class=\"scroll\"><table "
+          "class=\"machines\"><thead><tr><th>Machine</th><th>Forward</th><th>Backward"
+          "</th><th>Threads</th><th class=\"text\">ISA</th><th class=\"text\">CPU</th></tr></thead><tbody>\n",
           out);
     for (int i = 0; i < s->count; i++) {
         const side *m = s->machines[i];
         char cpu[128], isa[32];
-        report_put(out, "<tr><td>", m->label, "</td><td class=\"text wrap\">");
-        report_put(out, "", sides_text(m, "cpu", cpu, sizeof cpu), "<small>run ");
-        report_put(out, "", m->run.run_id, "</small></td><td class=\"text\">");
-        report_put(out, "", sides_text(m, "isa_allowed", isa, sizeof isa), "</td>");
-        fprintf(out, "<td>%d</td>", m->threads);
+        report_put(out, "<tr><td>", m->label, "</td>");
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) put_tally(out, s, m, (conv_pass)pass);
+        fprintf(out, "<td>%d</td>", m->threads);
+        report_put(out, "<td class=\"text\">", sides_text(m, "isa_allowed", isa, sizeof isa), "</td>");
+        report_put(out, "<td class=\"text wrap\">", sides_text(m, "cpu", cpu, sizeof cpu), "<small>run ");
+        report_put(out, "", m->run.run_id, "</small></td>");
         fputs("</tr>\n", out);
     }
     fputs("</tbody></table></div>\n", out);

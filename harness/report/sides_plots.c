@@ -75,6 +75,7 @@ static bool compose_part(const sides *s, size_t index, conv_pass pass, int part,
         chart_drop(&c);
         return false;
     }
+    fputs("set lmargin at screen 0.08\nset rmargin at screen 0.62\n", c.extra); /* names of machines are long */
     report_setting_name(&setting->shape, c.subtitle, sizeof c.subtitle);
     snprintf(c.plot.title, sizeof c.plot.title, "%s: separable over dense, times as fast",
              pass == CONV_FORWARD ? "Forward" : "Backward");

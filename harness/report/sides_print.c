@@ -4,7 +4,7 @@
 
 #include "sides.h"
 
-enum { CPU_WIDTH = 17, ISA_WIDTH = 7, NAME_WIDTH = 23, VALUE_WIDTH = 19, BLOCK = 3 };
+enum { CPU_WIDTH = 15, ISA_WIDTH = 7, NAME_WIDTH = 20, VALUE_WIDTH = 20, BLOCK = 3 };
 
 /* The text at the left of a column, cut where it is longer; 0: the last one. */
 static void put_left(FILE *out, const char *text, int width)
