@@ -263,6 +263,49 @@ static void test_left_out(void **state)
     assert_int_equal(atoi(output), 0);
 }
 
+/* What shares a little with the others would take most of the comparison away; with one other it is all there is. */
+static void test_small_run(void **state)
+{
+    (void)state;
+    store_winner("node-a");
+    store_winner("node-b");
+    made m = made_sweep(1, 9);
+    for (int channels = 64; channels <= 2048; channels *= 2) leave_out(&m, channels);
+    store(&m, "node-c");
+    assert_int_equal(report("node-a node-b node-c"), EXIT_FINE);
+    expect_words("out.txt", "left out: another problem set, 2 comparisons of which the others share too few.");
+    expect_words("out.txt", "Separable wins on all 2 machines.");
+    expect("out.txt", " 7/7 ", true);
+    assert_int_equal(report("node-a node-c"), EXIT_FINE);
+    expect_words("out.txt", "node-c lacks 12 of 14 comparisons");
+    expect("out.txt", " 1/1 ", true);
+}
+
+/* Machines of more and fewer cores are compared, each at the most threads that its run has. */
+static void test_threads(void **state)
+{
+    (void)state;
+    char output[64];
+    store_winner("node-a");
+    made m = made_sweep(1, 9);
+    const size_t count = m.count;
+    m.rows = realloc(m.rows, 2 * count * sizeof *m.rows);
+    assert_non_null(m.rows);
+    for (size_t i = 0; i < count; i++) m.rows[i].threads = 1;
+    lose(&m, CONV_FORWARD, 0);
+    made most = made_sweep(1, 9);
+    for (size_t i = 0; i < count; i++) {
+        m.rows[m.count] = most.rows[i];
+        m.rows[m.count++].threads = 16;
+    }
+    free(most.rows);
+    store(&m, "node-b");
+    assert_int_equal(report("node-a node-b"), EXIT_FINE);
+    expect_words("out.txt", "Separable wins on all 2 machines.");
+    run_shell(output, sizeof output, "grep -c '^node-b,.*,avx512,16,' reports/machines/machines.csv");
+    assert_int_equal(atoi(output), 14);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -427,8 +470,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(test_sentence),     IN_FOLDER(test_sentences), IN_FOLDER(test_not_determined),
         IN_FOLDER(test_same_machine), IN_FOLDER(test_left_out),  IN_FOLDER(test_refused),
-        IN_FOLDER(test_one_run),      IN_FOLDER(test_fleet),     IN_FOLDER(test_figures),
-        IN_FOLDER(test_hostile),      IN_FOLDER(test_many),
+        IN_FOLDER(test_small_run),    IN_FOLDER(test_threads),   IN_FOLDER(test_one_run),
+        IN_FOLDER(test_fleet),        IN_FOLDER(test_figures),   IN_FOLDER(test_hostile),
+        IN_FOLDER(test_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,6 @@
-/* The report of one run: what a reader wants to know, taken from its rows. data.c selects; verdict.c,
- * headline.c, cautions.c and the files *_words.c find the words; plots.c draws with gnuplot; html.c writes
- * the page. */
+/* The report of one run (of several: sides.h): what a reader wants to know, taken from its rows. data.c selects;
+ * verdict.c, headline.c, cautions.c and the files *_words.c find the words; plots.c draws with gnuplot; html.c
+ * writes the page. */
 #ifndef SEPBENCH_REPORT_H
 #define SEPBENCH_REPORT_H
 

@@ -1,5 +1,5 @@
-/* The runs of several machines side by side. sides_load.c takes the folders, sides_data.c finds what all of them
- * measured, sides_words.c the sentences, sides_differences.c in what the machines differ; sides_plots.c draws,
+/* The runs of several machines side by side. sides_load.c takes the folders, sides_data.c finds what all of
+ * them measured, sides_words.c the sentences, sides_differences.c in what the machines differ; sides_plots.c draws,
  * sides_page.c writes the page, sides_print.c the terminal's text, sides_csv.c the tables. */
 #ifndef SEPBENCH_REPORT_SIDES_H
 #define SEPBENCH_REPORT_SIDES_H

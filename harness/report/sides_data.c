@@ -1,5 +1,5 @@
-/* What all machines measured: dense and separable of the same shape, channels and pass, each machine at the most
- * threads at which it has both. Threads differ between machines, so they do not tell shapes apart here. */
+/* What all machines measured: dense and separable of the same shape, channels and pass, each machine at the
+ * most threads at which it has both. Threads differ between machines, so they do not tell shapes apart here. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,8 +123,8 @@ static overlap overlap_of(const sides *s)
     return o;
 }
 
-/* The machine that is not to be compared with the others, or -1: without it they have more than twice as much in
- * common. Where nothing is common and no machine alone is the reason, the one that shares least. */
+/* The machine that is not to be compared with the others, or -1: without it they have more than twice as much
+ * in common. Where nothing is common and no machine alone is the reason, the one that shares least. */
 static int odd_one(const sides *s, const overlap *o)
 {
     int odd = s->count - 1;

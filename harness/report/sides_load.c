@@ -107,7 +107,7 @@ static bool time_of(const char *id, bool seconds, char text[16])
     return true;
 }
 
-/* The host's name, of a long one what follows a "…", its end being what tells it: SIDES_LABEL_WIDTH characters. */
+/* The host's name, in all SIDES_LABEL_WIDTH characters: a long one loses its beginning. */
 static void label_by(const sides *s, int machine, int way, char label[SIDES_LABEL_MAX])
 {
     const side *m = s->machines[machine];

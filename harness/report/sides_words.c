@@ -1,5 +1,5 @@
-/* What the machines say together. When separable wins, and where it does not, is said by the rule and the counts
- * of one run's verdict (verdict.c, headline.c). */
+/* What the machines say together. When separable wins, and where it does not, is said by the rule and the
+ * counts of one run's verdict (verdict.c, headline.c). */
 #include <stdlib.h>
 #include <string.h>
 
