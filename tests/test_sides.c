@@ -263,7 +263,7 @@ static void test_left_out(void **state)
     assert_int_equal(atoi(output), 0);
 }
 
-/* What shares a little with the others would take most of the comparison away; with one other it is all there is. */
+/* What shares a little with the others would take most of the comparison away; with one other that is all. */
 static void test_small_run(void **state)
 {
     (void)state;
@@ -436,7 +436,7 @@ static void test_many(void **state)
     static char words[4096];
     size_t used = 0;
     for (int i = 0; i < 18; i++) {
-        char host[32];
+        char host[48];
         made m = {0};
         snprintf(host, sizeof host, "%02d-a-rather-long-host-name", i);
         for (int channels = 32; channels <= 64; channels *= 2) {

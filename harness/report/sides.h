@@ -1,13 +1,13 @@
 /* The runs of several machines side by side. sides_load.c takes the folders, sides_data.c finds what all of
- * them measured, sides_words.c the sentences, sides_differences.c in what the machines differ; sides_plots.c draws,
- * sides_page.c writes the page, sides_print.c the terminal's text, sides_csv.c the tables. */
+ * them measured, sides_words.c the sentences, sides_differences.c in what the machines differ; sides_plots.c
+ * draws, sides_page.c writes the page, sides_print.c the terminal's text, sides_csv.c the tables. */
 #ifndef SEPBENCH_REPORT_SIDES_H
 #define SEPBENCH_REPORT_SIDES_H
 
 #include "chart.h"
 #include "verdict.h"
 
-enum { SIDES_MAX = 64, SIDES_LABEL_MAX = 96, SIDES_LABEL_WIDTH = 19 };
+enum { SIDES_MAX = 64, SIDES_LABEL_MAX = 112, SIDES_LABEL_WIDTH = 19 };
 
 /* A machine as one run shows it. */
 typedef struct {

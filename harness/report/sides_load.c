@@ -121,7 +121,7 @@ static void label_by(const sides *s, int machine, int way, char label[SIDES_LABE
     int room = SIDES_LABEL_WIDTH - report_width(end, strlen(end));
     const bool cut = report_width(host, strlen(host)) > room;
     while (report_width(kept, strlen(kept)) > room - cut || (*kept & 0xC0) == 0x80) kept++;
-    snprintf(label, SIDES_LABEL_MAX, "%s%s%s", cut ? "…" : "", kept, end);
+    snprintf(label, SIDES_LABEL_MAX, "%s%.*s%s", cut ? "…" : "", 4 * SIDES_LABEL_WIDTH, kept, end);
 }
 
 /* The first way that gives the machine a label which that way gives to nobody else. */
