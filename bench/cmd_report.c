@@ -1,4 +1,5 @@
-/* sepbench report [RUN...] [--versus PEER]: the page, the pictures, and the verdict on the terminal. */
+/* sepbench report [RUN...] [--versus PEER]: the page, the pictures, and the verdict on the terminal; of several
+ * RUNs with cases, the machines side by side. */
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -6,12 +7,13 @@
 
 #include "../harness/claim.h"
 #include "../harness/cli.h"
+#include "../harness/report/sides.h"
 #include "../harness/report/staircase.h"
 #include "../harness/report/training.h"
 #include "../harness/text.h"
 #include "commands.h"
 
-enum { COLUMNS = 80, MOST_RUNS = 32 };
+enum { MOST_RUNS = 64 };
 
 typedef struct {
     const char *runs[MOST_RUNS], *versus, *out;
@@ -23,7 +25,9 @@ static const struct argp_option options[] = {
      "Compare ours with that peer, case by case: an engine, as tensorflow, or one of its names, as "
      "tensorflow-fed (default: onednn where the run has it)",
      0},
-    {"out", 'o', "DIR", 0, "Where the report goes (default: reports/<name of the run's folder>)", 0},
+    {"out", 'o', "DIR", 0,
+     "Where the report goes (default: reports/<name of the run's folder>, of several runs reports/machines)",
+     0},
     {0}};
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -43,36 +47,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 /* ---- the terminal */
 
-/* Characters, not bytes, of a UTF-8 text. */
-static int width_of(const char *text, size_t bytes)
-{
-    int width = 0;
-    for (size_t i = 0; i < bytes; i++) width += ((unsigned char)text[i] & 0xC0) != 0x80;
-    return width;
-}
-
-static void put_wrapped(const char *first, const char *indent, const char *text)
-{
-    int column = printf("%s", first);
-    while (*text != 0) {
-        size_t length = strcspn(text, " ");
-        int width = width_of(text, length);
-        if (column + width + 1 > COLUMNS && column > (int)strlen(indent))
-            column = printf("\n%s", indent) - 1;
-        else if (column > (int)strlen(first))
-            column += printf(" ");
-        printf("%.*s", (int)length, text);
-        column += width;
-        text += length + strspn(text + length, " ");
-    }
-    printf("\n");
-}
-
-static void put_right(const char *text, int width)
-{
-    printf("%*s%s", width - width_of(text, strlen(text)), "", text);
-}
-
 /* The point of the same problem in that pass, or NULL. */
 static const report_point *in_pass(const report_setting *s, const report_point *q, conv_pass pass)
 {
@@ -87,7 +61,7 @@ static void put_time(const record_row *row)
 {
     char text[24];
     rule_time time = rule_time_of(row);
-    put_right(rule_shown(&time) ? report_time(time.median, text) : "-", 9);
+    report_right(stdout, rule_shown(&time) ? report_time(time.median, text) : "-", 9);
 }
 
 /* "  123 µs  45.1 µs   2.73x   35%": one pass of a line. */
@@ -145,7 +119,7 @@ static void put_cautions(const verdict *v)
         if (strncmp(v->cautions[i], "Machine:", strlen("Machine:")) == 0)
             machine++;
         else
-            put_wrapped("! ", "  ", v->cautions[i]);
+            report_print(stdout, "! ", "  ", v->cautions[i]);
     if (machine > 0)
         printf("! %zu warning%s about this machine: see the report.\n", machine, machine == 1 ? "" : "s");
 }
@@ -154,7 +128,7 @@ static void put_terminal(const report_data *data, const verdict *v)
 {
     int more = 0;
     bool shown = false;
-    put_wrapped("", "", v->headline);
+    report_print(stdout, "", "", v->headline);
     for (size_t i = 0; i < data->setting_count; i++) {
         int lines = put_table(data, &data->settings[i], !shown);
         more += shown ? lines : 0;
@@ -163,7 +137,7 @@ static void put_terminal(const report_data *data, const verdict *v)
     report_networks_print(stdout, data);
     printf("\n");
     if (more > 0) printf("The report has the tables of the other settings: %d more lines.\n", more);
-    for (size_t i = 0; i < v->count; i++) put_wrapped("", "", v->lines[i]);
+    for (size_t i = 0; i < v->count; i++) report_print(stdout, "", "", v->lines[i]);
     put_cautions(v);
 }
 
@@ -263,6 +237,12 @@ static void default_out(const record_run *run, char *out, size_t size)
     free(whole);
 }
 
+static int report_sides(const report_options *o)
+{
+    if (o->versus != NULL) return cli_error("--versus %s: of one run at a time", o->versus);
+    return sides_report(&(sides_request){.runs = o->runs, .run_count = o->run_count, .out = o->out});
+}
+
 int cmd_report(int argc, char **argv)
 {
     static const struct argp argp = {
@@ -271,7 +251,9 @@ int cmd_report(int argc, char **argv)
         .args_doc = "[RUN...]",
         .doc = "Makes the report of a run: verdict, tables and pictures in one page.\v"
                "RUN is a folder or the name of one in results/; without it, the newest. "
-               "Folders of 'sepbench train' may follow, or stand alone."};
+               "Folders of 'sepbench train' may follow, or stand alone. Several runs with cases, as of other "
+               "machines, are put side by side: the verdict of each, all speedups in one picture, and what "
+               "differs between the machines."};
     report_options o = {0};
     if (cli_parse(&argp, argc, argv, &o) != 0) return EXIT_USAGE;
     record_run run;
@@ -279,6 +261,7 @@ int cmd_report(int argc, char **argv)
     report_data data;
     conv_error err;
     char out[PATH_MAX];
+    if (sides_count(o.runs, o.run_count) > 1) return report_sides(&o);
     if (!report_load(o.runs, o.run_count, &run, &training, &err)) return cli_error("%s", err.text);
     int code = EXIT_FINE;
     bool told = o.versus != NULL;

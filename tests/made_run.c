@@ -108,19 +108,30 @@ void made_end(record_run *run, made *m)
     free(m->rows);
 }
 
-const char *made_store(made *m, const char *folder, const char *name)
+static void store(made *m, const char *dir, json_t *context)
 {
-    static char dir[256];
     conv_error err = {""};
-    snprintf(dir, sizeof dir, "%s/%s", folder, name);
-    json_t *context = made_context();
     record_store *s = record_open(dir, false, context, &err);
     if (s == NULL) fail_msg("%s", err.text);
     for (size_t i = 0; i < m->count; i++) assert_true(record_write(s, &m->rows[i], &err));
     record_close(s);
     json_decref(context);
     free(m->rows);
+}
+
+const char *made_store(made *m, const char *folder, const char *name)
+{
+    static char dir[256];
+    snprintf(dir, sizeof dir, "%s/%s", folder, name);
+    store(m, dir, made_context());
     return dir;
+}
+
+void made_store_on(made *m, const char *dir, json_t *machine)
+{
+    json_t *context = made_context();
+    json_object_set_new(context, "machine", machine);
+    store(m, dir, context);
 }
 
 record_row *made_row(made *m, const char *case_name)

@@ -25,4 +25,7 @@ void made_end(record_run *run, made *m);
 /* Writes it as the program would and frees the rows. Returns the folder, in a static buffer. */
 const char *made_store(made *m, const char *folder, const char *name);
 
+/* The same into dir, of another machine: run.json's "machine", whose reference it takes. */
+void made_store_on(made *m, const char *dir, json_t *machine);
+
 #endif

@@ -69,22 +69,33 @@ static void look(const char *with, bool dark)
     free(found);
 }
 
-static void report_and_look(made *m, const char *name)
+/* Skips the test where there is none. */
+static const char *need_browser(void)
 {
     const char *with = browser();
-    char script[512], table[600];
-    if (with == NULL) {
-        print_message("# no chromium, chromium-browser or google-chrome: the page was not looked at\n");
-        free(m->rows);
-        skip();
-    }
-    snprintf(table, sizeof table, "%s/results.csv", made_store(m, ".", name));
-    char *argv[] = {(char *)"sepbench report", (char *)name, (char *)"--out", (char *)"page", NULL};
-    assert_int_equal(cmd_report(4, argv), EXIT_FINE);
+    if (with != NULL) return with;
+    print_message("# no chromium, chromium-browser or google-chrome: the page was not looked at\n");
+    skip();
+    return NULL;
+}
+
+static void look_at_page(const char *with, const char *table)
+{
+    char script[512];
     snprintf(script, sizeof script, "%s", getenv("PAGE_CHECK"));
     put_frame_page(table, script);
     look(with, false);
     look(with, true);
+}
+
+static void report_and_look(made *m, const char *name)
+{
+    char table[600];
+    snprintf(table, sizeof table, "%s/results.csv", made_store(m, ".", name));
+    const char *with = need_browser();
+    char *argv[] = {(char *)"sepbench report", (char *)name, (char *)"--out", (char *)"page", NULL};
+    assert_int_equal(cmd_report(4, argv), EXIT_FINE);
+    look_at_page(with, table);
 }
 
 static void test_whole(void **state)
@@ -156,6 +167,31 @@ static void test_staircase(void **state)
     report_and_look(&m, "staircase");
 }
 
+/* As many as a picture has lines, and long texts; one loses at the smallest channel counts. */
+static void test_machines(void **state)
+{
+    (void)state;
+    enum { MACHINES = 16 };
+    const char *with = need_browser();
+    char hosts[MACHINES][32], *argv[MACHINES + 4] = {(char *)"sepbench report"};
+    int argc = 1;
+    for (int i = 0; i < MACHINES; i++) {
+        made m = made_sweep(1 + 0.2 * i, 9);
+        for (size_t k = 0; i == 0 && k < m.count; k++)
+            if (m.rows[k].problem.variant == CONV_SEPARABLE && m.rows[k].problem.ic < 128)
+                m.rows[k].median_ns *= 9, m.rows[k].ci95_low_ns *= 9, m.rows[k].ci95_high_ns *= 9;
+        snprintf(hosts[i], sizeof hosts[i], "machine-of-group-%02d", i);
+        made_store_on(&m, hosts[i],
+                      json_pack("{s:s, s:s, s:s, s:{s:s}}", "cpu", "An Example CPU of a Long Name @ 2.70GHz",
+                                "host", hosts[i], "isa_allowed", "avx512", "build", "flags",
+                                i % 2 == 0 ? "-std=gnu17 -O3 -g1 -fno-math-errno -fno-trapping-math" : "-O2"));
+        argv[argc++] = hosts[i];
+    }
+    argv[argc++] = (char *)"--out=page";
+    assert_int_equal(cmd_report(argc, argv), EXIT_FINE);
+    look_at_page(with, "machine-of-group-00/results.csv");
+}
+
 int main(void)
 {
     char path[4096], *whole;
@@ -169,6 +205,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_busy, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_networks_and_map, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_staircase, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_machines, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,14 +20,6 @@ static void describe_side(const record_run *run, compare_side *side)
     side->dirty = json_is_true(json_object_get(run->run, "dirty"));
 }
 
-static int most_threads(const record_run *run)
-{
-    int most = 0;
-    for (size_t i = 0; i < run->count; i++)
-        if (run->rows[i].threads > most) most = run->rows[i].threads;
-    return most;
-}
-
 static int refuse(const char *what, const char *base, const char *head)
 {
     cli_error("the runs are not comparable: %s is '%s' in base, '%s' in head", what, base, head);
@@ -36,16 +28,9 @@ static int refuse(const char *what, const char *base, const char *head)
 
 static int check_comparable(const record_run *base, const record_run *head)
 {
-    static const char *const same[] = {"cpu", "host", "isa_allowed"};
-    const json_t *b = json_object_get(base->run, "machine"), *h = json_object_get(head->run, "machine");
-    char base_threads[16], head_threads[16];
-    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
-        if (strcmp(json_text(b, same[i], "unknown"), json_text(h, same[i], "unknown")) != 0)
-            return refuse(same[i], json_text(b, same[i], "unknown"), json_text(h, same[i], "unknown"));
-    snprintf(base_threads, sizeof base_threads, "%d", most_threads(base));
-    snprintf(head_threads, sizeof head_threads, "%d", most_threads(head));
-    if (strcmp(base_threads, head_threads) != 0) return refuse("threads", base_threads, head_threads);
-    return EXIT_FINE;
+    char first[RECORD_WORD_MAX], second[RECORD_WORD_MAX];
+    const char *what = record_machine_differs(base, head, first, second);
+    return what != NULL ? refuse(what, first, second) : EXIT_FINE;
 }
 
 /* Any true ratio inside both medians' intervals lies between these bounds, so they cover it at least as often
@@ -100,7 +85,7 @@ static int fill_result(const record_run *base, const record_run *head, compare_r
     snprintf(r->cpu, sizeof r->cpu, "%s", json_text(machine, "cpu", "unknown"));
     snprintf(r->host, sizeof r->host, "%s", json_text(machine, "host", "unknown"));
     snprintf(r->isa, sizeof r->isa, "%s", json_text(machine, "isa_allowed", "unknown"));
-    r->threads = most_threads(head);
+    r->threads = record_most_threads(head);
     if (common > 0) return EXIT_FINE;
     cli_error("the runs are not comparable: they have no case in common");
     return EXIT_BASELINE;

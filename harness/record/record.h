@@ -140,6 +140,14 @@ void record_free(record_run *run);
 /* The row of a loaded run with that case name, or NULL. */
 const record_row *record_find(const record_run *run, const char *case_name);
 
+/* The most threads of a row; 0: there is none. */
+int record_most_threads(const record_run *run);
+/* In what the machines of two runs differ, as run.json and the rows have it: "cpu", "host", "isa_allowed" or
+ * "threads" (the most), and what each has; NULL: in nothing, it is one machine. */
+enum { RECORD_WORD_MAX = 256 };
+const char *record_machine_differs(const record_run *a, const record_run *b, char first[RECORD_WORD_MAX],
+                                   char second[RECORD_WORD_MAX]);
+
 /* A run's repetitions, case by case in the order in which they ran; empty where the file is of a version that
  * did not tell visits. */
 typedef struct record_samples record_samples;

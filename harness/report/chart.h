@@ -76,6 +76,14 @@ typedef struct {
     FILE *script;
     report_plots *plots;
 } chart_album;
+/* What one report draws. */
+typedef struct {
+    bool (*compose)(const void *subject, const chart_album *album); /* finishes each chart; false: no memory */
+    const void *subject;
+    const report_data *palette; /* the colours of its lines are those of its impls */
+} chart_drawing;
+/* report/plots.c: writes plots.gp and each picture as .svg and .png into dir. */
+bool chart_draw(const chart_drawing *drawing, const char *dir, report_plots *plots, conv_error *err);
 /* report/plots.c: chart_end, and into the list. False when memory is short. */
 bool chart_finish(chart *c, const chart_album *album);
 /* Frees a chart that shall not be drawn. */

@@ -367,7 +367,7 @@ char *report_kernel_size(const report_setting *s, char *buffer, size_t size)
 char *report_setting_name(const report_setting *s, char *buffer, size_t size)
 {
     const conv_problem *p = &s->shape;
-    char in[64], kernel[64], stride[64], dilation[64];
+    char in[64], kernel[64], stride[64], dilation[64], threads[32] = "";
     put_sizes(in, sizeof in, p, in_of);
     put_sizes(kernel, sizeof kernel, p, kernel_of);
     put_sizes(stride, sizeof stride, p, stride_of);
@@ -377,10 +377,12 @@ char *report_setting_name(const report_setting *s, char *buffer, size_t size)
         strided = strided || p->axis[i].stride != 1;
         dilated = dilated || p->axis[i].dilation != 1;
     }
-    snprintf(buffer, size, "%s, batch %lld, %s kernel%s%s%s%s, %d thread%s%s%s%s%s%s", in, (long long)p->mb,
-             kernel, strided ? ", stride " : "", strided ? stride : "", dilated ? ", dilation " : "",
-             dilated ? dilation : "", s->threads, s->threads == 1 ? "" : "s",
-             s->cache == CACHE_COLD ? ", cold cache" : "", p->layout == CONV_NHWC ? "" : ", nchw",
-             p->bias ? ", bias" : "", p->post_op != CONV_POST_NONE ? ", " : "", conv_post_op_word(p->post_op));
+    if (s->threads > 0)
+        snprintf(threads, sizeof threads, ", %d thread%s", s->threads, s->threads == 1 ? "" : "s");
+    snprintf(buffer, size, "%s, batch %lld, %s kernel%s%s%s%s%s%s%s%s%s%s", in, (long long)p->mb, kernel,
+             strided ? ", stride " : "", strided ? stride : "", dilated ? ", dilation " : "",
+             dilated ? dilation : "", threads, s->cache == CACHE_COLD ? ", cold cache" : "",
+             p->layout == CONV_NHWC ? "" : ", nchw", p->bias ? ", bias" : "",
+             p->post_op != CONV_POST_NONE ? ", " : "", conv_post_op_word(p->post_op));
     return buffer;
 }

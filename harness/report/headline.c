@@ -10,8 +10,7 @@ char *verdict_times(double value, char *buffer)
     return buffer;
 }
 
-/* "3.4 to 8.0", or "3.4" when both read the same. */
-static void put_range(FILE *out, double least, double most)
+void verdict_put_range(FILE *out, double least, double most)
 {
     char a[16], b[16];
     verdict_times(least, a);
@@ -50,8 +49,7 @@ static void put_answer(FILE *out, const verdict_tally *all)
     fputs(": ", out);
 }
 
-/* Where it is faster. One setting: at which channel counts. Several: in how many comparisons. */
-static void put_where(FILE *out, const verdict_tally *t, int settings)
+void verdict_put_where(FILE *out, const verdict_tally *t, int settings)
 {
     bool whole = t->determined == t->count;
     if (settings > 1)
@@ -82,14 +80,14 @@ void verdict_put_passes(FILE *out, const verdict_tally *const passes[2], int set
     for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
         if (passes[pass]->determined == 0 || (alike && pass == CONV_BACKWARD)) continue;
         if (both && pass == CONV_BACKWARD) fputs(" and ", out);
-        put_where(out, passes[pass], settings);
+        verdict_put_where(out, passes[pass], settings);
         if (!alike) fprintf(out, " %s", conv_pass_name((conv_pass)pass));
     }
     for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
         bool second = both && pass == CONV_BACKWARD;
         if (passes[pass]->determined == 0) continue;
         fputs(second ? ", " : ": ", out);
-        put_range(out, passes[pass]->least, passes[pass]->most);
+        verdict_put_range(out, passes[pass]->least, passes[pass]->most);
         fputs(second ? " times" : " times as fast", out);
         if (both) fprintf(out, " %s", conv_pass_name((conv_pass)pass));
     }

@@ -1,4 +1,5 @@
-/* The page: reports/page.html with its {{marks}} replaced by the sections of this run. */
+/* The page: reports/page.html, of several machines reports/machines.html, with its {{marks}} replaced by
+ * sections. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,7 +163,11 @@ static const struct {
              {"cold", page_cold},
              {"training", page_training},
              {"machine", page_machine},
-             {"unmeasured", page_unmeasured}};
+             {"unmeasured", page_unmeasured},
+             {"machines_meta", page_machines_meta},
+             {"machines_answer", page_machines_answer},
+             {"machines_best", page_machines_best},
+             {"machines_differences", page_machines_differences}};
 
 static void put_mark(FILE *out, const report_page *page, const char *mark)
 {
@@ -187,19 +192,24 @@ static void expand(FILE *out, const report_page *page, const char *template)
     }
 }
 
-bool report_html_write(const report_data *data, const verdict *v, const report_plots *plots, const char *versus,
-                       const char *dir, conv_error *err)
+bool page_write(const report_page *page, const char *name, conv_error *err)
 {
-    report_page page = {.data = data, .verdict = v, .plots = plots, .versus = versus, .dir = dir};
-    const embedded_file *template = embedded_find("reports/page.html");
+    const embedded_file *template = embedded_find(name);
     char path[4352];
     output o;
-    snprintf(path, sizeof path, "%s/index.html", dir);
+    snprintf(path, sizeof path, "%s/index.html", page->dir);
     if (template == NULL) {
         conv_fail(err, CONV_FAILED, "no template of the page in this build");
         return false;
     }
     if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
-    expand(o.file, &page, template->data);
+    expand(o.file, page, template->data);
     return output_close(&o, true) || output_fail(path, err);
+}
+
+bool report_html_write(const report_data *data, const verdict *v, const report_plots *plots, const char *versus,
+                       const char *dir, conv_error *err)
+{
+    return page_write(&(report_page){.data = data, .verdict = v, .plots = plots, .versus = versus, .dir = dir},
+                      "reports/page.html", err);
 }

@@ -4,9 +4,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../cli.h"
 #include "training.h"
 
-enum { DIR_ROOM = sizeof((record_run *)0)->dir };
+enum { DIR_ROOM = REPORT_FOLDER_MAX };
 
 /* DIR/NAME in path[DIR_ROOM]; false when it is too long. */
 static bool join(const char *dir, const char *name, char *path)
@@ -15,12 +16,25 @@ static bool join(const char *dir, const char *name, char *path)
     return length > 0 && length < DIR_ROOM;
 }
 
-/* A folder, or the name of one under results/. */
-static const char *folder_of(const char *run, char *path)
+const char *report_folder(const char *run, char *path)
 {
     struct stat info;
     if (strchr(run, '/') != NULL || stat(run, &info) == 0) return run;
     return join("results", run, path) && stat(path, &info) == 0 ? path : run;
+}
+
+bool report_again(const char *const *runs, int at)
+{
+    char path[DIR_ROOM];
+    char *real = realpath(report_folder(runs[at], path), NULL);
+    bool again = false;
+    for (int i = 0; real != NULL && !again && i < at; i++) {
+        char *other = realpath(report_folder(runs[i], path), NULL);
+        again = other != NULL && strcmp(real, other) == 0;
+        free(other);
+    }
+    free(real);
+    return again;
 }
 
 /* Trainings that lie inside a run's folder. */
@@ -56,7 +70,7 @@ static bool load_bare(const char *dir, record_run *run, conv_error *err)
     return true;
 }
 
-/* The first RUN with cases is the run; trainings lie beside the cases, are named too, or are all there is. */
+/* The RUN with cases is the run; trainings lie beside the cases, are named too, or are all there is. */
 bool report_load(const char *const *runs, int count, record_run *run, report_training *training,
                  conv_error *err)
 {
@@ -64,13 +78,12 @@ bool report_load(const char *const *runs, int count, record_run *run, report_tra
     const char *bare = NULL;
     bool found = false;
     for (int i = 0; i < count; i++) {
-        const char *dir = folder_of(runs[i], folder);
-        if (training_is(dir)) {
+        const char *dir = report_folder(runs[i], folder);
+        if (report_again(runs, i)) {
+            cli_warning("%s: given twice, counted once", runs[i]);
+        } else if (training_is(dir)) {
             if (!training_load(dir, training, err)) goto fail;
             if (bare == NULL) bare = runs[i];
-        } else if (found) {
-            conv_fail(err, CONV_INVALID, "%s: one run with cases at a time, this is the second", runs[i]);
-            goto fail;
         } else {
             if (!record_load(dir, run, err)) goto fail;
             found = true;
@@ -81,7 +94,7 @@ bool report_load(const char *const *runs, int count, record_run *run, report_tra
         found = true;
     }
     if (!found) {
-        if (!load_bare(folder_of(bare, folder), run, err)) goto fail;
+        if (!load_bare(report_folder(bare, folder), run, err)) goto fail;
         return true;
     }
     if (load_inner(run->dir, training, err)) return true;

@@ -8,8 +8,9 @@ typedef struct {
     const report_data *data;
     const verdict *verdict;
     const report_plots *plots;
-    const char *versus; /* engine, or NULL */
-    const char *dir;    /* of the report, where the SVGs are */
+    const char *versus;        /* engine, or NULL */
+    const char *dir;           /* of the report, where the SVGs are */
+    const struct sides *sides; /* of a page of several machines, whose data is its colours alone; else NULL */
 } report_page;
 
 /* report/answer.c */
@@ -38,6 +39,16 @@ void page_scaling(FILE *out, const report_page *page);
 void page_cold(FILE *out, const report_page *page);
 /* report/training.c */
 void page_training(FILE *out, const report_page *page);
+
+/* report/sides_page.c: several machines */
+void page_machines_meta(FILE *out, const report_page *page);
+void page_machines_answer(FILE *out, const report_page *page);      /* verdicts and speedups */
+void page_machines_best(FILE *out, const report_page *page);        /* the best of each machine */
+void page_machines_differences(FILE *out, const report_page *page); /* what differs between machines */
+
+/* ---- report/html.c */
+/* Writes index.html into the page's folder from that template. */
+bool page_write(const report_page *page, const char *name, conv_error *err);
 
 /* ---- pieces of them: report/html.c, report/tables.c */
 

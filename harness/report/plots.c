@@ -324,8 +324,9 @@ static bool compose_setting(const report_data *data, size_t i, const chart_album
     return fine;
 }
 
-static bool compose(const report_data *data, const chart_album *album)
+static bool compose(const void *subject, const chart_album *album)
 {
+    const report_data *data = subject;
     bool fine = true;
     for (size_t i = 0; i < data->setting_count; i++) {
         if (report_is_sweep(&data->settings[i])) fine = fine && compose_setting(data, i, album);
@@ -337,7 +338,7 @@ static bool compose(const report_data *data, const chart_album *album)
     return fine && training_plots(data, album);
 }
 
-static bool draw(const report_data *data, const char *dir, const char *drawing, report_plots *plots,
+static bool draw(const chart_drawing *d, const char *dir, const char *drawing, report_plots *plots,
                  conv_error *err)
 {
     char path[4352];
@@ -345,26 +346,31 @@ static bool draw(const report_data *data, const char *dir, const char *drawing, 
     snprintf(path, sizeof path, "%s/plots.gp", drawing);
     if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
     fprintf(o.file, "# Draws every picture of this report anew: gnuplot plots.gp\n");
-    bool fine = compose(data, &(chart_album){o.file, plots});
+    bool fine = d->compose(d->subject, &(chart_album){o.file, plots});
     if (!fine) conv_fail(err, CONV_NO_MEMORY, "out of memory");
     if (!output_close(&o, fine)) fine = output_fail(path, err);
     fine = fine && drawing_run(drawing, dir, err);
     for (size_t i = 0; fine && i < plots->count; i++) {
         snprintf(path, sizeof path, "%s/%s.svg", drawing, plots->plots[i].name);
-        fine = svg_finish(path, plots->plots[i].name, plots->plots[i].title, data, err);
+        fine = svg_finish(path, plots->plots[i].name, plots->plots[i].title, d->palette, err);
     }
+    return fine;
+}
+
+bool chart_draw(const chart_drawing *d, const char *dir, report_plots *plots, conv_error *err)
+{
+    char drawing[4096];
+    *plots = (report_plots){0};
+    if (!drawing_open(dir, drawing, sizeof drawing, err)) return false;
+    bool fine = draw(d, dir, drawing, plots, err);
+    fine = drawing_close(drawing, dir, fine, err) && fine;
+    if (!fine) report_plots_destroy(plots);
     return fine;
 }
 
 bool report_plots_create(const report_data *data, const char *dir, report_plots *plots, conv_error *err)
 {
-    char drawing[4096];
-    *plots = (report_plots){0};
-    if (!drawing_open(dir, drawing, sizeof drawing, err)) return false;
-    bool fine = draw(data, dir, drawing, plots, err);
-    fine = drawing_close(drawing, dir, fine, err) && fine;
-    if (!fine) report_plots_destroy(plots);
-    return fine;
+    return chart_draw(&(chart_drawing){compose, data, data}, dir, plots, err);
 }
 
 void report_plots_destroy(report_plots *plots)

@@ -1,6 +1,6 @@
-/* The report of one run: what a reader wants to know, taken from its rows. data.c selects; verdict.c,
- * headline.c, cautions.c and the files *_words.c find the words; plots.c draws with gnuplot; html.c writes
- * the page. */
+/* The report of one run (of several: sides.h): what a reader wants to know, taken from its rows. data.c selects;
+ * verdict.c, headline.c, cautions.c and the files *_words.c find the words; plots.c draws with gnuplot; html.c
+ * writes the page. */
 #ifndef SEPBENCH_REPORT_H
 #define SEPBENCH_REPORT_H
 
@@ -110,7 +110,8 @@ const char *report_engine_version(const report_data *data, const char *engine);
  * lines can be drawn. */
 bool report_is_sweep(const report_setting *setting);
 bool report_has(const report_setting *setting, conv_variant variant, conv_pass pass);
-/* "28x28, batch 1, 3x3, 2 threads" (", cold cache", ", nchw", ", bias", ", relu"). Returns buffer. */
+/* "28x28, batch 1, 3x3, 2 threads" (", cold cache", ", nchw", ", bias", ", relu"); threads 0: without them.
+ * Returns buffer. */
 char *report_setting_name(const report_setting *setting, char *buffer, size_t size);
 /* Along its one, two or three axes: "28x28". Each returns buffer. */
 char *report_input_size(const report_setting *setting, char *buffer, size_t size);
@@ -201,6 +202,14 @@ char *report_network_name(const report_network *network, char *buffer, size_t si
 void report_networks_print(FILE *out, const report_data *data);
 /* dir/networks.csv, when the run has any; results/README.md has its columns. */
 bool report_networks_write(const report_data *data, const char *dir, conv_error *err);
+
+/* ---- report/terminal.c */
+/* Characters, not bytes, of a UTF-8 text. */
+int report_width(const char *text, size_t bytes);
+/* A paragraph after its first words, wrapped at 80 columns; further lines begin with indent. */
+void report_print(FILE *out, const char *first, const char *indent, const char *text);
+/* The text at the right of a column. */
+void report_right(FILE *out, const char *text, int width);
 
 /* ---- report/style.c */
 report_impl report_style(const char *name);

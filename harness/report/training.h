@@ -73,9 +73,14 @@ training_step training_step_of(const report_data *data, const training_model *m)
 char *training_name(const report_training *t, const training_model *m, char *buffer);
 
 /* ---- report/load.c */
-/* Loads the runs named (folders, or names in results/; none: the newest): at most one with cases, any number of
- * trainings; those inside its folder come by themselves. A training alone makes a run without cases. False with
- * err, and nothing to free. */
+enum { REPORT_FOLDER_MAX = sizeof((record_run *)0)->dir };
+/* What a RUN of the command line is: a folder, or the name of one under results/. path[REPORT_FOLDER_MAX]. */
+const char *report_folder(const char *run, char *path);
+/* Whether an earlier one is the same folder. */
+bool report_again(const char *const *runs, int at);
+/* Loads the runs named (folders, or names in results/; none: the newest): at most one with cases (sides_count),
+ * any number of trainings; those inside its folder come by themselves. A training alone makes a run without
+ * cases. False with err, and nothing to free. */
 bool report_load(const char *const *runs, int count, record_run *run, report_training *training,
                  conv_error *err);
 

@@ -14,10 +14,14 @@ typedef struct {
 
 /* "0.94", "3.4", "12": times as fast. Returns buffer[16]. */
 char *verdict_times(double value, char *buffer);
+/* "3.4 to 8.0", or "3.4" when both read the same. */
+void verdict_put_range(FILE *out, double least, double most);
 void verdict_add_tally(verdict_tally *sum, const verdict_tally *t);
 /* Sums of all settings; settings: how many have a comparison. Malloced; NULL without memory. */
 char *verdict_headline(const verdict_tally *forward, const verdict_tally *backward, int settings);
 
+/* Where it is faster. One setting: "from 64 channels on" and the like. Several: in how many comparisons. */
+void verdict_put_where(FILE *out, const verdict_tally *t, int settings);
 /* "at every channel count from 32 to 2048: 3.4 to 8.0 times as fast forward, ..." of forward and backward. */
 void verdict_put_passes(FILE *out, const verdict_tally *const passes[2], int settings);
 
