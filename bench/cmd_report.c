@@ -11,7 +11,7 @@
 #include "../harness/text.h"
 #include "commands.h"
 
-enum { COLUMNS = 80, MOST_RUNS = 32 };
+enum { MOST_RUNS = 32 };
 
 typedef struct {
     const char *runs[MOST_RUNS], *versus, *out;
@@ -43,34 +43,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 /* ---- the terminal */
 
-/* Characters, not bytes, of a UTF-8 text. */
-static int width_of(const char *text, size_t bytes)
-{
-    int width = 0;
-    for (size_t i = 0; i < bytes; i++) width += ((unsigned char)text[i] & 0xC0) != 0x80;
-    return width;
-}
-
-static void put_wrapped(const char *first, const char *indent, const char *text)
-{
-    int column = printf("%s", first);
-    while (*text != 0) {
-        size_t length = strcspn(text, " ");
-        int width = width_of(text, length);
-        if (column + width + 1 > COLUMNS && column > (int)strlen(indent))
-            column = printf("\n%s", indent) - 1;
-        else if (column > (int)strlen(first))
-            column += printf(" ");
-        printf("%.*s", (int)length, text);
-        column += width;
-        text += length + strspn(text + length, " ");
-    }
-    printf("\n");
-}
-
 static void put_right(const char *text, int width)
 {
-    printf("%*s%s", width - width_of(text, strlen(text)), "", text);
+    printf("%*s%s", width - report_width(text, strlen(text)), "", text);
 }
 
 /* The point of the same problem in that pass, or NULL. */
@@ -145,7 +120,7 @@ static void put_cautions(const verdict *v)
         if (strncmp(v->cautions[i], "Machine:", strlen("Machine:")) == 0)
             machine++;
         else
-            put_wrapped("! ", "  ", v->cautions[i]);
+            report_wrap(stdout, "! ", "  ", v->cautions[i]);
     if (machine > 0)
         printf("! %zu warning%s about this machine: see the report.\n", machine, machine == 1 ? "" : "s");
 }
@@ -154,7 +129,7 @@ static void put_terminal(const report_data *data, const verdict *v)
 {
     int more = 0;
     bool shown = false;
-    put_wrapped("", "", v->headline);
+    report_wrap(stdout, "", "", v->headline);
     for (size_t i = 0; i < data->setting_count; i++) {
         int lines = put_table(data, &data->settings[i], !shown);
         more += shown ? lines : 0;
@@ -163,7 +138,7 @@ static void put_terminal(const report_data *data, const verdict *v)
     report_networks_print(stdout, data);
     printf("\n");
     if (more > 0) printf("The report has the tables of the other settings: %d more lines.\n", more);
-    for (size_t i = 0; i < v->count; i++) put_wrapped("", "", v->lines[i]);
+    for (size_t i = 0; i < v->count; i++) report_wrap(stdout, "", "", v->lines[i]);
     put_cautions(v);
 }
 

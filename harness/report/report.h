@@ -211,6 +211,10 @@ char *report_number(double value, char *buffer);
 char *report_time(double ns, char *buffer);
 /* "1.2 k", "9.63 M": counts. Returns buffer[16]. */
 char *report_count(double value, char *buffer);
+/* Columns of a UTF-8 text on a terminal. */
+int report_width(const char *text, size_t bytes);
+/* Text in lines of at most 80 columns: `first` before the first, `indent` before the others. */
+void report_wrap(FILE *out, const char *first, const char *indent, const char *text);
 /* Writes text with &, <, > and " escaped. */
 void report_escape(FILE *out, const char *text);
 /* The same between two pieces of HTML. */

@@ -164,3 +164,28 @@ void report_put(FILE *out, const char *before, const char *text, const char *aft
     report_escape(out, text);
     fputs(after, out);
 }
+
+int report_width(const char *text, size_t bytes)
+{
+    int width = 0;
+    for (size_t i = 0; i < bytes; i++) width += ((unsigned char)text[i] & 0xC0) != 0x80;
+    return width;
+}
+
+void report_wrap(FILE *out, const char *first, const char *indent, const char *text)
+{
+    enum { COLUMNS = 80 };
+    int column = fprintf(out, "%s", first);
+    while (*text != 0) {
+        size_t length = strcspn(text, " ");
+        int width = report_width(text, length);
+        if (column + width + 1 > COLUMNS && column > (int)strlen(indent))
+            column = fprintf(out, "\n%s", indent) - 1;
+        else if (column > (int)strlen(first))
+            column += fprintf(out, " ");
+        fprintf(out, "%.*s", (int)length, text);
+        column += width;
+        text += length + strspn(text + length, " ");
+    }
+    fprintf(out, "\n");
+}
