@@ -99,9 +99,15 @@ static bool group_all(advice *a)
 
 /* ---- problems */
 
+/* As its case's name says it, which leaves out trailing pixels that no tap reads. */
 static int add_problem(advice *a, const conv_problem *p, const char *form, const alike *of)
 {
-    suite_problem item = {.problem = *p, .suite = "advise", .other_form = *form != 0};
+    suite_problem item = {.suite = "advise", .other_form = *form != 0};
+    char text[PROBLEM_STRING_MAX], whole[PROBLEM_STRING_MAX + 16];
+    conv_error err;
+    snprintf(whole, sizeof whole, "%s:%s", conv_variant_name(p->variant), problem_format(p, text));
+    if (problem_parse(whole, &item.problem, NULL, &err) == CONV_INVALID)
+        return cli_error("layer %s: problem '%s': %s", of->layer, whole, err.text);
     snprintf(item.layer, sizeof item.layer, of->times > 1 ? "%s%s:%s*%d" : "%s%s:%s", a->network, form,
              of->layer, of->times);
     return suite_append(a->list, &item, &(suite_axes){0});

@@ -56,11 +56,11 @@ static void put_sentence(FILE *out, const report_advice *a, advice_measure m)
         fprintf(out, "None of %s's %d convolutions has another form.", a->network, a->convolutions);
         return;
     }
-    fprintf(out, "%s: swapping every one of the %d of %s's %d convolutions that have another form ",
+    fprintf(out, "%s: swapping all %d layers of %s that have another form, of %d convolutions, ",
             m == ADVICE_FORWARD ? "Forward" : "In a training step", s->swap, a->network, a->convolutions);
     put_plan(out, s, ADVICE_EVERY);
     if (s->pay > 0 && s->pay < s->swap) {
-        fprintf(out, "; swapping only the %d where it pays ", s->pay);
+        fprintf(out, "; only the %d where it pays ", s->pay);
         put_plan(out, s, ADVICE_PAYING);
     }
     fputs(".", out);
