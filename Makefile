@@ -126,7 +126,7 @@ FUZZERS := $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/fuzz/*.c))
 say = $(if $(strip $(V)),,@echo '  $(1)' $@;)
 
 # ---- targets -----------------------------------------------------------------------------------------------------------
-.PHONY: setup need build test fuzz bench train report regress trend install format lint lint-format clean help
+.PHONY: setup need build test fuzz bench train report regress trend advise install format lint lint-format clean help
 
 build: $(BUILD)/sepbench ## compile build/sepbench; INJECT= breaks it on purpose (kernels/inject/inject.h)
 
@@ -257,6 +257,12 @@ regress: build ## is the working tree slower than BASE= (default: the merge base
 
 trend: build ## did anything become slower over the stored runs, of RUN= (default: results)? ARGS=
 	$(SEPBENCH) trend $(RUN) $(ARGS)
+
+# As bench, a wrong result is reported before make fails with it.
+advise: build ## which layers of a Keras model gain in their other form: MODEL=model.json BUDGET= TRAIN=1 ARGS=
+	$(if $(MODEL),,$(error make advise: MODEL= names a model as Keras writes it))
+	@status=0; $(SEPBENCH) advise '$(MODEL)' $(if $(BUDGET),--budget $(BUDGET)) $(if $(TRAIN),--train) $(ARGS) || status=$$?; \
+	[ $$status = 0 ] || [ $$status = 3 ] || exit $$status; $(SEPBENCH) report && exit $$status
 
 install: build ## into PREFIX (default /usr/local)
 	install -D -m 755 $(SEPBENCH) $(DESTDIR)$(PREFIX)/bin/sepbench

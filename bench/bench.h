@@ -1,4 +1,4 @@
-/* The parts of `sepbench bench`: arguments (cmd_bench.c), the run's context, beginning and end (bench_run.c),
+/* The parts of `sepbench bench` and `advise`: arguments (cmd_bench.c, cmd_advise.c, bench_options.c), the run's context, beginning and end (bench_run.c),
  * which group is visited when (bench_visits.c), the table it ends with (bench_summary.c). */
 #ifndef SEPBENCH_BENCH_H
 #define SEPBENCH_BENCH_H
@@ -11,6 +11,10 @@
 #include "strategies.h"
 
 typedef struct {
+    const char *kind; /* the command: "bench", "advise"; a run of another is not continued */
+    json_t *about;    /* NULL, or what run.json says under that name */
+    int (*summary)(const record_run *run); /* the table at the end; NULL: bench_summary's */
+    int bad_option;                        /* EXIT_USAGE after a line about a value, else 0 */
     select_options select;
     strategy_words strategy;
     measure_options measure; /* its budget is set per group */
@@ -24,6 +28,23 @@ typedef struct {
     double started;              /* machine_now() */
     const record_run *continued; /* the run that --resume continues; else NULL */
 } bench_arguments;
+
+/* The argp children "How to measure"; input of the child parser is bench_arguments *. */
+extern const struct argp bench_argp;
+
+/* A command's parser: argp's over its children, EXIT_FINE or EXIT_USAGE after a line. */
+typedef int bench_parser(int argc, char **argv, bench_arguments *a);
+
+/* The run that --resume continues. */
+typedef struct {
+    record_run old;
+    char **words;
+} bench_stored;
+
+/* Parses; with --resume the words of the run that is continued, then those of this command line, which win. a's
+ * defaults are set. *stored keeps the strings and is freed in any case. */
+int bench_take_arguments(int argc, char **argv, bench_parser *parse, bench_arguments *a, bench_stored *stored);
+void bench_stored_free(bench_stored *stored);
 
 /* Measures the cases, planned by w, and writes the run. Returns the exit code. */
 int bench_run(const bench_arguments *a, selection *cases, wisdom *w);

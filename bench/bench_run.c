@@ -83,13 +83,14 @@ static json_t *describe(const bench_arguments *a, const selection *cases)
     json_t *words = json_array();
     for (int i = 1; i < a->word_count; i++) json_array_append_new(words, json_string(a->words[i]));
     json_t *run =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:b, s:I}, s:s, s:[]}", "kind", "bench",
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:b, s:I}, s:s, s:[]}", "kind", a->kind,
                   "status", "running", "started", utc_text(time(NULL), UTC_STAMP, started, sizeof started),
                   "commit", build_commit(), "dirty", (int)build_dirty(), "arguments", words, "measure",
                   "repetitions", a->measure.repetitions, "min_time_seconds", a->measure.min_time,
                   "budget_seconds", a->budget, "equal_shares", (int)a->measure.equal, "seed",
                   (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
     if (json_object_size(cases->networks) > 0) json_object_set(run, "networks", cases->networks);
+    if (a->about != NULL) json_object_set(run, a->kind, a->about);
     if (a->continued != NULL) { /* what the earlier sessions said stays */
         const json_t *before = a->continued->run;
         json_object_set(run, "started", json_object_get(before, "started"));
@@ -164,8 +165,8 @@ static int say_interrupted(const bench *b)
 {
     char *dir = words_quote(record_dir(b->store));
     fprintf(stderr,
-            "sepbench: interrupted after %zu of %zu cases; resume with: sepbench bench --resume --out %s\n",
-            b->done, b->cases->count, dir != NULL ? dir : "DIR");
+            "sepbench: interrupted after %zu of %zu cases; resume with: sepbench %s --resume --out %s\n",
+            b->done, b->cases->count, b->a->kind, dir != NULL ? dir : "DIR");
     free(dir);
     return cli_signal_exit_code();
 }
@@ -201,13 +202,17 @@ static int conclude(const bench *b)
     if (!record_load(record_dir(b->store), &whole, &err)) return cli_error("%s", err.text);
     size_t of_status[CASE_STATUS_COUNT] = {0};
     for (size_t i = 0; i < whole.count; i++) of_status[whole.rows[i].status]++;
-    bench_summary(stdout, whole.rows, whole.count);
+    int code = EXIT_FINE;
+    if (b->a->summary != NULL)
+        code = b->a->summary(&whole);
+    else
+        bench_summary(stdout, whole.rows, whole.count);
     printf("%s: %zu cases: %zu ok, %zu refused, %zu skipped, %zu wrong, %zu failed\n", record_dir(b->store),
            whole.count, of_status[CASE_OK], of_status[CASE_REFUSED], of_status[CASE_SKIPPED],
            of_status[CASE_WRONG], of_status[CASE_FAILED]);
     record_free(&whole);
     if (of_status[CASE_WRONG] > 0) return EXIT_WRONG;
-    if (of_status[CASE_OK] > 0) return EXIT_FINE;
+    if (of_status[CASE_OK] > 0) return code;
     cli_error("nothing was measured: column 'reason' of %s/results.csv says why", record_dir(b->store));
     return EXIT_INVALID;
 }

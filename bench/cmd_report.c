@@ -119,7 +119,7 @@ static void put_cautions(const verdict *v)
         if (strncmp(v->cautions[i], "Machine:", strlen("Machine:")) == 0)
             machine++;
         else
-            report_print(stdout, "! ", "  ", v->cautions[i]);
+            report_wrap(stdout, "! ", "  ", v->cautions[i]);
     if (machine > 0)
         printf("! %zu warning%s about this machine: see the report.\n", machine, machine == 1 ? "" : "s");
 }
@@ -128,7 +128,7 @@ static void put_terminal(const report_data *data, const verdict *v)
 {
     int more = 0;
     bool shown = false;
-    report_print(stdout, "", "", v->headline);
+    report_wrap(stdout, "", "", v->headline);
     for (size_t i = 0; i < data->setting_count; i++) {
         int lines = put_table(data, &data->settings[i], !shown);
         more += shown ? lines : 0;
@@ -137,7 +137,7 @@ static void put_terminal(const report_data *data, const verdict *v)
     report_networks_print(stdout, data);
     printf("\n");
     if (more > 0) printf("The report has the tables of the other settings: %d more lines.\n", more);
-    for (size_t i = 0; i < v->count; i++) report_print(stdout, "", "", v->lines[i]);
+    for (size_t i = 0; i < v->count; i++) report_wrap(stdout, "", "", v->lines[i]);
     put_cautions(v);
 }
 

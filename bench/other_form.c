@@ -38,6 +38,16 @@ static bool becomes_separable(const conv_problem *p)
     return p->variant == CONV_DENSE && p->groups == 1 && is_large(p);
 }
 
+bool other_form_of(conv_problem *p, conv_variant form)
+{
+    if (form == CONV_SEPARABLE ? !becomes_separable(p)
+                               : p->variant != CONV_DEPTHWISE && p->variant != CONV_SEPARABLE)
+        return false;
+    p->variant = form == CONV_DENSE && !is_large(p) ? CONV_POINTWISE : form;
+    p->groups = p->depth_multiplier = 1;
+    return true;
+}
+
 /* False: it has no other form. */
 static bool find_form(network *n)
 {
@@ -107,11 +117,7 @@ static int append_network(network *n)
                 p.oc = n->list->items[reader].problem.oc;
             }
         }
-        if (n->form == CONV_SEPARABLE ? becomes_separable(&p)
-                                      : p.variant == CONV_DEPTHWISE || p.variant == CONV_SEPARABLE) {
-            p.variant = n->form;
-            p.groups = p.depth_multiplier = 1;
-        }
+        other_form_of(&p, n->form);
         code = append(n, i, &p);
     }
     free(read);

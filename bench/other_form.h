@@ -16,4 +16,9 @@
 typedef enum { OTHER_FORM_NO, OTHER_FORM_BY_FILE, OTHER_FORM_YES } other_form_choice;
 int other_form_append(suite_list *list, other_form_choice of);
 
+/* The rule for one layer: p becomes separable when it is dense, of a kernel above 1 and one group; dense (of a 1x1
+ * kernel pointwise) when it is separable, or depthwise with the output channels of the pointwise one behind it.
+ * False: it has not that form, and stays. */
+bool other_form_of(conv_problem *p, conv_variant form);
+
 #endif

@@ -228,6 +228,9 @@ static int read_problems(plan *p)
     const select_options *o = p->options;
     const char *suite = o->default_suite ? o->default_suite : "sweep";
     int code = EXIT_FINE;
+    for (size_t i = 0; o->given != NULL && i < o->given->count && code == EXIT_FINE; i++)
+        code = suite_append(&p->problems, &o->given->items[i], &p->axes);
+    if (o->given != NULL) return code;
     for (int i = 0; i < o->problem_count && code == EXIT_FINE; i++)
         code = suite_add_problem(&p->problems, o->problems[i], &p->axes);
     if (code == EXIT_FINE && o->shapes != NULL) code = suite_add_file(&p->problems, o->shapes, &p->axes);

@@ -19,8 +19,9 @@ typedef struct {
 typedef struct {
     char **problems; /* PROBLEM arguments */
     int problem_count;
-    const char *suite, *shapes;                                          /* --suite NAME, --shapes FILE */
-    const char *variants, *impls, *passes;                               /* comma lists, NULL = all */
+    const suite_list *given;               /* NULL, or problems made by the program, and then no others */
+    const char *suite, *shapes;            /* --suite NAME, --shapes FILE */
+    const char *variants, *impls, *passes; /* comma lists, NULL = all */
     const char *channels, *spatial, *batch, *threads, *layouts, *caches; /* 32:2048, lists; NULL = default */
     bool bias, exact;
     conv_post_op post_op;

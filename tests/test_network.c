@@ -11,7 +11,7 @@
 #include <string.h>
 #include <zip.h>
 
-#include "../harness/network/network.h"
+#include "../harness/network/convs.h"
 #include "folder.h"
 #include "train_support.h"
 
@@ -65,6 +65,103 @@ static void every_convolution_is_found(void **state)
     assert_int_equal(listed, convolutions(n));
     network_free(n);
     assert_int_equal(networks, 9);
+}
+
+/* "3x3", "224x224x3" as numbers; how many. */
+static int sizes_of(const char *text, int64_t *to)
+{
+    int count = 0;
+    for (char *end; count < 8; text = end + 1) {
+        to[count++] = strtoll(text, &end, 10);
+        if (*end != 'x') break;
+    }
+    return count;
+}
+
+static void same_shape(const char *model, const char *line, const conv_problem *p)
+{
+    char kernel[32], stride[32], in[64], out[64];
+    int64_t k[8], s[8], i[8], o[8];
+    assert_int_equal(sscanf(line, "%*s %*s %*s %31s %31s %63s %63s", kernel, stride, in, out), 4);
+    const int rank = sizes_of(kernel, k);
+    sizes_of(stride, s);
+    bool same = sizes_of(in, i) == rank + 1 && sizes_of(out, o) == rank + 1 && p->rank == rank &&
+                i[rank] == p->ic && o[rank] == p->oc;
+    for (int a = 0; a < rank; a++) {
+        const conv_axis *axis = &p->axis[CONV_AXES - rank + a];
+        same =
+            same && axis->kernel == k[a] && axis->stride == s[a] && axis->in == i[a] && conv_out(axis) == o[a];
+    }
+    if (!same) fail_msg("%s: %s", model, line);
+}
+
+static const network_conv *conv_of(const network_convs *c, const char *name)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (strcmp(c->at[i].name, name) == 0) return &c->at[i];
+    fail_msg("convolution %s is not found", name);
+    return NULL;
+}
+
+static void shapes_are_keras_s(void **state)
+{
+    char path[4096], line[512], last[64] = "", model[64], name[128];
+    FILE *in = fopen(test_path("golden/networks/networks.txt", path, sizeof path), "r");
+    network *n = NULL;
+    network_convs convs = {0};
+    conv_error err = {""};
+    size_t listed = 0;
+    (void)state;
+    assert_non_null(in);
+    while (fgets(line, sizeof line, in) != NULL) {
+        assert_int_equal(sscanf(line, "%63s %127s", model, name), 2);
+        if (strcmp(model, last) != 0) {
+            assert_int_equal(listed, convs.count);
+            network_convs_free(&convs);
+            network_free(n);
+            n = load(strcpy(last, model));
+            if (network_find_convs(n, &(network_input){.count = 0}, &convs, &err) != CONV_OK)
+                fail_msg("%s: %s", model, err.text);
+            listed = 0;
+        }
+        listed++;
+        same_shape(model, line, &conv_of(&convs, name)->problem);
+    }
+    fclose(in);
+    assert_int_equal(listed, convs.count);
+    network_convs_free(&convs);
+    network_free(n);
+}
+
+/* A depthwise layer and the 1x1 behind its normalisation and activation, in EfficientNet also behind a gate. */
+static void pairs_are_found(void **state)
+{
+    static const struct {
+        const char *model;
+        int pairs;
+        const char *depthwise, *pointwise;
+    } cases[] = {{"MobileNet", 13, "conv_dw_1", "conv_pw_1"},
+                 {"MobileNetV2", 17, "block_3_depthwise", "block_3_project"},
+                 {"EfficientNetB0", 16, "block2a_dwconv", "block2a_project_conv"},
+                 {"ResNet50", 0, NULL, NULL}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        network *n = load(cases[i].model);
+        network_convs convs;
+        conv_error err = {""};
+        int pairs = 0;
+        assert_int_equal(network_find_convs(n, &(network_input){.count = 0}, &convs, &err), CONV_OK);
+        for (size_t k = 0; k < convs.count; k++) {
+            if (convs.at[k].pair < 0) continue;
+            assert_int_equal(convs.at[convs.at[k].pair].pair, k);
+            pairs++;
+        }
+        assert_int_equal(pairs, 2 * cases[i].pairs);
+        if (pairs > 0)
+            assert_string_equal(convs.at[conv_of(&convs, cases[i].depthwise)->pair].name, cases[i].pointwise);
+        network_convs_free(&convs);
+        network_free(n);
+    }
 }
 
 /* Each node reads nodes before it, and none but inputs reads nothing. */
@@ -182,6 +279,119 @@ static void refusals(void **state)
     network_free(n);
 }
 
+/* ---- shapes and what is not known */
+
+#define INPUT_OF(shape)                                                                                        \
+    "{'class_name':'InputLayer','name':'in','config':{'batch_shape':[null," shape "]},'inbound_nodes':[]}"
+#define LAYER(class, name, config, input)                                                                      \
+    "{'class_name':'" class "','name':'" name "','config':{" config "},'inbound_nodes':[[['" input             \
+                            "',0,0,{}]]]}"
+#define CONV(name, input) LAYER("Conv2D", name, "'filters':4,'kernel_size':[3,3]", input)
+
+static network_convs find_all(const char *text, const char *input, network **n, conv_error *err)
+{
+    network_convs convs = {0};
+    network_input size = {.count = 0};
+    *n = parse(text, err);
+    if (*n == NULL) fail_msg("%s", err->text);
+    if (input != NULL) assert_true(network_input_parse(input, &size));
+    if (network_find_convs(*n, &size, &convs, err) == CONV_OK) err->text[0] = 0;
+    return convs;
+}
+
+static void open_sizes(void **state)
+{
+    static const struct {
+        const char *shape, *input;
+        int64_t height, channels;
+        const char *says;
+    } cases[] = {
+        {"null,null,3", "20x30", 20, 3, ""},
+        {"null,null,3", "20x30x5", 20, 5, ""},
+        {"16,16,3", "20x30", 20, 3, ""},
+        {"null,null,3", NULL, 0, 0, "the size of input in is open, (None, None, 3): give it by --input"},
+        {"null,null,3", "20", 0, 0, "input in is (None, None, 3) without the batch: --input has 1 sizes"},
+        {"null,null,null", "20x30", 0, 0, "the size of input in is open, (None, None, None)"},
+        {"null,null,3", "2147483647x2147483647x2147483647", 0, 0, "larger than any machine could hold"},
+        {"null,null,3", "2x2", 0, 0,
+         "no convolution whose shape is known: layer last: Negative dimension size"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1024];
+        conv_error err = {""};
+        network *n;
+        snprintf(text, sizeof text, MODEL(INPUT_OF("%s") "," CONV("last", "in")), cases[i].shape);
+        network_convs convs = find_all(text, cases[i].input, &n, &err);
+        if (strstr(err.text, cases[i].says) == NULL || (*err.text == 0) != (*cases[i].says == 0))
+            fail_msg("case %zu says: %s", i, err.text);
+        if (*cases[i].says == 0) {
+            assert_int_equal(convs.at[0].problem.axis[CONV_H].in, cases[i].height);
+            assert_int_equal(convs.at[0].problem.ic, cases[i].channels);
+        }
+        network_convs_free(&convs);
+        network_free(n);
+    }
+    network_input size;
+    static const char *const wrong[] = {"", "x", "12x", "0x3", "-1x2", "1x2x3x4x5", "a", "99999999999", "3 x3"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_false(network_input_parse(wrong[i], &size));
+}
+
+/* What is behind a layer that is not known is left out by name, unless Keras wrote what it was built for. */
+static void unknown_layers(void **state)
+{
+    static const char built[] = "{'class_name':'Conv2D','name':'last','config':{'filters':4,'kernel_size':3},'"
+                                "build_config':{'input_shape':"
+                                "[null,8,8,2]},'inbound_nodes':[[['strange',0,0,{}]]]}";
+    char text[2048];
+    conv_error err = {""};
+    network *n;
+    (void)state;
+    network_convs convs = find_all(
+        MODEL(INPUT_OF("9,9,3") "," CONV("first", "in") "," LAYER("Lambda", "strange", "", "first") "," LAYER(
+            "ReLU", "relu", "", "strange") "," CONV("last", "relu")),
+        NULL, &n, &err);
+    assert_string_equal(err.text, "");
+    assert_int_equal(convs.count, 1);
+    assert_int_equal(json_integer_value(json_object_get(convs.unknown, "Lambda")), 1);
+    assert_int_equal(json_array_size(convs.lost), 1);
+    json_t *lost = json_array_get(convs.lost, 0);
+    assert_string_equal(json_string_value(json_object_get(lost, "layer")), "last");
+    assert_string_equal(json_string_value(json_object_get(lost, "why")),
+                        "the shape behind strange (Lambda) is not known");
+    network_convs_free(&convs);
+    network_free(n);
+
+    snprintf(text, sizeof text, MODEL(INPUT_OF("9,9,3") "," LAYER("Lambda", "strange", "", "in") ",%s"), built);
+    convs = find_all(text, NULL, &n, &err);
+    assert_int_equal(convs.count, 1);
+    assert_int_equal(convs.at[0].problem.ic, 2);
+    network_convs_free(&convs);
+    network_free(n);
+
+    convs = find_all(text, "10x10", &n, &err); /* it was built for another size */
+    assert_int_equal(convs.count, 0);
+    assert_non_null(strstr(err.text, "layer last: the shape behind strange (Lambda) is not known"));
+    network_free(n);
+}
+
+/* A class of somebody's own that has the name of one of Keras's; and nothing to measure. */
+static void no_convolution(void **state)
+{
+    conv_error err = {""};
+    network *n;
+    (void)state;
+    network_convs convs =
+        find_all(MODEL(INPUT_OF("9,9,3") ",{'class_name':'Conv2D','registered_name':'mine>Conv2D',"
+                                         "'name':'last','config':{'filters':4,'kernel_size':3},"
+                                         "'inbound_nodes':[[['in',0,0,{}]]]}"),
+                 NULL, &n, &err);
+    assert_int_equal(convs.count, 0);
+    assert_string_equal(err.text, "no convolution among its 1 layers");
+    network_free(n);
+}
+
 static void depth_is_bounded(void **state)
 {
     enum { DEEP = 100000 };
@@ -259,10 +469,15 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_convolution_is_found),
+        cmocka_unit_test(shapes_are_keras_s),
+        cmocka_unit_test(pairs_are_found),
         cmocka_unit_test(order_is_topological),
         cmocka_unit_test(inner_models_are_flattened),
         cmocka_unit_test(sequential_models),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(open_sizes),
+        cmocka_unit_test(unknown_layers),
+        cmocka_unit_test(no_convolution),
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test_setup_teardown(archives, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(other_files, enter_folder, leave_folder),

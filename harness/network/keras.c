@@ -412,6 +412,7 @@ conv_status keras_read(network *n, json_t *root, const char *label, conv_error *
     const reader r = {n, label, err};
     numbers inputs = {0}, outputs = {0};
     n->root = root;
+    n->effect = keras_effect;
     const char *class_name = json_string_value(json_object_get(root, "class_name"));
     if (!is_model(root))
         return conv_fail(err, CONV_INVALID, "%.120s: class_name is '%.40s': must be Sequential or Functional",

@@ -37,14 +37,30 @@ typedef struct {
     tensor_shape out; /* of an "InputLayer" as the file has it, open sizes 0; else not known yet */
 } network_node;
 
+typedef struct network network;
+
+/* What is known of a layer from the shapes of its inputs; those may be unknown (rank 0). */
 typedef struct {
+    bool known;           /* the class is */
+    bool convolution;     /* of a kind that is measured here */
+    bool by_element;      /* may stand between a depthwise convolution and the 1x1 behind it */
+    tensor_shape out;     /* rank 0: not known */
+    conv_problem problem; /* a convolution's of one image, once its input's shape is known */
+} network_effect;
+
+/* CONV_OK, or CONV_INVALID where the layer's options do not fit its input: then err says what does not. */
+typedef conv_status network_effect_of(const network *n, const network_node *node, network_effect *effect,
+                                      conv_error *err);
+
+struct network {
     char name[NETWORK_NAME_MAX];
+    network_effect_of *effect;
     json_t *root;        /* the file's; NULL of what is not Keras's */
     network_node *nodes; /* an InputLayer for each input, also where a Sequential only implies it */
     int count;
     int *inputs, *outputs; /* nodes: the outputs in the model's order */
     int input_count, output_count;
-} network;
+};
 
 /* NULL with one line that names the file, the layer and the value. */
 network *network_read(const char *path, conv_error *err);

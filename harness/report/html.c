@@ -158,6 +158,7 @@ static const struct {
              {"each", page_each},
              {"map", page_map},
              {"versus", page_versus},
+             {"advice", page_advice},
              {"networks", page_networks},
              {"scaling", page_scaling},
              {"cold", page_cold},

@@ -194,21 +194,30 @@ const report_network *report_other_form(const report_networks *all, const report
     return NULL;
 }
 
-static bool is_dense_form(const report_network *n)
+static const char *form_of(const report_network *n)
 {
     const char *form = strchr(n->name, LAYER_FORM);
-    return form != NULL && strcmp(form + 1, conv_variant_name(CONV_DENSE)) == 0;
+    return form != NULL ? form + 1 : "";
 }
+
+static bool is_dense_form(const report_network *n)
+{
+    return strcmp(form_of(n), conv_variant_name(CONV_DENSE)) == 0;
+}
+
+static bool is_swapped(const report_network *n) { return strcmp(form_of(n), LAYER_SWAPPED) == 0; }
 
 const char *report_form_words(const report_network *other)
 {
-    return is_dense_form(other) ? "ordinary convolutions in place of its separable ones"
-                                : "separable convolutions in place of its ordinary ones";
+    return is_swapped(other)      ? "every convolution in its other form"
+           : is_dense_form(other) ? "ordinary convolutions in place of its separable ones"
+                                  : "separable convolutions in place of its ordinary ones";
 }
 
 char *report_network_name(const report_network *n, char *buffer, size_t size)
 {
     const char *form = !report_is_other_form(n) ? ""
+                       : is_swapped(n)          ? " with every convolution swapped"
                        : is_dense_form(n)       ? " with ordinary convolutions"
                                                 : " with separable convolutions";
     snprintf(buffer, size, "%.*s%s", (int)strcspn(n->name, (char[]){LAYER_FORM, 0}), n->name, form);

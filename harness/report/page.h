@@ -31,6 +31,8 @@ void page_machine(FILE *out, const report_page *page);    /* run.json as a table
 void page_engines(FILE *out, const report_page *page);
 /* report/versus.c */
 void page_versus(FILE *out, const report_page *page);
+/* report/advice_page.c: of a run of advise */
+void page_advice(FILE *out, const report_page *page);
 /* report/networks_page.c */
 void page_networks(FILE *out, const report_page *page);
 /* report/sections.c */

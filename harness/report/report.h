@@ -207,7 +207,7 @@ bool report_networks_write(const report_data *data, const char *dir, conv_error 
 /* Characters, not bytes, of a UTF-8 text. */
 int report_width(const char *text, size_t bytes);
 /* A paragraph after its first words, wrapped at 80 columns; further lines begin with indent. */
-void report_print(FILE *out, const char *first, const char *indent, const char *text);
+void report_wrap(FILE *out, const char *first, const char *indent, const char *text);
 /* The text at the right of a column. */
 void report_right(FILE *out, const char *text, int width);
 

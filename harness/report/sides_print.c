@@ -62,7 +62,7 @@ static void put_best_of(FILE *out, const sides *s, int machine, conv_pass pass)
         char *words = sides_best_words(s, machine, &s->settings[0], variants[i], pass), first[128];
         if (words == NULL) continue;
         snprintf(first, sizeof first, "%s, %s: ", s->machines[machine]->label, conv_variant_name(variants[i]));
-        report_print(out, first, "    ", words);
+        report_wrap(out, first, "    ", words);
         free(words);
     }
 }
@@ -122,10 +122,10 @@ static void put_differences(FILE *out, const sides *s)
 
 void sides_print(FILE *out, const sides *s, const verdict *v)
 {
-    report_print(out, "", "", v->headline);
+    report_wrap(out, "", "", v->headline);
     put_machines(out, s);
     put_best(out, s);
     put_differences(out, s);
     fputc('\n', out);
-    for (size_t i = 0; i < v->caution_count; i++) report_print(out, "! ", "  ", v->cautions[i]);
+    for (size_t i = 0; i < v->caution_count; i++) report_wrap(out, "! ", "  ", v->cautions[i]);
 }

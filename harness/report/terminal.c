@@ -12,7 +12,7 @@ int report_width(const char *text, size_t bytes)
     return width;
 }
 
-void report_print(FILE *out, const char *first, const char *indent, const char *text)
+void report_wrap(FILE *out, const char *first, const char *indent, const char *text)
 {
     int column = fprintf(out, "%s", first);
     for (bool begun = false; *text != 0; begun = true) {

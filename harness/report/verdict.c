@@ -122,6 +122,7 @@ void verdict_create(const report_data *data, verdict *v)
         if (sums[pass].count == 0)
             verdict_caution(v, "%s: this run has no comparison.",
                             pass == CONV_FORWARD ? "Forward" : "Backward");
+    verdict_advice(data, v);
     verdict_engines(data, v);
     verdict_networks(data, v);
     verdict_training(data, v);

@@ -34,6 +34,8 @@ void verdict_training(const report_data *data, verdict *v);
 /* engines.c: each engine's own separable beside its own dense */
 void verdict_engines(const report_data *data, verdict *v);
 void verdict_tally_point(const report_point *q, const rule_ratio *times, verdict_tally *t);
+/* advice_words.c: of a run of advise */
+void verdict_advice(const report_data *data, verdict *v);
 /* networks_words.c */
 void verdict_networks(const report_data *data, verdict *v);
 void verdict_find_cautions(const report_data *data, verdict *v);

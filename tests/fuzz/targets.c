@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../../bench/advise.h"
 #include "../../bench/select.h"
 #include "../../bench/suite.h"
 #include "../../harness/cli.h"
@@ -165,6 +166,26 @@ static void model_text(const uint8_t *data, size_t size)
     free(text);
 }
 
+/* A network of any kind, from the file to the problems that are measured. */
+static void network_file(const uint8_t *data, size_t size)
+{
+    conv_error err = {""};
+    network_convs convs;
+    network *n = network_read(as_file(data, size), &err);
+    require(n != NULL || err.text[0] != '\0');
+    for (int i = 0; n != NULL && i < n->count; i++)
+        for (int k = 0; k < n->nodes[i].input_count; k++) require(n->nodes[i].inputs[k] < i);
+    if (n != NULL && network_find_convs(n, &(network_input){{20, 20}, 2}, &convs, &err) == CONV_OK) {
+        suite_list list = {0};
+        json_t *layers;
+        if (advise_list(n, &convs, &list, &layers) == EXIT_FINE) suite_merge(&list);
+        json_decref(layers);
+        suite_free(&list);
+        network_convs_free(&convs);
+    }
+    network_free(n);
+}
+
 /* As the training images of a set whose other files are right, then as its labels. */
 static void idx(const uint8_t *data, size_t size)
 {
@@ -265,6 +286,7 @@ const fuzz_target fuzz_targets[] = {{"problem", problem},
                                     {"npz", npz},
                                     {"checkpoint", checkpoint},
                                     {"model", model_text},
+                                    {"network", network_file},
                                     {"idx", idx},
                                     {"results", results},
                                     {"run", run_json},

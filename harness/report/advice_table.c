@@ -1,0 +1,216 @@
+/* The advice on the terminal, and as advise.csv. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../../kernels/problem.h"
+#include "../output.h"
+#include "advice.h"
+
+enum { TIME = 27 }; /* columns of "12.3 ms (11.9 to 12.8)" */
+
+/* "12.3 ms (11.9 to 12.8)", padded; without an interval "~12.3 ms". */
+static void put_time(FILE *out, const rule_time *t)
+{
+    char median[24], low[24], high[24], text[96] = "-";
+    if (!isnan(t->median) && !rule_shown(t))
+        snprintf(text, sizeof text, "~%s", report_time(t->median, median));
+    else if (!isnan(t->median)) {
+        char *unit_low = strchr(report_time(t->low, low), ' '),
+             *unit_high = strchr(report_time(t->high, high), ' ');
+        if (unit_low != NULL && unit_high != NULL && strcmp(unit_low, unit_high) == 0) *unit_low = 0;
+        snprintf(text, sizeof text, "%s (%s to %s)", report_time(t->median, median), low, high);
+    }
+    fprintf(out, "%s%*s", text, TIME - report_width(text, strlen(text)), "");
+}
+
+static void put_ratio(FILE *out, const rule_ratio *r)
+{
+    if (rule_determined(r->outcome)) fprintf(out, "%5.2fx ", r->value);
+}
+
+static void put_measure(FILE *out, const advice_item *item, advice_measure m)
+{
+    const advice_times *at = &item->at[m];
+    fprintf(out, "  %-9.9s", m == ADVICE_STEP ? "step" : advice_measure_names[m]);
+    put_time(out, &at->time[ADVICE_NOW]);
+    if (item->swaps) {
+        put_time(out, &at->time[ADVICE_OTHER]);
+        put_ratio(out, &at->ratio);
+        fputs(report_advice_verdict(item, m), out);
+    }
+    fputs("\n", out);
+}
+
+static void put_item(FILE *out, const report_advice *a, const advice_item *item)
+{
+    char shape[96], name[96], own[2][16], other[2][16];
+    snprintf(name, sizeof name, item->times > 1 ? "%s *%d" : "%s", item->layer, item->times);
+    fprintf(out, "%-38s %s", name, report_advice_shape(item, shape));
+    fputs("\n", out);
+    for (int m = 0; m < ADVICE_MEASURES; m++)
+        if (m == ADVICE_FORWARD || a->trains) put_measure(out, item, (advice_measure)m);
+    fprintf(out, "  %s to %s parameters, %s to %s multiplications\n",
+            report_count(item->parameters[ADVICE_NOW], own[0]),
+            report_count(item->parameters[ADVICE_OTHER], other[0]),
+            report_count(item->multiplications[ADVICE_NOW], own[1]),
+            report_count(item->multiplications[ADVICE_OTHER], other[1]));
+}
+
+/* Those without another form are no answer; the page and advise.csv have them one by one. */
+static void put_rest(FILE *out, const report_advice *a)
+{
+    rule_time sum = {.median = 0};
+    int count = 0;
+    for (size_t i = 0; i < a->count; i++) {
+        const advice_item *item = &a->items[i];
+        if (item->swaps) continue;
+        const rule_time *t = &item->at[ADVICE_FORWARD].time[ADVICE_NOW];
+        sum.median += item->times * t->median;
+        sum.low += item->times * t->low;
+        sum.high += item->times * t->high;
+        count += item->times;
+    }
+    if (count == 0) return;
+    fprintf(out, "%d others, which have no other form (1x1, grouped)\n  %-9s", count, "forward");
+    put_time(out, &sum);
+    fputs("\n", out);
+}
+
+static void put_sum(FILE *out, const report_advice *a, advice_measure m)
+{
+    static const char *const plans[ADVICE_PLANS] = {"now", "every swap", "those that pay"};
+    const advice_sum *s = &a->sum[m];
+    char parameters[16], multiplications[16];
+    fprintf(out, "\nall %d convolutions, %s\n", a->convolutions, advice_measure_names[m]);
+    for (int p = 0; p < ADVICE_PLANS; p++) {
+        fprintf(out, "  %-15s", plans[p]);
+        put_time(out, &s->time[p]);
+        if (p != ADVICE_NOW) put_ratio(out, &s->ratio[p]);
+        fprintf(out, "%*s%s param., %s mult.\n",
+                p == ADVICE_NOW || !rule_determined(s->ratio[p].outcome) ? 7 : 0, "",
+                report_count(s->parameters[p], parameters),
+                report_count(s->multiplications[p], multiplications));
+    }
+}
+
+void report_advice_print(FILE *out, const report_advice *a)
+{
+    fprintf(out,
+            "%s, batch %lld, %d thread%s: %d convolutions as they are and in their other form,\nby %s%s\n\n",
+            a->network, (long long)a->mb, a->threads, a->threads == 1 ? "" : "s", a->convolutions,
+            strcmp(a->by, "sepbench") == 0 ? "the best of " : "", a->by);
+    fprintf(out, "%-11s%-*s%-*s\n", "", (int)TIME, "now", (int)TIME, "otherwise");
+    for (size_t i = 0; i < a->count; i++)
+        if (a->items[i].swaps) put_item(out, a, &a->items[i]);
+    put_rest(out, a);
+    for (int m = 0; m < ADVICE_MEASURES; m++)
+        if (m == ADVICE_FORWARD || a->trains) put_sum(out, a, (advice_measure)m);
+    fputs("\n", out);
+}
+
+/* ---- advise.csv */
+
+static void put_text(FILE *out, const char *text)
+{
+    bool quoted = strpbrk(text, ",\"") != NULL;
+    if (quoted) fputc('"', out);
+    for (; *text != 0; text++) fprintf(out, *text == '"' ? "\"\"" : "%c", *text);
+    if (quoted) fputc('"', out);
+}
+
+static void put_number(FILE *out, double value)
+{
+    fputc(',', out);
+    if (isfinite(value)) fprintf(out, "%.9g", value);
+}
+
+static void put_times(FILE *out, const rule_time *t)
+{
+    put_number(out, t->median);
+    put_number(out, t->low);
+    put_number(out, t->high);
+}
+
+static void put_problem(FILE *out, const record_row *row)
+{
+    char text[PROBLEM_STRING_MAX];
+    if (row != NULL)
+        fprintf(out, "%s:%s", conv_variant_name(row->problem.variant), problem_format(&row->problem, text));
+}
+
+/* Counts are of all its layers together, times of one. */
+static void put_row(FILE *out, const report_advice *a, const advice_item *item, advice_measure m)
+{
+    put_text(out, item->layer);
+    fprintf(out, ",%d,", item->times);
+    for (size_t i = 0; i < json_array_size(item->names); i++) {
+        if (i > 0) fputs(" | ", out);
+        fputs(json_string_value(json_array_get(item->names, i)), out);
+    }
+    fputs(",", out);
+    put_problem(out, item->own[0]);
+    if (item->own[1] != NULL) fputs(" + ", out);
+    put_problem(out, item->own[1]);
+    fputs(",", out);
+    put_problem(out, item->other);
+    fprintf(out, ",%lld,%d,%s,", (long long)a->mb, a->threads, advice_measure_names[m]);
+    put_text(out, a->by);
+    put_times(out, &item->at[m].time[ADVICE_NOW]);
+    put_times(out, item->swaps ? &item->at[m].time[ADVICE_OTHER] : &(rule_time){NAN, NAN, NAN, false, false});
+    const rule_ratio *r = &item->at[m].ratio;
+    put_number(out, item->swaps ? r->value : NAN);
+    put_number(out, item->swaps ? r->low : NAN);
+    put_number(out, item->swaps ? r->high : NAN);
+    fprintf(out, ",%s", report_advice_verdict(item, m));
+    for (int f = 0; f < ADVICE_FORMS; f++)
+        put_number(out, f == ADVICE_NOW || item->swaps ? item->parameters[f] : NAN);
+    for (int f = 0; f < ADVICE_FORMS; f++)
+        put_number(out, f == ADVICE_NOW || item->swaps ? item->multiplications[f] : NAN);
+    fputc('\n', out);
+}
+
+/* The network now and with every swap, then now and with those that pay. */
+static void put_total(FILE *out, const report_advice *a, advice_measure m, int plan)
+{
+    const advice_sum *s = &a->sum[m];
+    fprintf(out, "%s,%d,,,,%lld,%d,%s,", plan == ADVICE_EVERY ? "(every swap)" : "(those that pay)",
+            a->convolutions, (long long)a->mb, a->threads, advice_measure_names[m]);
+    put_text(out, a->by);
+    put_times(out, &s->time[ADVICE_NOW]);
+    put_times(out, &s->time[plan]);
+    put_number(out, s->ratio[plan].value);
+    put_number(out, s->ratio[plan].low);
+    put_number(out, s->ratio[plan].high);
+    fputs(",", out);
+    put_number(out, s->parameters[ADVICE_NOW]);
+    put_number(out, s->parameters[plan]);
+    put_number(out, s->multiplications[ADVICE_NOW]);
+    put_number(out, s->multiplications[plan]);
+    fputc('\n', out);
+}
+
+bool report_advice_write(const report_advice *a, const char *dir, conv_error *err)
+{
+    char path[4352], *text = NULL;
+    size_t size;
+    snprintf(path, sizeof path, "%s/advise.csv", dir);
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) return conv_fail(err, CONV_NO_MEMORY, "%.200s: no memory", path), false;
+    fputs("layer,times,layers,problem,other_problem,batch,threads,measure,by,now_ns,now_low_ns,now_high_ns,"
+          "other_ns,"
+          "other_low_ns,other_high_ns,ratio,ratio_low,ratio_high,verdict,parameters,other_parameters,"
+          "multiplications,"
+          "other_multiplications\n",
+          out);
+    for (int m = 0; m < ADVICE_MEASURES; m++) {
+        if (m != ADVICE_FORWARD && !a->trains) continue;
+        for (size_t i = 0; i < a->count; i++) put_row(out, a, &a->items[i], (advice_measure)m);
+        put_total(out, a, (advice_measure)m, ADVICE_EVERY);
+        put_total(out, a, (advice_measure)m, ADVICE_PAYING);
+    }
+    fclose(out);
+    bool fine = output_write(path, OUTPUT_OWN, text, size, err);
+    free(text);
+    return fine;
+}
