@@ -20,7 +20,7 @@
 #include "../text.h"
 
 enum { HOST_MAX = 64, LINE_MAX_BYTES = 1024, PIECE = 1 << 30 };
-static const double SPIN_S = 0.02, LOOK_S = 0.25, GRACE_S = 1;
+static const double SPIN_S = 0.02, LOOK_S = 0.25, GRACE_S = 3;
 
 /* What each tells the others of itself. */
 typedef struct {
