@@ -29,6 +29,7 @@ ifeq ($(origin CXX),default)
 CXX = $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 PREFIX ?= /usr/local
+MPI ?= # 1: training and fleets on several machines (harness/ranks)
 SANITIZE ?=
 WERROR ?= $(CI)
 BUILD ?= build$(if $(SANITIZE),-sanitize)
@@ -84,6 +85,17 @@ PEER_SOURCES := $(wildcard $(patsubst %,kernels/peers/%*.c,$(FOUND) engine onnxr
 $(BUILD)/kernels/registry.o: CPPFLAGS += -DPEERS_ABSENT='"$(ABSENT)"'
 $(foreach p,$(FOUND),$(eval $(BUILD)/kernels/peers/$(p)%o: CPPFLAGS += $(INC_$(p))))
 
+# ---- MPI, when MPI=1: a shared object beside the program, which alone knows it (harness/ranks/driver.h) -------------
+ifneq ($(strip $(MPI)),)
+MPI_PACKAGE := $(shell for p in ompi-c mpich; do pkg-config --exists $$p 2>/dev/null && { echo $$p; break; }; done)
+MPI_CC := $(if $(MPI_PACKAGE),$(CC),$(shell command -v mpicc 2>/dev/null))
+MPI_FLAGS := $(if $(MPI_PACKAGE),$(shell pkg-config --cflags --libs $(MPI_PACKAGE)))
+ifneq ($(COMPILES),)
+$(if $(MPI_CC),,$(error sepbench: MPI=1: neither pkg-config (ompi-c, mpich) nor mpicc finds an MPI; 'make setup MPI=1' installs one))
+endif
+MPI_OBJECT := $(BUILD)/sepbench-mpi.so
+endif
+
 # ---- flags --------------------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror)
 SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -128,7 +140,7 @@ say = $(if $(strip $(V)),,@echo '  $(1)' $@;)
 # ---- targets -----------------------------------------------------------------------------------------------------------
 .PHONY: setup need build test fuzz bench train report regress trend advise install format lint lint-format clean help
 
-build: $(BUILD)/sepbench ## compile build/sepbench; INJECT= breaks it on purpose (kernels/inject/inject.h)
+build: $(BUILD)/sepbench $(MPI_OBJECT) ## compile build/sepbench; INJECT= breaks it on purpose (kernels/inject/inject.h)
 
 $(BUILD)/sepbench: $(OBJECTS)
 	$(call say,link   )$(CXX) $(LDFLAGS) -o $@ $^ $(LDLIBS)
@@ -137,6 +149,11 @@ $(BUILD)/sepbench: $(OBJECTS)
 STAMP := $(BUILD)/.flags
 DECIDES := $(CC) $(CFLAGS) $(foreach p,$(FOUND),$(p) $(INC_$(p))) $(ABSENT)
 $(if $(COMPILES),$(shell mkdir -p $(BUILD); echo '$(DECIDES)' | cmp -s - $(STAMP) || echo '$(DECIDES)' > $(STAMP)))
+
+# mpicc of either MPI takes the compiler from the environment.
+$(BUILD)/sepbench-mpi.so: harness/ranks/mpi/mpi.c harness/ranks/driver.h $(STAMP)
+	@mkdir -p $(@D)
+	$(call say,link   )OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPI_CC) -shared -fPIC $(CFLAGS) -o $@ $< $(MPI_FLAGS)
 
 # The commit goes into one small object, so that a commit does not rebuild the rest.
 ISA_FLAGS := $(strip $(foreach i,$(ISAS),$(i): $(or $(FLAGS_$(i)),none);))
@@ -207,8 +224,8 @@ $(BUILD)/fuzz: $(FUZZERS) $(filter-out $(MAIN),$(OBJECTS))
 
 SEPBENCH := $(BUILD)/sepbench
 
-setup: ## install what is missing (sudo when not root), fetch MNIST; ENGINES=1 (or a folder): TensorFlow, ONNX Runtime
-	ENGINES='$(ENGINES)' sh harness/setup.sh install
+setup: ## install what is missing (sudo when not root), fetch MNIST; MPI=1: Open MPI; ENGINES=1 (or a folder): TensorFlow, ONNX Runtime
+	ENGINES='$(ENGINES)' MPI='$(strip $(MPI))' sh harness/setup.sh install
 
 # Every test program runs even after one failed; the last line counts them.
 test: build $(TESTS) ## all tests; SANITIZE=address,undefined for a checked build
@@ -266,6 +283,7 @@ advise: build ## which layers of a Keras model gain in their other form: MODEL=m
 
 install: build ## into PREFIX (default /usr/local)
 	install -D -m 755 $(SEPBENCH) $(DESTDIR)$(PREFIX)/bin/sepbench
+	$(if $(MPI_OBJECT),install -D -m 755 $(MPI_OBJECT) $(DESTDIR)$(PREFIX)/lib/sepbench/sepbench-mpi.so)
 
 format: ## clang-format every source
 	clang-format -i $(shell git ls-files '*.c' '*.h' '*.cc')

@@ -6,6 +6,7 @@
 #include "../harness/cli.h"
 #include "../harness/machine/machine.h"
 #include "../harness/output.h"
+#include "../harness/ranks/ranks.h"
 #include "../harness/text.h"
 #include "../harness/words.h"
 #include "commands.h"
@@ -159,6 +160,7 @@ int cmd_train(int argc, char **argv)
             "has SeparableConv2D's options. Images of one channel fit every input of as many elements: "
             "MNIST's an input of (28, 28, 1), (784,) or (7, 28, 4, 1)."};
     char default_models[] = "conv";
+    ranks_prepare();
     const char *data = getenv("SEPBENCH_DATA");
     train_arguments a = {
         .models = default_models,
@@ -172,13 +174,20 @@ int cmd_train(int argc, char **argv)
     if (a.code == EXIT_FINE) a.code = split_models(&a);
     if (a.code == EXIT_FINE) a.code = check_outputs(&a.o);
     if (a.code != EXIT_FINE) return a.code;
+    a.code = ranks_open();
+    if (a.code != EXIT_FINE) return a.code;
+    int index, count;
+    ranks_place(&index, &count);
+    machine_use_part(index, count);
     if (a.o.threads == 0) a.o.threads = machine_default_threads();
     a.o.command = json_array();
     for (int i = 0; i < argc; i++) json_array_append_new(a.o.command, json_string(argv[i]));
     cli_catch_signals();
-    int code = strategies_open(&a.strategy, &a.o.wisdom);
+    /* The others do as rank 0 has chosen. */
+    int code = ranks_agree(ranks_rank() == 0 ? strategies_open(&a.strategy, &a.o.wisdom) : EXIT_FINE);
     if (code == EXIT_FINE) code = experiment_run(&a.o);
-    strategies_close(a.o.wisdom);
+    if (ranks_rank() == 0) strategies_close(a.o.wisdom);
     json_decref(a.o.command);
+    ranks_close();
     return code;
 }

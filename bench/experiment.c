@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "../harness/embed.h"
 #include "../harness/json.h"
 #include "../harness/machine/machine.h"
+#include "../harness/ranks/ranks.h"
 #include "../harness/text.h"
 #include "../harness/train/checkpoint.h"
 #include "../harness/train/weights.h"
@@ -60,54 +62,107 @@ static bool on_epoch(void *ctx, const fit_epoch *row, bool best, int64_t steps)
 
 static bool exists(const char *path) { return access(path, F_OK) == 0; }
 
-/* The network, with the implementations a resumed checkpoint wants, its weights set. An exit code. */
-static int start_run(experiment *e, int run)
+/* Whether this process has the folder: rank 0. */
+static bool is_writer(void) { return ranks_rank() == 0; }
+
+/* Whether a checkpoint is to be gone on from, and what it says of implementations. An exit code. */
+static int look_for_checkpoint(experiment *e, bool *resuming, json_t **choices)
 {
     const experiment_options *o = e->o;
     conv_error err;
-    bool resuming = o->resume && exists(e->checkpoint);
-    if (o->resume && o->checkpoint != NULL && !resuming)
+    const fit_session f = session_of(e);
+    if (!is_writer()) return EXIT_FINE;
+    *resuming = o->resume && exists(e->checkpoint);
+    if (o->resume && o->checkpoint != NULL && !*resuming)
         return cli_error("%s: no such checkpoint", o->checkpoint);
     if (!o->resume && exists(e->checkpoint))
         return cli_error("%s is there already: --resume continues it, another name starts anew", e->checkpoint);
-    json_t *choices = NULL;
-    fit_session f = session_of(e);
-    if (resuming && (choices = checkpoint_choices(e->checkpoint, &f, &err)) == NULL) return complain(&err);
+    if (*resuming && (*choices = checkpoint_choices(e->checkpoint, &f, &err)) == NULL) return complain(&err);
+    return EXIT_FINE;
+}
+
+/* The network with these implementations; NULL: those of the model's earlier runs, or to be chosen. */
+static int create_net(experiment *e, json_t *choices, int64_t slice)
+{
+    const experiment_options *o = e->o;
+    conv_error err;
     net_options options = {.threads = o->threads,
                            .batch = o->fit.batch_size,
-                           .slice = o->slice,
+                           .slice = slice,
                            .impls = o->impls,
                            .wisdom = o->wisdom,
                            .choices = choices != NULL
                                           ? choices
                                           : json_object_get(json_object_get(e->run, "chosen"), e->now->label),
                            .seed = e->fit.seed};
-    net_destroy(e->n);
     double start = machine_now();
     e->n = net_create(e->now->m, &options, &err);
     e->chose_s += machine_now() - start;
+    return e->n != NULL ? EXIT_FINE : complain(&err);
+}
+
+/* Rank 0's implementations, strategies and slices on all. */
+static int create_nets(experiment *e, json_t *choices)
+{
+    net_destroy(e->n);
+    e->n = NULL;
+    int64_t slice = e->o->slice;
+    int code = is_writer() ? create_net(e, choices, slice) : EXIT_FINE;
+    if (ranks_size() == 1) return code;
+    code = ranks_agree(code);
+    if (code != EXIT_FINE) return code;
+    json_t *chosen = is_writer() ? net_choices(e->n) : NULL;
+    char *text = ranks_share_text(chosen != NULL ? json_dumps(chosen, JSON_COMPACT) : NULL);
+    if (is_writer()) slice = net_slice(e->n);
+    ranks_share(&slice, sizeof slice);
+    if (!is_writer()) chosen = json_loads(text, 0, NULL);
+    if (!is_writer()) code = create_net(e, chosen, slice);
+    json_decref(chosen);
+    free(text);
+    return ranks_agree(code);
+}
+
+/* The weights, and where a resumed run stands. */
+static int load_state(experiment *e, bool resuming)
+{
+    const experiment_options *o = e->o;
+    conv_error err;
+    conv_status status = CONV_OK;
+    const fit_session f = session_of(e);
+    fit_initialize(e->now->m, e->fit.seed, e->n);
+    if (resuming && is_writer())
+        status = checkpoint_load(e->checkpoint, &f, &err);
+    else if (o->weights_in != NULL && is_writer())
+        status = weights_load(o->weights_in, e->now->m, net_weights(e->n), &err);
+    int code = ranks_agree(status == CONV_OK ? EXIT_FINE : complain(&err));
+    if (code == EXIT_FINE) fit_share(&f);
+    return code;
+}
+
+static int start_run(experiment *e, int run)
+{
+    const experiment_options *o = e->o;
+    bool resuming = false;
+    json_t *choices = NULL;
+    int code = ranks_agree(look_for_checkpoint(e, &resuming, &choices));
+    if (code == EXIT_FINE) code = create_nets(e, choices);
     json_decref(choices);
-    if (e->n == NULL) return complain(&err);
-    f.n = e->n;
-    if (!fit_state_create(e->now->m, &e->fit, &e->state))
-        return cli_error("no memory for the optimizer's state");
+    if (code != EXIT_FINE) return code;
+    bool room = fit_state_create(e->now->m, &e->fit, &e->state);
+    code = ranks_agree(room ? EXIT_FINE : cli_error("no memory for the optimizer's state"));
+    if (code != EXIT_FINE) return code;
     if (json_object_get(e->run, "chosen") == NULL) json_object_set_new(e->run, "chosen", json_object());
     json_object_set_new(json_object_get(e->run, "chosen"), e->now->label, net_choices(e->n));
 
-    fit_initialize(e->now->m, e->fit.seed, e->n);
-    conv_status status = CONV_OK;
-    if (resuming)
-        status = checkpoint_load(e->checkpoint, &f, &err);
-    else if (o->weights_in != NULL)
-        status = weights_load(o->weights_in, e->now->m, net_weights(e->n), &err);
-    if (status != CONV_OK) return complain(&err);
-    net_weights_changed(e->n);
+    code = load_state(e, resuming);
+    if (code != EXIT_FINE) return code;
     if (!o->quiet && run == 1) summary_print(stdout, e->now->m, e->n);
     if (!o->quiet && resuming)
         printf("Resuming %s run %d after epoch %lld\n", e->now->label, run, (long long)e->state.epochs_done);
     return EXIT_FINE;
 }
 
+/* Files, and words about how it ended; of the writer. */
 static int finish_run(experiment *e, int run, fit_result result, const conv_error *err)
 {
     static const char *const words[] = {"ok", "stopped", "diverged", "failed"};
@@ -143,9 +198,9 @@ static int finish_run(experiment *e, int run, fit_result result, const conv_erro
         cli_error("%s run %d: %s: stopped; %s", t->label, run, err->text, kept);
         return EXIT_INVALID;
     }
-    if (result == FIT_STOPPED && cli_interrupted()) {
+    if (result == FIT_STOPPED && (cli_interrupted() || e->problem.text[0] == '\0')) {
         experiment_say_how_to_resume(e);
-        return cli_signal_exit_code();
+        return cli_interrupted() ? cli_signal_exit_code() : 128 + SIGTERM; /* or another rank was told to end */
     }
     if (result == FIT_STOPPED) return complain(&e->problem);
     return result == FIT_FAILED ? (complain(err), EXIT_INVALID) : EXIT_FINE;
@@ -161,9 +216,12 @@ static int train_once(experiment *e, trained_model *t, int run)
     snprintf(e->dir, sizeof e->dir, "%.3000s/%s/run-%d", e->out.path, t->label, run);
     if (o->checkpoint == NULL) snprintf(e->checkpoint, sizeof e->checkpoint, "%s/checkpoint.npz", e->dir);
     e->state = (fit_state){0};
+    e->problem.text[0] = '\0';
     int code = start_run(e, run);
-    if (code == EXIT_FINE && !cli_make_path(e->dir)) code = cli_error("%s: %s", e->dir, strerror(errno));
-    if (code == EXIT_FINE) experiment_sweep(e);
+    if (code == EXIT_FINE && is_writer() && !cli_make_path(e->dir))
+        code = cli_error("%s: %s", e->dir, strerror(errno));
+    code = ranks_agree(code);
+    if (code == EXIT_FINE && is_writer()) experiment_sweep(e);
     if (code == EXIT_FINE) {
         if (!o->quiet && o->runs * o->model_count > 1)
             printf("%s: run %d of %d, seed %llu\n", t->label, run, o->runs, (unsigned long long)e->fit.seed);
@@ -174,7 +232,7 @@ static int train_once(experiment *e, trained_model *t, int run)
         const fit_session f = session_of(e);
         fit_result result = fit_run(&f, &watch, &err);
         if (result != FIT_DONE && !o->quiet) epoch_line_break(&e->line);
-        code = finish_run(e, run, result, &err);
+        code = ranks_agree(is_writer() ? finish_run(e, run, result, &err) : EXIT_FINE);
     }
     fit_state_destroy(&e->state);
     return code;
@@ -274,38 +332,65 @@ static void conclude_difference(experiment *e)
                                   accuracy, "test_loss", loss));
 }
 
+/* The models, one after another. */
+static int train_all(experiment *e)
+{
+    const experiment_options *o = e->o;
+    int code = EXIT_FINE;
+    for (int i = 0; i < o->model_count && code == EXIT_FINE; i++) {
+        for (int run = 1; run <= o->runs && code == EXIT_FINE; run++) code = train_once(e, &e->models[i], run);
+        if (e->models[i].finished > 0) conclude_model(e, &e->models[i]);
+    }
+    return code;
+}
+
+/* What the whole came to; of the writer. */
+static int conclude(experiment *e, int code)
+{
+    const experiment_options *o = e->o;
+    if (o->model_count > 1 && code == EXIT_FINE) conclude_difference(e);
+    if (code == EXIT_FINE) { /* the report compares with the peak; measured last, it holds up nothing */
+        machine_ceilings ceilings = machine_measure_ceilings(o->threads, false);
+        json_object_set_new(e->run, "machine", machine_json(o->threads, &ceilings));
+    }
+    if (!experiment_is_empty(e) && !experiment_save(e) && code == EXIT_FINE) code = EXIT_USAGE;
+    if (!o->quiet && code == EXIT_FINE) printf("Written to %s\n", e->out.path);
+    return code;
+}
+
+/* What every rank reads for itself. */
+static int load(experiment *e)
+{
+    conv_error err;
+    int code = machine_need_threads(e->o->threads);
+    if (code != EXIT_FINE) return code;
+    e->load_began = machine_now();
+    if (data_load(e->o->data_dir, &e->data, &err) != CONV_OK) return complain(&err);
+    code = experiment_check_split(&e->o->fit, &e->data);
+    if (code != EXIT_FINE) return code;
+    e->models = calloc((size_t)e->o->model_count, sizeof *e->models);
+    return e->models != NULL ? load_models(e) : cli_error("no memory");
+}
+
+static void put_command(void *ctx, FILE *to) { experiment_put_command(ctx, to); }
+
 int experiment_run(const experiment_options *o)
 {
     experiment e = {.o = o};
-    conv_error err;
-    int code = machine_need_threads(o->threads);
-    if (code != EXIT_FINE) return code;
-    e.load_began = machine_now();
-    if (data_load(o->data_dir, &e.data, &err) != CONV_OK) return complain(&err);
-    if (experiment_check_split(&o->fit, &e.data) != EXIT_FINE) {
-        code = EXIT_USAGE;
-        goto done;
-    }
-    e.models = calloc((size_t)o->model_count, sizeof *e.models);
-    if (e.models == NULL) code = cli_error("no memory");
-    if (code == EXIT_FINE) code = load_models(&e);
+    int code = ranks_agree(load(&e));
+    if (code == EXIT_FINE) code = experiment_check_ranks(&e);
     if (code != EXIT_FINE) goto done;
-
-    code = experiment_open(&e);
-    if (code != EXIT_FINE) goto done;
-    for (int i = 0; i < o->model_count && code == EXIT_FINE; i++) {
-        for (int run = 1; run <= o->runs && code == EXIT_FINE; run++) code = train_once(&e, &e.models[i], run);
-        if (e.models[i].finished > 0) conclude_model(&e, &e.models[i]);
+    code = ranks_agree(is_writer() ? experiment_open(&e) : EXIT_FINE);
+    if (code == EXIT_FINE) {
+        ranks_share(e.out.path, sizeof e.out.path);
+        ranks_when_lost(put_command, &e);
+        code = train_all(&e);
+        if (is_writer()) code = conclude(&e, code);
+        code = ranks_agree(code);
     }
-    if (o->model_count > 1 && code == EXIT_FINE) conclude_difference(&e);
-    if (code == EXIT_FINE) { /* the report compares with the peak; measured last, it holds up nothing */
-        machine_ceilings ceilings = machine_measure_ceilings(o->threads, false);
-        json_object_set_new(e.run, "machine", machine_json(o->threads, &ceilings));
-    }
-    if (!experiment_is_empty(&e) && !experiment_save(&e) && code == EXIT_FINE) code = EXIT_USAGE;
-    if (!o->quiet && code == EXIT_FINE) printf("Written to %s\n", e.out.path);
+    if (is_writer()) experiment_close(&e);
 done:
-    experiment_close(&e);
+    ranks_when_lost(NULL, NULL);
     net_destroy(e.n);
     for (int i = 0; e.models != NULL && i < o->model_count; i++) free(e.models[i].m);
     free(e.models);

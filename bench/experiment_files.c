@@ -10,6 +10,7 @@
 #include "../harness/json.h"
 #include "../harness/machine/machine.h"
 #include "../harness/output.h"
+#include "../harness/ranks/ranks.h"
 #include "../harness/utc.h"
 #include "../harness/words.h"
 #include "experiment_internal.h"
@@ -177,16 +178,13 @@ void experiment_close(experiment *e)
     json_decref(e->run);
 }
 
-void experiment_say_how_to_resume(const experiment *e)
+void experiment_put_command(const experiment *e, FILE *out)
 {
     const experiment_options *o = e->o;
-    char *text = NULL, *quoted;
-    size_t i, size;
+    char *quoted;
+    size_t i;
     json_t *word;
-    FILE *out = open_memstream(&text, &size);
-    if (out == NULL) return;
-    fprintf(out, "sepbench: interrupted after %lld epochs of %s; to go on: ", (long long)e->state.epochs_done,
-            e->now->label);
+    if (ranks_size() > 1) fprintf(out, "mpirun -n %d ", ranks_size());
     json_array_foreach(o->command, i, word)
     {
         quoted = i > 0 ? words_quote(json_string_value(word)) : strdup(json_string_value(word));
@@ -194,9 +192,21 @@ void experiment_say_how_to_resume(const experiment *e)
         free(quoted);
     }
     quoted = words_quote(e->out.path);
-    fprintf(out, "%s%s%s\n", o->resume ? "" : " --resume", o->out_dir != NULL ? "" : " --out ",
+    fprintf(out, "%s%s%s", o->resume ? "" : " --resume", o->out_dir != NULL ? "" : " --out ",
             o->out_dir != NULL || quoted == NULL ? "" : quoted);
-    if (fclose(out) == 0) fputs(text, stderr);
     free(quoted);
+}
+
+void experiment_say_how_to_resume(const experiment *e)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) return;
+    fprintf(out, "sepbench: interrupted after %lld epochs of %s; to go on: ", (long long)e->state.epochs_done,
+            e->now->label);
+    experiment_put_command(e, out);
+    fputc('\n', out);
+    if (fclose(out) == 0) fputs(text, stderr);
     free(text);
 }

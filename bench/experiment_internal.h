@@ -62,7 +62,12 @@ json_t *experiment_model_entry(experiment *e, const trained_model *t);
 bool experiment_note_run(experiment *e, int run, const char *status);
 conv_status experiment_list_run(experiment *e, const run_label *label, conv_error *err);
 
-/* The command that goes on where an interrupt stopped this one. */
+/* Of all ranks: whether they are the same build and have the same models, data and options, and the batch has
+ * images for each. An exit code. */
+int experiment_check_ranks(const experiment *e);
+
+/* The command that goes on where this one ends; the same on stderr, after an interrupt. */
+void experiment_put_command(const experiment *e, FILE *out);
 void experiment_say_how_to_resume(const experiment *e);
 
 #endif

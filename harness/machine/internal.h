@@ -18,6 +18,9 @@ const machine_map *machine_topology(void);
 /* The affinity this process was started with; empty when the system does not say. New bitmap. */
 hwloc_cpuset_t machine_started_mask(hwloc_topology_t t);
 
+/* How many processes share the cores (machine_use_part). */
+int machine_parts(void);
+
 /* What the cgroups above this process allow. root is "" or, in tests, a folder that stands for /. */
 typedef struct {
     double cpus;          /* quota in CPUs, 0 = unlimited */

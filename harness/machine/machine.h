@@ -58,6 +58,12 @@ threads_state machine_bind_threads(int threads, char *why, size_t size);
 int machine_need_threads(int threads);
 /* Gives the calling thread back the affinity that the process was started with: for children. */
 void machine_unbind(void);
+/* That affinity as text: "0-3,8". */
+void machine_started_text(char *text, size_t size);
+/* This process is number index (from 0) of `count` that run at once on the same cores: from now on threads are
+ * bound to the index-th set of cores, of as many as there are threads, and the default of --threads is the
+ * count-th part. */
+void machine_use_part(int index, int count);
 
 /* Identifies this build of the program: a hash of the executable, 16 hexadecimal digits; "unknown" when the
  * executable cannot be read. What is remembered of a build (ceilings, the choice of `best`) is keyed by it. */

@@ -26,9 +26,26 @@ hwloc_cpuset_t machine_started_mask(hwloc_topology_t t)
     return set;
 }
 
+void machine_started_text(char *text, size_t size)
+{
+    hwloc_cpuset_t set = machine_started_mask(machine_topology()->topology);
+    hwloc_bitmap_list_snprintf(text, size, set);
+    hwloc_bitmap_free(set);
+}
+
 void machine_unbind(void) { sched_setaffinity(0, sizeof started_with, (cpu_set_t *)started_with); }
 
 /* ---- the pool */
+
+static int part_index, part_count = 1;
+
+void machine_use_part(int index, int count)
+{
+    part_index = index;
+    part_count = count;
+}
+
+int machine_parts(void) { return part_count; }
 
 /* Binds the calling thread and reads the affinity back: some containers accept the call and ignore it. */
 static bool bind_self(hwloc_topology_t t, hwloc_const_cpuset_t set)
@@ -55,11 +72,12 @@ threads_state machine_bind_threads(int threads, char *why, size_t size)
         snprintf(why, size, "hwloc cannot read this machine's topology: threads are not bound");
         return THREADS_UNBOUND;
     }
-    bool one_each = threads <= m->cores;
+    bool one_each = threads <= m->cores / part_count;
+    int first = part_index * threads;
 #pragma omp parallel num_threads(threads) reduction(+ : failed, team)
     {
         team += 1;
-        failed += !bind_self(map->topology, one_each ? map->core[omp_get_thread_num()] : map->allowed);
+        failed += !bind_self(map->topology, one_each ? map->core[first + omp_get_thread_num()] : map->allowed);
     }
     if (team != threads) {
         snprintf(why, size, "OpenMP started %d of %d threads%s", team, threads,
@@ -69,7 +87,7 @@ threads_state machine_bind_threads(int threads, char *why, size_t size)
     if (failed > 0)
         snprintf(why, size, "%d of %d threads could not be bound to a core", failed, threads);
     else if (!one_each)
-        snprintf(why, size, "%d threads on %d physical cores: none is bound", threads, m->cores);
+        snprintf(why, size, "%d threads on %d physical cores: none is bound", part_count * threads, m->cores);
     return why[0] == '\0' ? THREADS_BOUND : THREADS_UNBOUND;
 }
 

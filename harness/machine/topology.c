@@ -124,9 +124,10 @@ int machine_default_threads(void)
     const char *wish = getenv("OMP_NUM_THREADS");
     long wanted = wish != NULL ? strtol(wish, NULL, 10) : 0; /* of a list, the outermost level's */
     int quota = (int)m->cpu_quota + (m->cpu_quota > (int)m->cpu_quota);
-    int threads = quota > 0 && quota < m->cores ? quota : m->cores;
+    int threads = (quota > 0 && quota < m->cores ? quota : m->cores) / machine_parts();
     if (wanted > 0) threads = wanted < MACHINE_MAX_THREADS ? (int)wanted : MACHINE_MAX_THREADS;
     if (threads > omp_get_thread_limit()) threads = omp_get_thread_limit();
+    if (threads < 1) threads = 1;
     return threads < MACHINE_MAX_THREADS ? threads : MACHINE_MAX_THREADS;
 }
 

@@ -7,8 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../kernels/util.h"
 #include "../machine/machine.h"
 #include "../measure/tensors.h"
+#include "../ranks/ranks.h"
 #include "../stats.h"
 #include "net_internal.h"
 
@@ -43,6 +45,21 @@ void fit_initialize(const model *m, uint64_t seed, net *n)
         initializer_fill(&p->init, p->rank, p->shape, seed, (uint32_t)i + 1, net_weights(n) + p->offset);
     }
     net_weights_changed(n);
+}
+
+void fit_share(const fit_session *f)
+{
+    fit_state *s = f->state;
+    int64_t bytes = f->m->total * (int64_t)sizeof(float);
+    float *slots[2] = {s->slots[0], s->slots[1]};
+    fit_epoch *history = s->history;
+    ranks_share(s, sizeof *s);
+    s->slots[0] = slots[0];
+    s->slots[1] = slots[1];
+    s->history = history;
+    for (int i = 0; i < optimizer_slots(&f->options->opt); i++) ranks_share(slots[i], bytes);
+    ranks_share(net_weights(f->n), bytes);
+    net_weights_changed(f->n);
 }
 
 /* Uniform in [0, bound), exactly: the high word of a product, redrawn in its biased corner (Lemire 2019). */
@@ -82,27 +99,59 @@ typedef struct {
     int64_t first, count;
 } data_part;
 
-/* Mean loss and accuracy over them, in batches of at most `batch`. */
+/* Every rank's results of its batches everywhere; they came to `status` here. */
+static conv_status share_results(net_result *results, int64_t batches, conv_status status, conv_error *err)
+{
+    int size = ranks_size();
+    if (size == 1) return status;
+    int64_t *first = malloc(((size_t)size + 1) * sizeof *first), end;
+    ranks_message m = {0};
+    if (status != CONV_OK || first == NULL) ranks_fail("%s", status != CONV_OK ? err->text : "no memory");
+    for (int r = 0; r < size; r++) {
+        share(batches, r, size, &first[r], &end);
+        first[r] *= (int64_t)sizeof *results;
+        first[r + 1] = end * (int64_t)sizeof *results;
+    }
+    ranks_gather(&m, RANKS_BYTES, results, first);
+    ranks_wait(&m);
+    free(first);
+    return status;
+}
+
+/* Mean loss and accuracy over them, in batches of at most `batch`, of which each rank computes some. */
 static conv_status evaluate(net *n, data_part part, int64_t batch, double *loss, double *accuracy,
                             conv_error *err)
 {
-    int64_t correct = 0;
+    int64_t batches = div_up(part.count, batch), begin, end, correct = 0;
     double sum = 0;
-    for (int64_t i = 0; i < part.count; i += batch) {
-        net_batch b = batch_from(part.set, part.first + i);
-        b.count = part.count - i < batch ? part.count - i : batch;
-        net_result r;
-        conv_status status = net_evaluate(n, &b, NULL, &r, err);
-        if (status != CONV_OK) return status;
-        sum += r.loss * (double)b.count;
-        correct += r.correct;
+    net_result *results = calloc((size_t)batches, sizeof *results);
+    conv_status status = results == NULL ? conv_fail(err, CONV_NO_MEMORY, "no memory") : CONV_OK;
+    share(batches, ranks_rank(), ranks_size(), &begin, &end);
+    for (int64_t i = begin; i < end && status == CONV_OK; i++) {
+        net_batch b = batch_from(part.set, part.first + i * batch);
+        b.count = min64(part.count - i * batch, batch);
+        status = net_evaluate(n, &b, NULL, &results[i], err);
     }
+    status = share_results(results, batches, status, err);
+    for (int64_t i = 0; i < batches && status == CONV_OK; i++) {
+        sum += results[i].loss * (double)min64(part.count - i * batch, batch);
+        correct += results[i].correct;
+    }
+    free(results);
     *loss = sum / (double)part.count;
     *accuracy = (double)correct / (double)part.count;
-    return CONV_OK;
+    return status;
 }
 
-static bool wants_stop(const fit_watch *w) { return w->interrupted != NULL && w->interrupted(); }
+static bool wants_stop(const fit_watch *w) { return ranks_any(w->interrupted != NULL && w->interrupted()); }
+
+/* Rank 0 keeps what the epoch came to. False: it could not, or the caller wants to stop. */
+static bool end_epoch(const fit_session *f, const fit_watch *w, const fit_epoch *row, bool best, int64_t steps)
+{
+    for (int i = 0; i < optimizer_slots(&f->options->opt); i++) net_gather_slot(f->n, f->state->slots[i]);
+    bool stop = ranks_rank() == 0 && w->on_epoch != NULL && !w->on_epoch(w->ctx, row, best, steps);
+    return !ranks_any(stop);
+}
 
 /* Room for an epoch: the images' order, and seconds of each step. */
 typedef struct {
@@ -126,7 +175,10 @@ static fit_result train_epoch(const fit_session *f, const fit_room *room, fit_ep
         b.rows = room->order + first;
         b.count = images - first < o->batch_size ? images - first : o->batch_size;
         net_result r;
-        if (net_train(f->n, &b, (uint32_t)s->steps, &r, err) != CONV_OK) return FIT_FAILED;
+        if (net_train(f->n, &b, (uint32_t)s->steps, &r, err) != CONV_OK) {
+            if (ranks_size() > 1) ranks_fail("%s", err->text); /* the others wait for this rank's part */
+            return FIT_FAILED;
+        }
         if (!isfinite(r.loss)) {
             conv_fail(err, CONV_FAILED, "loss is %g at step %lld (epoch %lld, batch %lld)", r.loss,
                       (long long)s->steps + 1, (long long)row->epoch, (long long)i + 1);
@@ -203,7 +255,7 @@ fit_result fit_run(const fit_session *f, const fit_watch *watch, conv_error *err
         }
         s->history[s->epochs_done++] = row;
         int64_t steps = (images + o->batch_size - 1) / o->batch_size;
-        if (watch->on_epoch != NULL && !watch->on_epoch(watch->ctx, &row, best, steps)) result = FIT_STOPPED;
+        if (!end_epoch(f, watch, &row, best, steps)) result = FIT_STOPPED;
     }
     if (result == FIT_DONE && !s->finished) {
         if (evaluate(f->n, all, o->batch_size, &s->test_loss, &s->test_accuracy, err) != CONV_OK)

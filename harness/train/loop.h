@@ -56,13 +56,17 @@ void fit_state_destroy(fit_state *s);
 /* Fills the network's weights from the model's initializers. */
 void fit_initialize(const model *m, uint64_t seed, net *n);
 
+/* Of all ranks: rank 0's weights and state everywhere. Its history is not: nobody else reads it. */
+void fit_share(const fit_session *f);
+
 /* After a step (1 to steps): means over the epoch's images so far, seconds since it began. */
 typedef struct {
     int64_t epoch, step, steps;
     double loss, accuracy, seconds;
 } fit_step;
 
-/* What the caller wants to see or do. Each may be NULL. Returning false stops the run. */
+/* What the caller wants to see or do. Each may be NULL. Returning false stops the run. on_epoch is rank 0's alone,
+ * interrupted any rank's. */
 typedef struct {
     void (*on_step)(void *ctx, const fit_step *step);
     bool (*on_epoch)(void *ctx, const fit_epoch *row, bool best, int64_t steps);

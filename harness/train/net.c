@@ -8,6 +8,7 @@
 #include "../machine/machine.h"
 #include "../measure/tensors.h"
 #include "flush.h"
+#include "spread.h"
 
 enum {
     MIN_SLICES = 8,              /* slices come in multiples of this, so that cores share them evenly */
@@ -206,6 +207,7 @@ net *net_create(const model *m, const net_options *options, conv_error *err)
             status = conv_fail(err, CONV_NO_MEMORY, "no memory for a batch of %lld", (long long)options->batch);
     }
     for (int i = 0; i < n->op_count && status == CONV_OK; i++) status = equip(n, &n->ops[i], err);
+    if (status == CONV_OK) status = spread_create(n, err);
     if (status == CONV_OK) return n;
     net_destroy(n);
     return NULL;
@@ -214,6 +216,7 @@ net *net_create(const model *m, const net_options *options, conv_error *err)
 void net_destroy(net *n)
 {
     if (n == NULL) return;
+    spread_destroy(n);
 #pragma omp parallel num_threads(n->options.threads)
     flush_denormals(false);
     for (int i = 0; i < n->op_count; i++) {
@@ -250,7 +253,18 @@ void net_destroy(net *n)
     free(n);
 }
 
-float *net_weights(net *n) { return n->weights; }
+float *net_weights(net *n)
+{
+    if (n->spread != NULL) spread_weights_wait(n);
+    return n->weights;
+}
+
+void net_gather_slot(net *n, float *slot)
+{
+    if (n->spread != NULL) spread_slots(n, slot);
+}
+
+int64_t net_slice(const net *n) { return n->slice_rows; }
 const float *net_gradient(net *n) { return n->gradient; }
 void net_weights_changed(net *n) { n->version++; }
 
@@ -263,6 +277,26 @@ void net_profile_reset(net *n)
     memset(n->seconds, 0,
            (size_t)n->options.threads * (size_t)(n->op_count + PROFILE_EXTRA) * 2 * sizeof *n->seconds);
     n->wall = 0;
+    if (n->spread != NULL) *spread_clock(n) = (spread_times){0};
+}
+
+double net_hidden(const net *n)
+{
+    if (n->spread == NULL) return 0;
+    const spread_times *t = spread_clock(n);
+    return t->hidden[0] + t->hidden[1];
+}
+
+/* What waiting for other ranks took; returns how many rows that are. */
+static int communication(const net *n, net_profile_row *r)
+{
+    if (n->spread == NULL) return 0;
+    const spread_times *t = spread_clock(n);
+    *r = (net_profile_row){.layer = "communication",
+                           .operation = "packing and waiting",
+                           .forward_s = t->waited[0],
+                           .backward_s = t->waited[1]};
+    return 1;
 }
 
 int net_profile(const net *n, net_profile_row *rows, int most, double *wall_s)
@@ -285,5 +319,6 @@ int net_profile(const net *n, net_profile_row *rows, int most, double *wall_s)
             r->backward_s += s[1] / n->options.threads;
         }
     }
+    if (count < most) count += communication(n, &rows[count]);
     return count;
 }

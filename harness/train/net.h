@@ -27,6 +27,7 @@ typedef struct {
                           is remembered */
     uint64_t seed; /* dropout */
     bool unfused;  /* every layer on its own: for tests of the fusions */
+    bool alone;    /* computes all of a batch although there are other ranks */
 } net_options;
 
 /* NULL with err: an implementation that does not exist or refuses a layer, or no memory. Weights start at 0. */
@@ -82,6 +83,10 @@ void net_update(net *n, const optimizer *o, int64_t t, float *const *slots);
 
 /* {"layer/pass": "impl", ...}: what runs each layer, to be recorded and obeyed at resume. New reference. */
 json_t *net_choices(const net *n);
+/* Images of a slice, for another rank's net_options. */
+int64_t net_slice(const net *n);
+/* Of all ranks: slot[model.total] of the optimizer, of which each has updated a part, whole everywhere. */
+void net_gather_slot(net *n, float *slot);
 /* What was fused with layer i, for the summary: "+ relu in max_pooling2d", or "". */
 const char *net_fusion(const net *n, int layer);
 /* "avx512" or "avx2 / avx512" (forward / backward) of a convolution or dense layer, else "". buffer[64]. */
@@ -89,7 +94,7 @@ char *net_impl(const net *n, int layer, char *buffer);
 
 /* ---- where the time goes: seconds since net_profile_reset, per operation and pass, averaged over threads */
 typedef struct {
-    char layer[MODEL_NAME_MAX]; /* or "input", "loss", "optimizer" */
+    char layer[MODEL_NAME_MAX]; /* or "input", "loss", "optimizer", "communication" */
     char operation[64];         /* "conv avx512", "max pooling + relu + dropout" */
     double forward_s, backward_s;
     int64_t flops;      /* one image, forward */
@@ -99,5 +104,7 @@ void net_profile_reset(net *n);
 /* Fills rows[most]; returns their number. *wall_s: time inside net_train and net_update; what the rows do not
  * explain of it is waiting and bookkeeping. */
 int net_profile(const net *n, net_profile_row *rows, int most, double *wall_s);
+/* Seconds of messages between ranks that were under way while something else was computed; 0 without ranks. */
+double net_hidden(const net *n);
 
 #endif

@@ -166,6 +166,7 @@ struct net {
 
     double *seconds; /* [threads][op_count + PROFILE_EXTRA][2] */
     double wall;
+    struct spread *spread; /* NULL: this process computes all */
 };
 
 enum { PROFILE_INPUT, PROFILE_LOSS, PROFILE_OPTIMIZER, PROFILE_EXTRA };

@@ -9,6 +9,7 @@
 #include "../machine/machine.h"
 #include "flush.h"
 #include "net_internal.h"
+#include "spread.h"
 
 enum { BLOCK = 4096 }; /* floats: its gradient, weights and moments fit the L1 twice over */
 
@@ -101,14 +102,25 @@ typedef struct {
     int64_t begin, count; /* floats within the parameter */
 } block;
 
-/* Block b of the network, counting through the parameters. */
-static bool find_block(const model *m, int64_t b, block *out)
+/* What of parameter p this process updates. */
+static void own_part(const net *n, int p, int64_t *begin, int64_t *end)
 {
+    *begin = 0;
+    *end = n->model->parameter[p].count;
+    if (n->spread != NULL) spread_own(n, p, begin, end);
+}
+
+/* Block b of what this process updates, counting through the parameters. */
+static bool find_block(const net *n, int64_t b, block *out)
+{
+    const model *m = n->model;
     for (int i = 0; i < m->parameter_count; i++) {
-        int64_t blocks = (m->parameter[i].count + BLOCK - 1) / BLOCK;
+        int64_t begin, end;
+        own_part(n, i, &begin, &end);
+        int64_t blocks = (end - begin + BLOCK - 1) / BLOCK;
         if (b < blocks) {
-            int64_t left = m->parameter[i].count - b * BLOCK;
-            *out = (block){&m->parameter[i], i, b * BLOCK, left < BLOCK ? left : BLOCK};
+            begin += b * BLOCK;
+            *out = (block){&m->parameter[i], i, begin, end - begin < BLOCK ? end - begin : BLOCK};
             return true;
         }
         b -= blocks;
@@ -116,17 +128,22 @@ static bool find_block(const model *m, int64_t b, block *out)
     return false;
 }
 
-static int64_t count_blocks(const model *m)
+static int64_t count_blocks(const net *n)
 {
-    int64_t blocks = 0;
-    for (int i = 0; i < m->parameter_count; i++) blocks += (m->parameter[i].count + BLOCK - 1) / BLOCK;
+    int64_t blocks = 0, begin, end;
+    for (int i = 0; i < n->model->parameter_count; i++) {
+        own_part(n, i, &begin, &end);
+        blocks += (end - begin + BLOCK - 1) / BLOCK;
+    }
     return blocks;
 }
 
 static void reduce_block(net *n, const block *b)
 {
     int64_t at = b->p->offset + b->begin;
-    if (n->part_offset[b->index] >= 0)
+    if (n->spread != NULL)
+        spread_join(n, b->index, b->begin, b->count);
+    else if (n->part_offset[b->index] >= 0)
         n->nn->sum_chunks(b->count, n->chunks, n->parts_stride, n->parts + n->part_offset[b->index] + b->begin,
                           n->gradient + at);
     if (b->p->reg.l1 != 0 || b->p->reg.l2 != 0)
@@ -159,28 +176,40 @@ static nn_rates rates_at(const optimizer *o, int64_t t)
                       .rho = (float)o->rho};
 }
 
+/* Needs whole parameters. */
+static void apply_constraints(net *n)
+{
+    const model *m = n->model;
+    for (int i = 0; i < m->parameter_count; i++) {
+        const parameter *p = &m->parameter[i];
+        if (!p->trainable || p->limit.kind == CONSTRAINT_NONE) continue;
+        constraint_apply(&p->limit, p->rank, p->shape, net_weights(n) + p->offset);
+    }
+}
+
 void net_update(net *n, const optimizer *o, int64_t t, float *const *slots)
 {
     double start = machine_now();
-    const model *m = n->model;
-    int64_t blocks = count_blocks(m);
+    int64_t blocks = count_blocks(n);
     nn_rates rates = rates_at(o, t);
+    if (n->spread != NULL) spread_gradients_wait(n);
+    double began = machine_now();
 #pragma omp parallel for num_threads(n->options.threads) schedule(static)
     for (int64_t i = 0; i < blocks; i++) {
         block b;
-        if (!find_block(m, i, &b)) continue;
+        if (!find_block(n, i, &b)) continue;
         reduce_block(n, &b);
         if (b.p->trainable) update_block(n, &b, o, &rates, slots);
     }
+    double took = machine_now() - began;
+    if (n->spread != NULL) spread_weights(n);
+    began = machine_now();
     for (int i = 0; i < n->op_count; i++)
         if (n->ops[i].kind == OP_NORM && n->ops[i].norm.live) norm_op_update(n, &n->ops[i]);
-    for (int i = 0; i < m->parameter_count; i++) {
-        const parameter *p = &m->parameter[i];
-        if (p->trainable) constraint_apply(&p->limit, p->rank, p->shape, n->weights + p->offset);
-    }
+    apply_constraints(n);
     n->version++;
-    double took = machine_now() - start;
-    n->wall += took;
+    took += machine_now() - began;
+    n->wall += machine_now() - start;
     for (int t0 = 0; t0 < n->options.threads; t0++)
         n->seconds[((int64_t)t0 * (n->op_count + PROFILE_EXTRA) + n->op_count + PROFILE_OPTIMIZER) * 2] += took;
 }
@@ -188,5 +217,5 @@ void net_update(net *n, const optimizer *o, int64_t t, float *const *slots)
 void net_reduce(net *n)
 {
     block b;
-    for (int64_t i = 0; find_block(n->model, i, &b); i++) reduce_block(n, &b);
+    for (int64_t i = 0; find_block(n, i, &b); i++) reduce_block(n, &b);
 }

@@ -3,8 +3,10 @@
 #include <string.h>
 
 #include "../machine/machine.h"
+#include "../ranks/ranks.h"
 #include "flush.h"
 #include "net_internal.h"
+#include "spread.h"
 
 /* ---- one slice */
 
@@ -144,7 +146,7 @@ static conv_status backward_ops(net *n, const phase *ph, const slice *s, double 
 typedef struct {
     const net_batch *batch;
     float *outputs;
-    bool training, backward;
+    bool training, backward, spread; /* spread: over ranks */
     uint32_t step;
 } sweep;
 
@@ -152,17 +154,20 @@ typedef struct {
 static conv_status sweep_slices(net *n, const phase *ph, const sweep *w)
 {
     int64_t rows = w->batch->count, slices = net_slices(n, rows), chunks = net_chunks(n, slices);
+    int64_t first_chunk = 0, last_chunk = chunks;
     conv_status result = CONV_OK;
+    if (w->spread) spread_chunks(n, &first_chunk, &last_chunk);
 #pragma omp parallel num_threads(n->options.threads)
     {
         flush_denormals(true);
         double clock;
 #pragma omp for schedule(dynamic, 1)
-        for (int64_t c = 0; c < chunks; c++) {
+        for (int64_t c = first_chunk; c < last_chunk; c++) {
             conv_status status = CONV_OK;
             int64_t first = net_slice_first(slices, chunks, c), last = net_slice_first(slices, chunks, c + 1);
             clock = machine_now();
             for (int64_t i = first; i < last && status == CONV_OK; i++) {
+                if (w->spread && omp_get_thread_num() == 0) ranks_progress();
                 int64_t from = net_slice_first(rows, slices, i);
                 slice s = {.thread = omp_get_thread_num(),
                            .index = i,
@@ -201,6 +206,8 @@ static conv_status sweep_slices(net *n, const phase *ph, const sweep *w)
 static conv_status sweep_batch(net *n, const phase *ph, const sweep *w)
 {
     slice s = {.rows = w->batch->count, .training = w->training, .step = w->step};
+    if (w->spread)
+        return w->backward ? spread_backward(n, ph->first, w->step) : spread_forward(n, ph->first, w->step);
     double start = machine_now(), clock = start;
     conv_status status = w->backward ? backward_ops(n, ph, &s, &clock) : forward_ops(n, ph, &s, &clock);
     double took = machine_now() - start;
@@ -216,10 +223,13 @@ static conv_status sweep_all(net *n, sweep *w)
     w->backward = false;
     for (int i = 0; i < n->phase_count && status == CONV_OK; i++) {
         const phase *ph = &n->phases[i];
-        if (w->training && net_normalizes(n, ph)) norm_op_finish(n, &n->ops[ph->first], rows);
+        bool normalizes = w->training && net_normalizes(n, ph);
+        if (normalizes && w->spread) spread_sums(n, ph->first, 0);
+        if (normalizes) norm_op_finish(n, &n->ops[ph->first], rows);
         status = ph->batched ? sweep_batch(n, ph, w) : sweep_slices(n, ph, w);
     }
     w->backward = true;
+    if (w->spread && status == CONV_OK) spread_losses(n);
     bool behind = false; /* this phase, a batch normalization's gradient by its input is to come */
     for (int i = n->phase_count - 1; i >= 0 && w->training && status == CONV_OK; i--) {
         const phase *ph = &n->phases[i];
@@ -227,9 +237,12 @@ static conv_status sweep_all(net *n, sweep *w)
             status = sweep_batch(n, ph, w);
         else if (ph->first < ph->last || behind)
             status = sweep_slices(n, ph, w);
+        if (w->spread && status == CONV_OK) spread_gradients(n, ph);
         behind = net_normalizes(n, ph);
+        if (behind && w->spread) spread_sums(n, ph->first, 1);
         if (behind) norm_op_finish_backward(n, &n->ops[ph->first], rows);
     }
+    if (w->spread && status == CONV_OK) spread_losses_wait(n);
     return status;
 }
 
@@ -242,7 +255,9 @@ static conv_status prepare(net *n, int64_t rows, bool training, conv_error *err)
         if (n->prepared[i].rows == rows && n->prepared[i].training == training) return CONV_OK;
     for (int i = 0; i < n->op_count; i++) {
         if (n->ops[i].kind != OP_CONV) continue;
-        conv_status status = conv_op_prepare(n, &n->ops[i], rows, training, err);
+        conv_status status = training && n->spread != NULL && n->ops[i].batched
+                                 ? spread_prepare(n, &n->ops[i], err)
+                                 : conv_op_prepare(n, &n->ops[i], rows, training, err);
         if (status != CONV_OK) return status;
     }
     if (n->prepared_count < NET_MAX_PREPARED) {
@@ -276,8 +291,13 @@ static conv_status run_batch(net *n, sweep *w, net_result *result, conv_error *e
     int64_t rows = w->batch->count;
     conv_status status = rows < 1 || rows > n->options.batch
                              ? conv_fail(err, CONV_INVALID, "a batch of %lld images", (long long)rows)
-                             : prepare(n, rows, w->training, err);
+                             : CONV_OK;
+    w->spread = n->spread != NULL && w->training;
+    if (w->spread && status == CONV_OK) status = spread_cut(n, rows, err);
+    if (status == CONV_OK) status = prepare(n, rows, w->training, err);
     if (status != CONV_OK) return status;
+    if (w->spread) spread_weights_sliced(n);
+    if (n->spread != NULL && !w->spread) spread_weights_wait(n);
     for (int i = 0; i < n->op_count; i++) {
         if (n->ops[i].kind == OP_FIRST) first_op_refresh(n, &n->ops[i]);
         if (n->ops[i].kind == OP_POOLED && w->training) pooled_op_refresh(n, &n->ops[i]);

@@ -270,7 +270,8 @@ typedef struct {
     void (*cross_entropy)(int64_t rows, int64_t classes, const float *x, const uint8_t *labels,
                           const nn_losses *to);
 
-    /* g[count] = sum over chunks of parts[chunk * stride + i], chunks in order. */
+    /* g[count] = sum over chunks of parts[chunk * stride + i], by a binary tree: of n chunks the first p and the
+     * others, each so summed, p being the largest power of two below n. g may be the first part. */
     void (*sum_chunks)(int64_t count, int64_t chunks, int64_t stride, const float *parts, float *g);
     /* Returns scale * (l1 * sum|x| + l2 * sum x^2) and, unless NULL, adds its gradient to g. */
     double (*penalty)(int64_t count, float l1, float l2, float scale, const float *x, float *g);

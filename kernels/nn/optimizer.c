@@ -5,15 +5,29 @@
 
 #include "internal.h"
 
+/* A binary tree over the chunks: sums of 1, 2, 4 ... wait for their like, as the digits of a binary counter, so
+ * that whoever has only some neighbouring chunks can make the sums of the subtrees among them. */
 void nn_sum_chunks(int64_t count, int64_t chunks, int64_t stride, const float *parts, float *g)
 {
-    enum { BLOCK = 64 };
+    enum { BLOCK = 64, MOST_LEVELS = 63 };
+    float waiting[MOST_LEVELS][BLOCK];
     for (int64_t i = 0; i < count; i += BLOCK) {
-        float sum[BLOCK] = {0};
         int64_t n = count - i < BLOCK ? count - i : BLOCK;
-        for (int64_t c = 0; c < chunks; c++)
-            for (int64_t j = 0; j < n; j++) sum[j] += parts[c * stride + i + j];
-        for (int64_t j = 0; j < n; j++) g[i + j] = sum[j];
+        int depth = 0;
+        for (int64_t c = 0; c < chunks; c++) {
+            const float *part = parts + c * stride + i;
+            if (c % 2 == 0) {
+                for (int64_t j = 0; j < n; j++) waiting[depth][j] = part[j];
+                depth++;
+                continue;
+            }
+            for (int64_t j = 0; j < n; j++) waiting[depth - 1][j] += part[j];
+            for (int64_t k = c >> 1; k & 1; k >>= 1, depth--)
+                for (int64_t j = 0; j < n; j++) waiting[depth - 2][j] += waiting[depth - 1][j];
+        }
+        for (; depth > 1; depth--)
+            for (int64_t j = 0; j < n; j++) waiting[depth - 2][j] += waiting[depth - 1][j];
+        for (int64_t j = 0; j < n; j++) g[i + j] = waiting[0][j];
     }
 }
 
