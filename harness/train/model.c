@@ -195,7 +195,8 @@ model *model_parse(const char *text, const char *label, conv_error *err)
         conv_fail(err, CONV_INVALID, "%s:%d: %s", label, where.line, where.text);
         return NULL;
     }
-    model *m = calloc(1, sizeof *m);
+    model *m = calloc(1, sizeof *m + strlen(text) + 1);
+    if (m != NULL) strcpy(m->json, text);
     conv_status status =
         m != NULL ? read_model(m, root, label, err) : conv_fail(err, CONV_NO_MEMORY, "%s: no memory", label);
     json_decref(root);
