@@ -235,7 +235,7 @@ static void make_one_more(hid_t file)
 
 static void make_own(hid_t file)
 {
-    hid_t g = H5Gcreate2(file, "vars", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t g = H5Gopen2(file, "vars", H5P_DEFAULT);
     hid_t space = H5Screate(H5S_SCALAR);
     replace(g, "0", H5T_IEEE_F32LE, space, H5P_DEFAULT);
     H5Sclose(space);

@@ -309,16 +309,27 @@ bool h5_write(hid_t file, const char *dataset, const npy_shape *shape, const flo
     return fine;
 }
 
+static hid_t make_group(hid_t file, const char *group)
+{
+    hid_t g = H5Gopen2(file, group, H5P_DEFAULT);
+    if (g >= 0) return g;
+    hid_t links = H5Pcreate(H5P_LINK_CREATE);
+    if (links >= 0 && H5Pset_create_intermediate_group(links, 1) >= 0)
+        g = H5Gcreate2(file, group, links, H5P_DEFAULT, H5P_DEFAULT);
+    if (links >= 0) H5Pclose(links);
+    return g;
+}
+
+bool h5_write_group(hid_t file, const char *group)
+{
+    hid_t g = make_group(file, group);
+    return g >= 0 && H5Gclose(g) >= 0;
+}
+
 static bool write_attribute(hid_t file, const char *group, const char *name, hid_t type, hid_t space,
                             const void *from)
 {
-    hid_t g = H5Gopen2(file, group, H5P_DEFAULT);
-    if (g < 0) {
-        hid_t links = H5Pcreate(H5P_LINK_CREATE);
-        if (links >= 0 && H5Pset_create_intermediate_group(links, 1) >= 0)
-            g = H5Gcreate2(file, group, links, H5P_DEFAULT, H5P_DEFAULT);
-        if (links >= 0) H5Pclose(links);
-    }
+    hid_t g = make_group(file, group);
     hid_t a = g < 0 ? -1 : H5Acreate2(g, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
     bool fine = a >= 0 && H5Awrite(a, type, from) >= 0;
     if (a >= 0) H5Aclose(a);

@@ -42,7 +42,8 @@ void h5_free_texts(h5_texts *texts);
 /* ---- writing, in memory */
 
 hid_t h5_create(void);
-/* Groups on the way are made. */
+/* Groups on the way are made, in all of these. */
+bool h5_write_group(hid_t file, const char *group);
 bool h5_write(hid_t file, const char *dataset, const npy_shape *shape, const float *from);
 bool h5_write_texts(hid_t file, const char *group, const char *name, const char *const *texts, int count);
 bool h5_write_text(hid_t file, const char *group, const char *name, const char *text);

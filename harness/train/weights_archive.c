@@ -25,7 +25,7 @@ conv_status weights_read_archive(const char *path, const model *m, float *weight
     return status;
 }
 
-/* ---- a model of Keras 2 in Keras 3's form: where each class is, and no options that it has no more */
+/* ---- a model in the form of that layout's Keras: for 3, where each class is, and no options that it has no more */
 
 static const char *module_of(const char *key, const char *class_name)
 {
@@ -40,14 +40,19 @@ static const char *module_of(const char *key, const char *class_name)
     return "keras.layers";
 }
 
+/* SeparableConv2D of tf.keras has groups, which must be 1. */
+static void drop_groups(const char *class_name, json_t *config)
+{
+    if (strncmp(class_name, "Depthwise", 9) == 0 || strncmp(class_name, "Separable", 9) == 0)
+        json_object_del(config, "groups");
+}
+
 static void modernise_layer(const char *class_name, json_t *config)
 {
     json_t *axis = json_object_get(config, "axis");
     if (strcmp(class_name, "InputLayer") == 0 && json_object_get(config, "batch_shape") == NULL)
         json_object_set(config, "batch_shape", json_object_get(config, "batch_input_shape"));
     json_object_del(config, "batch_input_shape");
-    if (strncmp(class_name, "Depthwise", 9) == 0 || strncmp(class_name, "Separable", 9) == 0)
-        json_object_del(config, "groups");
     if (strcmp(class_name, "BatchNormalization") == 0 && json_is_array(axis))
         json_object_set(config, "axis", json_array_get(axis, 0));
 }
@@ -64,29 +69,35 @@ static void make_input(json_t *layers)
             json_pack("{s:s, s:{s:O}}", "class_name", "InputLayer", "config", "batch_input_shape", shape));
 }
 
-static void modernise(json_t *value, const char *key)
+static void modernise_object(json_t *object, const char *key, const char *class_name, json_t *config)
+{
+    if (json_object_get(object, "module") == NULL) {
+        json_object_set_new(object, "module", json_string(module_of(key, class_name)));
+        json_object_set_new(object, "registered_name", json_null());
+        if (strcmp(class_name, "Functional") == 0)
+            json_object_set_new(object, "class_name", json_string("Model"));
+    }
+    if (json_is_array(json_object_get(config, "layers"))) make_input(json_object_get(config, "layers"));
+    modernise_layer(class_name, config);
+}
+
+static void convert(json_t *value, const char *key, places_layout layout)
 {
     const char *name = json_string_value(json_object_get(value, "class_name")), *inner;
     json_t *config = json_object_get(value, "config"), *item;
     size_t i;
     if (name != NULL && json_is_object(config)) {
-        if (json_object_get(value, "module") == NULL) {
-            const char *module = module_of(key, name);
-            json_object_set_new(value, "module", json_string(module));
-            json_object_set_new(value, "registered_name", json_null());
-            if (strcmp(name, "Functional") == 0) json_object_set_new(value, "class_name", json_string("Model"));
-        }
-        if (json_is_array(json_object_get(config, "layers"))) make_input(json_object_get(config, "layers"));
-        modernise_layer(name, config);
+        drop_groups(name, config);
+        if (layout == PLACES_KERAS3) modernise_object(value, key, name, config);
     }
-    if (json_is_object(value)) json_object_foreach(value, inner, item) modernise(item, inner);
-    if (json_is_array(value)) json_array_foreach(value, i, item) modernise(item, key);
+    if (json_is_object(value)) json_object_foreach(value, inner, item) convert(item, inner, layout);
+    if (json_is_array(value)) json_array_foreach(value, i, item) convert(item, key, layout);
 }
 
-static char *config_text(const model *m)
+char *weights_model_text(const model *m, places_layout layout)
 {
     json_t *root = json_loads(m->json, 0, NULL);
-    modernise(root, "");
+    convert(root, "", layout);
     char *text = json_dumps(root, 0);
     json_decref(root);
     return text;
@@ -97,7 +108,7 @@ conv_status weights_write_archive(const char *path, output_kind kind, const mode
 {
     static const char metadata[] = "{\"keras_version\": \"3.0.0\", \"written_by\": \"sepbench\"}";
     archive_member members[] = {{"metadata.json", strdup(metadata), strlen(metadata)},
-                                {"config.json", config_text(m), 0},
+                                {"config.json", weights_model_text(m, PLACES_KERAS3), 0},
                                 {(char *)member, NULL, 0}};
     members[2].data = weights_make_h5(m, weights, PLACES_KERAS3, &members[2].size);
     if (members[0].data == NULL || members[1].data == NULL || members[2].data == NULL) {

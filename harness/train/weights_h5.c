@@ -246,7 +246,7 @@ conv_status weights_read_h5(const char *path, const void *image, size_t size, co
 
 static bool write_keras3(hid_t file, const model *m, const float *weights, const weight_place *places)
 {
-    bool fine = true;
+    bool fine = h5_write_group(file, "vars"); /* before Keras 3.6 the model's own had to be there */
     for (int i = 0; i < m->parameter_count && fine; i++) {
         const npy_shape shape = shape_of(&m->parameter[i]);
         char dataset[DATASET_MAX];
@@ -283,7 +283,9 @@ static bool write_keras2(hid_t file, const model *m, const float *weights, const
     static const char *const groups[] = {"/", "model_weights"};
     const char **names = calloc((size_t)m->parameter_count + 1, sizeof *names);
     int *first = calloc((size_t)m->parameter_count + 1, sizeof *first);
-    bool fine = names != NULL && first != NULL && h5_write_text(file, "/", "model_config", m->json);
+    char *text = weights_model_text(m, PLACES_KERAS2);
+    bool fine =
+        names != NULL && first != NULL && text != NULL && h5_write_text(file, "/", "model_config", text);
     for (int i = 0; i < 2 && fine; i++)
         fine = h5_write_text(file, groups[i], "keras_version", "2.15.0") &&
                h5_write_text(file, groups[i], "backend", "tensorflow");
@@ -291,6 +293,7 @@ static bool write_keras2(hid_t file, const model *m, const float *weights, const
     for (int i = 0; i < count && fine; i++) fine = write_layer(file, m, weights, places, first[i], names);
     for (int i = 0; i < count; i++) names[i] = places[first[i]].group;
     fine = fine && h5_write_texts(file, "model_weights", "layer_names", names, count);
+    free(text);
     free(first);
     free(names);
     return fine;

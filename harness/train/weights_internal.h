@@ -17,6 +17,9 @@ conv_status weights_read_h5(const char *path, const void *image, size_t size, co
 /* A whole file in memory, malloc'ed. */
 char *weights_make_h5(const model *m, const float *weights, places_layout layout, size_t *size);
 
+/* The model's JSON for such a file, also when Keras 2 wrote it, malloc'ed. */
+char *weights_model_text(const model *m, places_layout layout);
+
 /* A .keras archive. */
 bool weights_is_archive(const char *path);
 conv_status weights_read_archive(const char *path, const model *m, float *weights, conv_error *err);
