@@ -104,7 +104,9 @@ SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-om
 OPT := $(if $(SANITIZE),-O1 -g,-O3 -g1)
 # No errno from sqrtf and no trapping semantics: lets loops vectorise without changing any result.
 MATH := -fno-math-errno -fno-trapping-math -ffp-contract=fast
-PACKAGES := hwloc jansson zlib libzip
+# Debian's name of the HDF5 without MPI, and everybody's.
+HDF5 := $(shell pkg-config --exists hdf5-serial 2>/dev/null && echo hdf5-serial || echo hdf5)
+PACKAGES := hwloc jansson zlib libzip $(HDF5)
 CFLAGS ?=
 export BASE_CC := $(CC)
 export BASE_CXX := $(CXX)

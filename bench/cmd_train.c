@@ -53,8 +53,11 @@ static const struct argp_option options[] = {
      "uint8 is divided by 255, floats are taken as they are (default $SEPBENCH_DATA or data/mnist)",
      3},
     {"weights-in", KEY_WEIGHTS_IN, "FILE", 0,
-     ".npz to start from: Keras's names, or numpy.savez(FILE, *model.get_weights())", 3},
-    {"weights-out", KEY_WEIGHTS_OUT, "FILE", 0, ".npz to write at the end", 3},
+     "to start from: .weights.h5 or .keras of Keras 3, .h5 of Keras 2, or .npz, with Keras's names or by "
+     "numpy.savez(FILE, *model.get_weights())",
+     3},
+    {"weights-out", KEY_WEIGHTS_OUT, "FILE", 0,
+     "to write at the end: the name ends in .weights.h5, .keras or .h5, else it becomes an .npz", 3},
     {"checkpoint", KEY_CHECKPOINT, "FILE", 0, "where to keep the state (default in --out)", 3},
     {"resume", KEY_RESUME, NULL, 0, "continue what --out (or --checkpoint) holds", 3},
     {"out", KEY_OUT, "DIR", 0, "folder for the results (default results/training-TIME)", 3},

@@ -14,6 +14,7 @@ hwloc.h:libhwloc-dev:required
 jansson.h:libjansson-dev:required
 zlib.h:zlib1g-dev:required
 zip.h:libzip-dev:required
+hdf5/serial/hdf5.h:libhdf5-dev:required
 cmocka.h:libcmocka-dev:required
 benchmark/benchmark.h:libbenchmark-dev:required
 Random123/philox.h:librandom123-dev:required

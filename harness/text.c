@@ -115,3 +115,9 @@ char *text_make_printable(char *text)
     disarm(text);
     return text;
 }
+
+bool text_ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}

@@ -19,6 +19,8 @@ bool text_is_plain(const char *text);
 /* A suite or a layer, as shape files name them: no control character, perhaps empty, perhaps cut short. */
 bool text_is_label(const char *text);
 
+bool text_ends_with(const char *text, const char *end);
+
 /* Makes text safe to print, in place and without changing its length: control characters become blanks, what is
  * not UTF-8 or changes the direction of writing becomes question marks, and a workflow command of a CI
  * (::warning::, ##[warning]) loses what makes it one. Returns text. */

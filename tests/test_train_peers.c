@@ -87,7 +87,10 @@ static void expect_same(const char *what, tested a, tested b)
 
 static void weights_go_both_ways(void **state)
 {
-    static const char *const models[] = {"conv", "separable"};
+    static const struct {
+        const char *model, *end;
+    } cases[] = {{"conv", "npz"},   {"separable", "npz"}, {"conv", "weights.h5"},     {"separable", "keras"},
+                 {"conv", "keras"}, {"separable", "h5"},  {"separable", "weights.h5"}};
     static const char ours[] = "\"$SEPBENCH\" train", keras[] = "\"$KERAS\" -B \"$PEERS/train_keras.py\"";
     char python[4096];
     (void)state;
@@ -97,16 +100,17 @@ static void weights_go_both_ways(void **state)
     }
     python[strcspn(python, "\n")] = 0;
     setenv("KERAS", python, 1);
-    for (int i = 0; i < 2; i++) {
-        const char *m = models[i];
-        tested theirs = test_of(keras, m, "--epochs 2 --save keras-%s.npz", m);
-        tested read = test_of(ours, m, "--epochs 0 --weights-in keras-%s.npz --out read-%s", m, m);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *m = cases[i].model, *end = cases[i].end;
+        tested theirs = test_of(keras, m, "--epochs 2 --save keras-%s.%s", m, end);
+        tested read = test_of(ours, m, "--epochs 0 --weights-in keras-%s.%s --out read-%zu", m, end, i);
         expect_same("trained by Keras, tested by both", theirs, read);
-        tested trained = test_of(
-            ours, m, "--epochs 1 --weights-in keras-%s.npz --weights-out %s.npz --out trained-%s", m, m, m);
+        tested trained =
+            test_of(ours, m, "--epochs 1 --weights-in keras-%s.%s --weights-out %s.%s --out trained-%zu", m,
+                    end, m, end, i);
         assert_true(trained.loss != theirs.loss);
         expect_same("trained by sepbench, tested by both", trained,
-                    test_of(keras, m, "--epochs 0 --load %s.npz", m));
+                    test_of(keras, m, "--epochs 0 --load %s.%s", m, end));
     }
 }
 

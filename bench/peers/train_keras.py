@@ -8,7 +8,7 @@ Models are conv, separable, or a Sequential's JSON of Keras 2 or 3. Adam (0.001,
 shuffled images by model.fit, all data in memory as float32 before the clock starts, no validation. TF_ENABLE_ONEDNN_OPTS
 is TensorFlow's own variable. At the start of some epochs TensorFlow 2.21 waits up to 5 s with idle cores: epoch_s has
 that, quiet_s has not. Weights go both ways: `sepbench train --weights-in` reads what --save wrote, --load what
-`--weights-out` wrote; --epochs 0 only tests them, here and there. Keras: pip install tensorflow-cpu.
+`--weights-out` wrote, .npz and Keras's own .weights.h5, .keras and .h5; --epochs 0 only tests them, here and there. Keras: pip install tensorflow-cpu.
 """
 import json
 import os
@@ -66,6 +66,18 @@ def from_config(saved):
 
 
 def load(net, path):
+    try:
+        if path.endswith(".keras"):
+            net.set_weights(keras.saving.load_model(path, compile=False).get_weights())
+        elif path.endswith(".h5"):
+            net.load_weights(path)
+        else:
+            load_npz(net, path)
+    except (OSError, ValueError, TypeError, KeyError) as e:
+        peer.fail("%s: %s" % (path, str(e).split("\n")[0]))
+
+
+def load_npz(net, path):
     """Under Keras 3's paths, as save writes them, or as sepbench does: without the model's name, with ":0"."""
     try:
         with open(path, "rb") as opened, np.load(opened) as file:
@@ -83,6 +95,10 @@ def load(net, path):
 
 def save(net, path):
     try:
+        if path.endswith(".weights.h5"):
+            return net.save_weights(path)
+        if path.endswith((".keras", ".h5")):
+            return net.save(path)
         with open(path, "wb") as file:
             np.savez(file, **{weight.path: weight.numpy() for weight in net.weights})
     except OSError as e:
@@ -130,8 +146,8 @@ def train(a, model, train_set, test_set):
 
 def main():
     parser = peer.options(__doc__, least_epochs=0)
-    parser.add_argument("--load", metavar="FILE", help=".npz of weights to start from")
-    parser.add_argument("--save", metavar="FILE", help=".npz of weights to write at the end")
+    parser.add_argument("--load", metavar="FILE", help="weights to start from: .npz, .weights.h5, .keras or .h5")
+    parser.add_argument("--save", metavar="FILE", help="the same to write at the end")
     a = parser.parse_args()
     models = a.model.split(",")
     if len(models) > 1 and (a.load or a.save):

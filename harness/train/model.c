@@ -219,7 +219,10 @@ static conv_status read_model(model *m, const network *n, const char *label, con
 static model *from_network(network *n, const char *label, conv_error *err)
 {
     if (n == NULL) return NULL;
-    model *m = calloc(1, sizeof *m);
+    char *text = json_dumps(n->root, JSON_COMPACT);
+    model *m = text == NULL ? NULL : calloc(1, sizeof *m + strlen(text) + 1);
+    if (m != NULL) strcpy(m->json, text);
+    free(text);
     conv_status status =
         m != NULL ? read_model(m, n, label, err) : conv_fail(err, CONV_NO_MEMORY, "%s: no memory", label);
     network_free(n);

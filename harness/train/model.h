@@ -108,6 +108,7 @@ typedef struct {
     int64_t parameters; /* weights, padding excluded */
     layer layers[MODEL_MAX_LAYERS];
     parameter parameter[MODEL_MAX_PARAMETERS];
+    char json[]; /* what it was read from */
 } model;
 
 /* Reads a file as network_read. The result is malloc'ed. NULL with one line naming file, layer and option. */

@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <zip.h>
 
+#include "../archive.h"
+
 enum { PREAMBLE = 10 };
 static const char magic[] = "\x93NUMPY";
 
@@ -48,69 +50,25 @@ static char *npy_block(const npz_array *a, size_t *size)
     return block;
 }
 
-static bool add_member(zip_t *zip, const npz_array *a)
-{
-    size_t size;
-    char name[sizeof a->name + 8], *block = npy_block(a, &size);
-    if (block == NULL) return false;
-    zip_source_t *source = zip_source_buffer(zip, block, size, 1); /* owns block */
-    if (source == NULL) {
-        free(block);
-        return false;
-    }
-    snprintf(name, sizeof name, "%s.npy", a->name);
-    zip_int64_t index = zip_file_add(zip, name, source, ZIP_FL_ENC_UTF_8);
-    if (index < 0) {
-        zip_source_free(source);
-        return false;
-    }
-    zip_set_file_compression(zip, (zip_uint64_t)index, ZIP_CM_STORE, 0);
-    zip_file_set_mtime(zip, (zip_uint64_t)index, 315532800, 0); /* 1980: the same weights give the same file */
-    return true;
-}
-
-/* The archive as one malloc'ed block; NULL with a reason. libzip makes it in memory: what it writes to a path
- * goes through temporary files of its own, which stay behind after a kill. */
-static char *zip_arrays(const npz_array *arrays, int count, size_t *size, char *reason, size_t room)
-{
-    zip_error_t e;
-    zip_stat_t stat;
-    zip_error_init(&e);
-    zip_source_t *whole = zip_source_buffer_create(NULL, 0, 0, &e);
-    zip_t *zip = whole != NULL ? zip_open_from_source(whole, ZIP_TRUNCATE, &e) : NULL;
-    bool ok = zip != NULL;
-    char *block = NULL;
-    if (ok) zip_source_keep(whole); /* beyond the archive that it becomes */
-    for (int i = 0; i < count && ok; i++) ok = add_member(zip, &arrays[i]);
-    if (zip != NULL && (!ok || zip_close(zip) != 0)) {
-        ok = false;
-        zip_error_set(&e, zip_error_code_zip(zip_get_error(zip)), zip_error_code_system(zip_get_error(zip)));
-        zip_discard(zip);
-    }
-    ok = ok && zip_source_stat(whole, &stat) == 0 && zip_source_open(whole) == 0;
-    if (ok) {
-        *size = stat.size;
-        block = malloc(stat.size + 1);
-        if (block != NULL && zip_source_read(whole, block, stat.size) != (zip_int64_t)stat.size) {
-            free(block);
-            block = NULL;
-        }
-        zip_source_close(whole);
-    }
-    if (block == NULL) snprintf(reason, room, "%s", ok ? "no memory" : zip_error_strerror(&e));
-    if (whole != NULL) zip_source_free(whole);
-    zip_error_fini(&e);
-    return block;
-}
-
 conv_status npz_write(const char *path, output_kind kind, const npz_array *arrays, int count, conv_error *err)
 {
-    char reason[160];
-    size_t size;
-    char *block = zip_arrays(arrays, count, &size, reason, sizeof reason);
-    if (block == NULL) return conv_fail(err, CONV_FAILED, "%.200s: cannot be written: %s", path, reason);
-    bool written = output_write(path, kind, block, size, err);
-    free(block);
+    typedef char member_name[sizeof arrays->name + 8];
+    archive_member *members = calloc((size_t)count + 1, sizeof *members);
+    member_name *names = calloc((size_t)count + 1, sizeof *names);
+    bool made = members != NULL && names != NULL;
+    for (int i = 0; i < count && made; i++) {
+        snprintf(names[i], sizeof names[i], "%s.npy", arrays[i].name);
+        members[i].name = names[i];
+        members[i].data = npy_block(&arrays[i], &members[i].size);
+        made = members[i].data != NULL;
+    }
+    bool written = made && archive_write(path, kind, members, count, err);
+    if (!made) {
+        conv_fail(err, CONV_FAILED, "%.200s: cannot be written: no memory", path);
+        for (int i = 0; members != NULL && i < count; i++) free(members[i].data);
+    }
+    free(members);
+    free(names);
     return written ? CONV_OK : CONV_FAILED;
 }
 

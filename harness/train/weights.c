@@ -1,10 +1,16 @@
-/* Weights and the arrays of an .npz: which belongs to which, by name or by position, and copying. */
+/* Which format a file of weights has. Of an .npz, which array belongs to which weight, by name or by position. */
 #include "weights.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "../text.h"
+#include "h5.h"
+#include "weights_internal.h"
 
 void weights_to_arrays(const model *m, float *vector, const char *prefix, npz_array *arrays)
 {
@@ -17,8 +23,8 @@ void weights_to_arrays(const model *m, float *vector, const char *prefix, npz_ar
     }
 }
 
-conv_status weights_save(const char *path, output_kind kind, const model *m, const float *weights,
-                         conv_error *err)
+static conv_status save_npz(const char *path, output_kind kind, const model *m, const float *weights,
+                            conv_error *err)
 {
     npz_array *arrays = calloc((size_t)m->parameter_count, sizeof *arrays);
     if (arrays == NULL) return conv_fail(err, CONV_NO_MEMORY, "%s: no memory", path);
@@ -28,28 +34,62 @@ conv_status weights_save(const char *path, output_kind kind, const model *m, con
     return status;
 }
 
-/* `what` names the array and the parameter in messages. */
+static conv_status save_h5(const char *path, output_kind kind, const model *m, const float *weights,
+                           conv_error *err)
+{
+    size_t size;
+    bool keras3 = text_ends_with(path, ".weights.h5");
+    char *image = weights_make_h5(m, weights, keras3 ? PLACES_KERAS3 : PLACES_KERAS2, &size);
+    if (image == NULL)
+        return conv_fail(err, CONV_FAILED, "%.200s: cannot be written: libhdf5 could not make it in memory",
+                         path);
+    bool written = output_write(path, kind, image, size, err);
+    free(image);
+    return written ? CONV_OK : CONV_FAILED;
+}
+
+conv_status weights_save(const char *path, output_kind kind, const model *m, const float *weights,
+                         conv_error *err)
+{
+    return (text_ends_with(path, ".keras") ? weights_write_archive
+            : text_ends_with(path, ".h5")  ? save_h5
+                                           : save_npz)(path, kind, m, weights, err);
+}
+
+conv_status weights_check_shape(const char *path, const char *what, const npy_shape *found, const parameter *p,
+                                conv_error *err)
+{
+    char have[160], text[160];
+    npy_shape want = {.rank = p->rank};
+    memcpy(want.size, p->shape, sizeof p->shape);
+    if (found->rank == p->rank && memcmp(found->size, p->shape, (size_t)p->rank * sizeof *p->shape) == 0)
+        return CONV_OK;
+    return conv_fail(err, CONV_INVALID, "%s: %s has shape %s: the model's is %s", path, what,
+                     npy_shape_text(found, have, sizeof have), npy_shape_text(&want, text, sizeof text));
+}
+
+conv_status weights_check_finite(const char *path, const char *what, const float *w, const parameter *p,
+                                 conv_error *err)
+{
+    for (int64_t i = 0; i < p->count; i++)
+        if (!isfinite(w[i]))
+            return conv_fail(err, CONV_INVALID, "%s: %s: element %lld is not finite", path, what, (long long)i);
+    return CONV_OK;
+}
+
+/* `what` as weights_check_shape has it. */
 static conv_status copy_array(const char *path, const char *what, const npz_array *a, const parameter *p,
                               float *to, conv_error *err)
 {
-    bool same = a->rank == p->rank && memcmp(a->shape, p->shape, (size_t)p->rank * sizeof *p->shape) == 0;
-    if (!same) {
-        char have[160], want[160];
-        npy_shape h = {.rank = a->rank}, w = {.rank = p->rank};
-        memcpy(h.size, a->shape, sizeof a->shape);
-        memcpy(w.size, p->shape, sizeof p->shape);
-        return conv_fail(err, CONV_INVALID, "%s: array %s has shape %s: the model's is %s", path, what,
-                         npy_shape_text(&h, have, sizeof have), npy_shape_text(&w, want, sizeof want));
-    }
+    npy_shape found = {.rank = a->rank};
+    memcpy(found.size, a->shape, sizeof a->shape);
+    conv_status status = weights_check_shape(path, what, &found, p, err);
+    if (status != CONV_OK) return status;
     if (a->type != NPY_FLOAT32 && a->type != NPY_FLOAT64)
-        return conv_fail(err, CONV_INVALID, "%s: array %s is not of floats", path, what);
-    for (int64_t i = 0; i < p->count; i++) {
+        return conv_fail(err, CONV_INVALID, "%s: %s is not of floats", path, what);
+    for (int64_t i = 0; i < p->count; i++)
         to[i] = a->type == NPY_FLOAT32 ? ((const float *)a->data)[i] : (float)((const double *)a->data)[i];
-        if (!isfinite(to[i]))
-            return conv_fail(err, CONV_INVALID, "%s: array %s: element %lld is not finite", path, what,
-                             (long long)i);
-    }
-    return CONV_OK;
+    return weights_check_finite(path, what, to, p, err);
 }
 
 conv_status weights_from_file(const char *path, const npz_file *file, const model *m, const char *prefix,
@@ -58,12 +98,12 @@ conv_status weights_from_file(const char *path, const npz_file *file, const mode
     conv_status status = CONV_OK;
     for (int i = 0; i < m->parameter_count && status == CONV_OK; i++) {
         const parameter *p = &m->parameter[i];
-        char name[3 * MODEL_NAME_MAX], what[3 * MODEL_NAME_MAX + 2];
+        char name[3 * MODEL_NAME_MAX], what[3 * MODEL_NAME_MAX + 8];
         snprintf(name, sizeof name, "%s%s", prefix, p->name);
-        snprintf(what, sizeof what, "'%s'", name);
+        snprintf(what, sizeof what, "array '%s'", name);
         const npz_array *a = npz_find(file, name);
         status = a != NULL ? copy_array(path, what, a, p, vector + p->offset, err)
-                           : conv_fail(err, CONV_INVALID, "%s: array %s is missing", path, what);
+                           : conv_fail(err, CONV_INVALID, "%s: %s is missing", path, what);
     }
     return status;
 }
@@ -173,7 +213,7 @@ static conv_status assign(const char *path, const npz_file *file, const model *m
     return CONV_OK;
 }
 
-conv_status weights_load(const char *path, const model *m, float *weights, conv_error *err)
+static conv_status load_npz(const char *path, const model *m, float *weights, conv_error *err)
 {
     npz_file file;
     conv_status status = npz_read(path, &file, err);
@@ -185,10 +225,17 @@ conv_status weights_load(const char *path, const model *m, float *weights, conv_
         const parameter *p = &m->parameter[i];
         char what[6 * MODEL_NAME_MAX];
         bool renamed = strcmp(found[i]->name, p->name) != 0;
-        snprintf(what, sizeof what, renamed ? "'%s' (%s)" : "'%s'", found[i]->name, p->name);
+        snprintf(what, sizeof what, renamed ? "array '%s' (%s)" : "array '%s'", found[i]->name, p->name);
         status = copy_array(path, what, found[i], p, weights + p->offset, err);
     }
     free(found);
     npz_free(&file);
     return status;
+}
+
+conv_status weights_load(const char *path, const model *m, float *weights, conv_error *err)
+{
+    if (access(path, R_OK) != 0) return conv_fail(err, CONV_INVALID, "%s: %s", path, strerror(errno));
+    if (h5_is(path) || text_ends_with(path, ".h5")) return weights_read_h5(path, NULL, 0, m, weights, err);
+    return (weights_is_archive(path) ? weights_read_archive : load_npz)(path, m, weights, err);
 }

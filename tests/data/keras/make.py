@@ -1,8 +1,9 @@
 """Writes the files beside it: models and weights as Keras 3 and numpy write them. They were made by Keras 3.15.1;
-needed only to make them anew: pip install keras tensorflow-cpu; python3 make.py"""
+needed only to make them anew: pip install keras tensorflow-cpu; python3 make.py; and make_tf213.py"""
 
 import json
 
+import h5py
 import keras
 import numpy
 from keras import constraints, initializers, layers, regularizers
@@ -124,3 +125,41 @@ numpy.savez_compressed("w_float64_big_fortran.npz", **everything(lambda a: numpy
 for name, model in ("layers3d", numbered(every_layer_3d())), ("depthwise1d", numbered(depthwise_1d())):
     write(f"{name}.json", model)
     numpy.savez_compressed(f"w_{name}.npz", **{v.path: v.numpy() for v in model.variables})
+
+
+def pairs():
+    """Two layers of each class, and the one with names of the user's own."""
+    return keras.Sequential([
+        keras.Input((5, 5, 1)),
+        layers.Conv2D(2, 2, name="first"),
+        layers.SeparableConv2D(2, 2, name="second"),
+        layers.Dropout(0.5),
+        layers.Conv2D(1, 1, name="third"),
+        layers.SeparableConv2D(1, 2, depth_multiplier=2, use_bias=False, name="fourth"),
+        layers.Flatten(),
+        layers.Dense(2, name="fifth"),
+        layers.Dense(2, activation="softmax", name="sixth"),
+    ], name="pairs")
+
+
+model = numbered(pairs())
+write("pairs.json", model)
+model.compile("sgd", "sparse_categorical_crossentropy")
+model.save_weights("w_pairs.weights.h5")
+model.save("w_pairs.keras")
+model.save("w_pairs_keras3.h5")
+GROUPS = "conv2d", "separable_conv2d", "conv2d_1", "separable_conv2d_1", "dense", "dense_1"
+with h5py.File("w_pairs.weights.h5") as file, h5py.File("w_pairs_forms.weights.h5", "w") as other:
+    for number, group in enumerate(GROUPS):
+        for name, array in file[f"layers/{group}/vars"].items():
+            other.create_dataset(f"layers/{group}/vars/{name}", data=array[()].astype(("<f2", ">f8", ">f4")[number % 3]),
+                                 compression="gzip", shuffle=number > 2, fletcher32=number > 3)
+with h5py.File("w_pairs.weights.h5") as file, h5py.File("w_pairs_order.h5", "w") as other:
+    other.attrs["layer_names0"] = numpy.array([b"a", b"none", b"bb", b"c"])  # no more than 64 KiB in one
+    other.attrs["layer_names1"] = numpy.array([b"d", b"e", b"f"])
+    other.create_group("none").attrs["weight_names"] = numpy.array([])
+    for name, group in zip(("a", "bb", "c", "d", "e", "f"), GROUPS):
+        arrays = file[f"layers/{group}/vars"]
+        other.create_group(name).attrs["weight_names"] = numpy.array([f"x/{i}:0".encode() for i in arrays])
+        for i, array in arrays.items():
+            other[name][f"x/{i}:0"] = array[()]
