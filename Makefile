@@ -96,6 +96,11 @@ endif
 MPI_OBJECT := $(BUILD)/sepbench-mpi.so
 endif
 
+# ---- ONNX files, optional: protobuf-c makes the code of its messages from the schema ----------------------------------
+ONNX := $(if $(COMPILES),$(if $(shell pkg-config --exists libprotobuf-c && command -v protoc-c),onnx))
+ONNX_BUILD := $(BUILD)/harness/network/onnx
+ONNX_SOURCES := $(if $(ONNX),$(wildcard harness/network/onnx/*.c),harness/network/onnx_absent.c)
+
 # ---- flags --------------------------------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror)
 SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
@@ -106,7 +111,7 @@ OPT := $(if $(SANITIZE),-O1 -g,-O3 -g1)
 MATH := -fno-math-errno -fno-trapping-math -ffp-contract=fast
 # Debian's name of the HDF5 without MPI, and everybody's.
 HDF5 := $(shell pkg-config --exists hdf5-serial 2>/dev/null && echo hdf5-serial || echo hdf5)
-PACKAGES := hwloc jansson zlib libzip $(HDF5)
+PACKAGES := hwloc jansson zlib libzip $(HDF5) $(if $(ONNX),libprotobuf-c)
 CFLAGS ?=
 export BASE_CC := $(CC)
 export BASE_CXX := $(CXX)
@@ -126,11 +131,13 @@ parts = $(patsubst %.c,$(BUILD)/%.$(2).o,$(wildcard $(addsuffix /*.c,\
     $(foreach d,$(1) $(patsubst %/,%,$(wildcard $(1)/*/)),$(if $(filter $(2),$(call isas,$(d))),$(d))))))
 PARTS := $(foreach d,$(PER_ISA),$(foreach i,$(call isas,$(d)),$(call parts,$(d),$(i))))
 COPIES := $(foreach d,$(PER_ISA),$(foreach i,$(filter-out base,$(call isas,$(d))),$(BUILD)/$(d).$(i).o))
-ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(foreach d,$(ONCE),$(wildcard $(d)/*.c)) $(PEER_SOURCES))
+ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,\
+    $(filter-out harness/network/onnx_absent.c,$(foreach d,$(ONCE),$(wildcard $(d)/*.c))) $(PEER_SOURCES) $(ONNX_SOURCES))
 CXX_OBJECTS := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard bench/*.cc))
 # Data files that travel inside the program (harness/embed.h).
 EMBED := $(sort $(wildcard bench/problems/*.txt bench/models/*.json reports/*.gp reports/*.html reports/*.css))
-OBJECTS := $(COPIES) $(CXX_OBJECTS) $(ONCE_OBJECTS) $(filter %.base.o,$(PARTS)) $(BUILD)/embed.o
+OBJECTS := $(COPIES) $(CXX_OBJECTS) $(ONCE_OBJECTS) $(filter %.base.o,$(PARTS)) $(BUILD)/embed.o \
+    $(if $(ONNX),$(ONNX_BUILD)/onnx.pb-c.o)
 MAIN := $(BUILD)/bench/main.o
 TESTS := $(patsubst tests/test_%.c,$(BUILD)/tests/test_%,$(wildcard tests/test_*.c))
 TEST_HELPERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/test_%.c,$(wildcard tests/*.c)) tests/fuzz/targets.c)
@@ -149,7 +156,7 @@ $(BUILD)/sepbench: $(OBJECTS)
 
 # The compiler flags and peers decide every object: a change of either rebuilds.
 STAMP := $(BUILD)/.flags
-DECIDES := $(CC) $(CFLAGS) $(foreach p,$(FOUND),$(p) $(INC_$(p))) $(ABSENT)
+DECIDES := $(CC) $(CFLAGS) $(foreach p,$(FOUND),$(p) $(INC_$(p))) $(ABSENT) $(ONNX)
 $(if $(COMPILES),$(shell mkdir -p $(BUILD); echo '$(DECIDES)' | cmp -s - $(STAMP) || echo '$(DECIDES)' > $(STAMP)))
 
 # mpicc of either MPI takes the compiler from the environment.
@@ -196,6 +203,16 @@ $(BUILD)/embed.c: $(EMBED) harness/embed.sh
 	$(call say,embed  )sh harness/embed.sh $(EMBED) > $@
 $(BUILD)/embed.o: $(BUILD)/embed.c
 	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -I. -c -o $@ $<
+
+# Its header is made with it. Newer releases call this spelling of protoc-c's old, every time.
+$(ONNX_BUILD)/onnx.pb-c.c: harness/network/onnx/onnx.proto
+	@mkdir -p $(@D)
+	$(call say,schema )protoc-c --c_out=$(@D) -I$(<D) $< 2>$@.log || { cat $@.log >&2; false; }
+$(ONNX_BUILD)/onnx.pb-c.o: $(ONNX_BUILD)/onnx.pb-c.c $(STAMP)
+	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+ONNX_USERS := $(if $(ONNX),$(ONNX_SOURCES:%.c=$(BUILD)/%.o) $(BUILD)/tests/test_onnx)
+$(ONNX_USERS): CPPFLAGS += -I$(ONNX_BUILD)
+$(ONNX_USERS): $(ONNX_BUILD)/onnx.pb-c.c
 
 define per_isa
 $(BUILD)/%.$(1).o: %.c
@@ -293,9 +310,9 @@ format: ## clang-format every source
 lint-format: # what CI checks
 	@clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h' '*.cc')
 
-lint: lint-format ## clang-format and clang-tidy, changing nothing
-	clang-tidy --quiet $(filter-out $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),kernels/peers/$(p)%),$(shell git ls-files '*.c')) \
-	    -- -std=gnu17 -fopenmp -D_GNU_SOURCE -DISA=avx2 $(FLAGS_avx2) $(CPPFLAGS) $(foreach p,$(FOUND),$(INC_$(p)))
+lint: lint-format $(if $(ONNX),$(ONNX_BUILD)/onnx.pb-c.c) ## clang-format and clang-tidy, changing nothing
+	clang-tidy --quiet $(filter-out $(if $(ONNX),,harness/network/onnx/% tests/test_onnx.c) $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),kernels/peers/$(p)%),$(shell git ls-files '*.c')) \
+	    -- -std=gnu17 -fopenmp -D_GNU_SOURCE -DISA=avx2 $(FLAGS_avx2) $(CPPFLAGS) -I$(ONNX_BUILD) $(foreach p,$(FOUND),$(INC_$(p)))
 
 clean: ## remove what was built; ENGINES=1: build/engines too, which takes minutes to fetch again
 	rm -rf build-* $(if $(ENGINES),build)

@@ -82,7 +82,7 @@ static int parse(int argc, char **argv, bench_arguments *bench)
         "it) as "
         "it is and as an ordinary one. MODEL is what Keras writes, Keras 2 or 3: model.to_json(), plain or "
         "gzipped, "
-        "or a .keras archive."
+        "or a .keras archive, or an ONNX file."
         "\vA swapped layer must be trained again; what it does to the accuracy is not measured. Biases and "
         "what "
         "stands between convolutions are not in the times. The run's folder gets advise.csv, and 'sepbench "

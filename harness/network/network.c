@@ -50,6 +50,14 @@ bool shape_read_open(json_t *value, tensor_shape *out)
 
 /* ---- reading */
 
+static network *checked(network *n, conv_status status, const char *label, conv_error *err)
+{
+    if (status == CONV_OK) return n;
+    if (status == CONV_NO_MEMORY) conv_fail(err, status, "%.180s: no memory", label);
+    network_free(n);
+    return NULL;
+}
+
 static network *from_root(json_t *root, const char *label, conv_error *err)
 {
     network *n = calloc(1, sizeof *n);
@@ -58,10 +66,13 @@ static network *from_root(json_t *root, const char *label, conv_error *err)
         status = keras_read(n, root, label, err);
     else
         json_decref(root);
-    if (status == CONV_OK) return n;
-    if (status == CONV_NO_MEMORY) conv_fail(err, status, "%s: no memory", label);
-    network_free(n);
-    return NULL;
+    return checked(n, status, label, err);
+}
+
+static network *from_onnx(const char *path, conv_error *err)
+{
+    network *n = calloc(1, sizeof *n);
+    return checked(n, n != NULL ? onnx_read(n, path, err) : CONV_NO_MEMORY, path, err);
 }
 
 static network *from_text(const char *text, size_t size, const char *label, conv_error *err)
@@ -159,6 +170,8 @@ static bool is_archive(const char *path)
 
 network *network_read(const char *path, conv_error *err)
 {
+    const char *ending = strrchr(path, '.');
+    if (ending != NULL && strcmp(ending, ".onnx") == 0) return from_onnx(path, err);
     if (is_archive(path)) return from_archive(path, err);
     size_t size, first = 0;
     network *n = NULL;
@@ -168,7 +181,7 @@ network *network_read(const char *path, conv_error *err)
     if (first < size && text[first] == '{')
         n = from_text(text, size, path, err);
     else
-        conv_fail(err, CONV_INVALID, "%.150s: neither JSON nor a .keras archive", path);
+        conv_fail(err, CONV_INVALID, "%.150s: neither JSON nor a .keras archive, nor named .onnx", path);
     free(text);
     return n;
 }
@@ -184,5 +197,6 @@ void network_free(network *n)
     free(n->inputs);
     free(n->outputs);
     json_decref(n->root);
+    if (n->free_reader != NULL) n->free_reader(n->reader);
     free(n);
 }

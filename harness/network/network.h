@@ -1,5 +1,6 @@
 /* A network as a graph of layers, read from a file: Keras's JSON (to_json() of Keras 2, tf.keras and Keras 3,
- * Sequential or functional, plain or gzipped) or a .keras archive, told apart by their content.
+ * Sequential or functional, plain or gzipped) or a .keras archive, told apart by their content, or an ONNX file, told by
+ * its name's .onnx.
  *
  * The reader knows how layers are connected, not what they do: every class is taken. Models within the model
  * are flattened. A layer used twice and a cycle are refused by name. Who needs to know what a layer's options
@@ -55,6 +56,9 @@ typedef conv_status network_effect_of(const network *n, const network_node *node
 struct network {
     char name[NETWORK_NAME_MAX];
     network_effect_of *effect;
+    void *reader; /* what else effect knows of the file; free_reader frees it. Both may be NULL */
+    void (*free_reader)(void *reader);
+    bool channels_first; /* in an image's shape */
     json_t *root;        /* the file's; NULL of what is not Keras's */
     network_node *nodes; /* an InputLayer for each input, also where a Sequential only implies it */
     int count;

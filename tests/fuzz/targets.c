@@ -14,6 +14,8 @@
 #include "../../bench/suite.h"
 #include "../../harness/cli.h"
 #include "../../harness/measure/wisdom.h"
+#include "../../harness/network/convs.h"
+#include "../../harness/network/internal.h"
 #include "../../harness/npy.h"
 #include "../../harness/train/checkpoint.h"
 #include "../../harness/train/npz.h"
@@ -279,6 +281,20 @@ static void select_words(const uint8_t *data, size_t size)
     free(text);
 }
 
+/* A file as ONNX whatever its name, with its own sizes and with others. */
+static void onnx(const uint8_t *data, size_t size)
+{
+    static const network_input inputs[] = {{.count = 0}, {{32, 32}, 2}, {{3, 32, 32}, 3}};
+    network *n = calloc(1, sizeof *n);
+    network_convs convs;
+    conv_error err;
+    require(n != NULL);
+    if (onnx_read(n, as_file(data, size), &err) == CONV_OK)
+        for (size_t i = 0; i < sizeof inputs / sizeof *inputs; i++)
+            if (network_find_convs(n, &inputs[i], &convs, &err) == CONV_OK) network_convs_free(&convs);
+    network_free(n);
+}
+
 const fuzz_target fuzz_targets[] = {{"problem", problem},
                                     {"shapes", shapes},
                                     {"select", select_words},
@@ -293,6 +309,7 @@ const fuzz_target fuzz_targets[] = {{"problem", problem},
                                     {"worker", worker},
                                     {"gate", gate},
                                     {"wisdom", wisdom_file},
+                                    {"onnx", onnx},
                                     {NULL, NULL}};
 
 const fuzz_target *fuzz_find(const char *name)
