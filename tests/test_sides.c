@@ -453,7 +453,7 @@ static void test_many(void **state)
     expect_words("out.txt", "Separable wins on all 18 machines.");
     expect("out.txt", "…-long-host-name #1 ", true); /* what was cut is told apart by number */
     assert_int_equal(access("reports/machines/machines-forward-1-2.png", F_OK), 0);
-    for (int i = 0; i < 3; i++) memcpy(words + used * (size_t)(i + 1), words, used + 1);
+    for (size_t i = 1; i < 4; i++) memcpy(words + used * i, words, used);
     assert_int_equal(report(words), EXIT_USAGE);
     expect("err.txt", "at most 64 RUNs", true);
 }
