@@ -7,9 +7,9 @@
 
 #include "../harness/claim.h"
 #include "../harness/cli.h"
-#include "../harness/report/sides.h"
 #include "../harness/report/staircase.h"
 #include "../harness/report/training.h"
+#include "../harness/sides/sides.h"
 #include "../harness/text.h"
 #include "commands.h"
 

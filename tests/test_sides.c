@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "../harness/cli.h"
-#include "../harness/report/sides.h"
+#include "../harness/sides/sides.h"
 #include "folder.h"
 #include "made_run.h"
 

@@ -42,7 +42,7 @@ void page_cold(FILE *out, const report_page *page);
 /* report/training.c */
 void page_training(FILE *out, const report_page *page);
 
-/* report/sides_page.c: several machines */
+/* sides/page.c: several machines */
 void page_machines_meta(FILE *out, const report_page *page);
 void page_machines_answer(FILE *out, const report_page *page);      /* verdicts and speedups */
 void page_machines_best(FILE *out, const report_page *page);        /* the best of each machine */

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "page.h"
+#include "../report/page.h"
 #include "sides.h"
 
 void page_machines_meta(FILE *out, const report_page *page)

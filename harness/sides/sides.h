@@ -1,11 +1,11 @@
-/* The runs of several machines side by side. sides_load.c takes the folders, sides_data.c finds what all of
- * them measured, sides_words.c the sentences, sides_differences.c in what the machines differ; sides_plots.c
- * draws, sides_page.c writes the page, sides_print.c the terminal's text, sides_csv.c the tables. */
+/* The runs of several machines side by side. load.c takes the folders, data.c finds what all of
+ * them measured, words.c the sentences, differences.c in what the machines differ; plots.c
+ * draws, page.c writes the page, print.c the terminal's text, csv.c the tables. */
 #ifndef SEPBENCH_REPORT_SIDES_H
 #define SEPBENCH_REPORT_SIDES_H
 
-#include "chart.h"
-#include "verdict.h"
+#include "../report/chart.h"
+#include "../report/verdict.h"
 
 enum { SIDES_MAX = 64, SIDES_LABEL_MAX = 112, SIDES_LABEL_WIDTH = 19 };
 
@@ -53,7 +53,7 @@ typedef struct {
  * on stderr where it is not EXIT_FINE. */
 int sides_report(const sides_request *request);
 
-/* ---- sides_load.c */
+/* ---- load.c */
 /* How many different folders of runs with cases are among them. */
 int sides_count(const char *const *runs, int count);
 /* An exit code, with err where it is not EXIT_FINE and then nothing to free. */
@@ -62,7 +62,7 @@ void sides_free(sides *s);
 void sides_drop(side *m);
 void sides_note(sides *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* ---- sides_data.c */
+/* ---- data.c */
 /* Leaves out machines of another problem set, with notes, and finds what the others have in common. */
 int sides_meet(sides *s, conv_error *err);
 /* Common comparisons of the pass. */
@@ -75,7 +75,7 @@ const record_row *sides_best(const sides *s, int machine, const sides_point *p, 
 bool sides_is_curve(const sides_setting *setting);
 bool sides_on_curve(const sides_point *p, conv_pass pass);
 
-/* ---- sides_words.c */
+/* ---- words.c */
 /* The sentence, and what to keep in mind. */
 void sides_verdict(const sides *s, verdict *v);
 /* "Example CPU" of run.json's machine, printable and at most size - 1 bytes. Returns buffer. */
@@ -84,7 +84,7 @@ char *sides_text(const side *m, const char *name, char *buffer, size_t size);
 char *sides_best_words(const sides *s, int machine, const sides_setting *setting, conv_variant variant,
                        conv_pass pass);
 
-/* ---- sides_differences.c */
+/* ---- differences.c */
 typedef struct {
     char name[64];
     char *text[SIDES_MAX]; /* NULL: the run does not say */
@@ -97,7 +97,7 @@ typedef struct {
 bool sides_differences_create(const sides *s, sides_differences *d);
 void sides_differences_destroy(sides_differences *d);
 
-/* ---- sides_plots.c */
+/* ---- plots.c */
 /* The colours of the machines' lines, as if they were implementations. */
 enum { SIDES_COLORS = 8, SIDES_LINES = 2 * SIDES_COLORS };
 extern const report_data sides_palette;
@@ -105,7 +105,7 @@ extern const report_data sides_palette;
 char *sides_picture(conv_pass pass, size_t setting, int part, char *buffer);
 bool sides_compose(const void *sides, const chart_album *album);
 
-/* ---- sides_print.c, sides_csv.c */
+/* ---- print.c, csv.c */
 void sides_print(FILE *out, const sides *s, const verdict *v);
 bool sides_write_csv(const sides *s, const char *dir, conv_error *err);
 

@@ -6,9 +6,9 @@
 
 #include "../cli.h"
 #include "../json.h"
+#include "../report/training.h"
 #include "../text.h"
 #include "sides.h"
-#include "training.h"
 
 void sides_note(sides *s, const char *format, ...)
 {

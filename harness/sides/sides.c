@@ -5,8 +5,8 @@
 
 #include "../claim.h"
 #include "../cli.h"
+#include "../report/page.h"
 #include "../text.h"
-#include "page.h"
 
 static bool write_all(const sides *s, const verdict *v, const char *out, conv_error *err)
 {
