@@ -35,7 +35,7 @@ enum {
 
 static const struct argp_option options[] = {
     {"model", 'm', "NAME,...", 0,
-     "conv, separable, or a Keras Sequential JSON file (model.to_json()); default conv", 1},
+     "conv, separable, or a Keras model: JSON (model.to_json()) or .keras; default conv", 1},
     {"impl", KEY_IMPL, "NAME,...", 0,
      "implementations in order of preference, or best (default): chosen per layer by timing", 1},
     {"epochs", KEY_EPOCHS, "N", 0, "default 25; 0 only tests the weights", 2},
@@ -159,7 +159,10 @@ int cmd_train(int argc, char **argv)
         .doc =
             "Trains the article's two MNIST networks, or your own, with Keras's semantics.\v"
             "Layers of a model of your own: Conv, SeparableConv, MaxPooling and AveragePooling 1D, 2D and 3D, "
-            "DepthwiseConv 1D and 2D, Dense, Activation, Dropout, Flatten. SeparableConv3D, which Keras lacks, "
+            "DepthwiseConv 1D and 2D, Dense, Activation, Dropout, Flatten, BatchNormalization, and in "
+            "functional "
+            "models Add, Subtract, Multiply, Average, Maximum, Minimum, Concatenate. SeparableConv3D, which "
+            "Keras lacks, "
             "has SeparableConv2D's options. Images of one channel fit every input of as many elements: "
             "MNIST's an input of (28, 28, 1), (784,) or (7, 28, 4, 1)."};
     char default_models[] = "conv";

@@ -238,14 +238,21 @@ static int train_once(experiment *e, trained_model *t, int run)
     return code;
 }
 
+/* Of the ending that makes it a file's name, or 0. */
+static size_t ending_of(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot != NULL && (strcmp(dot, ".json") == 0 || strcmp(dot, ".keras") == 0) ? strlen(dot) : 0;
+}
+
 /* ---- all of it */
 
 /* False when the file's name cannot name a model. */
 static bool label_of(const char *name, char *label)
 {
     const char *slash = strrchr(name, '/'), *base = slash != NULL ? slash + 1 : name;
-    size_t length = strlen(base);
-    if (length > 5 && strcmp(base + length - 5, ".json") == 0) length -= 5;
+    size_t length = strlen(base), ending = ending_of(base);
+    if (length > ending) length -= ending;
     return length < TEXT_MODEL_MAX && snprintf(label, TEXT_MODEL_MAX, "%.*s", (int)length, base) > 0 &&
            text_is_model(label);
 }
@@ -262,13 +269,13 @@ static bool is_taken(const char *label)
 /* A model that travels in the program, or a file. */
 static model *load_model(const char *name, conv_error *err)
 {
-    const size_t length = strlen(name);
     char path[256];
-    if (length >= 5 && strcmp(name + length - 5, ".json") == 0) return model_read(name, err);
+    if (ending_of(name) > 0) return model_read(name, err);
     snprintf(path, sizeof path, "bench/models/%.200s.json", name);
     const embedded_file *file = embedded_find(path);
     if (file != NULL) return model_parse(file->data, path, err);
-    conv_fail(err, CONV_INVALID, "model '%s': neither conv, separable nor a path ending in .json", name);
+    conv_fail(err, CONV_INVALID, "model '%s': neither conv, separable nor a path ending in .json or .keras",
+              name);
     return NULL;
 }
 

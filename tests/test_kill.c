@@ -179,6 +179,37 @@ static void killed_bench(void **state)
 
 static char train_words[8192];
 
+#define LAYER(class, name, config, inputs)                                                                     \
+    "{\"class_name\": \"" class "\", \"name\": \"" name "\", \"config\": {" config                             \
+                                "}, \"inbound_nodes\": [" inputs "]}"
+#define FROM(name) "[\"" name "\", 0, 0, {}]"
+
+/* A graph with batch normalization, whose moving averages a checkpoint must carry. */
+static const char small[] =
+    "{\"class_name\": \"Functional\", \"config\": {\"name\": \"m\", \"layers\": [" LAYER("InputLayer", "in", "\"batch_shape\": [null, 28, 28, 1]", "") "," LAYER(
+        "Conv2D", "c", "\"filters\": 2, \"kernel_size\": 3, \"strides\": 4",
+        "[" FROM(
+            "in") "]") "," LAYER("BatchNormalization", "n", "",
+                                 "[" FROM(
+                                     "c") "]") "," LAYER("Add", "a", "",
+                                                         "[" FROM("n") "," FROM(
+                                                             "c") "]") "," LAYER("Flatten", "f", "",
+                                                                                 "[" FROM(
+                                                                                     "a") "]") "," LAYER("Dens"
+                                                                                                         "e",
+                                                                                                         "d",
+                                                                                                         "\"uni"
+                                                                                                         "ts\":"
+                                                                                                         " 10, "
+                                                                                                         "\"act"
+                                                                                                         "ivati"
+                                                                                                         "on\":"
+                                                                                                         " \"so"
+                                                                                                         "ftmax"
+                                                                                                         "\"",
+                                                                                                         "[" FROM(
+                                                                                                             "f") "]") "], \"input_layers\": [[\"in\", 0, 0]], \"output_layers\": [[\"d\", 0, 0]]}}";
+
 static void take_up_train(int change)
 {
     static const char *const in_out[] = {"run.json", "runs.csv", "small"};
@@ -205,12 +236,7 @@ static void killed_train(void **state)
     (void)state;
     char output[64];
     run_shell(output, sizeof output, "rm -rf killed");
-    write_text("small.json",
-               "{\"class_name\": \"Sequential\", \"config\": {\"layers\": [{\"class_name\": \"Conv2D\", "
-               "\"config\": {\"name\": \"c\", \"filters\": 2, \"kernel_size\": [3, 3], \"strides\": [4, 4], "
-               "\"batch_input_shape\": [null, 28, 28, 1]}}, {\"class_name\": \"Flatten\", \"config\": "
-               "{\"name\": \"f\"}}, {\"class_name\": \"Dense\", \"config\": {\"name\": \"d\", \"units\": 10, "
-               "\"activation\": \"softmax\"}}]}}");
+    write_text("small.json", small);
     snprintf(train_words, sizeof train_words,
              "train --data %s --model small.json --impl naive --threads 1 --epochs 2 --batch-size 100 --quiet "
              "--out killed",

@@ -342,7 +342,7 @@ static void check_direction(rig *r, const char *what, const parameter *p, const 
                             double length)
 {
     double best = INFINITY, got = 0;
-    for (double h = 1e-2; h > 1e-4; h /= 3) {
+    for (double h = 3e-2; h > 1e-4; h /= 3) {
         double fd = difference(r, p, d, h), error = fabs(fd - slope) / (fabs(slope) + 0.02 * length);
         if (error < best) {
             best = error;
