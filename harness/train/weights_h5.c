@@ -1,15 +1,20 @@
 /* A model's weights in HDF5, in the layouts that Keras 3 (.weights.h5, and within .keras) and Keras 2 (.h5) use:
  * keras/src/saving/saving_lib.py and keras/src/legacy/saving/legacy_h5_format.py. */
-#include <ctype.h>
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "../text.h"
 #include "h5.h"
 #include "weights_internal.h"
 
-enum { DATASET_MAX = 600, MOST_GROUPS = 1 << 14, DEEPEST_GROUP = 40 };
+enum { DATASET_MAX = 600, MOST_GROUPS = 1 << 14, DEEPEST_GROUP = 40, MOST_SECONDS = 120 };
 
 typedef struct {
     const char *path;
@@ -20,6 +25,12 @@ typedef struct {
     int groups_left; /* that may still be looked into */
     conv_error *err;
 } h5_reader;
+
+/* A file's bytes; image NULL: it is read itself. */
+typedef struct {
+    const void *image;
+    size_t size;
+} h5_source;
 
 static npy_shape shape_of(const parameter *p)
 {
@@ -228,17 +239,64 @@ static conv_status read_file(h5_reader *r)
     return status;
 }
 
-conv_status weights_read_h5(const char *path, const void *image, size_t size, const model *m, float *weights,
-                            conv_error *err)
+static conv_status read_here(const char *path, const h5_source *from, const model *m, float *weights,
+                             conv_error *err)
 {
     conv_error inner;
     h5_reader r = {.path = path, .m = m, .weights = weights, .groups_left = MOST_GROUPS, .err = err};
     r.places = calloc((size_t)m->parameter_count + 1, sizeof *r.places);
     if (r.places == NULL) return conv_fail(err, CONV_NO_MEMORY, "%s: no memory", path);
-    r.file = h5_open(path, image, size, &inner);
+    r.file = h5_open(path, from->image, from->size, &inner);
     conv_status status = r.file >= 0 ? read_file(&r) : conv_fail(err, CONV_INVALID, "%s: %s", path, inner.text);
     h5_close(r.file);
     free(r.places);
+    return status;
+}
+
+/* What a reading process leaves. */
+typedef struct {
+    conv_status status;
+    conv_error err;
+    float weights[];
+} h5_result;
+
+/* In a process of its own: a damaged file crashes libhdf5 (1.10.8 reads beyond a global heap that lies about its
+ * sizes) or keeps it busy for ever. */
+static conv_status read_apart(const char *path, const h5_source *from, const model *m, h5_result *result,
+                              conv_error *err)
+{
+    int state = 0;
+    pid_t child = fork();
+    if (child == 0) {
+        signal(SIGINT, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
+        signal(SIGSEGV, SIG_DFL);
+        setrlimit(RLIMIT_CORE, &(struct rlimit){0, 0});
+        setrlimit(RLIMIT_CPU, &(struct rlimit){MOST_SECONDS, MOST_SECONDS});
+        if (freopen("/dev/null", "w", stderr) == NULL) _exit(1); /* malloc's last words */
+        result->status = read_here(path, from, m, result->weights, &result->err);
+        _exit(0);
+    }
+    while (child > 0 && waitpid(child, &state, 0) < 0 && errno == EINTR) {
+    }
+    if (child < 0) return conv_fail(err, CONV_FAILED, "%s: %s", path, strerror(errno));
+    if (!WIFEXITED(state) || WEXITSTATUS(state) != 0)
+        return conv_fail(err, CONV_INVALID, "%s: is damaged: reading it ended with signal %d", path,
+                         WIFSIGNALED(state) ? WTERMSIG(state) : 0);
+    return result->status == CONV_OK ? CONV_OK : conv_fail(err, result->status, "%s", result->err.text);
+}
+
+conv_status weights_read_h5(const char *path, const void *image, size_t size, const model *m, float *weights,
+                            conv_error *err)
+{
+    const h5_source from = {image, size};
+    size_t floats = (size_t)m->total * sizeof *weights, bytes = sizeof(h5_result) + floats;
+    h5_result *result = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (result == MAP_FAILED) return conv_fail(err, CONV_NO_MEMORY, "%s: no memory", path);
+    memcpy(result->weights, weights, floats);
+    conv_status status = read_apart(path, &from, m, result, err);
+    if (status == CONV_OK) memcpy(weights, result->weights, floats);
+    munmap(result, bytes);
     return status;
 }
 
