@@ -269,6 +269,9 @@ static void weights_by_any_name(void **state)
         {"small.json", "w_float64_big_fortran.npz"},
         {"layers3d.json", "w_layers3d.npz"},
         {"depthwise1d.json", "w_depthwise1d.npz"},
+        {"nested.json", "w_nested.keras"},
+        {"nested.json", "w_nested.weights.h5"},
+        {"nested.json", "w_nested.h5"},
     };
     (void)state;
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {

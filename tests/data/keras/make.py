@@ -163,3 +163,25 @@ with h5py.File("w_pairs.weights.h5") as file, h5py.File("w_pairs_order.h5", "w")
         other.create_group(name).attrs["weight_names"] = numpy.array([f"x/{i}:0".encode() for i in arrays])
         for i, array in arrays.items():
             other[name][f"x/{i}:0"] = array[()]
+
+
+def nested():
+    """A graph, with a model in it whose moving averages Keras 2's format moves behind what is trained."""
+    inner = keras.Sequential([
+        keras.Input((3, 3, 2)),
+        layers.DepthwiseConv2D(3, padding="same", use_bias=False),
+        layers.BatchNormalization(),
+        layers.Conv2D(2, 1, use_bias=False),
+        layers.BatchNormalization(scale=False),
+    ], name="inner")
+    image = keras.Input((4, 4, 1))
+    x = layers.BatchNormalization()(layers.Conv2D(2, 2, use_bias=False)(image))
+    x = layers.GlobalAveragePooling2D()(layers.Add()([x, inner(x)]))
+    return keras.Model(image, layers.Dense(3, activation="softmax")(x), name="nested")
+
+
+model = numbered(nested())
+write("nested.json", model)
+model.save("w_nested.keras")
+model.save_weights("w_nested.weights.h5")
+model.save("w_nested.h5")
