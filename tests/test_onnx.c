@@ -1,5 +1,5 @@
-/* ONNX files (golden/onnx, made by golden/make_onnx.py): every operator's shape is what onnx.shape_inference says, every
- * convolution of a converter's file is there with its sizes, and what cannot be read says so in one line. */
+/* ONNX files (golden/onnx, made by golden/make_onnx.py): every operator's shape is what onnx.shape_inference says,
+ * every convolution of a converter's file is there with its sizes, and what cannot be read says so in one line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -346,7 +346,8 @@ static void bad_graphs_are_refused(void **state)
     refused("m.onnx", "Re lu  'y' reads '?'");
 }
 
-/* What stands behind an operator that is not known is lost, with its name; a graph without a convolution is refused. */
+/* What stands behind an operator that is not known is lost, with its name; without a convolution there is no
+ * advice. */
 static void unknown_operators_are_counted(void **state)
 {
     const message known = node("Relu", "x", "y"),

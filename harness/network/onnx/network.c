@@ -1,5 +1,5 @@
-/* A graph as a network: a node for each input and for each operator that works on what the inputs become. Constants
- * and what only computes shapes are left out. */
+/* A graph as a network: a node for each input and for each operator that works on what the inputs become.
+ * Constants and what only computes shapes are left out. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
