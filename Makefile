@@ -96,7 +96,7 @@ endif
 MPI_OBJECT := $(BUILD)/sepbench-mpi.so
 endif
 
-# ---- ONNX files, optional: protobuf-c makes the code of its messages from the schema ----------------------------------
+# ---- ONNX files, optional: protobuf-c makes the code of its messages from the schema ---------------------------
 ONNX := $(if $(COMPILES),$(if $(shell pkg-config --exists libprotobuf-c && command -v protoc-c),onnx))
 ONNX_BUILD := $(BUILD)/harness/network/onnx
 ONNX_SOURCES := $(if $(ONNX),$(wildcard harness/network/onnx/*.c),harness/network/onnx_absent.c)
@@ -132,7 +132,8 @@ parts = $(patsubst %.c,$(BUILD)/%.$(2).o,$(wildcard $(addsuffix /*.c,\
 PARTS := $(foreach d,$(PER_ISA),$(foreach i,$(call isas,$(d)),$(call parts,$(d),$(i))))
 COPIES := $(foreach d,$(PER_ISA),$(foreach i,$(filter-out base,$(call isas,$(d))),$(BUILD)/$(d).$(i).o))
 ONCE_OBJECTS := $(patsubst %.c,$(BUILD)/%.o,\
-    $(filter-out harness/network/onnx_absent.c,$(foreach d,$(ONCE),$(wildcard $(d)/*.c))) $(PEER_SOURCES) $(ONNX_SOURCES))
+    $(filter-out harness/network/onnx_absent.c,$(foreach d,$(ONCE),$(wildcard $(d)/*.c))) $(PEER_SOURCES) \
+    $(ONNX_SOURCES))
 CXX_OBJECTS := $(patsubst %.cc,$(BUILD)/%.o,$(wildcard bench/*.cc))
 # Data files that travel inside the program (harness/embed.h).
 EMBED := $(sort $(wildcard bench/problems/*.txt bench/models/*.json reports/*.gp reports/*.html reports/*.css))
@@ -311,7 +312,8 @@ lint-format: # what CI checks
 	@clang-format --dry-run -Werror $(shell git ls-files '*.c' '*.h' '*.cc')
 
 lint: lint-format $(if $(ONNX),$(ONNX_BUILD)/onnx.pb-c.c) ## clang-format and clang-tidy, changing nothing
-	clang-tidy --quiet $(filter-out $(if $(ONNX),,harness/network/onnx/% tests/test_onnx.c) $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),kernels/peers/$(p)%),$(shell git ls-files '*.c')) \
+	clang-tidy --quiet $(filter-out $(if $(ONNX),,harness/network/onnx/%) \
+	    $(foreach p,$(filter-out $(FOUND),$(ALL_PEERS)),kernels/peers/$(p)%),$(shell git ls-files '*.c')) \
 	    -- -std=gnu17 -fopenmp -D_GNU_SOURCE -DISA=avx2 $(FLAGS_avx2) $(CPPFLAGS) -I$(ONNX_BUILD) $(foreach p,$(FOUND),$(INC_$(p)))
 
 clean: ## remove what was built; ENGINES=1: build/engines too, which takes minutes to fetch again

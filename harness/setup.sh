@@ -3,8 +3,8 @@
 # usage: [ENGINES=1|FOLDER] [MPI=1] harness/setup.sh install|check|data
 set -eu
 
-# header, library or program that proves it : Debian package : required, optional (a peer), onnx (reads such files), fetch
-# (needed to fetch MNIST), engines (needed to fetch those) or mpi (where it is asked for)
+# header, library or program that proves it : Debian package : required, optional (a peer), onnx (reads such files),
+# fetch (needed to fetch MNIST), engines (needed to fetch those) or mpi (where it is asked for)
 needs='
 %cc:gcc:required
 %g++:g++:required
@@ -213,7 +213,8 @@ install)
     no_mnist=
     all_genuine "$target" || no_mnist=yes
     case ${ENGINES-} in '' | 0) engines= ;; 1) engines=$root/build/engines ;; *) engines=$(realpath -m "$ENGINES") ;; esac
-    firm="$(missing required)${no_mnist:+$(missing fetch)}${engines:+$(missing engines)}${MPI:+$(missing mpi)}" peers=$(obtainable "$(missing optional)$(missing onnx)")
+    firm="$(missing required)${no_mnist:+$(missing fetch)}${engines:+$(missing engines)}${MPI:+$(missing mpi)}"
+    peers=$(obtainable "$(missing optional)$(missing onnx)")
     if [ -n "$firm$peers" ] || { [ -n "$no_mnist" ] && ! command -v npm >/dev/null && ! reachable_mirror; }; then
         command -v apt-get >/dev/null || {
             echo "sepbench: no apt-get here; install the equivalents of:$firm$peers" >&2

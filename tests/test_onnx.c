@@ -1,5 +1,5 @@
-/* ONNX files (golden/onnx, made by golden/make_onnx.py): every operator's shape is what onnx.shape_inference says, every
- * convolution of a converter's file is there with its sizes, and what cannot be read says so in one line. */
+/* ONNX files (golden/onnx, made by golden/make_onnx.py): every operator's shape is what onnx.shape_inference says,
+ * every convolution of a converter's file is there with its sizes, and what cannot be read says so in one line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -218,6 +218,7 @@ static void sizes_can_be_told(void **state)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         found f = find(names[i], "160x96", &err);
         assert_non_null(f.n);
+        assert_string_equal(f.n->name, names[i]);
         assert_int_equal(f.convs.count, 53);
         const conv_problem *last = &f.convs.at[52].problem;
         assert_int_equal(last->axis[CONV_H].in, 5);
@@ -291,7 +292,21 @@ static void put(message *m, int field, const void *content, size_t size)
     m->size += size;
 }
 
-/* A model of one input x (1 x 3 x 8 x 8) and the nodes. */
+/* An initializer whose elements are in a file beside the model's. */
+static void put_tensor(message *graph, const char *name, int type, const int *dims, int rank, const char *file)
+{
+    message t = {0}, entry = {0};
+    for (int i = 0; i < rank; i++) put_number(&t, 1, dims[i]);
+    put_number(&t, 2, type);
+    put(&t, 8, name, strlen(name));
+    put(&entry, 1, "location", 8);
+    put(&entry, 2, file, strlen(file));
+    put(&t, 13, entry.bytes, entry.size);
+    put_number(&t, 14, 1);
+    put(graph, 5, t.bytes, t.size);
+}
+
+/* A model of one input x (1 x 3 x 8 x 8), initializers s (4 integers) and w (5 x 12 x 3 x 3), and the nodes. */
 static void write_model(const char *path, const message *nodes, size_t count, int ir, int opset)
 {
     message dims = {0}, x = {0}, type = {0}, tensor = {0}, graph = {0}, set = {0}, model = {0};
@@ -306,6 +321,8 @@ static void write_model(const char *path, const message *nodes, size_t count, in
     put(&x, 1, "x", 1);
     put(&x, 2, type.bytes, type.size);
     for (size_t i = 0; i < count; i++) put(&graph, 1, nodes[i].bytes, nodes[i].size);
+    put_tensor(&graph, "s", 7, (const int[]){4}, 1, "s.data");
+    put_tensor(&graph, "w", 1, (const int[]){5, 12, 3, 3}, 4, "w.data");
     put(&graph, 11, x.bytes, x.size);
     put_number(&set, 2, opset);
     put_number(&model, 1, ir);
@@ -346,7 +363,8 @@ static void bad_graphs_are_refused(void **state)
     refused("m.onnx", "Re lu  'y' reads '?'");
 }
 
-/* What stands behind an operator that is not known is lost, with its name; a graph without a convolution is refused. */
+/* What stands behind an operator that is not known is lost, with its name; without a convolution there is no
+ * advice. */
 static void unknown_operators_are_counted(void **state)
 {
     const message known = node("Relu", "x", "y"),
@@ -365,7 +383,35 @@ static void unknown_operators_are_counted(void **state)
     n = network_read("m.onnx", &err);
     assert_non_null(n);
     assert_int_equal(network_find_convs(n, &none, &convs, &err), CONV_INVALID);
-    assert_non_null(strstr(err.text, "layer Conv_1: the shape behind Whatever_0 (Whatever) is not known"));
+    assert_non_null(strstr(err.text, "layer Conv_1: its input's shape is not known behind Whatever 'y'"));
+    network_free(n);
+}
+
+/* Of weights in other files the sizes are enough; elements that are a shape are read, and missed by name. */
+static void external_data_is_read_where_it_is_a_shape(void **state)
+{
+    message nodes[] = {node("Reshape", "x", "y"), node("Conv", "y", "z")};
+    const int64_t shape[] = {1, 12, 4, -1};
+    network_input none = {.count = 0};
+    network_convs convs;
+    conv_error err = {""};
+    (void)state;
+    put(&nodes[0], 1, "s", 1);
+    put(&nodes[1], 1, "w", 1);
+    write_model("m.onnx", nodes, 2, 8, 13);
+    network *n = network_read("m.onnx", &err);
+    assert_non_null(n);
+    assert_int_equal(network_find_convs(n, &none, &convs, &err), CONV_INVALID);
+    assert_non_null(strstr(err.text, "behind Reshape 'y', whose external data is not there"));
+    network_free(n);
+    write_bytes("s.data", (const uint8_t *)shape, sizeof shape);
+    n = network_read("m.onnx", &err);
+    assert_non_null(n);
+    assert_int_equal(network_find_convs(n, &none, &convs, &err), CONV_OK);
+    assert_int_equal(convs.count, 1);
+    assert_int_equal(convs.at[0].problem.oc, 5);
+    assert_int_equal(convs.at[0].problem.axis[CONV_W].in, 4);
+    network_convs_free(&convs);
     network_free(n);
 }
 
@@ -379,6 +425,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(bad_files_are_refused, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(bad_graphs_are_refused, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(unknown_operators_are_counted, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(external_data_is_read_where_it_is_a_shape, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, read_whole, NULL);
 }

@@ -108,7 +108,7 @@ static conv_status lose(walk *w, int at, const conv_error *why)
     const network_node *node = &w->n->nodes[at];
     char text[320];
     const int origin = w->origin[node->inputs[0]];
-    if (origin >= 0)
+    if (origin >= 0 && why->text[0] == '\0')
         snprintf(text, sizeof text, "the shape behind %.60s (%.40s) is not known", w->n->nodes[origin].name,
                  w->n->nodes[origin].class_name);
     else

@@ -1,6 +1,6 @@
 /* A network as a graph of layers, read from a file: Keras's JSON (to_json() of Keras 2, tf.keras and Keras 3,
- * Sequential or functional, plain or gzipped) or a .keras archive, told apart by their content, or an ONNX file, told by
- * its name's .onnx.
+ * Sequential or functional, plain or gzipped) or a .keras archive, told apart by their content, or an ONNX file,
+ * told by its name's .onnx.
  *
  * The reader knows how layers are connected, not what they do: every class is taken. Models within the model
  * are flattened. A layer used twice and a cycle are refused by name. Who needs to know what a layer's options

@@ -1,12 +1,13 @@
 """ONNX files for tests/test_onnx.c, and what onnx.shape_inference says of their shapes.
 
-    python make_onnx.py FOLDER operators    every operator that the reader knows, by opset: FOLDER/operators_N.onnx
+    python make_onnx.py FOLDER operators    operators that the reader knows, by opset: FOLDER/operators_N.onnx
     python make_onnx.py FOLDER torch        networks of torchvision by both of torch.onnx.export's ways
     python make_onnx.py FOLDER tensorflow   networks of keras.applications by tf2onnx
 
-FOLDER/shapes.json has the shapes of every output of the operators' files. FOLDER/convs.txt has a line per convolution of
-the networks: file, node, kernel, strides, groups, input and output. The files have no weights: those are said to be in
-a file beside them, which is not there. Needs onnx; torch, torchvision and onnxscript; tensorflow, keras and tf2onnx."""
+FOLDER/shapes.json has the shapes of every output of the operators' files. FOLDER/convs.txt has a line per
+convolution of the networks: file, node, kernel, strides, groups, input and output. The files have no weights: those
+are said to be in a file beside them, which is not there. Needs onnx; torch, torchvision and onnxscript; tensorflow,
+keras and tf2onnx."""
 
 import json
 import os
@@ -25,7 +26,7 @@ def known_shape(value):
     return [d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim]
 
 
-# ---- networks -----------------------------------------------------------------------------------------------------
+# ---- networks
 
 
 def strip(model):
@@ -71,7 +72,8 @@ def add_network(name, model, lines):
             x, w, y = (shapes[v] for v in (node.input[0], node.input[1], node.output[0]))
             strides = attribute(node, "strides", [1] * (len(w) - 2))
             title = node.name or f"Conv_{i}"
-            lines.append(f"{name} {title} {by(w[2:])} {by(strides)} {attribute(node, 'group', 1)} {by(x)} {by(y)}")
+            groups = attribute(node, "group", 1)
+            lines.append(f"{name} {title} {by(w[2:])} {by(strides)} {groups} {by(x)} {by(y)}")
     strip(model)
     onnx.save(model, f"{folder}/{name}.onnx")
 
@@ -104,7 +106,7 @@ def tensorflow_networks(lines):
         add_network(f"{name}_tf2onnx", model, lines)
 
 
-# ---- operators ----------------------------------------------------------------------------------------------------
+# ---- operators
 
 ALL = (7, 11, 13, 18, 22)
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
@@ -129,7 +131,7 @@ class Cases:
         return name
 
     def add(self, op, *inputs, outputs=1, **attributes):
-        """An input: a shape (tuple), elements (list), the name of another value, or None. Returns the outputs."""
+        """An input: a shape (tuple), elements (list), another value's name, or None. Returns the outputs."""
         i = len(self.nodes)
         names = [self.value(x, f"x{i}_{k}") for k, x in enumerate(inputs)]
         made = [f"{op}_{i}" + (f"_{k}" if k else "") for k in range(outputs)]
@@ -177,17 +179,17 @@ def pools(c):
         c.add("MaxPool", x, kernel_shape=[3, 3], dilations=[3, 2])
     if c.opset >= 22:  # before, shape_inference has a window that starts in the padding, which no runtime has
         c.add("MaxPool", x, kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1, pads=[1, 1, 0, 0])
-        c.add("AveragePool", x, kernel_shape=[2, 2], dilations=[2, 3], ceil_mode=1, strides=[3, 3], pads=[1, 1, 1, 1])
+        c.add("AveragePool", x, kernel_shape=[2, 2], dilations=[2, 3], ceil_mode=1, strides=[3, 3], pads=[1] * 4)
         c.add("LpPool", x, kernel_shape=[3, 3], strides=[2, 2])
 
 
 def elementwise(c):
     x, v = (2, 6, 5, 4), (6,)
     c.add("BatchNormalization", x, v, v, v, v)
-    for op in ("Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Softmax", "Exp", "Sqrt",
-               "Identity", "Abs", "Neg", "Floor", "Ceil", "Dropout", "Reciprocal"):  # fmt: skip
+    for op in ("Relu", "LeakyRelu", "Elu", "Selu", "Sigmoid", "HardSigmoid", "Tanh", "Softplus", "Softmax", "Exp",
+               "Sqrt", "Identity", "Abs", "Neg", "Floor", "Ceil", "Dropout", "Reciprocal"):  # fmt: skip
         c.add(op, x)
-    c.add("Clip", x, *([] if c.opset < 11 else [c.add("Constant", value=helper.make_tensor("m", FLOAT, [], [0.0]))]))
+    c.add("Clip", x, *([] if c.opset < 11 else [None, ()]))
     c.add("Cast", x, to=TensorProto.FLOAT16)
     c.add("PRelu", x, (6, 1, 1))
     c.add("InstanceNormalization", x, v, v)

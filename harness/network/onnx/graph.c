@@ -1,4 +1,4 @@
-/* A file read into messages, and a walk over its nodes in their order, which infers the shapes of their outputs. */
+/* A file read into messages, and what is inferred of its values, node by node. */
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>

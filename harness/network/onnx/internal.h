@@ -81,8 +81,8 @@ bool onnx_has_input(const onnx_call *call, size_t i);
 const Onnx__Attribute *onnx_attribute(const Onnx__Node *node, const char *name);
 int64_t onnx_int(const onnx_call *call, const char *name, int64_t otherwise);
 bool onnx_is(const onnx_call *call, const char *name, const char *text);
-/* Integers of an attribute or, in later opsets, of an input's elements: at most ONNX_ELEMENTS into list. 0: there
- * are none; ONNX_NOT_KNOWN: there are, but not known. */
+/* Integers of an attribute or, in later opsets, of an input's elements: at most ONNX_ELEMENTS into list. 0:
+ * there are none; ONNX_NOT_KNOWN: there are, but not known. */
 int onnx_ints(const onnx_call *call, const char *name, size_t input, int64_t *list);
 
 /* ---- values.c */

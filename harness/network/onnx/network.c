@@ -1,5 +1,5 @@
-/* A graph as a network: a node for each input and for each operator that works on what the inputs become. Constants
- * and what only computes shapes are left out. */
+/* A graph as a network: a node for each input and for each operator that works on what the inputs become.
+ * Constants and what only computes shapes are left out. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -202,6 +202,15 @@ static void free_reader(void *data)
     free(r);
 }
 
+/* Converters call every graph the same, "main_graph" or "tf2onnx". */
+static void name_after_file(network *n, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path, *end = strrchr(name, '.');
+    const int length = end != NULL ? (int)(end - name) : (int)strlen(name);
+    snprintf(n->name, sizeof n->name, "%.*s", length, name);
+    text_make_printable(n->name);
+}
+
 conv_status onnx_read(network *n, const char *path, conv_error *err)
 {
     reader *r = n->reader = calloc(1, sizeof *r);
@@ -210,9 +219,7 @@ conv_status onnx_read(network *n, const char *path, conv_error *err)
     n->effect = effect_of;
     r->graph = onnx_open(path, err);
     if (r->graph == NULL) return CONV_INVALID;
-    const char *name = r->graph->model->graph->name;
-    snprintf(n->name, sizeof n->name, "%s", name != NULL ? name : "");
-    text_make_printable(n->name);
+    name_after_file(n, path);
     r->maker = malloc((r->graph->value_count + 1) * sizeof *r->maker);
     if (r->maker == NULL) return CONV_NO_MEMORY;
     memset(r->maker, -1, (r->graph->value_count + 1) * sizeof *r->maker);

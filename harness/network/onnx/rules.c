@@ -1,5 +1,5 @@
-/* What each operator makes of its inputs' shapes (https://onnx.ai/onnx/operators), and of the elements of the short
- * vectors that exporters compute shapes with. */
+/* What each operator makes of its inputs' shapes (https://onnx.ai/onnx/operators), and of the elements of the
+ * short vectors that exporters compute shapes with. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
