@@ -200,6 +200,30 @@ static void statistics_are_exact(void **state)
     run_stop(&r);
 }
 
+/* The small MobileNet and its dense twin: parameters as Keras counts them, and every implementation agrees. */
+static void small_mobilenets(void **state)
+{
+    static const struct {
+        const char *name;
+        int64_t parameters;
+    } models[] = {{"mobilenet_small", 48410}, {"mobilenet_small_dense", 362906}};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        double loss[2];
+        for (int k = 0; k < 2; k++) {
+            run r;
+            net_options o = {.threads = 2, .batch = 8, .impls = k ? "tiled" : "avx2,tiled"};
+            run_start(&r, test_network(models[i].name), &o, "sgd:learning_rate=0.01");
+            assert_int_equal(r.m->parameters, models[i].parameters);
+            step(&r);
+            loss[k] = step(&r);
+            run_stop(&r);
+        }
+        if (!(fabs(loss[0] - loss[1]) <= 1e-3 * loss[0]))
+            fail_msg("%s: losses %.9g and %.9g", models[i].name, loss[0], loss[1]);
+    }
+}
+
 /* ---- what is refused */
 
 #define INPUT "{'class_name':'InputLayer','name':'in','config':{'batch_shape':[null,4,4,2]},'inbound_nodes':[]}"
@@ -277,6 +301,7 @@ int main(void)
         cmocka_unit_test(follows_keras),
         cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(statistics_are_exact),
+        cmocka_unit_test(small_mobilenets),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests_name("train_graphs", tests, NULL, NULL);
