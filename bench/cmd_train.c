@@ -158,9 +158,14 @@ int cmd_train(int argc, char **argv)
         .children = children,
         .doc =
             "Trains the article's two MNIST networks, or your own, with Keras's semantics.\v"
-            "Layers of a model of your own: Conv, SeparableConv, MaxPooling and AveragePooling 1D, 2D and 3D, "
-            "DepthwiseConv 1D and 2D, Dense, Activation, Dropout, Flatten. SeparableConv3D, which Keras lacks, "
-            "has SeparableConv2D's options. Images of one channel fit every input of as many elements: "
+            "Layers of a model of your own: Conv, SeparableConv, MaxPooling, AveragePooling, GlobalMaxPooling, "
+            "GlobalAveragePooling, ZeroPadding, Cropping, UpSampling (nearest) and SpatialDropout 1D, 2D and "
+            "3D, "
+            "DepthwiseConv 1D and 2D, Dense, Activation, ReLU, LeakyReLU, PReLU, ELU, Softmax, Dropout, "
+            "Flatten, "
+            "Reshape, Permute, Rescaling. Activations: all of Keras 3's but glu, sparsemax and threshold. "
+            "SeparableConv3D, which Keras lacks, has SeparableConv2D's options. Images of one channel fit "
+            "every input of as many elements: "
             "MNIST's an input of (28, 28, 1), (784,) or (7, 28, 4, 1)."};
     char default_models[] = "conv";
     ranks_prepare();

@@ -36,6 +36,15 @@ static void warn_of_model(const experiment_options *o, const char *name, const m
         cli_warning("%s was compiled with %s: this run uses %s; --optimizer names another", name, told, ours);
 }
 
+/* Keras's users feed such a model the bytes as they are. */
+static void warn_of_rescaling(const char *name, const model *m, const data_sets *data)
+{
+    for (int i = 0; i < m->layer_count && data->train.images != NULL; i++)
+        if (m->layers[i].kind == LAYER_RESCALING && m->layers[i].inputs[0] < 0)
+            cli_warning("%s: %s gets images that have been divided by 255 already: from 0 to 1, not 255", name,
+                        m->layers[i].name);
+}
+
 int experiment_check_model(const experiment_options *o, const char *name, const model *m, const data_sets *data)
 {
     conv_error err;
@@ -46,6 +55,7 @@ int experiment_check_model(const experiment_options *o, const char *name, const 
     if (data_check_labels(data, shape_count(&m->layers[m->layer_count - 1].out), &err) != CONV_OK)
         return cli_error("%s", err.text);
     warn_of_model(o, name, m);
+    warn_of_rescaling(name, m, data);
     return EXIT_FINE;
 }
 

@@ -533,10 +533,65 @@ static void relu_layers_are_fused(void **state)
     free(m);
 }
 
+/* A relu layer whose input another layer reads as well stays where it is. */
+static const char FORKED[] =
+    "{'class_name':'Functional','config':{'name':'f','layers':["
+    "{'class_name':'InputLayer','name':'in','config':{'name':'in','batch_input_shape':[null,6,5,2]},'inbound_"
+    "nodes':[]},"
+    "{'class_name':'Conv2D','name':'a','config':{'name':'a','filters':4,'kernel_size':1},"
+    "'inbound_nodes':[[['in',0,0,{}]]]},"
+    "{'class_name':'ReLU','name':'b','config':{'name':'b'},'inbound_nodes':[[['a',0,0,{}]]]},"
+    "{'class_name':'LeakyReLU','name':'c','config':{'name':'c'},'inbound_nodes':[[['a',0,0,{}]]]},"
+    "{'class_name':'Add','name':'d','config':{'name':'d'},'inbound_nodes':[[['b',0,0,{}],['e',0,0,{}]]]},"
+    "{'class_name':'PReLU','name':'e','config':{'name':'e','shared_axes':[1,2]},'inbound_nodes':[[['c',0,0,{}]]"
+    "]},"
+    "{'class_name':'GlobalAveragePooling2D','name':'g','config':{'name':'g'},'inbound_nodes':[[['d',0,0,{}]]]},"
+    "{'class_name':'GlobalMaxPooling2D','name':'h','config':{'name':'h'},'inbound_nodes':[[['a',0,0,{}]]]},"
+    "{'class_name':'Add','name':'i','config':{'name':'i'},'inbound_nodes':[[['g',0,0,{}],['h',0,0,{}]]]},"
+    "{'class_name':'Dense','name':'j','config':{'name':'j','units':3,'activation':'softmax'},"
+    "'inbound_nodes':[[['i',0,0,{}]]]}],'input_layers':[['in',0,0]],'output_layers':[['j',0,0]]}}";
+
+static void forks_are_not_fused(void **state)
+{
+    (void)state;
+    char text[TEXT] = "";
+    append(text, FORKED);
+    model *m = test_model(text);
+    rig r;
+    rig_start(&r, m, (net_options){0});
+    for (int i = 0; i < m->layer_count - 1; i++) assert_string_equal(net_fusion(r.n, i), "");
+    check_model("forked", m, &r);
+    rig_stop(&r);
+    free(m);
+}
+
+/* No bit depends on the threads. */
+static void threads_agree(void **state)
+{
+    (void)state;
+    char text[TEXT] = "";
+    append(text, FUSIBLE_LAYERS);
+    model *m = test_model(text);
+    float *first = malloc((size_t)m->total * sizeof *first);
+    for (int threads = 1; threads <= 3; threads++) {
+        rig r;
+        rig_start(&r, m, (net_options){.threads = threads, .slice = 1});
+        loss_of(&r);
+        net_reduce(r.n);
+        if (threads == 1) memcpy(first, net_gradient(r.n), (size_t)m->total * sizeof *first);
+        assert_memory_equal(first, net_gradient(r.n), (size_t)m->total * sizeof *first);
+        rig_stop(&r);
+    }
+    free(first);
+    free(m);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(differences), cmocka_unit_test(other_outputs),
-                                       cmocka_unit_test(fusions_agree), cmocka_unit_test(graphs),
-                                       cmocka_unit_test(relu_layers_are_fused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(differences),           cmocka_unit_test(other_outputs),
+        cmocka_unit_test(fusions_agree),         cmocka_unit_test(graphs),
+        cmocka_unit_test(relu_layers_are_fused), cmocka_unit_test(forks_are_not_fused),
+        cmocka_unit_test(threads_agree)};
     return cmocka_run_group_tests_name("train_gradients", tests, NULL, NULL);
 }

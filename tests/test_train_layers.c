@@ -420,6 +420,47 @@ static void names_and_shapes(void **state)
     }
 }
 
+/* Of an image of ones each channel is 0 or doubled, whole: the loss of its channels' means tells. */
+static void channels_are_dropped_whole(void **state)
+{
+    (void)state;
+    static const char *const formats[][2] = {{"channels_last", "5,4,3"}, {"channels_first", "3,5,4"}};
+    for (int k = 0; k < 2; k++) {
+        char text[1024], json[1024];
+        snprintf(
+            text, sizeof text,
+            "{'class_name':'Sequential','config':[{'class_name':'Conv2D','config':{'filters':3,'kernel_size':1,"
+            "'data_format':'%s','batch_input_shape':[null,%s]}},{'class_name':'SpatialDropout2D','config':{'"
+            "rate':"
+            "0.5,'data_format':'%s'}},{'class_name':'GlobalAveragePooling2D','config':{'data_format':'%s'}},"
+            "{'class_name':'Softmax','config':{}}]}",
+            formats[k][0], formats[k][1], formats[k][0], formats[k][0]);
+        model *m = test_model(quoted(text, json));
+        net *n = test_net(m, "naive", 1, 1);
+        for (int c = 0; c < 3; c++) net_weights(n)[m->parameter[1].offset + c] = 1;
+        net_weights_changed(n);
+        const float zeros[60] = {0};
+        const uint8_t label = 1;
+        int seen = 0;
+        for (uint32_t step = 0; step < 100; step++) {
+            net_result r;
+            conv_error err;
+            net_batch b = {.values = zeros, .labels = &label, .count = 1};
+            assert_int_equal(net_train(n, &b, step, &r, &err), CONV_OK);
+            int which = -1;
+            for (int own = 0; own <= 2; own += 2)
+                for (int others = 0; others <= 2; others++)
+                    if (fabs(r.loss - (log(exp(own) + others * exp(2) + 2 - others) - own)) < 1e-5)
+                        which = own * 3 / 2 + others;
+            if (which < 0) fail_msg("%s: step %u: loss %.7g", formats[k][0], step, r.loss);
+            seen |= 1 << which;
+        }
+        assert_int_equal(seen, 62); /* each; none and all give the same loss */
+        net_destroy(n);
+        free(m);
+    }
+}
+
 static void the_two_networks(void **state)
 {
     (void)state;
@@ -514,10 +555,15 @@ static void permutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_tfjs),     cmocka_unit_test(agrees_with_keras),
-        cmocka_unit_test(accepted_forms),       cmocka_unit_test(refused_forms),
-        cmocka_unit_test(what_activations_are), cmocka_unit_test(names_and_shapes),
-        cmocka_unit_test(the_two_networks),     cmocka_unit_test(initial_distributions),
+        cmocka_unit_test(agrees_with_tfjs),
+        cmocka_unit_test(agrees_with_keras),
+        cmocka_unit_test(accepted_forms),
+        cmocka_unit_test(refused_forms),
+        cmocka_unit_test(what_activations_are),
+        cmocka_unit_test(names_and_shapes),
+        cmocka_unit_test(channels_are_dropped_whole),
+        cmocka_unit_test(the_two_networks),
+        cmocka_unit_test(initial_distributions),
         cmocka_unit_test(permutations),
     };
     return cmocka_run_group_tests_name("train_layers", tests, NULL, NULL);

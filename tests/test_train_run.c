@@ -188,6 +188,42 @@ static void three_dimensions(void **state)
            "sed 's/28,4,1/28,5,1/' volumes.json > v5.json; $T --model v5.json --out v5");
 }
 
+/* The same of layers that the two networks lack. */
+static const char PLAIN[] =
+    "{'class_name':'Sequential','config':{'layers':["
+    "{'class_name':'ZeroPadding2D','config':{'padding':[[0,1],[0,1]],'batch_input_shape':[null,28,28,1]}},"
+    "{'class_name':'Conv2D','config':{'filters':8,'kernel_size':3,'strides':2}},"
+    "{'class_name':'ReLU','config':{'max_value':6.0}},{'class_name':'SpatialDropout2D','config':{'rate':0.2}},"
+    "{'class_name':'SeparableConv2D','config':{'filters':12,'kernel_size':3,'activation':'hard_swish'}},"
+    "{'class_name':'PReLU','config':{'shared_axes':[1,2]}},{'class_name':'GlobalMaxPooling2D','config':{}},"
+    "{'class_name':'Dense','config':{'units':10,'activation':'softmax'}}]}}";
+
+static void plain_layers(void **state)
+{
+    (void)state;
+    write_file("plain.json", PLAIN);
+    for (int i = 0; i < 2; i++)
+        expect(0, NULL, "$T %s --model plain.json --threads %d --out p%d", QUICK, i == 0 ? 1 : 3, i);
+    same_files("p0/plain/run-1/weights.npz", "p1/plain/run-1/weights.npz");
+    expect(0, NULL, "$T %s --model plain.json --epochs 1 --out p2 --weights-out p.npz", QUICK);
+    expect(0, NULL, "$T %s --model plain.json --out p2 --resume", QUICK);
+    same_files("p0/plain/run-1/weights.npz", "p2/plain/run-1/weights.npz");
+    npz_file file;
+    conv_error err;
+    char path[512];
+    snprintf(path, sizeof path, "%s/p.npz", folder);
+    assert_int_equal(npz_read(path, &file, &err), CONV_OK);
+    const npz_array *a = npz_find(&file, "p_re_lu/alpha:0");
+    assert_non_null(a);
+    assert_int_equal(a->rank, 3);
+    assert_int_equal(a->shape[2], 12);
+    npz_free(&file);
+    expect(2, NULL,
+           "sed 's/.max_value.:6.0/\"max_value\":5.0/' plain.json > p5.json; mv p5.json plain.json; "
+           "$T %s --model plain.json --out p2 --resume",
+           QUICK);
+}
+
 /* What a checkpoint counts as done must be on disk before it: where the best weights cannot be written,
  * none. */
 static void checkpoint_comes_last(void **state)
@@ -308,6 +344,19 @@ static void warnings(void **state)
            QUICK);
 }
 
+/* Bytes are divided by 255 as they are read; floats are not. */
+static void rescaled_images(void **state)
+{
+    (void)state;
+    write_file("r.json",
+               "{'class_name':'Sequential','config':{'layers':[{'class_name':'Rescaling','config':{'scale':"
+               "0.00392156862745098,'batch_input_shape':[null,28,28,1]}},{'class_name':'Flatten','config':{}},"
+               "{'class_name':'Dense','config':{'units':10,'activation':'softmax'}}]}}");
+    expect(0,
+           "warning: r.json: rescaling gets images that have been divided by 255 already: from 0 to 1, not 255",
+           "$T %s --model r.json --out u6", QUICK);
+}
+
 static void bad_options(void **state)
 {
     (void)state;
@@ -366,12 +415,14 @@ int main(void)
         cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(killed_and_resumed),
         cmocka_unit_test(three_dimensions),
+        cmocka_unit_test(plain_layers),
         cmocka_unit_test(checkpoint_comes_last),
         cmocka_unit_test(records_the_start),
         cmocka_unit_test(interrupted_says_how_to_go_on),
         cmocka_unit_test(weights_in_and_out),
         cmocka_unit_test(bad_data),
         cmocka_unit_test(warnings),
+        cmocka_unit_test(rescaled_images),
         cmocka_unit_test(bad_options),
         cmocka_unit_test(bad_checkpoints),
         cmocka_unit_test(divergence_stops),

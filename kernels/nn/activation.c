@@ -44,12 +44,16 @@ static inline float squareplus(float x)
 
 static inline float sparse_plus(float x) { return x >= 1 ? x : x > -1 ? (x + 1) * (x + 1) / 4 : 0; }
 
-/* P(X <= x) of the normal distribution. */
-static inline float normal_below(float x) { return 0.5f * erfcf(-x * (float)M_SQRT1_2); }
+static inline float gelu(float x)
+{
+    float density;
+    return x * smooth_normal(x, &density);
+}
 
 static inline float gelu_slope(float x)
 {
-    return normal_below(x) + x * expf(-x * x / 2) * (float)(M_2_SQRTPI * M_SQRT1_2 / 2);
+    float density, below = smooth_normal(x, &density);
+    return below + x * density;
 }
 
 static inline float shaped_relu(const nn_function *f, float x)
@@ -91,7 +95,7 @@ void nn_activate(const nn_function *of, int64_t rows, const float *x, float *y)
     case NN_SOFT_SHRINK: EACH y[i] = x[i] - clip(x[i], -shrink, shrink); break;
     case NN_SILU: EACH y[i] = x[i] * smooth_sigmoid(x[i]); break;
     case NN_HARD_SILU: EACH y[i] = x[i] * (clip(x[i] + 3, 0, 6) / 6); break;
-    case NN_GELU: EACH y[i] = x[i] * normal_below(x[i]); break;
+    case NN_GELU: EACH y[i] = gelu(x[i]); break;
     case NN_MISH: EACH y[i] = mish(x[i]); break;
     case NN_TANH_SHRINK: EACH y[i] = x[i] - smooth_tanh(x[i]); break;
     case NN_SHAPED_RELU: EACH y[i] = shaped_relu(&f, x[i]); break;

@@ -72,10 +72,10 @@ void nn_global_max(const nn_global *g, int64_t images, const float *x, float *y)
     }
 }
 
-/* The gradient of `width` channels, whose elements lie `step` apart along the positions. */
-static inline void share_max(const nn_global *g, const nn_global_diff *d, int64_t step, int64_t width,
-                             float *dx)
+/* The gradient of `width` channels. */
+static inline void share_max(const nn_global *g, const nn_global_diff *d, int64_t width, float *dx)
 {
+    int64_t step = g->channels;
     float share[BLOCK] = {0};
     for (int64_t p = 0; p < g->positions; p++)
         for (int64_t c = 0; c < width; c++) share[c] += d->x[p * step + c] == d->y[c] ? 1 : 0;
@@ -83,6 +83,18 @@ static inline void share_max(const nn_global *g, const nn_global_diff *d, int64_
     for (int64_t p = 0; p < g->positions; p++)
 #pragma omp simd
         for (int64_t c = 0; c < width; c++) dx[p * step + c] = d->x[p * step + c] == d->y[c] ? share[c] : 0;
+}
+
+/* Of one channel, channels_first. */
+static void share_channel(int64_t positions, const nn_global_diff *d, float *dx)
+{
+    const float *x = d->x;
+    float count = 0, most = *d->y;
+#pragma omp simd reduction(+ : count)
+    for (int64_t p = 0; p < positions; p++) count += x[p] == most ? 1 : 0;
+    float share = *d->dy / count;
+#pragma omp simd
+    for (int64_t p = 0; p < positions; p++) dx[p] = x[p] == most ? share : 0;
 }
 
 void nn_global_max_backward(const nn_global *g, int64_t images, const nn_global_diff *diff, float *dx)
@@ -94,10 +106,10 @@ void nn_global_max_backward(const nn_global *g, int64_t images, const nn_global_
                     out = n * channels + c;
             const nn_global_diff d = {diff->x + at, diff->y + out, diff->dy + out};
             if (g->channels_first)
-                share_max(g, &d, 1, 1, dx + at);
+                share_channel(positions, &d, dx + at);
             else if (c + width <= channels)
-                share_max(g, &d, channels, BLOCK, dx + at);
+                share_max(g, &d, BLOCK, dx + at);
             else
-                share_max(g, &d, channels, channels - c, dx + at);
+                share_max(g, &d, channels - c, dx + at);
         }
 }
