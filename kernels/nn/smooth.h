@@ -10,9 +10,12 @@
 static inline float exp_parts(float x, float *power)
 {
     const float magic = 0x1.8p23f, ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;
-    x = x < -87 ? -87 : x > 88 ? 88 : x; /* where 2^n is a normal number */
-    float n = x * (float)M_LOG2E + magic - magic, r = x - n * ln2_high - n * ln2_low;
-    int32_t bits = ((int32_t)n + 127) << 23;
+    x = x < -87 ? -87 : x > 88 ? 88 : x;                             /* where 2^n is a normal number */
+    float shifted = x * (float)M_LOG2E + magic, n = shifted - magic; /* n is in the lowest bits, too */
+    float r = x - n * ln2_high - n * ln2_low;
+    uint32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 127) << 23;
     memcpy(power, &bits, sizeof bits);
     float tail = 1 / 24.0f + r * (1 / 120.0f + r * (1 / 720.0f + r * (1 / 5040.0f)));
     return r + r * r * (0.5f + r * (1 / 6.0f + r * tail));
