@@ -133,6 +133,30 @@ static void shapes_are_keras_s(void **state)
     network_free(n);
 }
 
+/* By what layers do, not by what Keras wrote of the shapes that it built. */
+static void other_sizes(void **state)
+{
+    static const struct {
+        const char *model, *last;
+        int64_t size;
+    } cases[] = {{"MobileNet", "conv_pw_13", 5},         {"MobileNetV2", "Conv_1", 5},
+                 {"ResNet50", "conv5_block3_3_conv", 5}, {"EfficientNetB0", "top_conv", 5},
+                 {"Xception", "block14_sepconv2", 5},    {"VGG16", "block5_conv3", 10}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        network *n = load(cases[i].model);
+        network_convs convs;
+        conv_error err = {""};
+        if (network_find_convs(n, &(network_input){{160, 160}, 2}, &convs, &err) != CONV_OK)
+            fail_msg("%s: %s", cases[i].model, err.text);
+        assert_int_equal(json_object_size(convs.unknown), 0);
+        assert_int_equal(convs.count, convolutions(n));
+        assert_int_equal(conv_of(&convs, cases[i].last)->problem.axis[CONV_H].in, cases[i].size);
+        network_convs_free(&convs);
+        network_free(n);
+    }
+}
+
 /* A depthwise layer and the 1x1 behind its normalisation and activation, in EfficientNet also behind a gate. */
 static void pairs_are_found(void **state)
 {
@@ -470,6 +494,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_convolution_is_found),
         cmocka_unit_test(shapes_are_keras_s),
+        cmocka_unit_test(other_sizes),
         cmocka_unit_test(pairs_are_found),
         cmocka_unit_test(order_is_topological),
         cmocka_unit_test(inner_models_are_flattened),
