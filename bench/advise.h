@@ -5,9 +5,9 @@
 #include "../harness/network/convs.h"
 #include "suite.h"
 
-/* Appends two networks: NAME, the layers as they are, and NAME@swapped, each that has another form in that. Layers of
- * one shape are one problem under the first one's name and "*N". *layers becomes what run.json keeps of it
- * (results/README.md, "advise"). EXIT_FINE, or EXIT_USAGE after a line. */
+/* Appends two networks: NAME, the layers as they are, and NAME@swapped, each that has another form in that.
+ * Layers of one shape are one problem under the first one's name and "*N". *layers becomes what run.json
+ * keeps of it (results/README.md, "advise"). EXIT_FINE, or EXIT_USAGE after a line. */
 int advise_list(const network *n, const network_convs *convs, suite_list *list, json_t **layers);
 
 #endif

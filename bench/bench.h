@@ -1,5 +1,6 @@
-/* The parts of `sepbench bench` and `advise`: arguments (cmd_bench.c, cmd_advise.c, bench_options.c), the run's context, beginning and end (bench_run.c),
- * which group is visited when (bench_visits.c), the table it ends with (bench_summary.c). */
+/* The parts of `sepbench bench` and `advise`: arguments (cmd_bench.c, cmd_advise.c, bench_options.c), the
+ * run's context, beginning and end (bench_run.c), which group is visited when (bench_visits.c), the table
+ * it ends with (bench_summary.c). */
 #ifndef SEPBENCH_BENCH_H
 #define SEPBENCH_BENCH_H
 

@@ -1,7 +1,7 @@
-/* Names of layers: "mobilenet_v2:block_1_project*2" is a network, a layer of it and how often the network has it
- * (*N is benchdnn's); "mobilenet_v2@dense:..." is the same of a network in its other form, whose separable
- * convolutions are ordinary ones, or @separable, the reverse, or @swapped, each layer in its other form. Layers of one
- * shape share a row, their names joined by "+". */
+/* Names of layers: "mobilenet_v2:block_1_project*2" is a network, a layer of it and how often the network
+ * has it (*N is benchdnn's); "mobilenet_v2@dense:..." is the same of a network in its other form, whose
+ * separable convolutions are ordinary ones, or @separable, the reverse, or @swapped, each layer in its
+ * other form. Layers of one shape share a row, their names joined by "+". */
 #ifndef SEPBENCH_LAYER_H
 #define SEPBENCH_LAYER_H
 

@@ -1,4 +1,5 @@
-/* sepbench advise: which layers become what, what is said of made-up times, and the command from model to table. */
+/* sepbench advise: which layers become what, what is said of made-up times, and the command from model to
+ * table. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,44 +20,50 @@
 
 static char program[4096];
 
-/* A 3x3, twice; a depthwise one with its 1x1 behind normalisation and activation; a lone depthwise one; a separable
- * one; a grouped one. Then a layer that is not known, and a convolution behind it. */
-#define NODE(class, name, config, input)                                                                       \
-    "{\"class_name\":\"" class "\",\"name\":\"" name "\",\"config\":{" config                                  \
-                               "},\"inbound_nodes\":[[[\"" input "\",0,0,{}]]]}"
+/* A 3x3, twice; a depthwise one with its 1x1 behind normalisation and activation; a lone depthwise one; a
+ * separable one; a grouped one. Then a layer that is not known, and a convolution behind it. */
 #define SAME "\"padding\":\"same\",\"kernel_size\":3"
-static const char model_text[] =
-    "{\"class_name\":\"Functional\",\"config\":{\"name\":\"m:1\",\"layers\":["
-    "{\"class_name\":\"InputLayer\",\"name\":\"in\",\"config\":{\"batch_shape\":[null,null,null,8]},"
-    "\"inbound_nodes\":[]}," NODE("Conv2D", "a", SAME ",\"filters\":8", "in") "," NODE("Conv2D", "b", SAME ",\"filters\":8", "a") "," NODE(
-        "DepthwiseConv2D", "dw", SAME,
-        "b") "," NODE("BatchNormalization", "bn", "",
-                      "dw") "," NODE("ReLU", "relu", "",
-                                     "bn") "," NODE("Conv2D", "pw", "\"filters\":16,\"kernel_size\":1",
-                                                    "relu") "," NODE("DepthwiseConv2D", "lone", SAME,
-                                                                     "pw") "," NODE("SeparableConv2D", "sep",
-                                                                                    SAME ",\"filters\":4",
-                                                                                    "lone") "," NODE("Conv2D",
-                                                                                                     "grouped",
-                                                                                                     SAME
-                                                                                                     ",\"filter"
-                                                                                                     "s\":4,"
-                                                                                                     "\"groups"
-                                                                                                     "\":2",
-                                                                                                     "sep") "," NODE("Lambda",
-                                                                                                                     "strange",
-                                                                                                                     "",
-                                                                                                                     "grouped") "," NODE("Conv2D",
-                                                                                                                                         "behind",
-                                                                                                                                         SAME
-                                                                                                                                         ",\"filters\":8",
-                                                                                                                                         "strange") "],\"input_layers\":[[\"in\",0,0]],\"output_layers\":[[\"behind\",0,0]]}}";
+static const struct {
+    const char *class_name, *name, *config;
+} layers_of_m[] = {
+    {"Conv2D", "a", SAME ",\"filters\":8"},
+    {"Conv2D", "b", SAME ",\"filters\":8"},
+    {"DepthwiseConv2D", "dw", SAME},
+    {"BatchNormalization", "bn", ""},
+    {"ReLU", "relu", ""},
+    {"Conv2D", "pw", "\"filters\":16,\"kernel_size\":1"},
+    {"DepthwiseConv2D", "lone", SAME},
+    {"SeparableConv2D", "sep", SAME ",\"filters\":4"},
+    {"Conv2D", "grouped", SAME ",\"filters\":4,\"groups\":2"},
+    {"Lambda", "strange", ""},
+    {"Conv2D", "behind", SAME ",\"filters\":8"},
+};
+
+/* Of those layers, each behind the one before. */
+static const char *model_text(void)
+{
+    static char text[4096];
+    size_t used = (size_t)sprintf(
+        text, "{\"class_name\":\"Functional\",\"config\":{\"name\":\"m:1\",\"layers\":[{\"class_name\":"
+              "\"InputLayer\","
+              "\"name\":\"in\",\"config\":{\"batch_shape\":[null,null,null,8]},\"inbound_nodes\":[]}");
+    const char *before = "in";
+    for (size_t i = 0; i < sizeof layers_of_m / sizeof *layers_of_m; before = layers_of_m[i++].name)
+        used += (size_t)snprintf(
+            text + used, sizeof text - used,
+            ",{\"class_name\":\"%s\",\"name\":\"%s\",\"config\":{%s},\"inbound_nodes\":[[[\"%s\",0,0,"
+            "{}]]]}",
+            layers_of_m[i].class_name, layers_of_m[i].name, layers_of_m[i].config, before);
+    snprintf(text + used, sizeof text - used,
+             "],\"input_layers\":[[\"in\",0,0]],\"output_layers\":[[\"%s\",0,0]]}}", before);
+    return text;
+}
 
 static void list_model(suite_list *list, json_t **layers)
 {
     conv_error err = {""};
     network_convs convs;
-    network *n = network_parse(model_text, "m.json", &err);
+    network *n = network_parse(model_text(), "m.json", &err);
     if (n == NULL || network_find_convs(n, &(network_input){{8, 8}, 2}, &convs, &err) != CONV_OK)
         fail_msg("%s", err.text);
     assert_int_equal(advise_list(n, &convs, list, layers), EXIT_FINE);
@@ -219,7 +226,7 @@ static void the_command(void **state)
 {
     static char text[1 << 20];
     (void)state;
-    write_text("m.json", model_text);
+    write_text("m.json", model_text());
     expect(0, "all 7 convolutions, training step", "advise m.json --train --out run " QUICK);
     read_text("run/advise.csv", text, sizeof text);
     assert_non_null(strstr(
@@ -243,7 +250,7 @@ static void the_command(void **state)
 static void refusals(void **state)
 {
     (void)state;
-    write_text("m.json", model_text);
+    write_text("m.json", model_text());
     write_text("none.json",
                "{\"class_name\":\"Sequential\",\"config\":[{\"class_name\":\"Flatten\",\"config\":{"
                "\"batch_input_shape\":[null,4,4,1]}}]}");

@@ -1,5 +1,6 @@
-/* Networks as the real Keras writes them (golden/networks, made by golden/make_networks.py): every convolution that
- * Keras lists is there; and what is no network, or one that cannot be read, says so in one line. */
+/* Networks as the real Keras writes them (golden/networks, made by golden/make_networks.py): every
+ * convolution that Keras lists is there; and what is no network, or one that cannot be read, says so in one
+ * line. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
-/* Shapes from the inputs on, node by node. Where a layer is not known its output may still be: Keras writes what the
- * layer behind it was built for, which holds as long as the inputs are the file's. */
+/* Shapes from the inputs on, node by node. Where a layer is not known its output may still be: Keras writes
+ * what the layer behind it was built for, which holds as long as the inputs are the file's. */
 #include "convs.h"
 
 #include <stdio.h>

@@ -8,8 +8,9 @@ typedef struct {
     const char *name; /* the node's */
     int node;
     conv_problem problem; /* of one image, with the bias that the layer has */
-    int pair; /* of a depthwise one, the 1x1 behind it that makes a separable convolution with it, and the reverse:
-                 where in the list. -1: none */
+    /* Of a depthwise one, where in the list the 1x1 behind it is that makes a separable convolution with it,
+     * and the reverse. -1: there is none. */
+    int pair;
 } network_conv;
 
 typedef struct {
@@ -28,9 +29,9 @@ typedef struct {
 /* "224x224", "3x224x224": false when it is not of this form. */
 bool network_input_parse(const char *text, network_input *input);
 
-/* input: what the file's inputs leave open or, where that is nothing, in place of the file's sizes: all of them, or
- * all but the channels. CONV_INVALID: an input's size is not known or does not fit --input, or there is no
- * convolution; err says which, and there is nothing to free. */
+/* input: what the file's inputs leave open or, where that is nothing, in place of the file's sizes: all of
+ * them, or all but the channels. CONV_INVALID: an input's size is not known or does not fit --input, or
+ * there is no convolution; err says which, and there is nothing to free. */
 conv_status network_find_convs(network *n, const network_input *input, network_convs *out, conv_error *err);
 void network_convs_free(network_convs *c);
 

@@ -1,6 +1,6 @@
-/* Keras's JSON to a graph. A Sequential is a chain of its layers, a functional model says in "inbound_nodes" what
- * each layer reads: lists of [layer, call, tensor, keywords] in Keras 2, tensors with a "keras_history" in
- * Keras 3. (keras/engine/functional.py, keras/src/models/functional.py, get_config) */
+/* Keras's JSON to a graph. A Sequential is a chain of its layers, a functional model says in
+ * "inbound_nodes" what each layer reads: lists of [layer, call, tensor, keywords] in Keras 2, tensors with
+ * a "keras_history" in Keras 3. (keras/engine/functional.py, keras/src/models/functional.py, get_config) */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -278,7 +278,8 @@ static json_t *built_shape(json_t *model)
     return shapes[i];
 }
 
-/* Adds the model's layers as nodes; given: what feeds it, NULL of the outermost, whose own inputs become nodes. */
+/* Adds the model's layers as nodes; given: what feeds it, NULL of the outermost, whose own inputs become
+ * nodes. */
 static conv_status add_model(const reader *r, json_t *model, const char *name, const numbers *given,
                              numbers *outputs);
 

@@ -23,8 +23,8 @@ typedef struct {
 int64_t shape_count(const tensor_shape *s);
 /* "(26, 26, 32)", Keras's way without the batch; an open size is "None". Returns buffer[64]. */
 char *shape_text(const tensor_shape *s, char *buffer);
-/* "[null, 28, 28, 1]", whose first is the batch; null, an open size, becomes 0. False: not of this form, or more
- * axes than a tensor_shape has. */
+/* "[null, 28, 28, 1]", whose first is the batch; null, an open size, becomes 0. False: not of this form, or
+ * more axes than a tensor_shape has. */
 bool shape_read_open(json_t *value, tensor_shape *out);
 
 typedef struct {

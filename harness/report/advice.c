@@ -162,7 +162,14 @@ static advice_sum sum_of(const report_advice *a, advice_measure m)
     return s;
 }
 
-/* ---- words for a shape */
+/* ---- words for counts and shapes */
+
+char *report_advice_count(double value, char *buffer)
+{
+    if (value >= 1000) return report_count(value, buffer);
+    snprintf(buffer, 16, "%.0f", value);
+    return buffer;
+}
 
 static size_t put_sizes(char *to, size_t used, const conv_problem *p, bool kernel)
 {

@@ -1,6 +1,7 @@
-/* What `sepbench advise` found: of each convolution of a network its time as it is and in its other form, and what
- * the network would take with every swap and with those that pay. advice.c reads and sums, advice_words.c has the
- * sentences, advice_table.c the terminal's table and advise.csv, advice_page.c the page's section. */
+/* What `sepbench advise` found: of each convolution of a network its time as it is and in its other form,
+ * and what the network would take with every swap and with those that pay. advice.c reads and sums,
+ * advice_words.c has the sentences, advice_table.c the terminal's table and advise.csv, advice_page.c the
+ * page's section. */
 #ifndef SEPBENCH_REPORT_ADVICE_H
 #define SEPBENCH_REPORT_ADVICE_H
 
@@ -63,7 +64,11 @@ const char *report_advice_verdict(const advice_item *item, advice_measure m);
 /* "3x3/2 depthwise + 1x1, 112x112x64 -> 128". Returns buffer[96]. */
 char *report_advice_shape(const advice_item *item, char *buffer);
 
-/* What swapping brings, and which layers should not be swapped: a sentence of that measure. Malloced; NULL: none. */
+/* "403", "36.9 k": what can be counted has no fraction. Returns buffer[16]. */
+char *report_advice_count(double value, char *buffer);
+
+/* What swapping brings, and which layers should not be swapped: a sentence of that measure. Malloced; NULL:
+ * none. */
 char *report_advice_words(const report_advice *advice, advice_measure m);
 extern const char report_advice_caution[]; /* train again; accuracy */
 /* "1 Lambda, 2 Custom": layers whose class is not known; malloced, NULL when there are none. */

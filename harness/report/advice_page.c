@@ -26,8 +26,8 @@ static void put_ratio(FILE *out, const rule_ratio *r)
 static void put_counts(FILE *out, double now, double then)
 {
     char text[16];
-    fprintf(out, "<td>%s", report_count(now, text));
-    if (then != now) fprintf(out, "<small>then %s</small>", report_count(then, text));
+    fprintf(out, "<td>%s", report_advice_count(now, text));
+    if (then != now) fprintf(out, "<small>then %s</small>", report_advice_count(then, text));
     fputs("</td>", out);
 }
 

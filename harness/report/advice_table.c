@@ -24,9 +24,13 @@ static void put_time(FILE *out, const rule_time *t)
     fprintf(out, "%s%*s", text, TIME - report_width(text, strlen(text)), "");
 }
 
+/* Seven columns. */
 static void put_ratio(FILE *out, const rule_ratio *r)
 {
-    if (rule_determined(r->outcome)) fprintf(out, "%5.2fx ", r->value);
+    if (rule_determined(r->outcome))
+        fprintf(out, "%5.2fx ", r->value);
+    else
+        fprintf(out, "%7s", "");
 }
 
 static void put_measure(FILE *out, const advice_item *item, advice_measure m)
@@ -51,10 +55,10 @@ static void put_item(FILE *out, const report_advice *a, const advice_item *item)
     for (int m = 0; m < ADVICE_MEASURES; m++)
         if (m == ADVICE_FORWARD || a->trains) put_measure(out, item, (advice_measure)m);
     fprintf(out, "  %s to %s parameters, %s to %s multiplications\n",
-            report_count(item->parameters[ADVICE_NOW], own[0]),
-            report_count(item->parameters[ADVICE_OTHER], other[0]),
-            report_count(item->multiplications[ADVICE_NOW], own[1]),
-            report_count(item->multiplications[ADVICE_OTHER], other[1]));
+            report_advice_count(item->parameters[ADVICE_NOW], own[0]),
+            report_advice_count(item->parameters[ADVICE_OTHER], other[0]),
+            report_advice_count(item->multiplications[ADVICE_NOW], own[1]),
+            report_advice_count(item->multiplications[ADVICE_OTHER], other[1]));
 }
 
 /* Those without another form are no answer; the page and advise.csv have them one by one. */
@@ -86,11 +90,12 @@ static void put_sum(FILE *out, const report_advice *a, advice_measure m)
     for (int p = 0; p < ADVICE_PLANS; p++) {
         fprintf(out, "  %-15s", plans[p]);
         put_time(out, &s->time[p]);
-        if (p != ADVICE_NOW) put_ratio(out, &s->ratio[p]);
-        fprintf(out, "%*s%s param., %s mult.\n",
-                p == ADVICE_NOW || !rule_determined(s->ratio[p].outcome) ? 7 : 0, "",
-                report_count(s->parameters[p], parameters),
-                report_count(s->multiplications[p], multiplications));
+        if (p == ADVICE_NOW)
+            fprintf(out, "%7s", "");
+        else
+            put_ratio(out, &s->ratio[p]);
+        fprintf(out, "%s param., %s mult.\n", report_advice_count(s->parameters[p], parameters),
+                report_advice_count(s->multiplications[p], multiplications));
     }
 }
 

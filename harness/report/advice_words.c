@@ -56,8 +56,12 @@ static void put_sentence(FILE *out, const report_advice *a, advice_measure m)
         fprintf(out, "None of %s's %d convolutions has another form.", a->network, a->convolutions);
         return;
     }
-    fprintf(out, "%s: swapping all %d layers of %s that have another form, of %d convolutions, ",
-            m == ADVICE_FORWARD ? "Forward" : "In a training step", s->swap, a->network, a->convolutions);
+    fprintf(out, "%s: swapping ", m == ADVICE_FORWARD ? "Forward" : "In a training step");
+    if (s->swap == 1)
+        fprintf(out, "the only layer of %s that has", a->network);
+    else
+        fprintf(out, "all %d layers of %s that have", s->swap, a->network);
+    fprintf(out, " another form, of %d convolution%s, ", a->convolutions, a->convolutions == 1 ? "" : "s");
     put_plan(out, s, ADVICE_EVERY);
     if (s->pay > 0 && s->pay < s->swap) {
         fprintf(out, "; only the %d where it pays ", s->pay);
@@ -70,8 +74,8 @@ static void put_sentence(FILE *out, const report_advice *a, advice_measure m)
         put_losers(out, a, m);
         fputs(".", out);
     }
-    if (s->same > 0) fprintf(out, " Of %d the swap makes no measurable difference.", s->same);
-    if (s->unsure > 0) fprintf(out, " Of %d it is not determined.", s->unsure);
+    if (s->same > 0) fprintf(out, " Layers in which the swap makes no measurable difference: %d.", s->same);
+    if (s->unsure > 0) fprintf(out, " Not determined: %d.", s->unsure);
 }
 
 char *report_advice_words(const report_advice *a, advice_measure m)
