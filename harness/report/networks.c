@@ -205,19 +205,19 @@ static bool is_dense_form(const report_network *n)
     return strcmp(form_of(n), conv_variant_name(CONV_DENSE)) == 0;
 }
 
-static bool is_swapped(const report_network *n) { return strcmp(form_of(n), LAYER_SWAPPED) == 0; }
+bool report_is_swapped(const report_network *n) { return strcmp(form_of(n), LAYER_SWAPPED) == 0; }
 
 const char *report_form_words(const report_network *other)
 {
-    return is_swapped(other)      ? "every convolution in its other form"
-           : is_dense_form(other) ? "ordinary convolutions in place of its separable ones"
-                                  : "separable convolutions in place of its ordinary ones";
+    return report_is_swapped(other) ? "every convolution in its other form"
+           : is_dense_form(other)   ? "ordinary convolutions in place of its separable ones"
+                                    : "separable convolutions in place of its ordinary ones";
 }
 
 char *report_network_name(const report_network *n, char *buffer, size_t size)
 {
     const char *form = !report_is_other_form(n) ? ""
-                       : is_swapped(n)          ? " with every convolution swapped"
+                       : report_is_swapped(n)   ? " with every convolution swapped"
                        : is_dense_form(n)       ? " with ordinary convolutions"
                                                 : " with separable convolutions";
     snprintf(buffer, size, "%.*s%s", (int)strcspn(n->name, (char[]){LAYER_FORM, 0}), n->name, form);

@@ -75,6 +75,7 @@ static char *tell_form(const told *t, const report_network *n)
     const report_network *other = NULL;
     for (size_t i = 0; i < t->all.count && other == NULL; i++)
         if (report_same_network(n, &t->all.items[i])) other = report_other_form(&t->all, &t->all.items[i]);
+    if (other != NULL && report_is_swapped(other)) return NULL; /* the advice tells */
     FILE *out = other != NULL ? open_memstream(&text, &size) : NULL;
     if (out == NULL) return NULL;
     fprintf(out, "%s's convolutions take ", n->name);

@@ -192,6 +192,8 @@ bool report_same_network(const report_network *a, const report_network *b);
  * run has not. */
 const report_network *report_other_form(const report_networks *all, const report_network *network);
 bool report_is_other_form(const report_network *network);
+/* The one that `sepbench advise` measures. */
+bool report_is_swapped(const report_network *network);
 /* "ordinary convolutions in place of its separable ones". */
 const char *report_form_words(const report_network *other);
 /* "mobilenet_v2", of another form "mobilenet_v2 with ordinary convolutions". Returns buffer. */

@@ -118,7 +118,9 @@ void verdict_create(const report_data *data, verdict *v)
         if (count > 0 && settings++ < TOLD_SETTINGS) tell_open(data, &data->settings[i], v);
     }
     if (settings > 0) v->headline = verdict_headline(&sums[0], &sums[1], settings);
-    for (int pass = CONV_FORWARD; settings > 0 && pass <= CONV_BACKWARD; pass++)
+    /* A network's layers are then what is asked for. */
+    const bool advises = json_object_get(data->run->run, "advise") != NULL;
+    for (int pass = CONV_FORWARD; settings > 0 && !advises && pass <= CONV_BACKWARD; pass++)
         if (sums[pass].count == 0)
             verdict_caution(v, "%s: this run has no comparison.",
                             pass == CONV_FORWARD ? "Forward" : "Backward");
