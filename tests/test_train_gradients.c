@@ -45,7 +45,8 @@ typedef struct {
 #define C3 .shape = "4,5,6,2", .front = FRONT3
 #define C3F .shape = "2,4,5,6", .front = FRONT3_FIRST, .head = "channels_first"
 #define C3F1 .shape = "2,4,5,6", .front = FRONT3_FIRST
-/* Without hard_shrink and ReLU's threshold, which jump, and soft_shrink, of whose kinks there are too many: test_nn.c and the goldens have those. */
+/* Without hard_shrink and ReLU's threshold, which jump, and soft_shrink, of whose kinks there are too many:
+ * test_nn.c and the goldens have those. */
 static const test_case cases[] = {
     {.class_name = "Conv2D", .options = "'filters':5,'kernel_size':[3,2]"},
     {.class_name = "Conv2D",

@@ -1,6 +1,6 @@
-/* Small Keras models against TensorFlow.js (golden/train/make_layers.mjs) and Keras (make_layers_keras.py): outputs,
- * losses, gradients and constrained weights. Then what the model's JSON may hold: every form Keras writes, and one clear line for all
- * else. Then the initializers' distributions. */
+/* Small Keras models against TensorFlow.js (golden/train/make_layers.mjs) and Keras (make_layers_keras.py):
+ * outputs, losses, gradients and constrained weights. Then what the model's JSON may hold: every form Keras
+ * writes, and one clear line for all else. Then the initializers' distributions. */
 #include "train_support.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* Keras's activations by name, and those given as a layer. Names and numbers: keras/src/activations of Keras 3,
- * keras/activations.py of Keras 2. Left out are glu, which halves the channels; threshold, which Keras itself cannot
- * call by its name; and sparsemax, of which Keras 3.15 makes another function than its paper (its threshold adds up the
- * running sums of all that remain, where the last alone is meant). */
+ * keras/activations.py of Keras 2. Left out are glu, which halves the channels; threshold, which Keras itself
+ * cannot call by its name; and sparsemax, of which Keras 3.15 makes another function than its paper (its
+ * threshold adds up the running sums of all that remain, where the last alone is meant). */
 #include <string.h>
 
 #include "options.h"
@@ -65,7 +65,8 @@ nn_function activation_of_relu(const nn_function *numbers)
     return f;
 }
 
-/* {"class_name": "LeakyReLU", "config": {...}}, or of a function {"class_name": "function", "config": "relu"}. */
+/* {"class_name": "LeakyReLU", "config": {...}}, or of a function {"class_name": "function", "config": "relu"}.
+ * */
 static const char *parse_object(json_t *value, nn_function *out, conv_error *err)
 {
     static const char wrong[] = "a name, or one of the layers ReLU, LeakyReLU, ELU and Softmax";

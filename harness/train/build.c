@@ -223,7 +223,8 @@ static conv_status image_axis(const tensor_shape *of, int64_t axis, int *out, co
     return CONV_OK;
 }
 
-/* Gamma, beta and the moving statistics, which no optimizer moves. A frozen layer has no penalty, as Keras 3. */
+/* Gamma, beta and the moving statistics, which no optimizer moves. A frozen layer has no penalty, as Keras 3.
+ * */
 static conv_status build_norm(model *m, layer *l, const layer_options *o, conv_error *err)
 {
     const struct {

@@ -1,5 +1,6 @@
-/* Layers that are neither convolution, dense nor pooling by windows: shapes, and what their operations need. What
- * Keras refuses at build time is refused here in its words (keras/src/layers/reshaping, pooling, activations). */
+/* Layers that are neither convolution, dense nor pooling by windows: shapes, and what their operations need.
+ * What Keras refuses at build time is refused here in its words (keras/src/layers/reshaping, pooling,
+ * activations). */
 #include <string.h>
 
 #include "build.h"

@@ -173,8 +173,8 @@ static bool is_relu_next(const net *n, int i)
            l->activity.l2 == 0 && (next->activation.kind == NN_RELU || next->activation.kind == NN_RELU6);
 }
 
-/* Convolution or dense layer i, with its activation, or one in the layer behind it (*skip is then set), and activity
- * regularizer. */
+/* Convolution or dense layer i, with its activation, or one in the layer behind it (*skip is then set), and
+ * activity regularizer. */
 static void add_conv(net *n, int i, bool *relu_in_pool, bool *skip)
 {
     const model *m = n->model;

@@ -1,5 +1,5 @@
-/* Operations that are one layer each, with nothing fused: global pooling, views, rescaling, spatial dropout, PReLU. What
- * they are is in the model's layer. */
+/* Operations that are one layer each, with nothing fused: global pooling, views, rescaling, spatial dropout,
+ * PReLU. What they are is in the model's layer. */
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Activations of single elements and their derivatives, from the output alone where that suffices. Formulas:
- * Keras 2's and 3's activations (keras/src/activations, keras/src/backend/tensorflow/nn.py); at kinks TensorFlow's
- * derivatives; Klambauer et al. 2017 for selu's constants. Those of whole rows: softmax.c. */
+ * Keras 2's and 3's activations (keras/src/activations, keras/src/backend/tensorflow/nn.py); at kinks
+ * TensorFlow's derivatives; Klambauer et al. 2017 for selu's constants. Those of whole rows: softmax.c. */
 #include "../conv.h"
 #include "internal.h"
 #include "smooth.h"

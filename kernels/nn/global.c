@@ -1,6 +1,6 @@
-/* Global pooling: the mean or the maximum of each channel over all positions of an image. Loops of channels_last:
- * image, block of channels, position; the block's sums stay in registers. Of several equal maxima each gets its share
- * of the gradient, as in TensorFlow. Serial: the caller slices the batch. */
+/* Global pooling: the mean or the maximum of each channel over all positions of an image. Loops of
+ * channels_last: image, block of channels, position; the block's sums stay in registers. Of several equal
+ * maxima each gets its share of the gradient, as in TensorFlow. Serial: the caller slices the batch. */
 #include "internal.h"
 
 enum { BLOCK = 64 }; /* channels at once */

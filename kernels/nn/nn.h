@@ -49,8 +49,8 @@ typedef enum {
 /* Whether activate_backward wants the activation's input, else its output. */
 static inline bool nn_derived_from_input(nn_activation f) { return f >= NN_SILU; }
 
-/* An activation of tensors [rows][columns][step]; which axis is `columns` and what the numbers are matters only where
- * it says so above. */
+/* An activation of tensors [rows][columns][step]; which axis is `columns` and what the numbers are matters only
+ * where it says so above. */
 typedef struct {
     nn_activation kind;
     float alpha, most, threshold;
@@ -86,8 +86,8 @@ const char *nn_pooled_refuse(const nn_pooled *p);
 /* Bytes of the latter's scratch. */
 size_t nn_pooled_scratch(const nn_pooled *p);
 
-/* What max pooling makes of the largest of each window. All tensors [images][outputs][channels], an output for each
- * window. */
+/* What max pooling makes of the largest of each window. All tensors [images][outputs][channels], an output for
+ * each window. */
 typedef struct {
     const uint64_t *bits; /* [images][nn_dropout_words(outputs*channels)], set = kept; NULL: all are */
     float scale;          /* of those that are kept, with bits */
@@ -270,8 +270,8 @@ typedef struct {
     void (*cross_entropy)(int64_t rows, int64_t classes, const float *x, const uint8_t *labels,
                           const nn_losses *to);
 
-    /* g[count] = sum over chunks of parts[chunk * stride + i], by a binary tree: of n chunks the first p and the
-     * others, each so summed, p being the largest power of two below n. g may be the first part. */
+    /* g[count] = sum over chunks of parts[chunk * stride + i], by a binary tree: of n chunks the first p and
+     * the others, each so summed, p being the largest power of two below n. g may be the first part. */
     void (*sum_chunks)(int64_t count, int64_t chunks, int64_t stride, const float *parts, float *g);
     /* Returns scale * (l1 * sum|x| + l2 * sum x^2) and, unless NULL, adds its gradient to g. */
     double (*penalty)(int64_t count, float l1, float l2, float scale, const float *x, float *g);

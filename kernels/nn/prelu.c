@@ -1,5 +1,5 @@
-/* PReLU: ReLU whose slope below zero is learned, each element's or one that some axes share (He et al. 2015). Loops:
- * image, the axes of nn_prelu, outermost first. At 0 the derivative is 0, as Keras's. Serial. */
+/* PReLU: ReLU whose slope below zero is learned, each element's or one that some axes share (He et al. 2015).
+ * Loops: image, the axes of nn_prelu, outermost first. At 0 the derivative is 0, as Keras's. Serial. */
 #include <string.h>
 
 #include "internal.h"

@@ -1,5 +1,5 @@
-/* Activations of a whole axis: softmax and its logarithm, with their derivatives from the output. The axis may be any:
- * its elements lie f->step apart. Serial. */
+/* Activations of a whole axis: softmax and its logarithm, with their derivatives from the output. The axis may
+ * be any: its elements lie f->step apart. Serial. */
 #include "internal.h"
 #include "smooth.h"
 

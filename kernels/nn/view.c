@@ -1,6 +1,6 @@
 /* Tensors whose elements are those of another at other places, or zero: padding, cropping, repeating, permuting
- * (nn_view). Loops: image, then the axes of y, outermost first; the innermost is a copy wherever its elements lie
- * side by side in x. Backward clears and adds. Serial: the caller slices the batch. */
+ * (nn_view). Loops: image, then the axes of y, outermost first; the innermost is a copy wherever its elements
+ * lie side by side in x. Backward clears and adds. Serial: the caller slices the batch. */
 #include <string.h>
 
 #include "../util.h"
@@ -13,7 +13,8 @@ static inline int64_t shown(const nn_view_axis *a, int64_t o)
     return i < a->in ? i : -1;
 }
 
-/* Where x has what row r of an image of y begins with, were nothing cut or added before it; below 0: the row is zeros. */
+/* Where x has what row r of an image of y begins with, were nothing cut or added before it; below 0: the row is
+ * zeros. */
 static inline int64_t row_start(const nn_view *v, int64_t r)
 {
     int64_t start = 0;
