@@ -7,8 +7,6 @@
 #include "../record/record.h"
 #include "detect.h"
 
-enum { TREND_MOST_RUNS = 1000 };
-
 typedef struct {
     char id[64], started[32], commit[48];
     bool dirty;
