@@ -1,4 +1,5 @@
-/* A run in other programs' formats: structure, values equal to results.csv's, and names that look like anything. */
+/* A run in other programs' formats: structure, values equal to results.csv's, and names that look like
+ * anything. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -24,8 +27,8 @@
 static const double times[] = {1000, 1010, 1020.5, 1000, 990, 1030, 1005, 1005, 1002, 1008};
 enum { TIMES = sizeof times / sizeof *times };
 
-/* One case with its repetitions, one whose repetitions are not there, one of a single repetition, and one row of
- * each kind without a time. */
+/* One case with its repetitions, one whose repetitions are not there, one of a single repetition, and one
+ * row of each kind without a time. */
 static void store_run(const char *host)
 {
     conv_error err = {""};
@@ -205,13 +208,23 @@ static void test_hostile_names(void **state)
     assert_int_equal(export("bmf"), EXIT_USAGE);
 }
 
+/* A wrong command line ends the program. */
+static int exit_of(const char *format)
+{
+    int status = 0;
+    pid_t child = fork();
+    char *none[] = {(char *)"sepbench export", (char *)"run", NULL};
+    if (child == 0) _exit(format != NULL ? export(format) : cmd_export(2, none));
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
 static void test_bad_input(void **state)
 {
     (void)state;
-    char *none[] = {(char *)"sepbench export", (char *)"run", NULL};
     store_run("vm");
-    assert_int_equal(export("csv"), EXIT_USAGE);
-    assert_int_equal(cmd_export(2, none), EXIT_USAGE);
+    assert_int_equal(exit_of("csv"), EXIT_USAGE);
+    assert_int_equal(exit_of(NULL), EXIT_USAGE);
     assert_int_equal(system("sed -i 's/,ok,/,skipped,/' run/results.csv"), 0);
     assert_int_equal(export("bmf"), EXIT_INVALID); /* no case has a time */
     assert_int_equal(system("rm run/samples.csv"), 0);

@@ -1,8 +1,8 @@
-/* Slow drift over stored runs. The rates are of histories made from tests/data/trend/sessions.csv: sessions of one
- * build on this project's machine of two virtual cores, minutes apart, with the cores near or far as the host had
- * them, each the median of every visit of every case. A run of a history is a session whose visits are drawn again,
- * the same moments for all cases; whether the cores are far changes now and then. TREND_HISTORIES=300 makes so many
- * of each kind, and prints the rates. */
+/* Slow drift over stored runs. The rates are of histories made from tests/data/trend/sessions.csv:
+ * sessions of one build on this project's machine of two virtual cores, minutes apart, with the cores near
+ * or far as the host had them, each the median of every visit of every case. A run of a history is a
+ * session whose visits are drawn again, the same moments for all cases; whether the cores are far changes
+ * now and then. TREND_HISTORIES=300 makes so many of each kind, and prints the rates. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -108,9 +108,10 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Wilcoxon's scores of one state: centred mid-ranks of unit variance, over the state's spread: strata count by how
- * much they tell (P. van Elteren, On the combination of independent two sample tests of Wilcoxon, Bulletin of the
- * International Statistical Institute 37, 1960, with weights for strata of unequal spread). */
+/* Wilcoxon's scores of one state: centred mid-ranks of unit variance, over the state's spread: strata
+ * count by how much they tell (P. van Elteren, On the combination of independent two sample tests of
+ * Wilcoxon, Bulletin of the International Statistical Institute 37, 1960, with weights for strata of
+ * unequal spread). */
 static void score_state(placed *v, size_t n, double *score, double *variance)
 {
     double *room = malloc((n + 1) * sizeof *room), squares = 0;
@@ -154,11 +155,12 @@ bool trend_score(const double *x, const int *state, size_t runs, double *score, 
 
 /* ---- the statistic */
 
-/* The sum of the scores before a place, standardised by its variance over the permutations, at the place where
- * it is largest: rank tests for a change at an unknown place, A. N. Pettitt, A non-parametric approach to the
- * change-point problem, Applied Statistics 28, 1979; standardised, B. James, K. L. James, D. Siegmund, Tests for a
- * change-point, Biometrika 74, 1987. The variance of a sum of a draws of n without replacement is a (n - a) / n
- * of theirs. For drift, the correlation of scores and places (C. Spearman's), in the same way. */
+/* The sum of the scores before a place, standardised by its variance over the permutations, at the place
+ * where it is largest: rank tests for a change at an unknown place, A. N. Pettitt, A non-parametric
+ * approach to the change-point problem, Applied Statistics 28, 1979; standardised, B. James, K. L. James,
+ * D. Siegmund, Tests for a change-point, Biometrika 74, 1987. The variance of a sum of a draws of n
+ * without replacement is a (n - a) / n of theirs. For drift, the correlation of scores and places (C.
+ * Spearman's), in the same way. */
 trend_statistic trend_measure(const trend_scores *s, const int *state, const size_t *order, size_t count)
 {
     trend_statistic best = {0, 0, 0};
@@ -206,10 +208,10 @@ static uint32_t below(uint32_t limit, uint32_t place, uint32_t draw, uint32_t st
     return (uint32_t)((uint64_t)drawn.v[0] * limit >> 32);
 }
 
-/* R. Durstenfeld, Algorithm 235: Random permutation, CACM 7, 1964, of blocks, by Philox (J. K. Salmon and others,
- * Parallel random numbers: as easy as 1, 2, 3, SC 2011). Blocks keep together what comes in a row, from a
- * different place each time: H. R. Kuensch, The jackknife and the bootstrap for general stationary observations,
- * Annals of Statistics 17, 1989. */
+/* R. Durstenfeld, Algorithm 235: Random permutation, CACM 7, 1964, of blocks, by Philox (J. K. Salmon and
+ * others, Parallel random numbers: as easy as 1, 2, 3, SC 2011). Blocks keep together what comes in a row,
+ * from a different place each time: H. R. Kuensch, The jackknife and the bootstrap for general stationary
+ * observations, Annals of Statistics 17, 1989. */
 void trend_permute(const trend_series *s, const int *state, size_t *order, size_t count, uint32_t stream,
                    uint32_t draw)
 {
@@ -251,9 +253,10 @@ static double correlation(const trend_series *s, const double *score, size_t lag
     return pairs > 0 && squares > 0 ? together / (double)pairs / (squares / (double)n) : 0;
 }
 
-/* In a history of its own the runs of a host that stays as it is for some of them are alike, and no order of theirs
- * is as likely as any other. So many in a row stay together: three times what it takes until the correlation, of nine tenths of the
- * controls (of all cases where these do not tell the speed), is below 0.3. */
+/* In a history of its own the runs of a host that stays as it is for some of them are alike, and no order
+ * of theirs is as likely as any other. So many in a row stay together: three times what it takes until the
+ * correlation, of nine tenths of the controls (of all cases where these do not tell the speed), is below
+ * 0.3. */
 static size_t alike_of(const trend_series *s, const trend_scores *scores, double *room)
 {
     const size_t most = s->runs >= 16 ? s->runs / 8 : 1;

@@ -1,12 +1,13 @@
 /* Which of many cases changed over the runs of one machine and build, and how sure that is.
  *
- * Times are logarithms. What a run's machine does to all cases alike is taken off first (the run's speed), then
- * each case is a series of runs in the order of time, tested for steps and for slow drift by permuting the runs:
- * under "nothing changed" any order is as likely as any other. What breaks this is seen to: runs whose cores lay near
- * and far (two states of a virtual machine's host) are permuted among their likes only, all cases are permuted
- * together, so that what a run has in common stays together, and where runs in a row are alike, in blocks. The chance that any case of a
- * history without a change is called changed is TREND_ALPHA, whatever their number and however they depend on each
- * other. Sources stand at each formula in detect.c and segments.c. */
+ * Times are logarithms. What a run's machine does to all cases alike is taken off first (the run's speed),
+ * then each case is a series of runs in the order of time, tested for steps and for slow drift by
+ * permuting the runs: under "nothing changed" any order is as likely as any other. What breaks this is
+ * seen to: runs whose cores lay near and far (two states of a virtual machine's host) are permuted among
+ * their likes only, all cases are permuted together, so that what a run has in common stays together, and
+ * where runs in a row are alike, in blocks. The chance that any case of a history without a change is
+ * called changed is TREND_ALPHA, whatever their number and however they depend on each other. Sources
+ * stand at each formula in detect.c and segments.c. */
 #ifndef SEPBENCH_TREND_DETECT_H
 #define SEPBENCH_TREND_DETECT_H
 

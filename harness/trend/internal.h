@@ -22,8 +22,8 @@ typedef struct {
 /* Of the runs in that order. */
 trend_statistic trend_measure(const trend_scores *s, const int *state, const size_t *order, size_t count);
 
-/* Orders `count` runs of those states anew, each among those of its state, s->alike in a row together; the draw-th
- * order of that stream. */
+/* Orders `count` runs of those states anew, each among those of its state, s->alike in a row together; the
+ * draw-th order of that stream. */
 void trend_permute(const trend_series *s, const int *state, size_t *order, size_t count, uint32_t stream,
                    uint32_t draw);
 

@@ -50,11 +50,11 @@ static bool path_of(const trend_series *s, size_t c, path *p)
 
 /* ---- where */
 
-/* The place of the step within [from, to), or 0 where it is not shown: by permutation of that part alone, as in D.
- * S. Matteson, N. A. James, A nonparametric approach for multiple change point analysis of multivariate data, JASA
- * 109, 2014, which D. Daly and others, The use of change point detection to identify software performance
- * regressions in a continuous integration system, ICPE 2020, brought to benchmarks. The first split of a case
- * that changed needs no further proof. */
+/* The place of the step within [from, to), or 0 where it is not shown: by permutation of that part alone,
+ * as in D. S. Matteson, N. A. James, A nonparametric approach for multiple change point analysis of
+ * multivariate data, JASA 109, 2014, which D. Daly and others, The use of change point detection to
+ * identify software performance regressions in a continuous integration system, ICPE 2020, brought to
+ * benchmarks. The first split of a case that changed needs no further proof. */
 static size_t split_of(const path *p, size_t from, size_t to, bool proven, size_t *order, double *score)
 {
     trend_scores s;
