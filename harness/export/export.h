@@ -1,6 +1,6 @@
 /* A run in the formats of dashboards that people have. Each rests on its reader's own sources:
  *   bmf                      Bencher Metric Format: bencherdev/bencher, services/console/public/bmf.json
- *   github-action-benchmark  its tool customSmallerIsBetter: benchmark-action/github-action-benchmark, extract.ts
+ *   github-action-benchmark  its tool customSmallerIsBetter: benchmark-action's, src/extract.ts
  *   googlebenchmark          google/benchmark, json_reporter.cc and statistics.cc, as its
  *                            --benchmark_report_aggregates_only writes it
  * Rows without a time are left out and counted. */
@@ -17,7 +17,8 @@ typedef struct {
     size_t median_alone; /* of these, how many have a median only: their repetitions are not in samples.csv */
 } export_counts;
 
-/* The whole text as JSON; NULL without memory. stored: the run's repetitions (googlebenchmark reads them), may be NULL. */
+/* The whole text as JSON; NULL without memory. stored: the run's repetitions (googlebenchmark reads them),
+ * may be NULL. */
 json_t *export_run(const record_run *run, const record_samples *stored, export_format format,
                    export_counts *counts);
 

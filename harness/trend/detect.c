@@ -108,9 +108,10 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Wilcoxon's scores of one state: centred mid-ranks of unit variance, over the state's spread: strata count by how
- * much they tell (P. van Elteren, On the combination of independent two sample tests of Wilcoxon, Bulletin of the
- * International Statistical Institute 37, 1960, with weights for strata of unequal spread). */
+/* Wilcoxon's scores of one state: centred mid-ranks of unit variance, over the state's spread: strata
+ * count by how much they tell (P. van Elteren, On the combination of independent two sample tests of
+ * Wilcoxon, Bulletin of the International Statistical Institute 37, 1960, with weights for strata of
+ * unequal spread). */
 static void score_state(placed *v, size_t n, double *score, double *variance)
 {
     double *room = malloc((n + 1) * sizeof *room), squares = 0;
@@ -154,11 +155,12 @@ bool trend_score(const double *x, const int *state, size_t runs, double *score, 
 
 /* ---- the statistic */
 
-/* The sum of the scores before a place, standardised by its variance over the permutations, at the place where
- * it is largest: rank tests for a change at an unknown place, A. N. Pettitt, A non-parametric approach to the
- * change-point problem, Applied Statistics 28, 1979; standardised, B. James, K. L. James, D. Siegmund, Tests for a
- * change-point, Biometrika 74, 1987. The variance of a sum of a draws of n without replacement is a (n - a) / n
- * of theirs. For drift, the correlation of scores and places (C. Spearman's), in the same way. */
+/* The sum of the scores before a place, standardised by its variance over the permutations, at the place
+ * where it is largest: rank tests for a change at an unknown place, A. N. Pettitt, A non-parametric
+ * approach to the change-point problem, Applied Statistics 28, 1979; standardised, B. James, K. L. James,
+ * D. Siegmund, Tests for a change-point, Biometrika 74, 1987. The variance of a sum of a draws of n
+ * without replacement is a (n - a) / n of theirs. For drift, the correlation of scores and places (C.
+ * Spearman's), in the same way. */
 trend_statistic trend_measure(const trend_scores *s, const int *state, const size_t *order, size_t count)
 {
     trend_statistic best = {0, 0, 0};
@@ -190,37 +192,96 @@ trend_statistic trend_measure(const trend_scores *s, const int *state, const siz
     return best;
 }
 
-/* R. Durstenfeld, Algorithm 235: Random permutation, CACM 7, 1964, by Philox (J. K. Salmon and others, Parallel
- * random numbers: as easy as 1, 2, 3, SC 2011) at counter (place, draw, stream). */
-void trend_permute(const int *state, size_t first, size_t *order, size_t count, uint32_t stream, uint32_t draw)
+/* The places of that state. */
+static size_t places_of(const int *state, size_t count, int k, size_t *place)
 {
-    for (size_t i = 0; i < count; i++) order[i] = first + i;
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++)
+        if (state[i] == k) place[n++] = i;
+    return n;
+}
+
+static uint32_t below(uint32_t limit, uint32_t place, uint32_t draw, uint32_t stream, int state)
+{
+    philox4x32_ctr_t counter = {{place, draw, stream, (uint32_t)state}};
+    philox4x32_ctr_t drawn = philox4x32_R(10, counter, (philox4x32_key_t){{0x7e3d, 0}});
+    return (uint32_t)((uint64_t)drawn.v[0] * limit >> 32);
+}
+
+/* R. Durstenfeld, Algorithm 235: Random permutation, CACM 7, 1964, of blocks, by Philox (J. K. Salmon and
+ * others, Parallel random numbers: as easy as 1, 2, 3, SC 2011). Blocks keep together what comes in a row,
+ * from a different place each time: H. R. Kuensch, The jackknife and the bootstrap for general stationary
+ * observations, Annals of Statistics 17, 1989. */
+void trend_permute(const trend_series *s, const int *state, size_t *order, size_t count, uint32_t stream,
+                   uint32_t draw)
+{
+    size_t place[TREND_MOST_RUNS], block[TREND_MOST_RUNS];
     for (int k = 0; k < TREND_STATES; k++) {
-        size_t left = 0;
-        for (size_t i = 0; i < count; i++) left += state[first + i] == k;
-        for (size_t i = count; i-- > 0 && left > 1;) {
-            if (state[first + i] != k) continue;
-            philox4x32_ctr_t counter = {{(uint32_t)i, draw, stream, (uint32_t)k}};
-            philox4x32_ctr_t drawn = philox4x32_R(10, counter, (philox4x32_key_t){{0x7e3d, 0}});
-            size_t skip = (size_t)((uint64_t)drawn.v[0] * left-- >> 32), j = 0;
-            for (; state[first + j] != k || skip > 0; j++) skip -= state[first + j] == k;
-            size_t kept = order[i];
-            order[i] = order[j];
-            order[j] = kept;
+        size_t n = places_of(state, count, k, place), blocks = (n + s->alike - 1) / s->alike, at = 0;
+        size_t turn = n > 0 ? below((uint32_t)n, UINT32_MAX, draw, stream, k) : 0;
+        for (size_t b = 0; b < blocks; b++) block[b] = b;
+        for (size_t b = blocks; b > 1; b--) {
+            size_t other = below((uint32_t)b, (uint32_t)b, draw, stream, k), kept = block[b - 1];
+            block[b - 1] = block[other];
+            block[other] = kept;
+        }
+        for (size_t b = 0; b < blocks; b++)
+            for (size_t i = block[b] * s->alike; i < n && i < (block[b] + 1) * s->alike; i++)
+                order[place[at++]] = place[(i + turn) % n];
+    }
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The correlation of scores `lag` runs of a state apart. */
+static double correlation(const trend_series *s, const double *score, size_t lag)
+{
+    size_t place[TREND_MOST_RUNS], pairs = 0, n = 0;
+    double together = 0, squares = 0;
+    for (int k = 0; k < TREND_STATES; k++) {
+        size_t of_state = places_of(s->state, s->runs, k, place);
+        for (size_t i = 0; i < of_state; i++) {
+            double x = score[place[i]], y = i >= lag ? score[place[i - lag]] : NAN;
+            if (!isnan(x)) squares += x * x, n++;
+            if (!isnan(x) && !isnan(y)) together += x * y, pairs++;
         }
     }
+    return pairs > 0 && squares > 0 ? together / (double)pairs / (squares / (double)n) : 0;
+}
+
+/* In a history of its own the runs of a host that stays as it is for some of them are alike, and no order
+ * of theirs is as likely as any other. So many in a row stay together: three times what it takes until the
+ * correlation, of nine tenths of the controls (of all cases where these do not tell the speed), is below
+ * 0.3. */
+static size_t alike_of(const trend_series *s, const trend_scores *scores, double *room)
+{
+    const size_t most = s->runs >= 16 ? s->runs / 8 : 1;
+    for (size_t lag = 1; lag < most; lag++) {
+        size_t n = 0;
+        for (size_t c = 0; c < s->cases; c++)
+            if (scores[c].score != NULL && (s->control[c] || !s->controlled))
+                room[n++] = correlation(s, scores[c].score, lag);
+        if (n == 0) return 1;
+        qsort(room, n, sizeof *room, ascending);
+        if (room[n - 1 - n / 10] < 0.3) return lag == 1 ? 1 : 3 * lag < most ? 3 * lag : most;
+    }
+    return most;
 }
 
 /* ---- all cases together */
 
 typedef struct {
-    const trend_series *s;
+    trend_series *s;
     trend_scores *scores; /* [cases] */
     double *found;        /* [cases]: what the runs in their own order give */
     size_t *sorted;       /* the tested cases, largest first */
     size_t tested;
     size_t *beaten; /* [tested] */
-    double *room;   /* [cases][runs]: the scores */
+    double *room;   /* [cases][runs]: the scores; and [cases] */
     size_t *order;  /* [runs] */
 } testing;
 
@@ -234,7 +295,7 @@ static void permute_all(testing *t)
     const trend_series *s = t->s;
     for (uint32_t draw = 0; draw < TREND_PERMUTATIONS; draw++) {
         double most = 0;
-        trend_permute(s->state, 0, t->order, s->runs, 0, draw);
+        trend_permute(s, s->state, t->order, s->runs, 0, draw);
         for (size_t j = t->tested; j-- > 0;) {
             size_t c = t->sorted[j];
             most = fmax(most, larger(trend_measure(&t->scores[c], s->state, t->order, s->runs)));
@@ -255,7 +316,7 @@ static void sort_cases(testing *t)
 
 static bool test(testing *t, size_t histories, trend_result *results)
 {
-    const trend_series *s = t->s;
+    trend_series *s = t->s;
     for (size_t r = 0; r < s->runs; r++) t->order[r] = r;
     for (size_t c = 0; c < s->cases; c++) {
         const double *x = &s->log_ns[c * s->runs];
@@ -273,6 +334,7 @@ static bool test(testing *t, size_t histories, trend_result *results)
         results[c].statistic = t->found[c] = larger(trend_measure(&t->scores[c], s->state, t->order, s->runs));
         t->sorted[t->tested++] = c;
     }
+    s->alike = alike_of(s, t->scores, t->room + s->cases * s->runs);
     sort_cases(t);
     permute_all(t);
     double p = 0;
@@ -284,14 +346,14 @@ static bool test(testing *t, size_t histories, trend_result *results)
     return true;
 }
 
-bool trend_detect(const trend_series *s, size_t histories, double least_effect, trend_result *results)
+bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_result *results)
 {
     testing t = {.s = s};
     t.scores = calloc(s->cases + 1, sizeof *t.scores);
     t.found = calloc(s->cases + 1, sizeof *t.found);
     t.sorted = calloc(s->cases + 1, sizeof *t.sorted);
     t.beaten = calloc(s->cases + 1, sizeof *t.beaten);
-    t.room = calloc(s->cases * s->runs + 1, sizeof *t.room);
+    t.room = calloc(s->cases * (s->runs + 1) + 1, sizeof *t.room);
     t.order = calloc(s->runs + 1, sizeof *t.order);
     bool fine =
         t.scores && t.found && t.sorted && t.beaten && t.room && t.order && test(&t, histories, results);

@@ -1,12 +1,13 @@
 /* Which of many cases changed over the runs of one machine and build, and how sure that is.
  *
- * Times are logarithms. What a run's machine does to all cases alike is taken off first (the run's speed), then
- * each case is a series of runs in the order of time, tested for steps and for slow drift by permuting the runs:
- * under "nothing changed" any order is as likely as any other. Two things that break this are seen to: runs whose
- * cores lay near and far (two states of a virtual machine's host) are permuted among their likes only, and all
- * cases are permuted together, so that what a run has in common stays together. The chance that any case of a
- * history without a change is called changed is TREND_ALPHA, whatever their number and however they depend on each
- * other. Sources stand at each formula in detect.c and segments.c. */
+ * Times are logarithms. What a run's machine does to all cases alike is taken off first (the run's speed),
+ * then each case is a series of runs in the order of time, tested for steps and for slow drift by
+ * permuting the runs: under "nothing changed" any order is as likely as any other. What breaks this is
+ * seen to: runs whose cores lay near and far (two states of a virtual machine's host) are permuted among
+ * their likes only, all cases are permuted together, so that what a run has in common stays together, and
+ * where runs in a row are alike, in blocks. The chance that any case of a history without a change is
+ * called changed is TREND_ALPHA, whatever their number and however they depend on each other. Sources
+ * stand at each formula in detect.c and segments.c. */
 #ifndef SEPBENCH_TREND_DETECT_H
 #define SEPBENCH_TREND_DETECT_H
 
@@ -15,6 +16,7 @@
 #include <stdint.h>
 
 enum {
+    TREND_MOST_RUNS = 1000,
     TREND_LEAST_RUNS = 10, /* a case with fewer runs is not tested */
     TREND_SEGMENT = 5,     /* so many runs, or more, lie before a change and after it */
     TREND_STATES = 2,      /* near and far cores */
@@ -59,6 +61,7 @@ typedef struct {
     double *speed;   /* [runs]: what trend_level took off */
     bool controlled; /* the controls told the speed; else all cases did, or (levelled false) nothing */
     bool levelled;
+    size_t alike; /* so many runs in a row stay together: trend_detect finds it */
 } trend_series;
 
 /* Zeroed; false without memory. */
@@ -69,7 +72,7 @@ void trend_series_destroy(trend_series *s);
 bool trend_level(trend_series *s);
 /* Tests all cases of a levelled series; results[cases], to be emptied by trend_result_free. histories: among so
  * many such calls the chance of an error is shared. least_effect: ln. The same input gives the same answer. */
-bool trend_detect(const trend_series *s, size_t histories, double least_effect, trend_result *results);
+bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_result *results);
 void trend_result_free(trend_result *r);
 
 #endif

@@ -7,8 +7,6 @@
 #include "../record/record.h"
 #include "detect.h"
 
-enum { TREND_MOST_RUNS = 1000 };
-
 typedef struct {
     char id[64], started[32], commit[48];
     bool dirty;
@@ -37,7 +35,8 @@ typedef struct {
     size_t count;
 } trend_history;
 
-/* Each of dirs is a run, or a folder of runs. False with err: no run, another schema, a run twice, fewer than two. */
+/* Each of dirs is a run, or a folder of runs. False with err: no run, another schema, a run twice, fewer
+ * than two. */
 bool trend_gather(const char *const *dirs, size_t count, trend_history *h, conv_error *err);
 /* Judges every group; false without memory. */
 bool trend_judge(trend_history *h, double least_effect);

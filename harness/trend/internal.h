@@ -22,8 +22,10 @@ typedef struct {
 /* Of the runs in that order. */
 trend_statistic trend_measure(const trend_scores *s, const int *state, const size_t *order, size_t count);
 
-/* Orders the runs anew, each among those of its state; the draw-th order of that stream. */
-void trend_permute(const int *state, size_t first, size_t *order, size_t count, uint32_t stream, uint32_t draw);
+/* Orders `count` runs of those states anew, each among those of its state, s->alike in a row together; the
+ * draw-th order of that stream. */
+void trend_permute(const trend_series *s, const int *state, size_t *order, size_t count, uint32_t stream,
+                   uint32_t draw);
 
 /* segments.c: where a case changed, by how much, and what that means. order: the identity. p: as found. */
 bool trend_explain(const trend_series *s, size_t c, double least_effect, trend_result *r);

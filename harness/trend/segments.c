@@ -10,6 +10,7 @@ enum { SPLIT_PERMUTATIONS = 999 };
 
 /* The runs of a case that have it. */
 typedef struct {
+    const trend_series *s;
     double *x;   /* [count] */
     size_t *run; /* [count] */
     int *state;  /* [count] */
@@ -28,9 +29,13 @@ static void path_free(path *p)
 
 static bool path_of(const trend_series *s, size_t c, path *p)
 {
-    *p = (path){malloc((s->runs + 1) * sizeof *p->x),     malloc((s->runs + 1) * sizeof *p->run),
-                malloc((s->runs + 1) * sizeof *p->state), 0,
-                calloc(s->runs + 2, sizeof *p->bound),    1};
+    *p = (path){s,
+                malloc((s->runs + 1) * sizeof *p->x),
+                malloc((s->runs + 1) * sizeof *p->run),
+                malloc((s->runs + 1) * sizeof *p->state),
+                0,
+                calloc(s->runs + 2, sizeof *p->bound),
+                1};
     if (p->x == NULL || p->run == NULL || p->state == NULL || p->bound == NULL) return false;
     for (size_t r = 0; r < s->runs; r++) {
         double x = s->log_ns[c * s->runs + r];
@@ -45,11 +50,11 @@ static bool path_of(const trend_series *s, size_t c, path *p)
 
 /* ---- where */
 
-/* The place of the step within [from, to), or 0 where it is not shown: by permutation of that part alone, as in D.
- * S. Matteson, N. A. James, A nonparametric approach for multiple change point analysis of multivariate data, JASA
- * 109, 2014, which D. Daly and others, The use of change point detection to identify software performance
- * regressions in a continuous integration system, ICPE 2020, brought to benchmarks. The first split of a case
- * that changed needs no further proof. */
+/* The place of the step within [from, to), or 0 where it is not shown: by permutation of that part alone,
+ * as in D. S. Matteson, N. A. James, A nonparametric approach for multiple change point analysis of
+ * multivariate data, JASA 109, 2014, which D. Daly and others, The use of change point detection to
+ * identify software performance regressions in a continuous integration system, ICPE 2020, brought to
+ * benchmarks. The first split of a case that changed needs no further proof. */
 static size_t split_of(const path *p, size_t from, size_t to, bool proven, size_t *order, double *score)
 {
     trend_scores s;
@@ -59,7 +64,7 @@ static size_t split_of(const path *p, size_t from, size_t to, bool proven, size_
     for (size_t i = 0; i < n; i++) order[i] = i;
     trend_statistic found = trend_measure(&s, &p->state[from], order, n);
     for (uint32_t draw = 0; !proven && draw < SPLIT_PERMUTATIONS; draw++) {
-        trend_permute(&p->state[from], 0, order, n, (uint32_t)from + 1, draw);
+        trend_permute(p->s, &p->state[from], order, n, (uint32_t)from + 1, draw);
         beaten += trend_measure(&s, &p->state[from], order, n).step >= found.step;
     }
     bool shown = proven || beaten + 1 <= TREND_ALPHA * (SPLIT_PERMUTATIONS + 1);

@@ -66,7 +66,7 @@ static double element_at(const uint8_t *bytes, int32_t type)
         double d;
         int32_t i;
         int64_t l;
-    } x;
+    } x = {.l = 0};
     memcpy(&x, bytes, element_size(type));
     return type == ONNX_FLOAT    ? (double)x.f
            : type == ONNX_DOUBLE ? x.d

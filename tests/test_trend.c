@@ -1,0 +1,452 @@
+/* Slow drift over stored runs. The rates are of histories made from tests/data/trend/sessions.csv:
+ * sessions of one build on this project's machine of two virtual cores, minutes apart, with the cores near
+ * or far as the host had them, each the median of every visit of every case. A run of a history is a
+ * session whose visits are drawn again, the same moments for all cases; whether the cores are far changes
+ * now and then. TREND_HISTORIES=300 makes so many of each kind, and prints the rates. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../bench/commands.h"
+#include "../harness/cli.h"
+#include "../harness/random.h"
+#include "../harness/stats.h"
+#include "../harness/trend/history.h"
+#include "folder.h"
+#include "made_run.h"
+#include "support.h"
+
+/* ---- histories from recorded sessions */
+
+enum { SESSIONS = 16, CASES = 64, VISITS = 64, DRAWN = 9 };
+
+static struct {
+    char names[CASES][128];
+    int handover[SESSIONS], sessions, cases, visits[SESSIONS][CASES];
+    double ns[SESSIONS][CASES][VISITS];
+} recorded;
+
+static int case_of(const char *name)
+{
+    int c = 0;
+    while (c < recorded.cases && strcmp(recorded.names[c], name) != 0) c++;
+    assert_true(c < CASES);
+    if (c == recorded.cases) snprintf(recorded.names[recorded.cases++], sizeof recorded.names[0], "%s", name);
+    return c;
+}
+
+static void read_sessions(void)
+{
+    static char text[1 << 18];
+    read_text("tests/data/trend/sessions.csv", text, sizeof text);
+    char *rest = strchr(text, '\n') + 1, *line;
+    while ((line = strsep(&rest, "\n")) != NULL && *line != '\0') {
+        char name[128];
+        int session, handover, used;
+        assert_int_equal(sscanf(line, "%d,%d,%127[^,],%n", &session, &handover, name, &used), 3);
+        assert_true(session >= 1 && session <= SESSIONS);
+        int c = case_of(name), *n = &recorded.visits[session - 1][c];
+        for (char *at = line + used; *at != '\0' && *n < VISITS;)
+            recorded.ns[session - 1][c][(*n)++] = strtod(at, &at);
+        recorded.handover[session - 1] = handover;
+        if (session > recorded.sessions) recorded.sessions = session;
+    }
+    assert_true(recorded.sessions >= 4 && recorded.cases >= 24);
+}
+
+static double uniform(uint64_t *random) { return (double)(random_next(random) >> 11) * 0x1p-53; }
+
+typedef struct {
+    size_t runs, drift_runs; /* the last of them drift */
+    double drift;            /* 0.04: by 4% in all, from the first of those to the last */
+    double stays;            /* how often a run has the session of the one before */
+} plan;
+
+static bool is_drifting(int c) { return strstr(recorded.names[c], "/avx512/") != NULL; }
+
+static int session_of(bool far, int last, double stays, uint64_t *random)
+{
+    int least = recorded.handover[0], k;
+    for (int i = 1; i < recorded.sessions; i++)
+        if (recorded.handover[i] < least) least = recorded.handover[i];
+    if (last >= 0 && (recorded.handover[last] > 1.4 * least) == far && uniform(random) < stays) return last;
+    do k = (int)random_below(random, (uint64_t)recorded.sessions);
+    while ((recorded.handover[k] > 1.4 * least) != far);
+    return k;
+}
+
+static void draw_run(trend_series *s, size_t r, int session, double factor, uint64_t *random)
+{
+    double moment[DRAWN], ns[DRAWN];
+    for (int i = 0; i < DRAWN; i++) moment[i] = uniform(random);
+    for (int c = 0; c < recorded.cases; c++) {
+        const int n = recorded.visits[session][c];
+        for (int i = 0; i < DRAWN; i++) ns[i] = recorded.ns[session][c][(int)(moment[i] * n)];
+        double outlier = uniform(random) < 0.02 ? 1.15 : 1; /* what a burst leaves now and then */
+        s->log_ns[(size_t)c * s->runs + r] =
+            log(stats_median(ns, DRAWN) * outlier * (is_drifting(c) ? factor : 1));
+        s->control[c] = !is_drifting(c); /* oneDNN's */
+    }
+}
+
+static void draw_history(trend_series *s, const plan *p, uint64_t seed)
+{
+    uint64_t random = seed;
+    bool far = uniform(&random) < 0.3;
+    int session = -1;
+    assert_true(trend_series_create(s, p->runs, (size_t)recorded.cases));
+    for (size_t r = 0; r < p->runs; r++) {
+        if (uniform(&random) < 0.12) far = !far;
+        session = session_of(far, session, p->stays, &random);
+        s->state[r] = far;
+        size_t quiet = p->runs - p->drift_runs;
+        double part = r >= quiet ? (double)(r - quiet) / (double)(p->drift_runs - 1) : 0;
+        draw_run(s, r, session, 1 + p->drift * part, &random);
+    }
+}
+
+typedef struct {
+    int slower, in_drifting, any; /* histories with such a case */
+} rates;
+
+static rates run_histories(const plan *p, int count, uint64_t seed)
+{
+    rates sum = {0, 0, 0};
+    for (int h = 0; h < count; h++) {
+        trend_series s;
+        trend_result results[CASES];
+        rates one = {0, 0, 0};
+        draw_history(&s, p, seed + (uint64_t)h);
+        assert_true(trend_level(&s) && trend_detect(&s, 1, TREND_LEAST_EFFECT, results));
+        for (int c = 0; c < recorded.cases; c++) {
+            one.slower |= results[c].verdict == TREND_SLOWER;
+            one.in_drifting |= results[c].verdict == TREND_SLOWER && is_drifting(c);
+            one.any |= results[c].p <= TREND_ALPHA;
+            trend_result_free(&results[c]);
+        }
+        trend_series_destroy(&s);
+        sum.slower += one.slower, sum.in_drifting += one.in_drifting, sum.any += one.any;
+    }
+    return sum;
+}
+
+static int histories(int normally)
+{
+    const char *told = getenv("TREND_HISTORIES");
+    return told != NULL ? atoi(told) : SANITIZED ? 4 : normally;
+}
+
+/* 60 of them: 40 in which nothing changes, 20 in which this project's cases drift. */
+static void test_false_alarms(void **state)
+{
+    (void)state;
+    const plan quiet = {.runs = 50};
+    int count = histories(40);
+    rates r = run_histories(&quiet, count, 1000);
+    printf("# %d quiet histories of %zu runs: %d with a confirmed slowdown, %d with a confirmed change of any "
+           "kind\n",
+           count, quiet.runs, r.slower, r.any);
+    assert_true(r.slower * 20 <= count);
+    assert_true(r.any * 20 <= count + 20 * 2 * sqrt(count * 0.0475)); /* 5% of them, and two deviations */
+}
+
+static void test_drift_is_found(void **state)
+{
+    (void)state;
+    const plan plans[] = {{.runs = 50, .drift_runs = 30, .drift = 0.04},
+                          {.runs = 30, .drift_runs = 30, .drift = 0.04}};
+    for (int i = 0; i < 2; i++) {
+        int count = histories(20);
+        rates r = run_histories(&plans[i], count, 2000);
+        printf("# %d histories of %zu runs, the last %zu drift by 4%%: found in %d\n", count, plans[i].runs,
+               plans[i].drift_runs, r.in_drifting);
+        assert_true(r.in_drifting * 20 >= 18 * count);
+    }
+}
+
+/* A host that stays as it is for a few runs is not what permuting runs supposes. */
+static void test_runs_alike_in_a_row(void **state)
+{
+    (void)state;
+    const plan sticky = {.runs = 50, .stays = 0.7};
+    int count = histories(40);
+    rates r = run_histories(&sticky, count, 3000);
+    printf("# %d quiet histories whose runs have the session before in 7 of 10: %d with a confirmed slowdown\n",
+           count, r.slower);
+    assert_true(r.slower * 20 <= count + 20 * 2 * sqrt(count * 0.0475));
+}
+
+/* ---- one case among twelve of made-up noise */
+
+enum { FEW_CASES = 12 };
+
+/* Judges `runs` runs of noise of 1%, with what ln of case 0 is beyond it; far cores every third run. */
+static trend_result judge(size_t runs, double (*beyond)(size_t run), bool far)
+{
+    trend_series s;
+    trend_result results[FEW_CASES];
+    uint64_t random = 7;
+    assert_true(trend_series_create(&s, runs, FEW_CASES));
+    for (size_t r = 0; r < runs; r++) {
+        s.state[r] = far && r % 3 == 0;
+        double machine = 0.1 * sin((double)r / 9);
+        for (size_t c = 0; c < FEW_CASES; c++) {
+            double noise = 0.02 * (uniform(&random) + uniform(&random) - 1);
+            s.log_ns[c * runs + r] = 5 + machine + noise + (s.state[r] ? 0.2 : 0) + (c == 0 ? beyond(r) : 0);
+            s.control[c] = c >= 6;
+        }
+    }
+    assert_true(trend_level(&s) && trend_detect(&s, 1, TREND_LEAST_EFFECT, results));
+    for (size_t c = 1; c < FEW_CASES; c++) {
+        assert_int_equal(results[c].verdict, runs < TREND_LEAST_RUNS ? TREND_FEW : TREND_QUIET);
+        trend_result_free(&results[c]);
+    }
+    trend_series_destroy(&s);
+    return results[0];
+}
+
+static double nothing(size_t r) { return 0 * (double)r; }
+static double up(size_t r) { return r >= 20 ? 0.05 : 0; }
+static double down(size_t r) { return r >= 20 ? -0.05 : 0; }
+static double up_and_back(size_t r) { return r >= 20 && r < 60 ? 0.05 : 0; }
+static double down_and_up(size_t r) { return r < 12 ? 0.1 : r < 26 ? 0 : 0.05; }
+static double little(size_t r) { return r >= 20 ? 0.014 : 0; }
+static double drift(size_t r) { return 0.002 * (double)r; }
+static double outliers(size_t r) { return r == 8 || r == 39 ? 0.6 : 0; }
+
+static void test_verdicts(void **state)
+{
+    (void)state;
+    static const struct {
+        double (*beyond)(size_t run);
+        trend_verdict verdict;
+        double change;
+        size_t since;
+    } table[] = {
+        {nothing, TREND_QUIET, 0, 0},     {up, TREND_SLOWER, 0.05, 20},
+        {down, TREND_FASTER, -0.05, 20},  {up_and_back, TREND_BACK, 0, 20},
+        {little, TREND_SMALL, 0.014, 20}, {down_and_up, TREND_SLOWER, -0.05, 26},
+        {drift, TREND_SLOWER, 0.078, 0},  {outliers, TREND_QUIET, 0, 0},
+    };
+    for (size_t i = 0; i < 2 * sizeof table / sizeof *table; i++) {
+        const bool far = i % 2;
+        trend_result r = judge(table[i / 2].beyond == up_and_back ? 80 : 40, table[i / 2].beyond, far);
+        if (r.verdict != table[i / 2].verdict || fabs(r.change - table[i / 2].change) > 0.008)
+            fail_msg("line %zu, far %d: %s, changed by %.4f, p %.4f", i / 2, far, trend_verdict_name(r.verdict),
+                     r.change, r.p);
+        assert_true(r.low < r.change && r.change < r.high);
+        if (table[i / 2].since > 0) assert_in_range(r.since, table[i / 2].since - 2, table[i / 2].since + 2);
+        if (table[i / 2].beyond == drift) assert_true(r.drift);
+        if (table[i / 2].beyond == down_and_up) assert_float_equal(r.since_best, 0.05, 0.008);
+        trend_result_free(&r);
+    }
+}
+
+static void test_few_runs(void **state)
+{
+    (void)state;
+    trend_result r = judge(TREND_LEAST_RUNS - 1, up, false);
+    assert_int_equal(r.verdict, TREND_FEW);
+    assert_float_equal(r.p, 1, 0);
+}
+
+/* ---- stored runs */
+
+typedef struct {
+    const char *host, *flags, *commit;
+    int run;       /* of its host: the day */
+    double factor; /* of ours */
+} stored;
+
+static uint64_t noise_state;
+
+static void store(const stored *s, const char *dir)
+{
+    made m = {0};
+    char text[64], started[32];
+    uint64_t random = noise_state += 977;
+    for (int impl = 0; impl < 2; impl++)
+        for (int channels = 32; channels <= 1024; channels *= 2) {
+            snprintf(text, sizeof text, "dense:mb1ic%dih28oc%dkh3ph1", channels, channels);
+            double noise = 1 + 0.02 * (uniform(&random) + uniform(&random) - 1);
+            made_add(&m, text, CONV_FORWARD, impl == 0 ? "tiled" : "onednn",
+                     1e3 * channels * noise * (impl == 0 && channels == 64 ? s->factor : 1), 9);
+        }
+    made_add(&m, "dense:mb1ic48ih28oc48kh3ph1", CONV_FORWARD, "tiled", 0, 0); /* skipped */
+    snprintf(started, sizeof started, "2026-01-%02dT02:23:00Z", s->run + 1);
+    json_t *run = json_pack("{s:s, s:s, s:s, s:b, s:{s:s, s:s, s:s, s:{s:s, s:s, s:s}, s:{s:s}}}", "kind",
+                            "bench", "started", started, "commit", s->commit, "dirty", 0, "machine", "cpu",
+                            "A CPU", "host", s->host, "isa_allowed", "avx2", "build", "compiler", "gcc 12.2.0",
+                            "flags", s->flags, "isa_flags", "", "versions", "onednn", "oneDNN 3.0");
+    conv_error err = {""};
+    record_store *into = record_open(dir, false, run, &err);
+    if (into == NULL) fail_msg("%s", err.text);
+    for (size_t i = 0; i < m.count; i++) assert_true(record_write(into, &m.rows[i], &err));
+    record_close(into);
+    json_decref(run);
+    free(m.rows);
+}
+
+/* Runs of one host into runs/HOST-N, the later half slower by the factor. */
+static void store_many(const char *host, const char *flags, int count, double factor)
+{
+    char dir[64];
+    for (int i = count; i-- > 0;) { /* the last first: their times are what counts */
+        snprintf(dir, sizeof dir, "runs/%.20s-%c%d", host, flags[2], i);
+        store(&(stored){host, flags, i < count / 2 ? "0123456789abcdef" : "fedcba9876543210", i,
+                        i < count / 2 ? 1 : factor},
+              dir);
+    }
+}
+
+static char out[1 << 16], err_text[1 << 12];
+
+static int run_trend(const char *words)
+{
+    char text[256], *argv[16] = {(char *)"sepbench trend"}, *rest = text, *word;
+    int argc = 1;
+    snprintf(text, sizeof text, "%s", words);
+    while (argc < 15 && (word = strsep(&rest, " ")) != NULL) argv[argc++] = word;
+    argv[argc] = NULL;
+    fflush(stdout), fflush(stderr);
+    int kept[2] = {dup(STDOUT_FILENO), dup(STDERR_FILENO)};
+    assert_non_null(freopen("out.txt", "w", stdout));
+    assert_non_null(freopen("err.txt", "w", stderr));
+    int code = cmd_trend(argc, argv);
+    fflush(stdout), fflush(stderr);
+    dup2(kept[0], STDOUT_FILENO), dup2(kept[1], STDERR_FILENO);
+    close(kept[0]), close(kept[1]);
+    read_text("out.txt", out, sizeof out);
+    read_text("err.txt", err_text, sizeof err_text);
+    return code;
+}
+
+/* No line wider than a terminal, but for the name of a case. */
+static void check_width(void)
+{
+    for (char *line = out, *end; (end = strchr(line, '\n')) != NULL; line = end + 1)
+        if (end - line > 80 && strncmp(line, "dense/", 6) != 0) fail_msg("%.*s", (int)(end - line), line);
+}
+
+static void test_slower(void **state)
+{
+    (void)state;
+    static char first[1 << 16], page[1 << 20];
+    store_many("tower", "-O3", 24, 1.06);
+    store_many("tower", "-O2", 3, 1);
+    assert_int_equal(run_trend("runs --out page"), EXIT_REGRESSION);
+    check_width();
+    assert_non_null(strstr(out, "dense/forward/tiled/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm\n  slower "));
+    assert_non_null(strstr(out, "2026-01-13 fedcba98 "));
+    assert_non_null(strstr(out, "12 cases: 1 slower, 11 quiet\n"));
+    assert_non_null(strstr(out, "3 runs, "));
+    assert_non_null(strstr(out, "SLOWER: 1 of 12 cases, confirmed\n"));
+    read_text("page/trend.csv", first, sizeof first);
+    assert_non_null(
+        strstr(first, ",dense/forward/tiled/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm,24,slower,step,1.0"));
+    assert_non_null(strstr(first, ",fedcba9876543210,13,"));
+    assert_non_null(strstr(first, ",few,"));
+    assert_null(strstr(first, "mb1ic48"));
+    read_text("page/index.html", page, sizeof page);
+    assert_non_null(strstr(page, "1 of 12 cases is slower, confirmed."));
+    assert_non_null(strstr(page, "<svg "));
+    /* The same runs one by one, and again: the same answer. */
+    static char again[1 << 16];
+    assert_int_equal(run_trend("runs --out page2"), EXIT_REGRESSION);
+    read_text("page2/trend.csv", again, sizeof again);
+    assert_string_equal(first, again);
+    assert_int_equal(run_trend("runs --least 9 --out page3"), EXIT_FINE);
+    assert_non_null(strstr(out, "1 small"));
+}
+
+static void test_fine_and_too_few(void **state)
+{
+    (void)state;
+    store_many("tower", "-O3", 24, 0.94);
+    assert_int_equal(run_trend("runs --all --out page"), EXIT_FINE);
+    check_width();
+    assert_non_null(strstr(out, "\n  faster "));
+    assert_non_null(strstr(out, "\n  quiet "));
+    assert_non_null(strstr(out, "no slowdown is confirmed among 12 cases\n"));
+    assert_int_equal(run_trend("runs/tower-30 runs/tower-31 runs/tower-32 --out few"), EXIT_BASELINE);
+    assert_non_null(strstr(err_text, "too few runs"));
+}
+
+/* Machines and flags stay apart: half of one and half of the other are no history. */
+static void test_groups(void **state)
+{
+    (void)state;
+    store_many("tower", "-O3", 9, 1);
+    store_many("laptop", "-O3", 9, 1.3);
+    store_many("tower", "-O2", 9, 1.3);
+    assert_int_equal(run_trend("runs --out page"), EXIT_BASELINE);
+    assert_non_null(strstr(out, "host laptop, "));
+}
+
+static void test_hostile_words(void **state)
+{
+    (void)state;
+    static char page[1 << 20], script[1 << 18];
+    store_many("<b>'\n::error::x\"", "`id` <script>", 12, 1);
+    assert_int_equal(run_trend("runs --out page"), EXIT_FINE);
+    assert_null(strstr(out, "\n::error"));
+    assert_null(strstr(out, " ::error"));
+    read_text("page/index.html", page, sizeof page);
+    assert_null(strstr(page, "<b>'"));
+    assert_null(strstr(page, "<script>"));
+    assert_non_null(strstr(page, "&lt;script&gt;"));
+    read_text("page/plots.gp", script, sizeof script);
+    assert_null(strstr(script, "`id`"));
+}
+
+static void expect_refused(const char *words, const char *at_fault)
+{
+    assert_int_equal(run_trend(words), EXIT_USAGE);
+    char *feed = strchr(err_text, '\n');
+    if (feed == NULL || feed[1] != '\0' || strstr(err_text, at_fault) == NULL)
+        fail_msg("trend %s: '%s', not one line with '%s'", words, err_text, at_fault);
+    assert_int_not_equal(access("page", F_OK), 0);
+}
+
+static void test_bad_input(void **state)
+{
+    (void)state;
+    store_many("tower", "-O3", 12, 1);
+    assert_int_equal(system("mkdir empty other torn; cp runs/tower-30/* other; cp runs/tower-30/* torn"), 0);
+    assert_int_equal(system("sed -i 's/\"schema\": 1/\"schema\": 99/' other/run.json"), 0);
+    assert_int_equal(system("sed -i '3s/tiled/ti led/g' torn/results.csv"), 0);
+    expect_refused("runs/tower-30 --out page", "a single run");
+    expect_refused("runs/tower-30 runs/tower-32 runs/tower-30 --out page", "was there already");
+    expect_refused("runs runs/tower-30 --out page", "was there already");
+    expect_refused("runs empty --out page", "empty: neither a run nor a folder of runs");
+    expect_refused("runs nowhere --out page", "nowhere: No such file");
+    expect_refused("runs other --out page", "schema is 99");
+    expect_refused("torn runs --out page", "results.csv:3");
+    expect_refused("runs --least 0 --out page", "least");
+}
+
+int main(void)
+{
+    read_sessions();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_false_alarms),
+        cmocka_unit_test(test_drift_is_found),
+        cmocka_unit_test(test_runs_alike_in_a_row),
+        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_few_runs),
+        cmocka_unit_test_setup_teardown(test_slower, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_fine_and_too_few, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_groups, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_hostile_words, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_bad_input, enter_folder, leave_folder),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
