@@ -65,10 +65,11 @@ ONCE := kernels $(filter-out $(PER_ISA) kernels/peers $(if $(strip $(INJECT)),,k
 # oneDNN, ONNX Runtime and TensorFlow are opened at run time (kernels/peers/engine.h), so their peers are always built.
 WITH_PEERS ?= openblas xnnpack
 
+comma := ,
 OPENBLAS_DIR := $(firstword $(wildcard /usr/lib/*/openblas-openmp))
 PEER_openblas := libopenblas-openmp-dev cblas.h cblas.h
 INC_openblas := -I$(or $(firstword $(wildcard /usr/include/*/openblas-openmp)),/usr/include/openblas-openmp)
-LIBS_openblas := $(OPENBLAS_DIR:%=-L% -Wl,-rpath,%) -lopenblas
+LIBS_openblas := $(addprefix -L,$(OPENBLAS_DIR)) $(addprefix -Wl$(comma)-rpath$(comma),$(OPENBLAS_DIR)) -lopenblas
 
 PEER_xnnpack := libxnnpack-dev xnnpack.h kernels/peers/xnnpack_api.h
 LIBS_xnnpack := -lXNNPACK -lpthreadpool
