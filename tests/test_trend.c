@@ -22,7 +22,6 @@
 #include "../harness/trend/history.h"
 #include "folder.h"
 #include "made_run.h"
-#include "support.h"
 
 /* ---- histories from recorded sessions */
 
@@ -141,7 +140,7 @@ static rates run_histories(const plan *p, int count, uint64_t seed)
 static int histories(int normally)
 {
     const char *told = getenv("TREND_HISTORIES");
-    return told != NULL ? atoi(told) : SANITIZED ? 4 : normally;
+    return told != NULL ? atoi(told) : normally;
 }
 
 /* 60 of them: 40 in which nothing changes, 20 in which this project's cases drift. */
