@@ -291,9 +291,9 @@ struct conv_impl {
                             that need not be another program's doing */
     bool own_process;   /* a worker process runs it (harness/worker): its library must not be in the program's,
                             or is a second version of one that is */
-    /* The same strategy gives an output pixel, and an input channel its weights' gradients, the same bits whatever
-     * others are computed with them: ranks share such a layer (harness/train/spread.h). */
-    bool by_pixel;
+    /* The same strategy gives an output pixel (by_pixel) or an input channel's weights' gradients (by_input) the
+     * same bits whatever others are computed with them: ranks share such a layer (harness/train/spread.h). */
+    bool by_pixel, by_input;
     double error_factor; /* inexact: |err| <= error_factor * u * sqrt(K) * sum|x*w|; 0: the exact bound */
     unsigned layouts;    /* bit (1u << CONV_NHWC) ...: those run natively; others go through a transpose */
     const conv_impl *stage[2];    /* separable by composition: its depthwise and pointwise; else NULL */

@@ -23,8 +23,8 @@ typedef struct {
     const char *(*text)(void); /* of the last failure, in the library's words */
     /* Everybody gets everybody's: rank r has written elements [first[r], first[r + 1]) of data. */
     void *(*gather)(ranks_kind kind, void *data, const int64_t *first);
-    /* Everybody gets a part from everybody: rank r is sent [from[r], from[r + 1]) of send, what it sends goes
-     * to [to[r], to[r + 1]) of receive. */
+    /* Everybody gets a part from everybody else: rank r is sent [from[r], from[r + 1]) of send, what it sends
+     * goes to [to[r], to[r + 1]) of receive. The own part of receive is left alone. */
     void *(*exchange)(ranks_kind kind, const void *send, const int64_t *from, void *receive, const int64_t *to);
     void *(*broadcast)(void *data, int64_t bytes, int root);
     /* To one rank, from one rank; several between the same two arrive in order. */

@@ -143,7 +143,7 @@ static conv_status evaluate(net *n, data_part part, int64_t batch, double *loss,
     return status;
 }
 
-static bool wants_stop(const fit_watch *w) { return ranks_any(w->interrupted != NULL && w->interrupted()); }
+static bool wants_stop(const fit_watch *w) { return w->interrupted != NULL && w->interrupted(); }
 
 /* Rank 0 keeps what the epoch came to. False: it could not, or the caller wants to stop. */
 static bool end_epoch(const fit_session *f, const fit_watch *w, const fit_epoch *row, bool best, int64_t steps)
@@ -174,6 +174,7 @@ static fit_result train_epoch(const fit_session *f, const fit_room *room, fit_ep
         net_batch b = batch_from(&f->data->train, 0);
         b.rows = room->order + first;
         b.count = images - first < o->batch_size ? images - first : o->batch_size;
+        b.stop = wants_stop(watch);
         net_result r;
         if (net_train(f->n, &b, (uint32_t)s->steps, &r, err) != CONV_OK) {
             if (ranks_size() > 1) ranks_fail("%s", err->text); /* the others wait for this rank's part */
@@ -197,7 +198,7 @@ static fit_result train_epoch(const fit_session *f, const fit_room *room, fit_ep
         if (watch->on_step != NULL)
             watch->on_step(watch->ctx,
                            &(fit_step){row->epoch, i + 1, steps, row->loss, row->accuracy, now - start});
-        if (wants_stop(watch)) return FIT_STOPPED;
+        if (r.stop) return FIT_STOPPED;
     }
     row->seconds = machine_now() - start;
     row->images_per_s = (double)images / row->seconds;

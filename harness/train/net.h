@@ -49,11 +49,13 @@ typedef struct {
     const uint8_t *labels;
     const int64_t *rows;
     int64_t count;
+    bool stop; /* net_train: the training is to end after it */
 } net_batch;
 
 typedef struct {
     double loss;     /* mean over the batch, penalties of regularizers included */
     int64_t correct; /* images whose label has the largest output */
+    bool stop;       /* net_train: any rank's batch said so */
 } net_result;
 
 /* Forward, loss, backward; dropout's bits are those of `step`. The gradient is complete only after net_update

@@ -148,7 +148,8 @@ static void sum_subtrees(net *n, const flight *f, int p, int r, int64_t piece)
     int64_t begin = own_begin(n, p, r), count = own_begin(n, p, r + 1) - begin;
     int64_t from = part_begin(count, UNIT, (int)piece, PIECES),
             to = part_begin(count, UNIT, (int)piece + 1, PIECES);
-    float *send = f->send + f->from[r] + f->at[(int64_t)p * s->size + r];
+    float *send = r == s->rank ? f->receive + f->to[r] : f->send + f->from[r];
+    send += f->at[(int64_t)p * s->size + r];
     for (int64_t k = s->node_first[s->rank]; k < s->node_first[s->rank + 1]; k++, send += f->total[r]) {
         const tree_node *node = &s->node[k];
         const float *parts = n->parts + node->low * n->parts_stride + n->part_offset[p] + begin;
@@ -200,9 +201,9 @@ void spread_sums(net *n, int i, int pass)
     spread_wait(s, &m, pass);
 }
 
-/* ---- losses: of each rank's images, loss and whether correct, and its slices' penalties */
+/* ---- losses: of each rank's images, loss and whether correct, and its slices' penalties; whether to stop */
 
-void spread_losses(net *n)
+void spread_losses(net *n, bool stop)
 {
     spread *s = n->spread;
     int64_t at = 0;
@@ -210,11 +211,12 @@ void spread_losses(net *n)
         s->loss_first[r] = at;
         if (r == s->size) break;
         int64_t rows = s->row[r + 1] - s->row[r], slices = s->slice[r + 1] - s->slice[r];
-        at += rows * (int64_t)(sizeof *n->loss + 1) + slices * n->op_count * (int64_t)sizeof *n->penalty;
+        at += 1 + rows * (int64_t)(sizeof *n->loss + 1) + slices * n->op_count * (int64_t)sizeof *n->penalty;
     }
     uint8_t *to = s->losses + s->loss_first[s->rank];
     size_t first = (size_t)s->row[s->rank], rows = (size_t)s->row[s->rank + 1] - first;
     size_t ops = (size_t)n->op_count, slice = (size_t)s->slice[s->rank];
+    *to++ = stop;
     memcpy(to, n->loss + first, rows * sizeof *n->loss);
     to += rows * sizeof *n->loss;
     memcpy(to, n->correct + first, rows);
@@ -223,20 +225,23 @@ void spread_losses(net *n)
     ranks_gather(&s->loss_message, RANKS_BYTES, s->losses, s->loss_first);
 }
 
-void spread_losses_wait(net *n)
+bool spread_losses_wait(net *n)
 {
     spread *s = n->spread;
     size_t ops = (size_t)n->op_count;
+    bool stop = false;
     spread_wait(s, &s->loss_message, 1);
     for (int r = 0; r < s->size; r++) {
         const uint8_t *from = s->losses + s->loss_first[r];
         size_t first = (size_t)s->row[r], rows = (size_t)s->row[r + 1] - first, slice = (size_t)s->slice[r];
+        stop = *from++ != 0 || stop;
         memcpy(n->loss + first, from, rows * sizeof *n->loss);
         from += rows * sizeof *n->loss;
         memcpy(n->correct + first, from, rows);
         memcpy(n->penalty + slice * ops, from + rows,
                ((size_t)s->slice[r + 1] - slice) * ops * sizeof *n->penalty);
     }
+    return stop;
 }
 
 /* ---- weights: those that the optimizer moves */
@@ -374,7 +379,7 @@ static bool allocate(net *n)
                                &s->node_first, &s->loss_first, &s->small_first};
     bool ok = true;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) ok = (*lists[i] = numbers(size)) != NULL && ok;
-    size_t losses = (size_t)batch * (sizeof *n->loss + 1) +
+    size_t losses = (size_t)size + (size_t)batch * (sizeof *n->loss + 1) +
                     (size_t)net_slices(n, batch) * (size_t)n->op_count * sizeof *n->penalty;
     int64_t small = 0;
     for (int p = 0; p < parameters; p++)

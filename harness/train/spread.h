@@ -6,7 +6,7 @@
  * then gets. A dense layer sums its weights' gradients over the whole batch, in the order of its product: ranks
  * own rows of its weights, and get those columns of everybody's inputs and all of everybody's diff_dst. Its
  * outputs and diff_src are computed where the images are. Where its implementation does not promise the same
- * bits for that (conv_impl.by_pixel), every rank computes the whole layer from everybody's images.
+ * bits for that (conv_impl.by_pixel, by_input), every rank computes the whole layer from everybody's images.
  *
  * Messages are under way while something else is computed: inputs behind the rest of the forward pass, diff_dst
  * behind diff_src, gradients behind the layers before, weights behind the next step's first layers. All
@@ -31,9 +31,9 @@ conv_status spread_forward(net *n, int i, uint32_t step);
 conv_status spread_backward(net *n, int i, uint32_t step);
 /* All chunks' sums of a live batch normalization, operation i; pass 0: forward, 1: backward. */
 void spread_sums(net *n, int i, int pass);
-/* After the last forward phase: every image's loss everywhere; and wait for it. */
-void spread_losses(net *n);
-void spread_losses_wait(net *n);
+/* After the last forward phase: every image's loss everywhere, and whether any rank is told to stop. */
+void spread_losses(net *n, bool stop);
+bool spread_losses_wait(net *n);
 /* After a phase's backward: its gradients to their owners. */
 void spread_gradients(net *n, const phase *ph);
 void spread_gradients_wait(net *n);

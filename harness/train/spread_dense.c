@@ -123,7 +123,8 @@ static void send_inputs(net *n, int i)
     for (int64_t k = 0; k < pixels; k++)
         for (int r = 0; r < s->size; r++) {
             int64_t count = d->input[r + 1] - d->input[r];
-            memcpy(d->send + d->from[r] + k * count, x + k * inputs + d->input[r], (size_t)count * sizeof *x);
+            float *to = r == s->rank ? d->columns + d->to[r] : d->send + d->from[r];
+            memcpy(to + k * count, x + k * inputs + d->input[r], (size_t)count * sizeof *x);
         }
     ranks_exchange(&d->inputs, RANKS_FLOATS, d->send, d->from, d->columns, d->to);
     s->clock.waited[0] += machine_now() - began;
@@ -246,7 +247,11 @@ conv_status spread_backward(net *n, int i, uint32_t step)
 
 /* ---- memory */
 
-static bool may_split(const op *o) { return o->impl[USE_TRAIN]->by_pixel && o->impl[USE_BACKWARD]->by_pixel; }
+static bool may_split(const op *o)
+{
+    const conv_impl *backward = o->impl[USE_BACKWARD];
+    return o->impl[USE_TRAIN]->by_pixel && backward->by_pixel && backward->by_input;
+}
 
 bool spread_dense_create(net *n)
 {

@@ -147,6 +147,7 @@ typedef struct {
     const net_batch *batch;
     float *outputs;
     bool training, backward, spread; /* spread: over ranks */
+    bool stop;                       /* this rank is told to; then any */
     uint32_t step;
 } sweep;
 
@@ -229,7 +230,7 @@ static conv_status sweep_all(net *n, sweep *w)
         status = ph->batched ? sweep_batch(n, ph, w) : sweep_slices(n, ph, w);
     }
     w->backward = true;
-    if (w->spread && status == CONV_OK) spread_losses(n);
+    if (w->spread && status == CONV_OK) spread_losses(n, w->stop);
     bool behind = false; /* this phase, a batch normalization's gradient by its input is to come */
     for (int i = n->phase_count - 1; i >= 0 && w->training && status == CONV_OK; i--) {
         const phase *ph = &n->phases[i];
@@ -242,7 +243,7 @@ static conv_status sweep_all(net *n, sweep *w)
         if (behind && w->spread) spread_sums(n, ph->first, 1);
         if (behind) norm_op_finish_backward(n, &n->ops[ph->first], rows);
     }
-    if (w->spread && status == CONV_OK) spread_losses_wait(n);
+    if (w->spread && status == CONV_OK) w->stop = spread_losses_wait(n);
     return status;
 }
 
@@ -308,13 +309,14 @@ static conv_status run_batch(net *n, sweep *w, net_result *result, conv_error *e
     status = sweep_all(n, w);
     if (status != CONV_OK) return conv_fail(err, CONV_FAILED, "a convolution failed");
     gather_result(n, rows, result);
+    result->stop = w->stop;
     n->wall += machine_now() - start;
     return CONV_OK;
 }
 
 conv_status net_train(net *n, const net_batch *batch, uint32_t step, net_result *result, conv_error *err)
 {
-    sweep w = {.batch = batch, .training = true, .step = step};
+    sweep w = {.batch = batch, .training = true, .stop = batch->stop, .step = step};
     return run_batch(n, &w, result, err);
 }
 

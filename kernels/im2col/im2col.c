@@ -314,7 +314,8 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
 
 #define PRODUCT(which, what)                                                                                   \
     {                                                                                                          \
-        COMMON, .variant = (which), .summary = (what), .plan = plan, .pack = pack, .execute = execute          \
+        COMMON, .variant = (which), .summary = (what), .plan = plan, .pack = pack, .execute = execute,         \
+                .by_pixel = (which) == CONV_POINTWISE                                                          \
     }
 
 static const conv_impl dense = PRODUCT(CONV_DENSE, "lowering + the project's blocked GEMM");

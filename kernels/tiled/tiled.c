@@ -155,7 +155,8 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
 #define LOOPS(which)                                                                                           \
     {                                                                                                          \
         COMMON, .variant = (which), .summary = "plain C in cache tiles, vectorised by the compiler",           \
-                .plan = plan, .pack = pack, .execute = execute, .by_pixel = (which) == CONV_POINTWISE          \
+                .plan = plan, .pack = pack, .execute = execute, .by_pixel = (which) == CONV_POINTWISE,         \
+                .by_input = (which) == CONV_POINTWISE                                                          \
     }
 
 static const conv_impl dense = LOOPS(CONV_DENSE), depthwise = LOOPS(CONV_DEPTHWISE),

@@ -13,7 +13,7 @@ typedef struct {
 } message;
 
 static MPI_Comm all = MPI_COMM_NULL; /* of our own, so that nobody else's messages meet ours */
-static int ranks;
+static int own, ranks;
 static char why[MPI_MAX_ERROR_STRING + 64];
 
 static bool fine(int status)
@@ -36,6 +36,7 @@ static bool mpi_open(int *rank, int *size)
     if (!fine(MPI_Comm_dup(MPI_COMM_WORLD, &all))) return false;
     MPI_Comm_set_errhandler(all, MPI_ERRORS_RETURN);
     if (!fine(MPI_Comm_rank(all, rank)) || !fine(MPI_Comm_size(all, size))) return false;
+    own = *rank;
     ranks = *size;
     return true;
 }
@@ -109,9 +110,10 @@ static void *mpi_exchange(ranks_kind kind, const void *send, const int64_t *from
     if (m == NULL) return NULL;
     int *out = m->tables, *out_at = out + ranks, *in = out_at + ranks, *in_at = in + ranks;
     MPI_Datatype type = type_of(kind);
+    bool filled = fill(from, out, out_at) && fill(to, in, in_at);
+    out[own] = in[own] = 0;
     return started(
-        m, fill(from, out, out_at) && fill(to, in, in_at) &&
-               fine(MPI_Ialltoallv(send, out, out_at, type, receive, in, in_at, type, all, &m->request)));
+        m, filled && fine(MPI_Ialltoallv(send, out, out_at, type, receive, in, in_at, type, all, &m->request)));
 }
 
 static bool fits(int64_t bytes)

@@ -163,7 +163,7 @@ const simd_impl simd_dense = {.impl = {MATRIX_CONVOLUTION(CONV_DENSE), .name = I
                               .list_weights = wgrad_strategies};
 const simd_impl simd_pointwise = {.impl = {MATRIX_CONVOLUTION(CONV_POINTWISE), .name = ISA_STRING,
                                            .summary = "GEMM on NHWC, " ISA_STRING " register tiles",
-                                           .by_pixel = true},
+                                           .by_pixel = true, .by_input = true},
                                   .way = &gemm_plain,
                                   .plan_product = product_plan,
                                   .plan_weights = wgrad_plan,
