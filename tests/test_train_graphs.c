@@ -224,6 +224,27 @@ static void small_mobilenets(void **state)
     }
 }
 
+/* keras.applications as the real Keras writes them: parameters as Keras counts them. */
+static void applications(void **state)
+{
+    static const struct {
+        const char *file;
+        int64_t parameters;
+    } models[] = {{"MobileNet", 4253864}, {"MobileNetV2", 3538984}, {"MobileNetV2_keras2", 3538984},
+                  {"ResNet50", 25636712}, {"Xception", 22910480},   {"VGG16", 138357544}};
+    (void)state;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char name[128], path[4096];
+        conv_error err = {""};
+        snprintf(name, sizeof name, "golden/networks/%s.json.gz", models[i].file);
+        model *m = model_read(test_path(name, path, sizeof path), &err);
+        if (m == NULL) fail_msg("%s", err.text);
+        if (m->parameters != models[i].parameters)
+            fail_msg("%s: %lld parameters", models[i].file, (long long)m->parameters);
+        free(m);
+    }
+}
+
 /* ---- what is refused */
 
 #define INPUT "{'class_name':'InputLayer','name':'in','config':{'batch_shape':[null,4,4,2]},'inbound_nodes':[]}"
@@ -298,11 +319,9 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(follows_keras),
-        cmocka_unit_test(threads_do_not_matter),
-        cmocka_unit_test(statistics_are_exact),
-        cmocka_unit_test(small_mobilenets),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(follows_keras),        cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(statistics_are_exact), cmocka_unit_test(small_mobilenets),
+        cmocka_unit_test(applications),         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests_name("train_graphs", tests, NULL, NULL);
 }

@@ -38,21 +38,25 @@ static conv_status check_keys(json_t *object, const char *const *allowed, const 
     return CONV_OK;
 }
 
-/* What a layer or an inner model is called with beside its inputs, such as training=False: nothing. Keras 3 has
- * it in "kwargs", Keras 2 as the fourth of each input's list. */
+/* What a layer or an inner model is called with beside its inputs: nothing that matters. Keras 3 has it in "kwargs",
+ * where the model's own training or inference overrides "training"; Keras 2, which obeys that one, as the fourth of
+ * each input's list. */
 static conv_status check_calls(json_t *calls, conv_error *err)
 {
-    json_t *inner, *kwargs = json_is_object(calls) ? json_object_get(calls, "kwargs")
-                             : json_is_array(calls) && json_is_string(json_array_get(calls, 0))
-                                 ? json_array_get(calls, 3)
-                                 : NULL;
+    bool keras_2 = json_is_array(calls) && json_is_string(json_array_get(calls, 0));
+    json_t *inner, *keywords = keras_2 ? json_array_get(calls, 3) : json_object_get(calls, "kwargs");
     const char *key;
     size_t at;
     conv_status status = CONV_OK;
-    json_object_foreach(kwargs, key, inner) if (!json_is_null(inner)) return conv_fail(
-        err, CONV_INVALID, "it is called with %.40s, which is not supported", key);
-    if (json_is_array(calls))
-        json_array_foreach(calls, at, inner) if (status == CONV_OK) status = check_calls(inner, err);
+    json_object_foreach(keywords, key, inner)
+    {
+        bool idle = json_is_null(inner) || (!keras_2 && strcmp(key, "training") == 0);
+        if (!idle) return conv_fail(err, CONV_INVALID, "it is called with %.40s, which is not supported", key);
+    }
+    json_array_foreach(calls, at, inner)
+    {
+        if (status == CONV_OK) status = check_calls(inner, err);
+    }
     return status;
 }
 
