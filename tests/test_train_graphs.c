@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../harness/train/summary.h"
+
 enum { MAX_IMAGES = 64, CLASSES = 3 };
 
 /* Images, labels and state of a network in training. */
@@ -245,6 +247,28 @@ static void applications(void **state)
     }
 }
 
+static void summary_names_inputs(void **state)
+{
+    json_t *golden = test_json("golden/train/graphs_keras.json");
+    model *m = golden_model(json_array_get(json_object_get(golden, "cases"), 0));
+    net *n = test_net(m, "naive", 2, 1);
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    (void)state;
+    summary_print(out, m, n);
+    fclose(out);
+    static const char *const says[] = {"reads main_relu, shortcut_bn\n", "reads add, expand\n",
+                                       "reads largest, mean, largest\n", "Non-trainable params: 32\n",
+                                       " in batch normalization\n"};
+    for (size_t i = 0; i < sizeof says / sizeof *says; i++)
+        if (strstr(text, says[i]) == NULL) fail_msg("no \"%s\" in:\n%s", says[i], text);
+    free(text);
+    net_destroy(n);
+    free(m);
+    json_decref(golden);
+}
+
 /* ---- what is refused */
 
 #define INPUT "{'class_name':'InputLayer','name':'in','config':{'batch_shape':[null,4,4,2]},'inbound_nodes':[]}"
@@ -319,9 +343,13 @@ static void refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(follows_keras),        cmocka_unit_test(threads_do_not_matter),
-        cmocka_unit_test(statistics_are_exact), cmocka_unit_test(small_mobilenets),
-        cmocka_unit_test(applications),         cmocka_unit_test(refusals),
+        cmocka_unit_test(follows_keras),
+        cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(statistics_are_exact),
+        cmocka_unit_test(small_mobilenets),
+        cmocka_unit_test(applications),
+        cmocka_unit_test(summary_names_inputs),
+        cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests_name("train_graphs", tests, NULL, NULL);
 }

@@ -38,9 +38,9 @@ static conv_status check_keys(json_t *object, const char *const *allowed, const 
     return CONV_OK;
 }
 
-/* What a layer or an inner model is called with beside its inputs: nothing that matters. Keras 3 has it in "kwargs",
- * where the model's own training or inference overrides "training"; Keras 2, which obeys that one, as the fourth of
- * each input's list. */
+/* What a layer or an inner model is called with beside its inputs: nothing that matters. Keras 3 has it in
+ * "kwargs", where the model's own training or inference overrides "training"; Keras 2, which obeys that one, as
+ * the fourth of each input's list. */
 static conv_status check_calls(json_t *calls, conv_error *err)
 {
     bool keras_2 = json_is_array(calls) && json_is_string(json_array_get(calls, 0));

@@ -58,7 +58,7 @@ static void mark_kept(const net *n, bool *value, bool *diff)
         int t = n->phases[i].first;
         bool normalizes = net_normalizes(n, &n->phases[i]);
         value[t] = true;
-        /* A live normalization's gradient by its input is made in the phase that reads it, from its output's. */
+        /* The phase before makes a live normalization's gradient by its input, from that by its output. */
         diff[t + normalizes] = true;
     }
     value[n->op_count] = diff[n->op_count] = true;

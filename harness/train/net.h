@@ -3,7 +3,9 @@
  * A step goes depth-first. The batch is cut into slices whose activations fit a core's L2; each slice runs
  * through all layers up to the first dense one on one thread, its intermediate tensors in two buffers of that
  * thread, and only what backward reads is kept for the whole batch. A dense layer wants the whole batch at
- * once, to read its weights once: it runs on all threads between two such sweeps. Backward mirrors this. Slices
+ * once, to read its weights once: it runs on all threads between two such sweeps. A batch normalization wants
+ * the whole batch's statistics: it begins a sweep. Backward mirrors this. What several layers read, or not the
+ * next, is kept for the whole batch, too; its gradients are added up from the last reader to the first. Slices
  * depend on the model and the batch only, weight gradients are summed over them in a fixed order, so no bit
  * depends on the threads. */
 #ifndef SEPBENCH_TRAIN_NET_H
@@ -80,7 +82,7 @@ int optimizer_slots(const optimizer *o);             /* tensors of state per par
 extern const char *const optimizer_slot_names[3][2]; /* "m", "v" ... */
 
 /* Sums the gradient, adds the regularizers', and takes step t (1, 2, ...) of the optimizer on
- * slots[i][model.total], then applies constraints. One pass over the parameters. */
+ * slots[i][model.total], then applies constraints and moves batch normalization's averages. */
 void net_update(net *n, const optimizer *o, int64_t t, float *const *slots);
 
 /* {"layer/pass": "impl", ...}: what runs each layer, to be recorded and obeyed at resume. New reference. */

@@ -4,8 +4,8 @@
  *     diff_beta = sum dy,   diff_gamma = sum dy x'
  *     dx = gamma / sqrt(variance + epsilon) * (dy - diff_beta / N - x' diff_gamma / N)
  *
- * A slice adds to its chunk's sums, in double; chunks depend on model and batch alone and are added up in a fixed
- * tree, so no bit depends on the threads. */
+ * A slice adds to its chunk's sums, in double; chunks depend on model and batch alone and are added up in a
+ * fixed tree, so no bit depends on the threads. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

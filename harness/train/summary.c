@@ -35,16 +35,26 @@ static char *grouped(int64_t value, char *buffer)
     return buffer;
 }
 
+/* Where it is not the layer before: "reads a, b". */
+static void print_inputs(FILE *out, const model *m, int at, const char *separator)
+{
+    const layer *l = &m->layers[at];
+    if (l->input_count == 1 && l->inputs[0] == at - 1) return;
+    fprintf(out, "%sreads ", separator);
+    for (int k = 0; k < l->input_count; k++)
+        fprintf(out, "%s%s", k > 0 ? ", " : "", l->inputs[k] < 0 ? "the input" : m->layers[l->inputs[k]].name);
+}
+
 void summary_print(FILE *out, const model *m, const net *n)
 {
-    static const char row[] = "%-38.38s %-25s %10s %12s  %s%s%s\n";
+    static const char row[] = "%-38.38s %-25s %10s %12s  %s%s%s";
     char line[112], name[3 * MODEL_NAME_MAX], shape[80], count[48], work[48], impl[64];
     int64_t flops = 0, trainable = 0;
     memset(line, '=', sizeof line - 1);
     line[sizeof line - 1] = 0;
     fprintf(out, "Model: \"%s\"\n%s\n", m->name, line);
     fprintf(out, row, "Layer (type)", "Output Shape", "Param #", "FLOPs/image", "Runs on", "", "");
-    fprintf(out, "%s\n", line);
+    fprintf(out, "\n%s\n", line);
     for (int i = 0; i < m->layer_count; i++) {
         const layer *l = &m->layers[i];
         const char *fused = net_fusion(n, i);
@@ -54,6 +64,8 @@ void summary_print(FILE *out, const model *m, const net *n)
         fprintf(out, row, name, batch_shape(&l->out, shape, sizeof shape),
                 grouped(layer_parameters(m, l), count), layer_flops(l) > 0 ? grouped(layer_flops(l), work) : "",
                 impl, *impl && *fused ? ", " : "", fused);
+        print_inputs(out, m, i, *impl || *fused ? ", " : "");
+        fputc('\n', out);
     }
     for (int i = 0; i < m->parameter_count; i++)
         trainable += m->parameter[i].trainable ? m->parameter[i].count : 0;
