@@ -38,13 +38,18 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     }
 }
 
+/* A standard output that fails is said, and the exit code made, where the program ends (harness/streams.h). */
 static int put(const json_t *json, const char *out)
 {
     conv_error err;
-    if (json == NULL) return cli_error("export: no memory");
-    if (out != NULL) return output_json(out, json, LAYOUT, &err) ? EXIT_FINE : cli_error("%s", err.text);
-    if (json_dumpf(json, stdout, LAYOUT) == 0 && putchar('\n') != EOF && fflush(stdout) == 0) return EXIT_FINE;
-    return cli_error("export: standard output cannot be written");
+    char *text = json != NULL ? json_dumps(json, LAYOUT) : NULL;
+    if (text == NULL) return cli_error("export: no memory");
+    const size_t size = strlen(text) + 1;
+    text[size - 1] = '\n'; /* in the 0 byte's place */
+    bool fine =
+        out == NULL ? fwrite(text, 1, size, stdout) > 0 : output_write(out, OUTPUT_NAMED, text, size, &err);
+    free(text);
+    return fine || out == NULL ? EXIT_FINE : cli_error("%s", err.text);
 }
 
 /* What was left out, on stderr: "120 refused, 8 wrong". */

@@ -223,6 +223,15 @@ static void test_bad_input(void **state)
 {
     (void)state;
     store_run("vm");
+    assert_int_equal(symlink("/dev/full", "full"), 0);
+    char *full[] = {(char *)"sepbench export",
+                    (char *)"run",
+                    (char *)"--format",
+                    (char *)"bmf",
+                    (char *)"--out",
+                    (char *)"full",
+                    NULL};
+    assert_int_equal(cmd_export(6, full), EXIT_USAGE);
     assert_int_equal(exit_of("csv"), EXIT_USAGE);
     assert_int_equal(exit_of(NULL), EXIT_USAGE);
     assert_int_equal(system("sed -i 's/,ok,/,skipped,/' run/results.csv"), 0);

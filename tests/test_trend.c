@@ -176,7 +176,7 @@ static void test_runs_alike_in_a_row(void **state)
 {
     (void)state;
     const plan sticky = {.runs = 50, .stays = 0.7};
-    int count = histories(40);
+    int count = histories(20);
     rates r = run_histories(&sticky, count, 3000);
     printf("# %d quiet histories whose runs have the session before in 7 of 10: %d with a confirmed slowdown\n",
            count, r.slower);

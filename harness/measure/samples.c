@@ -152,7 +152,7 @@ void samples_summarise(const samples *s, record_row *row)
 
 size_t samples_used(const samples *s, double *ns, double *median)
 {
-    record_row row;
+    record_row row = {.median_ns = NAN};
     int *visit = malloc((s->count + 1) * sizeof *visit);
     const struct {
         bool marked;

@@ -282,7 +282,7 @@ static bool fill(gathering *g)
 {
     bool fine = true;
     for (size_t i = 0; fine && i < g->h->count; i++) fine = sort_runs(g, i);
-    qsort(g->entries, g->count, sizeof *g->entries, by_place);
+    if (g->count > 0) qsort(g->entries, g->count, sizeof *g->entries, by_place);
     for (size_t i = 0, from = 0, to; fine && i < g->h->count; i++, from = to) {
         for (to = from; to < g->count && g->entries[to].group == i;) to++;
         fine = fill_group(&g->h->groups[i], &g->entries[from], to - from);

@@ -97,6 +97,7 @@ static int ascending(const void *a, const void *b)
 /* Median of n sorted values, and the two that leave out `outside` on each side; no interval where none. */
 static estimate middle(double *values, size_t n, double outside)
 {
+    if (n == 0) return (estimate){NAN, -INFINITY, INFINITY};
     qsort(values, n, sizeof *values, ascending);
     estimate e = {0.5 * (values[(n - 1) / 2] + values[n / 2]), -INFINITY, INFINITY};
     if (outside >= 1) {
@@ -127,6 +128,7 @@ static bool shift_of(const path *p, size_t first, size_t second, estimate *e)
 static bool rise_of(const path *p, estimate *e)
 {
     size_t n = p->count, count = n * (n - 1) / 2;
+    if (n < 2) return false;
     double *slope = malloc((count + 1) * sizeof *slope), *at = slope,
            whole = (double)(p->run[n - 1] - p->run[0]);
     if (slope == NULL) return false;
@@ -174,7 +176,7 @@ static void judge(trend_result *r, double least)
         r->verdict = r->change_count > 1 ? TREND_BACK : TREND_SMALL;
 }
 
-static bool measure(const trend_series *s, size_t c, path *p, trend_result *r)
+static bool measure(const trend_series *s, path *p, trend_result *r)
 {
     double *score = malloc((s->runs + 1) * sizeof *score);
     size_t *order = malloc((s->runs + 1) * sizeof *order);
@@ -197,17 +199,16 @@ static bool measure(const trend_series *s, size_t c, path *p, trend_result *r)
     r->since_best = since.value, r->since_low = since.low, r->since_high = since.high;
     free(score);
     free(order);
-    (void)c;
     return fine;
 }
 
 bool trend_explain(const trend_series *s, size_t c, double least_effect, trend_result *r)
 {
     path p;
-    bool fine = path_of(s, c, &p) && measure(s, c, &p, r);
+    bool fine = path_of(s, c, &p) && measure(s, &p, r);
     if (fine && r->p <= TREND_ALPHA) {
         r->change_count = p.segments - 1;
-        r->changes = calloc(p.segments, sizeof *r->changes);
+        r->changes = calloc(p.segments + 1, sizeof *r->changes);
         fine = r->changes != NULL;
         for (size_t k = 1; fine && k < p.segments; k++) r->changes[k - 1] = p.run[p.bound[k]];
         judge(r, least_effect);
