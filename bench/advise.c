@@ -41,18 +41,23 @@ static void put_name(char *to, size_t size, const char *name)
     to[i] = 0;
 }
 
+static bool is_taken(const groups *g, const alike *added)
+{
+    for (const alike *a = g->at; a < added; a++)
+        if (strcmp(a->layer, added->layer) == 0) return true;
+    return false;
+}
+
 /* Of names that are cut short, or changed into another's, the number tells them apart. */
 static void name_group(groups *g, alike *added, const char *name)
 {
     put_name(added->layer, sizeof added->layer, name);
-    for (const alike *a = g->at; a < added; a++)
-        if (strcmp(a->layer, added->layer) == 0) {
-            char number[16];
-            snprintf(number, sizeof number, "_%zu", g->count);
-            put_name(added->layer, sizeof added->layer - strlen(number), name);
-            strcat(added->layer, number);
-            return;
-        }
+    for (size_t i = g->count; is_taken(g, added); i++) {
+        char number[24];
+        snprintf(number, sizeof number, "_%zu", i);
+        put_name(added->layer, sizeof added->layer - strlen(number), name);
+        strcat(added->layer, number);
+    }
 }
 
 /* ---- what is alike */

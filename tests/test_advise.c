@@ -171,6 +171,40 @@ static void sums_and_words(void **state)
     suite_free(&list);
 }
 
+/* What is not determined is not said to be so: neither that no swap pays, nor a time that was disturbed. */
+static void disturbed(void **state)
+{
+    static const double ns[] = {100, 10, 10, 7, 10, 9, 50, 60, 7, 30, 9};
+    suite_list list = {0};
+    json_t *layers;
+    conv_error err;
+    report_data data;
+    report_advice a;
+    char *text = NULL;
+    size_t size;
+    (void)state;
+    list_model(&list, &layers);
+    made m = make_times(&list, ns);
+    record_run run = made_run(&m);
+    for (size_t i = 0; i < run.count; i++) run.rows[i].disturbed = 3;
+    json_object_set_new(run.run, "advise", about(layers));
+    assert_true(report_data_create(&run, &data, &err));
+    assert_true(report_advice_create(&data, &a));
+    FILE *out = open_memstream(&text, &size);
+    report_advice_print(out, &a);
+    fclose(out);
+    assert_non_null(strstr(text, "2 others, without another form (1x1, grouped, depthwise alone)\n"
+                                 "  forward  ~"));
+    free(text);
+    text = report_advice_words(&a, ADVICE_FORWARD);
+    assert_non_null(strstr(text, "No swap is known to pay. Not determined: 4."));
+    free(text);
+    report_advice_destroy(&a);
+    report_data_destroy(&data);
+    made_end(&run, &m);
+    suite_free(&list);
+}
+
 /* A sum that lacks a layer is none; and what a stranger's run.json says in other ways is no advice. */
 static void parts_and_strangers(void **state)
 {
@@ -247,6 +281,49 @@ static void the_command(void **state)
     expect(2, "is not the model that this run began with", "advise --resume --out run --input 9x9");
 }
 
+/* At most 80 columns, with the characters of UTF-8 counted, not their bytes. */
+static void assert_narrow(const char *output)
+{
+    for (size_t length; *output != 0; output += length + (output[length] != 0)) {
+        length = strcspn(output, "\n");
+        int width = 0;
+        for (size_t i = 0; i < length; i++) width += ((unsigned char)output[i] & 0xC0) != 0x80;
+        if (width > 80) fail_msg("%d columns: %.*s", width, (int)length, output);
+    }
+}
+
+#define CONV_OF(name, filters)                                                                                 \
+    "{\"class_name\":\"Conv2D\",\"config\":{\"name\":\"" name "\",\"filters\":" #filters                       \
+    ",\"kernel_size\":3,\"padding\":\"same\"}}"
+#define NAME_OF_60 "block_of_a_model/block_of_a_model/block_of_a_model/block_of_"
+
+/* Names as Keras allows them: each row is one layer's, advise.csv stays a table and lines stay short. */
+static void odd_names(void **state)
+{
+    static char output[1 << 16], text[1 << 16];
+    (void)state;
+    write_text(
+        "odd.json",
+        "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"a_network_of_a_long_name\",\"layers\":[{\"class_"
+        "name\":\"InputLayer\",\"config\":{\"name\":\"in\",\"batch_shape\":[null,8,8,2]}}," CONV_OF(
+            "a_b_3", 3) "," CONV_OF("a_b", 4) "," CONV_OF("a:b",
+                                                          5) "," CONV_OF("c,\\\"d",
+                                                                         6) "," CONV_OF(NAME_OF_60
+                                                                                        "1_and_more_of_it_even",
+                                                                                        7) "]}}");
+    assert_int_equal(run_shell(output, sizeof output, "%s advise odd.json --out run %s", program,
+                               "--repetitions 3 --min-time 0.0001 --budget 20 --threads 1 --strategy model "
+                               "2>log"),
+                     0);
+    assert_narrow(output);
+    assert_non_null(strstr(output, "a_network_of_a_long_name, batch 1, 1 thread: 5 convolutions"));
+    assert_non_null(strstr(output, "\n" NAME_OF_60 "1_and_more_of_it_e"));
+    read_text("run/advise.csv", text, sizeof text);
+    assert_non_null(strstr(text, "\na_b_3,1,a_b_3,dense:mb1ic2ih8oc3"));
+    assert_non_null(strstr(text, "\na_b_4,1,a:b,dense:mb1ic4ih8oc5"));
+    assert_non_null(strstr(text, "\nc__d,1,\"c,\"\"d\",dense:mb1ic5ih8oc6"));
+}
+
 static void refusals(void **state)
 {
     (void)state;
@@ -274,8 +351,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(problems),
         cmocka_unit_test(sums_and_words),
+        cmocka_unit_test(disturbed),
         cmocka_unit_test(parts_and_strangers),
         cmocka_unit_test_setup_teardown(the_command, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(odd_names, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(refusals, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests_name("advise", tests, NULL, NULL);

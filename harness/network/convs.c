@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../grow.h"
+#include "../text.h"
 #include "internal.h"
 
 typedef struct {
@@ -15,6 +16,7 @@ typedef struct {
     bool by_file;        /* the inputs are as in the file */
     tensor_shape *built; /* of each node's output, by what reads it; rank 0: not told */
     int *origin;         /* of each node, the layer that made its output's shape unknown, or -1 */
+    conv_error *why;     /* of each such layer, what is wrong with it; empty where it is not known */
     bool *by_element;
 } walk;
 
@@ -106,13 +108,14 @@ static void count_unknown(walk *w, const char *class_name)
 static conv_status lose(walk *w, int at, const conv_error *why)
 {
     const network_node *node = &w->n->nodes[at];
-    char text[320];
+    char text[512];
     const int origin = w->origin[node->inputs[0]];
     if (origin >= 0 && why->text[0] == '\0')
-        snprintf(text, sizeof text, "the shape behind %.60s (%.40s) is not known", w->n->nodes[origin].name,
-                 w->n->nodes[origin].class_name);
+        snprintf(text, sizeof text, "the shape behind %.60s (%.40s) is not known%s%s", w->n->nodes[origin].name,
+                 w->n->nodes[origin].class_name, *w->why[origin].text ? ": " : "", w->why[origin].text);
     else
         snprintf(text, sizeof text, "%s", why->text);
+    text_make_printable(text); /* a name may be cut within a character */
     json_t *entry = json_pack("{s:s, s:s}", "layer", node->name, "why", text);
     return entry != NULL && json_array_append_new(w->out->lost, entry) == 0 ? CONV_OK : CONV_NO_MEMORY;
 }
@@ -143,7 +146,10 @@ static conv_status walk_node(walk *w, int at)
     if (node->out.rank == 0 && w->by_file && is_known(&w->built[at])) node->out = w->built[at];
     for (int i = 0; node->out.rank == 0 && i < node->input_count && w->origin[at] < 0; i++)
         w->origin[at] = w->origin[node->inputs[i]];
-    if (node->out.rank == 0 && w->origin[at] < 0) w->origin[at] = at;
+    if (node->out.rank == 0 && w->origin[at] < 0) {
+        w->origin[at] = at;
+        w->why[at] = why;
+    }
     return kept;
 }
 
@@ -176,12 +182,13 @@ static bool reads_any(const network_node *node, const bool *carries)
     return false;
 }
 
-/* The first 1x1 convolution that reads the depthwise one's output, normalised, activated or scaled. */
+/* The 1x1 convolution that reads the depthwise one's output, normalised, activated or scaled. Where another
+ * convolution reads that too, the depthwise one has to stay. */
 static void find_pair(const walk *w, size_t depthwise, bool *carries)
 {
     network_conv *convs = w->out->at;
     const int first = convs[depthwise].node;
-    size_t next = depthwise + 1;
+    size_t next = depthwise + 1, found = 0;
     memset(carries, 0, (size_t)w->n->count);
     carries[first] = true;
     for (int i = first + 1; i < w->n->count; i++) {
@@ -189,13 +196,13 @@ static void find_pair(const walk *w, size_t depthwise, bool *carries)
         while (next < w->out->count && convs[next].node < i) next++;
         if (!reads_any(node, carries)) continue;
         carries[i] = w->by_element[i] && same_image(&node->out, &w->n->nodes[first].out);
-        if (next < w->out->count && convs[next].node == i && is_plain_1x1(&convs[next].problem) &&
-            convs[next].pair < 0) {
-            convs[depthwise].pair = (int)next;
-            convs[next].pair = (int)depthwise;
-            return;
-        }
+        if (next == w->out->count || convs[next].node != i) continue;
+        if (found > 0 || !is_plain_1x1(&convs[next].problem) || convs[next].pair >= 0) return;
+        found = next;
     }
+    if (found == 0) return;
+    convs[depthwise].pair = (int)found;
+    convs[found].pair = (int)depthwise;
 }
 
 static bool find_pairs(const walk *w)
@@ -214,7 +221,7 @@ static conv_status no_convolution(const walk *w, conv_error *err)
     const char *layer = json_string_value(json_object_get(json_array_get(w->out->lost, 0), "layer"));
     const char *why = json_string_value(json_object_get(json_array_get(w->out->lost, 0), "why"));
     if (layer != NULL)
-        return conv_fail(err, CONV_INVALID, "no convolution whose shape is known: layer %.60s: %.120s", layer,
+        return conv_fail(err, CONV_INVALID, "no convolution whose shape is known: layer %.50s: %.150s", layer,
                          why);
     return conv_fail(err, CONV_INVALID, "no convolution among its %d layers", w->n->count - w->n->input_count);
 }
@@ -223,10 +230,14 @@ conv_status network_find_convs(network *n, const network_input *input, network_c
 {
     const size_t count = (size_t)n->count;
     *out = (network_convs){.unknown = json_object(), .lost = json_array()};
-    walk w = {n, out, .built = calloc(count, sizeof *w.built), .origin = calloc(count, sizeof *w.origin),
+    walk w = {n,
+              out,
+              .built = calloc(count, sizeof *w.built),
+              .origin = calloc(count, sizeof *w.origin),
+              .why = calloc(count, sizeof *w.why),
               .by_element = calloc(count, sizeof *w.by_element)};
     conv_status status = CONV_NO_MEMORY;
-    if (out->unknown != NULL && out->lost != NULL && w.built != NULL && w.origin != NULL &&
+    if (out->unknown != NULL && out->lost != NULL && w.built != NULL && w.origin != NULL && w.why != NULL &&
         w.by_element != NULL)
         status = take_inputs(&w, input, err);
     if (status == CONV_OK) read_built(&w);
@@ -236,6 +247,7 @@ conv_status network_find_convs(network *n, const network_input *input, network_c
     if (status == CONV_NO_MEMORY) conv_fail(err, status, "no memory for %d layers", n->count);
     free(w.built);
     free(w.origin);
+    free(w.why);
     free(w.by_element);
     if (status != CONV_OK) network_convs_free(out);
     return status;

@@ -432,7 +432,7 @@ conv_status keras_read(network *n, json_t *root, const char *label, conv_error *
                          : text_is_plain(class_name) ? class_name
                                                      : "?");
     const char *name = json_string_value(json_object_get(json_object_get(root, "config"), "name"));
-    snprintf(n->name, sizeof n->name, "%s", name == NULL ? "sequential" : name);
+    snprintf(n->name, sizeof n->name, "%s", name == NULL || *name == 0 ? "sequential" : name);
     text_make_printable(n->name);
     n->nodes = calloc(NETWORK_MAX_NODES, sizeof *n->nodes);
     conv_status status = n->nodes == NULL ? CONV_NO_MEMORY : add_model(&r, root, "", NULL, &outputs);

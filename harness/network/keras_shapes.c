@@ -107,8 +107,9 @@ static bool inputs_known(const network *n, const network_node *node)
 /* Training must know of every option what it does; here only those matter that decide a shape. */
 static json_t *shape_options(json_t *config)
 {
-    static const char *const endings[] = {"_initializer", "_regularizer", "_constraint",
-                                          "activation",   "dtype",        "batch_input_shape"};
+    static const char *const endings[] = {
+        "_initializer", "_regularizer",      "_constraint", "activation",
+        "dtype",        "batch_input_shape", "name"}; /* training's may not be as long as Keras's */
     json_t *copy = json_copy(config);
     const char *key;
     void *next;
@@ -151,27 +152,37 @@ static conv_status build(const network *n, const network_node *node, layer_type 
 
 /* ---- */
 
-/* Keras's own, not a class of somebody's with the same name. */
-static bool is_kerass(const network_node *node)
+/* Keras 3 registers no name for its own layers, but one for classes of others, which may be that of a layer, and
+ * for its operations (keras.ops). */
+static bool is_layer(const network_node *node)
 {
-    const char *own = json_string_value(json_object_get(node->item, "registered_name"));
-    return own == NULL || strcmp(own, node->class_name) == 0;
+    return !json_is_string(json_object_get(node->item, "registered_name"));
+}
+
+/* An operation that does what the layer of its name does: "Average" takes a mean along axes. */
+static bool is_operation(const network_node *node, shape_rule rule)
+{
+    static const char from[] = "keras.src.ops.";
+    const char *module = json_string_value(json_object_get(node->item, "module"));
+    return module != NULL && strncmp(module, from, sizeof from - 1) == 0 && rule != SAME &&
+           strcmp(node->class_name, "Average") != 0;
 }
 
 conv_status keras_effect(const network *n, const network_node *node, network_effect *e, conv_error *err)
 {
     *e = (network_effect){.known = false};
-    if (!is_kerass(node)) return CONV_OK;
+    const bool layer = is_layer(node);
     const bool ready = inputs_known(n, node);
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
         if (strcmp(node->class_name, classes[i].name) != 0) continue;
+        if (!layer && !is_operation(node, classes[i].rule)) return CONV_OK;
         e->known = true;
         e->by_element = classes[i].by_element;
         if (ready && classes[i].rule == SAME) e->out = n->nodes[node->inputs[0]].out;
         return ready && classes[i].rule != SAME ? merged(n, node, classes[i].rule, &e->out, err) : CONV_OK;
     }
     const layer_type type = layer_type_parse(node->class_name);
-    if (type.class == CLASS_COUNT) return CONV_OK;
+    if (type.class == CLASS_COUNT || !layer) return CONV_OK;
     e->known = true;
     e->convolution = type.class == CLASS_CONV || type.class == CLASS_DEPTHWISE || type.class == CLASS_SEPARABLE;
     return ready ? build(n, node, type, e, err) : CONV_OK;

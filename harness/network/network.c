@@ -151,7 +151,8 @@ static char *read_whole(const char *path, size_t *size, conv_error *err)
                         : *size == 0                     ? "empty"
                                                          : NULL;
     if (wrong != NULL) {
-        conv_fail(err, CONV_INVALID, "%.120s: %.100s", path, wrong);
+        const bool named = strncmp(wrong, path, strlen(path)) == 0; /* by zlib */
+        conv_fail(err, CONV_INVALID, "%.120s%s%.100s", named ? "" : path, named ? "" : ": ", wrong);
         free(text);
         text = NULL;
     }

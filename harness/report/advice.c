@@ -12,7 +12,7 @@ const char *const advice_measure_names[ADVICE_MEASURES] = {"forward", "backward"
 
 static const rule_time no_time = {NAN, NAN, NAN, false, false};
 
-static rule_time add(rule_time a, rule_time b, double times)
+rule_time report_advice_add(rule_time a, rule_time b, double times)
 {
     return (rule_time){a.median + times * b.median, a.low + times * b.low, a.high + times * b.high,
                        a.disturbed || b.disturbed, a.moved || b.moved};
@@ -95,7 +95,7 @@ static void find_times(const report_advice *a, const json_t *entry, const networ
     at->time[ADVICE_NOW] = (rule_time){.median = 0};
     for (size_t i = 0; i < json_array_size(own); i++) {
         const record_row *row = find_row(a, now, json_string_value(json_array_get(own, i)), side);
-        at->time[ADVICE_NOW] = add(at->time[ADVICE_NOW], time_or_none(row), 1);
+        at->time[ADVICE_NOW] = report_advice_add(at->time[ADVICE_NOW], time_or_none(row), 1);
         if (item->own[i] == NULL) item->own[i] = row;
     }
     at->time[ADVICE_OTHER] = at->time[ADVICE_NOW];
@@ -113,7 +113,7 @@ static void find_item_times(const report_advice *a, const json_t *entry, const n
     find_times(a, entry, side, CONV_BACKWARD, item);
     for (int f = 0; f < ADVICE_FORMS; f++)
         item->at[ADVICE_STEP].time[f] =
-            add(item->at[ADVICE_FORWARD].time[f], item->at[ADVICE_BACKWARD].time[f], 1);
+            report_advice_add(item->at[ADVICE_FORWARD].time[f], item->at[ADVICE_BACKWARD].time[f], 1);
     for (int m = 0; m < ADVICE_MEASURES; m++)
         item->at[m].ratio = rule_compare(item->at[m].time[ADVICE_NOW], item->at[m].time[ADVICE_OTHER]);
 }
@@ -144,7 +144,7 @@ static advice_sum sum_of(const report_advice *a, advice_measure m)
         const int form[ADVICE_PLANS] = {ADVICE_NOW, ADVICE_OTHER,
                                         report_advice_pays(item, m) ? ADVICE_OTHER : ADVICE_NOW};
         for (int p = 0; p < ADVICE_PLANS; p++) {
-            s.time[p] = add(s.time[p], item->at[m].time[form[p]], item->times);
+            s.time[p] = report_advice_add(s.time[p], item->at[m].time[form[p]], item->times);
             s.parameters[p] += item->times * item->parameters[form[p]];
             s.multiplications[p] += item->times * item->multiplications[form[p]];
         }

@@ -57,6 +57,9 @@ typedef struct {
 bool report_advice_create(const report_data *data, report_advice *advice);
 void report_advice_destroy(report_advice *advice);
 
+/* `a` and `times` times `b`: as unsure as any of its parts. */
+rule_time report_advice_add(rule_time a, rule_time b, double times);
+
 /* Whether the layer's swap is part of "only those that pay". */
 bool report_advice_pays(const advice_item *item, advice_measure m);
 /* "won", "lost", "same", "unsure", "" when it has no other form. */

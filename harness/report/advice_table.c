@@ -7,7 +7,7 @@
 #include "../output.h"
 #include "advice.h"
 
-enum { TIME = 27 }; /* columns of "12.3 ms (11.9 to 12.8)" */
+enum { NAME = 38, TIME = 27 }; /* columns of a layer's name, and of "12.3 ms (11.9 to 12.8)" */
 
 /* "12.3 ms (11.9 to 12.8)", padded; without an interval "~12.3 ms". */
 static void put_time(FILE *out, const rule_time *t)
@@ -48,10 +48,14 @@ static void put_measure(FILE *out, const advice_item *item, advice_measure m)
 
 static void put_item(FILE *out, const report_advice *a, const advice_item *item)
 {
-    char shape[96], name[96], own[2][16], other[2][16];
+    char shape[96], name[PROBLEM_NAME_MAX + 16], own[2][16], other[2][16];
     snprintf(name, sizeof name, item->times > 1 ? "%s *%d" : "%s", item->layer, item->times);
-    fprintf(out, "%-38s %s", name, report_advice_shape(item, shape));
-    fputs("\n", out);
+    const int width = report_width(name, strlen(name));
+    if (width > NAME)
+        fprintf(out, "%s\n%*s", name, NAME + 1, "");
+    else
+        fprintf(out, "%s%*s", name, NAME + 1 - width, "");
+    fprintf(out, "%s\n", report_advice_shape(item, shape));
     for (int m = 0; m < ADVICE_MEASURES; m++)
         if (m == ADVICE_FORWARD || a->trains) put_measure(out, item, (advice_measure)m);
     fprintf(out, "  %s to %s parameters, %s to %s multiplications\n",
@@ -69,14 +73,12 @@ static void put_rest(FILE *out, const report_advice *a)
     for (size_t i = 0; i < a->count; i++) {
         const advice_item *item = &a->items[i];
         if (item->swaps) continue;
-        const rule_time *t = &item->at[ADVICE_FORWARD].time[ADVICE_NOW];
-        sum.median += item->times * t->median;
-        sum.low += item->times * t->low;
-        sum.high += item->times * t->high;
+        sum = report_advice_add(sum, item->at[ADVICE_FORWARD].time[ADVICE_NOW], item->times);
         count += item->times;
     }
     if (count == 0) return;
-    fprintf(out, "%d others, which have no other form (1x1, grouped)\n  %-9s", count, "forward");
+    fprintf(out, "%d other%s, without another form (1x1, grouped, depthwise alone)\n  %-9s", count,
+            count == 1 ? "" : "s", "forward");
     put_time(out, &sum);
     fputs("\n", out);
 }
@@ -86,7 +88,8 @@ static void put_sum(FILE *out, const report_advice *a, advice_measure m)
     static const char *const plans[ADVICE_PLANS] = {"now", "every swap", "those that pay"};
     const advice_sum *s = &a->sum[m];
     char parameters[16], multiplications[16];
-    fprintf(out, "\nall %d convolutions, %s\n", a->convolutions, advice_measure_names[m]);
+    fprintf(out, "\nall %d convolution%s, %s\n", a->convolutions, a->convolutions == 1 ? "" : "s",
+            advice_measure_names[m]);
     for (int p = 0; p < ADVICE_PLANS; p++) {
         fprintf(out, "  %-15s", plans[p]);
         put_time(out, &s->time[p]);
@@ -101,11 +104,14 @@ static void put_sum(FILE *out, const report_advice *a, advice_measure m)
 
 void report_advice_print(FILE *out, const report_advice *a)
 {
-    fprintf(out,
-            "%s, batch %lld, %d thread%s: %d convolutions as they are and in their other form,\nby %s%s\n\n",
-            a->network, (long long)a->mb, a->threads, a->threads == 1 ? "" : "s", a->convolutions,
-            strcmp(a->by, "sepbench") == 0 ? "the best of " : "", a->by);
-    fprintf(out, "%-11s%-*s%-*s\n", "", (int)TIME, "now", (int)TIME, "otherwise");
+    char text[256];
+    snprintf(text, sizeof text,
+             "%s, batch %lld, %d thread%s: %d convolution%s now and in %s other form, by %s%s", a->network,
+             (long long)a->mb, a->threads, a->threads == 1 ? "" : "s", a->convolutions,
+             a->convolutions == 1 ? "" : "s", a->convolutions == 1 ? "its" : "their",
+             strcmp(a->by, "sepbench") == 0 ? "the best of " : "", a->by);
+    report_wrap(out, "", "", text);
+    fprintf(out, "\n%-11s%-*s%s\n", "", (int)TIME, "now", "otherwise");
     for (size_t i = 0; i < a->count; i++)
         if (a->items[i].swaps) put_item(out, a, &a->items[i]);
     put_rest(out, a);
@@ -122,6 +128,20 @@ static void put_text(FILE *out, const char *text)
     if (quoted) fputc('"', out);
     for (; *text != 0; text++) fprintf(out, *text == '"' ? "\"\"" : "%c", *text);
     if (quoted) fputc('"', out);
+}
+
+/* "conv1 | conv2": of all, which may have commas and quotes. */
+static void put_names(FILE *out, const json_t *names)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *all = open_memstream(&text, &size);
+    if (all == NULL) return;
+    for (size_t i = 0; i < json_array_size(names); i++)
+        fprintf(all, "%s%s", i > 0 ? " | " : "", json_string_value(json_array_get(names, i)));
+    fclose(all);
+    put_text(out, text);
+    free(text);
 }
 
 static void put_number(FILE *out, double value)
@@ -149,10 +169,7 @@ static void put_row(FILE *out, const report_advice *a, const advice_item *item, 
 {
     put_text(out, item->layer);
     fprintf(out, ",%d,", item->times);
-    for (size_t i = 0; i < json_array_size(item->names); i++) {
-        if (i > 0) fputs(" | ", out);
-        fputs(json_string_value(json_array_get(item->names, i)), out);
-    }
+    put_names(out, item->names);
     fputs(",", out);
     put_problem(out, item->own[0]);
     if (item->own[1] != NULL) fputs(" + ", out);

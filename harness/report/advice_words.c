@@ -68,7 +68,7 @@ static void put_sentence(FILE *out, const report_advice *a, advice_measure m)
         put_plan(out, s, ADVICE_PAYING);
     }
     fputs(".", out);
-    if (s->pay == 0) fputs(" No swap pays.", out);
+    if (s->pay == 0) fputs(s->unsure == 0 ? " No swap pays." : " No swap is known to pay.", out);
     if (s->lose > 0) {
         fputs(" Not to be swapped: ", out);
         put_losers(out, a, m);
