@@ -5,7 +5,9 @@
 
 #include "../harness/cli.h"
 #include "../harness/export/export.h"
+#include "../harness/json.h"
 #include "../harness/output.h"
+#include "../harness/text.h"
 #include "commands.h"
 
 /* Figures of results.csv have nine digits at most: with so many they are read back as they stand there. */
@@ -42,27 +44,29 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static int put(const json_t *json, const char *out)
 {
     conv_error err;
-    char *text = json != NULL ? json_dumps(json, LAYOUT) : NULL;
-    if (text == NULL) return cli_error("export: no memory");
-    const size_t size = strlen(text) + 1;
-    text[size - 1] = '\n'; /* in the 0 byte's place */
-    bool fine =
-        out == NULL ? fwrite(text, 1, size, stdout) > 0 : output_write(out, OUTPUT_NAMED, text, size, &err);
-    free(text);
-    return fine || out == NULL ? EXIT_FINE : cli_error("%s", err.text);
+    if (json == NULL) return cli_error("export: no memory");
+    if (out != NULL)
+        return output_json(out, OUTPUT_NAMED, json, LAYOUT, &err) ? EXIT_FINE : cli_error("%s", err.text);
+    if (json_dumpf(json, stdout, LAYOUT) == 0) putchar('\n');
+    return EXIT_FINE;
 }
 
 /* What was left out, on stderr: "120 refused, 8 wrong". */
 static void put_counts(const record_run *run, const export_counts *counts)
 {
-    char left[160] = "";
+    char left[160] = "", word[40];
     for (int s = CASE_OK + 1; s < CASE_STATUS_COUNT; s++)
         if (counts->by_status[s] > 0)
             snprintf(left + strlen(left), sizeof left - strlen(left), "%s%zu %s",
                      left[0] ? ", " : "; left out: ", counts->by_status[s], case_status_name((case_status)s));
     if (counts->median_alone > 0)
-        cli_warning("%zu cases have their median alone: samples.csv does not hold their repetitions",
-                    counts->median_alone);
+        cli_warning("%zu case%s without mean and deviation: samples.csv does not hold the repetitions",
+                    counts->median_alone, counts->median_alone == 1 ? "" : "s");
+    const char *status = json_text(run->run, "status", "complete");
+    if (strcmp(status, "complete") != 0) {
+        snprintf(word, sizeof word, "%s", status);
+        cli_warning("the run is not complete (%s): cases may be missing", text_make_printable(word));
+    }
     fprintf(stderr, "%zu of %zu cases%s\n", counts->by_status[CASE_OK], run->count, left);
 }
 

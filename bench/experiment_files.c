@@ -29,7 +29,7 @@ bool experiment_save(experiment *e)
 {
     char path[4352];
     conv_error err;
-    bool saved = output_json(path_of(e, "run.json", path, sizeof path), e->run,
+    bool saved = output_json(path_of(e, "run.json", path, sizeof path), OUTPUT_OWN, e->run,
                              JSON_INDENT(1) | JSON_REAL_PRECISION(10), &err);
     if (!saved) complain(&err);
     return saved;

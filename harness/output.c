@@ -221,7 +221,7 @@ bool output_write(const char *path, output_kind kind, const void *data, size_t s
     return output_close(&o, true) || output_fail(path, err);
 }
 
-bool output_json(const char *path, const json_t *json, size_t flags, conv_error *err)
+bool output_json(const char *path, output_kind kind, const json_t *json, size_t flags, conv_error *err)
 {
     char *text = json_dumps(json, flags);
     if (text == NULL) {
@@ -230,7 +230,7 @@ bool output_json(const char *path, const json_t *json, size_t flags, conv_error 
     }
     char *line_end = text + strlen(text); /* a text file ends in a line feed: it takes the 0 byte's place */
     *line_end = '\n';
-    bool fine = output_write(path, OUTPUT_OWN, text, (size_t)(line_end - text) + 1, err);
+    bool fine = output_write(path, kind, text, (size_t)(line_end - text) + 1, err);
     free(text);
     return fine;
 }

@@ -35,7 +35,7 @@ bool output_close(output *o, bool keep);
  * errno. */
 bool output_write(const char *path, output_kind kind, const void *data, size_t size, conv_error *err);
 /* flags: jansson's; the text ends in a line feed. NULL for json is a failure. */
-bool output_json(const char *path, const json_t *json, size_t flags, conv_error *err);
+bool output_json(const char *path, output_kind kind, const json_t *json, size_t flags, conv_error *err);
 bool output_fail(const char *path, conv_error *err);
 
 /* Whether a file that the user named could be written, before hours are spent on what is to go into it. */

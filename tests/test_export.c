@@ -48,9 +48,9 @@ static void store_run(const char *host)
         snprintf(problem, sizeof problem, "dense:mb1ic%dih28oc32kh3ph1", 32 + status);
         made_add(&m, problem, CONV_FORWARD, "tiled", 1, 1)->status = (case_status)status;
     }
-    json_t *run = json_pack("{s:s, s:{s:s, s:i, s:{s:i, s:i, s:i}}}", "started", "2026-01-01T00:00:00Z",
-                            "machine", "host", host, "hardware_threads", 2, "caches", "l1d", 49152, "l2",
-                            1048576, "cores_sharing_l2", 1);
+    json_t *run = json_pack("{s:s, s:s, s:{s:s, s:i, s:{s:i, s:i, s:i}}}", "status", "running", "started",
+                            "2026-01-01T00:00:00Z", "machine", "host", host, "hardware_threads", 2, "caches",
+                            "l1d", 49152, "l2", 1048576, "cores_sharing_l2", 1);
     record_store *into = record_open("run", false, run, &err);
     if (into == NULL) fail_msg("%s", err.text);
     for (size_t i = 0; i < m.count; i++) assert_true(record_write(into, &m.rows[i], &err));
@@ -240,6 +240,25 @@ static void test_bad_input(void **state)
     assert_int_equal(export("googlebenchmark"), EXIT_USAGE);
 }
 
+static void test_named_file(void **state)
+{
+    (void)state;
+    static char said[4096];
+    store_run("vm");
+    assert_int_equal(system("ln -s real.json to.json"), 0);
+    fflush(stderr);
+    int kept = dup(STDERR_FILENO);
+    assert_non_null(freopen("err.txt", "w", stderr));
+    int code = export("bmf");
+    fflush(stderr);
+    dup2(kept, STDERR_FILENO);
+    close(kept);
+    assert_int_equal(code, EXIT_FINE);
+    assert_int_equal(access("real.json", F_OK), 0); /* the link stays one */
+    read_text("err.txt", said, sizeof said);
+    if (strstr(said, "the run is not complete (running): cases may be missing\n") == NULL) fail_msg("%s", said);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -247,6 +266,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_action, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_google, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_hostile_names, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_named_file, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_bad_input, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

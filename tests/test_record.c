@@ -220,7 +220,8 @@ static void test_resume_keeps_final_rows(void **state)
     assert_null(strstr(load_text("run/samples.csv"), "tiled"));
     assert_non_null(strstr(load_text("run/samples.csv"), "naive"));
     skipped.status = CASE_OK;
-    skipped.median_ns = 77;
+    skipped.median_ns = skipped.min_ns = 77;
+    skipped.repetitions = 1;
     write_row(s, &skipped);
     run = load("run"); /* while it is written: the later row counts */
     assert_int_equal(run.count, 2);
@@ -365,6 +366,12 @@ static void test_unreadable_runs(void **state)
         {"mb1ic8id8oc8kd3sd2pd1/nhwc", "mb1ic9id8oc8kd3sd2pd1/nhwc", "results.csv:2: column ic disagrees"},
         {",2,1,1,0\n", ",1,1,1,0\n", "results.csv:2: column stride_d disagrees"},
         {",2,1,1,0\n", ",2,1,,0\n", "results.csv:2: column pad_front: ''"},
+        {",naive,", ",tiled,",
+         "results.csv:2: case 'dense/forward/naive/mb1ic8id8oc8kd3sd2pd1/nhwc/t2/warm': the columns"},
+        {"/t2/", "/t3/",
+         "results.csv:2: case 'dense/forward/naive/mb1ic8id8oc8kd3sd2pd1/nhwc/t3/warm': the columns"},
+        {",1234.5,", ",1100,", "results.csv:2: column median_ns: 1100 is outside"},
+        {",1200,", ",,", "results.csv:2: column min_ns: empty, but the status is ok"},
         {"run_id,", "run_id;", "results.csv:1: no column 'run_id'"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

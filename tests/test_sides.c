@@ -220,6 +220,9 @@ static void test_same_machine(void **state)
     expect_words("out.txt", "Separable wins in all 3 runs of 2 machines.");
     expect("out.txt", "node-b 01-01 10:15", true);
     expect("out.txt", "node-b 01-02 10:15", true);
+    change("second/run.json", "avx512", "avx2"); /* a capped instruction set makes no other machine */
+    assert_int_equal(report("node-a first second"), EXIT_FINE);
+    expect_words("out.txt", "Separable wins in all 3 runs of 2 machines.");
     set_run_id("second", ids[0]); /* the folder was copied */
     assert_int_equal(report("node-a first second"), EXIT_FINE);
     expect_words("out.txt", "Separable wins on all 2 machines.");

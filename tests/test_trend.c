@@ -379,6 +379,19 @@ static void test_fine_and_too_few(void **state)
     assert_non_null(strstr(err_text, "too few runs"));
 }
 
+/* Links to runs elsewhere are runs; one to a neighbour, as results/latest, is none. */
+static void test_links(void **state)
+{
+    (void)state;
+    store_many("tower", "-O3", 12, 1);
+    assert_int_equal(system("ln -s tower-30 runs/latest; ln -s nowhere runs/dangling"), 0);
+    assert_int_equal(system("mkdir links; for r in runs/tower-*; do ln -s ../$r links; done"), 0);
+    assert_int_equal(run_trend("runs --out page"), EXIT_FINE);
+    assert_non_null(strstr(out, "\n12 runs, "));
+    assert_int_equal(run_trend("links --out page"), EXIT_FINE);
+    assert_non_null(strstr(out, "\n12 runs, "));
+}
+
 /* Machines and flags stay apart: half of one and half of the other are no history. */
 static void test_groups(void **state)
 {
@@ -422,6 +435,11 @@ static void test_bad_input(void **state)
     assert_int_equal(system("mkdir empty other torn; cp runs/tower-30/* other; cp runs/tower-30/* torn"), 0);
     assert_int_equal(system("sed -i 's/\"schema\": 1/\"schema\": 99/' other/run.json"), 0);
     assert_int_equal(system("sed -i '3s/tiled/ti led/g' torn/results.csv"), 0);
+    assert_int_equal(system("mkdir dated unseen; cp runs/tower-30/* dated; cp -r runs/tower-30 unseen"), 0);
+    assert_int_equal(system("sed -i 's/2026-01-01T/2026-1-1T/' dated/run.json"), 0);
+    assert_int_equal(system("cd unseen/tower-30 && rm run.json && ln -s run.json run.json"), 0);
+    expect_refused("runs dated --out page", "dated/run.json: started is '2026-1-1T02:23:00Z': a time");
+    expect_refused("runs unseen --out page", "unseen/tower-30: Too many levels");
     expect_refused("runs/tower-30 --out page", "a single run");
     expect_refused("runs/tower-30 runs/tower-32 runs/tower-30 --out page", "was there already");
     expect_refused("runs runs/tower-30 --out page", "was there already");
@@ -443,6 +461,7 @@ int main(void)
         cmocka_unit_test(test_few_runs),
         cmocka_unit_test_setup_teardown(test_slower, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_fine_and_too_few, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(test_links, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_groups, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_hostile_words, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_bad_input, enter_folder, leave_folder),

@@ -208,7 +208,7 @@ bool compare_write(const char *dir, const compare_result *r, conv_error *err)
     snprintf(path, sizeof path, "%s/compare.json", dir);
     json_t *json = result_json(r);
     bool fine = write_file(dir, "compare.csv", write_csv, r, err) &&
-                output_json(path, json, JSON_INDENT(1) | JSON_REAL_PRECISION(6), err) &&
+                output_json(path, OUTPUT_OWN, json, JSON_INDENT(1) | JSON_REAL_PRECISION(6), err) &&
                 write_file(dir, "compare.md", compare_markdown, r, err);
     json_decref(json);
     return fine;

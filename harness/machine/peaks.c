@@ -299,7 +299,7 @@ static void ceilings_save(const machine_ceilings *c)
     if (strcmp(machine_build_id(), "unknown") == 0 || !ceilings_file(c->threads, path, sizeof path)) return;
     json_t *file = json_pack("{s:o, s:I, s:o}", "key", ceilings_key(c->threads), "measured",
                              (json_int_t)time(NULL), "ceilings", machine_ceilings_json(c));
-    output_json(path, file, JSON_INDENT(2), NULL);
+    output_json(path, OUTPUT_OWN, file, JSON_INDENT(2), NULL);
     json_decref(file);
 }
 

@@ -166,6 +166,16 @@ _Static_assert(sizeof(conv_variant) == sizeof(int) && sizeof(case_status) == siz
 
 /* ---- one row */
 
+/* Whether the columns say what the name does before its problem and behind it, at start and end. */
+static bool is_name_of(const char *name, const char *start, const char *end, const record_row *row)
+{
+    char text[CASE_NAME_MAX], problem[PROBLEM_STRING_MAX];
+    size_t before = (size_t)(start - name);
+    record_case_name(row, text);
+    return strncmp(text, name, before) == 0 &&
+           strcmp(text + before + strlen(problem_format(&row->problem, problem)), end) == 0;
+}
+
 /* A file of an older version lacks columns of the third axis, and none has the rank: the problem is the case
  * name's, and the columns that exist must agree with it. */
 static bool adopt_problem(const char *name, const csv_reader *csv, const size_t *index, record_row *row,
@@ -200,6 +210,12 @@ static bool adopt_problem(const char *name, const csv_reader *csv, const size_t 
         conv_fail(err, CONV_INVALID, "column %s disagrees with the case name '%s'", record_table[c].name, name);
         return false;
     }
+    if (!is_name_of(name, start, end, &named)) {
+        char columns[CASE_NAME_MAX];
+        conv_fail(err, CONV_INVALID, "case '%.80s': the columns are of '%.80s'", name,
+                  record_case_name(&named, columns));
+        return false;
+    }
     *row = named;
     return true;
 }
@@ -218,8 +234,12 @@ static bool check_row(const record_row *row, conv_error *err)
         conv_fail(err, CONV_INVALID, "column threads: at least 1 is needed");
         return false;
     }
-    if (row->status == CASE_OK && isnan(row->median_ns)) {
-        conv_fail(err, CONV_INVALID, "column median_ns: empty, but the status is ok");
+    const char *empty = isnan(row->median_ns)  ? "median_ns: empty"
+                        : isnan(row->min_ns)   ? "min_ns: empty"
+                        : row->repetitions < 1 ? "repetitions: none"
+                                               : NULL;
+    if (row->status == CASE_OK && empty != NULL) {
+        conv_fail(err, CONV_INVALID, "column %s, but the status is ok", empty);
         return false;
     }
     for (size_t i = 0; row->status == CASE_OK && i < sizeof times / sizeof *times; i++)
@@ -228,6 +248,12 @@ static bool check_row(const record_row *row, conv_error *err)
                       times[i].column, times[i].value);
             return false;
         }
+    if (row->status == CASE_OK && (row->ci95_low_ns > row->median_ns || row->ci95_high_ns < row->median_ns ||
+                                   row->min_ns > row->median_ns)) {
+        conv_fail(err, CONV_INVALID, "column median_ns: %g is outside of its interval or below min_ns",
+                  row->median_ns);
+        return false;
+    }
     return true;
 }
 

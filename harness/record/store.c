@@ -296,7 +296,7 @@ bool record_update_run(record_store *s, json_t *run, conv_error *err)
     json_object_set_new(run, "run_id", json_string(s->run_id));
     char path[4200];
     join(path, sizeof path, s, "run.json");
-    return output_json(path, run, JSON_INDENT(2), err);
+    return output_json(path, OUTPUT_OWN, run, JSON_INDENT(2), err);
 }
 
 void record_close(record_store *s)

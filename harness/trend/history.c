@@ -1,5 +1,6 @@
 #include "history.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -135,9 +136,24 @@ static bool is_known(const trend_history *h, const char *id)
     return false;
 }
 
+/* The order of the runs rests on it. */
+static bool is_stamp(const char *text)
+{
+    const char *form = "0000-00-00T00:00:00Z";
+    for (; *form != '\0'; form++, text++)
+        if (*form == '0' ? !isdigit((unsigned char)*text) : *text != *form) return false;
+    return *text == '\0';
+}
+
 static bool take_run(gathering *g, const char *dir, const record_run *run, conv_error *err)
 {
     trend_run made = {.dirty = json_is_true(json_object_get(run->run, "dirty"))};
+    if (!is_stamp(json_text(run->run, "started", ""))) {
+        snprintf(made.started, sizeof made.started, "%s", json_text(run->run, "started", ""));
+        conv_fail(err, CONV_INVALID, "%s/run.json: started is '%s': a time as 2026-01-31T12:00:00Z is needed",
+                  run->dir, text_make_printable(made.started));
+        return false;
+    }
     if (is_known(g->h, run->run_id)) {
         conv_fail(err, CONV_INVALID, "%s: the run %s was there already: each once", dir, run->run_id);
         return false;
@@ -147,9 +163,8 @@ static bool take_run(gathering *g, const char *dir, const record_run *run, conv_
         return false;
     }
     snprintf(made.id, sizeof made.id, "%s", run->run_id);
-    snprintf(made.started, sizeof made.started, "%s", json_text(run->run, "started", "unknown"));
+    snprintf(made.started, sizeof made.started, "%s", json_text(run->run, "started", ""));
     snprintf(made.commit, sizeof made.commit, "%s", json_text(run->run, "commit", "unknown"));
-    text_make_printable(made.started);
     text_make_printable(made.commit);
     if (!handover_of(run, &made.handover_ns, err)) return false;
     size_t group = group_of(g, run, err);
@@ -174,20 +189,52 @@ static bool load_run(gathering *g, const char *dir, conv_error *err)
 
 /* ---- folders */
 
+/* errno tells a file that is not there from one that cannot be seen. */
 static bool has(const char *dir, const char *name)
 {
     char path[4400];
     struct stat info;
     int length = snprintf(path, sizeof path, "%s/%s", dir, name);
-    return length < (int)sizeof path && stat(path, &info) == 0 && S_ISREG(info.st_mode);
+    errno = ENAMETOOLONG;
+    if (length >= (int)sizeof path || stat(path, &info) != 0) return false;
+    errno = ENOENT;
+    return S_ISREG(info.st_mode);
 }
 
-/* The runs in a folder of runs: links (results/latest) and trainings are none. */
+/* Whether a link leads to a neighbour, as results/latest does: that one is there by its own name. */
+static bool is_second_name(const char *dir, const char *path)
+{
+    struct stat info;
+    char *target = NULL, *folder = NULL;
+    if (lstat(path, &info) == 0 && S_ISLNK(info.st_mode)) {
+        target = realpath(path, NULL);
+        folder = realpath(dir, NULL);
+    }
+    size_t length = folder != NULL ? strlen(folder) : 0;
+    bool second = target != NULL && length > 0 && strncmp(target, folder, length) == 0 &&
+                  strrchr(target, '/') == target + length;
+    free(target);
+    free(folder);
+    return second;
+}
+
+/* False with err: what lies there cannot be seen. What is no run, as a training, is passed over. */
+static bool load_entry(gathering *g, const char *dir, const char *name, conv_error *err)
+{
+    char path[4096];
+    bool fits = snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path;
+    if (*name == '.' || (fits && is_second_name(dir, path))) return true;
+    errno = ENAMETOOLONG;
+    if (fits && has(path, "run.json") && has(path, "results.csv")) return load_run(g, path, err);
+    if (errno == ENOENT || errno == ENOTDIR) return true;
+    conv_fail(err, CONV_INVALID, "%.300s: %s", path, strerror(errno));
+    return false;
+}
+
+/* The runs in a folder of runs. */
 static bool load_folder(gathering *g, const char *dir, conv_error *err)
 {
     struct dirent **names;
-    char path[4096];
-    struct stat info;
     size_t before = g->runs;
     bool fine = true;
     int count = scandir(dir, &names, NULL, alphasort);
@@ -196,10 +243,7 @@ static bool load_folder(gathering *g, const char *dir, conv_error *err)
         return false;
     }
     for (int i = 0; i < count; i++) {
-        bool fits = snprintf(path, sizeof path, "%s/%s", dir, names[i]->d_name) < (int)sizeof path;
-        if (fine && names[i]->d_name[0] != '.' && fits && lstat(path, &info) == 0 && S_ISDIR(info.st_mode) &&
-            has(path, "run.json") && has(path, "results.csv"))
-            fine = load_run(g, path, err);
+        fine = fine && load_entry(g, dir, names[i]->d_name, err);
         free(names[i]);
     }
     free(names);
