@@ -274,8 +274,8 @@ static model *load_model(const char *name, conv_error *err)
     snprintf(path, sizeof path, "bench/models/%.200s.json", name);
     const embedded_file *file = embedded_find(path);
     if (file != NULL) return model_parse(file->data, path, err);
-    conv_fail(err, CONV_INVALID, "model '%s': neither conv, separable nor a path ending in .json or .keras",
-              name);
+    conv_fail(err, CONV_INVALID,
+              "model '%s': neither " EXPERIMENT_MODELS " nor a path ending in .json or .keras", name);
     return NULL;
 }
 
