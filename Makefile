@@ -245,8 +245,8 @@ $(BUILD)/fuzz: $(FUZZERS) $(filter-out $(MAIN),$(OBJECTS))
 
 SEPBENCH := $(BUILD)/sepbench
 
-setup: ## install what is missing (sudo when not root), fetch MNIST; MPI=1: Open MPI; ENGINES=1 (or a folder): TensorFlow, ONNX Runtime
-	ENGINES='$(ENGINES)' MPI='$(strip $(MPI))' sh harness/setup.sh install
+setup: ## install what is missing (sudo when not root), fetch MNIST; FASHION=1: Fashion-MNIST; MPI=1: Open MPI; ENGINES=1 (or a folder): TensorFlow, ONNX Runtime
+	ENGINES='$(ENGINES)' MPI='$(strip $(MPI))' FASHION='$(FASHION)' sh harness/setup.sh install
 
 # Every test program runs even after one failed; the last line counts them.
 test: build $(TESTS) ## all tests; SANITIZE=address,undefined for a checked build
@@ -278,10 +278,11 @@ TRAIN_OUT ?= results/training-$(shell date -u +%Y%m%dT%H%M%SZ)
 
 train: TRAIN_OUT := $(TRAIN_OUT)
 # Others before and after: in the minutes between, a shared machine drifts by more than what is compared.
-OTHERS = $(if $(PEERS),@sh bench/peers/train.sh $(TRAIN_OUT))
-train: build ## the article's experiment, both networks 5 times: RUNS= IMPL= PEERS=1 (Keras and PyTorch too; PYTHON=) ARGS=
+TRAIN_ON = --model $(or $(MODEL),conv$(comma)separable) $(if $(DATA),--data $(DATA))
+OTHERS = $(if $(PEERS),@sh bench/peers/train.sh $(TRAIN_OUT) $(TRAIN_ON))
+train: build ## the article's experiment, both networks 5 times: MODEL= DATA= RUNS= IMPL= PEERS=1 (Keras and PyTorch too; PYTHON=) ARGS=
 	$(OTHERS)
-	$(SEPBENCH) train --model conv,separable --runs $(or $(RUNS),5) $(if $(IMPL),--impl $(IMPL)) --resume \
+	$(SEPBENCH) train $(TRAIN_ON) --runs $(or $(RUNS),5) $(if $(IMPL),--impl $(IMPL)) --resume \
 	    --out $(TRAIN_OUT) $(ARGS)
 	$(OTHERS)
 	$(SEPBENCH) report $(TRAIN_OUT)

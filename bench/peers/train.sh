@@ -1,17 +1,21 @@
 #!/bin/sh
-# Trains both networks in PyTorch and Keras, where a Python has them: epochs into FOLDER/torch.csv and keras.csv.
-# What is not there, or fails, is named and left out. usage: bench/peers/train.sh FOLDER
+# Trains the networks in PyTorch and Keras, where a Python has them: epochs into FOLDER/torch.csv and keras.csv.
+# What is not there, or fails, is named and left out. usage: bench/peers/train.sh FOLDER [--model NAME,...] [--data FOLDER]
 here=$(dirname "$0")
 
-train() { # $1: script and file, $2: module that it needs
-    if python=$(sh "$here/python.sh" "$2" 2>&1); then
-        "$python" -B "$here/train_$1.py" --out "$folder/$1.csv" --append ||
-            echo "sepbench: $1 left out: $python failed" >&2
+folder=$1
+shift
+
+train() { # script and file, module that it needs, options
+    name=$1 module=$2
+    shift 2
+    if python=$(sh "$here/python.sh" "$module" 2>&1); then
+        "$python" -B "$here/train_$name.py" --out "$folder/$name.csv" --append "$@" ||
+            echo "sepbench: $name left out: $python failed" >&2
     else
-        echo "sepbench: $1 left out: $python" >&2
+        echo "sepbench: $name left out: $python" >&2
     fi
 }
 
-folder=$1
-train torch torch
-train keras tensorflow
+train torch torch "$@"
+train keras tensorflow "$@"

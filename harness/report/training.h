@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
     char dir[4096], model[64], impl[64], layout[64]; /* layout: "" of ours */
     bool peer;          /* impl is another program, of which few columns are known */
+    bool separable;     /* has separable or depthwise layers, as run.json lists them */
     int threads, batch; /* batch 0: not known */
     training_run *runs;
     size_t count;
@@ -56,7 +57,7 @@ training_time training_epoch_time(const training_model *m);
 /* How many times as fast b's epoch is, and why that is not determined where it is not. */
 rule_ratio training_compare(const training_model *a, const training_model *b);
 const char *training_reason(ratio_outcome outcome);
-/* Ours of the article's two networks, else our first two models trained alike. */
+/* Two models of ours trained alike: b with separable layers, a without; where there are none such, the first two. */
 bool training_two(const report_training *t, const training_model **a, const training_model **b);
 /* The model of that name trained as another was: by the same program, in the same layout, on as many threads,
  * in the same batches. NULL: there is none. */

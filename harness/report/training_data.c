@@ -7,6 +7,7 @@
 
 #include "../cli.h"
 #include "../grow.h"
+#include "../json.h"
 #include "../record/internal.h"
 #include "../stats.h"
 #include "../text.h"
@@ -233,6 +234,42 @@ static bool load_peer(const char *dir, const char *name, report_training *t, con
     return table_close(&rows, err) && fine;
 }
 
+/* Whether a model's entry in run.json lists a separable or depthwise layer. */
+static bool is_separable(const json_t *entry)
+{
+    json_t *layer;
+    size_t i;
+    json_array_foreach(json_object_get(entry, "layers"), i, layer)
+    {
+        const char *class = json_text(layer, "class", "");
+        if (strncmp(class, "Separable", 9) == 0 || strncmp(class, "Depthwise", 9) == 0) return true;
+    }
+    return false;
+}
+
+/* What run.json knows of the models in the folder's tables. */
+static bool load_layers(const char *dir, report_training *t, conv_error *err)
+{
+    char path[4352];
+    json_error_t why;
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    if (access(path, R_OK) != 0) return true; /* such a folder is no run of its own: report/load.c */
+    json_t *run = json_load_file(path, 0, &why), *entry;
+    size_t i;
+    if (run == NULL) {
+        conv_fail(err, CONV_INVALID, "%.200s:%d: %s", path, why.line, why.text);
+        return false;
+    }
+    json_array_foreach(json_object_get(run, "models"), i, entry) for (size_t k = 0; k < t->count; k++)
+    {
+        training_model *m = &t->models[k];
+        if (strcmp(m->dir, dir) == 0 && strcmp(m->model, json_text(entry, "model", "")) == 0)
+            m->separable = is_separable(entry);
+    }
+    json_decref(run);
+    return true;
+}
+
 bool training_is(const char *dir)
 {
     char path[4352];
@@ -252,7 +289,7 @@ bool training_load(const char *dir, report_training *t, conv_error *err)
     while (fine && csv_next(&runs.reader)) fine = load_run(t, dir, &runs, err);
     fine = table_close(&runs, err) && fine;
     for (size_t i = 0; i < sizeof peers / sizeof *peers && fine; i++) fine = load_peer(dir, peers[i], t, err);
-    return fine;
+    return fine && load_layers(dir, t, err);
 }
 
 void training_free(report_training *t)
@@ -315,21 +352,23 @@ const training_model *training_alike(const report_training *t, const char *model
     return NULL;
 }
 
-bool training_two(const report_training *t, const training_model **a, const training_model **b)
+/* The first two models of ours trained alike, of which b, and not a, has separable layers where `told` says so. */
+static bool find_two(const report_training *t, bool told, const training_model **a, const training_model **b)
 {
-    for (size_t i = 0; i < t->count; i++) {
-        *a = &t->models[i];
-        if (strcmp((*a)->model, "conv") == 0 && !(*a)->peer &&
-            (*b = training_alike(t, "separable", *a)) != NULL)
-            return true;
-    }
     for (size_t i = 0; i < t->count; i++)
-        for (size_t k = i + 1; k < t->count; k++) {
+        for (size_t k = told ? 0 : i + 1; k < t->count; k++) {
             *a = &t->models[i];
             *b = training_alike(t, t->models[k].model, *a);
-            if (*b != NULL && !(*a)->peer && strcmp((*a)->model, (*b)->model) != 0) return true;
+            if (*b != NULL && !(*a)->peer && strcmp((*a)->model, (*b)->model) != 0 &&
+                (!told || (!(*a)->separable && (*b)->separable)))
+                return true;
         }
     return false;
+}
+
+bool training_two(const report_training *t, const training_model **a, const training_model **b)
+{
+    return find_two(t, true, a, b) || find_two(t, false, a, b);
 }
 
 /* The peak of the widest instruction set on that many threads, if the run measured it. */

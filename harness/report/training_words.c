@@ -42,10 +42,11 @@ static void put_epochs(verdict *v, const training_model *a, const training_model
                  where, b->model, ours, a->model, theirs, 1 / r.value,
                  r.outcome == RATIO_SAME ? ", no measurable difference" : "", second.epochs, first.epochs, how,
                  b->threads, b->threads == 1 ? "" : "s");
-    if (v->headline == NULL && !a->peer && /* nothing else to say first */
+    bool asked = b->separable && !a->separable; /* the question is whether separable layers are faster */
+    if (v->headline == NULL && !a->peer &&      /* nothing else to say first */
         asprintf(&v->headline,
-                 "In training, %s: an epoch of the %s network takes %s, one of the %s network %s.",
-                 answers[r.outcome], b->model, ours, a->model, theirs) < 0)
+                 "In training%s%s: an epoch of the %s network takes %s, one of the %s network %s.",
+                 asked ? ", " : "", asked ? answers[r.outcome] : "", b->model, ours, a->model, theirs) < 0)
         v->headline = NULL;
 }
 
