@@ -131,17 +131,25 @@ static json_t *key_of(const advice *a, size_t conv)
     return s->times > 1 ? json_sprintf("%s*%d", s->layer, s->times) : json_string(s->layer);
 }
 
+/* Two models may differ in these alone, and a run is of one. */
+static json_t *problem_text(const conv_problem *p)
+{
+    char text[PROBLEM_STRING_MAX];
+    return json_sprintf("%s:%s", conv_variant_name(p->variant), problem_format(p, text));
+}
+
 static json_t *describe(const advice *a, const alike *item, const conv_problem *other)
 {
     const conv_problem *own = &a->convs->at[item->first].problem, *pair = &a->convs->at[item->pair].problem;
     const bool two = item->pair != item->first;
     json_int_t parameters = conv_parameters(own) + (two ? conv_parameters(pair) : 0);
     json_int_t multiplications = conv_multiplications(own) + (two ? conv_multiplications(pair) : 0);
-    json_t *keys = json_pack("[o]", key_of(a, item->first));
+    json_t *keys = json_pack("[o]", key_of(a, item->first)), *problems = json_pack("[o]", problem_text(own));
     if (two) json_array_append_new(keys, key_of(a, item->pair));
-    json_t *entry =
-        json_pack("{s:s, s:i, s:O, s:o, s:I, s:I}", "layer", item->layer, "times", item->times, "layers",
-                  item->names, "own", keys, "parameters", parameters, "multiplications", multiplications);
+    if (two) json_array_append_new(problems, problem_text(pair));
+    json_t *entry = json_pack("{s:s, s:i, s:O, s:o, s:o, s:I, s:I}", "layer", item->layer, "times", item->times,
+                              "layers", item->names, "own", keys, "problems", problems, "parameters",
+                              parameters, "multiplications", multiplications);
     if (other != NULL)
         json_object_update_new(entry,
                                json_pack("{s:s, s:I, s:I}", "form", conv_variant_name(other->variant),

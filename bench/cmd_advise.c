@@ -165,9 +165,10 @@ static int read_model(advise_arguments *a, suite_list *list)
     code = advise_list(n, &convs, list, &layers);
     if (code == EXIT_FINE) {
         name = list->items[0].layer;
-        a->bench.about = json_pack("{s:s%, s:s, s:b, s:o, s:O, s:O}", "network", name, strcspn(name, ":"), "by",
-                                   a->engine != NULL ? a->engine : "sepbench", "train", a->train, "layers",
-                                   layers, "unknown", convs.unknown, "lost", convs.lost);
+        a->bench.about = json_pack("{s:s%, s:s, s:b, s:b, s:o, s:O, s:O}", "network", name, strcspn(name, ":"),
+                                   "by", a->engine != NULL ? a->engine : "sepbench", "train", a->train,
+                                   "channels_first", all_channels_first(&convs), "layers", layers, "unknown",
+                                   convs.unknown, "lost", convs.lost);
         if (a->bench.about == NULL) code = cli_error("no memory for %zu layers", convs.count);
     } else {
         json_decref(layers);

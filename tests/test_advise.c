@@ -279,6 +279,9 @@ static void the_command(void **state)
     assert_non_null(strstr(text, "must be trained again"));
     expect(2, "only a run of 'sepbench bench' can be resumed here", "bench --resume --out run");
     expect(2, "is not the model that this run began with", "advise --resume --out run --input 9x9");
+    assert_int_equal(
+        run_shell(text, sizeof text, "sed -i 's/\"kernel_size\":3/\"kernel_size\":[9,1]/g' m.json"), 0);
+    expect(2, "is not the model that this run began with", "advise --resume --out run");
 }
 
 /* At most 80 columns, with the characters of UTF-8 counted, not their bytes. */

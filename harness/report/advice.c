@@ -183,7 +183,7 @@ char *report_advice_shape(const advice_item *item, char *buffer)
 {
     static const char *const kinds[] = {"", " depthwise", "", " separable"};
     const record_row *row = item->own[0];
-    if (row == NULL) return strcpy(buffer, "not in this run");
+    if (row == NULL) return strcpy(buffer, "not measured");
     const conv_problem *p = &row->problem;
     size_t used = put_sizes(buffer, 0, p, true);
     if (p->axis[CONV_W].stride > 1)
