@@ -40,19 +40,25 @@ static conv_status check_keys(json_t *object, const char *const *allowed, const 
 
 /* What a layer or an inner model is called with beside its inputs, such as training=False: nothing. Keras 3 has
  * it in "kwargs", Keras 2 as the fourth of each input's list. */
-static conv_status check_calls(json_t *calls, conv_error *err)
+static conv_status check_calls(json_t *calls, bool dropout, conv_error *err)
 {
-    json_t *inner, *kwargs = json_is_object(calls) ? json_object_get(calls, "kwargs")
+    bool keras_3 = json_is_object(calls);
+    json_t *inner, *kwargs = keras_3 ? json_object_get(calls, "kwargs")
                              : json_is_array(calls) && json_is_string(json_array_get(calls, 0))
                                  ? json_array_get(calls, 3)
                                  : NULL;
     const char *key;
     size_t at;
     conv_status status = CONV_OK;
-    json_object_foreach(kwargs, key, inner) if (!json_is_null(inner)) return conv_fail(
-        err, CONV_INVALID, "it is called with %.40s, which is not supported", key);
+    json_object_foreach(kwargs, key, inner)
+    {
+        /* Keras 3 writes its dropout layers' default, which fit() overrides. */
+        bool by_default = keras_3 && dropout && strcmp(key, "training") == 0 && json_is_false(inner);
+        if (!json_is_null(inner) && !by_default)
+            return conv_fail(err, CONV_INVALID, "it is called with %.40s, which is not supported", key);
+    }
     if (json_is_array(calls))
-        json_array_foreach(calls, at, inner) if (status == CONV_OK) status = check_calls(inner, err);
+        json_array_foreach(calls, at, inner) if (status == CONV_OK) status = check_calls(inner, dropout, err);
     return status;
 }
 
@@ -61,7 +67,7 @@ static conv_status check_models(json_t *model, conv_error *err)
 {
     json_t *config = json_object_get(model, "config"), *item;
     size_t at;
-    conv_status status = check_calls(json_object_get(model, "inbound_nodes"), err);
+    conv_status status = check_calls(json_object_get(model, "inbound_nodes"), false, err);
     json_array_foreach(json_is_array(config) ? config : json_object_get(config, "layers"), at,
                        item) if (status == CONV_OK &&
                                  json_is_array(json_object_get(json_object_get(item, "config"), "layers")))
@@ -81,7 +87,8 @@ static conv_status check_item(json_t *item, layer_type type, const char *class_n
     const char *own = json_string_value(json_object_get(item, "registered_name"));
     if (own != NULL)
         return conv_fail(err, CONV_INVALID, "unknown layer '%s': it is not one of Keras's own", own);
-    return check_calls(json_object_get(item, "inbound_nodes"), err);
+    bool dropout = type.class == CLASS_DROPOUT || type.class == CLASS_SPATIAL_DROPOUT;
+    return check_calls(json_object_get(item, "inbound_nodes"), dropout, err);
 }
 
 /* The model's input: of node 0, or where the file only implies that, of the first layer's options. */
@@ -112,6 +119,14 @@ static conv_status link_layer(const model *m, layer *l, const network_node *node
     return CONV_OK;
 }
 
+/* Keras freezes every layer of a functional model that is itself frozen, whatever the layers' own options are. */
+static bool is_frozen(const network *n)
+{
+    json_t *config = json_object_get(n->root, "config");
+    return json_is_false(json_object_get(config, "trainable")) &&
+           json_object_get(config, "input_layers") != NULL;
+}
+
 static conv_status read_layer(model *m, const network *n, int at, int *place, conv_error *err)
 {
     const network_node *node = &n->nodes[at];
@@ -120,6 +135,7 @@ static conv_status read_layer(model *m, const network *n, int at, int *place, co
     conv_status status = node->item == NULL ? CONV_OK : check_item(node->item, type, node->class_name, err);
     if (status == CONV_OK && node->item != NULL)
         status = layer_options_parse(type, node->config, &options, err);
+    if (is_frozen(n)) options.trainable = false;
     place[at] = -1;
     if (status != CONV_OK) return status;
     if (type.class == CLASS_INPUT && node->item == NULL) return CONV_OK;
@@ -206,7 +222,7 @@ static conv_status read_model(model *m, const network *n, const char *label, con
     status = read_layers(m, n, label, err);
     if (status != CONV_OK) return status;
     const char *version = json_string_value(json_object_get(n->root, "keras_version"));
-    if (version != NULL && version[0] < '3') model_of_keras_2(m);
+    (version != NULL && version[0] < '3' ? model_of_keras_2 : model_of_keras_3)(m);
     if (m->layer_count == 0) return conv_fail(err, CONV_INVALID, "%s: no layers", label);
     if (m->layers[m->layer_count - 1].out.rank != 1)
         return conv_fail(err, CONV_INVALID,
