@@ -517,13 +517,19 @@ static void depth_is_bounded(void **state)
     free(text);
 }
 
-static void write_archive(const char *path, const char *member, const char *text)
+static void add_member(const char *path, const char *member, const char *text)
 {
     int code;
-    zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);
+    zip_t *zip = zip_open(path, ZIP_CREATE, &code);
     assert_non_null(zip);
     assert_true(zip_file_add(zip, member, zip_source_buffer(zip, text, strlen(text), 0), 0) >= 0);
     assert_int_equal(zip_close(zip), 0);
+}
+
+static void write_archive(const char *path, const char *member, const char *text)
+{
+    remove(path);
+    add_member(path, member, text);
 }
 
 static void archives(void **state)
@@ -539,6 +545,14 @@ static void archives(void **state)
     if (n == NULL) fail_msg("%s", err.text);
     assert_int_equal(n->count, 2);
     assert_int_equal(n->nodes[0].out.rank, 0);
+    network_free(n);
+
+    /* Keras's version, beside the model in an archive, decides what some layers are. */
+    write_archive("old.keras", "config.json", model);
+    add_member("old.keras", "metadata.json", "{\"keras_version\": \"2.15.0\"}");
+    n = network_read("old.keras", &err);
+    if (n == NULL) fail_msg("%s", err.text);
+    assert_string_equal(json_string_value(json_object_get(n->root, "keras_version")), "2.15.0");
     network_free(n);
 
     write_archive("other.keras", "weights.npy", model);

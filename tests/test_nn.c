@@ -471,6 +471,7 @@ static void check_optimizers(const nn_kernels *nn)
     for (int kind = 0; kind < 4; kind++) {
         nn_rates rates = r;
         rates.nesterov = kind == 1;
+        if (kind == 3) rates.epsilon = 0.1f; /* large enough to tell sqrt(v + epsilon) from sqrt(v) + epsilon */
         float w[COUNT], m[COUNT] = {0}, v[COUNT] = {0};
         double dw[COUNT], dm[COUNT] = {0}, dv[COUNT] = {0};
         memcpy(w, start, sizeof w);
@@ -487,7 +488,7 @@ static void check_optimizers(const nn_kernels *nn)
                     dw[i] -= 0.01 * dm[i] / (sqrt(dv[i]) + 1e-7);
                 } else if (kind == 3) {
                     dm[i] = 0.9 * dm[i] + 0.1 * g[i] * g[i];
-                    dw[i] -= 0.01 * g[i] / (sqrt(dm[i]) + 1e-7);
+                    dw[i] -= 0.01 * g[i] / sqrt(dm[i] + rates.epsilon);
                 } else {
                     dm[i] = 0.9 * dm[i] - 0.01 * g[i];
                     dw[i] += kind == 1 ? 0.9 * dm[i] - 0.01 * g[i] : dm[i];

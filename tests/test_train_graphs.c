@@ -275,6 +275,12 @@ static void summary_names_inputs(void **state)
 #define LAYER(class, name, config, call)                                                                       \
     ",{'class_name':'" class "','name':'" name "','config':{" config "},'inbound_nodes':[[" call "]]}"
 #define READ(name) "['" name "',0,0,{}]"
+/* Called as Keras 3 writes it, with training. */
+#define KERAS_3(class, name, config, training)                                                                 \
+    ",{'class_name':'" class "','name':'" name "','config':{" config "},'inbound_nodes':[{'args':[{"           \
+                             "'class_name':'__keras_tensor__','config':{'shape':[null,4,4,2],'dtype':'"        \
+                             "float32','keras_history':['in'"                                                  \
+                             ",0,0]}}],'kwargs':{'training':" training "}}]}"
 #define CONV(name) LAYER("Conv2D", name, "'filters':2,'kernel_size':1", READ("in"))
 #define HEAD(from)                                                                                             \
     LAYER("Flatten", "f", "", READ(from)) LAYER("Dense", "d", "'units':3,'activation':'softmax'", READ("f"))
@@ -317,6 +323,12 @@ static void refusals(void **state)
          "m.json: it has 2 inputs and 1 outputs: only one of each is supported"},
         {MODEL(LAYER("BatchNormalization", "bn", "", "['in',0,0,{'training':false}]") HEAD("bn")),
          "it is called with training, which is not supported"},
+        {MODEL(KERAS_3("BatchNormalization", "bn", "", "false") HEAD("bn")),
+         "it is called with training, which is not supported"},
+        {MODEL(KERAS_3("Dropout", "drop", "'rate':0.5", "true") HEAD("drop")),
+         "it is called with training, which is not supported"},
+        {MODEL(LAYER("Dropout", "drop", "'rate':0.5", "['in',0,0,{'training':false}]") HEAD("drop")),
+         "it is called with training, which is not supported"},
         {NORM("'renorm':true"), "layer 2 bn (BatchNormalization): renorm is true: must be false"},
         {NORM("'synchronized':true"), "bn (BatchNormalization): synchronized is true: must be false"},
         {NORM("'axis':[1,2]"), "axis is [1, 2]: must be one integer: several axes are not supported"},
@@ -340,6 +352,54 @@ static void refusals(void **state)
     }
 }
 
+/* Keras 3 writes it at every dropout layer of a functional model, and its fit() drops out all the same. */
+static void dropout_is_called_with_its_default(void **state)
+{
+    static const char *const classes[] = {"Dropout", "SpatialDropout2D"};
+    (void)state;
+    for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
+        char text[2048];
+        snprintf(text, sizeof text, MODEL(KERAS_3("%s", "drop", "'rate':0.5", "false") HEAD("drop")),
+                 classes[i]);
+        for (char *c = text; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
+        model *m = test_model(text);
+        assert_true(m->layers[0].rate == 0.5);
+        free(m);
+    }
+}
+
+/* The loss of Keras 3 has no penalty of a frozen layer, that of Keras 2 has; a frozen functional model has no
+ * other layers, whatever these say. */
+static void frozen_layers(void **state)
+{
+    static const struct {
+        const char *version, *model, *layer;
+        bool trainable, penalty;
+    } files[] = {
+        {"3.15.1", "", "", true, true},
+        {"3.15.1", "", "'trainable':false,", false, false},
+        {"3.15.1", "'trainable':true,", "'trainable':true,", true, true},
+        {"3.15.1", "'trainable':false,", "'trainable':true,", false, false},
+        {"2.15.0", "", "'trainable':false,", false, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        char text[2048];
+        snprintf(text, sizeof text,
+                 "{'class_name':'Functional','keras_version':'%s','config':{%s'layers':[{'class_name':"
+                 "'InputLayer','name':'in','config':{'batch_input_shape':[null,4]},'inbound_nodes':[]},"
+                 "{'class_name':'Dense','name':'d','config':{%s'units':3,'kernel_regularizer':'l2'},"
+                 "'inbound_nodes':[[['in',0,0,{}]]]}],'input_layers':[['in',0,0]],"
+                 "'output_layers':[['d',0,0]]}}",
+                 files[i].version, files[i].model, files[i].layer);
+        for (char *c = text; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
+        model *m = test_model(text);
+        assert_int_equal(m->parameter[0].trainable, files[i].trainable);
+        assert_int_equal(m->parameter[0].reg.l2 != 0, files[i].penalty);
+        free(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,6 +410,8 @@ int main(void)
         cmocka_unit_test(applications),
         cmocka_unit_test(summary_names_inputs),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(dropout_is_called_with_its_default),
+        cmocka_unit_test(frozen_layers),
     };
     return cmocka_run_group_tests_name("train_graphs", tests, NULL, NULL);
 }

@@ -9,9 +9,10 @@
 #include <zip.h>
 #include <zlib.h>
 
+#include "../archive.h"
 #include "internal.h"
 
-enum { TEXT_MAX = 64 << 20 }; /* Keras's largest models have a few megabytes of JSON */
+enum { TEXT_MAX = 64 << 20, METADATA_MAX = 1 << 16 }; /* Keras's largest models have a few megabytes of JSON */
 
 /* ---- shapes */
 
@@ -75,18 +76,37 @@ static network *from_onnx(const char *path, conv_error *err)
     return checked(n, n != NULL ? onnx_read(n, path, err) : CONV_NO_MEMORY, path, err);
 }
 
-static network *from_text(const char *text, size_t size, const char *label, conv_error *err)
+static json_t *parse(const char *text, size_t size, const char *label, conv_error *err)
 {
     json_error_t where;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
-    if (root != NULL) return from_root(root, label, err);
-    conv_fail(err, CONV_INVALID, "%.120s:%d: %.100s", label, where.line, where.text);
-    return NULL;
+    if (root == NULL) conv_fail(err, CONV_INVALID, "%.120s:%d: %.100s", label, where.line, where.text);
+    return root;
+}
+
+static network *from_text(const char *text, size_t size, const char *label, conv_error *err)
+{
+    json_t *root = parse(text, size, label, err);
+    return root != NULL ? from_root(root, label, err) : NULL;
 }
 
 network *network_parse(const char *text, const char *label, conv_error *err)
 {
     return from_text(text, strlen(text), label, err);
+}
+
+/* to_json() of Keras 2 has its version in it; an archive has it in a member of its own. */
+static void add_version(json_t *root, const char *path)
+{
+    conv_error ignored;
+    size_t size;
+    char *text = archive_read(path, "metadata.json", METADATA_MAX, &size, &ignored);
+    json_t *about = text != NULL ? json_loadb(text, size, 0, NULL) : NULL;
+    json_t *version = json_object_get(about, "keras_version");
+    if (json_is_string(version) && json_object_get(root, "keras_version") == NULL)
+        json_object_set(root, "keras_version", version);
+    json_decref(about);
+    free(text);
 }
 
 /* config.json of a .keras archive. */
@@ -111,7 +131,10 @@ static network *from_archive(const char *path, conv_error *err)
     zip_int64_t got = zip_fread(member, text, about.size);
     if (got != (zip_int64_t)about.size || zip_fread(member, text + got, 1) != 0) goto done;
     wrong = NULL;
-    n = from_text(text, about.size, path, err);
+    json_t *root = parse(text, about.size, path, err);
+    if (root == NULL) goto done;
+    add_version(root, path);
+    n = from_root(root, path, err);
 
 done:
     if (wrong != NULL) conv_fail(err, CONV_INVALID, "%.180s: %s", path, wrong);

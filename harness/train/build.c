@@ -223,8 +223,7 @@ static conv_status image_axis(const tensor_shape *of, int64_t axis, int *out, co
     return CONV_OK;
 }
 
-/* Gamma, beta and the moving statistics, which no optimizer moves. A frozen layer has no penalty, as Keras 3.
- * */
+/* Gamma, beta and the moving statistics, which no optimizer moves. */
 static conv_status build_norm(model *m, layer *l, const layer_options *o, conv_error *err)
 {
     const struct {
@@ -242,11 +241,9 @@ static conv_status build_norm(model *m, layer *l, const layer_options *o, conv_e
     l->norm.center = o->center;
     conv_status status = image_axis(&l->in, o->axis, &l->norm.axis, err);
     for (size_t i = 0; i < sizeof weights / sizeof *weights && status == CONV_OK; i++) {
-        weight_options own = weights[i].options;
+        const weight_shape shape = {1, {l->in.dim[l->norm.axis]}};
         if (!weights[i].has) continue;
-        if (!l->trainable) own.reg = (regularizer){0};
-        status =
-            build_parameter(m, l, weights[i].name, &(weight_shape){1, {l->in.dim[l->norm.axis]}}, &own, err);
+        status = build_parameter(m, l, weights[i].name, &shape, &weights[i].options, err);
         if (status == CONV_OK && weights[i].moving) m->parameter[m->parameter_count - 1].trainable = false;
     }
     return status;
@@ -361,6 +358,12 @@ conv_status layer_build(model *m, layer *l, layer_type type, const layer_options
     if (l->kind == LAYER_VIEW) nn_view_simplify(&l->view);
     return l->kind == LAYER_NORMALIZATION || l->kind == LAYER_MERGE ? CONV_OK
                                                                     : place_activation(l, o->axis, err);
+}
+
+void model_of_keras_3(model *m)
+{
+    for (int i = 0; i < m->parameter_count; i++)
+        if (!m->parameter[i].trainable) m->parameter[i].reg = (regularizer){0};
 }
 
 void model_of_keras_2(model *m)

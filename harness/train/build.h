@@ -8,8 +8,10 @@
  * does not fit, without saying in which layer. */
 conv_status layer_build(model *m, layer *l, layer_type type, const layer_options *o, conv_error *err);
 
-/* hard_sigmoid was another function in Keras 2. */
+/* What the versions of Keras do otherwise: hard_sigmoid is another function in Keras 2, and frozen weights have no
+ * penalty in Keras 3. */
 void model_of_keras_2(model *m);
+void model_of_keras_3(model *m);
 
 /* ---- for build_plain.c, from build.c */
 

@@ -116,6 +116,14 @@ static conv_status link_layer(const model *m, layer *l, const network_node *node
     return CONV_OK;
 }
 
+/* Keras freezes every layer of a functional model that is itself frozen, whatever the layers' own options are. */
+static bool is_frozen(const network *n)
+{
+    json_t *config = json_object_get(n->root, "config");
+    return json_is_false(json_object_get(config, "trainable")) &&
+           json_object_get(config, "input_layers") != NULL;
+}
+
 static conv_status read_layer(model *m, const network *n, int at, int *place, conv_error *err)
 {
     const network_node *node = &n->nodes[at];
@@ -124,6 +132,7 @@ static conv_status read_layer(model *m, const network *n, int at, int *place, co
     conv_status status = node->item == NULL ? CONV_OK : check_item(node->item, type, node->class_name, err);
     if (status == CONV_OK && node->item != NULL)
         status = layer_options_parse(type, node->config, &options, err);
+    if (is_frozen(n)) options.trainable = false;
     place[at] = -1;
     if (status != CONV_OK) return status;
     if (type.class == CLASS_INPUT && node->item == NULL) return CONV_OK;
@@ -210,7 +219,7 @@ static conv_status read_model(model *m, const network *n, const char *label, con
     status = read_layers(m, n, label, err);
     if (status != CONV_OK) return status;
     const char *version = json_string_value(json_object_get(n->root, "keras_version"));
-    if (version != NULL && version[0] < '3') model_of_keras_2(m);
+    (version != NULL && version[0] < '3' ? model_of_keras_2 : model_of_keras_3)(m);
     if (m->layer_count == 0) return conv_fail(err, CONV_INVALID, "%s: no layers", label);
     if (m->layers[m->layer_count - 1].out.rank != 1)
         return conv_fail(err, CONV_INVALID,

@@ -73,6 +73,6 @@ void nn_rmsprop(int64_t count, const nn_rates *r, const float *g, float *restric
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) {
         mean_square[i] = rho * mean_square[i] + (1 - rho) * g[i] * g[i];
-        w[i] -= rate * g[i] / (sqrtf(mean_square[i]) + epsilon);
+        w[i] -= rate * g[i] / sqrtf(mean_square[i] + epsilon); /* within the root, as Keras since 2.11 */
     }
 }

@@ -5,7 +5,7 @@
 
 No dropout, the first 400 digits of tests/data/mnist in their order, 20 a step; weights from the formula below, which
 tests/test_train_golden.c has too. The optimizers are Keras's, written out: its Adam's epsilon is "epsilon hat",
-lr_t = lr * sqrt(1 - b2^t) / (1 - b1^t), w -= lr_t * m / (sqrt(v) + epsilon), which is not torch.optim.Adam.
+lr_t = lr * sqrt(1 - b2^t) / (1 - b1^t), w -= lr_t * m / (sqrt(v) + epsilon), which is not torch.optim.Adam; RMSprop's is within the root.
 Debian: apt install python3-torch.
 """
 import gzip
@@ -97,7 +97,7 @@ def sgd(w, g, s, t, lr=0.05, momentum=0.9, nesterov=True):
 def rmsprop(w, g, s, t, lr=0.001, rho=0.9, epsilon=1e-7):
     a = s.setdefault("a", torch.zeros_like(w))
     a.mul_(rho).add_((1 - rho) * g * g)
-    w.sub_(lr * g / (a.sqrt() + epsilon))
+    w.sub_(lr * g / (a + epsilon).sqrt())
 
 
 def trajectory(model, update):
