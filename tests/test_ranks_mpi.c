@@ -258,12 +258,78 @@ static void mpi_that_is_missing_is_a_line(void **state)
     strcpy(program, kept);
 }
 
+/* ---- fleets, and what more ranks would bring */
+
+static const char FLEET[] =
+    "mb1ic8ih8oc8kh3ph1 separable:mb1ic8ih8oc8kh3ph1 --impl naive --pass forward --threads 1 "
+    "--repetitions 3 --min-time 0.01 --fleet";
+
+/* Three ranks of this host stand for three hosts. */
+static void a_fleet_is_one_report(void **state)
+{
+    char output[16384];
+    (void)state;
+    need_mpi();
+    int code = run_shell(output, sizeof output, "mpirun -n 3 %s bench %s --out fleet 2>&1", program, FLEET);
+    if (code != 0 || strstr(output, "fleet: 3 of 3 hosts measured") == NULL)
+        fail_msg("exit %d: %s", code, output);
+    code = run_shell(output, sizeof output,
+                     "ls fleet/*-[012]/run.json fleet/*-[012]/results.csv reports/*/index.html 2>&1 | wc -l");
+    assert_int_equal(code, 0);
+    assert_int_equal(atoi(output), 7);
+    code =
+        run_shell(output, sizeof output, "mpirun -n 2 %s bench %s --out fleet --resume 2>&1", program, FLEET);
+    assert_int_equal(code, 2);
+    assert_non_null(strstr(output, "--fleet: a fleet's run cannot be resumed"));
+    code = run_shell(output, sizeof output, "%s bench %s 2>&1", program, FLEET);
+    assert_int_equal(code, 2);
+    assert_string_equal(output, "sepbench: --fleet: mpirun starts it, with a rank on each host\n");
+}
+
+/* The measuring of one is killed: the others' runs stay, and it is said who is missing. */
+static void a_host_that_fails_is_a_line(void **state)
+{
+    char output[16384];
+    (void)state;
+    need_mpi();
+    int code =
+        run_shell(output, sizeof output,
+                  "TMPDIR=$PWD mpirun -n 3 %s bench %s --min-time 0.3 --out short >log 2>&1 & m=$!; n=0; p=; "
+                  "while [ -z \"$p\" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); "
+                  "for c in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$c 2>/dev/null | "
+                  "grep -q \"^sepbench bench .*$PWD/sepbench-fleet\" && p=${c%%/cmdline}; done; done; "
+                  "kill -9 ${p#/proc/}; wait $m; code=$?; cat log; ls -d sepbench-fleet-*; exit $code",
+                  program, FLEET);
+    if (code != 4 || strstr(output, "short: 2 of 3 hosts measured") == NULL ||
+        strstr(output, "is missing: its measuring was ended by signal 9") == NULL ||
+        strstr(output, "/sepbench-fleet-") != NULL)
+        fail_msg("exit %d: %s", code, output);
+}
+
+static void scaling_predicts(void **state)
+{
+    char output[16384], text[16384];
+    (void)state;
+    need_mpi();
+    int code = train(
+        output, sizeof output, "mpirun -n 2",
+        "--scaling --model separable --threads 1 --impl avx512,avx2,im2col,naive --batch-size 64 --out s");
+    if (code != 0 || strstr(output, "checked on 2 ranks: a step took ") == NULL)
+        fail_msg("exit %d: %s", code, output);
+    read_text("s/scaling.csv", text, sizeof text);
+    assert_non_null(strstr(text, "\nseparable,64,1,"));
+    code = train(output, sizeof output, NULL, "--scaling --threads 1 --impl naive --batch-size 4");
+    if (code != 0 || strstr(output, "No messages are measured") == NULL) fail_msg("exit %d: %s", code, output);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_do_not_matter),      cmocka_unit_test(nor_with_all_kinds_of_layers),
         cmocka_unit_test(a_dead_rank_ends_the_job), cmocka_unit_test(another_number_of_ranks_goes_on),
         cmocka_unit_test(ranks_must_be_alike),      cmocka_unit_test(mpi_that_is_missing_is_a_line),
+        cmocka_unit_test(a_fleet_is_one_report),    cmocka_unit_test(a_host_that_fails_is_a_line),
+        cmocka_unit_test(scaling_predicts),
     };
     return cmocka_run_group_tests_name("ranks mpi", tests, set_up, leave_folder);
 }

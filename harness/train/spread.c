@@ -414,6 +414,10 @@ void spread_destroy(net *n)
 {
     spread *s = n->spread;
     if (s == NULL) return;
+    if (s->small_first != NULL) { /* what is under way, after a training that stopped: its buffers go now */
+        spread_gradients_wait(n);
+        spread_weights_wait(n);
+    }
     spread_dense_destroy(n);
     for (int i = 0; i < n->phase_count; i++) {
         flight *f = &s->flight[i];
