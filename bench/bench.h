@@ -21,7 +21,7 @@ typedef struct {
     measure_options measure; /* its budget is set per group */
     double budget;           /* seconds for the whole command; 0: unlimited */
     const char *out;         /* NULL: results/<run_id> */
-    bool resume, fresh;
+    bool resume, fresh, fleet;
     int word_count; /* the command line, for run.json */
     char **words;
     int gbench_count; /* what followed -- */

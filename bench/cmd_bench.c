@@ -3,10 +3,22 @@
 
 #include "../harness/cli.h"
 #include "../harness/output.h"
+#include "../harness/ranks/ranks.h"
 #include "bench.h"
 #include "commands.h"
+#include "fleet.h"
 #include "gbench.h"
 #include "suite.h"
+
+enum { KEY_FLEET = 0x280 };
+
+static const struct argp_option options[] = {
+    {"fleet", KEY_FLEET, NULL, 0,
+     "under mpirun with a rank on each host: every host measures itself, and the runs are gathered in --out "
+     "DIR "
+     "(default: results/fleet-TIME) and reported on together; exit 4 when a host is missing",
+     2},
+    {0}};
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -18,6 +30,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         state->child_inputs[1] = a;
         state->child_inputs[2] = &a->strategy;
         return 0;
+    case KEY_FLEET: a->fleet = true; return 0;
     case ARGP_KEY_ARG: select_take_problems(&a->select, state); return 0;
     default: return ARGP_ERR_UNKNOWN;
     }
@@ -28,7 +41,7 @@ static int parse(int argc, char **argv, bench_arguments *a)
     static const struct argp_child children[] = {
         {&select_argp, 0, NULL, 0}, {&bench_argp, 0, NULL, 0}, {&strategies_argp, 0, NULL, 0}, {0}};
     static const struct argp argp = {
-        NULL,
+        options,
         parse_option,
         "[PROBLEM...] [-- --benchmark_FLAGS]",
         "Times implementations against each other, each verified first. PROBLEM is in benchdnn's syntax, such "
@@ -67,6 +80,17 @@ static const bench_arguments defaults = {
     .select = {.other_form = OTHER_FORM_BY_FILE},
     .measure = {.repetitions = 9, .min_time = 0.008, .verify = true, .replace = true, .seed = 1}};
 
+/* Of all ranks. */
+static int run_fleet(int argc, char **argv, const bench_arguments *a)
+{
+    if (!a->fleet)
+        return cli_error("mpirun started several of 'sepbench bench': --fleet makes each measure its host");
+    int code = ranks_open();
+    if (code == EXIT_FINE) code = fleet_run(argc, argv, a->out);
+    ranks_close();
+    return code;
+}
+
 int cmd_bench(int argc, char **argv)
 {
     bench_arguments a = defaults;
@@ -74,7 +98,13 @@ int cmd_bench(int argc, char **argv)
     selection cases = {0};
     wisdom *w = NULL;
     a.started = machine_now();
+    ranks_prepare();
     int code = bench_take_arguments(argc, argv, parse, &a, &stored);
+    if (code == EXIT_FINE && (a.fleet || ranks_several())) {
+        code = run_fleet(argc, argv, &a);
+        bench_stored_free(&stored);
+        return code;
+    }
     if (code == EXIT_FINE) code = select_cases(&a.select, &cases);
     a.measure.equal = a.measure.equal || suite_is_study(a.select.suite);
     if (code == EXIT_FINE) code = apply_filter(&a, &cases);

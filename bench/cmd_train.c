@@ -30,7 +30,8 @@ enum {
     KEY_THREADS,
     KEY_SLICE,
     KEY_NO_SHUFFLE,
-    KEY_QUIET
+    KEY_QUIET,
+    KEY_SCALING
 };
 
 static const struct argp_option options[] = {
@@ -63,6 +64,11 @@ static const struct argp_option options[] = {
     {"out", KEY_OUT, "DIR", 0, "folder for the results (default results/training-TIME)", 3},
     {"threads", KEY_THREADS, "N", 0, "default: OMP_NUM_THREADS, else one per physical core", 4},
     {"slice", KEY_SLICE, "N", 0, "images of a slice; default from the caches", 4},
+    {"scaling", KEY_SCALING, NULL, 0,
+     "train nothing: measure steps of parts of a batch and, under mpirun, messages; predict an epoch on 1 to "
+     "256 "
+     "ranks; with --out also as scaling.csv",
+     4},
     {"quiet", KEY_QUIET, NULL, 0, "no table, no progress", 4},
     {0}};
 
@@ -70,6 +76,7 @@ typedef struct {
     experiment_options o;
     strategy_words strategy;
     char *models;
+    bool scaling;
     int code;
 } train_arguments;
 
@@ -115,6 +122,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         o->threads = (int)n;
         break;
     case KEY_SLICE: code = cli_take_int("slice", arg, 1, 1000000, &o->slice); break;
+    case KEY_SCALING: a->scaling = true; break;
     case KEY_QUIET: o->quiet = true; break;
     case ARGP_KEY_ARG: code = cli_error("train takes no argument '%s'", arg); break;
     default: return ARGP_ERR_UNKNOWN;
@@ -168,7 +176,9 @@ int cmd_train(int argc, char **argv)
             "threshold. SeparableConv3D, which Keras lacks, has SeparableConv2D's options. Images of one "
             "channel "
             "fit every input of as many elements: "
-            "MNIST's an input of (28, 28, 1), (784,) or (7, 28, 4, 1)."};
+            "MNIST's an input of (28, 28, 1), (784,) or (7, 28, 4, 1). Under mpirun (a build with MPI=1) the "
+            "ranks "
+            "share each batch: the result has the bits of one process."};
     char default_models[] = "conv";
     ranks_prepare();
     const char *data = getenv("SEPBENCH_DATA");
@@ -195,7 +205,7 @@ int cmd_train(int argc, char **argv)
     cli_catch_signals();
     /* The others do as rank 0 has chosen. */
     int code = ranks_agree(ranks_rank() == 0 ? strategies_open(&a.strategy, &a.o.wisdom) : EXIT_FINE);
-    if (code == EXIT_FINE) code = experiment_run(&a.o);
+    if (code == EXIT_FINE) code = a.scaling ? experiment_scaling(&a.o) : experiment_run(&a.o);
     if (ranks_rank() == 0) strategies_close(a.o.wisdom);
     json_decref(a.o.command);
     ranks_close();

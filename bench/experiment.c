@@ -94,15 +94,22 @@ static int create_net(experiment *e, json_t *choices, int64_t slice)
                            .choices = choices != NULL
                                           ? choices
                                           : json_object_get(json_object_get(e->run, "chosen"), e->now->label),
-                           .seed = e->fit.seed};
+                           .seed = e->fit.seed,
+                           .alone = e->alone};
     double start = machine_now();
     e->n = net_create(e->now->m, &options, &err);
     e->chose_s += machine_now() - start;
     return e->n != NULL ? EXIT_FINE : complain(&err);
 }
 
-/* Rank 0's implementations, strategies and slices on all. */
-static int create_nets(experiment *e, json_t *choices)
+int experiment_create_net(experiment *e)
+{
+    net_destroy(e->n);
+    e->n = NULL;
+    return create_net(e, NULL, e->o->slice);
+}
+
+int experiment_create_nets(experiment *e, json_t *choices)
 {
     net_destroy(e->n);
     e->n = NULL;
@@ -145,7 +152,7 @@ static int start_run(experiment *e, int run)
     bool resuming = false;
     json_t *choices = NULL;
     int code = ranks_agree(look_for_checkpoint(e, &resuming, &choices));
-    if (code == EXIT_FINE) code = create_nets(e, choices);
+    if (code == EXIT_FINE) code = experiment_create_nets(e, choices);
     json_decref(choices);
     if (code != EXIT_FINE) return code;
     bool room = fit_state_create(e->now->m, &e->fit, &e->state);
@@ -365,8 +372,7 @@ static int conclude(experiment *e, int code)
     return code;
 }
 
-/* What every rank reads for itself. */
-static int load(experiment *e)
+int experiment_load(experiment *e)
 {
     conv_error err;
     int code = machine_need_threads(e->o->threads);
@@ -379,12 +385,20 @@ static int load(experiment *e)
     return e->models != NULL ? load_models(e) : cli_error("no memory");
 }
 
+void experiment_unload(experiment *e)
+{
+    net_destroy(e->n);
+    for (int i = 0; e->models != NULL && i < e->o->model_count; i++) free(e->models[i].m);
+    free(e->models);
+    data_free(&e->data);
+}
+
 static void put_command(void *ctx, FILE *to) { experiment_put_command(ctx, to); }
 
 int experiment_run(const experiment_options *o)
 {
     experiment e = {.o = o};
-    int code = ranks_agree(load(&e));
+    int code = ranks_agree(experiment_load(&e));
     if (code == EXIT_FINE) code = experiment_check_ranks(&e);
     if (code != EXIT_FINE) goto done;
     code = ranks_agree(is_writer() ? experiment_open(&e) : EXIT_FINE);
@@ -398,9 +412,6 @@ int experiment_run(const experiment_options *o)
     if (is_writer()) experiment_close(&e);
 done:
     ranks_when_lost(NULL, NULL);
-    net_destroy(e.n);
-    for (int i = 0; e.models != NULL && i < o->model_count; i++) free(e.models[i].m);
-    free(e.models);
-    data_free(&e.data);
+    experiment_unload(&e);
     return code;
 }

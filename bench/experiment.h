@@ -27,5 +27,7 @@ typedef struct {
 
 /* Returns an exit code; what went wrong has been said on stderr. */
 int experiment_run(const experiment_options *o);
+/* What training would take on 1 to 256 ranks, from what is measured on those that there are (scaling.c). */
+int experiment_scaling(const experiment_options *o);
 
 #endif

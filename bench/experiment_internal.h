@@ -30,6 +30,7 @@ typedef struct {
     size_t runs_size;
     /* the run under way */
     trained_model *now;
+    bool alone; /* this rank computes whole batches */
     net *n;
     fit_state state;
     fit_options fit;
@@ -38,6 +39,15 @@ typedef struct {
     conv_error problem; /* a file that could not be written */
     int64_t steps;      /* since the profile was reset */
 } experiment;
+
+/* experiment.c: what every rank reads for itself, data and models; an exit code. And away with it, and the net. */
+int experiment_load(experiment *e);
+void experiment_unload(experiment *e);
+/* Of all ranks: e->n, of e->now, with rank 0's implementations, strategies and slices. choices: those of a
+ * checkpoint; NULL: of the model's earlier runs, or to be chosen. An exit code. */
+int experiment_create_nets(experiment *e, json_t *choices);
+/* The same for this process only. */
+int experiment_create_net(experiment *e);
 
 /* experiment_check.c: exit codes, the error being said. */
 /* Whether the validation split leaves images to train on. */

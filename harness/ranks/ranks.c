@@ -37,6 +37,7 @@ static char library[64];
 static ranks_message *under_way;
 static void (*say_resume)(void *ctx, FILE *to);
 static void *resume_ctx;
+static bool tolerant; /* of others' death */
 
 int ranks_rank(void) { return own_rank; }
 int ranks_size(void) { return rank_count; }
@@ -64,6 +65,8 @@ static int told_rank(void)
 }
 
 static int told_size(void) { return told((const char *const[]){"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", NULL}); }
+
+bool ranks_several(void) { return told_rank() >= 0 && told_size() > 1; }
 
 /* The last line that this rank would have printed, on the real stderr. */
 static void let_hear(void)
@@ -116,7 +119,7 @@ void ranks_when_lost(void (*say)(void *ctx, FILE *to), void *ctx)
     resume_ctx = ctx;
 }
 
-static _Noreturn void end_all(int code)
+_Noreturn void ranks_end(int code)
 {
     if (driver != NULL) driver->abort(code);
     _exit(code);
@@ -131,7 +134,7 @@ _Noreturn void ranks_fail(const char *format, ...)
     va_end(args);
     cli_error("%s", line);
     let_hear();
-    end_all(EXIT_INVALID);
+    ranks_end(EXIT_INVALID);
 }
 
 static bool is_dead(const member *m)
@@ -183,6 +186,13 @@ static void say_lost(int rank)
     free(text);
 }
 
+void ranks_tolerate(void) { tolerant = true; }
+
+bool ranks_gone(int rank)
+{
+    return driver != NULL && members[own_rank].seen > 0 && is_here(rank) && is_dead(&members[rank]);
+}
+
 /* Called now and then by whoever waits. mpirun ends all when one has died, by a signal: after it a wait that
  * goes on is for somebody who will not answer, unless all can be seen to live. */
 static void look_around(double waited)
@@ -190,9 +200,9 @@ static void look_around(double waited)
     bool speaker;
     int dead = find_dead(&speaker);
     bool ending = cli_interrupted() && waited > 2 * LOOK_S && members[own_rank].seen < rank_count - 1;
-    if (dead < 0 && !ending) return;
+    if ((dead < 0 && !ending) || (tolerant && dead != 0)) return;
     if (speaker && (dead >= 0 || own_rank == 0)) say_lost(dead);
-    end_all(dead >= 0 ? EXIT_INVALID : cli_signal_exit_code());
+    ranks_end(dead >= 0 ? EXIT_INVALID : cli_signal_exit_code());
 }
 
 /* ---- messages */
@@ -410,7 +420,7 @@ static void introduce(void)
 
 int ranks_open(void)
 {
-    if (told_rank() < 0 || told_size() <= 1) return EXIT_FINE;
+    if (!ranks_several()) return EXIT_FINE;
     prctl(PR_SET_PDEATHSIG, SIGTERM); /* should mpirun be killed, nobody stays behind */
     int code = load_driver();
     if (code == EXIT_FINE) introduce();

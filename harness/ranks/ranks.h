@@ -14,6 +14,8 @@
 
 /* First thing of a command that runs on ranks, before it prints anything. */
 void ranks_prepare(void);
+/* Whether mpirun started several, opened or not. */
+bool ranks_several(void);
 /* Of all, after the command line has been read. EXIT_FINE, also alone; EXIT_USAGE after one line where mpirun
  * started several and the MPI they need is not there. */
 int ranks_open(void);
@@ -65,6 +67,12 @@ void ranks_progress(void);
 
 /* How the job is to be taken up, for the line about a rank that died: prints a command. NULL: cannot be. */
 void ranks_when_lost(void (*say)(void *ctx, FILE *to), void *ctx);
+/* From now on the others live on when one dies, unless it is rank 0; who waits for it looks for that himself. */
+void ranks_tolerate(void);
+/* Whether that rank is seen to be dead: one of this host. */
+bool ranks_gone(int rank);
+/* Ends all ranks without the dead, whom ranks_close would wait for. */
+_Noreturn void ranks_end(int code);
 /* Ends all ranks, after a line "rank 3 on node2: ..." from any of them. Alone: the same without the rank. */
 _Noreturn void ranks_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

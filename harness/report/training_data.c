@@ -387,7 +387,7 @@ training_step training_step_of(const report_data *data, const training_model *m)
         const training_operation *o = &m->profile[i];
         if (strcmp(o->layer, "step") == 0)
             s.whole = o->ns;
-        else if (strcmp(o->layer, "residual") != 0)
+        else if (strcmp(o->layer, "residual") != 0 && strcmp(o->layer, "hidden") != 0)
             s.explained += o->ns;
         if (!isnan(o->flops)) s.flops += o->flops;
     }

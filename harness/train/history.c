@@ -136,6 +136,9 @@ conv_status profile_write(const char *path, const net *n, int64_t steps, int64_t
     profile_put(file, (profile_row){"residual", "waiting and bookkeeping", "", (wall - explained) * share, 0},
                 step);
     profile_put(file, (profile_row){"step", "whole", "", step, 0}, step);
+    if (net_hidden(n) > 0)
+        profile_put(file, (profile_row){"hidden", "messages under way meanwhile", "", net_hidden(n) * share, 0},
+                    step);
     free(rows);
     return output_close(&o, true) || output_fail(path, err) ? CONV_OK : CONV_FAILED;
 }

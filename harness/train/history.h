@@ -35,6 +35,8 @@ enum { HISTORY_SCHEMA = 1 }; /* "schema" in OUT/run.json */
 
 /* profile.csv: one line per operation and pass: layer (or input, loss, optimizer, and at the end residual and
  * step), operation, pass (forward or backward), ns_per_step, percent of the step, flops_per_step, gflops.
+ * On several ranks communication is packing and waiting for messages, and
+ * behind step comes hidden, seconds of messages that were under way while something else was computed.
  * residual is what the operations do not explain of the step: waiting for the slower thread, starting threads,
  * shuffling, clocks. */
 #define PROFILE_COLUMNS_TEXT "layer,operation,pass,ns_per_step,percent,flops_per_step,gflops"

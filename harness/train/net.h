@@ -91,6 +91,13 @@ json_t *net_choices(const net *n);
 int64_t net_slice(const net *n);
 /* Of all ranks: slot[model.total] of the optimizer, of which each has updated a part, whole everywhere. */
 void net_gather_slot(net *n, float *slot);
+/* What a rank receives in a step of `rows` images on so many ranks: bytes and messages that are under way while
+ * something else is computed, and those that are waited for. */
+typedef struct {
+    double hidden_bytes, waited_bytes;
+    int hidden, waited;
+} net_messages;
+net_messages net_traffic(const net *n, int64_t rows, int ranks);
 /* What was fused with layer i, for the summary: "+ relu in max_pooling2d", or "". */
 const char *net_fusion(const net *n, int layer);
 /* "avx512" or "avx2 / avx512" (forward / backward) of a convolution or dense layer, else "". buffer[64]. */

@@ -414,6 +414,10 @@ void spread_destroy(net *n)
 {
     spread *s = n->spread;
     if (s == NULL) return;
+    if (s->small_first != NULL) { /* what is under way, after a training that stopped: its buffers go now */
+        spread_gradients_wait(n);
+        spread_weights_wait(n);
+    }
     spread_dense_destroy(n);
     for (int i = 0; i < n->phase_count; i++) {
         flight *f = &s->flight[i];
@@ -435,4 +439,33 @@ void spread_destroy(net *n)
     free(s->large);
     free(s);
     n->spread = NULL;
+}
+
+/* ---- what would travel */
+
+net_messages net_traffic(const net *n, int64_t rows, int ranks)
+{
+    net_messages m = {.hidden = 1};
+    double others = (double)(ranks - 1) / ranks, image = (double)rows * sizeof(float);
+    for (int p = 0; p < n->model->parameter_count; p++) {
+        const parameter *parameter = &n->model->parameter[p];
+        if (!parameter->trainable) continue;
+        m.hidden_bytes += others * (double)parameter->count * sizeof(float);
+        m.hidden += is_large(parameter);
+        if (n->part_offset[p] >= 0) m.waited_bytes += others * (double)parameter->count * sizeof(float);
+    }
+    for (int i = 0; i < n->op_count; i++) {
+        const op *o = &n->ops[i];
+        bool norm = o->kind == OP_NORM && o->norm.live;
+        if (o->batched) m.hidden_bytes += others * image * ((double)o->in / ranks + (double)o->out);
+        m.hidden += o->batched ? 2 : 0;
+        m.waited += norm ? 2 : 0;
+        if (norm)
+            m.waited_bytes +=
+                4 * others * (double)(n->chunks_allocated * o->norm.shape.channels) * sizeof(double);
+    }
+    for (int i = 0; i < n->phase_count; i++)
+        for (int k = n->phases[i].first, any = 0; k < n->phases[i].last && !any; k++)
+            m.waited += any = !n->phases[i].batched && n->ops[k].weights >= 0;
+    return m;
 }

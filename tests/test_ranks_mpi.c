@@ -1,0 +1,335 @@
+/* `mpirun -n N sepbench train`: the bits of one process for any number of ranks and threads, also after kill -9 of
+ * any rank and going on with another number; one line for what differs between ranks. Skipped where the program
+ * was built without MPI (`make MPI=1`). Runs $SEPBENCH on tests/data's digits. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "folder.h"
+#include "train_support.h"
+
+static char program[4096], data[4096], object[4200];
+
+static const char QUICK[] = "--impl avx512,avx2,im2col,naive --epochs 2 --batch-size 60 --quiet";
+
+/* All that a step over ranks does: batch normalization, a dense layer of pixels, penalties, a constraint; layers
+ * whose implementation shares them and does not. */
+static const char RICH[] =
+    "{'class_name':'Sequential','config':{'name':'rich','layers':["
+    "{'class_name':'Conv2D','config':{'name':'c','filters':16,'kernel_size':3,'strides':2,'use_bias':false,"
+    "'batch_input_shape':[null,28,28,1],'kernel_regularizer':{'class_name':'L2','config':{'l2':0.0001}}}},"
+    "{'class_name':'BatchNormalization','config':{'name':'b'}},"
+    "{'class_name':'Activation','config':{'name':'a','activation':'relu'}},"
+    "{'class_name':'Dense','config':{'name':'d1','units':12,'activation':'relu'}},"
+    "{'class_name':'Dropout','config':{'name':'o','rate':0.2}},"
+    "{'class_name':'Flatten','config':{'name':'f'}},"
+    "{'class_name':'Dense','config':{'name':'d2','units':100,'activation':'relu6',"
+    "'activity_regularizer':{'class_name':'L1','config':{'l1':0.00001}},"
+    "'kernel_constraint':{'class_name':'MaxNorm','config':{'max_value':2}}}},"
+    "{'class_name':'Dense','config':{'name':'d3','units':10,'activation':'softmax'}}]}}";
+
+static int set_up(void **state)
+{
+    const char *given = getenv("SEPBENCH");
+    if (realpath(given != NULL ? given : "build/sepbench", program) == NULL) return -1;
+    test_path("data/mnist", object, sizeof object);
+    if (realpath(object, data) == NULL) return -1;
+    snprintf(object, sizeof object, "%.*ssepbench-mpi.so", (int)(strrchr(program, '/') + 1 - program), program);
+    /* Root, and more ranks than cores: what each launcher wants for that. */
+    setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+    setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 1);
+    setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 1);
+    setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe", 1);
+    setenv("PRTE_MCA_hwloc_default_binding_policy", "none", 1);
+    setenv("OMP_WAIT_POLICY", "passive", 1);
+    return enter_folder(state);
+}
+
+static void need_mpi(void)
+{
+    if (access(object, F_OK) == 0) return;
+    print_message("# not tested: built without MPI ('make MPI=1' builds it in)\n");
+    skip();
+}
+
+/* A training with `launch` before the program: NULL for none. */
+static int train(char *output, size_t size, const char *launch, const char *words)
+{
+    return run_shell(output, size, "%s %s train --data %s %s 2>&1", launch != NULL ? launch : "", program, data,
+                     words);
+}
+
+static void expect_fine(const char *launch, const char *words)
+{
+    char output[4096];
+    int code = train(output, sizeof output, launch, words);
+    if (code != 0) fail_msg("%s train %s: exit %d: %s", launch != NULL ? launch : "", words, code, output);
+}
+
+static void expect_same(const char *a, const char *b)
+{
+    char output[512];
+    if (run_shell(output, sizeof output, "cmp %s %s 2>&1", a, b) != 0) fail_msg("%s", output);
+}
+
+/* Lines of ours in what mpirun let through, which adds its own; their number. */
+static int lines_of_ours(char *text, const char **last)
+{
+    int count = 0;
+    for (char *line = text, *save; (line = strtok_r(line, "\n", &save)) != NULL; line = NULL)
+        if (strncmp(line, "sepbench: ", 10) == 0 && strncmp(line, "sepbench: warning: ", 19) != 0) {
+            *last = line;
+            count++;
+        }
+    return count;
+}
+
+static void expect_line(int want, const char *words, const char *launch, const char *command)
+{
+    char output[8192];
+    const char *line = "";
+    int code = train(output, sizeof output, launch, command), count = lines_of_ours(output, &line);
+    if (code != want || count != 1 || strstr(line, words) == NULL)
+        fail_msg("%s: exit %d instead of %d, %d lines, the last: %s", command, code, want, count, line);
+}
+
+/* ---- the same bits */
+
+static void compare_with_one(const char *model, const char *label, int ranks, int threads)
+{
+    char words[512], launch[64], a[128], b[128];
+    snprintf(launch, sizeof launch, "mpirun -n %d", ranks);
+    snprintf(words, sizeof words, "%s --model %s --threads %d --out r%d-%d", QUICK, model, threads, ranks,
+             threads);
+    expect_fine(launch, words);
+    static const char *const files[] = {"weights", "best"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(a, sizeof a, "one/%s/run-1/%s.npz", label, files[i]);
+        snprintf(b, sizeof b, "r%d-%d/%s/run-1/%s.npz", ranks, threads, label, files[i]);
+        expect_same(a, b);
+    }
+    snprintf(words, sizeof words, "rm -rf r%d-%d", ranks, threads);
+    run_shell(a, sizeof a, "%s", words);
+}
+
+static void check_model(const char *model, const char *label, const int *ranks, int count)
+{
+    char words[512], output[64];
+    snprintf(words, sizeof words, "%s --model %s --threads 2 --out one", QUICK, model);
+    run_shell(output, sizeof output, "rm -rf one");
+    expect_fine(NULL, words);
+    for (int i = 0; i < count; i++)
+        for (int threads = 1; threads <= 2; threads++) compare_with_one(model, label, ranks[i], threads);
+}
+
+static void ranks_do_not_matter(void **state)
+{
+    static const int ranks[] = {1, 2, 3, 4, 7};
+    (void)state;
+    need_mpi();
+    check_model("conv", "conv", ranks, 5);
+    check_model("separable", "separable", ranks, 5);
+}
+
+static void nor_with_all_kinds_of_layers(void **state)
+{
+    static const int ranks[] = {2, 7};
+    char text[sizeof RICH];
+    (void)state;
+    need_mpi();
+    strcpy(text, RICH);
+    for (char *c = text; *c != '\0'; c++)
+        if (*c == '\'') *c = '"';
+    write_text("rich.json", text);
+    check_model("rich.json", "rich", ranks, 2);
+}
+
+/* ---- kill -9 */
+
+/* Starts three ranks that would train for long, kills one when two epochs are done; what was printed. */
+static int kill_one(int victim, char *output, size_t size)
+{
+    return run_shell(
+        output, size,
+        "mpirun -n 3 %s train --data %s %s --model separable --epochs 400 --out killed >log 2>&1 & m=$!; "
+        "n=0; while [ \"$(wc -l 2>/dev/null <killed/separable/run-1/history.csv)\" -lt 3 ] 2>/dev/null || "
+        "[ ! -e killed/separable/run-1/checkpoint.npz ]; do sleep 0.05; n=$((n + 1)); "
+        "[ $n -lt 600 ] || break; done; for e in /proc/[0-9]*/environ; do "
+        "tr '\\0' '\\n' <$e 2>/dev/null | grep -qx \"PWD=$PWD\" || continue; "
+        "tr '\\0' '\\n' <$e | grep -Eqx '(OMPI_COMM_WORLD_RANK|PMI_RANK)=%d' || continue; "
+        "p=${e#/proc/}; kill -9 ${p%%/environ}; done; wait $m; code=$?; cat log; "
+        "sleep 0.2; for e in /proc/[0-9]*/environ; do tr '\\0' '\\n' <$e 2>/dev/null | "
+        "grep -qx 'OMPI_COMM_WORLD_SIZE=3' && tr '\\0' '\\n' <$e | grep -qx \"PWD=$PWD\" && "
+        "echo left behind: $e; done; exit $code",
+        program, data, QUICK, victim);
+}
+
+/* Of the run that was killed: lines of its history but the header, of which the last may be one more than its
+ * checkpoint has. */
+static int epochs_done(void)
+{
+    char text[65536];
+    int lines = 0;
+    read_text("killed/separable/run-1/history.csv", text, sizeof text);
+    for (const char *c = text; *c != '\0'; c++) lines += *c == '\n';
+    assert_true(lines > 2);
+    return lines - 1;
+}
+
+static void a_dead_rank_ends_the_job(void **state)
+{
+    char output[16384], words[512], named[64];
+    (void)state;
+    need_mpi();
+    for (int victim = 0; victim < 3; victim++) {
+        const char *line = "";
+        run_shell(output, sizeof output, "rm -rf killed");
+        int code = kill_one(victim, output, sizeof output);
+        if (strstr(output, "left behind") != NULL || code == 0) fail_msg("exit %d: %s", code, output);
+        snprintf(named, sizeof named, "rank %d (process ", victim);
+        int count = lines_of_ours(output, &line);
+        if (count != 1 || strstr(line, named) == NULL || strstr(line, "to go on: mpirun -n 3 ") == NULL ||
+            strstr(line, " --out killed --resume") == NULL)
+            fail_msg("%d lines, the last: %s", count, line);
+        /* Its checkpoint is whole: two ranks go on from it, at least to where three were. */
+        int epochs = epochs_done();
+        snprintf(words, sizeof words, "%s --model separable --epochs %d --out killed --resume", QUICK,
+                 epochs + 2);
+        expect_fine("mpirun -n 2", words);
+        snprintf(words, sizeof words, "%s --model separable --epochs %d --out whole-%d", QUICK, epochs + 2,
+                 victim);
+        expect_fine(NULL, words);
+        snprintf(words, sizeof words, "whole-%d/separable/run-1/weights.npz", victim);
+        expect_same(words, "killed/separable/run-1/weights.npz");
+    }
+}
+
+static void another_number_of_ranks_goes_on(void **state)
+{
+    static const char *const launches[] = {"mpirun -n 3", "mpirun -n 2", NULL, "mpirun -n 4"};
+    char words[512];
+    (void)state;
+    need_mpi();
+    snprintf(words, sizeof words, "%s --model conv --epochs 5 --out five", QUICK);
+    expect_fine(NULL, words);
+    for (int i = 0; i < 4; i++) {
+        snprintf(words, sizeof words, "%s --model conv --epochs %d --out parts %s", QUICK, i + 2,
+                 i > 0 ? "--resume" : "");
+        expect_fine(launches[i], words);
+    }
+    expect_same("five/conv/run-1/weights.npz", "parts/conv/run-1/weights.npz");
+}
+
+/* ---- what is wrong, in one line */
+
+static void ranks_must_be_alike(void **state)
+{
+    char command[16384];
+    (void)state;
+    need_mpi();
+    snprintf(command, sizeof command, "--out m %s : -n 1 %s train --data %s %s --out m --seed 7", QUICK,
+             program, data, QUICK);
+    expect_line(2, "rank 1 on ", "mpirun -n 1", command);
+    expect_line(2, "its --seed is 7, rank 0's 1", "mpirun -n 1", command);
+    snprintf(command, sizeof command, "%s --model conv : -n 1 %s train --data %s %s --model separable", QUICK,
+             program, data, QUICK);
+    expect_line(2, "its model is separable", "mpirun -n 1", command);
+    snprintf(command, sizeof command, "%s : -n 1 %s train --data nowhere %s", QUICK, program, QUICK);
+    expect_line(2, "nowhere", "mpirun -n 1", command);
+    expect_line(2, "--batch-size 2: fewer images than the 3 ranks", "mpirun -n 3", "--batch-size 2 --out m");
+    expect_line(2, "--epochs: 'x' is not", "mpirun -n 3", "--epochs x");
+    assert_int_not_equal(access("m", F_OK), 0);
+}
+
+/* The program under another name, with something else beside it. */
+static void mpi_that_is_missing_is_a_line(void **state)
+{
+    char output[4096], kept[4096];
+    (void)state;
+    need_mpi();
+    run_shell(output, sizeof output, "mkdir apart && cp %s apart/sepbench", program);
+    strcpy(kept, program);
+    assert_non_null(realpath("apart/sepbench", program));
+    expect_line(2, "which was built without MPI: 'make MPI=1'", "mpirun -n 2", "--epochs 0");
+    write_text("apart/sepbench-mpi.so", "no object");
+    expect_line(2, "MPI cannot be loaded: ", "mpirun -n 2", "--epochs 0");
+    strcpy(program, kept);
+}
+
+/* ---- fleets, and what more ranks would bring */
+
+static const char FLEET[] =
+    "mb1ic8ih8oc8kh3ph1 separable:mb1ic8ih8oc8kh3ph1 --impl naive --pass forward --threads 1 "
+    "--repetitions 3 --min-time 0.01 --fleet";
+
+/* Three ranks of this host stand for three hosts. */
+static void a_fleet_is_one_report(void **state)
+{
+    char output[16384];
+    (void)state;
+    need_mpi();
+    int code = run_shell(output, sizeof output, "mpirun -n 3 %s bench %s --out fleet 2>&1", program, FLEET);
+    if (code != 0 || strstr(output, "fleet: 3 of 3 hosts measured") == NULL)
+        fail_msg("exit %d: %s", code, output);
+    code = run_shell(output, sizeof output,
+                     "ls fleet/*-[012]/run.json fleet/*-[012]/results.csv reports/*/index.html 2>&1 | wc -l");
+    assert_int_equal(code, 0);
+    assert_int_equal(atoi(output), 7);
+    code =
+        run_shell(output, sizeof output, "mpirun -n 2 %s bench %s --out fleet --resume 2>&1", program, FLEET);
+    assert_int_equal(code, 2);
+    assert_non_null(strstr(output, "--fleet: a fleet's run cannot be resumed"));
+    code = run_shell(output, sizeof output, "%s bench %s 2>&1", program, FLEET);
+    assert_int_equal(code, 2);
+    assert_string_equal(output, "sepbench: --fleet: mpirun starts it, with a rank on each host\n");
+}
+
+/* The measuring of one is killed: the others' runs stay, and it is said who is missing. */
+static void a_host_that_fails_is_a_line(void **state)
+{
+    char output[16384];
+    (void)state;
+    need_mpi();
+    int code =
+        run_shell(output, sizeof output,
+                  "TMPDIR=$PWD mpirun -n 3 %s bench %s --min-time 0.3 --out short >log 2>&1 & m=$!; n=0; p=; "
+                  "while [ -z \"$p\" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); "
+                  "for c in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$c 2>/dev/null | "
+                  "grep -q \"^sepbench bench .*$PWD/sepbench-fleet\" && p=${c%%/cmdline}; done; done; "
+                  "kill -9 ${p#/proc/}; wait $m; code=$?; cat log; ls -d sepbench-fleet-*; exit $code",
+                  program, FLEET);
+    if (code != 4 || strstr(output, "short: 2 of 3 hosts measured") == NULL ||
+        strstr(output, "is missing: its measuring was ended by signal 9") == NULL ||
+        strstr(output, "/sepbench-fleet-") != NULL)
+        fail_msg("exit %d: %s", code, output);
+}
+
+static void scaling_predicts(void **state)
+{
+    char output[16384], text[16384];
+    (void)state;
+    need_mpi();
+    int code = train(
+        output, sizeof output, "mpirun -n 2",
+        "--scaling --model separable --threads 1 --impl avx512,avx2,im2col,naive --batch-size 64 --out s");
+    if (code != 0 || strstr(output, "checked on 2 ranks: a step took ") == NULL)
+        fail_msg("exit %d: %s", code, output);
+    read_text("s/scaling.csv", text, sizeof text);
+    assert_non_null(strstr(text, "\nseparable,64,1,"));
+    code = train(output, sizeof output, NULL, "--scaling --threads 1 --impl naive --batch-size 4");
+    if (code != 0 || strstr(output, "No messages are measured") == NULL) fail_msg("exit %d: %s", code, output);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranks_do_not_matter),      cmocka_unit_test(nor_with_all_kinds_of_layers),
+        cmocka_unit_test(a_dead_rank_ends_the_job), cmocka_unit_test(another_number_of_ranks_goes_on),
+        cmocka_unit_test(ranks_must_be_alike),      cmocka_unit_test(mpi_that_is_missing_is_a_line),
+        cmocka_unit_test(a_fleet_is_one_report),    cmocka_unit_test(a_host_that_fails_is_a_line),
+        cmocka_unit_test(scaling_predicts),
+    };
+    return cmocka_run_group_tests_name("ranks mpi", tests, set_up, leave_folder);
+}
