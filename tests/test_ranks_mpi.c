@@ -274,6 +274,10 @@ static void a_fleet_is_one_report(void **state)
     int code = run_shell(output, sizeof output, "mpirun -n 3 %s bench %s --out fleet 2>&1", program, FLEET);
     if (code != 0 || strstr(output, "fleet: 3 of 3 hosts measured") == NULL)
         fail_msg("exit %d: %s", code, output);
+    code = run_shell(output, sizeof output,
+                     "ls fleet/*-[012]/run.json fleet/*-[012]/results.csv reports/*/index.html 2>&1 | wc -l");
+    assert_int_equal(code, 0);
+    assert_int_equal(atoi(output), 7);
     code = run_shell(output, sizeof output, "%s bench %s 2>&1", program, FLEET);
     assert_int_equal(code, 2);
     assert_string_equal(output, "sepbench: --fleet: mpirun starts it, with a rank on each host\n");
