@@ -249,6 +249,18 @@ static void test_verdicts(void **state)
     }
 }
 
+/* The run before a step is the slowest of its side: by ranks alone the step would begin with it. */
+static double up_behind_a_slow_run(size_t run) { return run == 29 ? 0.012 : run >= 30 ? 0.06 : 0; }
+
+static void test_place_of_a_step(void **state)
+{
+    (void)state;
+    trend_result r = judge(40, up_behind_a_slow_run, false);
+    assert_int_equal(r.verdict, TREND_SLOWER);
+    assert_int_equal(r.since, 30);
+    trend_result_free(&r);
+}
+
 static void test_few_runs(void **state)
 {
     (void)state;
@@ -458,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_drift_is_found),
         cmocka_unit_test(test_runs_alike_in_a_row),
         cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_place_of_a_step),
         cmocka_unit_test(test_few_runs),
         cmocka_unit_test_setup_teardown(test_slower, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(test_fine_and_too_few, enter_folder, leave_folder),
