@@ -73,10 +73,32 @@ static double activation(const nn_function *f, double x)
 
 static bool of_rows(nn_activation kind) { return kind >= NN_SOFTMAX && kind <= NN_LOG_SOFTMAX; }
 
+/* At 0 itself, where a convolution of zeros puts everything: as TensorFlow. */
+static void check_kinks(const nn_kernels *nn)
+{
+    static const struct {
+        nn_function f;
+        float slope;
+    } kinks[] = {
+        {{NN_SHAPED_RELU, 0.2f, INFINITY, 0, 1, 1}, 0.2f}, /* tf.nn.leaky_relu */
+        {{NN_SHAPED_RELU, 0.2f, 4, 0, 1, 1}, 0},           /* what Keras puts together of ReLUs */
+        {{NN_SELU, 1, INFINITY, 0, 1, 1}, 1.05070098f},
+        {{NN_ELU, 2, INFINITY, 0, 1, 1}, 2},
+        {{NN_RELU, 0, INFINITY, 0, 1, 1}, 0},
+    };
+    for (size_t i = 0; i < sizeof kinks / sizeof *kinks; i++) {
+        const float zero = 0, one = 1;
+        float slope;
+        nn->activate_backward(&kinks[i].f, 1, &zero, &one, &slope);
+        if (slope != kinks[i].slope) fail_msg("kink %zu: %g", i, (double)slope);
+    }
+}
+
 static void check_activations(const nn_kernels *nn)
 {
     enum { COUNT = 203 };
     float *x = filled(COUNT, 1, 20), y[COUNT], dy[COUNT], dx[COUNT];
+    check_kinks(nn);
     for (int i = 0; i < COUNT; i++) dy[i] = (float)noise(2, (uint32_t)i);
     for (int k = NN_LINEAR; k < NN_ACTIVATION_COUNT; k++) {
         if (of_rows((nn_activation)k)) continue;

@@ -305,6 +305,44 @@ static void write_renamed(const model *m, const char *const *names, int count, i
     free(w);
 }
 
+/* Keras 3 names the weights of a model within the model without that model's name. */
+static void weights_of_inner_models(void **state)
+{
+    char path[4096];
+    conv_error err = {""};
+    model *m = load("nested.json");
+    npz_array *arrays = calloc((size_t)m->parameter_count, sizeof *arrays);
+    float *w = calloc((size_t)m->total, sizeof *w), *read = calloc((size_t)m->total, sizeof *w);
+    int inner = 0;
+    (void)state;
+    for (int p = 0; p < m->parameter_count; p++)
+        for (int64_t i = 0; i < m->parameter[p].count; i++)
+            w[m->parameter[p].offset + i] = (float)(100 * p + i);
+    weights_to_arrays(m, w, "", arrays);
+    for (int p = 0; p < m->parameter_count; p++) {
+        const char *name = m->parameter[p].name, *last = strrchr(name, '/');
+        while (last > name && last[-1] != '/') last--;
+        inner += last > name;
+        snprintf(arrays[p].name, sizeof arrays[p].name, "%.*s", (int)strlen(last) - 2, last);
+    }
+    assert_true(inner > 0);
+    snprintf(path, sizeof path, "/tmp/sepbench-inner-%d.npz", (int)getpid());
+    assert_int_equal(npz_write(path, OUTPUT_OWN, arrays, m->parameter_count, &err), CONV_OK);
+    conv_status status = weights_load(path, m, read, &err);
+    if (status != CONV_OK) fail_msg("%s", err.text);
+    assert_memory_equal(read, w, (size_t)m->total * sizeof *w);
+
+    /* the first weight's array is missing, its name taken by another's */
+    strcpy(arrays[0].name, arrays[m->parameter_count - 1].name);
+    assert_int_equal(npz_write(path, OUTPUT_OWN, arrays, m->parameter_count - 1, &err), CONV_OK);
+    assert_int_equal(weights_load(path, m, read, &err), CONV_INVALID);
+    remove(path);
+    free(arrays);
+    free(w);
+    free(read);
+    free(m);
+}
+
 /* The model is read first: its path may be relative to where the test began. */
 static int load_and_enter(void **state)
 {
@@ -370,6 +408,7 @@ int main(void)
         cmocka_unit_test(compiled_with),
         cmocka_unit_test(last_layer),
         cmocka_unit_test(weights_by_any_name),
+        cmocka_unit_test(weights_of_inner_models),
         cmocka_unit_test_setup_teardown(weights_refused, load_and_enter, free_and_leave),
     };
     return cmocka_run_group_tests_name("train_keras", tests, NULL, NULL);

@@ -88,6 +88,9 @@ def load_npz(net, path):
         peer.fail("%s: no .npz of arrays" % path)
     for weight in net.weights:
         array = arrays.get(weight.path, arrays.get(weight.path.split("/", 1)[1]))
+        inner = [name for name in arrays if name.endswith("/" + weight.path)]  # of a model within the model
+        if array is None and len(inner) == 1:
+            array = arrays[inner[0]]
         if array is None or array.shape != tuple(weight.shape):
             peer.fail("%s: no array %s of shape %s" % (path, weight.path, tuple(weight.shape)))
         weight.assign(array)

@@ -157,17 +157,27 @@ static const npz_array *find_name(const npz_file *file, const char *prefix, cons
     return npz_find(file, whole);
 }
 
+/* Of a layer in a model within the model, whose name Keras 3 leaves out of its weights' names: "inner/conv/kernel:0"
+ * is "conv/kernel". */
+static const npz_array *find_inner(const npz_file *file, const char *const *prefixes, const char *name)
+{
+    const npz_array *a = NULL;
+    for (const char *cut = strchr(name, '/'); cut != NULL && strchr(cut + 1, '/') != NULL && a == NULL;
+         cut = strchr(cut + 1, '/'))
+        for (int i = 0; prefixes[i] != NULL && a == NULL; i++) a = find_name(file, prefixes[i], cut + 1);
+    return a;
+}
+
 static const npz_array *find_parameter(const npz_file *file, const char *const *prefixes, const model *m,
                                        int at)
 {
     char other[2 * MODEL_NAME_MAX];
     const char *const names[] = {m->parameter[at].name, keras3_kernel(m, at, other, sizeof other)};
-    for (; *prefixes != NULL; prefixes++)
-        for (int i = 0; i < 2 && names[i] != NULL; i++) {
-            const npz_array *a = find_name(file, *prefixes, names[i]);
-            if (a != NULL) return a;
-        }
-    return NULL;
+    const npz_array *a = NULL;
+    for (int p = 0; prefixes[p] != NULL; p++)
+        for (int i = 0; i < 2 && names[i] != NULL && a == NULL; i++) a = find_name(file, prefixes[p], names[i]);
+    for (int i = 0; i < 2 && names[i] != NULL && a == NULL; i++) a = find_inner(file, prefixes, names[i]);
+    return a;
 }
 
 /* Array number N of numpy.savez(f, *arrays), or NULL. */
@@ -207,9 +217,12 @@ static conv_status assign(const char *path, const npz_file *file, const model *m
             return conv_fail(err, CONV_INVALID, "%s: array '%.120s' is none of the model's", path,
                              file->arrays[i].name);
     }
-    for (int i = 0; i < m->parameter_count; i++)
-        if (found[i] == NULL)
+    for (int i = 0; i < m->parameter_count; i++) {
+        bool taken = false; /* two inner layers of one name are one array */
+        for (int k = 0; k < i; k++) taken = taken || found[k] == found[i];
+        if (found[i] == NULL || taken)
             return conv_fail(err, CONV_INVALID, "%s: array '%s' is missing", path, m->parameter[i].name);
+    }
     return CONV_OK;
 }
 

@@ -63,9 +63,12 @@ static inline float shaped_relu(const nn_function *f, float x)
     return positive - f->alpha * (below > 0 ? below : 0);
 }
 
+/* TensorFlow's LeakyRelu, of which Keras makes those without threshold and limit, has the lower slope at 0 itself,
+ * where layers behind a ReLU often are; what Keras puts together of others has none there. */
 static inline float shaped_relu_slope(const nn_function *f, float x)
 {
-    return (x > f->threshold && x <= f->most ? 1 : 0) + (x < f->threshold ? f->alpha : 0);
+    bool leaky = f->threshold == 0 && f->most == INFINITY;
+    return (x > f->threshold && x <= f->most ? 1 : 0) + (x < f->threshold || (leaky && x == 0) ? f->alpha : 0);
 }
 
 #define EACH _Pragma("omp simd") for (int64_t i = 0; i < n; i++)
@@ -115,7 +118,7 @@ void nn_activate_backward(const nn_function *of, int64_t rows, const float *from
     case NN_SIGMOID: EACH dx[i] = dy[i] * y[i] * (1 - y[i]); break;
     case NN_TANH: EACH dx[i] = dy[i] * (1 - y[i] * y[i]); break;
     case NN_ELU: EACH dx[i] = dy[i] * (y[i] > 0 ? 1 : y[i] + f.alpha); break;
-    case NN_SELU: EACH dx[i] = dy[i] * (y[i] > 0 ? selu_scale : y[i] + selu_scale * selu_alpha); break;
+    case NN_SELU: EACH dx[i] = dy[i] * (y[i] >= 0 ? selu_scale : y[i] + selu_scale * selu_alpha); break;
     case NN_SOFTPLUS: EACH dx[i] = -dy[i] * smooth_expm1(-y[i]); break;
     case NN_RELU6: EACH dx[i] = conv_passes(CONV_POST_RELU6, y[i]) ? dy[i] : 0; break;
     case NN_EXPONENTIAL: EACH dx[i] = dy[i] * y[i]; break;
