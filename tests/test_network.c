@@ -65,7 +65,7 @@ static void every_convolution_is_found(void **state)
     assert_non_null(n);
     assert_int_equal(listed, convolutions(n));
     network_free(n);
-    assert_int_equal(networks, 9);
+    assert_int_equal(networks, 12);
 }
 
 /* "3x3", "224x224x3" as numbers; how many. */
@@ -168,6 +168,8 @@ static void pairs_are_found(void **state)
     } cases[] = {{"MobileNet", 13, "conv_dw_1", "conv_pw_1"},
                  {"MobileNetV2", 17, "block_3_depthwise", "block_3_project"},
                  {"EfficientNetB0", 16, "block2a_dwconv", "block2a_project_conv"},
+                 {"MobileNetV3Small", 11, "expanded_conv_3_depthwise", "expanded_conv_3_project"},
+                 {"MobileNetV3Small_keras2", 11, "expanded_conv_3/depthwise", "expanded_conv_3/project"},
                  {"ResNet50", 0, NULL, NULL}};
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -192,8 +194,8 @@ static void pairs_are_found(void **state)
 /* Each node reads nodes before it, and none but inputs reads nothing. */
 static void order_is_topological(void **state)
 {
-    static const char *const names[] = {"ResNet50", "Xception", "MobileNetV2_keras2", "nested",
-                                        "nested_keras2"};
+    static const char *const names[] = {
+        "ResNet50", "Xception", "MobileNetV2_keras2", "MobileNetV3Small_keras2", "nested", "nested_keras2"};
     (void)state;
     for (size_t m = 0; m < sizeof names / sizeof *names; m++) {
         network *n = load(names[m]);

@@ -272,6 +272,10 @@ static void weights_by_any_name(void **state)
         {"nested.json", "w_nested.keras"},
         {"nested.json", "w_nested.weights.h5"},
         {"nested.json", "w_nested.h5"},
+        {"counted.json", "w_counted.keras"},
+        {"counted.json", "w_counted.weights.h5"},
+        {"counted.json", "w_counted.h5"},
+        {"counted.json", "w_counted.npz"},
     };
     (void)state;
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {

@@ -424,17 +424,20 @@ static void names_and_shapes(void **state)
 static void channels_are_dropped_whole(void **state)
 {
     (void)state;
-    static const char *const formats[][2] = {{"channels_last", "5,4,3"}, {"channels_first", "3,5,4"}};
-    for (int k = 0; k < 2; k++) {
+    static const char *const formats[][4] = {
+        {"channels_last", "5,4,3", "SpatialDropout2D", "'data_format':'channels_last'"},
+        {"channels_first", "3,5,4", "SpatialDropout2D", "'data_format':'channels_first'"},
+        {"channels_last", "5,4,3", "Dropout", "'noise_shape':[null,1,1,3]"},
+        {"channels_first", "3,5,4", "Dropout", "'noise_shape':[null,null,1,1]"}};
+    for (size_t k = 0; k < sizeof formats / sizeof *formats; k++) {
         char text[1024], json[1024];
         snprintf(
             text, sizeof text,
             "{'class_name':'Sequential','config':[{'class_name':'Conv2D','config':{'filters':3,'kernel_size':1,"
-            "'data_format':'%s','batch_input_shape':[null,%s]}},{'class_name':'SpatialDropout2D','config':{'"
-            "rate':"
-            "0.5,'data_format':'%s'}},{'class_name':'GlobalAveragePooling2D','config':{'data_format':'%s'}},"
+            "'data_format':'%s','batch_input_shape':[null,%s]}},{'class_name':'%s','config':{'rate':0.5,%s}},"
+            "{'class_name':'GlobalAveragePooling2D','config':{'data_format':'%s'}},"
             "{'class_name':'Softmax','config':{}}]}",
-            formats[k][0], formats[k][1], formats[k][0], formats[k][0]);
+            formats[k][0], formats[k][1], formats[k][2], formats[k][3], formats[k][0]);
         model *m = test_model(quoted(text, json));
         net *n = test_net(m, "naive", 1, 1);
         for (int c = 0; c < 3; c++) net_weights(n)[m->parameter[1].offset + c] = 1;
@@ -459,6 +462,37 @@ static void channels_are_dropped_whole(void **state)
         net_destroy(n);
         free(m);
     }
+}
+
+/* Of an image that is 1 in one of three channels all is 0 or all doubled. */
+static void images_are_dropped_whole(void **state)
+{
+    static const char text[] =
+        "{'class_name':'Sequential','config':[{'class_name':'Conv2D','config':{'filters':3,'kernel_size':1,"
+        "'batch_input_shape':[null,5,4,3]}},{'class_name':'Dropout','config':{'rate':0.5,'noise_shape':"
+        "[null,1,1,1]}},{'class_name':'GlobalAveragePooling2D','config':{}},{'class_name':'Softmax',"
+        "'config':{}}]}";
+    char json[1024];
+    (void)state;
+    model *m = test_model(quoted(text, json));
+    net *n = test_net(m, "naive", 1, 1);
+    net_weights(n)[m->parameter[1].offset + 1] = 1;
+    net_weights_changed(n);
+    const float zeros[60] = {0};
+    const uint8_t label = 1;
+    int dropped = 0;
+    for (uint32_t step = 0; step < 100; step++) {
+        net_result r;
+        conv_error err;
+        net_batch b = {.values = zeros, .labels = &label, .count = 1};
+        assert_int_equal(net_train(n, &b, step, &r, &err), CONV_OK);
+        bool none = fabs(r.loss - log(3)) < 1e-5, all = fabs(r.loss - (log(exp(2) + 2) - 2)) < 1e-5;
+        if (!none && !all) fail_msg("step %u: loss %.7g", step, r.loss);
+        dropped += none;
+    }
+    assert_in_range(dropped, 30, 70);
+    net_destroy(n);
+    free(m);
 }
 
 static void the_two_networks(void **state)
@@ -562,6 +596,7 @@ int main(void)
         cmocka_unit_test(what_activations_are),
         cmocka_unit_test(names_and_shapes),
         cmocka_unit_test(channels_are_dropped_whole),
+        cmocka_unit_test(images_are_dropped_whole),
         cmocka_unit_test(the_two_networks),
         cmocka_unit_test(initial_distributions),
         cmocka_unit_test(permutations),

@@ -25,7 +25,7 @@ void noise_weights(const model *m, float *weights)
         int64_t field = 1;
         for (int k = 0; k < p->rank - 2; k++) field *= p->shape[k];
         double limit =
-            p->rank == 1 ? 0.05 : sqrt(6 / (double)(field * (p->shape[p->rank - 2] + p->shape[p->rank - 1])));
+            p->rank <= 1 ? 0.05 : sqrt(6 / (double)(field * (p->shape[p->rank - 2] + p->shape[p->rank - 1])));
         for (int64_t k = 0; k < p->count; k++)
             weights[p->offset + k] =
                 (float)(noise((uint32_t)i, (uint32_t)k) * 2 * limit + (p->init.kind == INIT_ONES));

@@ -52,6 +52,7 @@ static const struct {
     {"Maximum", BROADCAST, false},
     {"Minimum", BROADCAST, false},
     {"Multiply", BROADCAST, true}, /* squeeze and excitation */
+    {"Divide", BROADCAST, false},  /* an operation */
     {"Concatenate", CONCATENATE, false},
 };
 
@@ -170,14 +171,18 @@ static bool is_operation(const network_node *node, shape_rule rule)
 
 conv_status keras_effect(const network *n, const network_node *node, network_effect *e, conv_error *err)
 {
+    network_operation op;
+    conv_error unknown;
     *e = (network_effect){.known = false};
+    network_operation_read(node, &op, &unknown);
+    const char *class_name = op.class_name != NULL ? op.class_name : node->class_name;
     const bool layer = is_layer(node);
     const bool ready = inputs_known(n, node);
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
-        if (strcmp(node->class_name, classes[i].name) != 0) continue;
-        if (!layer && !is_operation(node, classes[i].rule)) return CONV_OK;
+        if (strcmp(class_name, classes[i].name) != 0) continue;
+        if (!layer && op.class_name == NULL && !is_operation(node, classes[i].rule)) return CONV_OK;
         e->known = true;
-        e->by_element = classes[i].by_element;
+        e->by_element = classes[i].by_element || op.has_number;
         if (ready && classes[i].rule == SAME) e->out = n->nodes[node->inputs[0]].out;
         return ready && classes[i].rule != SAME ? merged(n, node, classes[i].rule, &e->out, err) : CONV_OK;
     }

@@ -72,4 +72,14 @@ network *network_read(const char *path, conv_error *err);
 network *network_parse(const char *text, const char *label, conv_error *err);
 void network_free(network *n);
 
+/* What Keras calls an operation: of two tensors, or of a tensor and a number. */
+typedef struct {
+    const char *class_name; /* Add, Subtract, Multiply or Divide; NULL: the node is a layer, or unknown */
+    bool has_number, number_first;
+    double number;
+} network_operation;
+
+/* Of a node of Keras's. CONV_INVALID: an operation that is not one of these, or not called so; err says why. */
+conv_status network_operation_read(const network_node *node, network_operation *out, conv_error *err);
+
 #endif

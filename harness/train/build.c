@@ -210,8 +210,7 @@ static conv_status build_dense(model *m, layer *l, const layer_options *o, conv_
     return status == CONV_OK ? add_bias(m, l, o, o->units, err) : status;
 }
 
-/* Keras's axis, which counts the batch, as one of an image's tensor. */
-static conv_status image_axis(const tensor_shape *of, int64_t axis, int *out, conv_error *err)
+conv_status build_axis(const tensor_shape *of, int64_t axis, int *out, conv_error *err)
 {
     char text[64];
     int64_t at = axis < 0 ? axis + of->rank + 1 : axis;
@@ -239,7 +238,7 @@ static conv_status build_norm(model *m, layer *l, const layer_options *o, conv_e
     l->norm.epsilon = o->epsilon;
     l->norm.scale = o->scale;
     l->norm.center = o->center;
-    conv_status status = image_axis(&l->in, o->axis, &l->norm.axis, err);
+    conv_status status = build_axis(&l->in, o->axis, &l->norm.axis, err);
     for (size_t i = 0; i < sizeof weights / sizeof *weights && status == CONV_OK; i++) {
         const weight_shape shape = {1, {l->in.dim[l->norm.axis]}};
         if (!weights[i].has) continue;
@@ -300,7 +299,7 @@ static conv_status build_merge(const model *m, layer *l, const layer_options *o,
     if (l->merge == MERGE_SUBTRACT && l->input_count != 2)
         return conv_fail(err, CONV_INVALID, "A `Subtract` layer should be called on exactly 2 inputs");
     bool joins = l->merge == MERGE_CONCATENATE;
-    conv_status status = joins ? image_axis(&l->in, o->axis, &l->merge_axis, err) : CONV_OK;
+    conv_status status = joins ? build_axis(&l->in, o->axis, &l->merge_axis, err) : CONV_OK;
     for (int k = 1; k < l->input_count && status == CONV_OK; k++)
         status = joins ? append(l, input_shape(m, l, k), err) : widen(l, input_shape(m, l, k), err);
     return status;
@@ -310,7 +309,7 @@ static conv_status build_merge(const model *m, layer *l, const layer_options *o,
 static conv_status place_activation(layer *l, int64_t axis, conv_error *err)
 {
     int at = 0;
-    conv_status status = image_axis(&l->out, axis, &at, err);
+    conv_status status = build_axis(&l->out, axis, &at, err);
     l->activation.columns = l->out.dim[at];
     l->activation.step = 1;
     for (int i = at + 1; i < l->out.rank; i++) l->activation.step *= l->out.dim[i];

@@ -8,6 +8,9 @@
  * does not fit, without saying in which layer. */
 conv_status layer_build(model *m, layer *l, layer_type type, const layer_options *o, conv_error *err);
 
+/* An operation as the layer that does the same: of a number a rescaling, of tensors a merge. */
+conv_status build_operation(const network_operation *op, layer_type *type, layer_options *o, conv_error *err);
+
 /* What the versions of Keras do otherwise: hard_sigmoid is another function in Keras 2, and frozen weights have no
  * penalty in Keras 3. */
 void model_of_keras_2(model *m);
@@ -29,6 +32,8 @@ conv_status build_parameter(model *m, layer *l, const char *name, const weight_s
                             const weight_options *o, conv_error *err);
 /* CONV_INVALID: the layer's input is no image of that rank. */
 conv_status build_image(const layer *l, int rank, image *out, conv_error *err);
+/* Keras's axis, which counts the batch, as one of an image's tensor. */
+conv_status build_axis(const tensor_shape *of, int64_t axis, int *out, conv_error *err);
 tensor_shape build_image_shape(const image *of, int rank, bool channels_first);
 
 /* build_plain.c: the layers that are neither convolution, dense nor pooling by windows. */

@@ -1,9 +1,13 @@
 /* Layers that are neither convolution, dense nor pooling by windows: shapes, and what their operations need.
  * What Keras refuses at build time is refused here in its words (keras/src/layers/reshaping, pooling,
  * activations). */
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "build.h"
+
+static const double KERAS_EPSILON = 1e-7; /* keras.config.epsilon() */
 
 static void build_flatten(layer *l)
 {
@@ -153,6 +157,99 @@ static conv_status build_rescaling(layer *l, const layer_options *o, conv_error 
     return CONV_OK;
 }
 
+conv_status build_operation(const network_operation *op, layer_type *type, layer_options *o, conv_error *err)
+{
+    const bool divides = strcmp(op->class_name, "Divide") == 0;
+    const double c = op->number;
+    double scale = 1, offset = c;
+    if (divides && (!op->has_number || op->number_first))
+        return conv_fail(err, CONV_INVALID, "only dividing by a number is supported");
+    type->class = op->has_number ? CLASS_RESCALING : CLASS_MERGE;
+    if (divides) scale = 1 / c, offset = 0;
+    if (strcmp(op->class_name, "Multiply") == 0) scale = c, offset = 0;
+    if (strcmp(op->class_name, "Subtract") == 0 && op->number_first) scale = -1;
+    if (strcmp(op->class_name, "Subtract") == 0 && !op->number_first) offset = -c;
+    if (op->has_number && !(fabs(scale) <= FLT_MAX && fabs(offset) <= FLT_MAX))
+        return conv_fail(err, CONV_INVALID, "its number is %g, which float32 cannot do that by", c);
+    o->scaling = (rescaling){.count = 1, .scale = {(float)scale}, .offset = {(float)offset}};
+    return CONV_OK;
+}
+
+/* By mean and variance from the file. */
+static conv_status standardize_by_options(layer *l, const layer_options *o, conv_error *err)
+{
+    const rescaling *moments = &o->scaling;
+    l->kind = LAYER_RESCALING;
+    l->scaling = (rescaling){.count = moments->count};
+    if (moments->count > 1 && l->norm.axis != l->in.rank - 1)
+        return conv_fail(err, CONV_INVALID,
+                         "mean and variance of another axis than the last are not supported");
+    if (moments->count > 1 && moments->count != l->in.dim[l->norm.axis])
+        return conv_fail(err, CONV_INVALID, "mean and variance have %d numbers, the axis %lld", moments->count,
+                         (long long)l->in.dim[l->norm.axis]);
+    for (int i = 0; i < moments->count; i++) {
+        const double mean = (double)moments->offset[i], variance = (double)moments->scale[i];
+        const double deviation = fmax(sqrt(variance), KERAS_EPSILON);
+        if (variance < 0) return conv_fail(err, CONV_INVALID, "variance is %g: must not be negative", variance);
+        l->scaling.scale[i] = (float)(o->invert ? deviation : 1 / deviation);
+        l->scaling.offset[i] = (float)(o->invert ? mean : -mean / deviation);
+    }
+    return CONV_OK;
+}
+
+/* By mean and variance that are weights, which adapt() of Keras sets; count is how many images it saw. */
+static conv_status standardize_by_weights(model *m, layer *l, conv_error *err)
+{
+    static const char *const names[] = {"mean", "variance", "count"};
+    conv_status status = CONV_OK;
+    l->kind = LAYER_NORMALIZATION;
+    l->trainable = false;
+    l->norm.least = KERAS_EPSILON;
+    for (int i = 0; i < 3 && status == CONV_OK; i++) {
+        const weight_options own = {.init.kind = i == 1 ? INIT_ONES : INIT_ZEROS};
+        const weight_shape shape = {i < 2, {l->in.dim[l->norm.axis]}};
+        status = build_parameter(m, l, names[i], &shape, &own, err);
+    }
+    return status;
+}
+
+static conv_status build_standardization(model *m, layer *l, const layer_options *o, conv_error *err)
+{
+    conv_status status = build_axis(&l->in, o->axis, &l->norm.axis, err);
+    if (status != CONV_OK) return status;
+    if (o->has_mean != o->has_variance)
+        return conv_fail(err, CONV_INVALID,
+                         "When setting values directly, both `mean` and `variance` must be set");
+    if (o->has_mean) return standardize_by_options(l, o, err);
+    if (o->invert) return conv_fail(err, CONV_INVALID, "invert without mean and variance is not supported");
+    return standardize_by_weights(m, l, err);
+}
+
+/* What is dropped together: whole images, or channels. */
+static conv_status place_noise(layer *l, const tensor_shape *noise, conv_error *err)
+{
+    char in[64], text[64];
+    const int64_t count = shape_count(&l->in);
+    int64_t drawn = 1;
+    int last = l->in.rank - 1, first = -1, wide = 0; /* axes along which it is drawn */
+    bool fits = noise->rank == l->in.rank;
+    for (int i = 0; i < noise->rank && fits; i++) {
+        int64_t size = noise->dim[i] == 0 ? l->in.dim[i] : noise->dim[i];
+        fits = size == 1 || size == l->in.dim[i];
+        drawn *= size;
+        if (size > 1 && wide++ == 0) first = i;
+    }
+    if (fits && drawn == count) return CONV_OK;
+    l->kind = LAYER_SPATIAL_DROPOUT;
+    l->global = (nn_global){count / drawn, drawn, first != last};
+    return fits && (wide == 0 || (wide == 1 && (first == 0 || first == last)))
+               ? CONV_OK
+               : conv_fail(
+                     err, CONV_INVALID,
+                     "noise_shape %s of an input of %s: must be 1 along all axes, or all but the first or last",
+                     shape_text(noise, text), shape_text(&l->in, in));
+}
+
 static conv_status build_dropout(layer *l, layer_type type, const layer_options *o, conv_error *err)
 {
     image in = {.channels = 1};
@@ -162,7 +259,7 @@ static conv_status build_dropout(layer *l, layer_type type, const layer_options 
     l->seed = o->seed;
     conv_status status = type.rank > 0 ? build_image(l, type.rank, &in, err) : CONV_OK;
     l->global = (nn_global){shape_count(&l->in) / in.channels, in.channels, l->channels_first};
-    return status;
+    return status == CONV_OK && o->noise.rank > 0 ? place_noise(l, &o->noise, err) : status;
 }
 
 conv_status build_plain(model *m, layer *l, layer_type type, const layer_options *o, conv_error *err)
@@ -180,6 +277,7 @@ conv_status build_plain(model *m, layer *l, layer_type type, const layer_options
     case CLASS_GLOBAL_AVERAGE_POOL: return build_global(l, type, o, err);
     case CLASS_PRELU: return build_prelu(m, l, o, err);
     case CLASS_RESCALING: return build_rescaling(l, o, err);
+    case CLASS_STANDARDIZATION: return build_standardization(m, l, o, err);
     default: l->kind = LAYER_ACTIVATION; return CONV_OK;
     }
 }

@@ -163,6 +163,7 @@ static npy_shape shape_of(hid_t dataset)
     hsize_t size[NPY_MAX_RANK];
     hid_t space = H5Dget_space(dataset);
     int rank = space < 0 ? -1 : H5Sget_simple_extent_ndims(space);
+    if (rank >= 0 && H5Sget_simple_extent_type(space) == H5S_NULL) rank = -1;
     if (rank >= 0 && rank <= NPY_MAX_RANK && H5Sget_simple_extent_dims(space, size, NULL) == rank) {
         shape.rank = rank;
         for (int i = 0; i < rank; i++) shape.size[i] = (int64_t)size[i];
@@ -171,10 +172,13 @@ static npy_shape shape_of(hid_t dataset)
     return shape;
 }
 
-static bool is_float(hid_t dataset)
+/* Floats; a number without axes, which in Keras counts something, may be an integer. */
+static bool is_float(hid_t dataset, int rank)
 {
     hid_t type = H5Dget_type(dataset);
-    bool fits = type >= 0 && H5Tget_class(type) == H5T_FLOAT && H5Tget_size(type) <= sizeof(double);
+    H5T_class_t class = type < 0 ? H5T_NO_CLASS : H5Tget_class(type);
+    bool fits = type >= 0 && (class == H5T_FLOAT || (class == H5T_INTEGER && rank == 0)) &&
+                H5Tget_size(type) <= sizeof(double);
     if (type >= 0) H5Tclose(type);
     return fits;
 }
@@ -190,7 +194,7 @@ bool h5_read(hid_t at, const char *dataset, const npy_shape *want, float *to, np
     *found = shape_of(d);
     bool same = found->rank == want->rank;
     for (int i = 0; i < want->rank && same; i++) same = found->size[i] == want->size[i];
-    bool fine = same && is_float(d);
+    bool fine = same && is_float(d, want->rank);
     if (!same)
         conv_fail(err, CONV_INVALID, "has another shape");
     else if (!fine)

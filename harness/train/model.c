@@ -73,14 +73,14 @@ static conv_status check_models(json_t *model, conv_error *err)
     return status;
 }
 
-/* What every layer's entry must be, whatever its class. */
+/* What every layer's entry must be, whatever its class; an operation's call has been read. */
 static conv_status check_item(json_t *item, layer_type type, const char *class_name, conv_error *err)
 {
     static const char *const allowed[] = {"class_name", "config",          "module",        "build_config",
                                           "name",       "registered_name", "inbound_nodes", "shared_object_id",
                                           NULL};
     conv_status status = check_keys(item, allowed, class_name, err);
-    if (status != CONV_OK) return status;
+    if (status != CONV_OK || type.class == CLASS_OPERATION) return status;
     if (type.class == CLASS_COUNT) return conv_fail(err, CONV_INVALID, "unknown layer '%s'", class_name);
     const char *own = json_string_value(json_object_get(item, "registered_name"));
     if (own != NULL)
@@ -124,14 +124,28 @@ static bool is_frozen(const network *n)
            json_object_get(config, "input_layers") != NULL;
 }
 
+/* Of what it does; an operation is the layer that does the same. */
+static conv_status read_options(const network_node *node, layer_type *type, const char **class_name,
+                                layer_options *options, conv_error *err)
+{
+    network_operation op;
+    conv_status status = network_operation_read(node, &op, err);
+    *type = op.class_name != NULL ? (layer_type){CLASS_OPERATION, 0} : layer_type_parse(node->class_name);
+    if (status != CONV_OK || node->item == NULL) return status;
+    status = check_item(node->item, *type, node->class_name, err);
+    if (status == CONV_OK) status = layer_options_parse(*type, node->config, options, err);
+    if (status != CONV_OK || op.class_name == NULL) return status;
+    *class_name = op.class_name;
+    return build_operation(&op, type, options, err);
+}
+
 static conv_status read_layer(model *m, const network *n, int at, int *place, conv_error *err)
 {
     const network_node *node = &n->nodes[at];
-    layer_type type = layer_type_parse(node->class_name);
+    layer_type type;
     layer_options options = {0};
-    conv_status status = node->item == NULL ? CONV_OK : check_item(node->item, type, node->class_name, err);
-    if (status == CONV_OK && node->item != NULL)
-        status = layer_options_parse(type, node->config, &options, err);
+    const char *class_name = node->class_name;
+    conv_status status = read_options(node, &type, &class_name, &options, err);
     if (is_frozen(n)) options.trainable = false;
     place[at] = -1;
     if (status != CONV_OK) return status;
@@ -152,7 +166,7 @@ static conv_status read_layer(model *m, const network *n, int at, int *place, co
     if (status == CONV_OK && l->input_count > 1 && type.class != CLASS_MERGE && type.class != CLASS_CONCATENATE)
         status = conv_fail(err, CONV_INVALID, "it has %d inputs, its class one", l->input_count);
     if (status != CONV_OK) return status;
-    snprintf(l->class_name, sizeof l->class_name, "%s", node->class_name);
+    snprintf(l->class_name, sizeof l->class_name, "%s", class_name);
     strcpy(l->name, node->name);
     status = layer_build(m, l, type, &options, err);
     place[at] = m->layer_count;
@@ -274,6 +288,8 @@ static uint32_t plain_fingerprint(const layer *l, uint32_t before)
     if (numbered) crc = crc32(crc, (const Bytef *)numbers, sizeof numbers);
     if (f->kind == NN_SOFTMAX && f->step > 1) crc = crc32(crc, (const Bytef *)&f->step, sizeof f->step);
     if (l->kind == LAYER_VIEW) crc = crc32(crc, (const Bytef *)&l->view, sizeof l->view);
+    if (l->kind == LAYER_SPATIAL_DROPOUT)
+        crc = crc32(crc, (const Bytef *)&l->global.channels, sizeof l->global.channels);
     if (l->kind == LAYER_RESCALING) crc = crc32(crc, (const Bytef *)&l->scaling, sizeof l->scaling);
     return (uint32_t)crc;
 }

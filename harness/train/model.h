@@ -24,7 +24,7 @@ typedef enum {
     LAYER_FLATTEN,
     LAYER_DENSE,
     LAYER_ACTIVATION,
-    LAYER_NORMALIZATION,
+    LAYER_NORMALIZATION, /* of the batch, or by given statistics */
     LAYER_MERGE,
     LAYER_GLOBAL_POOL,
     LAYER_VIEW, /* padding, cropping, repeating, permuting */
@@ -85,6 +85,7 @@ typedef struct {
     struct {
         int axis; /* of an image's tensor */
         double momentum, epsilon;
+        double least; /* of the standard deviation */
         bool scale, center;
     } norm;
     merge_kind merge;

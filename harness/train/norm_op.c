@@ -62,7 +62,8 @@ void norm_op_free(op *o)
 static void set_map(const net *n, op *o, int64_t channel, double mean, double variance)
 {
     const float *gamma = net_parameter(n, o->norm.gamma), *beta = net_parameter(n, o->norm.beta);
-    double inverse = 1 / sqrt(variance + n->model->layers[o->layer].norm.epsilon);
+    const layer *l = &n->model->layers[o->layer];
+    double inverse = 1 / fmax(sqrt(variance + l->norm.epsilon), l->norm.least);
     factor(o, MEAN)[channel] = (float)mean;
     factor(o, SCALE)[channel] = (float)(inverse * (gamma != NULL ? (double)gamma[channel] : 1));
     factor(o, OFFSET)[channel] = beta != NULL ? beta[channel] : 0;

@@ -53,6 +53,7 @@ static const struct {
     {"Reshape", CLASS_RESHAPE, 0, 0},
     {"Permute", CLASS_PERMUTE, 0, 0},
     {"SpatialDropout", CLASS_SPATIAL_DROPOUT, 1, 3},
+    {"Normalization", CLASS_STANDARDIZATION, 0, 0},
 };
 
 layer_type layer_type_parse(const char *name)
@@ -282,6 +283,27 @@ static const char *read_offset(const given *g, void *to)
     return read_scaling(g, r->offset, &r->count);
 }
 
+static const char *read_variance(const given *g, void *to)
+{
+    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, scaling));
+    o->has_variance = !json_is_null(g->value);
+    return o->has_variance ? read_scale(g, to) : NULL;
+}
+
+static const char *read_mean(const given *g, void *to)
+{
+    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, scaling));
+    o->has_mean = !json_is_null(g->value);
+    return o->has_mean ? read_offset(g, to) : NULL;
+}
+
+/* [null, 1, 1, 8]: sizes of what is dropped together, the batch's first. */
+static const char *read_noise(const given *g, void *to)
+{
+    return json_is_null(g->value) || shape_read_open(g->value, to) ? NULL
+                                                                   : "null or a list such as [null, 1, 1, 8]";
+}
+
 static const char *read_rate(const given *g, void *to)
 {
     double rate = json_number_value(g->value);
@@ -438,6 +460,10 @@ static const struct {
     {"dims", read_target, AT(target), ONE(CLASS_PERMUTE)},
     {"scale", read_scale, AT(scaling), ONE(CLASS_RESCALING)},
     {"offset", read_offset, AT(scaling), ONE(CLASS_RESCALING)},
+    {"mean", read_mean, AT(scaling), ONE(CLASS_STANDARDIZATION)},
+    {"variance", read_variance, AT(scaling), ONE(CLASS_STANDARDIZATION)},
+    {"invert", read_bool, AT(invert), ONE(CLASS_STANDARDIZATION)},
+    {"function", read_anything, 0, ONE(CLASS_OPERATION)}, /* which network_operation_read knows */
     {"max_value", read_most, AT(activation.most), ONE(CLASS_RELU)},
     {"negative_slope", read_positive, AT(activation.alpha), ONE(CLASS_RELU) | ONE(CLASS_LEAKY_RELU)},
     {"threshold", read_positive, AT(activation.threshold), ONE(CLASS_RELU)},
@@ -472,7 +498,8 @@ static const struct {
     {"bias_regularizer", read_regularizer, AT(bias.reg), WEIGHTED},
     {"bias_constraint", read_constraint, AT(bias.limit), WEIGHTED},
     {"activity_regularizer", read_regularizer, AT(activity_reg), WEIGHTED},
-    {"axis", read_axis, AT(axis), ONE(CLASS_NORMALIZATION) | ONE(CLASS_CONCATENATE) | ONE(CLASS_SOFTMAX)},
+    {"axis", read_axis, AT(axis),
+     ONE(CLASS_NORMALIZATION) | ONE(CLASS_CONCATENATE) | ONE(CLASS_SOFTMAX) | ONE(CLASS_STANDARDIZATION)},
     {"momentum", read_share, AT(momentum), ONE(CLASS_NORMALIZATION)},
     {"epsilon", read_epsilon, AT(epsilon), ONE(CLASS_NORMALIZATION)},
     {"center", read_bool, AT(center), ONE(CLASS_NORMALIZATION)},
@@ -490,7 +517,8 @@ static const struct {
     {"renorm_momentum", read_anything, 0, ONE(CLASS_NORMALIZATION)},
     {"synchronized", read_false, 0, ONE(CLASS_NORMALIZATION)},
     {"rate", read_rate, AT(rate), DROPOUT},
-    {"noise_shape", read_null, 0, DROPOUT},
+    {"noise_shape", read_noise, AT(noise), ONE(CLASS_DROPOUT)},
+    {"noise_shape", read_null, 0, ONE(CLASS_SPATIAL_DROPOUT)},
     {"seed", read_seed, AT(seed), DROPOUT},
 };
 

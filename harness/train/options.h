@@ -32,6 +32,8 @@ typedef enum {
     CLASS_RESHAPE,
     CLASS_PERMUTE,
     CLASS_SPATIAL_DROPOUT,
+    CLASS_STANDARDIZATION, /* Keras's Normalization; CLASS_NORMALIZATION is the batch's */
+    CLASS_OPERATION,       /* no layer: network_operation */
     CLASS_COUNT
 } layer_class;
 
@@ -75,7 +77,9 @@ typedef struct {
     bool keepdims;
     unsigned shared_axes; /* PReLU: a bit per axis */
     tensor_shape target;  /* reshape, one of them perhaps -1; permute's axes, the first is 1 */
-    rescaling scaling;
+    rescaling scaling;    /* standardization: the variance and the mean */
+    bool has_mean, has_variance, invert;
+    tensor_shape noise; /* dropout's, of an image; 0: as large as the tensor. Rank 0: not given */
 } layer_options;
 
 /* Keras's default numbers of an activation. */

@@ -85,10 +85,13 @@ static conv_status copy_array(const char *path, const char *what, const npz_arra
     memcpy(found.size, a->shape, sizeof a->shape);
     conv_status status = weights_check_shape(path, what, &found, p, err);
     if (status != CONV_OK) return status;
-    if (a->type != NPY_FLOAT32 && a->type != NPY_FLOAT64)
+    bool counts = p->rank == 0 && a->type == NPY_INT64; /* Keras's only weight that is no float */
+    if (a->type != NPY_FLOAT32 && a->type != NPY_FLOAT64 && !counts)
         return conv_fail(err, CONV_INVALID, "%s: %s is not of floats", path, what);
     for (int64_t i = 0; i < p->count; i++)
-        to[i] = a->type == NPY_FLOAT32 ? ((const float *)a->data)[i] : (float)((const double *)a->data)[i];
+        to[i] = counts                   ? (float)((const int64_t *)a->data)[i]
+                : a->type == NPY_FLOAT32 ? ((const float *)a->data)[i]
+                                         : (float)((const double *)a->data)[i];
     return weights_check_finite(path, what, to, p, err);
 }
 

@@ -52,11 +52,14 @@ def nested():
 
 
 if package == "keras":
-    for network in "MobileNet MobileNetV2 ResNet50 EfficientNetB0 Xception VGG16".split():
-        write(network, getattr(applications, network)(weights=None))
+    names = "MobileNet MobileNetV2 ResNet50 EfficientNetB0 Xception VGG16 MobileNetV3Small EfficientNetV2B0"
+    for network in names.split():
+        size = {"input_shape": (224, 224, 3)} if "MobileNetV3" in network else {}  # whose default is open
+        write(network, getattr(applications, network)(weights=None, **size))
     write("nested", nested())
 else:
     write("MobileNetV2_keras2", applications.MobileNetV2(weights=None))
+    write("MobileNetV3Small_keras2", applications.MobileNetV3Small(weights=None, input_shape=(224, 224, 3)))
     write("nested_keras2", nested())
 with open(f"{folder}/networks.txt", "w" if package == "keras" else "a") as out:
     out.write("".join(line + "\n" for line in lines))

@@ -185,3 +185,19 @@ write("nested.json", model)
 model.save("w_nested.keras")
 model.save_weights("w_nested.weights.h5")
 model.save("w_nested.h5")
+
+
+def counted():
+    """Numbers without axes that are integers, and operations, which have no weights."""
+    image = keras.Input((4, 4, 2))
+    x = layers.Normalization()(image)
+    x = layers.Conv2D(2, 2)(x * 2.0 - 1.0)
+    return keras.Model(image, layers.Dense(3, activation="softmax")(layers.Flatten()(x + 0.5)), name="counted")
+
+
+model = numbered(counted())
+write("counted.json", model)
+model.save("w_counted.keras")
+model.save_weights("w_counted.weights.h5")
+model.save("w_counted.h5")
+numpy.savez("w_counted.npz", *model.get_weights())

@@ -30,8 +30,8 @@ def weight(stream, variable):
     """Glorot uniform by the hash; biases within +-0.05, of 1 where the initializer is ones."""
     shape = variable.shape
     field = math.prod(shape[:-2])
-    limit = 0.05 if len(shape) == 1 else math.sqrt(6 / (field * (shape[-2] + shape[-1])))
-    ones = variable.name in ("gamma", "moving_variance")
+    limit = 0.05 if len(shape) <= 1 else math.sqrt(6 / (field * (shape[-2] + shape[-1])))
+    ones = variable.name in ("gamma", "moving_variance", "variance")
     return (noise(stream, 0, math.prod(shape)) * 2 * limit + ones).astype("f4").reshape(shape)
 
 
@@ -42,6 +42,9 @@ def digits(values):
 def case(name, inputs, outputs, optimizer="sgd", **options):
     model = keras.Model(inputs, outputs, name=name)
     model.set_weights([weight(i, w) for i, w in enumerate(model.weights)])
+    for layer in model.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
     method = keras.optimizers.get({"class_name": optimizer, "config": options})
     shape, losses = model.input_shape[1:], []
     count = IMAGES * math.prod(shape)
@@ -56,7 +59,7 @@ def case(name, inputs, outputs, optimizer="sgd", **options):
     x = (2 * noise(77, STEPS * count, count)).astype("f4").reshape(IMAGES, *shape)
     text = optimizer + ":" + ",".join(f"{key}={value}" for key, value in options.items())
     return {"model": json.loads(model.to_json()), "optimizer": text, "losses": digits(losses),
-            "weights": [digits(w) for w in model.weights], "outputs": digits(model(x, training=False))}
+            "weights": [digits(w) for w in model.weights if w.dtype == "float32"], "outputs": digits(model(x, training=False))}
 
 
 def head(x):
@@ -99,6 +102,18 @@ def others():
     return image, head(layers.Concatenate(axis=2, name="columns")([x, x]))
 
 
+def operations():
+    """Of a tensor and a number on either side, of two tensors; normalization by numbers and by weights."""
+    image = keras.Input((4, 3, 2), name="image")
+    a = layers.Normalization(mean=[0.5, -0.25], variance=[0.25, 4.0], name="by_numbers")(image)
+    b = layers.Normalization(axis=2, name="by_weights")(image)
+    b = layers.Normalization(mean=0.5, variance=0.0625, invert=True, name="inverse")(b)
+    a = layers.Conv2D(4, 1, name="a")(a) + 0.5
+    b = 0.25 - layers.Conv2D(4, 1, activation="tanh", name="b")(b) / 2
+    c = 3 * layers.Conv2D(1, 1, name="c")(a - 1)
+    return image, head(a * b - c + b)
+
+
 def one(shape, *stack):
     """A chain; those of a batch normalization in all its forms."""
     image = keras.Input(shape, name="image")
@@ -116,6 +131,7 @@ CASES = [
     case("residual", *residual(), optimizer="sgd", learning_rate=0.05, momentum=0.9),
     case("residual_adam", *residual(), optimizer="adam", learning_rate=0.005),
     case("others", *others(), optimizer="sgd", learning_rate=0.05),
+    case("operations", *operations(), learning_rate=0.05),
     case("input", *one((5, 4, 3), norm(momentum=0.8)), learning_rate=0.1),
     case("vector", *one((7,), layers.Dense(5, use_bias=False, name="a"), norm(gamma_regularizer="l2", beta_regularizer="l1"),
                         layers.Activation("tanh", name="t")), learning_rate=0.1),
