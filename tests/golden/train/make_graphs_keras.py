@@ -127,22 +127,26 @@ def norm(**config):
     return layers.BatchNormalization(name="bn", **config)
 
 
-CASES = [
-    case("residual", *residual(), optimizer="sgd", learning_rate=0.05, momentum=0.9),
-    case("residual_adam", *residual(), optimizer="adam", learning_rate=0.005),
-    case("others", *others(), optimizer="sgd", learning_rate=0.05),
-    case("operations", *operations(), learning_rate=0.05),
-    case("input", *one((5, 4, 3), norm(momentum=0.8)), learning_rate=0.1),
-    case("vector", *one((7,), layers.Dense(5, use_bias=False, name="a"), norm(gamma_regularizer="l2", beta_regularizer="l1"),
-                        layers.Activation("tanh", name="t")), learning_rate=0.1),
-    case("line", *one((9, 2), layers.Conv1D(3, 3, use_bias=False, name="a"), norm(center=False), layers.Activation("relu", name="r")),
-         learning_rate=0.1),
-    case("volume", *one((3, 4, 5, 2), layers.Conv3D(3, 2, activation="relu", name="a"),
-                        norm(scale=False, center=False)), learning_rate=0.1),
-    case("axis", *one((4, 5, 3), layers.Conv2D(3, 2, name="a"), norm(axis=1, gamma_constraint="non_neg"),
-                      layers.Activation("relu", name="r")), learning_rate=0.1),
-    case("frozen", *one((4, 5, 3), layers.Conv2D(3, 2, name="a"), norm(trainable=False),
-                        layers.Activation("relu", name="r")), learning_rate=0.1),
-]
-text = json.dumps({"keras": keras.__version__, "images": IMAGES, "steps": STEPS, "cases": CASES}, separators=(",", ":"))
-print(text.replace('{"model":', '\n{"model":'))
+def cases():
+    return [
+        case("residual", *residual(), optimizer="sgd", learning_rate=0.05, momentum=0.9),
+        case("residual_adam", *residual(), optimizer="adam", learning_rate=0.005),
+        case("others", *others(), optimizer="sgd", learning_rate=0.05),
+        case("operations", *operations(), learning_rate=0.05),
+        case("input", *one((5, 4, 3), norm(momentum=0.8)), learning_rate=0.1),
+        case("vector", *one((7,), layers.Dense(5, use_bias=False, name="a"), norm(gamma_regularizer="l2", beta_regularizer="l1"),
+                            layers.Activation("tanh", name="t")), learning_rate=0.1),
+        case("line", *one((9, 2), layers.Conv1D(3, 3, use_bias=False, name="a"), norm(center=False), layers.Activation("relu", name="r")),
+             learning_rate=0.1),
+        case("volume", *one((3, 4, 5, 2), layers.Conv3D(3, 2, activation="relu", name="a"),
+                            norm(scale=False, center=False)), learning_rate=0.1),
+        case("axis", *one((4, 5, 3), layers.Conv2D(3, 2, name="a"), norm(axis=1, gamma_constraint="non_neg"),
+                          layers.Activation("relu", name="r")), learning_rate=0.1),
+        case("frozen", *one((4, 5, 3), layers.Conv2D(3, 2, name="a"), norm(trainable=False),
+                            layers.Activation("relu", name="r")), learning_rate=0.1),
+    ]
+
+
+if __name__ == "__main__":
+    text = json.dumps({"keras": keras.__version__, "images": IMAGES, "steps": STEPS, "cases": cases()}, separators=(",", ":"))
+    print(text.replace('{"model":', '\n{"model":'))
