@@ -245,8 +245,7 @@ int experiment_scaling(const experiment_options *o)
     if (code == EXIT_FINE && ranks_size() > 1) time_messages(&m);
     if (code == EXIT_FINE && ranks_size() > 1) print_messages(&m);
     if (code == EXIT_FINE && ranks_size() == 1)
-        printf(
-            "No messages are measured, and none counted: under mpirun, with 2 ranks or more, they are.\n");
+        printf("No messages are measured, and none counted: under mpirun, with 2 ranks or more, they are.\n");
     for (int i = 0; i < o->model_count && code == EXIT_FINE; i++) code = scale_model(&e, &e.models[i], &m, csv);
     fclose(csv);
     if (code == EXIT_FINE && o->out_dir != NULL && ranks_rank() == 0) code = write_csv(o->out_dir, text, size);

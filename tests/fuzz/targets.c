@@ -295,22 +295,11 @@ static void onnx(const uint8_t *data, size_t size)
     network_free(n);
 }
 
-const fuzz_target fuzz_targets[] = {{"problem", problem},
-                                    {"shapes", shapes},
-                                    {"select", select_words},
-                                    {"npy", npy},
-                                    {"npz", npz},
-                                    {"checkpoint", checkpoint},
-                                    {"model", model_text},
-                                    {"network", network_file},
-                                    {"idx", idx},
-                                    {"results", results},
-                                    {"run", run_json},
-                                    {"worker", worker},
-                                    {"gate", gate},
-                                    {"wisdom", wisdom_file},
-                                    {"onnx", onnx},
-                                    {NULL, NULL}};
+const fuzz_target fuzz_targets[] = {
+    {"problem", problem}, {"shapes", shapes},         {"select", select_words}, {"npy", npy},
+    {"npz", npz},         {"checkpoint", checkpoint}, {"model", model_text},    {"network", network_file},
+    {"idx", idx},         {"results", results},       {"run", run_json},        {"worker", worker},
+    {"gate", gate},       {"wisdom", wisdom_file},    {"onnx", onnx},           {NULL, NULL}};
 
 const fuzz_target *fuzz_find(const char *name)
 {
