@@ -77,18 +77,12 @@ static int parse(int argc, char **argv, bench_arguments *bench)
         parse_option,
         "MODEL",
         "What separable convolutions would do for a network of yours, layer by layer: each k x k convolution "
-        "is "
-        "measured as it is and as a separable one, each separable one (or depthwise one with the 1x1 behind "
-        "it) as "
-        "it is and as an ordinary one. MODEL is what Keras writes, Keras 2 or 3: model.to_json(), plain or "
-        "gzipped, "
-        "or a .keras archive, or an ONNX file."
-        "\vA swapped layer must be trained again; what it does to the accuracy is not measured. Biases and "
-        "what "
-        "stands between convolutions are not in the times. The run's folder gets advise.csv, and 'sepbench "
-        "report' "
-        "makes its page.\n\n"
-        "Exit: 0 measured, 2 usage, 3 something computed wrongly (its row says so), 4 nothing was measured.",
+        "is measured as it is and as a separable one, each separable one (or depthwise one with the 1x1 behind "
+        "it) as it is and as an ordinary one. MODEL is what Keras writes, Keras 2 or 3: model.to_json(), plain "
+        "or gzipped, or a .keras archive, or an ONNX file.\vA swapped layer must be trained again; what it "
+        "does to the accuracy is not measured. Biases and what stands between convolutions are not in the "
+        "times. The run's folder gets advise.csv, and 'sepbench report' makes its page.\n\nExit: 0 measured, 2 "
+        "usage, 3 something computed wrongly (its row says so), 4 nothing was measured.",
         children,
         NULL,
         NULL};

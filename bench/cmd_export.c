@@ -93,8 +93,7 @@ int cmd_export(int argc, char **argv)
     static const struct argp_option options[] = {
         {"format", KEY_FORMAT, "FORMAT", 0,
          "bmf (Bencher), github-action-benchmark (its tool customSmallerIsBetter), googlebenchmark "
-         "(aggregates, "
-         "as its library writes them)",
+         "(aggregates, as its library writes them)",
          0},
         {"out", KEY_OUT, "FILE", 0, "where it goes (default: standard output)", 0},
         {0}};

@@ -66,8 +66,7 @@ static const struct argp_option options[] = {
     {"slice", KEY_SLICE, "N", 0, "images of a slice; default from the caches", 4},
     {"scaling", KEY_SCALING, NULL, 0,
      "train nothing: measure steps of parts of a batch and, under mpirun, messages; predict an epoch on 1 to "
-     "256 "
-     "ranks; with --out also as scaling.csv",
+     "256 ranks; with --out also as scaling.csv",
      4},
     {"quiet", KEY_QUIET, NULL, 0, "no table, no progress", 4},
     {0}};
@@ -165,22 +164,16 @@ int cmd_train(int argc, char **argv)
         .parser = parse_option,
         .children = children,
         .doc =
-            "Trains the article's two MNIST networks, or your own, with Keras's semantics.\v"
-            "Layers of a model of your own: Conv, SeparableConv, MaxPooling, AveragePooling, GlobalMaxPooling, "
+            "Trains the article's two MNIST networks, or your own, with Keras's semantics.\vLayers of a model "
+            "of your own: Conv, SeparableConv, MaxPooling, AveragePooling, GlobalMaxPooling, "
             "GlobalAveragePooling, ZeroPadding, Cropping, UpSampling (nearest) and SpatialDropout 1D, 2D and "
-            "3D, "
-            "DepthwiseConv 1D and 2D, Dense, Activation, ReLU, LeakyReLU, PReLU, ELU, Softmax, Dropout, "
-            "Flatten, "
-            "Reshape, Permute, Rescaling, Normalization, BatchNormalization; in functional models Add, "
-            "Subtract, "
-            "Multiply, Average, Maximum, Minimum, Concatenate, + - * / of a tensor and a number, + - * of two "
-            "tensors. Activations: all of Keras 3's but glu, sparsemax and "
-            "threshold. SeparableConv3D, which Keras lacks, has SeparableConv2D's options. Images of one "
-            "channel "
-            "fit every input of as many elements: "
-            "MNIST's an input of (28, 28, 1), (784,) or (7, 28, 4, 1). Under mpirun (a build with MPI=1) the "
-            "ranks "
-            "share each batch: the result has the bits of one process."};
+            "3D, DepthwiseConv 1D and 2D, Dense, Activation, ReLU, LeakyReLU, PReLU, ELU, Softmax, Dropout, "
+            "Flatten, Reshape, Permute, Rescaling, Normalization, BatchNormalization; in functional models "
+            "Add, Subtract, Multiply, Average, Maximum, Minimum, Concatenate, + - * / of a tensor and a "
+            "number, + - * of two tensors. Activations: all of Keras 3's but glu, sparsemax and threshold. "
+            "SeparableConv3D, which Keras lacks, has SeparableConv2D's options. Images of one channel fit "
+            "every input of as many elements: MNIST's an input of (28, 28, 1), (784,) or (7, 28, 4, 1). Under "
+            "mpirun (a build with MPI=1) the ranks share each batch: the result has the bits of one process."};
     char default_models[] = "conv";
     ranks_prepare();
     const char *data = getenv("SEPBENCH_DATA");
