@@ -360,7 +360,8 @@ static void rescaled_images(void **state)
 static void bad_options(void **state)
 {
     (void)state;
-    expect(2, "neither conv, separable, mobilenet_small, mobilenet_small_dense nor a path", "$T --model nonesuch");
+    expect(2, "neither conv, separable, mobilenet_small, mobilenet_small_dense nor a path",
+           "$T --model nonesuch");
     expect(2, "no.json: No such file", "$T --model no.json");
     expect(2, "--epochs: 'many'", "$T --epochs many");
     expect(2, "--batch-size: '0'", "$T --batch-size 0");
