@@ -57,7 +57,6 @@ void nn_global_max(const nn_global *g, int64_t images, const float *x, float *y)
         if (g->channels_first) {
             for (int64_t c = 0; c < channels; c++) {
                 float most = x[c * positions];
-#pragma omp simd reduction(max : most)
                 for (int64_t p = 1; p < positions; p++)
                     most = x[c * positions + p] > most ? x[c * positions + p] : most;
                 y[c] = most;
