@@ -7,8 +7,8 @@
  *                       {"strategy": {"pixels": 512, "operands packed": true, ...}, "ns", "model_ns"}, ...},
  *    "layers": {...}}
  *
- * ns is the chosen one's time of a call, model_ns that of the cost model's pick; `layers` is what `train --impl
- * best` has chosen (train/best.c). A strategy counts only while it is among the candidates, so an edited file
+ * ns is the chosen one's time of a call, model_ns that of the cost model's pick; `layers` is what `train` has
+ * chosen (train/choose.c). A strategy counts only while it is among the candidates, so an edited file
  * can make a plan slower but not wrong. */
 #ifndef SEPBENCH_MEASURE_WISDOM_H
 #define SEPBENCH_MEASURE_WISDOM_H

@@ -5,8 +5,7 @@
  * writes: candidates are (any forward, a backward without workspace) and (an implementation's forward that
  * keeps the workspace, its backward). Timing uses one slice on one thread, as training will. Each candidate is
  * first checked against the oracle, and runs by its best strategies (pins.c). Peers and inexact ones are not
- * candidates: the bits would depend on another project's release. The choice is remembered (measure/wisdom.h),
- * whatever the number of threads, so that the same command gives the same bits. */
+ * candidates: the bits would depend on another project's release. choose.c remembers the choice. */
 #include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -178,7 +177,7 @@ static conv_status choose_strategies(net *n, const op *o, const conv_impl *impl,
     return status == CONV_OK ? pins_choose(n, o, impl, CONV_BACKWARD, to, err) : status;
 }
 
-static conv_status time_all(net *n, op *o, conv_error *err)
+conv_status best_choose(net *n, op *o, conv_error *err)
 {
     candidate list[MAX_CANDIDATES];
     runner *runners = calloc((size_t)3 * MAX_CANDIDATES, sizeof *runners);
@@ -206,33 +205,4 @@ static conv_status time_all(net *n, op *o, conv_error *err)
         return conv_fail(err, CONV_REFUSED, "layer %s: no implementation does it",
                          n->model->layers[o->layer].name);
     return pins_choose_all(n, o, err);
-}
-
-/* ---- remembering */
-
-/* "dense mb8ic1ih28oc32oh26kh3 nhwc +bias first"; with --strategy its word behind. */
-static void key_of(const net *n, const op *o, char *key, size_t size)
-{
-    char text[PROBLEM_STRING_MAX], word[WISDOM_WORD] = "";
-    const conv_problem p = pins_problem(n, o);
-    if (!wisdom_measures(n->options.wisdom)) wisdom_word(n->options.wisdom, word);
-    snprintf(key, size, "%s %s %s%s%s%s%s%s%s", conv_variant_name(p.variant), problem_format(&p, text),
-             conv_layout_name(p.layout), p.bias ? " +bias" : "", p.post_op != CONV_POST_NONE ? " +" : "",
-             conv_post_op_word(p.post_op), o->diff_wanted ? "" : " first", *word != '\0' ? " " : "", word);
-}
-
-conv_status best_choose(net *n, op *o, conv_error *err)
-{
-    char key[PROBLEM_STRING_MAX + 64];
-    if (n->options.wisdom == NULL) return time_all(n, o, err);
-    key_of(n, o, key, sizeof key);
-    json_t *layers = wisdom_layers(n->options.wisdom), *entry = json_object_get(layers, key);
-    if (choice_read(o, entry) && pins_read(n, o, json_object_get(entry, "strategies"), err) == CONV_OK)
-        return CONV_OK;
-    conv_status status = time_all(n, o, err);
-    if (status != CONV_OK) return status;
-    json_object_set_new(layers, key, choice_json(o));
-    wisdom_changed(n->options.wisdom);
-    wisdom_save(n->options.wisdom);
-    return CONV_OK;
 }

@@ -1,7 +1,11 @@
-/* Which implementation runs a layer: the one named, the one an earlier run chose, or the best (best.c). */
+/* Which implementation runs a layer, and by which strategies: the one named, the one an earlier run chose, or the
+ * best (best.c). What timing had a part in is remembered (measure/wisdom.h), whatever the number of threads, so
+ * that the same command gives the same bits: also a contest that had no time, on a machine that was busy, and
+ * would end otherwise another day. */
 #include <stdio.h>
 #include <string.h>
 
+#include "../../kernels/problem.h"
 #include "net_internal.h"
 
 /* Why impl cannot do forward and backward of o, or NULL. */
@@ -32,19 +36,60 @@ static const char *why_absent(const char *name, conv_variant variant)
     return known ? "it has no such variant" : "no implementation of that name: 'sepbench list' names them";
 }
 
+/* "dense mb8ic1ih28oc32oh26kh3 nhwc +bias first"; before it the name of an implementation that was asked for;
+ * with --strategy its word behind. */
+static void key_of(const net *n, const op *o, const conv_impl *named, char *key, size_t size)
+{
+    char text[PROBLEM_STRING_MAX], word[WISDOM_WORD] = "";
+    const conv_problem p = pins_problem(n, o);
+    if (!wisdom_measures(n->options.wisdom)) wisdom_word(n->options.wisdom, word);
+    snprintf(key, size, "%s%s%s %s %s%s%s%s%s%s%s", named != NULL ? named->name : "", named != NULL ? ": " : "",
+             conv_variant_name(p.variant), problem_format(&p, text), conv_layout_name(p.layout),
+             p.bias ? " +bias" : "", p.post_op != CONV_POST_NONE ? " +" : "", conv_post_op_word(p.post_op),
+             o->diff_wanted ? "" : " first", *word != '\0' ? " " : "", word);
+}
+
+static bool recall(const net *n, op *o, const conv_impl *named, json_t *entry, conv_error *err)
+{
+    if (!choice_read(o, entry)) return false;
+    for (int use = 0; use < USE_COUNT && named != NULL; use++)
+        if (o->impl[use] != named) return false;
+    return pins_read(n, o, json_object_get(entry, "strategies"), err) == CONV_OK;
+}
+
+/* The one named; NULL: the best. */
+static conv_status choose_now(net *n, op *o, const conv_impl *named, conv_error *err)
+{
+    if (named == NULL) return best_choose(n, o, err);
+    set_all(o, named);
+    return pins_choose_all(n, o, err);
+}
+
+static conv_status choose_once(net *n, op *o, const conv_impl *named, conv_error *err)
+{
+    char key[PROBLEM_STRING_MAX + 96];
+    wisdom *w = n->options.wisdom;
+    if (w == NULL || (named != NULL && !wisdom_measures(w))) return choose_now(n, o, named, err);
+    key_of(n, o, named, key, sizeof key);
+    if (recall(n, o, named, json_object_get(wisdom_layers(w), key), err)) return CONV_OK;
+    conv_status status = choose_now(n, o, named, err);
+    if (status != CONV_OK) return status;
+    json_object_set_new(wisdom_layers(w), key, choice_json(o));
+    wisdom_changed(w);
+    wisdom_save(w);
+    return CONV_OK;
+}
+
 static conv_status choose_named(net *n, op *o, conv_error *err)
 {
     char names[256], *rest = names, last[64] = "";
     const char *reason = "none named";
     snprintf(names, sizeof names, "%s", n->options.impls);
     for (char *name; (name = strsep(&rest, ",")) != NULL;) {
-        if (strcmp(name, "best") == 0) return best_choose(n, o, err);
+        if (strcmp(name, "best") == 0) return choose_once(n, o, NULL, err);
         const conv_impl *impl = conv_find(name, o->problem.variant);
         reason = impl == NULL ? why_absent(name, o->problem.variant) : cannot(o, impl);
-        if (reason == NULL) {
-            set_all(o, impl);
-            return pins_choose_all(n, o, err);
-        }
+        if (reason == NULL) return choose_once(n, o, impl, err);
         snprintf(last, sizeof last, "%s", name);
     }
     return conv_fail(err, CONV_REFUSED, "--impl %s: layer %s (%s): %.120s", last,

@@ -225,7 +225,7 @@ bool net_wants(const net *n, const layer *l, const char *key);
  * by images would otherwise run matrix times vector. */
 conv_problem op_problem(const op *o, int64_t rows);
 conv_status conv_op_choose(net *n, op *o, conv_error *err);
-/* best.c: the fastest correct ones by timing, or what an earlier run of this build on this machine found. */
+/* best.c: the fastest correct ones by timing. */
 conv_status best_choose(net *n, op *o, conv_error *err);
 /* choose.c: an operation's implementations and strategies as JSON; reading is false unless all
  * implementations are there and present; it leaves out the strategies. */
@@ -239,7 +239,8 @@ conv_status pins_choose(net *n, const op *o, const conv_impl *impl, conv_pass pa
 /* Of all uses of an operation, instead of those it has. */
 conv_status pins_choose_all(net *n, op *o, conv_error *err);
 json_t *pins_json(const pins *all);
-/* CONV_INVALID: a strategy that is none of this machine's. object: may be NULL. */
+/* Those that are not in it are the cost model's. CONV_INVALID: one that is none of this machine's. object: may be
+ * NULL. */
 conv_status pins_read(const net *n, op *o, const json_t *object, conv_error *err);
 void pins_free(pins *all);
 conv_pass conv_use_pass(conv_use use);

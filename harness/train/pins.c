@@ -67,11 +67,12 @@ static conv_status hold_contests(net *n, const op *o, const conv_impl *impl, con
 }
 
 /* What a contest has found, else the pick for one thread: recorded, so that what computes a layer depends on
- * neither the threads nor what another build would pick. */
+ * neither the threads nor what another build would pick, and ranks compute their parts of it by the pick for the
+ * whole (spread_dense.c). */
 static bool chosen_for(const conv_book *book, const atomic_part *part, conv_strategy *s)
 {
     conv_candidates candidates;
-    if (book->find(book, part->impl, &part->problem, part->pass, 1, s)) return true;
+    if (book != NULL && book->find(book, part->impl, &part->problem, part->pass, 1, s)) return true;
     part_candidates(part, 1, &candidates);
     if (candidates.count > 0) *s = candidates.list[0];
     return candidates.count > 0;
@@ -82,8 +83,8 @@ conv_status pins_choose(net *n, const op *o, const conv_impl *impl, conv_pass pa
     const conv_book *book = n->options.wisdom != NULL ? wisdom_book(n->options.wisdom) : NULL;
     const conv_problem p = pins_problem(n, o);
     atomic_part parts[PARTS_MAX];
-    if (book == NULL || conv_refuse(impl, &p, pass) != NULL) return CONV_OK;
-    conv_status status = hold_contests(n, o, impl, pass, err);
+    if (conv_refuse(impl, &p, pass) != NULL) return CONV_OK;
+    conv_status status = book != NULL ? hold_contests(n, o, impl, pass, err) : CONV_OK;
     int count = parts_of(impl, &p, pass, 1, parts);
     for (int i = 0; i < count && status == CONV_OK; i++) {
         conv_strategy s;
@@ -131,8 +132,8 @@ static conv_status read_part(const net *n, op *o, const atomic_part *part, const
     const json_t *recorded = json_object_get(object, name_of(part->impl, part->pass, name));
     conv_candidates candidates;
     conv_strategy s;
-    if (recorded == NULL) return CONV_OK; /* the model's pick, as then */
     part_candidates(part, 1, &candidates);
+    if (recorded == NULL) return add(&o->pins, part, &candidates.list[0], err); /* by the cost model */
     if (strategy_read(&candidates, recorded, &s)) return add(&o->pins, part, &s, err);
     return conv_fail(err, CONV_INVALID,
                      "layer %s: the checkpoint was trained with a strategy of %s that is none here",
@@ -148,8 +149,7 @@ conv_status pins_read(const net *n, op *o, const json_t *object, conv_error *err
         const conv_impl *impl = o->impl[use];
         const conv_pass pass = conv_use_pass((conv_use)use);
         atomic_part parts[PARTS_MAX];
-        int count =
-            object == NULL || conv_refuse(impl, &p, pass) != NULL ? 0 : parts_of(impl, &p, pass, 1, parts);
+        int count = conv_refuse(impl, &p, pass) != NULL ? 0 : parts_of(impl, &p, pass, 1, parts);
         for (int i = 0; i < count && status == CONV_OK; i++) status = read_part(n, o, &parts[i], object, err);
     }
     return status;
