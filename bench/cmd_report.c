@@ -16,9 +16,11 @@
 enum { MOST_RUNS = 64 };
 
 typedef struct {
-    const char *runs[MOST_RUNS], *versus, *out;
-    int run_count;
+    const char *runs[MOST_RUNS], *notes[MOST_RUNS], *versus, *out;
+    int run_count, note_count;
 } report_options;
+
+enum { KEY_NOTE = 0x400 };
 
 static const struct argp_option options[] = {
     {"versus", 'v', "PEER", 0,
@@ -28,6 +30,10 @@ static const struct argp_option options[] = {
     {"out", 'o', "DIR", 0,
      "Where the report goes (default: reports/<name of the run's folder>, of several runs reports/machines)",
      0},
+    {"note", KEY_NOTE, "TEXT", 0,
+     "What the report of RUNs side by side shall say too, as of a machine that was lost; may be given several "
+     "times",
+     0},
     {0}};
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -36,6 +42,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     switch (key) {
     case 'v': o->versus = arg; return 0;
     case 'o': o->out = arg; return 0;
+    case KEY_NOTE:
+        if (o->note_count == MOST_RUNS) argp_error(state, "--note: more than %d", (int)MOST_RUNS);
+        o->notes[o->note_count++] = arg;
+        return 0;
     case ARGP_KEY_ARG:
         if (o->run_count == MOST_RUNS)
             argp_error(state, "at most %d RUNs: '%s' is one too many", (int)MOST_RUNS, arg);
@@ -240,7 +250,12 @@ static void default_out(const record_run *run, char *out, size_t size)
 static int report_sides(const report_options *o)
 {
     if (o->versus != NULL) return cli_error("--versus %s: of one run at a time", o->versus);
-    return sides_report(&(sides_request){.runs = o->runs, .run_count = o->run_count, .out = o->out});
+    if (o->run_count == 0) return cli_error("--note %s: of RUNs that are named", o->notes[0]);
+    return sides_report(&(sides_request){.runs = o->runs,
+                                         .run_count = o->run_count,
+                                         .notes = o->notes,
+                                         .note_count = o->note_count,
+                                         .out = o->out});
 }
 
 int cmd_report(int argc, char **argv)
@@ -261,7 +276,7 @@ int cmd_report(int argc, char **argv)
     report_data data;
     conv_error err;
     char out[PATH_MAX];
-    if (sides_count(o.runs, o.run_count) > 1) return report_sides(&o);
+    if (o.note_count > 0 || sides_count(o.runs, o.run_count) > 1) return report_sides(&o);
     if (!report_load(o.runs, o.run_count, &run, &training, &err)) return cli_error("%s", err.text);
     int code = EXIT_FINE;
     bool told = o.versus != NULL;

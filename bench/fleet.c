@@ -381,18 +381,23 @@ static void gather(guest *guests, int argc, char **argv)
     clear(&own);
 }
 
-/* One report over the runs that arrived, by the command for that. */
-static void report(const guest *guests)
+/* One report over the runs that arrived, by the command for that; it also names those that are missing. */
+static void report(const guest *guests, int done)
 {
+    typedef char note[sizeof guests->host + sizeof guests->text + 32];
     char **words = calloc((size_t)ranks_size() + 3, sizeof *words);
+    note *notes = calloc((size_t)ranks_size(), sizeof *notes);
     int count = 0, status;
-    if (words == NULL) return;
+    if (words == NULL || notes == NULL) goto over;
     words[count++] = (char *)"sepbench";
     words[count++] = (char *)"report";
-    for (int r = 0; r < ranks_size(); r++)
-        if (guests[r].state == HOST_DONE) words[count++] = (char *)guests[r].folder;
+    for (int r = 0; r < ranks_size(); r++) {
+        const guest *g = &guests[r];
+        snprintf(notes[r], sizeof *notes, "--note=%s is missing: %s.", g->host, g->text);
+        words[count++] = g->state == HOST_DONE ? (char *)g->folder : notes[r];
+    }
     fflush(stdout);
-    pid_t child = count > 2 ? fork() : -1;
+    pid_t child = done > 0 ? fork() : -1;
     if (child == 0) {
         forget_mpirun();
         execv("/proc/self/exe", words);
@@ -400,6 +405,8 @@ static void report(const guest *guests)
     }
     if (child > 0 && (waitpid(child, &status, 0) != child || status != 0))
         cli_warning("the report failed: 'sepbench report' of the folders above makes it again");
+over:
+    free(notes);
     free(words);
 }
 
@@ -407,7 +414,7 @@ static int conclude(const guest *guests, const char *out)
 {
     int done = 0;
     for (int r = 0; r < ranks_size(); r++) done += guests[r].state == HOST_DONE;
-    report(guests);
+    report(guests, done);
     printf("%s: %d of %d hosts measured\n", out, done, ranks_size());
     for (int r = 0; r < ranks_size(); r++)
         if (guests[r].state != HOST_DONE) printf("  %s is missing: %s\n", guests[r].host, guests[r].text);

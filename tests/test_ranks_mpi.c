@@ -283,7 +283,7 @@ static void a_fleet_is_one_report(void **state)
     assert_string_equal(output, "sepbench: --fleet: mpirun starts it, with a rank on each host\n");
 }
 
-/* The measuring of one is killed: the others' runs stay, and it is said who is missing. */
+/* The measuring of one is killed: the others' runs stay, and it is said who is missing, also by the report. */
 static void a_host_that_fails_is_a_line(void **state)
 {
     char output[16384];
@@ -301,6 +301,10 @@ static void a_host_that_fails_is_a_line(void **state)
         strstr(output, "is missing: its measuring was ended by signal 9") == NULL ||
         strstr(output, "/sepbench-fleet-") != NULL)
         fail_msg("exit %d: %s", code, output);
+    assert_int_equal(run_shell(output, sizeof output,
+                               "grep -q 'is missing: its measuring was ended by signal 9' "
+                               "reports/machines*/index.html 2>&1"),
+                     0);
 }
 
 static void scaling_predicts(void **state)
