@@ -298,8 +298,8 @@ static void damaged_files(void **state)
                                         "[1]",
                                         "{\"sepbench\": \"run\"}",
                                         "{\"sepbench\": \"wisdom\", \"strategies\": 3, \"layers\": {}}",
-                                        "{\"sepbench\": \"wisdom\", \"strategies\": {\"a\": {\"ns\": 1}}, "
-                                        "\"layers\": {}}"};
+                                        ("{\"sepbench\": \"wisdom\", \"layers\": {}, "
+                                         "\"strategies\": {\"a\": {\"ns\": 1}}}")};
     char path[4400], folder[4096], output[512];
     atomic_part part;
     conv_candidates c;
