@@ -111,7 +111,7 @@ static void test_busy(void **state)
     (void)state;
     made m = made_sweep(1, 9);
     record_row *row = made_row(&m, "dense/forward/avx512/mb1ic128ih28oc128kh3ph1/nhwc/t2/warm");
-    row->median_ns *= 0.5, row->disturbed = 7;
+    row->median_ns *= 0.5, row->min_ns *= 0.5, row->ci95_low_ns *= 0.5, row->disturbed = 7;
     row = made_row(&m, "separable/forward/fused-avx512/mb1ic1024ih28oc1024kh3ph1/nhwc/t2/warm");
     row->ci95_low_ns = row->ci95_high_ns = NAN, row->repetitions = 3, row->visits = 2;
     row = made_row(&m, "separable/backward/fused-avx512/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm");
