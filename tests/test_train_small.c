@@ -10,6 +10,7 @@
 #include "../harness/train/data.h"
 #include "../harness/train/weights.h"
 #include "folder.h"
+#include "support.h"
 
 enum { CLASSES = 10, MOST_TESTED = 64 };
 
@@ -159,6 +160,10 @@ static void goes_with_keras(void **state)
     char python[4096];
     size_t at;
     (void)state;
+    if (SANITIZED) {
+        print_message("# skipped: sanitizers have seen these steps in the test before\n");
+        skip();
+    }
     if (run_shell(python, sizeof python, "sh \"$PEERS/python.sh\" tensorflow 2>&1") != 0) {
         print_message("# Keras itself not tried: %s", python);
         skip();
