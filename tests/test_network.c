@@ -559,15 +559,17 @@ static void archives(void **state)
 
     write_archive("other.keras", "weights.npy", model);
     assert_null(network_read("other.keras", &err));
-    assert_non_null(strstr(err.text, "other.keras: an archive without config.json"));
+    assert_non_null(strstr(err.text, "other.keras: there is no config.json in it"));
 
     assert_int_equal(run_shell(output, sizeof output, "head -c 100 good.keras > cut.keras"), 0);
     assert_null(network_read("cut.keras", &err));
-    assert_non_null(strstr(err.text, "cut.keras: no zip archive, or a truncated one"));
+    assert_memory_equal(err.text, "cut.keras: ", strlen("cut.keras: "));
+    assert_non_null(strstr(err.text, "zip archive")); /* in libzip's words, which its versions change */
 
     write_text("none.keras", "PK but no archive");
     assert_null(network_read("none.keras", &err));
-    assert_non_null(strstr(err.text, "none.keras: no zip archive"));
+    assert_memory_equal(err.text, "none.keras: ", strlen("none.keras: "));
+    assert_non_null(strstr(err.text, "zip archive")); /* in libzip's words, which its versions change */
 }
 
 static void other_files(void **state)

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zip.h>
 #include <zlib.h>
 
 #include "../archive.h"
@@ -112,36 +111,13 @@ static void add_version(json_t *root, const char *path)
 /* config.json of a .keras archive. */
 static network *from_archive(const char *path, conv_error *err)
 {
-    int code = 0;
-    zip_stat_t about;
-    zip_t *zip = zip_open(path, ZIP_RDONLY, &code);
-    const char *wrong = "no zip archive, or a truncated one";
-    char *text = NULL;
-    zip_file_t *member = NULL;
-    network *n = NULL;
-    if (zip == NULL) goto done;
-    wrong = "an archive without config.json, so not Keras's";
-    if (zip_stat(zip, "config.json", 0, &about) != 0 || !(about.valid & ZIP_STAT_SIZE)) goto done;
-    wrong = "config.json is larger than any model's";
-    if (about.size > TEXT_MAX) goto done;
-    wrong = "config.json is damaged";
-    text = malloc(about.size + 1);
-    member = zip_fopen_index(zip, about.index, 0);
-    if (text == NULL || member == NULL) goto done;
-    zip_int64_t got = zip_fread(member, text, about.size);
-    if (got != (zip_int64_t)about.size || zip_fread(member, text + got, 1) != 0) goto done;
-    wrong = NULL;
-    json_t *root = parse(text, about.size, path, err);
-    if (root == NULL) goto done;
-    add_version(root, path);
-    n = from_root(root, path, err);
-
-done:
-    if (wrong != NULL) conv_fail(err, CONV_INVALID, "%.180s: %s", path, wrong);
-    if (member != NULL) zip_fclose(member);
-    if (zip != NULL) zip_discard(zip);
+    size_t size;
+    char *text = archive_read(path, "config.json", TEXT_MAX, &size, err);
+    json_t *root = text != NULL ? parse(text, size, path, err) : NULL;
     free(text);
-    return n;
+    if (root == NULL) return NULL;
+    add_version(root, path);
+    return from_root(root, path, err);
 }
 
 /* The whole file, gunzipped where it is gzipped; NULL with the reason. */

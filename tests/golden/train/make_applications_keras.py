@@ -19,18 +19,12 @@ import sys
 os.environ["KERAS_BACKEND"] = "tensorflow"
 import numpy
 import tensorflow
+from make_graphs_keras import noise
 
 folder, package = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "keras"
 keras = importlib.import_module(package)
 keras_2 = package == "tf_keras"
 IMAGES, CLASSES, STEPS = 16, 10, 4
-
-
-def noise(stream, first, count):
-    x = (numpy.arange(first, first + count, dtype=numpy.uint64) * 2654435761 + stream * 40503 + 1) & 0xFFFFFFFF
-    for shift, factor in ((16, 2246822519), (13, 3266489917), (16, 1)):
-        x = ((x ^ (x >> shift)) * factor) & 0xFFFFFFFF
-    return x / 4294967296 - 0.5
 
 
 def weight(stream, variable):
