@@ -203,6 +203,10 @@ static void test_not_determined(void **state)
                  "nothing is determined.");
     expect_words("out.txt", "node-b: 2 of 14 comparisons are not determined: the machine was busy (2).");
     expect_words("out.txt", "node-c: 14 of 14 comparisons are not determined: too few repetitions (14).");
+    none = made_sweep(1, 3);
+    store(&none, "node-d");
+    assert_int_equal(report("node-c node-d"), EXIT_FINE);
+    expect_words("out.txt", "Nothing is determined on these 2 machines.");
 }
 
 /* Two runs of a machine have its time in their names. */

@@ -177,12 +177,18 @@ static char *sentence(const sides *s)
 {
     char *text = NULL;
     size_t size;
-    int won = 0, machines = count_machines(s);
+    int won = 0, told = 0, machines = count_machines(s);
     FILE *out = open_memstream(&text, &size);
     if (out == NULL) return NULL;
-    for (int i = 0; i < s->count; i++) won += wins(s->machines[i]);
-    fprintf(out, "Separable wins %s ", machines == s->count ? "on" : "in");
-    if (won == s->count && won > 1)
+    for (int i = 0; i < s->count; i++) {
+        won += wins(s->machines[i]);
+        told += both(s->machines[i]).determined > 0;
+    }
+    fprintf(out, "%s %s ", told > 0 ? "Separable wins" : "Nothing is determined",
+            machines == s->count ? "on" : "in");
+    if (told == 0)
+        fprintf(out, "%s %d", s->count == 1 ? "this" : "these", s->count);
+    else if (won == s->count && won > 1)
         fprintf(out, "all %d", won);
     else
         fprintf(out, "%d of %d", won, s->count);
@@ -192,9 +198,9 @@ static char *sentence(const sides *s)
         fprintf(out, " runs of %d machine%s", machines, machines == 1 ? "" : "s");
     put_unsure(out, s);
     for (int i = 0; i < s->count; i++)
-        if (both(s->machines[i]).determined == 0)
+        if (told > 0 && both(s->machines[i]).determined == 0)
             fprintf(out, "; on %s nothing is determined", s->machines[i]->label);
-        else if (!wins(s->machines[i]))
+        else if (told > 0 && !wins(s->machines[i]))
             put_loser(out, s, i);
     fputc('.', out);
     fclose(out);
