@@ -125,6 +125,16 @@ static void put_means(FILE *out, const report_page *page, const report_setting *
     fputs("</tbody></table></div>\n", out);
 }
 
+/* An engine that is not on the machine has rows too, all refused. */
+static bool is_compared(const report_data *data, const char *engine)
+{
+    int count = 0;
+    for (size_t i = 0; i < data->setting_count; i++)
+        for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
+            count += tally(data, &data->settings[i], (conv_pass)pass, engine).count;
+    return count > 0;
+}
+
 static void put_setting(FILE *out, const report_page *page, const report_setting *s)
 {
     char name[160];
@@ -143,9 +153,12 @@ static void put_setting(FILE *out, const report_page *page, const report_setting
 static void put_legend(FILE *out, const report_page *page)
 {
     fputs("<p class=\"note\">", out);
+    bool first = true;
     for (int e = 0; e < page->data->engine_count; e++) {
         const char *version = report_engine_version(page->data, page->data->engines[e]);
-        report_put(out, e > 0 ? "; <b>" : "<b>", page->data->engines[e], "</b> ");
+        if (version == NULL && !is_compared(page->data, page->data->engines[e])) continue;
+        report_put(out, first ? "<b>" : "; <b>", page->data->engines[e], "</b> ");
+        first = false;
         report_escape(out, version != NULL ? version : "of an unknown version");
     }
     fputs(".</p>\n", out);
