@@ -12,8 +12,8 @@
 #include "strategies.h"
 
 typedef struct {
-    const char *kind; /* the command: "bench", "advise"; a run of another is not continued */
-    json_t *about;    /* NULL, or what run.json says under that name */
+    record_kind kind;                      /* by the command; a run of another is not continued */
+    json_t *about;                         /* NULL, or what run.json says under that name */
     int (*summary)(const record_run *run); /* the table at the end; NULL: bench_summary's */
     int bad_option;                        /* EXIT_USAGE after a line about a value, else 0 */
     select_options select;

@@ -58,14 +58,11 @@ const struct argp bench_argp = {options, parse_option, NULL, NULL, NULL, NULL, N
 /* ---- resuming */
 
 /* Rows of two machines or two builds do not belong in one table. */
-static int check_same(const record_run *old, const char *kind)
+static int check_same(const record_run *old)
 {
     const json_t *machine = json_object_get(old->run, "machine");
     const char *build = json_text(json_object_get(machine, "build"), "id", "unknown"),
                *cpu = json_text(machine, "cpu", "unknown");
-    if (strcmp(json_text(old->run, "kind", "unknown"), kind) != 0)
-        return cli_error("%s/run.json: kind is '%s': only a run of 'sepbench %s' can be resumed here", old->dir,
-                         json_text(old->run, "kind", "unknown"), kind);
     if (strcmp(cpu, machine_get()->cpu) != 0)
         return cli_error("%s: measured on %s, this is %s: start a new run", old->dir, cpu, machine_get()->cpu);
     if (strcmp(build, machine_build_id()) != 0)
@@ -92,8 +89,8 @@ static int parse_resumed(int argc, char **argv, bench_parser *parse, bench_argum
 {
     conv_error err;
     record_run *old = &stored->old;
-    if (!record_load(a->out, old, &err)) return cli_error("%s", err.text);
-    int code = check_same(old, a->kind);
+    if (!record_load_kind(a->out, RECORD_IS(a->kind), old, &err)) return cli_error("%s", err.text);
+    int code = check_same(old);
     json_t *words = json_object_get(old->run, "arguments");
     size_t count = json_array_size(words);
     if (code != EXIT_FINE) return code;

@@ -82,15 +82,15 @@ static json_t *describe(const bench_arguments *a, const selection *cases)
     char started[32];
     json_t *words = json_array();
     for (int i = 1; i < a->word_count; i++) json_array_append_new(words, json_string(a->words[i]));
-    json_t *run =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:b, s:I}, s:s, s:[]}", "kind", a->kind,
-                  "status", "running", "started", utc_text(time(NULL), UTC_STAMP, started, sizeof started),
-                  "commit", build_commit(), "dirty", (int)build_dirty(), "arguments", words, "measure",
-                  "repetitions", a->measure.repetitions, "min_time_seconds", a->measure.min_time,
-                  "budget_seconds", a->budget, "equal_shares", (int)a->measure.equal, "seed",
-                  (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
+    json_t *run = json_pack("{s:s, s:s, s:s, s:s, s:b, s:o, s:{s:i, s:f, s:f, s:b, s:I}, s:s, s:[]}", "kind",
+                            record_kind_name(a->kind), "status", "running", "started",
+                            utc_text(time(NULL), UTC_STAMP, started, sizeof started), "commit", build_commit(),
+                            "dirty", (int)build_dirty(), "arguments", words, "measure", "repetitions",
+                            a->measure.repetitions, "min_time_seconds", a->measure.min_time, "budget_seconds",
+                            a->budget, "equal_shares", (int)a->measure.equal, "seed",
+                            (json_int_t)a->measure.seed, "google_benchmark", gbench_version(), "warnings");
     if (json_object_size(cases->networks) > 0) json_object_set(run, "networks", cases->networks);
-    if (a->about != NULL) json_object_set(run, a->kind, a->about);
+    if (a->about != NULL) json_object_set(run, record_kind_name(a->kind), a->about);
     if (a->continued != NULL) { /* what the earlier sessions said stays */
         const json_t *before = a->continued->run;
         json_object_set(run, "started", json_object_get(before, "started"));
@@ -166,7 +166,7 @@ static int say_interrupted(const bench *b)
     char *dir = words_quote(record_dir(b->store));
     fprintf(stderr,
             "sepbench: interrupted after %zu of %zu cases; resume with: sepbench %s --resume --out %s\n",
-            b->done, b->cases->count, b->a->kind, dir != NULL ? dir : "DIR");
+            b->done, b->cases->count, record_kind_name(b->a->kind), dir != NULL ? dir : "DIR");
     free(dir);
     return cli_signal_exit_code();
 }

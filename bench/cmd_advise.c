@@ -209,7 +209,7 @@ int cmd_advise(int argc, char **argv)
 {
     advise_arguments a = {
         .bench = {
-            .kind = "advise",
+            .kind = RECORD_ADVISE,
             .summary = summarise,
             .select = {.batch = "1"},
             .measure = {.repetitions = 9, .min_time = 0.008, .verify = true, .replace = true, .seed = 1}}};

@@ -76,7 +76,7 @@ static int apply_filter(const bench_arguments *a, selection *cases)
 }
 
 static const bench_arguments defaults = {
-    .kind = "bench",
+    .kind = RECORD_BENCH,
     .select = {.other_form = OTHER_FORM_BY_FILE},
     .measure = {.repetitions = 9, .min_time = 0.008, .verify = true, .replace = true, .seed = 1}};
 

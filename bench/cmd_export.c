@@ -109,7 +109,7 @@ int cmd_export(int argc, char **argv)
     record_run run;
     conv_error err;
     if (cli_parse(&argp, argc, argv, &o) != 0) return EXIT_USAGE;
-    if (!record_load(o.run, &run, &err)) return cli_error("%s", err.text);
+    if (!record_load_kind(o.run, RECORD_IS(RECORD_BENCH), &run, &err)) return cli_error("%s", err.text);
     int code = export(&o, &run);
     record_free(&run);
     return code;

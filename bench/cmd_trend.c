@@ -104,6 +104,7 @@ int cmd_trend(int argc, char **argv)
         cli_error("%s", err.text);
         goto done;
     }
+    if (h.left_out[0] != '\0') cli_warning("trend: %s", h.left_out);
     if (!trend_judge(&h, log1p(o->least_percent / 100))) {
         cli_error("trend: no memory");
     } else {

@@ -11,6 +11,7 @@
 #include "../harness/machine/machine.h"
 #include "../harness/output.h"
 #include "../harness/ranks/ranks.h"
+#include "../harness/record/record.h"
 #include "../harness/utc.h"
 #include "../harness/words.h"
 #include "experiment_internal.h"
@@ -46,14 +47,14 @@ static json_t *run_json_start(const experiment *e)
     char text[256];
     return json_pack("{s:i, s:s, s:s, s:O, s:o, s:{s:s, s:I, s:I, s:I}, s:{s:s, s:i, s:I, s:I, s:f, s:I, s:i, "
                      "s:s, s:b}, s:[]}",
-                     "schema", HISTORY_SCHEMA, "kind", "training", "commit", build_commit(), "command",
-                     o->command, "machine", machine_json(o->threads, NULL), "data", "dir", o->data_dir, "train",
-                     (json_int_t)e->data.train.count, "test", (json_int_t)e->data.test.count, "crc",
-                     (json_int_t)e->data.train.crc, "options", "impl", o->impls, "threads", o->threads,
-                     "epochs", (json_int_t)o->fit.epochs, "batch_size", (json_int_t)o->fit.batch_size,
-                     "validation_split", o->fit.validation_split, "seed", (json_int_t)o->fit.seed, "runs",
-                     o->runs, "optimizer", optimizer_text(&o->fit.opt, text, sizeof text), "shuffle",
-                     o->fit.shuffle, "models");
+                     "schema", HISTORY_SCHEMA, "kind", record_kind_name(RECORD_TRAINING), "commit",
+                     build_commit(), "command", o->command, "machine", machine_json(o->threads, NULL), "data",
+                     "dir", o->data_dir, "train", (json_int_t)e->data.train.count, "test",
+                     (json_int_t)e->data.test.count, "crc", (json_int_t)e->data.train.crc, "options", "impl",
+                     o->impls, "threads", o->threads, "epochs", (json_int_t)o->fit.epochs, "batch_size",
+                     (json_int_t)o->fit.batch_size, "validation_split", o->fit.validation_split, "seed",
+                     (json_int_t)o->fit.seed, "runs", o->runs, "optimizer",
+                     optimizer_text(&o->fit.opt, text, sizeof text), "shuffle", o->fit.shuffle, "models");
 }
 
 json_t *experiment_model_entry(experiment *e, const trained_model *t)
@@ -116,13 +117,13 @@ static bool claim_out(experiment *e, conv_error *err)
 static int check_kind(const char *path)
 {
     json_error_t where;
+    char why[RECORD_WHY_MAX];
     json_t *run = json_load_file(path, 0, &where);
-    const char *kind = json_string_value(json_object_get(run, "kind"));
     int code = EXIT_FINE;
     if (run == NULL)
         code = cli_error("%s:%d: not JSON: %s", path, where.line, where.text);
-    else if (kind == NULL || strcmp(kind, "training") != 0)
-        code = cli_error("%s: kind is '%s': only a training can be resumed here", path, kind ? kind : "");
+    else if (!record_suits(run, RECORD_IS(RECORD_TRAINING), why))
+        code = cli_error("%s: %s", path, why);
     json_decref(run);
     return code;
 }

@@ -1,7 +1,6 @@
 #include "text.h"
 
 #include <ctype.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -102,15 +101,20 @@ static void disarm(char *text)
     }
 }
 
+char text_instead_of(const char *text, size_t *length)
+{
+    uint32_t code;
+    *length = decode((const unsigned char *)text, &code);
+    bool valid = *length > 0 && !misleads(code);
+    if (*length == 0) *length = 1;
+    return !valid ? '?' : is_control(code) ? ' ' : '\0';
+}
+
 char *text_make_printable(char *text)
 {
     for (size_t i = 0, length; text[i] != '\0'; i += length) {
-        uint32_t code;
-        length = decode((const unsigned char *)text + i, &code);
-        bool valid = length > 0 && !misleads(code);
-        if (length == 0) length = 1;
-        if (valid && is_control(code)) text[i] = ' ';
-        if (!valid) memset(text + i, '?', length);
+        char instead = text_instead_of(text + i, &length);
+        if (instead != '\0') memset(text + i, instead, length);
     }
     disarm(text);
     return text;

@@ -1,9 +1,11 @@
 /* Text from elsewhere: a stranger's files, another program, a command line. Names are checked here when they
- * are read; what goes to a terminal or a log is made printable here. (HTML is escaped by report_escape.) */
+ * are read; what goes to a terminal or a log is made printable here. (HTML is escaped by report_escape, by the same
+ * rule.) */
 #ifndef SEPBENCH_TEXT_H
 #define SEPBENCH_TEXT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* An implementation, a run, a thing the program itself names: letters, digits and . _ + -, not first a sign.
  * Safe as a folder's name, in HTML and CSS, and in a gnuplot script. */
@@ -25,5 +27,7 @@ bool text_ends_with(const char *text, const char *end);
  * not UTF-8 or changes the direction of writing becomes question marks, and a workflow command of a CI
  * (::warning::, ##[warning]) loses what makes it one. Returns text. */
 char *text_make_printable(char *text);
+/* What stands for the character at text, `length` bytes long: 0 itself, ' ' or '?' by the same rule. */
+char text_instead_of(const char *text, size_t *length);
 
 #endif

@@ -277,7 +277,7 @@ static void the_command(void **state)
     read_text("page/index.html", text, sizeof text);
     assert_non_null(strstr(text, "<h2>Which layers of m_1 gain</h2>"));
     assert_non_null(strstr(text, "must be trained again"));
-    expect(2, "only a run of 'sepbench bench' can be resumed here", "bench --resume --out run");
+    expect(2, "a run of 'sepbench advise': one of 'sepbench bench' is needed", "bench --resume --out run");
     expect(2, "is not the model that this run began with", "advise --resume --out run --input 9x9");
     assert_int_equal(
         run_shell(text, sizeof text, "sed -i 's/\"kernel_size\":3/\"kernel_size\":[9,1]/g' m.json"), 0);

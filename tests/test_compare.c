@@ -359,7 +359,10 @@ static void test_stored(void **state)
         {"s/\"cpu\": \"[^\"]*\"/\"cpu\": \"another\"/", EXIT_BASELINE, "cpu"},
         {"s/\"host\": \"[^\"]*\"/\"host\": \"another\"/", EXIT_BASELINE, "host"},
         {"s/\"isa_allowed\": \"[^\"]*\"/\"isa_allowed\": \"other\"/", EXIT_BASELINE, "isa_allowed"},
-        {"s/\"schema\": 1/\"schema\": 7/", EXIT_BASELINE, "schema"},
+        {"s/\"schema\": 1/\"schema\": 7/", EXIT_USAGE, "schema is 7"},
+        {"s/\"kind\": \"bench\"/\"kind\": \"training\"/", EXIT_USAGE, "a run of 'sepbench train'"},
+        {"s/\"kind\": \"bench\"/\"kind\": \"advise\"/", EXIT_USAGE, "a run of 'sepbench advise'"},
+        {"s/\"schema\": 1/\"schema\": 1,,/", EXIT_USAGE, "run.json"},
     };
     char line[512];
     int code = run("$S bench mb1ic8ih8oc8kh3 --impl naive --pass forward --threads 1 --min-time 0.001 --out "

@@ -194,6 +194,61 @@ static void test_page_of_odd_texts(void **state)
     expect_said("out.txt", "[2J : error::forged");
     expect_silent("out.txt", "\033");
     expect_silent("out.txt", "\n::");
+    expect_silent("reports/run/index.html", "\033");
+}
+
+/* Control characters, those of two bytes too, line ends and what forges a line of a log: from every text of a run
+ * and its rows into whatever is made of them. */
+static void test_control_characters(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {
+        "report run --out page",
+        "export run --format bmf",
+        "export run --format github-action-benchmark",
+        "compare run other --all --out d",
+        "export run --format googlebenchmark",
+        "trend run other --all --out t",
+    };
+    static const char *const made[] = {"page/index.html", "d/compare.json", "d/compare.csv", "d/compare.md",
+                                       "t/index.html",    "t/trend.csv",    "summary"};
+#define EVIL "\\u001b[31m\\r\\n::error::%0A\\u009b2J\\u202e"
+    static const char text[] =
+        "\"machine\": {\"cpu\": \"" EVIL "\", \"host\": \"" EVIL "\", \"isa_allowed\": \"" EVIL
+        "\", \"build\": {\"id\": \"" EVIL "\", \"compiler\": \"" EVIL "\", \"kernels\": \"" EVIL
+        "\"}, \"versions\": {\"" EVIL "\": \"" EVIL "\"}}, \"google_benchmark\": \"" EVIL
+        "\", \"commit\": \"" EVIL "\", \"started\": \"2026-01-01T00:00:00Z\", \"status\": \"" EVIL "\"";
+    char shell[64];
+    setenv("GITHUB_ACTIONS", "true", 1);
+    setenv("GITHUB_STEP_SUMMARY", "summary", 1);
+    for (int i = 0; i < 2; i++) {
+        const char *dir = i == 0 ? "run" : "other";
+        make_run(dir, 8);
+        snprintf(shell, sizeof shell, "%s/run.json", dir);
+        change(shell, "\"status\": \"complete\"", text);
+        snprintf(shell, sizeof shell, "%s/results.csv", dir);
+        change(shell, "a note", "\"\033[31m\r\n::error::x\xc2\x9b\"");
+        change(shell, ",net:<b>,", ",net:\x7f\xc2\x9b\xff,");
+    }
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        int code = run(commands[i]);
+        if (code != 0 && code != 5)
+            fail_msg("%s: exit code %d", commands[i], code); /* 5: too few for a trend */
+        for (int k = 0; k < 2; k++) {
+            expect_silent(k == 0 ? "out.txt" : "err.txt", "\033");
+            expect_silent(k == 0 ? "out.txt" : "err.txt", "\xc2\x9b");
+            expect_silent(k == 0 ? "out.txt" : "err.txt", "\xe2\x80\xae");
+            expect_silent(k == 0 ? "out.txt" : "err.txt", "\n::error");
+        }
+    }
+    unsetenv("GITHUB_ACTIONS");
+    unsetenv("GITHUB_STEP_SUMMARY");
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
+        if (access(made[i], F_OK) != 0) fail_msg("%s was not made", made[i]);
+        expect_silent(made[i], "\033");
+        expect_silent(made[i], "\xc2\x9b");
+        expect_silent(made[i], "\xe2\x80\xae");
+    }
 }
 
 static void test_run_id_is_no_path(void **state)
@@ -374,19 +429,13 @@ int main(void)
         return 1;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_printable),
-        IN_FOLDER(test_fields_of_a_run),
-        IN_FOLDER(test_page_of_odd_texts),
-        IN_FOLDER(test_run_id_is_no_path),
-        IN_FOLDER(test_resumed_outputs),
-        IN_FOLDER(test_resumed_engines),
-        IN_FOLDER(test_ceilings),
-        IN_FOLDER(test_many_rows),
-        IN_FOLDER(test_trainings),
-        IN_FOLDER(test_odd_model),
-        IN_FOLDER(test_names_of_models),
-        IN_FOLDER(test_labels_are_no_script),
+        cmocka_unit_test(test_names),       cmocka_unit_test(test_printable),
+        IN_FOLDER(test_fields_of_a_run),    IN_FOLDER(test_page_of_odd_texts),
+        IN_FOLDER(test_control_characters), IN_FOLDER(test_run_id_is_no_path),
+        IN_FOLDER(test_resumed_outputs),    IN_FOLDER(test_resumed_engines),
+        IN_FOLDER(test_ceilings),           IN_FOLDER(test_many_rows),
+        IN_FOLDER(test_trainings),          IN_FOLDER(test_odd_model),
+        IN_FOLDER(test_names_of_models),    IN_FOLDER(test_labels_are_no_script),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -441,6 +441,8 @@ static void test_part_of_a_network(void **state)
     free(page);
     report_data_destroy(&data);
     json_t *networks = json_incref(json_object_get(run.run, "networks"));
+    json_array_remove(json_object_get(networks, "net"),
+                      3); /* read from a file it would be printable, and count */
     json_decref(run.run);
     const char *dir = made_store(&m, folder, "part");
     char path[256], written[256];

@@ -261,8 +261,8 @@ static void test_left_out(void **state)
                  "! node-c lacks 2 of 14 comparisons, which then count for none: 28x28, batch 1, 3x3 "
                  "kernel: forward at 2048, backward at 2048 channels.");
     expect_words("out.txt", "left out: another problem set, 2 comparisons of which the others share none.");
-    expect_words("out.txt", "! node-e: left out: of schema 7, and this program reads schema 1.");
-    expect_words("out.txt", "! train: left out: a training, and machines are compared by cases.");
+    expect_words("out.txt", "! node-e: left out: schema is 7: this program reads schema 1.");
+    expect_words("out.txt", "! train: left out: a run of 'sepbench train': one of 'sepbench bench' is needed.");
     expect_words("out.txt", "! node-a/: given twice, counted once.");
     run_shell(output, sizeof output, "wc -l <reports/machines/machines.csv");
     assert_int_equal(atoi(output), 1 + 3 * 12);

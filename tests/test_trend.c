@@ -459,6 +459,22 @@ static void test_bad_input(void **state)
     expect_refused("runs nowhere --out page", "nowhere: No such file");
     expect_refused("runs other --out page", "schema is 99");
     expect_refused("torn runs --out page", "results.csv:3");
+    assert_int_equal(system("mkdir -p kinds/training kinds/advice; cp runs/tower-30/* kinds/advice; "
+                            "echo '{\"schema\": 1, \"kind\": \"training\"}' >kinds/training/run.json; "
+                            "sed -i 's/\"schema\"/\"kind\": \"advise\", \"schema\"/' kinds/advice/run.json"),
+                     0);
+    expect_refused("runs kinds/training --out page",
+                   "a run of 'sepbench train': one of 'sepbench bench' is needed");
+    expect_refused("kinds/advice runs --out page",
+                   "a run of 'sepbench advise': one of 'sepbench bench' is needed");
+    expect_refused("runs kinds --out page",
+                   "kinds: neither a run nor a folder of runs: 2 folders left out; 1: a run");
+    assert_int_equal(system("cp -r kinds/* other empty runs"), 0);
+    run_trend("runs --out said"); /* what is left out is said */
+    static const char said[] =
+        "sepbench: warning: trend: 4 folders left out; 1: a run of 'sepbench advise': one of "
+        "'sepbench bench' is needed; 1: no run.json; 1: schema is 99";
+    if (strstr(err_text, said) == NULL) fail_msg("%s", err_text);
     expect_refused("runs --least 0 --out page", "least");
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "../cli.h"
 #include "../json.h"
@@ -91,6 +92,14 @@ static int fill_result(const record_run *base, const record_run *head, compare_r
     return EXIT_BASELINE;
 }
 
+/* A base that is not there is missing; one that is there and cannot be read is an error like any other. */
+static bool holds_run(const char *dir)
+{
+    char path[4400];
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    return access(path, F_OK) == 0;
+}
+
 int compare_stored(const char *base_dir, const char *head_dir, compare_result *r)
 {
     record_run base = {0}, head = {0};
@@ -98,12 +107,11 @@ int compare_stored(const char *base_dir, const char *head_dir, compare_result *r
     int code = EXIT_FINE;
     r->kind = COMPARE_STORED;
     r->shared_runner = true; /* hours lie between the two: nobody knows who else was there */
-    if (!record_load(base_dir, &base, &err)) {
+    if (!record_load_kind(base_dir, RECORD_IS(RECORD_BENCH), &base, &err)) {
         cli_error("base: %s", err.text);
-        code = EXIT_BASELINE;
-    } else if (!record_load(head_dir, &head, &err)) {
-        cli_error("head: %s", err.text);
-        code = strstr(err.text, "schema") != NULL ? EXIT_BASELINE : EXIT_USAGE;
+        code = holds_run(base_dir) ? EXIT_USAGE : EXIT_BASELINE;
+    } else if (!record_load_kind(head_dir, RECORD_IS(RECORD_BENCH), &head, &err)) {
+        code = cli_error("head: %s", err.text);
     }
     if (code == EXIT_FINE) code = check_comparable(&base, &head);
     if (code == EXIT_FINE) code = fill_result(&base, &head, r);

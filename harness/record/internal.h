@@ -69,8 +69,8 @@ bool record_claim_new(claim *folder, const char *out_dir, char run_id[RECORD_ID_
 char *record_slurp(const char *path, size_t *size, conv_error *err);
 /* After the last csv_next: false with err when it stopped at a record that is none. */
 bool record_csv_ended(const char *path, const csv_reader *csv, conv_error *err);
-/* run.json of that folder, its schema checked; NULL with err. */
-json_t *record_read_run(const char *dir, conv_error *err);
+/* run.json of that folder, which record_suits; NULL with err. */
+json_t *record_read_run(const char *dir, unsigned needed, conv_error *err);
 /* Index of each of results.csv's columns in a header line, `count` for what a file of an older version does not
  * have: columns after repro. False with err naming what is missing. */
 bool record_read_header(const char *path, char *const *field, size_t count, size_t *index, conv_error *err);

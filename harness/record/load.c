@@ -38,9 +38,9 @@ fail:
     return NULL;
 }
 
-json_t *record_read_run(const char *dir, conv_error *err)
+json_t *record_read_run(const char *dir, unsigned needed, conv_error *err)
 {
-    char path[4200];
+    char path[4200], why[RECORD_WHY_MAX];
     snprintf(path, sizeof path, "%s/run.json", dir);
     size_t size;
     char *text = record_slurp(path, &size, err);
@@ -50,18 +50,29 @@ json_t *record_read_run(const char *dir, conv_error *err)
     free(text);
     if (run == NULL) {
         conv_fail(err, CONV_INVALID, "%s:%d: not JSON: %s", path, where.line, where.text);
-        return NULL;
-    }
-    json_t *schema = json_object_get(run, "schema");
-    if (!json_is_integer(schema) || json_integer_value(schema) != RECORD_SCHEMA) {
-        char *value = schema ? json_dumps(schema, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
-        conv_fail(err, CONV_INVALID, "%s: schema is %s: this program reads schema %d", path,
-                  value ? value : "missing", RECORD_SCHEMA);
-        free(value);
+    } else if (!record_suits(run, needed, why)) {
+        conv_fail(err, CONV_INVALID, "%s: %s", path, why);
         json_decref(run);
-        return NULL;
+        run = NULL;
     }
     return run;
+}
+
+/* Texts in place: who shows one need not think of what a terminal or a log makes of it. The words of the command
+ * line are what --resume reads again. */
+static void make_printable(json_t *value)
+{
+    const char *key;
+    void *next;
+    json_t *member;
+    size_t i;
+    json_object_foreach_safe(value, next, key, member) if (strcmp(key, "arguments") != 0)
+        make_printable(member);
+    json_array_foreach(value, i, member) make_printable(member);
+    if (!json_is_string(value)) return;
+    char *text = strdup(json_string_value(value));
+    if (text != NULL) json_string_set_nocheck(value, text_make_printable(text));
+    free(text);
 }
 
 bool record_csv_ended(const char *path, const csv_reader *csv, conv_error *err)
@@ -143,7 +154,10 @@ static bool parse_field(const record_column *c, const char *text, record_row *ro
     case COLUMN_LABEL:
         if (!(c->kind == COLUMN_NAME ? text_is_name(text) : text_is_label(text))) return false;
         /* fall through */
-    case COLUMN_TEXT: return (size_t)snprintf(at, c->size, "%s", text) < c->size;
+    case COLUMN_TEXT:
+        if ((size_t)snprintf(at, c->size, "%s", text) >= c->size) return false;
+        if (c->kind != COLUMN_NAME) text_make_printable(at);
+        return true;
     case COLUMN_SIZE: return parse_signed(text, at);
     case COLUMN_COUNT:
         if (*text != '\0' && !parse_signed(text, &whole)) return false;
@@ -330,7 +344,7 @@ static bool load_rows(record_run *run, conv_error *err)
     return ok;
 }
 
-bool record_load(const char *dir, record_run *run, conv_error *err)
+bool record_load_kind(const char *dir, unsigned needed, record_run *run, conv_error *err)
 {
     *run = (record_run){0};
     char *real = realpath(dir ? dir : "results/latest", NULL);
@@ -341,8 +355,9 @@ bool record_load(const char *dir, record_run *run, conv_error *err)
     }
     snprintf(run->dir, sizeof run->dir, "%s", real);
     free(real);
-    run->run = record_read_run(run->dir, err);
+    run->run = record_read_run(run->dir, needed, err);
     if (run->run == NULL) return false;
+    make_printable(run->run);
     const char *id = json_string_value(json_object_get(run->run, "run_id"));
     if (id == NULL || !text_is_name(id) ||
         (size_t)snprintf(run->run_id, sizeof run->run_id, "%s", id) >= sizeof run->run_id) {
@@ -354,6 +369,11 @@ bool record_load(const char *dir, record_run *run, conv_error *err)
     if (load_rows(run, err)) return true;
     record_free(run);
     return false;
+}
+
+bool record_load(const char *dir, record_run *run, conv_error *err)
+{
+    return record_load_kind(dir, RECORD_WITH_CASES, run, err);
 }
 
 void record_free(record_run *run)

@@ -134,8 +134,22 @@ typedef struct {
     void *index; /* record_find's */
 } record_run;
 
-/* Loads a run's folder ("results/latest" when dir is NULL). False with err naming file, line and value. */
-bool record_load(const char *dir, record_run *run, conv_error *err);
+/* Which command made it: "kind" in run.json. */
+typedef enum { RECORD_BENCH, RECORD_ADVISE, RECORD_TRAINING, RECORD_KINDS } record_kind;
+#define RECORD_IS(kind) (1u << (kind))
+enum { RECORD_WITH_CASES = RECORD_IS(RECORD_BENCH) | RECORD_IS(RECORD_ADVISE), RECORD_WHY_MAX = 160 };
+
+/* Whether run.json is of this program's schema and one of the kinds that are `needed`, bits of RECORD_IS; else
+ * why not, in words. */
+bool record_suits(const json_t *run, unsigned needed, char why[RECORD_WHY_MAX]);
+const char *record_kind_name(record_kind kind); /* as run.json has it */
+/* Whether the folder holds a run for which record_suits is false; of what cannot be read, loading tells. */
+bool record_other_kind(const char *dir, unsigned needed, char why[RECORD_WHY_MAX]);
+
+/* Loads a run's folder ("results/latest" when dir is NULL) that record_suits. False with err naming file, line
+ * and value. Texts are made printable, but for the words of its command line. */
+bool record_load_kind(const char *dir, unsigned needed, record_run *run, conv_error *err);
+bool record_load(const char *dir, record_run *run, conv_error *err); /* the same of RECORD_WITH_CASES */
 void record_free(record_run *run);
 /* The row of a loaded run with that case name, or NULL. */
 const record_row *record_find(const record_run *run, const char *case_name);

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "../text.h"
 #include "chart.h"
 
 typedef struct {
@@ -149,13 +150,16 @@ char *report_count(double value, char *buffer)
 
 void report_escape(FILE *out, const char *text)
 {
-    for (; *text != 0; text++) switch (*text) {
+    for (size_t length; *text != 0; text += length) {
+        const char instead = text_instead_of(text, &length);
+        switch (*text) {
         case '&': fputs("&amp;", out); break;
         case '<': fputs("&lt;", out); break;
         case '>': fputs("&gt;", out); break;
         case '"': fputs("&quot;", out); break;
-        default: fputc(*text, out);
+        default: fwrite(instead != 0 ? &instead : text, 1, instead != 0 ? 1 : length, out);
         }
+    }
 }
 
 void report_put(FILE *out, const char *before, const char *text, const char *after)

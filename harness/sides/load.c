@@ -31,26 +31,6 @@ int sides_count(const char *const *runs, int count)
     return found;
 }
 
-/* Why what the folder holds is nothing to compare though it is a run: "" it may be, else in words. */
-static char *other_kind(const char *dir, char why[128])
-{
-    char path[REPORT_FOLDER_MAX + 16];
-    *why = '\0';
-    snprintf(path, sizeof path, "%s/run.json", dir);
-    json_t *run = training_is(dir) ? NULL : json_load_file(path, 0, NULL);
-    const json_t *schema = json_object_get(run, "schema");
-    const char *kind = json_text(run, "kind", "bench");
-    if (training_is(dir))
-        snprintf(why, 128, "a training, and machines are compared by cases");
-    else if (json_is_integer(schema) && json_integer_value(schema) != RECORD_SCHEMA)
-        snprintf(why, 128, "of schema %lld, and this program reads schema %d",
-                 (long long)json_integer_value(schema), RECORD_SCHEMA);
-    else if (json_is_integer(schema) && strcmp(kind, "bench") != 0)
-        snprintf(why, 128, "a run of '%.40s', not of bench", kind);
-    json_decref(run);
-    return why;
-}
-
 /* Whose run_id is the same: a copy. */
 static const side *copy_of(const sides *s, const side *m)
 {
@@ -69,7 +49,7 @@ void sides_drop(side *m)
 static bool add(sides *s, const char *name, const char *dir, conv_error *err)
 {
     side *m = calloc(1, sizeof *m);
-    if (m == NULL || !record_load(dir, &m->run, err)) {
+    if (m == NULL || !record_load_kind(dir, RECORD_IS(RECORD_BENCH), &m->run, err)) {
         if (m == NULL) conv_fail(err, CONV_NO_MEMORY, "out of memory");
         free(m);
         return false;
@@ -144,12 +124,12 @@ static void label_machine(const sides *s, int machine)
 
 static int load_all(const sides_request *request, sides *s, conv_error *err)
 {
-    char path[REPORT_FOLDER_MAX], why[128];
+    char path[REPORT_FOLDER_MAX], why[RECORD_WHY_MAX];
     for (int i = 0; i < request->run_count; i++) {
         const char *name = request->runs[i], *dir = report_folder(name, path);
         if (report_again(request->runs, i))
             sides_note(s, "%.200s: given twice, counted once.", name);
-        else if (*other_kind(dir, why) != '\0')
+        else if (record_other_kind(dir, RECORD_IS(RECORD_BENCH), why))
             sides_note(s, "%.200s: left out: %s.", name, why);
         else if (s->count == SIDES_MAX)
             return conv_fail(err, CONV_INVALID, "at most %d machines: '%.200s' is one too many", (int)SIDES_MAX,

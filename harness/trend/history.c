@@ -24,10 +24,20 @@ typedef struct {
     trend_point point;
 } entry;
 
+/* Folders within a folder of runs that are no runs for a trend. */
+typedef struct {
+    char why[RECORD_WHY_MAX];
+    size_t count;
+} left_out;
+
+enum { MOST_REASONS = 8 };
+
 typedef struct {
     trend_history *h;
     entry *entries;
     size_t count, runs;
+    left_out left[MOST_REASONS];
+    size_t reasons;
 } gathering;
 
 /* ---- one run */
@@ -181,7 +191,7 @@ static bool take_run(gathering *g, const char *dir, const record_run *run, conv_
 static bool load_run(gathering *g, const char *dir, conv_error *err)
 {
     record_run run;
-    if (!record_load(dir, &run, err)) return false;
+    if (!record_load_kind(dir, RECORD_IS(RECORD_BENCH), &run, err)) return false;
     bool fine = take_run(g, dir, &run, err);
     record_free(&run);
     return fine;
@@ -218,17 +228,49 @@ static bool is_second_name(const char *dir, const char *path)
     return second;
 }
 
-/* False with err: what lies there cannot be seen. What is no run, as a training, is passed over. */
+static void leave_out(gathering *g, const char *why)
+{
+    size_t i = 0;
+    while (i < g->reasons && strcmp(g->left[i].why, why) != 0) i++;
+    if (i == MOST_REASONS) snprintf(g->left[--i].why, RECORD_WHY_MAX, "other reasons");
+    if (i == g->reasons) snprintf(g->left[g->reasons++].why, RECORD_WHY_MAX, "%s", why);
+    g->left[i].count++;
+}
+
+/* False with err: what lies there cannot be seen, or is a run that cannot be read. What is none for a trend, as a
+ * training, is left out. */
 static bool load_entry(gathering *g, const char *dir, const char *name, conv_error *err)
 {
-    char path[4096];
+    char path[4096], why[RECORD_WHY_MAX];
+    struct stat info;
     bool fits = snprintf(path, sizeof path, "%s/%s", dir, name) < (int)sizeof path;
     if (*name == '.' || (fits && is_second_name(dir, path))) return true;
     errno = ENAMETOOLONG;
-    if (fits && has(path, "run.json") && has(path, "results.csv")) return load_run(g, path, err);
-    if (errno == ENOENT || errno == ENOTDIR) return true;
-    conv_fail(err, CONV_INVALID, "%.300s: %s", path, strerror(errno));
-    return false;
+    bool run = fits && has(path, "run.json");
+    if (!run && errno != ENOENT && errno != ENOTDIR) {
+        conv_fail(err, CONV_INVALID, "%.300s: %s", path, strerror(errno));
+        return false;
+    }
+    if (fits && record_other_kind(path, RECORD_IS(RECORD_BENCH), why))
+        leave_out(g, why);
+    else if (run)
+        return load_run(g, path, err);
+    else if (stat(path, &info) == 0 && S_ISDIR(info.st_mode))
+        leave_out(g, "no run.json");
+    return true;
+}
+
+/* "3 folders left out; 2: no run.json; 1: schema is 7: ..."; nothing where all were runs. */
+static void tell_left_out(const gathering *g, char *text, size_t size)
+{
+    size_t all = 0;
+    for (size_t i = 0; i < g->reasons; i++) all += g->left[i].count;
+    *text = '\0';
+    for (size_t i = 0, used = 0; i < g->reasons && used < size; i++) {
+        if (i == 0) used += (size_t)snprintf(text, size, "%zu folder%s left out", all, all == 1 ? "" : "s");
+        if (used < size)
+            used += (size_t)snprintf(text + used, size - used, "; %zu: %s", g->left[i].count, g->left[i].why);
+    }
 }
 
 /* The runs in a folder of runs. */
@@ -248,7 +290,10 @@ static bool load_folder(gathering *g, const char *dir, conv_error *err)
     }
     free(names);
     if (fine && g->runs == before) {
-        conv_fail(err, CONV_INVALID, "%s: neither a run nor a folder of runs", dir);
+        char left[160];
+        tell_left_out(g, left, sizeof left);
+        conv_fail(err, CONV_INVALID, "%.80s: neither a run nor a folder of runs%s%s", dir,
+                  *left != '\0' ? ": " : "", left);
         return false;
     }
     return fine;
@@ -341,6 +386,7 @@ bool trend_gather(const char *const *dirs, size_t count, trend_history *h, conv_
     *h = (trend_history){0};
     for (size_t i = 0; fine && i < count; i++)
         fine = has(dirs[i], "run.json") ? load_run(&g, dirs[i], err) : load_folder(&g, dirs[i], err);
+    tell_left_out(&g, h->left_out, sizeof h->left_out);
     if (fine && g.runs < 2) {
         conv_fail(err, CONV_INVALID, "%s: a single run: a trend needs more", dirs[0]);
         fine = false;

@@ -33,6 +33,7 @@ typedef struct {
 typedef struct {
     trend_group *groups;
     size_t count;
+    char left_out[512]; /* how many folders beside the runs, and why; "": none */
 } trend_history;
 
 /* Each of dirs is a run, or a folder of runs. False with err: no run, another schema, a run twice, fewer
