@@ -23,7 +23,10 @@ typedef struct {
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "What to measure:", 1},
     {"input", KEY_INPUT, "SIZES", 0,
-     "of an input as 224x224 or 224x224x3: what the file leaves open, or instead of what it says", 0},
+     "of an input as 224x224 or 224x224x3: what the file leaves open, or instead of what it says; of several "
+     "inputs "
+     "that differ, of those that the file leaves open",
+     0},
     {"batch", KEY_BATCH, "N", 0, "images at a time (default 1)", 0},
     {"train", KEY_TRAIN, NULL, 0, "backward too, and so a step of training", 0},
     {"engine", KEY_ENGINE, "NAME", 0,
@@ -79,7 +82,8 @@ static int parse(int argc, char **argv, bench_arguments *bench)
         "What separable convolutions would do for a network of yours, layer by layer: each k x k convolution "
         "is measured as it is and as a separable one, each separable one (or depthwise one with the 1x1 behind "
         "it) as it is and as an ordinary one. MODEL is what Keras writes, Keras 2 or 3: model.to_json(), plain "
-        "or gzipped, or a .keras archive, or an ONNX file.\vA swapped layer must be trained again; what it "
+        "or gzipped, or a .keras archive, or an ONNX file; or one that the program has: " NETWORK_BUNDLED
+        ".\vA swapped layer must be trained again; what it "
         "does to the accuracy is not measured. Biases and what stands between convolutions are not in the "
         "times. The run's folder gets advise.csv, and 'sepbench report' makes its page.\n\nExit: 0 measured, 2 "
         "usage, 3 something computed wrongly (its row says so), 4 nothing was measured.",

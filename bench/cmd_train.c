@@ -36,7 +36,7 @@ enum {
 
 static const struct argp_option options[] = {
     {"model", 'm', "NAME,...", 0,
-     EXPERIMENT_MODELS ", or a Keras model: JSON (model.to_json()) or .keras; default conv", 1},
+     NETWORK_BUNDLED ", or a Keras model: JSON (model.to_json()) or .keras; default conv", 1},
     {"impl", KEY_IMPL, "NAME,...", 0,
      "implementations in order of preference, or best (default): chosen per layer by timing", 1},
     {"epochs", KEY_EPOCHS, "N", 0, "default 25; 0 only tests the weights", 2},

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "../harness/cli.h"
-#include "../harness/embed.h"
 #include "../harness/json.h"
 #include "../harness/machine/machine.h"
 #include "../harness/ranks/ranks.h"
@@ -273,16 +272,11 @@ static bool is_taken(const char *label)
     return false;
 }
 
-/* A model that travels in the program, or a file. */
 static model *load_model(const char *name, conv_error *err)
 {
-    char path[256];
-    if (ending_of(name) > 0) return model_read(name, err);
-    snprintf(path, sizeof path, "bench/models/%.200s.json", name);
-    const embedded_file *file = embedded_find(path);
-    if (file != NULL) return model_parse(file->data, path, err);
-    conv_fail(err, CONV_INVALID,
-              "model '%s': neither " EXPERIMENT_MODELS " nor a path ending in .json or .keras", name);
+    if (ending_of(name) > 0 || network_is_bundled(name)) return model_read(name, err);
+    conv_fail(err, CONV_INVALID, "model '%s': neither " NETWORK_BUNDLED " nor a path ending in .json or .keras",
+              name);
     return NULL;
 }
 

@@ -5,7 +5,6 @@
 #include "../harness/train/history.h"
 
 /* bench/models: those that travel in the program. */
-#define EXPERIMENT_MODELS "conv, separable, mobilenet_small, mobilenet_small_dense"
 
 enum { EXPERIMENT_MAX_MODELS = 16, EXPERIMENT_MAX_RUNS = 1000 };
 

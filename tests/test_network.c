@@ -365,6 +365,48 @@ static void open_sizes(void **state)
         assert_false(network_input_parse(wrong[i], &size));
 }
 
+/* --input gives one size: of inputs that differ, of those that the file leaves open. */
+static void several_inputs(void **state)
+{
+    static const struct {
+        const char *first, *second, *input;
+        int64_t height;
+        const char *says;
+    } cases[] = {
+        {"16,16,3", "16,16,3", "20x30", 20, ""},
+        {"null,null,3", "16,16,1", "20x30", 20, ""},
+        {"null,null,3", "10", "20x30", 20, ""},
+        {"16,16,3", "null,null,1", "20x30", 16, ""},
+        {"16,16,3", "16,16,1", NULL, 16, ""},
+        {"16,16,3", "16,16,1", "20x30x3", 0, "inputs in, (16, 16, 3), and mask, (16, 16, 1), differ"},
+        {"16,16,3", "10", "20x30", 0,
+         "inputs in, (16, 16, 3), and mask, (10,), differ: --input gives one size"},
+        {"null,null,3", "null,null,1", "20x30", 0,
+         "inputs in, (None, None, 3), and mask, (None, None, 1), differ"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[1024];
+        conv_error err = {""};
+        network *n;
+        snprintf(
+            text, sizeof text,
+            "{'class_name':'Functional','config':{'name':'two','layers':[" INPUT_OF(
+                "%s") ","
+                      "{'class_name':'InputLayer','name':'mask','config':{'batch_shape':[null,%s]},'inbound_"
+                      "nodes':[]}," CONV(
+                          "last",
+                          "in") "],'input_layers':[['in',0,0],['mask',0,0]],'output_layers':[['last',0,0]]}}",
+            cases[i].first, cases[i].second);
+        network_convs convs = find_all(text, cases[i].input, &n, &err);
+        if (strstr(err.text, cases[i].says) == NULL || (*err.text == 0) != (*cases[i].says == 0))
+            fail_msg("case %zu says: %s", i, err.text);
+        if (*cases[i].says == 0) assert_int_equal(convs.at[0].problem.axis[CONV_H].in, cases[i].height);
+        network_convs_free(&convs);
+        network_free(n);
+    }
+}
+
 /* What is behind a layer that is not known is left out by name, unless Keras wrote what it was built for. */
 static void unknown_layers(void **state)
 {
@@ -587,12 +629,30 @@ static void other_files(void **state)
                  {"text.json", "text.json: neither JSON nor a .keras archive"},
                  {"folder", "folder: Is a directory"},
                  {"absent.json", "absent.json: No such file or directory"},
+                 {"nosuch", "model 'nosuch': neither a file nor conv, separable,"},
+                 {"../models/conv", "../models/conv: No such file"},
                  {"cut.gz", "cut.gz: unexpected end of file"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_null(network_read(cases[i].path, &err));
         if (strncmp(err.text, cases[i].says, strlen(cases[i].says)) != 0)
             fail_msg("case %zu says: %s", i, err.text);
     }
+}
+
+/* Each that travels in the program is read by its name alone, from any folder. */
+static void bundled_models(void **state)
+{
+    char names[] = NETWORK_BUNDLED, *rest = names, *name;
+    (void)state;
+    while ((name = strsep(&rest, ",")) != NULL) {
+        conv_error err = {""};
+        network *n = network_read(name += *name == ' ', &err);
+        if (n == NULL) fail_msg("%s", err.text);
+        assert_true(network_is_bundled(name));
+        network_free(n);
+    }
+    assert_false(network_is_bundled("") || network_is_bundled("conv.json") ||
+                 network_is_bundled("../models/conv"));
 }
 
 int main(void)
@@ -607,6 +667,7 @@ int main(void)
         cmocka_unit_test(sequential_models),
         cmocka_unit_test(refusals),
         cmocka_unit_test(open_sizes),
+        cmocka_unit_test(several_inputs),
         cmocka_unit_test(unknown_layers),
         cmocka_unit_test(no_convolution),
         cmocka_unit_test(classes_and_operations),
@@ -615,6 +676,7 @@ int main(void)
         cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test_setup_teardown(archives, enter_folder, leave_folder),
         cmocka_unit_test_setup_teardown(other_files, enter_folder, leave_folder),
+        cmocka_unit_test_setup_teardown(bundled_models, enter_folder, leave_folder),
     };
     return cmocka_run_group_tests_name("network", tests, NULL, NULL);
 }

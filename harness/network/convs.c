@@ -14,6 +14,7 @@ typedef struct {
     network *n;
     network_convs *out;
     bool by_file;        /* the inputs are as in the file */
+    bool only_open;      /* --input is for those alone that the file leaves open */
     tensor_shape *built; /* of each node's output, by what reads it; rank 0: not told */
     int *origin;         /* of each node, the layer that made its output's shape unknown, or -1 */
     conv_error *why;     /* of each such layer, what is wrong with it; empty where it is not known */
@@ -73,7 +74,8 @@ static conv_status take_input(walk *w, const network_input *input, network_node 
 {
     char text[64];
     const tensor_shape file = node->out;
-    if (input->count > 0 && !apply_input(w->n, input, &node->out))
+    const bool meant = input->count > 0 && !(w->only_open && is_known(&file));
+    if (meant && !apply_input(w->n, input, &node->out))
         return conv_fail(err, CONV_INVALID, "input %.60s is %s without the batch: --input has %d sizes",
                          node->name, shape_text(&file, text), input->count);
     if (!is_known(&node->out))
@@ -88,9 +90,45 @@ static conv_status take_input(walk *w, const network_input *input, network_node 
     return CONV_OK;
 }
 
+static bool is_alike(const tensor_shape *a, const tensor_shape *b)
+{
+    return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
+}
+
+/* The first of the inputs, or of those that the file leaves open, and the first that is not like it; NULL: there
+ * is none. */
+static void find_different(const network *n, bool open, const network_node *found[2])
+{
+    found[0] = found[1] = NULL;
+    for (int i = 0; i < n->input_count && found[1] == NULL; i++) {
+        const network_node *node = &n->nodes[n->inputs[i]];
+        if (open && is_known(&node->out)) continue;
+        if (found[0] == NULL)
+            found[0] = node;
+        else if (!is_alike(&found[0]->out, &node->out))
+            found[1] = node;
+    }
+}
+
+/* --input gives one size. Where inputs differ it can only mean those that the file leaves open, and they must be
+ * alike. */
+static conv_status choose_inputs(walk *w, conv_error *err)
+{
+    const network_node *found[2], *open[2];
+    char text[2][64];
+    find_different(w->n, false, found);
+    find_different(w->n, true, open);
+    w->only_open = found[1] != NULL;
+    if (!w->only_open || (open[0] != NULL && open[1] == NULL)) return CONV_OK;
+    const network_node *const *two = open[0] != NULL ? open : found;
+    return conv_fail(err, CONV_INVALID, "inputs %.40s, %s, and %.40s, %s, differ: --input gives one size",
+                     two[0]->name, shape_text(&two[0]->out, text[0]), two[1]->name,
+                     shape_text(&two[1]->out, text[1]));
+}
+
 static conv_status take_inputs(walk *w, const network_input *input, conv_error *err)
 {
-    conv_status status = CONV_OK;
+    conv_status status = input->count > 0 ? choose_inputs(w, err) : CONV_OK;
     w->by_file = true;
     for (int i = 0; i < w->n->input_count && status == CONV_OK; i++)
         status = take_input(w, input, &w->n->nodes[w->n->inputs[i]], err);

@@ -30,7 +30,7 @@ typedef struct {
 bool network_input_parse(const char *text, network_input *input);
 
 /* input: what the file's inputs leave open or, where that is nothing, in place of the file's sizes: all of
- * them, or all but the channels. CONV_INVALID: an input's size is not known or does not fit --input, or
+ * them, or all but the channels; of inputs that differ, what the open ones leave open. CONV_INVALID: an input's size is not known or does not fit --input, or
  * there is no convolution; err says which, and there is nothing to free. */
 conv_status network_find_convs(network *n, const network_input *input, network_convs *out, conv_error *err);
 void network_convs_free(network_convs *c);

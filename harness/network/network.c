@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include "../archive.h"
+#include "../embed.h"
 #include "internal.h"
 
 enum { TEXT_MAX = 64 << 20, METADATA_MAX = 1 << 16 }; /* Keras's largest models have a few megabytes of JSON */
@@ -168,9 +170,24 @@ static bool is_archive(const char *path)
     return is;
 }
 
+static const embedded_file *find_bundled(const char *name)
+{
+    char path[256];
+    const int length = snprintf(path, sizeof path, "bench/models/%s.json", name);
+    return length < (int)sizeof path ? embedded_find(path) : NULL;
+}
+
+bool network_is_bundled(const char *name) { return find_bundled(name) != NULL; }
+
 network *network_read(const char *path, conv_error *err)
 {
     const char *ending = strrchr(path, '.');
+    const embedded_file *bundled = find_bundled(path);
+    if (bundled != NULL) return from_text(bundled->data, bundled->size, path, err);
+    if (strpbrk(path, "./") == NULL && access(path, F_OK) != 0 && errno == ENOENT) {
+        conv_fail(err, CONV_INVALID, "model '%.80s': neither a file nor " NETWORK_BUNDLED, path);
+        return NULL;
+    }
     if (ending != NULL && strcmp(ending, ".onnx") == 0) return from_onnx(path, err);
     if (is_archive(path)) return from_archive(path, err);
     size_t size, first = 0;

@@ -66,7 +66,12 @@ struct network {
     int input_count, output_count;
 };
 
-/* NULL with one line that names the file, the layer and the value. */
+/* Models that travel in the program: bench/models/. */
+#define NETWORK_BUNDLED "conv, separable, mobilenet_small, mobilenet_small_dense"
+bool network_is_bundled(const char *name);
+
+/* A file, or one of NETWORK_BUNDLED by its name alone. NULL with one line that names the file, the layer and the
+ * value. */
 network *network_read(const char *path, conv_error *err);
 /* The same from JSON text; `label` stands for the file in messages. */
 network *network_parse(const char *text, const char *label, conv_error *err);
