@@ -103,24 +103,27 @@ static int append(const network *n, size_t i, const conv_problem *problem)
     return suite_append(n->list, &item, &(suite_axes){0});
 }
 
-static int append_network(network *n)
+/* The other form of layer i; where that is a dense one in place of two layers, `taken` learns of the second. */
+static int append_layer(const network *n, size_t i, bool *taken)
 {
-    bool *read = calloc(n->end, sizeof *read); /* pointwise layers that are part of a dense one */
-    int code = read != NULL ? EXIT_FINE : cli_error("no memory for %zu layers", n->end);
-    for (size_t i = n->first; i < n->end && code == EXIT_FINE; i++) {
-        if (!is_of(n, i) || read[i]) continue;
-        conv_problem p = n->list->items[i].problem;
-        if (p.variant == CONV_DEPTHWISE) {
-            size_t reader = reader_of(n, i);
-            if (reader < n->end) {
-                read[reader] = true;
-                p.oc = n->list->items[reader].problem.oc;
-            }
-        }
-        other_form_of(&p, n->form);
-        code = append(n, i, &p);
+    conv_problem p = n->list->items[i].problem;
+    const size_t reader = p.variant == CONV_DEPTHWISE ? reader_of(n, i) : n->end;
+    if (reader < n->end) {
+        taken[reader] = true;
+        p.oc = n->list->items[reader].problem.oc;
     }
-    free(read);
+    other_form_of(&p, n->form);
+    return append(n, i, &p);
+}
+
+static int append_network(const network *n)
+{
+    bool *taken = calloc(n->end, sizeof *taken);
+    if (taken == NULL) return cli_error("no memory for %zu layers", n->end);
+    int code = EXIT_FINE;
+    for (size_t i = n->first; i < n->end && code == EXIT_FINE; i++)
+        if (is_of(n, i) && !taken[i]) code = append_layer(n, i, taken);
+    free(taken);
     return code;
 }
 

@@ -51,6 +51,11 @@ static bool is_countable(const tensor_shape *s)
 
 /* ---- inputs */
 
+static bool is_alike(const tensor_shape *a, const tensor_shape *b)
+{
+    return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
+}
+
 /* False: the sizes do not fit the shape. */
 static bool apply_input(const network *n, const network_input *input, tensor_shape *s)
 {
@@ -86,13 +91,8 @@ static conv_status take_input(walk *w, const network_input *input, network_node 
     if (!is_countable(&node->out))
         return conv_fail(err, CONV_INVALID, "input %.60s is %s: larger than any machine could hold", node->name,
                          shape_text(&node->out, text));
-    w->by_file = w->by_file && file.rank == node->out.rank && memcmp(&file, &node->out, sizeof file) == 0;
+    w->by_file = w->by_file && is_alike(&file, &node->out);
     return CONV_OK;
-}
-
-static bool is_alike(const tensor_shape *a, const tensor_shape *b)
-{
-    return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
 }
 
 /* The first of the inputs, or of those that the file leaves open, and the first that is not like it; NULL: there

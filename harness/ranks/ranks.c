@@ -241,11 +241,12 @@ static void start(ranks_message *m, void *handle)
 double ranks_wait(ranks_message *m)
 {
     const struct timespec rest = {0, 100000};
-    double began = machine_now(), looked = began, now = began;
+    const double began = machine_now();
+    double looked = began;
     if (m->handle == NULL) return 0;
     while (!ranks_over(m)) {
         sched_yield(); /* ranks may share a core */
-        now = machine_now();
+        const double now = machine_now();
         if (now - began > SPIN_S) nanosleep(&rest, NULL);
         if (now - looked < LOOK_S) continue;
         looked = now;
