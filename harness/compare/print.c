@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../report/report.h"
 #include "../text.h"
 #include "internal.h"
 
@@ -119,7 +120,7 @@ static void limits(const compare_result *r, char *text, size_t size)
     snprintf(
         text, size,
         "%zu UNCHANGED: a slowdown of %.1f%% (the quietest case) to %.1f%% (the noisiest) would have been "
-        "caught\n"
+        "caught "
         "9 times in 10; one of just %.1f%%, the margin, 1 time in 20 at most; smaller ones are not sought.",
         n, 100 * (least - 1), 100 * (most - 1), 100 * r->margin);
 }
@@ -153,7 +154,7 @@ static void session_lines(const compare_result *r, char lines[SESSION_LINES][LIN
     if (r->kind == COMPARE_STORED)
         snprintf(
             lines[3], LINE_BYTES,
-            "two stored runs, one after the other: whatever else changed between them counts as the code's;\n"
+            "two stored runs, one after the other: whatever else changed between them counts as the code's; "
             "'make regress' compares side by side");
     else if (r->samples > 0)
         snprintf(lines[3], LINE_BYTES, "%lld samples, %.1f%% of them disturbed by another program",
@@ -178,18 +179,25 @@ static size_t common_tail(const compare_result *r)
     return tail;
 }
 
+enum { COLUMNS = 80, INDENT = 13 }; /* of what stands below a row */
+static const char indent[INDENT + 1] = "             ";
+
+/* A name that does not fit behind the figures stands below them. */
 static void print_row(FILE *out, const compare_case *c, size_t tail)
 {
-    char change[32], between[64], least[32];
-    size_t length = strlen(c->name);
-    fprintf(out, "%-12s %7s %16s %7s %.*s\n", compare_verdict_name(c->verdict),
-            compare_is_judged(c) ? percent(c->ratio, change, sizeof change) : "",
-            compare_is_judged(c) ? interval(c, between, sizeof between) : "", smallest(c, least, sizeof least),
-            (int)(length - tail), c->name);
-    char reason[sizeof c->reason];
-    memcpy(reason, c->reason, sizeof reason);
-    if (reason[0]) fprintf(out, "%13s%s\n", "", text_make_printable(reason));
-    if (c->verdict == COMPARE_WRONG && c->repro[0]) fprintf(out, "%13srepro: %s\n", "", c->repro);
+    char change[32], between[64], least[32], reason[sizeof c->reason];
+    const int length = (int)(strlen(c->name) - tail);
+    const int before = fprintf(out, "%-12s %7s %16s %7s", compare_verdict_name(c->verdict),
+                               compare_is_judged(c) ? percent(c->ratio, change, sizeof change) : "",
+                               compare_is_judged(c) ? interval(c, between, sizeof between) : "",
+                               smallest(c, least, sizeof least));
+    if (before + 1 + length <= COLUMNS)
+        fprintf(out, " %.*s\n", length, c->name);
+    else
+        fprintf(out, "\n%.*s%.*s\n", length > COLUMNS - INDENT ? 0 : INDENT, indent, length, c->name);
+    snprintf(reason, sizeof reason, "%s", c->reason);
+    if (reason[0]) report_wrap(out, indent, indent, text_make_printable(reason));
+    if (c->verdict == COMPARE_WRONG && c->repro[0]) fprintf(out, "%srepro: %s\n", indent, c->repro);
 }
 
 void compare_print(FILE *out, const compare_result *r, bool all)
@@ -198,7 +206,7 @@ void compare_print(FILE *out, const compare_result *r, bool all)
     size_t *order = compare_sorted(r);
     session_lines(r, lines);
     for (int i = 0; i < SESSION_LINES; i++)
-        if (lines[i][0]) fprintf(out, "%s\n", lines[i]);
+        if (lines[i][0]) report_wrap(out, "", "", lines[i]);
     size_t tail = common_tail(r), shown = 0;
     for (size_t i = 0; order != NULL && i < r->count; i++) {
         const compare_case *c = &r->cases[order[i]];
@@ -211,9 +219,9 @@ void compare_print(FILE *out, const compare_result *r, bool all)
     free(order);
     if (shown > 0) putc('\n', out);
     limits(r, text, sizeof text);
-    if (text[0]) fprintf(out, "%s\n", text);
+    if (text[0]) report_wrap(out, "", "", text);
     compare_outcome(r, text, sizeof text);
-    fprintf(out, "%s\n", text);
+    report_wrap(out, "", "", text);
 }
 
 /* ---- Markdown: GitHub Flavored Markdown, section 4.10, tables */
