@@ -256,7 +256,7 @@ static void test_network_forms(void **state)
                lacks ? "All convolutions together: net's 3.00 ms forward, each layer by its best exact "
                        "implementation."
                      : "net's convolutions take 3.00 ms forward; with ordinary convolutions in place of its "
-                       "separable ones they would take 9.00 ms forward, 3.0 times as long, each layer by its "
+                       "separable ones they would take 9.00 ms forward, 0.33 times as fast, each layer by its "
                        "best exact implementation.",
                lacks
                    ? "Not determined: net with ordinary convolutions forward (1 of 2 layers have no time: dw)."

@@ -82,8 +82,8 @@ static void print_experiment(void *out, const experiment_result *r)
     if (isnan(r->low))
         fprintf(out, "  %-22s %7s  %16s  %s\n", r->name, "-", "", r->shows);
     else
-        fprintf(out, "  %-22s %7.2f%s [%5.2f to %5.2f]  %s\n", r->name, r->ratio,
-                r->per_multiply_add ? "*" : " ", r->low, r->high, r->shows);
+        fprintf(out, "  %-22s %7.2f%s [%5.2f to %5.2f]  %s\n", r->name, 1 / r->ratio,
+                r->per_multiply_add ? "*" : " ", 1 / r->high, 1 / r->low, r->shows);
     fflush(out);
 }
 
@@ -187,7 +187,7 @@ case_status explain_case(FILE *out, record_row *row, const explain_options *o)
     fflush(out);
     bool separable = row->problem.variant == CONV_SEPARABLE;
     if (separable) print_waterfall(out, row, o);
-    fprintf(out, "\n  %-22s %7s  %16s  %s\n", "one thing changed", "times", "95% interval", "what it shows");
+    fprintf(out, "\n  %-22s %7s  %16s  %s\n", "one thing changed", "as fast", "95% interval", "what it shows");
     experiment_options eo = {o->run, o->runner, fmax(1, o->budget - (machine_now() - started))};
     if (experiments_run(&setting, &eo, print_experiment, out, &err) < 0)
         fprintf(out, "  not measured: %s\n", err.text);

@@ -111,7 +111,7 @@ void report_advice_print(FILE *out, const report_advice *a)
              a->convolutions == 1 ? "" : "s", a->convolutions == 1 ? "its" : "their",
              strcmp(a->by, "sepbench") == 0 ? "the best of " : "", a->by);
     report_wrap(out, "", "", text);
-    fprintf(out, "\n%-11s%-*s%s\n", "", (int)TIME, "now", "otherwise");
+    fprintf(out, "\n%-11s%-*s%-*sas fast\n", "", (int)TIME, "now", TIME, "otherwise");
     for (size_t i = 0; i < a->count; i++)
         if (a->items[i].swaps) put_item(out, a, &a->items[i]);
     put_rest(out, a);

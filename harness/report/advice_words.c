@@ -23,12 +23,11 @@ static void put_plan(FILE *out, const advice_sum *s, int plan)
     else if (r->outcome == RATIO_SAME)
         fprintf(out, "makes no measurable difference (%s, %s)", now, then);
     else
-        fprintf(out, "makes them %s times as %s (%s instead of %s)",
-                verdict_times(r->value < 1 ? 1 / r->value : r->value, times), r->value < 1 ? "slow" : "fast",
-                then, now);
+        fprintf(out, "makes them %s times as fast (%s instead of %s)", verdict_times(r->value, times), then,
+                now);
 }
 
-/* "conv1 (1.2 times as slow), conv2 and 3 more": the worst first. */
+/* "conv1 (0.83 times as fast), conv2 and 3 more": the worst first. */
 static void put_losers(FILE *out, const report_advice *a, advice_measure m)
 {
     const advice_item *named[MOST_NAMED];
@@ -44,8 +43,8 @@ static void put_losers(FILE *out, const report_advice *a, advice_measure m)
         shapes++;
     }
     for (int i = 0; i < count; i++)
-        fprintf(out, "%s%s (%s times as slow)", i > 0 ? ", " : "", named[i]->layer,
-                verdict_times(1 / named[i]->at[m].ratio.value, times));
+        fprintf(out, "%s%s (%s times as fast)", i > 0 ? ", " : "", named[i]->layer,
+                verdict_times(named[i]->at[m].ratio.value, times));
     if (shapes > count) fprintf(out, " and %d more", shapes - count);
 }
 

@@ -127,8 +127,8 @@ static void put_sum(FILE *out, const network_sum *sum, const network_sum *than)
         fputs("<br>", out);
     }
     if (than != NULL && than->whole && sure) {
-        rule_ratio r = rule_compare(sum->time, than->time);
-        if (rule_determined(r.outcome)) fprintf(out, "%.2f&times; as long<br>", r.value);
+        rule_ratio r = rule_compare(than->time, sum->time);
+        if (rule_determined(r.outcome)) fprintf(out, "%.2f&times; as fast<br>", r.value);
     }
     fprintf(out, "%s GFLOP/s", report_number(sum->flops / sum->time.median, (char[16]){0}));
     if (sum->rough > 0) fprintf(out, "<br>%zu without an interval", sum->rough);

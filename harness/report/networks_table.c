@@ -41,7 +41,7 @@ static void put_time(FILE *out, const network_sum *sum)
     fprintf(out, "%*s", (int)(10 + (strstr(text, "µ") != NULL)), text);
 }
 
-/* A network's pass, its other form, and how many times as long that takes: 30 columns. */
+/* A network's pass, its other form, and how many times as fast that is: 29 columns. */
 static void put_pass(FILE *out, const network_table *t, const report_network *n, const network_side *side)
 {
     const report_network *other = n != NULL ? report_other_form(&t->all, n) : NULL;
@@ -51,7 +51,7 @@ static void put_pass(FILE *out, const network_table *t, const report_network *n,
     if (other != NULL) theirs = report_network_sum(t->data, other, side);
     put_time(out, &sum);
     if (other != NULL) put_time(out, &theirs);
-    rule_ratio r = rule_compare(theirs.time, sum.time);
+    rule_ratio r = rule_compare(sum.time, theirs.time);
     if (sum.whole && theirs.whole && rule_determined(r.outcome))
         snprintf(times, sizeof times, "%.2fx", r.value);
     if (other != NULL) fprintf(out, "%9s", times);
@@ -79,7 +79,7 @@ static void put_network(FILE *out, const network_table *t, const report_network 
     for (int i = 0; i < 2; i++) {
         if (passes[i] == NULL) continue;
         fprintf(out, other != NULL ? "%10s%10s%9s" : "%10s", conv_pass_name(passes[i]->pass), "instead",
-                "times");
+                "as fast");
     }
     fputs("\n", out);
     for (int s = 0; s < t->side_count && t->sides[s].impl < 0; s++) {

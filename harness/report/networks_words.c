@@ -42,7 +42,7 @@ static int put_costs(FILE *out, const told *t, const report_network *n)
     return named;
 }
 
-/* "120 ms forward, 3.0 times as long, and ...": of the other form, where both are known. */
+/* "120 ms forward, 0.33 times as fast, and ...": of the other form, where both are known. */
 static int put_others(FILE *out, const told *t, const report_network *n)
 {
     int named = 0;
@@ -52,7 +52,7 @@ static int put_others(FILE *out, const told *t, const report_network *n)
         if (!report_same_network(n, pass) || pass->pass > CONV_BACKWARD || other == NULL) continue;
         network_sum own = sum_of(t, pass), theirs = sum_of(t, other);
         if (!is_sure(&own) || !is_sure(&theirs)) continue;
-        rule_ratio r = rule_compare(theirs.time, own.time);
+        rule_ratio r = rule_compare(own.time, theirs.time);
         fprintf(out, "%s%s %s, ", named++ > 0 ? ", and " : "", report_time(theirs.time.median, time),
                 conv_pass_name(pass->pass));
         if (!rule_determined(r.outcome))
@@ -60,8 +60,7 @@ static int put_others(FILE *out, const told *t, const report_network *n)
         else if (r.outcome == RATIO_SAME)
             fputs("no measurable difference", out);
         else
-            fprintf(out, "%s times as %s", verdict_times(r.value < 1 ? 1 / r.value : r.value, times),
-                    r.value < 1 ? "fast" : "long");
+            fprintf(out, "%s times as fast", verdict_times(r.value, times));
     }
     return named;
 }

@@ -190,7 +190,7 @@ static void put_pair(FILE *out, const training_model *a, const training_model *b
             a->threads == 1 ? "" : "s", report_time(training_epoch_time(a).median * 1e9, first),
             report_time(training_epoch_time(b).median * 1e9, second));
     if (rule_determined(r.outcome))
-        fprintf(out, "%.2f&times;<small>%.2f to %.2f</small>", 1 / r.value, 1 / r.high, 1 / r.low);
+        fprintf(out, "%.2f&times;<small>%.2f to %.2f</small>", r.value, r.low, r.high);
     else
         fprintf(out, "<small>%s</small>", training_reason(r.outcome));
     fprintf(out, "</td><td>%.2f%%</td><td>%.2f%%</td></tr>\n", accuracy_in(a, epoch), accuracy_in(b, epoch));
@@ -213,7 +213,7 @@ static void put_beside(FILE *out, const report_training *t)
                "<h3>Beside other programs</h3>\n<div class=\"scroll\"><table><thead><tr><th>Program</th><th>",
                a->model, " epoch</th>");
     report_put(out, "<th>", b->model, " epoch</th>");
-    report_put(out, "<th>", b->model, " over ");
+    report_put(out, "<th>", b->model, ", times as fast as ");
     report_put(out, "", a->model, "</th>");
     report_put(out, "<th>Accuracy, ", a->model, "</th>");
     report_put(out, "<th>Accuracy, ", b->model, "</th></tr></thead><tbody>\n");
@@ -223,7 +223,7 @@ static void put_beside(FILE *out, const report_training *t)
     fprintf(out,
             "</tbody></table></div>\n<p class=\"note\">The same networks, data, options and batches; initial "
             "weights by each program's own rule. Above 1 "
-            "the epoch of the second network is the longer one. Accuracy is on the training images, counted "
+            "the second network is the faster one. Accuracy is on the training images, counted "
             "while training in epoch %zu, the last that all have; dropout is on.</p>\n",
             epoch);
 }

@@ -37,9 +37,9 @@ static void put_epochs(verdict *v, const training_model *a, const training_model
         return;
     }
     verdict_line(v,
-                 "%s: an epoch of the %s network takes %s, one of the %s network %s: %.2f times as long%s "
+                 "%s: an epoch of the %s network takes %s, one of the %s network %s: %.2f times as fast%s "
                  "(medians of %zu and %zu epochs; %s%d thread%s).",
-                 where, b->model, ours, a->model, theirs, 1 / r.value,
+                 where, b->model, ours, a->model, theirs, r.value,
                  r.outcome == RATIO_SAME ? ", no measurable difference" : "", second.epochs, first.epochs, how,
                  b->threads, b->threads == 1 ? "" : "s");
     bool asked = b->separable && !a->separable; /* the question is whether separable layers are faster */

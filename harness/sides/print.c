@@ -40,7 +40,7 @@ static void put_machines(FILE *out, const sides *s)
     fprintf(out, "\n%*s%17s%17s\n", SIDES_LABEL_WIDTH + 1 + CPU_WIDTH + ISA_WIDTH + 4, "", "forward",
             "backward");
     fprintf(out, "%-*s%-*s%-*s%4s%6s%11s%6s%11s\n", SIDES_LABEL_WIDTH + 1, "machine", CPU_WIDTH, "CPU",
-            ISA_WIDTH, "ISA", "thr.", "wins", "times", "wins", "times");
+            ISA_WIDTH, "ISA", "thr.", "wins", "as fast", "wins", "as fast");
     for (int i = 0; i < s->count; i++) {
         const side *m = s->machines[i];
         char cpu[128], isa[32];
