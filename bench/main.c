@@ -6,6 +6,7 @@
 #include "../harness/build_info.h"
 #include "../harness/cli.h"
 #include "../harness/machine/machine.h"
+#include "../harness/report/report.h"
 #include "../harness/streams.h"
 #include "../harness/words.h"
 #include "../kernels/cpu.h"
@@ -24,10 +25,14 @@ static void usage(FILE *out)
     fputs("usage: sepbench COMMAND [OPTIONS]\n\n"
           "Is a depthwise-separable convolution really faster on this CPU? Measures it.\n\n",
           out);
-    for (size_t i = 0; i < COMMANDS; i++) fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
+    for (size_t i = 0; i < COMMANDS; i++) {
+        char first[16];
+        snprintf(first, sizeof first, "  %-9s ", commands[i].name);
+        report_wrap(out, first, "            ", commands[i].summary);
+    }
     fputs("\n'sepbench COMMAND --help' lists a command's options.\n"
-          "Exit: 0 fine, 1 confirmed regression, 2 usage or unreadable input, 3 wrong result,\n"
-          "4 measurement invalid, 5 baseline missing or not comparable.\n"
+          "Exit: 0 fine, 1 confirmed regression, 2 usage or unreadable input,\n"
+          "3 wrong result, 4 measurement invalid, 5 baseline missing or not comparable.\n"
           "SEPBENCH_MAX_ISA=base|avx2|avx512 caps the instruction set,\n"
           "SEPBENCH_CACHES=l1d=32K,l2=512K,l3=4M makes plans for other caches.\n",
           out);
