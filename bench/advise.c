@@ -6,6 +6,7 @@
 #include "../harness/cli.h"
 #include "../harness/grow.h"
 #include "../harness/layer.h"
+#include "../harness/output.h"
 #include "other_form.h"
 
 enum { NETWORK_ROOM = 40, LAYER_ROOM = 80 };
@@ -197,4 +198,49 @@ int advise_list(const network *n, const network_convs *convs, suite_list *list, 
     free_groups(&a.shapes);
     free_groups(&a.items);
     return code;
+}
+
+/* ---- problems.txt */
+
+/* A shape that is part of several pairs once. */
+static void put_problems(FILE *out, const json_t *about)
+{
+    json_t *named = json_object();
+    const char *network = json_string_value(json_object_get(about, "network"));
+    const json_t *layers = json_object_get(about, "layers");
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *own = json_object_get(json_array_get(layers, i), "own"),
+                     *problems = json_object_get(json_array_get(layers, i), "problems");
+        for (size_t k = 0; k < json_array_size(own); k++) {
+            const char *name = json_string_value(json_array_get(own, k));
+            if (json_object_get(named, name) != NULL) continue;
+            json_object_set_new_nocheck(named, name, json_true());
+            fprintf(out, "%sn\"%s:%s\"\n", json_string_value(json_array_get(problems, k)), network, name);
+        }
+    }
+    json_decref(named);
+}
+
+int advise_write_problems(const record_run *run, const char *impls)
+{
+    const json_t *about = json_object_get(run->run, "advise");
+    char path[4352], *text = NULL;
+    size_t size;
+    conv_error err;
+    snprintf(path, sizeof path, "%s/problems.txt", run->dir);
+    FILE *out = open_memstream(&text, &size);
+    if (out == NULL) return cli_error("%.200s: no memory", path);
+    fprintf(out,
+            "# The convolutions of %s as they are, for 'sepbench bench' to measure alone:\n"
+            "#   sepbench bench --threads %d%s --shapes problems.txt\n"
+            "--pass=%s\n--impl=%s\n--mb=%lld\n",
+            json_string_value(json_object_get(about, "network")), run->rows[0].threads,
+            json_is_true(json_object_get(about, "channels_first")) ? " --layout nchw" : "",
+            json_is_true(json_object_get(about, "train")) ? "forward,backward" : "forward", impls,
+            (long long)run->rows[0].problem.mb);
+    put_problems(out, about);
+    fclose(out);
+    const bool fine = output_write(path, OUTPUT_OWN, text, size, &err);
+    free(text);
+    return fine ? EXIT_FINE : cli_error("%s", err.text);
 }

@@ -85,7 +85,8 @@ static int parse(int argc, char **argv, bench_arguments *bench)
         "or gzipped, or a .keras archive, or an ONNX file; or one that the program has: " NETWORK_BUNDLED
         ".\vA swapped layer must be trained again; what it "
         "does to the accuracy is not measured. Biases and what stands between convolutions are not in the "
-        "times. The run's folder gets advise.csv, and 'sepbench report' makes its page.\n\nExit: 0 measured, 2 "
+        "times. The run's folder gets advise.csv and problems.txt, the network as it is for 'bench --shapes', "
+        "and 'sepbench report' makes its page.\n\nExit: 0 measured, 2 "
         "usage, 3 something computed wrongly (its row says so), 4 nothing was measured.",
         children,
         NULL,
@@ -103,23 +104,21 @@ static bool is_by(const conv_entry *e, const char *engine)
 }
 
 /* The specification's plain loops are not in the race: they would take most of the time. */
-static int list_impls(advise_arguments *a)
+static int list_impls(const char *engine, char *impls)
 {
     size_t count, used = 0;
     const conv_entry *e = conv_entries(&count);
     const char *last = "";
     for (size_t i = 0; i < count; i++) {
-        if (!is_by(&e[i], a->engine) || (a->engine == NULL && strcmp(e[i].name, "naive") == 0)) continue;
+        if (!is_by(&e[i], engine) || (engine == NULL && strcmp(e[i].name, "naive") == 0)) continue;
         if (strcmp(e[i].name, last) == 0) continue;
         last = e[i].name;
-        used +=
-            (size_t)snprintf(a->impls + used, sizeof a->impls - used, "%s%s", used > 0 ? "," : "", e[i].name);
-        if (used >= sizeof a->impls) return cli_error("too many implementations to name");
+        used += (size_t)snprintf(impls + used, IMPLS_ROOM - used, "%s%s", used > 0 ? "," : "", e[i].name);
+        if (used >= IMPLS_ROOM) return cli_error("too many implementations to name");
     }
-    a->bench.select.impls = a->impls;
     if (used > 0) return EXIT_FINE;
     return cli_error("--engine: '%.60s' is no engine and no implementation here; 'sepbench list' names them",
-                     a->engine != NULL ? a->engine : "sepbench");
+                     engine != NULL ? engine : "sepbench");
 }
 
 /* ---- the network */
@@ -191,6 +190,7 @@ static int summarise(const record_run *run)
 {
     report_data data;
     report_advice advice;
+    char impls[IMPLS_ROOM];
     conv_error err;
     int code = EXIT_FINE;
     if (!report_data_create(run, &data, &err)) return cli_error("%s", err.text);
@@ -203,6 +203,8 @@ static int summarise(const record_run *run)
         }
         report_wrap(stdout, "", "", report_advice_caution);
         if (!report_advice_write(&advice, run->dir, &err)) code = cli_error("%s", err.text);
+        if (code == EXIT_FINE) code = list_impls(strcmp(advice.by, "sepbench") != 0 ? advice.by : NULL, impls);
+        if (code == EXIT_FINE) code = advise_write_problems(run, impls);
         report_advice_destroy(&advice);
     }
     report_data_destroy(&data);
@@ -223,7 +225,8 @@ int cmd_advise(int argc, char **argv)
     wisdom *w = NULL;
     a.bench.started = machine_now();
     int code = bench_take_arguments(argc, argv, parse, &a.bench, &stored);
-    if (code == EXIT_FINE) code = list_impls(&a);
+    if (code == EXIT_FINE) code = list_impls(a.engine, a.impls);
+    a.bench.select.impls = a.impls;
     if (code == EXIT_FINE) code = read_model(&a, &list);
     if (code == EXIT_FINE) code = check_continued(&a);
     a.bench.select.given = &list;

@@ -256,6 +256,32 @@ static void expect(int code, const char *says, const char *words)
         fail_msg("%s: exit %d, expected %d and '%s':\n%s", words, got, code, says, output);
 }
 
+/* problems.txt: the network's problems, each once and as often as it has it, by the same implementations. */
+static void bench_measures_the_same(void)
+{
+    static char text[1 << 16];
+    read_text("run/problems.txt", text, sizeof text);
+    assert_non_null(strstr(text, "#   sepbench bench --threads 1 --shapes problems.txt\n"
+                                 "--pass=forward,backward\n--impl=im2col,tiled,"));
+    assert_non_null(strstr(text, "\n--mb=1\n"
+                                 "dense:mb1ic8ih8oc8kh3ph1n\"m_1:a*2\"\n"
+                                 "depthwise:g8mb1ic8ih8oc8kh3ph1n\"m_1:dw\"\n"
+                                 "pointwise:mb1ic8ih8oc16kh1n\"m_1:pw\"\n"
+                                 "depthwise:g16mb1ic16ih8oc16kh3ph1n\"m_1:lone\"\n"
+                                 "separable:mb1ic16ih8oc4kh3ph1n\"m_1:sep\"\n"
+                                 "dense:g2mb1ic4ih8oc4kh3ph1n\"m_1:grouped\"\n"));
+    expect(0, "",
+           "bench --shapes run/problems.txt --out again --repetitions 3 --min-time 0.0001 --threads 1 "
+           "--budget 20 --strategy model");
+    /* column 4 is the layer, 2 the case; the lone one stands in both of the network's forms */
+    assert_int_equal(run_shell(text, sizeof text,
+                               "for r in run again; do cut -d, -f2,4 $r/results.csv | grep ',m_1:' | "
+                               "sed 's/+m_1@swapped.*//' | sort >$r.cases; done; cmp run.cases again.cases && "
+                               "wc -l <again.cases"),
+                     0);
+    assert_true(strtol(text, NULL, 10) > 6 * 4);
+}
+
 static void the_command(void **state)
 {
     static char text[1 << 20];
@@ -271,6 +297,7 @@ static void the_command(void **state)
     assert_non_null(strstr(text, ",training step,sepbench,"));
     read_text("run/run.json", text, sizeof text);
     assert_non_null(strstr(text, "\"Lambda\": 1"));
+    bench_measures_the_same();
     expect(0, "convolution behind is left out: the shape behind strange (Lambda) is not known",
            "advise --resume --out run");
     expect(0, "report: ", "report run --out page");

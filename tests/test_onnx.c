@@ -187,7 +187,7 @@ static void every_convolution_is_found(void **state)
     }
     fclose(list);
     assert_int_equal(at, f.convs.count);
-    assert_int_equal(files, 6);
+    assert_int_equal(files, 7);
     drop(&f);
 }
 

@@ -13,8 +13,10 @@ import json
 import os
 import sys
 
+import numpy
 import onnx
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
 folder, part = sys.argv[1:3]
 KEPT = 16  # elements; vectors that may say a shape are this short
@@ -61,12 +63,26 @@ def by(sizes):
     return "x".join(str(size) for size in sizes)
 
 
-def add_network(name, model, lines):
+def evaluate(model):
+    """The shapes that convolutions read and make, by computing with zeros: inference does not see through a
+    computed Pad."""
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    names = list({v for n in whole.graph.node if n.op_type == "Conv" for v in (n.input[0], n.output[0])})
+    del whole.graph.output[:]
+    whole.graph.output.extend(helper.make_empty_tensor_value_info(v) for v in names)
+    images = {v.name: numpy.zeros(known_shape(v), numpy.float32) for v in whole.graph.input}
+    return {v: list(x.shape) for v, x in zip(names, ReferenceEvaluator(whole).run(None, images))}
+
+
+def add_network(name, model, lines, evaluated=False):
     """model: of a fixed input."""
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     values = list(inferred.graph.value_info) + list(inferred.graph.input) + list(inferred.graph.output)
     shapes = {v.name: known_shape(v) for v in values}
     shapes.update({t.name: list(t.dims) for t in inferred.graph.initializer})
+    if evaluated:
+        shapes.update(evaluate(model))
     for i, node in enumerate(inferred.graph.node):
         if node.op_type == "Conv":
             x, w, y = (shapes[v] for v in (node.input[0], node.input[1], node.output[0]))
@@ -76,6 +92,26 @@ def add_network(name, model, lines):
             lines.append(f"{name} {title} {by(w[2:])} {by(strides)} {groups} {by(x)} {by(y)}")
     strip(model)
     onnx.save(model, f"{folder}/{name}.onnx")
+
+
+def padded_network():
+    """Pads as TensorFlow does, computed while tracing from sizes that the file leaves open."""
+    import torch
+
+    class Padded(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fixed = torch.nn.ZeroPad2d((1, 2, 3, 4))
+            self.first, self.last = torch.nn.Conv2d(3, 8, 3, 2), torch.nn.Conv2d(8, 4, 5)
+
+        def forward(self, x):
+            height, width = x.shape[-2:]
+            down, right = (-height // 2 * -2 + 1 - height), (-width // 2 * -2 + 1 - width)
+            x = torch.nn.functional.pad(x, [right // 2, right - right // 2, down // 2, down - down // 2])
+            x = self.fixed(self.first(x))
+            return self.last(torch.nn.functional.pad(x, [0, x.shape[3] % 4, x.shape[2] % 3, 0]))
+
+    return Padded().eval()
 
 
 def torch_networks(lines):
@@ -89,6 +125,12 @@ def torch_networks(lines):
         for way, dynamo in (("script", False), ("dynamo", True)):
             torch.onnx.export(network, images, scratch, dynamo=dynamo, external_data=False)
             add_network(f"{name}_torch_{way}", onnx.load(scratch), lines)
+    images = (torch.zeros(1, 3, 30, 27),)
+    torch.onnx.export(padded_network(), images, scratch, dynamo=False, input_names=["x"], dynamic_axes={"x": [2, 3]})
+    model = onnx.load(scratch)
+    for size, known in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 3, 30, 27)):
+        size.dim_value = known
+    add_network("padded_torch_script", model, lines, evaluated=True)
     os.remove(scratch)
 
 

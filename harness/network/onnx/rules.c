@@ -33,13 +33,16 @@ static void cast(const onnx_call *c)
     for (int i = 0; !y->real && i < y->count; i++) y->element[i] = trunc(y->element[i]);
 }
 
-static void rounded(const onnx_call *c)
+static void map(const onnx_call *c, double (*of)(double))
 {
     same_elements(c);
-    for (int i = 0; i < c->out->count; i++)
-        c->out->element[i] =
-            strcmp(c->node->op_type, "Floor") == 0 ? floor(c->out->element[i]) : ceil(c->out->element[i]);
+    for (int i = 0; i < c->out->count; i++) c->out->element[i] = of(c->out->element[i]);
 }
+
+static double negated(double x) { return -x; }
+static void floors(const onnx_call *c) { map(c, floor); }
+static void ceils(const onnx_call *c) { map(c, ceil); }
+static void negates(const onnx_call *c) { map(c, negated); }
 
 static int64_t broadcast_dim(int64_t a, int64_t b)
 {
@@ -59,24 +62,22 @@ static onnx_shape broadcast(const onnx_shape *a, const onnx_shape *b)
     return s;
 }
 
-static double combine(char op, double a, double b, bool real)
-{
-    switch (op) {
-    case 'A': return a + b;
-    case 'S': return a - b;
-    case 'M': return a * b;
-    default: return real ? a / b : b != 0 ? trunc(a / b) : NAN;
-    }
-}
+static double add(double a, double b) { return a + b; }
+static double subtract(double a, double b) { return a - b; }
+static double multiply(double a, double b) { return a * b; }
+static double divide(double a, double b) { return a / b; }
+static double divide_whole(double a, double b) { return b != 0 ? trunc(a / b) : NAN; }
+static double remainder_of(double a, double b) { return a - b * floor(a / b); } /* it has b's sign */
+static double least(double a, double b) { return isnan(a) || a < b ? a : b; }
+static double most(double a, double b) { return isnan(a) || a > b ? a : b; }
 
-static void fold(const onnx_call *c)
+static void fold(const onnx_call *c, double (*combine)(double, double))
 {
     const onnx_value *a = onnx_input(c, 0), *b = onnx_input(c, 1);
     const int count = a->count > b->count ? a->count : b->count;
     if (a->count < 1 || b->count < 1 || (a->count != b->count && a->count > 1 && b->count > 1)) return;
     for (int i = 0; i < count; i++)
-        c->out->element[i] = combine(c->node->op_type[0], a->element[a->count > 1 ? i : 0],
-                                     b->element[b->count > 1 ? i : 0], a->real);
+        c->out->element[i] = combine(a->element[a->count > 1 ? i : 0], b->element[b->count > 1 ? i : 0]);
     c->out->count = count;
     c->out->real = a->real;
 }
@@ -90,8 +91,19 @@ static void broadcasted(const onnx_call *c)
 
 static void arithmetic(const onnx_call *c)
 {
+    static const struct {
+        const char *operator;
+        double (*whole)(double, double), (*real)(double, double);
+    } known[] = {{"Add", add, add},           {"Sub", subtract, subtract},
+                 {"Mul", multiply, multiply}, {"Div", divide_whole, divide},
+                 {"Mod", remainder_of, NULL}, {"Min", least, least},
+                 {"Max", most, most}};
+    size_t i = 0;
     broadcasted(c);
-    if (c->out->shape.rank == 0 || c->out->shape.rank == 1) fold(c);
+    if (c->node->n_input != 2 || (c->out->shape.rank != 0 && c->out->shape.rank != 1)) return;
+    while (strcmp(known[i].operator, c->node->op_type) != 0) i++;
+    double (*combine)(double, double) = onnx_input(c, 0)->real ? known[i].real : known[i].whole;
+    if (combine != NULL && onnx_int(c, "fmod", 0) == 0) fold(c, combine);
 }
 
 /* ---- joining and reducing */
@@ -194,6 +206,31 @@ static void gemm(const onnx_call *c)
 
 /* ---- the same elements in another shape */
 
+/* Right where the elements may be known: of at most ONNX_ELEMENTS, others' would overflow. */
+static void strides_of(const onnx_shape *s, int64_t *stride)
+{
+    int64_t below = 1;
+    for (int i = s->rank - 1; i >= 0; i--) {
+        stride[i] = below;
+        if (s->dim[i] >= 0 && below <= ONNX_ELEMENTS) below *= s->dim[i];
+    }
+}
+
+/* The elements of x that y, whose shape is set, has: the first one's place, and how far apart they are. */
+static void view(const onnx_value *x, int64_t first, const int64_t *stride, onnx_value *y)
+{
+    const int64_t count = onnx_product(&y->shape, 0, y->shape.rank);
+    if (x->count < 0 || count < 0 || count > ONNX_ELEMENTS) return;
+    for (int64_t k = 0; k < count; k++) {
+        int64_t at = first, rest = k;
+        for (int i = y->shape.rank - 1; i >= 0; rest /= y->shape.dim[i--])
+            at += rest % y->shape.dim[i] * stride[i];
+        y->element[k] = x->element[at];
+    }
+    y->count = (int)count;
+    y->real = x->real;
+}
+
 static void flatten(const onnx_call *c)
 {
     const onnx_shape *x = &onnx_input(c, 0)->shape;
@@ -238,14 +275,16 @@ static void reshape(const onnx_call *c)
 static void transpose(const onnx_call *c)
 {
     const onnx_shape *x = &onnx_input(c, 0)->shape;
-    int64_t to[ONNX_ELEMENTS];
+    int64_t to[ONNX_ELEMENTS], all[ONNX_RANK], stride[ONNX_RANK];
     const int count = onnx_ints(c, "perm", SIZE_MAX, to);
     onnx_shape s = {0};
     bool marked[ONNX_RANK] = {false};
     if (x->rank < 0 || (count != 0 && (count != x->rank || !mark_axes(to, count, x->rank, marked)))) return;
     for (int i = 0; i < x->rank; i++) onnx_append(&s, x->dim[count != 0 ? to[i] : x->rank - 1 - i]);
     c->out->shape = s;
-    if (s.rank < 2) copy_elements(onnx_input(c, 0), c->out);
+    strides_of(x, all);
+    for (int i = 0; i < s.rank; i++) stride[i] = all[count != 0 ? to[i] : x->rank - 1 - i];
+    view(onnx_input(c, 0), 0, stride, c->out);
 }
 
 static void squeeze(const onnx_call *c)
@@ -316,22 +355,26 @@ static int64_t slice_axis(int64_t dim, int64_t start, int64_t end, int64_t step,
 static void slice(const onnx_call *c)
 {
     const onnx_value *x = onnx_input(c, 0);
-    int64_t start[ONNX_ELEMENTS], end[ONNX_ELEMENTS], axes[ONNX_ELEMENTS], step[ONNX_ELEMENTS], from = 0;
+    int64_t start[ONNX_ELEMENTS], end[ONNX_ELEMENTS], axes[ONNX_ELEMENTS], step[ONNX_ELEMENTS], first = 0;
+    int64_t stride[ONNX_RANK];
     const int count = onnx_ints(c, "starts", 1, start), ends = onnx_ints(c, "ends", 2, end);
     const int named = onnx_ints(c, "axes", 3, axes), steps = onnx_ints(c, "steps", 4, step);
     onnx_shape s = x->shape;
     if (s.rank < 0 || count < 1 || ends != count || named < 0 || steps < 0) return;
     if ((named > 0 && named != count) || (steps > 0 && steps != count)) return;
+    strides_of(&s, stride);
     for (int i = 0; i < count; i++) {
-        int axis = onnx_axis(named > 0 ? axes[i] : i, s.rank);
+        const int axis = onnx_axis(named > 0 ? axes[i] : i, s.rank);
+        const int64_t by = steps > 0 ? step[i] : 1;
+        int64_t from = 0;
         if (axis < 0) return;
-        s.dim[axis] = slice_axis(s.dim[axis], start[i], end[i], steps > 0 ? step[i] : 1, &from);
+        s.dim[axis] = slice_axis(s.dim[axis], start[i], end[i], by, &from);
+        if (s.dim[axis] < 1 || x->count < 1) continue; /* no elements, or none that are known */
+        first += from * stride[axis];
+        if (s.dim[axis] > 1) stride[axis] *= by;
     }
     c->out->shape = s;
-    if (s.rank != 1 || count != 1 || x->count < 0 || s.dim[0] < 0) return;
-    for (int i = 0; i < s.dim[0]; i++) c->out->element[i] = x->element[from + i * (steps > 0 ? step[0] : 1)];
-    c->out->count = (int)s.dim[0];
-    c->out->real = x->real;
+    view(x, first, stride, c->out);
 }
 
 static void gather(const onnx_call *c)
@@ -512,15 +555,16 @@ static const struct {
     {pooled_whole, " GlobalAveragePool GlobalMaxPool GlobalLpPool "},
     {same, " BatchNormalization InstanceNormalization LayerNormalization GroupNormalization LRN LpNormalization"
            " MeanVarianceNormalization Dropout Relu LeakyRelu PRelu ThresholdedRelu Elu Selu Celu Gelu Sigmoid"
-           " HardSigmoid HardSwish Swish Mish Softplus Softsign Tanh Softmax LogSoftmax Hardmax Clip Abs Neg "
+           " HardSigmoid HardSwish Swish Mish Softplus Softsign Tanh Softmax LogSoftmax Hardmax Clip Abs "
            "Sign Exp Log"
            " Sqrt Reciprocal Erf Sin Cos Tan Round Not IsNaN QuantizeLinear DequantizeLinear CumSum "},
     {same_elements, " Identity "},
     {cast, " Cast "},
-    {rounded, " Floor Ceil "},
-    {arithmetic, " Add Sub Mul Div "},
-    {broadcasted,
-     " Pow Min Max Sum Mean Mod And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual Where BitShift "},
+    {floors, " Floor "},
+    {ceils, " Ceil "},
+    {negates, " Neg "},
+    {arithmetic, " Add Sub Mul Div Mod Min Max "},
+    {broadcasted, " Pow Sum Mean And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual Where BitShift "},
     {concat, " Concat "},
     {reduce,
      " ReduceMean ReduceSum ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp"
@@ -561,5 +605,6 @@ onnx_rule *onnx_rule_of(const Onnx__Node *node)
 
 bool onnx_is_by_element(onnx_rule *rule)
 {
-    return rule == same || rule == same_elements || rule == cast || rule == arithmetic || rule == broadcasted;
+    return rule == same || rule == same_elements || rule == cast || rule == negates || rule == arithmetic ||
+           rule == broadcasted;
 }
