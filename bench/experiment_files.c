@@ -97,12 +97,13 @@ conv_status experiment_list_run(experiment *e, const run_label *label, conv_erro
 
 /* ---- the folder */
 
-/* --out, or results/training-TIME, with a number behind it where two start in the same second. */
+/* --out, or results/training-TIME or scaling-TIME, with a number behind it where two start in the same second. */
 static bool claim_out(experiment *e, conv_error *err)
 {
     char out[64];
     if (e->o->out_dir != NULL) return claim_folder(&e->out, e->o->out_dir, false, err);
-    size_t used = strlen(utc_text(time(NULL), "results/training-%Y%m%dT%H%M%SZ", out, sizeof out));
+    const char *name = e->scaling ? "results/scaling-%Y%m%dT%H%M%SZ" : "results/training-%Y%m%dT%H%M%SZ";
+    size_t used = strlen(utc_text(time(NULL), name, out, sizeof out));
     for (int i = 2;; i++) {
         if (access(out, F_OK) != 0) {
             if (claim_folder(&e->out, out, false, err)) return true;
@@ -143,7 +144,7 @@ int experiment_open(experiment *e)
     conv_error err;
     if (!claim_out(e, &err)) return complain(&err);
     bool there = access(path_of(e, "run.json", path, sizeof path), F_OK) == 0;
-    if (there && !e->o->resume)
+    if (there && !e->o->resume && !e->scaling)
         return cli_error("%s holds a training run: --resume continues it, another --out starts anew",
                          e->out.path);
     int code = there ? check_kind(path) : EXIT_FINE;
