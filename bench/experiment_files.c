@@ -45,7 +45,7 @@ static json_t *run_json_start(const experiment *e)
     const experiment_options *o = e->o;
     char text[256];
     return json_pack("{s:i, s:s, s:s, s:O, s:o, s:{s:s, s:I, s:I, s:I}, s:{s:s, s:i, s:I, s:I, s:f, s:I, s:i, "
-                     "s:s, s:b}, s:[]}",
+                     "s:s, s:b, s:i}, s:[]}",
                      "schema", HISTORY_SCHEMA, "kind", "training", "commit", build_commit(), "command",
                      o->command, "machine", machine_json(o->threads, NULL), "data", "dir", o->data_dir, "train",
                      (json_int_t)e->data.train.count, "test", (json_int_t)e->data.test.count, "crc",
@@ -53,7 +53,7 @@ static json_t *run_json_start(const experiment *e)
                      "epochs", (json_int_t)o->fit.epochs, "batch_size", (json_int_t)o->fit.batch_size,
                      "validation_split", o->fit.validation_split, "seed", (json_int_t)o->fit.seed, "runs",
                      o->runs, "optimizer", optimizer_text(&o->fit.opt, text, sizeof text), "shuffle",
-                     o->fit.shuffle, "models");
+                     o->fit.shuffle, "ranks", ranks_size(), "models");
 }
 
 json_t *experiment_model_entry(experiment *e, const trained_model *t)

@@ -231,17 +231,18 @@ static void print_model(const scaling *s, const measured *m)
 
 /* ---- all of it */
 
-/* 1, 2, 4 ... 256 ranks, no more than the batch has images, and those that there are. */
+/* 1, 2, 4 ... 256 ranks, no more than the batch has images; those that there are; the most that have images. */
 static void list_counts(const scaling *s, measured *m)
 {
     const experiment *e = &s->e;
+    int64_t batch = batch_of(e);
     int here = is_measured(s) ? ranks_size() : 1;
-    for (int ranks = 1; ranks <= SCALING_MOST_RANKS && ranks <= batch_of(e); ranks *= 2) {
-        if (here > ranks / 2 && here < ranks) m->ranks[m->count++] = here;
+    int limit = net_share_of(e->n, batch, (int)min64(batch, SCALING_MOST_RANKS)).working;
+    for (int ranks = 1; ranks <= SCALING_MOST_RANKS && ranks <= batch; ranks++) {
+        if ((ranks & (ranks - 1)) != 0 && ranks != here && ranks != limit) continue;
+        m->share[m->count] = net_share_of(e->n, batch, ranks);
         m->ranks[m->count++] = ranks;
     }
-    if (here > m->ranks[m->count - 1]) m->ranks[m->count++] = here;
-    for (int i = 0; i < m->count; i++) m->share[i] = net_share_of(e->n, batch_of(e), m->ranks[i]);
 }
 
 static int measure_model(scaling *s, measured *m)
