@@ -286,13 +286,13 @@ int cmd_report(int argc, char **argv)
     }
     data.training = &training;
     default_out(&run, out, sizeof out);
-    if (run.count == 0 && training.count == 0) {
+    if (run.count == 0 && training.count + training.scaling_count == 0) {
         cli_error("%s: no case was measured, there is nothing to report", run.dir);
         code = EXIT_INVALID;
     }
     if (code == EXIT_FINE) code = choose_versus(&data, &o.versus);
     if (code == EXIT_FINE) code = write_report(&data, o.versus, told, o.out != NULL ? o.out : out);
-    if (code == EXIT_FINE && data.by_status[CASE_OK] == 0 && training.count == 0) {
+    if (code == EXIT_FINE && data.by_status[CASE_OK] == 0 && training.count + training.scaling_count == 0) {
         cli_error("%s: none of its %zu cases has a time", run.dir, run.count);
         code = EXIT_INVALID;
     }

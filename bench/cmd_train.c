@@ -66,7 +66,7 @@ static const struct argp_option options[] = {
     {"slice", KEY_SLICE, "N", 0, "images of a slice; default from the caches", 4},
     {"scaling", KEY_SCALING, NULL, 0,
      "train nothing: measure steps of parts of a batch and, under mpirun, messages; predict an epoch on 1 to "
-     "256 ranks; with --out also as scaling.csv",
+     "256 ranks; --out may be a training's folder, whose report has it then (default results/scaling-TIME)",
      4},
     {"quiet", KEY_QUIET, NULL, 0, "no table, no progress", 4},
     {0}};

@@ -94,25 +94,19 @@ static int create_net(experiment *e, json_t *choices, int64_t slice)
                                           ? choices
                                           : json_object_get(json_object_get(e->run, "chosen"), e->now->label),
                            .seed = e->fit.seed,
-                           .alone = e->alone};
+                           .alone = e->alone,
+                           .part = e->part_slice > 0};
     double start = machine_now();
     e->n = net_create(e->now->m, &options, &err);
     e->chose_s += machine_now() - start;
     return e->n != NULL ? EXIT_FINE : complain(&err);
 }
 
-int experiment_create_net(experiment *e)
-{
-    net_destroy(e->n);
-    e->n = NULL;
-    return create_net(e, NULL, e->o->slice);
-}
-
 int experiment_create_nets(experiment *e, json_t *choices)
 {
     net_destroy(e->n);
     e->n = NULL;
-    int64_t slice = e->o->slice;
+    int64_t slice = e->part_slice > 0 ? e->part_slice : e->o->slice;
     int code = is_writer() ? create_net(e, choices, slice) : EXIT_FINE;
     if (ranks_size() == 1) return code;
     code = ranks_agree(code);
@@ -266,7 +260,7 @@ static bool label_of(const char *name, char *label)
 /* What is in the folder already. */
 static bool is_taken(const char *label)
 {
-    static const char *const names[] = {"run.json", "runs.csv", HISTORY_PEER_FILES};
+    static const char *const names[] = {"run.json", "runs.csv", HISTORY_SCALING_FILES, HISTORY_PEER_FILES};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(label, names[i]) == 0) return true;
     return false;

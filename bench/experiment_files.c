@@ -46,7 +46,7 @@ static json_t *run_json_start(const experiment *e)
     const experiment_options *o = e->o;
     char text[256];
     return json_pack("{s:i, s:s, s:s, s:O, s:o, s:{s:s, s:I, s:I, s:I}, s:{s:s, s:i, s:I, s:I, s:f, s:I, s:i, "
-                     "s:s, s:b}, s:[]}",
+                     "s:s, s:b, s:i}, s:[]}",
                      "schema", HISTORY_SCHEMA, "kind", record_kind_name(RECORD_TRAINING), "commit",
                      build_commit(), "command", o->command, "machine", machine_json(o->threads, NULL), "data",
                      "dir", o->data_dir, "train", (json_int_t)e->data.train.count, "test",
@@ -54,7 +54,8 @@ static json_t *run_json_start(const experiment *e)
                      o->impls, "threads", o->threads, "epochs", (json_int_t)o->fit.epochs, "batch_size",
                      (json_int_t)o->fit.batch_size, "validation_split", o->fit.validation_split, "seed",
                      (json_int_t)o->fit.seed, "runs", o->runs, "optimizer",
-                     optimizer_text(&o->fit.opt, text, sizeof text), "shuffle", o->fit.shuffle, "models");
+                     optimizer_text(&o->fit.opt, text, sizeof text), "shuffle", o->fit.shuffle, "ranks",
+                     ranks_size(), "models");
 }
 
 json_t *experiment_model_entry(experiment *e, const trained_model *t)
@@ -98,12 +99,13 @@ conv_status experiment_list_run(experiment *e, const run_label *label, conv_erro
 
 /* ---- the folder */
 
-/* --out, or results/training-TIME, with a number behind it where two start in the same second. */
+/* --out, or results/training-TIME or scaling-TIME, with a number behind it where two start in the same second. */
 static bool claim_out(experiment *e, conv_error *err)
 {
     char out[64];
     if (e->o->out_dir != NULL) return claim_folder(&e->out, e->o->out_dir, false, err);
-    size_t used = strlen(utc_text(time(NULL), "results/training-%Y%m%dT%H%M%SZ", out, sizeof out));
+    const char *name = e->scaling ? "results/scaling-%Y%m%dT%H%M%SZ" : "results/training-%Y%m%dT%H%M%SZ";
+    size_t used = strlen(utc_text(time(NULL), name, out, sizeof out));
     for (int i = 2;; i++) {
         if (access(out, F_OK) != 0) {
             if (claim_folder(&e->out, out, false, err)) return true;
@@ -144,7 +146,7 @@ int experiment_open(experiment *e)
     conv_error err;
     if (!claim_out(e, &err)) return complain(&err);
     bool there = access(path_of(e, "run.json", path, sizeof path), F_OK) == 0;
-    if (there && !e->o->resume)
+    if (there && !e->o->resume && !e->scaling)
         return cli_error("%s holds a training run: --resume continues it, another --out starts anew",
                          e->out.path);
     int code = there ? check_kind(path) : EXIT_FINE;

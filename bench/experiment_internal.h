@@ -31,6 +31,8 @@ typedef struct {
     /* the run under way */
     trained_model *now;
     bool alone; /* this rank computes whole batches */
+    int64_t part_slice; /* above 0: and parts of one, in slices of so many images */
+    bool scaling;       /* nothing is trained: the folder may be a training's */
     net *n;
     fit_state state;
     fit_options fit;
@@ -46,8 +48,6 @@ void experiment_unload(experiment *e);
 /* Of all ranks: e->n, of e->now, with rank 0's implementations, strategies and slices. choices: those of a
  * checkpoint; NULL: of the model's earlier runs, or to be chosen. An exit code. */
 int experiment_create_nets(experiment *e, json_t *choices);
-/* The same for this process only. */
-int experiment_create_net(experiment *e);
 
 /* experiment_check.c: exit codes, the error being said. */
 /* Whether the validation split leaves images to train on. */

@@ -132,16 +132,21 @@ static void ranks_do_not_matter(void **state)
     check_model("--model separable", "separable", ranks, 5);
 }
 
-static void nor_with_all_kinds_of_layers(void **state)
+static void put_rich(void)
 {
-    static const int ranks[] = {2, 7};
     char text[sizeof RICH];
-    (void)state;
-    need_mpi();
     strcpy(text, RICH);
     for (char *c = text; *c != '\0'; c++)
         if (*c == '\'') *c = '"';
     write_text("rich.json", text);
+}
+
+static void nor_with_all_kinds_of_layers(void **state)
+{
+    static const int ranks[] = {2, 7};
+    (void)state;
+    need_mpi();
+    put_rich();
     check_model("--model rich.json", "rich", ranks, 2);
     check_model("--model rich.json --strategy model", "rich", ranks, 2);
     check_model("--model rich.json --impl im2col", "rich", ranks, 1); /* which shares no backward pass */
@@ -307,20 +312,59 @@ static void a_host_that_fails_is_a_line(void **state)
                      0);
 }
 
+static void expect_scaling(const char *launch, const char *words, const char *said)
+{
+    char output[16384];
+    int code = train(output, sizeof output, launch, words);
+    if (code != 0 || strstr(output, said) == NULL) fail_msg("train %s: exit %d: %s", words, code, output);
+}
+
+/* The prediction is checked, its evidence is in the folder, and the report made of it later has both. */
 static void scaling_predicts(void **state)
 {
-    char output[16384], text[16384];
+    char text[16384];
     (void)state;
     need_mpi();
-    int code = train(
-        output, sizeof output, "mpirun -n 2",
-        "--scaling --model separable --threads 1 --impl avx512,avx2,im2col,naive --batch-size 64 --out s");
-    if (code != 0 || strstr(output, "checked on 2 ranks: a step took ") == NULL)
-        fail_msg("exit %d: %s", code, output);
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2) skip();
+    put_rich();
+    expect_scaling("mpirun -n 2",
+                   "--scaling --model separable,rich.json --threads 1 --impl avx512,avx2,im2col,naive "
+                   "--batch-size 64 --out s",
+                   "checked on 2 ranks: a step took ");
     read_text("s/scaling.csv", text, sizeof text);
-    assert_non_null(strstr(text, "\nseparable,64,1,"));
-    code = train(output, sizeof output, NULL, "--scaling --threads 1 --impl naive --batch-size 4");
-    if (code != 0 || strstr(output, "No messages are measured") == NULL) fail_msg("exit %d: %s", code, output);
+    assert_non_null(strstr(text, "\nseparable,64,"));
+    assert_non_null(strstr(text, "\nrich,64,"));
+    read_text("s/scaling_messages.csv", text, sizeof text);
+    assert_non_null(strstr(text, "\n2,16777216,"));
+    int code = run_shell(text, sizeof text, "%s report s --out page 2>&1", program);
+    if (code != 0 || strstr(text, "Checked on 2 ranks: a step took ") == NULL)
+        fail_msg("exit %d: %s", code, text);
+    assert_int_equal(access("page/ranks-messages.png", R_OK), 0);
+}
+
+/* One process, in a training's folder, which stays what it is; and ranks that share cores. */
+static void scaling_without_messages(void **state)
+{
+    char command[256], text[16384], launch[32];
+    (void)state;
+    need_mpi();
+    expect_fine(NULL, "--impl naive --epochs 1 --batch-size 30 --quiet --out joined");
+    run_shell(text, sizeof text, "cp joined/run.json before.json");
+    expect_scaling(NULL, "--scaling --impl naive --batch-size 4 --out joined", "No messages are measured");
+    expect_same("before.json", "joined/run.json");
+    read_text("joined/scaling.csv", text, sizeof text);
+    assert_non_null(strstr(text, ",none\n"));
+    assert_int_equal(run_shell(text, sizeof text, "%s report joined --out both 2>&1", program), 0);
+    assert_non_null(strstr(text, "unchecked: there was one rank"));
+    assert_non_null(strstr(text, "Training: an epoch of the conv network takes"));
+    int many = 2 * (int)sysconf(_SC_NPROCESSORS_ONLN);
+    if (many > 8) return; /* too many processes for a test */
+    snprintf(launch, sizeof launch, "mpirun -n %d", many);
+    snprintf(command, sizeof command, "--scaling --threads 1 --impl naive --batch-size %d --out crowd", many);
+    expect_scaling(launch, command, " share ");
+    read_text("crowd/scaling.csv", text, sizeof text);
+    assert_non_null(strstr(text, ",shared\n"));
+    assert_int_not_equal(access("crowd/scaling_messages.csv", F_OK), 0);
 }
 
 int main(void)
@@ -330,7 +374,7 @@ int main(void)
         cmocka_unit_test(a_dead_rank_ends_the_job), cmocka_unit_test(another_number_of_ranks_goes_on),
         cmocka_unit_test(ranks_must_be_alike),      cmocka_unit_test(mpi_that_is_missing_is_a_line),
         cmocka_unit_test(a_fleet_is_one_report),    cmocka_unit_test(a_host_that_fails_is_a_line),
-        cmocka_unit_test(scaling_predicts),
+        cmocka_unit_test(scaling_predicts),         cmocka_unit_test(scaling_without_messages),
     };
     return cmocka_run_group_tests_name("ranks mpi", tests, set_up, leave_folder);
 }

@@ -135,6 +135,13 @@ static void put_tick(FILE *out, const chart_axis *axis, double value, bool first
     fprintf(out, " %.9g", value);
 }
 
+/* Powers of two. */
+static void put_doubling_ticks(FILE *out, const chart_axis *axis)
+{
+    double first = exp2(ceil(log2(axis->least)));
+    for (double value = first; value <= axis->most; value *= 2) put_tick(out, axis, value, value == first);
+}
+
 /* Decades, and 2 and 5 between them where there is room. */
 static void put_log_ticks(FILE *out, const chart_axis *axis)
 {
@@ -172,6 +179,8 @@ static void put_axis(FILE *out, const chart *c, const chart_axis *axis, char let
         fprintf(out, "set %ctics (", letter);
         if (axis->ticks == TICKS_CHANNELS)
             put_value_ticks(out, c);
+        else if (axis->ticks == TICKS_DOUBLING)
+            put_doubling_ticks(out, axis);
         else
             put_log_ticks(out, axis);
         fprintf(out, ")\n");

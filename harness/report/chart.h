@@ -19,7 +19,7 @@ enum { CHART_MAX_LINES = 64, CHART_MAX_X = 64, CHART_WIDTH = 410, CHART_HEIGHT =
 #define CHART_BLUE "#0b4fa0"
 #define CHART_RED "#c1301f"
 
-typedef enum { TICKS_NUMBER, TICKS_TIME, TICKS_CHANNELS, TICKS_PERCENT } chart_ticks;
+typedef enum { TICKS_NUMBER, TICKS_TIME, TICKS_CHANNELS, TICKS_PERCENT, TICKS_DOUBLING } chart_ticks;
 
 typedef struct {
     chart_ticks ticks;

@@ -76,7 +76,8 @@ static const struct {
      "grey line separable is faster; hollow points are not determined."},
     {"map", "h2", "Where it breaks even",
      "Times as fast as dense, each by its best exact implementation. A dash: not determined."},
-    {"training", NULL, NULL, NULL}, /* part of a section */
+    {"training", NULL, NULL, NULL}, /* parts of sections */
+    {"ranks", NULL, NULL, NULL},
 };
 
 /* The SVG without what the page itself has: its style sheet. */
@@ -163,6 +164,7 @@ static const struct {
              {"scaling", page_scaling},
              {"cold", page_cold},
              {"training", page_training},
+             {"ranks", page_ranks},
              {"machine", page_machine},
              {"unmeasured", page_unmeasured},
              {"machines_meta", page_machines_meta},

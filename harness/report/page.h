@@ -41,6 +41,8 @@ void page_scaling(FILE *out, const report_page *page);
 void page_cold(FILE *out, const report_page *page);
 /* report/training.c */
 void page_training(FILE *out, const report_page *page);
+/* report/scaling.c: training on more ranks */
+void page_ranks(FILE *out, const report_page *page);
 
 /* sides/page.c: several machines */
 void page_machines_meta(FILE *out, const report_page *page);

@@ -335,7 +335,7 @@ static bool compose(const void *subject, const chart_album *album)
             if (fine && chart_map(&c, data, i, (conv_pass)pass)) fine = chart_finish(&c, album);
         }
     }
-    return fine && training_plots(data, album);
+    return fine && training_plots(data, album) && scaling_plots(data, album);
 }
 
 static bool draw(const chart_drawing *d, const char *dir, const char *drawing, report_plots *plots,

@@ -119,12 +119,13 @@ static void put_seconds_to(FILE *out, const training_model *m, int level)
 
 static void put_model(FILE *out, const training_model *m, double slowest)
 {
-    char text[24];
+    char text[24], threads[64];
     training_time time = training_epoch_time(m);
     report_put(out, "<tr><td>", m->model, "<small>");
     report_escape(out, m->impl);
     report_put(out, *m->layout ? " " : "", m->layout, "");
     if (m->batch > 0) fprintf(out, ", batch %d", m->batch);
+    if (m->ranks > 1) fprintf(out, ", %s", training_threads(m, threads));
     fprintf(out, "<br>%zu run%s of %zu epochs</small></td><td class=\"main\">%s<small>", m->count,
             m->count == 1 ? "" : "s", m->count > 0 ? m->runs[0].count : 0,
             report_time(time.median * 1e9, text));
@@ -249,15 +250,55 @@ static void put_step(FILE *out, const report_data *data, const training_model *m
     fputs("</p>\n", out);
 }
 
+/* The whole, or what goes on beside it. */
+static bool is_no_part(const training_operation *o)
+{
+    return strcmp(o->layer, "step") == 0 || strcmp(o->layer, "hidden") == 0;
+}
+
+/* A layer's nanoseconds in both passes. */
+static double sum_of(const training_model *m, const char *layer)
+{
+    double ns = 0;
+    for (size_t i = 0; i < m->profile_count; i++)
+        if (strcmp(m->profile[i].layer, layer) == 0) ns += m->profile[i].ns;
+    return ns;
+}
+
+static void put_part(FILE *out, const char *what, double ns, double step)
+{
+    char text[24];
+    fprintf(
+        out,
+        "<tr><td>%s</td><td>%s<span class=\"bar\" style=\"width:%.0f%%\"></span></td><td>%.1f%%</td></tr>\n",
+        what, report_time(ns, text), fmin(100, 100 * ns / step), 100 * ns / step);
+}
+
+/* On several ranks: messages that computing hides, and those that it does not. */
+static void put_overlap(FILE *out, const report_data *data, const training_model *m)
+{
+    double waited = sum_of(m, "communication"), hidden = sum_of(m, "hidden");
+    double step = training_step_of(data, m).whole;
+    if (!(waited + hidden > 0) || !(step > 0)) return;
+    fprintf(out,
+            "<p>Of its messages between ranks computing hides %.0f%%:</p>\n<div class=\"scroll\"><table>"
+            "<thead><tr><th>Messages</th><th>Time</th><th>Of a step</th></tr></thead><tbody>\n",
+            100 * hidden / (waited + hidden));
+    put_part(out, "under way while something else is computed", hidden, step);
+    put_part(out, "packed and waited for", waited, step);
+    fputs("</tbody></table></div>\n", out);
+}
+
 static void put_profile(FILE *out, const report_data *data, const training_model *m)
 {
     char name[160], text[24];
     if (m->profile_count == 0) return;
     double most = 0;
     for (size_t i = 0; i < m->profile_count; i++)
-        if (strcmp(m->profile[i].layer, "step") != 0) most = fmax(most, m->profile[i].percent);
+        if (!is_no_part(&m->profile[i])) most = fmax(most, m->profile[i].percent);
     report_put(out, "<h3>Where a step's time goes: ", training_name(data->training, m, name), "</h3>\n");
     put_step(out, data, m);
+    put_overlap(out, data, m);
     fputs("<details><summary>Each layer, each pass</summary>\n<div "
           "class=\"scroll\"><table><thead><tr><th>Layer</th>"
           "<th class=\"text\">Operation</th><th "
@@ -266,7 +307,7 @@ static void put_profile(FILE *out, const report_data *data, const training_model
           out);
     for (size_t i = 0; i < m->profile_count; i++) {
         const training_operation *o = &m->profile[i];
-        bool whole = strcmp(o->layer, "step") == 0;
+        bool whole = is_no_part(o);
         report_put(out, "<tr><td>", o->layer, "</td><td class=\"text\">");
         report_escape(out, o->operation);
         fputs("</td><td class=\"text\">", out);

@@ -31,20 +31,42 @@ typedef struct {
     bool peer;          /* impl is another program, of which few columns are known */
     bool separable;     /* has separable or depthwise layers, as run.json lists them */
     int threads, batch; /* batch 0: not known */
+    int ranks;          /* 0: one, or not known */
     training_run *runs;
     size_t count;
     training_operation *profile;
     size_t profile_count;
 } training_model;
 
+/* What `sepbench train --scaling` predicts of a model, and measured (results/README.md, scaling.csv). */
+typedef struct {
+    double ranks, working, images, compute_ms, hidden_ms, waited_ms, step_ms, epoch_s;
+    double measured_ms, measured_low_ms, measured_high_ms, measured_hidden_ms, measured_waited_ms; /* or NaN */
+} training_ranks;
+
+typedef struct {
+    char dir[4096], model[64], messages[16];
+    int here, threads, batch; /* here: ranks that there were */
+    training_ranks *rows;     /* the first is of one rank */
+    size_t count;
+} training_scaling;
+
+typedef struct {
+    double ranks, bytes, pingpong_us, gather_us, model_us, alpha_us, beta_ns_per_byte;
+} training_message;
+
 struct report_training {
     training_model *models;
     size_t count;
+    training_scaling *scalings;
+    size_t scaling_count;
+    training_message *messages; /* of all folders */
+    size_t message_count;
 };
 
 /* Appends what the folder holds, the files of bench/peers included. False with err naming file and line. */
 bool training_load(const char *dir, report_training *t, conv_error *err);
-/* Whether the folder holds a training: it has a runs.csv. */
+/* Whether the folder holds a training, or what one would be on more ranks: it has a runs.csv or scaling.csv. */
 bool training_is(const char *dir);
 void training_free(report_training *t);
 
@@ -70,6 +92,8 @@ typedef struct {
     double whole, explained, flops, peak, arithmetic; /* peak in GFLOP/s */
 } training_step;
 training_step training_step_of(const report_data *data, const training_model *m);
+/* "2 threads", "2 ranks of 1 thread". buffer[64]. */
+char *training_threads(const training_model *m, char *buffer);
 /* "conv", or "conv, avx2" where one model was trained in several ways. buffer[160]. */
 char *training_name(const report_training *t, const training_model *m, char *buffer);
 
@@ -87,5 +111,17 @@ bool report_load(const char *const *runs, int count, record_run *run, report_tra
 
 /* Accuracy and loss against epochs. */
 bool training_plots(const report_data *data, const chart_album *album);
+
+/* ---- report/scaling_data.c: what the folder holds of --scaling, if anything */
+bool scaling_load(const char *dir, report_training *t, conv_error *err);
+void scaling_free(report_training *t);
+/* The row of the ranks that there were, if it was measured; or NULL. */
+const training_ranks *scaling_checked(const training_scaling *s);
+/* The fastest predicted epoch, of ranks of which more have images than of fewer. */
+const training_ranks *scaling_fastest(const training_scaling *s);
+/* Of a step, what computing does not hide of the messages: 0 to 1. */
+double scaling_messages_share(const training_ranks *r);
+/* report/scaling.c: epoch, speedup and the messages' share against ranks. */
+bool scaling_plots(const report_data *data, const chart_album *album);
 
 #endif

@@ -23,7 +23,7 @@ static void put_epochs(verdict *v, const training_model *a, const training_model
         [RATIO_FASTER] = "yes", [RATIO_SLOWER] = "no", [RATIO_SAME] = "no measurable difference"};
     training_time first = training_epoch_time(a), second = training_epoch_time(b);
     rule_ratio r = training_compare(a, b);
-    char ours[24], theirs[24], where[160] = "Training", how[128] = "";
+    char ours[24], theirs[24], where[160] = "Training", how[128] = "", threads[64];
     if (isnan(r.value)) return;
     if (a->peer)
         snprintf(where, sizeof where, "Training by %s, %s", a->impl, a->layout);
@@ -38,10 +38,10 @@ static void put_epochs(verdict *v, const training_model *a, const training_model
     }
     verdict_line(v,
                  "%s: an epoch of the %s network takes %s, one of the %s network %s: %.2f times as fast%s "
-                 "(medians of %zu and %zu epochs; %s%d thread%s).",
+                 "(medians of %zu and %zu epochs; %s%s).",
                  where, b->model, ours, a->model, theirs, r.value,
                  r.outcome == RATIO_SAME ? ", no measurable difference" : "", second.epochs, first.epochs, how,
-                 b->threads, b->threads == 1 ? "" : "s");
+                 training_threads(b, threads));
     bool asked = b->separable && !a->separable; /* the question is whether separable layers are faster */
     if (v->headline == NULL && !a->peer &&      /* nothing else to say first */
         asprintf(&v->headline,

@@ -128,6 +128,7 @@ void verdict_create(const report_data *data, verdict *v)
     verdict_engines(data, v);
     verdict_networks(data, v);
     verdict_training(data, v);
+    verdict_ranks(data, v);
     if (v->headline == NULL) v->headline = no_answer(data);
     verdict_find_cautions(data, v);
 }

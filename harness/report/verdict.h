@@ -31,6 +31,8 @@ void verdict_line(verdict *v, const char *format, ...) __attribute__((format(pri
 void verdict_caution(verdict *v, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* training_words.c: "Training: an epoch of separable takes ..." */
 void verdict_training(const report_data *data, verdict *v);
+/* scaling.c: "Training on more ranks, conv: ..." */
+void verdict_ranks(const report_data *data, verdict *v);
 /* engines.c: each engine's own separable beside its own dense */
 void verdict_engines(const report_data *data, verdict *v);
 void verdict_tally_point(const report_point *q, const rule_ratio *times, verdict_tally *t);

@@ -68,6 +68,20 @@ double history_median_epoch(const fit_state *s); /* seconds; NaN without epochs 
  * results/README.md. */
 #define HISTORY_PEER_FILES "torch.csv", "keras.csv"
 
+/* What `sepbench train --scaling` leaves in OUT (bench/scaling.c). scaling.csv: a line per model and number of
+ * ranks, times as the model says; measured_ and what follows of the ranks that there were, whose number is
+ * here. scaling_messages.csv: a line per size of message. */
+#define HISTORY_SCALING_FILES "scaling.csv", "scaling_messages.csv"
+#define SCALING_COLUMNS_TEXT                                                                                   \
+    "model,ranks,images,compute_ms,hidden_ms,waited_ms,step_ms,epoch_s,speedup,working,measured_ms,"           \
+    "measured_low_ms,measured_high_ms,measured_hidden_ms,measured_waited_ms,here,threads,batch_size,messages"
+#define SCALING_MESSAGES_COLUMNS_TEXT                                                                          \
+    "ranks,bytes,pingpong_us,gather_us,model_us,alpha_us,beta_ns_per_byte,library"
+/* Of the column messages: those of the ranks that there were; there was one; they shared cores. */
+#define SCALING_MEASURED "measured"
+#define SCALING_NONE "none"
+#define SCALING_SHARED "shared"
+
 /* Mean and sample standard deviation (n - 1; NaN for n < 2). */
 typedef struct {
     int n;

@@ -20,7 +20,7 @@ enum {
 int64_t net_slices(const net *n, int64_t rows)
 {
     int64_t slices = (rows + n->slice_rows - 1) / n->slice_rows;
-    slices = (slices + MIN_SLICES - 1) / MIN_SLICES * MIN_SLICES;
+    if (!n->options.part) slices = (slices + MIN_SLICES - 1) / MIN_SLICES * MIN_SLICES;
     return slices < rows ? slices : rows;
 }
 
@@ -313,6 +313,7 @@ int net_profile(const net *n, net_profile_row *rows, int most, double *wall_s)
         snprintf(r->operation, sizeof r->operation, "%s", o != NULL ? o->what : extra[i - n->op_count]);
         r->flops = o != NULL && o->weights >= 0 ? o->flops : 0;
         r->first_weights = o != NULL && !o->diff_wanted;
+        r->whole = o != NULL && o->batched && !spread_splits(o);
         for (int t = 0; t < n->options.threads; t++) {
             const double *s = n->seconds + ((int64_t)t * (n->op_count + PROFILE_EXTRA) + i) * 2;
             r->forward_s += s[0] / n->options.threads;

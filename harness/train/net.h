@@ -30,6 +30,7 @@ typedef struct {
     uint64_t seed; /* dropout */
     bool unfused;  /* every layer on its own: for tests of the fusions */
     bool alone;    /* computes all of a batch although there are other ranks */
+    bool part;     /* a batch may have as few slices as a rank's part of one has */
 } net_options;
 
 /* NULL with err: an implementation that does not exist or refuses a layer, or no memory. Weights start at 0. */
@@ -91,13 +92,16 @@ json_t *net_choices(const net *n);
 int64_t net_slice(const net *n);
 /* Of all ranks: slot[model.total] of the optimizer, of which each has updated a part, whole everywhere. */
 void net_gather_slot(net *n, float *slot);
-/* What a rank receives in a step of `rows` images on so many ranks: bytes and messages that are under way while
- * something else is computed, and those that are waited for. */
+/* A step of `rows` images on so many ranks: how many of them have any, and the most that one has; what a rank
+ * receives, bytes and messages that are under way while something else is computed, and those that are waited
+ * for. */
 typedef struct {
+    int working;
+    int64_t images;
     double hidden_bytes, waited_bytes;
     int hidden, waited;
-} net_messages;
-net_messages net_traffic(const net *n, int64_t rows, int ranks);
+} net_share;
+net_share net_share_of(const net *n, int64_t rows, int ranks);
 /* What was fused with layer i, for the summary: "+ relu in max_pooling2d", or "". */
 const char *net_fusion(const net *n, int layer);
 /* "avx512" or "avx2 / avx512" (forward / backward) of a convolution or dense layer, else "". buffer[64]. */
@@ -110,6 +114,7 @@ typedef struct {
     double forward_s, backward_s;
     int64_t flops;      /* one image, forward */
     bool first_weights; /* backward computes no diff_src: as many FLOPs as forward, else twice */
+    bool whole;         /* on several ranks each computes all of it */
 } net_profile_row;
 void net_profile_reset(net *n);
 /* Fills rows[most]; returns their number. *wall_s: time inside net_train and net_update; what the rows do not

@@ -441,31 +441,59 @@ void spread_destroy(net *n)
     n->spread = NULL;
 }
 
-/* ---- what would travel */
+/* ---- what a step would be on other ranks */
 
-net_messages net_traffic(const net *n, int64_t rows, int ranks)
+/* In how many subtrees of [low, high) the chunks [first, last) lie. */
+static int64_t count_nodes(int64_t low, int64_t high, int64_t first, int64_t last)
 {
-    net_messages m = {.hidden = 1};
+    if (high <= first || last <= low) return 0;
+    if (first <= low && high <= last) return 1;
+    int64_t half = 1;
+    while (2 * half < high - low) half *= 2;
+    return count_nodes(low, low + half, first, last) + count_nodes(low + half, high, first, last);
+}
+
+/* Who has images, and how many subtrees' sums each of the owners of a parameter gets. */
+static int64_t share_chunks(const net *n, int64_t rows, int ranks, net_share *s)
+{
+    int64_t slices = net_slices(n, rows), chunks = net_chunks(n, slices), nodes = 0, first, last;
+    for (int r = 0; r < ranks; r++) {
+        share(chunks, r, ranks, &first, &last);
+        if (first == last) continue;
+        nodes += count_nodes(0, chunks, first, last);
+        first = net_slice_first(rows, slices, net_slice_first(slices, chunks, first));
+        last = net_slice_first(rows, slices, net_slice_first(slices, chunks, last));
+        if (last - first > s->images) s->images = last - first;
+        s->working++;
+    }
+    return nodes - 1; /* its own does not travel */
+}
+
+net_share net_share_of(const net *n, int64_t rows, int ranks)
+{
+    net_share s = {.hidden = 1};
     double others = (double)(ranks - 1) / ranks, image = (double)rows * sizeof(float);
+    double nodes = (double)share_chunks(n, rows, ranks, &s) / ranks;
     for (int p = 0; p < n->model->parameter_count; p++) {
         const parameter *parameter = &n->model->parameter[p];
         if (!parameter->trainable) continue;
-        m.hidden_bytes += others * (double)parameter->count * sizeof(float);
-        m.hidden += is_large(parameter);
-        if (n->part_offset[p] >= 0) m.waited_bytes += others * (double)parameter->count * sizeof(float);
+        s.hidden_bytes += others * (double)parameter->count * sizeof(float);
+        s.hidden += is_large(parameter);
+        if (n->part_offset[p] >= 0) s.waited_bytes += nodes * (double)parameter->count * sizeof(float);
     }
     for (int i = 0; i < n->op_count; i++) {
         const op *o = &n->ops[i];
-        bool norm = o->kind == OP_NORM && o->norm.live;
-        if (o->batched) m.hidden_bytes += others * image * ((double)o->in / ranks + (double)o->out);
-        m.hidden += o->batched ? 2 : 0;
-        m.waited += norm ? 2 : 0;
+        bool norm = o->kind == OP_NORM && o->norm.live, whole = o->batched && !spread_splits(o);
+        if (o->batched && !whole)
+            s.hidden_bytes += others * image * ((double)o->in / ranks + (double)o->out), s.hidden += 2;
+        if (whole) s.waited_bytes += others * image * (double)(o->in + o->out), s.waited += 2;
         if (norm)
-            m.waited_bytes +=
-                4 * others * (double)(n->chunks_allocated * o->norm.shape.channels) * sizeof(double);
+            s.waited_bytes +=
+                4 * others * (double)(n->chunks_allocated * o->norm.shape.channels) * sizeof(double),
+                s.waited += 2;
     }
     for (int i = 0; i < n->phase_count; i++)
         for (int k = n->phases[i].first, any = 0; k < n->phases[i].last && !any; k++)
-            m.waited += any = !n->phases[i].batched && n->ops[k].weights >= 0;
-    return m;
+            s.waited += any = !n->phases[i].batched && n->ops[k].weights >= 0;
+    return s;
 }

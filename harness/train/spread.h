@@ -26,6 +26,8 @@ conv_status spread_cut(net *n, int64_t rows, conv_error *err);
 void spread_chunks(const net *n, int64_t *first, int64_t *last);
 /* Plans of batched operation o for it. */
 conv_status spread_prepare(net *n, op *o, conv_error *err);
+/* Whether each rank computes some rows of the batched operation's weights, else all of it. */
+bool spread_splits(const op *o);
 /* Batched operation number i. */
 conv_status spread_forward(net *n, int i, uint32_t step);
 conv_status spread_backward(net *n, int i, uint32_t step);

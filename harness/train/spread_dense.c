@@ -16,6 +16,12 @@ static int64_t pixels_of(const op *o) { return o->problem.axis[CONV_W].in; }
 
 static int64_t own_rows(const spread *s) { return s->row[s->rank + 1] - s->row[s->rank]; }
 
+bool spread_splits(const op *o)
+{
+    const conv_impl *backward = o->impl[USE_BACKWARD];
+    return o->impl[USE_TRAIN]->by_pixel && backward->by_pixel && backward->by_input;
+}
+
 /* ---- plans */
 
 static conv_problem data_problem(const op *o, int64_t rows)
@@ -247,12 +253,6 @@ conv_status spread_backward(net *n, int i, uint32_t step)
 
 /* ---- memory */
 
-static bool may_split(const op *o)
-{
-    const conv_impl *backward = o->impl[USE_BACKWARD];
-    return o->impl[USE_TRAIN]->by_pixel && backward->by_pixel && backward->by_input;
-}
-
 bool spread_dense_create(net *n)
 {
     spread *s = n->spread;
@@ -261,7 +261,7 @@ bool spread_dense_create(net *n)
         const op *o = &n->ops[i];
         dense_part *d = &s->dense[i];
         if (!o->batched) continue;
-        d->split = may_split(o);
+        d->split = spread_splits(o);
         int64_t pixels = n->options.batch * pixels_of(o), begin, end;
         int64_t **const lists[] = {&d->input, &d->from, &d->to};
         for (int k = 0; k < 3; k++)
