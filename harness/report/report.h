@@ -109,6 +109,10 @@ const char *report_engine_version(const report_data *data, const char *engine);
 /* Whether a setting's points have input = output channels, at two channel counts or more:
  * lines can be drawn. */
 bool report_is_sweep(const report_setting *setting);
+/* As many channels in as out, and no multiplier: on the lines of a sweep. */
+bool report_on_curve(const report_point *point, conv_pass pass);
+/* By pass, then input, then output channels, then the multiplier: below 0, 0, above 0. */
+int report_point_order(const report_point *a, const report_point *b);
 bool report_has(const report_setting *setting, conv_variant variant, conv_pass pass);
 /* "28x28, batch 1, 3x3, 2 threads" (", cold cache", ", nchw", ", bias", ", relu"); threads 0: without them.
  * Returns buffer. */
