@@ -97,10 +97,10 @@ static void numpy_floats(void **state)
 static uint8_t bytes[24];
 static float floats[24];
 static int64_t integers[] = {0, 1};
-static const npz_array right[] = {{"x_train", NPY_UINT8, 3, {2, 3, 4}, bytes},
-                                  {"y_train", NPY_INT64, 1, {2}, integers},
-                                  {"x_test", NPY_UINT8, 3, {2, 3, 4}, bytes},
-                                  {"y_test", NPY_INT64, 1, {2}, integers}};
+static const npz_array right[] = {{"x_train", NPY_UINT8, {3, {2, 3, 4}}, bytes},
+                                  {"y_train", NPY_INT64, {1, {2}}, integers},
+                                  {"x_test", NPY_UINT8, {3, {2, 3, 4}}, bytes},
+                                  {"y_test", NPY_INT64, {1, {2}}, integers}};
 
 static void write_npz(const char *path, const npz_array *arrays, int count)
 {
@@ -116,21 +116,23 @@ static void bad_arrays(void **state)
         npz_array array;
         const char *words;
     } cases[] = {
-        {0, {"x", NPY_UINT8, 3, {2, 3, 4}, bytes}, "array 'x_train' is missing"},
-        {3, {"y", NPY_INT64, 1, {2}, integers}, "array 'y_test' is missing"},
-        {0, {"x_train", NPY_INT64, 3, {1, 1, 2}, integers}, "'x_train' is of another type than uint8"},
-        {0, {"x_train", NPY_UINT8, 1, {24}, bytes}, "'x_train' has the shape (24,): (n, ...)"},
-        {0, {"x_train", NPY_UINT8, 6, {2, 1, 1, 1, 3, 4}, bytes}, "'x_train' has the shape (2, 1, 1, 1, 3, 4)"},
-        {0, {"x_train", NPY_UINT8, 3, {2, 0, 4}, bytes}, "'x_train' has the shape (2, 0, 4)"},
-        {0, {"x_train", NPY_UINT8, 2, {3, 8}, bytes}, "'y_train' has 2 labels for the 3 images of 'x_train'"},
-        {2, {"x_test", NPY_FLOAT32, 3, {2, 3, 4}, floats}, "'x_test': element 7 is nan in float32"},
-        {2, {"x_test", NPY_UINT8, 3, {2, 4, 3}, bytes}, "images of (3, 4) in x_train, of (4, 3) in x_test"},
+        {0, {"x", NPY_UINT8, {3, {2, 3, 4}}, bytes}, "array 'x_train' is missing"},
+        {3, {"y", NPY_INT64, {1, {2}}, integers}, "array 'y_test' is missing"},
+        {0, {"x_train", NPY_INT64, {3, {1, 1, 2}}, integers}, "'x_train' is of another type than uint8"},
+        {0, {"x_train", NPY_UINT8, {1, {24}}, bytes}, "'x_train' has the shape (24,): (n, ...)"},
+        {0,
+         {"x_train", NPY_UINT8, {6, {2, 1, 1, 1, 3, 4}}, bytes},
+         "'x_train' has the shape (2, 1, 1, 1, 3, 4)"},
+        {0, {"x_train", NPY_UINT8, {3, {2, 0, 4}}, bytes}, "'x_train' has the shape (2, 0, 4)"},
+        {0, {"x_train", NPY_UINT8, {2, {3, 8}}, bytes}, "'y_train' has 2 labels for the 3 images of 'x_train'"},
+        {2, {"x_test", NPY_FLOAT32, {3, {2, 3, 4}}, floats}, "'x_test': element 7 is nan in float32"},
+        {2, {"x_test", NPY_UINT8, {3, {2, 4, 3}}, bytes}, "images of (3, 4) in x_train, of (4, 3) in x_test"},
         {1,
-         {"y_train", NPY_INT64, 2, {1, 2}, integers},
+         {"y_train", NPY_INT64, {2, {1, 2}}, integers},
          "'y_train' has the shape (1, 2): one integer for each"},
-        {1, {"y_train", NPY_FLOAT32, 1, {2}, floats}, "'y_train' is not of an integer type"},
-        {1, {"y_train", NPY_INT64, 1, {2}, high}, "y_train 1 is 256: must be from 0 to 255"},
-        {3, {"y_test", NPY_INT64, 1, {2}, low}, "y_test 0 is -1: must be from 0 to 255"},
+        {1, {"y_train", NPY_FLOAT32, {1, {2}}, floats}, "'y_train' is not of an integer type"},
+        {1, {"y_train", NPY_INT64, {1, {2}}, high}, "y_train 1 is 256: must be from 0 to 255"},
+        {3, {"y_test", NPY_INT64, {1, {2}}, low}, "y_test 0 is -1: must be from 0 to 255"},
     };
     data_sets data;
     (void)state;
@@ -266,9 +268,9 @@ static void write_as_npz(const char *from, const char *path, bool as_floats)
         int64_t count = set->count * shape_count(&set->image);
         npz_array *x = &arrays[2 * s], *y = x + 1;
         *x = right[2 * s], *y = right[2 * s + 1];
-        x->rank = set->image.rank + 1;
-        x->shape[0] = y->shape[0] = set->count;
-        memcpy(x->shape + 1, set->image.dim, sizeof set->image.dim);
+        x->shape.rank = set->image.rank + 1;
+        x->shape.size[0] = y->shape.size[0] = set->count;
+        memcpy(x->shape.size + 1, set->image.dim, sizeof set->image.dim);
         x->data = set->images;
         y->type = NPY_UINT8;
         y->data = set->labels;

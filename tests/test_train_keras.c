@@ -304,7 +304,7 @@ static void write_renamed(const model *m, const char *const *names, int count, i
     weights_to_arrays(m, w, "", arrays);
     for (int i = m->parameter_count; i < count; i++) arrays[i] = arrays[1];
     for (int i = 0; i < count; i++) strcpy(arrays[i].name, names[i]);
-    if (at >= 0) arrays[at].shape[0]--;
+    if (at >= 0) arrays[at].shape.size[0]--;
     if (npz_write("w.npz", OUTPUT_OWN, arrays, count, &err) != CONV_OK) fail_msg("%s", err.text);
     free(w);
 }

@@ -180,8 +180,8 @@ static void three_dimensions(void **state)
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
         const npz_array *a = npz_find(&file, weights[i].name);
         assert_non_null(a);
-        assert_int_equal(a->rank, 5);
-        assert_memory_equal(a->shape, weights[i].shape, sizeof weights[i].shape);
+        assert_int_equal(a->shape.rank, 5);
+        assert_memory_equal(a->shape.size, weights[i].shape, sizeof weights[i].shape);
     }
     npz_free(&file);
     expect(2, "its input is (7, 28, 5, 1): the images of",
@@ -215,8 +215,8 @@ static void plain_layers(void **state)
     assert_int_equal(npz_read(path, &file, &err), CONV_OK);
     const npz_array *a = npz_find(&file, "p_re_lu/alpha:0");
     assert_non_null(a);
-    assert_int_equal(a->rank, 3);
-    assert_int_equal(a->shape[2], 12);
+    assert_int_equal(a->shape.rank, 3);
+    assert_int_equal(a->shape.size[2], 12);
     npz_free(&file);
     expect(2, NULL,
            "sed 's/.max_value.:6.0/\"max_value\":5.0/' plain.json > p5.json; mv p5.json plain.json; "
@@ -279,12 +279,12 @@ static void weights_in_and_out(void **state)
     assert_int_equal(file.count, 8);
     const npz_array *kernel = npz_find(&file, "conv2d_1/kernel:0");
     assert_non_null(kernel);
-    assert_int_equal(kernel->rank, 4);
-    assert_int_equal(kernel->shape[2], 32);
-    assert_int_equal(kernel->shape[3], 64);
+    assert_int_equal(kernel->shape.rank, 4);
+    assert_int_equal(kernel->shape.size[2], 32);
+    assert_int_equal(kernel->shape.size[3], 64);
     assert_int_equal(npz_write(path, OUTPUT_OWN, file.arrays, 7, &err), CONV_OK);
     expect(2, "array 'dense_1/bias:0' is missing", "$T %s --model conv --out w6 --weights-in w.npz", QUICK);
-    file.arrays[7].shape[0] = 5;
+    file.arrays[7].shape.size[0] = 5;
     assert_int_equal(npz_write(path, OUTPUT_OWN, file.arrays, 8, &err), CONV_OK);
     expect(2, "array 'dense_1/bias:0' has shape (5,): the model's is (10,)",
            "$T %s --model conv --out w7 --weights-in w.npz", QUICK);
