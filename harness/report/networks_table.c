@@ -99,12 +99,11 @@ static void put_network(FILE *out, const network_table *t, const report_network 
 static bool begins(const report_networks *all, size_t i)
 {
     for (size_t j = 0; j < all->count; j++) {
-        if (j < i && report_same_network(&all->items[i], &all->items[j])) return false;
         const report_network *other = report_other_form(all, &all->items[j]);
         if (other != NULL && report_same_network(other, &all->items[i])) return false;
     }
-    return in_pass(all, &all->items[i], CONV_FORWARD) != NULL ||
-           in_pass(all, &all->items[i], CONV_BACKWARD) != NULL;
+    return report_is_first(all, i) && (in_pass(all, &all->items[i], CONV_FORWARD) != NULL ||
+                                       in_pass(all, &all->items[i], CONV_BACKWARD) != NULL);
 }
 
 static bool is_rough(const network_table *t)
