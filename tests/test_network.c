@@ -262,12 +262,10 @@ static void sequential_models(void **state)
     "{'class_name':'Functional','config':{'name':'m','layers':[" layers                                        \
     "],'input_layers':[['in',0,0]],'output_layers':[['last',0,0]]}}"
 
-/* Single quotes for double ones, as Python prints. */
 static network *parse(const char *text, conv_error *err)
 {
     char *copy = strdup(text);
-    for (char *c = copy; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
-    network *n = network_parse(copy, "m.json", err);
+    network *n = network_parse(test_quoted(copy, copy), "m.json", err);
     free(copy);
     return n;
 }

@@ -393,8 +393,7 @@ static void refusals(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *text = strdup(cases[i].text);
         conv_error err = {""};
-        for (char *c = text; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
-        assert_null(model_parse(text, "m.json", &err));
+        assert_null(model_parse(test_quoted(text, text), "m.json", &err));
         if (strstr(err.text, cases[i].says) == NULL) fail_msg("case %zu says: %s", i, err.text);
         free(text);
     }
@@ -409,8 +408,7 @@ static void dropout_is_called_with_its_default(void **state)
         char text[2048];
         snprintf(text, sizeof text, MODEL(KERAS_3("%s", "drop", "'rate':0.5", "false") HEAD("drop")),
                  classes[i]);
-        for (char *c = text; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
-        model *m = test_model(text);
+        model *m = test_model(test_quoted(text, text));
         assert_true(m->layers[0].rate == 0.5);
         free(m);
     }
@@ -440,8 +438,7 @@ static void frozen_layers(void **state)
                  "'inbound_nodes':[[['in',0,0,{}]]]}],'input_layers':[['in',0,0]],"
                  "'output_layers':[['d',0,0]]}}",
                  files[i].version, files[i].model, files[i].layer);
-        for (char *c = text; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
-        model *m = test_model(text);
+        model *m = test_model(test_quoted(text, text));
         assert_int_equal(m->parameter[0].trainable, files[i].trainable);
         assert_int_equal(m->parameter[0].reg.l2 != 0, files[i].penalty);
         free(m);

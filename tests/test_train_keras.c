@@ -242,9 +242,7 @@ static void last_layer(void **state)
                  "{'class_name':'Sequential','config':{'layers':[{'class_name':'InputLayer','config':"
                  "{'batch_shape':[null,%s]}},%s]}}",
                  image ? "4,4,1" : "16", cases[i].layers);
-        for (char *c = text; *c != 0; c++)
-            if (*c == '\'') *c = '"';
-        model *m = test_model(text);
+        model *m = test_model(test_quoted(text, text));
         const char *what = model_not_softmax(m);
         if (cases[i].what == NULL ? what != NULL : what == NULL || strcmp(what, cases[i].what) != 0)
             fail_msg("%s: %s", cases[i].layers, what != NULL ? what : "probabilities");

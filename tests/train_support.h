@@ -23,6 +23,8 @@ char *test_path(const char *path, char *text, size_t size);
 json_t *test_json(const char *path);
 /* model_parse; fails the test with its words. */
 model *test_model(const char *text);
+/* Single quotes for double ones, as Python prints; `to` may be the text itself. Returns to. */
+char *test_quoted(const char *text, char *to);
 /* The article's networks: "conv", "separable". */
 model *test_network(const char *name);
 /* A built-in model without its dropout layers. */
