@@ -37,10 +37,6 @@ static inline void each_copy(void (*check)(const nn_kernels *nn))
 
 /* A test of every copy by check_NAME. */
 #define TEST(name)                                                                                             \
-    static void name(void **state)                                                                             \
-    {                                                                                                          \
-        (void)state;                                                                                           \
-        each_copy(check_##name);                                                                               \
-    }
+    static void name(void **state) { each_copy(check_##name); }
 
 #endif

@@ -2,15 +2,9 @@
 #ifndef SEPBENCH_TESTS_SELECTED_H
 #define SEPBENCH_TESTS_SELECTED_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "../bench/select.h"
 #include "../harness/cli.h"
+#include "unit.h"
 
 static inline selection selected(select_options options)
 {

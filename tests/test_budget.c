@@ -8,7 +8,6 @@
 
 static void test_budget_covers_all_that_it_can(void **state)
 {
-    (void)state;
     selection s = selected((select_options){.suite = "sweep", .variants = "dense", .threads = "1"});
     const measure_options options = {.repetitions = 9, .min_time = 0.02, .verify = true};
     budget b;
@@ -36,7 +35,6 @@ static void test_budget_covers_all_that_it_can(void **state)
 /* What did not fit into a share: the dearest rows give way, and nobody gets more than is there. */
 static void test_budget_tries_again(void **state)
 {
-    (void)state;
     char *long_row[] = {"g12288mb1ic12288iw16384oc12288kw4"};
     selection s = selected((select_options){.problems = long_row,
                                             .problem_count = 1,

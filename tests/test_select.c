@@ -16,7 +16,6 @@ static size_t count_rows(const selection *s, conv_variant variant, conv_pass pas
 
 static void test_sweep_is_complete(void **state)
 {
-    (void)state;
     selection s = selected((select_options){.suite = "sweep", .threads = "2"});
     for (int v = 0; v < CONV_VARIANT_COUNT; v++)
         for (int p = 0; p < CONV_PASS_COUNT; p++) {
@@ -36,7 +35,6 @@ static void test_sweep_is_complete(void **state)
 /* What is there to show a cause is measured by its suite, beside ours that are exact, and where it is named. */
 static void test_study(void **state)
 {
-    (void)state;
     selection s = selected((select_options){.suite = "why", .threads = "2"});
     assert_int_equal(count_rows(&s, CONV_DEPTHWISE, CONV_FORWARD, "tf-like"), 7);
     assert_int_equal(count_rows(&s, CONV_DEPTHWISE, CONV_BACKWARD_WEIGHTS, "tf-like+threads"), 7);
@@ -56,7 +54,6 @@ static int rank_of(const record_row *row) { return select_rank(row->problem.vari
 
 static void test_groups_are_adjacent_and_names_unique(void **state)
 {
-    (void)state;
     selection s = selected(
         (select_options){.suite = "smoke", .threads = "1,2", .layouts = "nhwc,nchw", .caches = "warm,cold"});
     char a[CASE_NAME_MAX], b[CASE_NAME_MAX];
@@ -79,7 +76,6 @@ static void test_groups_are_adjacent_and_names_unique(void **state)
 
 static void test_filters(void **state)
 {
-    (void)state;
     selection s = selected((select_options){.suite = "sweep",
                                             .variants = "dense,separable",
                                             .passes = "forward",
@@ -129,7 +125,6 @@ static void test_filters(void **state)
 
 static void test_refusals_are_rows(void **state)
 {
-    (void)state;
     char *problem[] = {"mb1ic4id5ih6iw7oc4kd3kh3kw3"};
     selection s = selected((select_options){.problems = problem, .problem_count = 1, .passes = "forward"});
     size_t refused = 0, open = 0;
@@ -147,7 +142,6 @@ static void test_refusals_are_rows(void **state)
 
 static void test_same_shape_twice_is_one_case(void **state)
 {
-    (void)state;
     char *problems[] = {"mb1ic8ih8oc8kh3ph1n\"a*2\"", "mb1ic8ih8oc8oh8kh3ph1n\"b\""};
     selection s = selected(
         (select_options){.problems = problems, .problem_count = 2, .passes = "forward", .impls = "naive"});
@@ -160,7 +154,6 @@ static void test_same_shape_twice_is_one_case(void **state)
 
 static void test_numbers(void **state)
 {
-    (void)state;
     suite_numbers n;
     assert_int_equal(suite_numbers_parse("channels", "32:2048", INT32_MAX, &n), EXIT_FINE);
     assert_true(n.count == 7 && n.values[0] == 32 && n.values[6] == 2048);

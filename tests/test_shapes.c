@@ -25,7 +25,6 @@ static int add_text(suite_list *list, const char *text)
 
 static void test_shape_file(void **state)
 {
-    (void)state;
     suite_list list = {0};
     assert_int_equal(add_text(&list, "# a comment\n\n--mb=4 mb1ic16ih10oc16kh3ph1 # another\n"
                                      "ic3ih8oc4kh3n\"x*3\"\tg16mb2ic16ih9oc16kh3\r\n--reset\nic8ih4oc8kh1"),
@@ -42,7 +41,6 @@ static void test_shape_file(void **state)
 /* Parts of shape files of oneDNN's that this program once could not read. */
 static void test_benchdnn_files(void **state)
 {
-    (void)state;
     suite_list list = {0};
     /* 0 keeps what the problem says, and what it says when it says nothing; an empty list ends the option */
     assert_int_equal(add_text(&list, "--mb=0,16,32 mb4ic8ih5oc8kh3 ic8ih6oc8kh3 --mb= ic8ih7oc8kh3"),
@@ -97,7 +95,6 @@ static void expect_layers(const suite_list *list, const char *const expected[][2
  * and counts once. */
 static void test_onednn_logs(void **state)
 {
-    (void)state;
     static const char *const prefixes[] = {"dnnl_verbose,",
                                            "onednn_verbose,",
                                            "onednn_verbose,1691582400123.45,",
@@ -146,7 +143,6 @@ static void test_onednn_logs(void **state)
 
 static void test_shape_file_that_speaks_of_a_log(void **state)
 {
-    (void)state;
     suite_list list = {0};
     assert_int_equal(add_text(&list, "# of onednn_verbose,exec,cpu,convolution\nmb1ic8ih5oc8kh3n\"a\"\n"),
                      EXIT_FINE);
@@ -157,7 +153,6 @@ static void test_shape_file_that_speaks_of_a_log(void **state)
 
 static void test_long_layer_name(void **state)
 {
-    (void)state;
     suite_list list = {0};
     char text[800], name[601];
     memset(name, 'x', 600);
@@ -170,7 +165,6 @@ static void test_long_layer_name(void **state)
 
 static void test_bad_shape_files(void **state)
 {
-    (void)state;
     static const char *const texts[] = {
         "--mb=1,,2 ic8ih5oc8kh3",
         "--mb=1, ic8ih5oc8kh3",
@@ -191,7 +185,6 @@ static void test_bad_shape_files(void **state)
 /* Sizes that no machine could hold do not stop the file: they are rows that say so. */
 static void test_too_large_is_skipped(void **state)
 {
-    (void)state;
     static const char *const texts[] = {"mb1ic1oc1iw4294967311kw3", "mb1ic4294967311oc1iw1kw1",
                                         "mb2147483647ic2147483647ih2147483647oc2147483647kh1",
                                         "ic3ih8oc8kh3sh1000oh2147483647ph2147483647"};

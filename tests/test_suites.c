@@ -32,7 +32,6 @@ static network_counts count_network(const suite_list *list, const char *network)
  * normalisation and final dense layers; multiply-adds as each paper says. */
 static void test_networks(void **state)
 {
-    (void)state;
     static const struct {
         const char *suite, *network;
         int64_t layers, weights;
@@ -69,7 +68,6 @@ static void test_networks(void **state)
 /* Each suite explains itself in a line of a terminal. */
 static void test_suites_are_explained(void **state)
 {
-    (void)state;
     char *text = NULL, *rest, *line;
     size_t size;
     FILE *out = open_memstream(&text, &size);
@@ -105,7 +103,6 @@ static const char *problem_of(const suite_list *list, const char *layer)
 
 static void test_other_form(void **state)
 {
-    (void)state;
     static const char *const layers[] = {
         "mb1ic3ih9oc8oh5kh3sh2ph1n\"net:first\"",      /* stays */
         "g8mb1ic8ih5oc8kh3ph1n\"net:dw_1*2\"",         /* with pw_1 */
@@ -160,7 +157,6 @@ static void test_other_form(void **state)
 /* As multiply-adds: what is derived of the 3-D U-Net is its twin's file, and of that the U-Net. */
 static void test_other_form_of_suites(void **state)
 {
-    (void)state;
     static const char *const twins[] = {"unet3d", "unet3d_separable"};
     for (int way = 0; way < 2; way++) {
         suite_list derived = {0}, file = {0};
@@ -189,7 +185,6 @@ static void test_other_form_of_suites(void **state)
 /* What a filter leaves out of a network is named all the same, and its other form is that of the whole. */
 static void test_networks_named(void **state)
 {
-    (void)state;
     char *problems[] = {"mb1ic3ih9oc8kh3ph1n\"net:first*2\"", "g8mb1ic8ih9oc8kh3ph1n\"net:dw\"",
                         "mb1ic8ih9oc16kh1n\"net:pw\"", "mb1ic8ih9oc16kh3n\"none\""};
     const struct {
@@ -222,7 +217,6 @@ static void test_networks_named(void **state)
  * for. */
 static void test_other_form_cases(void **state)
 {
-    (void)state;
     char *problems[] = {"mb1ic8ih5oc8kh3ph1n\"net:a\"", "g8mb1ic8ih5oc8kh3ph1n\"net:b\"",
                         "mb1ic8ih5oc8kh1n\"net:c\""};
     selection s = selected((select_options){.problems = problems,

@@ -1,11 +1,5 @@
 /* Training data that are no IDX files: an .npz with Keras's names, as NumPy wrote it and as users get it wrong,
  * and CIFAR-10's binary files; and that a network trains on each as on the same images in another form. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +52,6 @@ static void numpy_bytes(void **state)
 {
     static const tensor_shape image = {3, {2, 2, 3}};
     data_sets data;
-    (void)state;
     bring("keras-cifar");
     load("data.npz", &data);
     const data_set *sets[] = {&data.train, &data.test};
@@ -77,7 +70,6 @@ static void numpy_floats(void **state)
 {
     static const tensor_shape image = {4, {2, 2, 2, 1}};
     data_sets data;
-    (void)state;
     bring("keras-volumes");
     load("data.npz", &data);
     const data_set *sets[] = {&data.train, &data.test};
@@ -135,7 +127,6 @@ static void bad_arrays(void **state)
         {3, {"y_test", NPY_INT64, {1, {2}}, low}, "y_test 0 is -1: must be from 0 to 255"},
     };
     data_sets data;
-    (void)state;
     floats[7] = NAN;
     write_npz("data.npz", right, 4);
     load("data.npz", &data);
@@ -191,7 +182,6 @@ static void cifar_files(void **state)
 {
     static const tensor_shape image = {3, {SIDE, SIDE, 3}};
     data_sets data;
-    (void)state;
     write_cifar();
     load("cifar", &data);
     assert_int_equal(data.train.count, BATCHES * IN_BATCH);
@@ -212,7 +202,6 @@ static void cifar_files(void **state)
 
 static void bad_cifar_files(void **state)
 {
-    (void)state;
     write_cifar();
     assert_int_equal(system("head -c 5000 cifar/test_batch.bin > x; mv x cifar/test_batch.bin"), 0);
     refuse("cifar", "cifar/test_batch.bin: 5000 bytes are not whole records of CIFAR-10, of 3073 bytes");
@@ -238,7 +227,6 @@ static void which_fit(void **state)
         {{3, {32, 32, 3}}, {1, {3072}}, true},      {{4, {2, 3, 4, 5}}, {4, {2, 3, 4, 5}}, true},
         {{4, {2, 3, 4, 5}}, {3, {6, 4, 5}}, false}, {{1, {12}}, {3, {3, 4, 1}}, false},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (data_fits(&(data_set){.image = cases[i].image}, &cases[i].input) != cases[i].fit)
             fail_msg("case %zu", i);
@@ -300,7 +288,6 @@ static void write_model(const char *path, const char *layer, const char *input, 
 
 static void same_bits(void **state)
 {
-    (void)state;
     write_model("gray.json", "Conv2D", "28, 28, 1", 10);
     write_model("rows.json", "Conv1D", "28, 28", 10);
     write_model("color.json", "Conv2D", "32, 32, 3", 10);
@@ -320,7 +307,6 @@ static void same_bits(void **state)
 /* Evaluation finds each image wherever the batch begins. */
 static void evaluation_of_channels(void **state)
 {
-    (void)state;
     write_model("color.json", "Conv2D", "32, 32, 3", 10);
     write_cifar();
     expect(0, NULL,
@@ -332,7 +318,6 @@ static void evaluation_of_channels(void **state)
 
 static void refused_networks(void **state)
 {
-    (void)state;
     write_model("planes.json", "Conv2D", "3, 32, 32", 10);
     write_model("nine.json", "Conv2D", "32, 32, 3", 9);
     write_model("steps.json", "Conv1D", "4, 2", 10);

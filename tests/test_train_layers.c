@@ -92,22 +92,13 @@ static void agrees_with(const char *path, size_t least)
     json_decref(golden);
 }
 
-static void agrees_with_tfjs(void **state)
-{
-    (void)state;
-    agrees_with("golden/train/layers.json", 30);
-}
+static void agrees_with_tfjs(void **state) { agrees_with("golden/train/layers.json", 30); }
 
-static void agrees_with_keras(void **state)
-{
-    (void)state;
-    agrees_with("golden/train/layers_keras.json", 45);
-}
+static void agrees_with_keras(void **state) { agrees_with("golden/train/layers_keras.json", 45); }
 
 /* Of an image of ones each channel is 0 or doubled, whole: the loss of its channels' means tells. */
 static void channels_are_dropped_whole(void **state)
 {
-    (void)state;
     static const char *const formats[][4] = {
         {"channels_last", "5,4,3", "SpatialDropout2D", "'data_format':'channels_last'"},
         {"channels_first", "3,5,4", "SpatialDropout2D", "'data_format':'channels_first'"},
@@ -157,7 +148,6 @@ static void images_are_dropped_whole(void **state)
         "[null,1,1,1]}},{'class_name':'GlobalAveragePooling2D','config':{}},{'class_name':'Softmax',"
         "'config':{}}]}";
     char json[1024];
-    (void)state;
     model *m = test_model(test_quoted(text, json));
     net *n = test_net(m, "naive", 1, 1);
     net_weights(n)[m->parameter[1].offset + 1] = 1;
@@ -181,7 +171,6 @@ static void images_are_dropped_whole(void **state)
 
 static void the_two_networks(void **state)
 {
-    (void)state;
     model *conv = test_network("conv"), *separable = test_network("separable");
     assert_int_equal(conv->parameters, 431242);
     assert_int_equal(separable->parameters, 414899);

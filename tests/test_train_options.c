@@ -21,7 +21,6 @@ static model *one_layer(const char *class_name, const char *options, conv_error 
 
 static void accepted_forms(void **state)
 {
-    (void)state;
     static const char *const forms[][2] = {
         {"Convolution2D", "'filters':4,'kernel_size':3,'activation':null"},
         {"Conv2D",
@@ -80,7 +79,6 @@ static void accepted_forms(void **state)
 
 static void refused_forms(void **state)
 {
-    (void)state;
     static const char *const forms[][3] = {
         {"Conv4D", "'filters':4,'kernel_size':3", "unknown layer 'Conv4D'"},
         {"Conv3DTranspose", "'filters':4,'kernel_size':3", "unknown layer 'Conv3DTranspose'"},
@@ -241,7 +239,6 @@ static void refused_forms(void **state)
 /* relu and relu6 are themselves; Keras 2's hard_sigmoid is another than Keras 3's. */
 static void what_activations_are(void **state)
 {
-    (void)state;
     static const struct {
         const char *class_name, *options;
         nn_activation kind;
@@ -280,7 +277,6 @@ static void what_activations_are(void **state)
 /* Names that Keras gives, and shapes. */
 static void names_and_shapes(void **state)
 {
-    (void)state;
     static const char *const layers[][4] = {
         {"PReLU", "'shared_axes':[1,2]", "p_re_lu", "(8, 8, 2)"},
         {"ReLU", "", "re_lu", "(8, 8, 2)"},

@@ -6,7 +6,6 @@
 
 static void initial_distributions(void **state)
 {
-    (void)state;
     /* a [3][3][32][64] kernel: fan_in 288, fan_out 576, as of the same with one more axis */
     static const int64_t shape[] = {3, 3, 32, 64}, deeper[] = {3, 1, 3, 32, 64};
     const double cut = 0.87962566103423978;
@@ -66,7 +65,6 @@ static void initial_distributions(void **state)
 
 static void permutations(void **state)
 {
-    (void)state;
     enum { COUNT = 1000 };
     int64_t a[COUNT], b[COUNT], fixed = 0;
     bool seen[COUNT] = {false};

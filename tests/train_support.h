@@ -2,16 +2,11 @@
 #ifndef SEPBENCH_TESTS_TRAIN_SUPPORT_H
 #define SEPBENCH_TESTS_TRAIN_SUPPORT_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "../harness/train/loop.h"
 #include "../harness/train/net.h"
+#include "unit.h"
 
 /* Number i of a stream in [-0.5, 0.5): the integer hash of tests/golden/train's scripts. */
 double noise(uint32_t stream, uint32_t i);
