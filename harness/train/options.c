@@ -87,19 +87,29 @@ enum {
 typedef struct {
     layer_type type;
     json_t *value;
-    conv_error *err; /* for those that explain themselves */
+    layer_options *options; /* of which `to` is a part, for those that set others too */
+    conv_error *err;        /* for those that explain themselves */
 } given;
 typedef const char *reader(const given *g, void *to);
 
-static const char *to_count(json_t *value, int64_t *to)
+/* Whether it is an integer of at least that much, which then is in *to. */
+static bool is_size(json_t *value, int64_t least, int64_t *to)
 {
-    if (!json_is_integer(value) || json_integer_value(value) < 1 || json_integer_value(value) > INT32_MAX)
-        return "a positive integer";
     *to = json_integer_value(value);
-    return NULL;
+    return json_is_integer(value) && *to >= least && *to <= INT32_MAX;
 }
 
-static const char *read_count(const given *g, void *to) { return to_count(g->value, to); }
+/* Whether it is a number in that range, which then is in *to. */
+static bool is_within(json_t *value, double least, double most, double *to)
+{
+    *to = json_number_value(value);
+    return json_is_number(value) && *to >= least && *to <= most;
+}
+
+static const char *read_count(const given *g, void *to)
+{
+    return is_size(g->value, 1, to) ? NULL : "a positive integer";
+}
 
 /* An integer, or a list of as many as there are axes. */
 static const char *read_sizes(const given *g, void *to)
@@ -109,10 +119,10 @@ static const char *read_sizes(const given *g, void *to)
     bool list = json_is_array(g->value);
     int64_t *sizes = (int64_t *)to + CONV_AXES - rank;
     if (list && json_array_size(g->value) != (size_t)rank) return words[rank - 1];
-    const char *wrong = NULL;
-    for (int i = 0; i < rank && wrong == NULL; i++)
-        wrong = to_count(list ? json_array_get(g->value, (size_t)i) : g->value, &sizes[i]);
-    return wrong;
+    bool fine = true;
+    for (int i = 0; i < rank && fine; i++)
+        fine = is_size(list ? json_array_get(g->value, (size_t)i) : g->value, 1, &sizes[i]);
+    return fine ? NULL : "a positive integer";
 }
 
 /* A pooling layer's strides may be null: the pool size. 0 stands for that. */
@@ -176,8 +186,8 @@ static const char *read_activation(const given *g, void *to) { return activation
 /* A number of at least 0, the slope of a ReLU below zero for example. */
 static const char *read_positive(const given *g, void *to)
 {
-    double value = json_number_value(g->value);
-    if (!json_is_number(g->value) || !(value >= 0 && value <= FLT_MAX)) return "a number of at least 0";
+    double value;
+    if (!is_within(g->value, 0, FLT_MAX, &value)) return "a number of at least 0";
     *(float *)to = (float)value;
     return NULL;
 }
@@ -188,18 +198,11 @@ static const char *read_most(const given *g, void *to)
     return json_is_null(g->value) ? NULL : read_positive(g, to);
 }
 
-static const char *to_edge(json_t *value, int64_t *to)
-{
-    if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) > INT32_MAX)
-        return "";
-    *to = json_integer_value(value);
-    return NULL;
-}
-
 /* 1; in one dimension [before, after]; in more a number or such a pair for each axis. */
 static const char *read_edges(const given *g, void *to)
 {
-    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, before));
+    (void)to;
+    layer_options *o = g->options;
     int rank = g->type.rank;
     bool list = json_is_array(g->value) && rank > 1;
     if (list && json_array_size(g->value) != (size_t)rank) return "a number, or one or a pair for each axis";
@@ -208,8 +211,8 @@ static const char *read_edges(const given *g, void *to)
         bool pair = json_is_array(axis);
         int at = CONV_AXES - rank + i;
         if ((pair && json_array_size(axis) != 2) ||
-            to_edge(pair ? json_array_get(axis, 0) : axis, &o->before[at]) != NULL ||
-            to_edge(pair ? json_array_get(axis, 1) : axis, &o->after[at]) != NULL)
+            !is_size(pair ? json_array_get(axis, 0) : axis, 0, &o->before[at]) ||
+            !is_size(pair ? json_array_get(axis, 1) : axis, 0, &o->after[at]))
             return "of integers of at least 0: one, or a pair for each axis";
     }
     return NULL;
@@ -227,10 +230,11 @@ static const char *read_axes(const given *g, void *to)
     if (json_is_null(g->value)) return NULL;
     size_t count = json_is_array(g->value) ? json_array_size(g->value) : 1;
     for (size_t i = 0; i < count; i++) {
-        json_t *axis = json_is_array(g->value) ? json_array_get(g->value, i) : g->value;
-        if (!json_is_integer(axis) || json_integer_value(axis) < 1 || json_integer_value(axis) > CONV_AXES + 1)
+        int64_t axis;
+        if (!is_size(json_is_array(g->value) ? json_array_get(g->value, i) : g->value, 1, &axis) ||
+            axis > CONV_AXES + 1)
             return "null or axes, of which the first after the batch is 1";
-        *(unsigned *)to |= 1u << json_integer_value(axis);
+        *(unsigned *)to |= 1u << axis;
     }
     return NULL;
 }
@@ -245,7 +249,7 @@ static const char *read_target(const given *g, void *to)
     for (size_t i = 0; i < rank; i++) {
         json_t *item = json_array_get(g->value, i);
         bool open = json_is_integer(item) && json_integer_value(item) == -1 && g->type.class == CLASS_RESHAPE;
-        if (!open && to_count(item, &s->dim[i]) != NULL)
+        if (!open && !is_size(item, 1, &s->dim[i]))
             return "a list of positive integers, of which a target_shape's may be -1";
         if (open) s->dim[i] = -1;
     }
@@ -264,8 +268,8 @@ static const char *read_scaling(const given *g, float *to, int *count)
     if (size > 1) *count = (int)size;
     for (size_t i = 0; i < RESCALING_MAX; i++) {
         json_t *item = json_is_array(value) ? json_array_get(value, size > 1 ? i : 0) : value;
-        double number = json_number_value(item);
-        if (i < size && !(json_is_number(item) && number >= -FLT_MAX && number <= FLT_MAX)) return wrong;
+        double number;
+        if (!is_within(item, -FLT_MAX, FLT_MAX, &number) && i < size) return wrong;
         to[i] = (float)number;
     }
     return NULL;
@@ -285,16 +289,14 @@ static const char *read_offset(const given *g, void *to)
 
 static const char *read_variance(const given *g, void *to)
 {
-    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, scaling));
-    o->has_variance = !json_is_null(g->value);
-    return o->has_variance ? read_scale(g, to) : NULL;
+    g->options->has_variance = !json_is_null(g->value);
+    return g->options->has_variance ? read_scale(g, to) : NULL;
 }
 
 static const char *read_mean(const given *g, void *to)
 {
-    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, scaling));
-    o->has_mean = !json_is_null(g->value);
-    return o->has_mean ? read_offset(g, to) : NULL;
+    g->options->has_mean = !json_is_null(g->value);
+    return g->options->has_mean ? read_offset(g, to) : NULL;
 }
 
 /* [null, 1, 1, 8]: sizes of what is dropped together, the batch's first. */
@@ -306,26 +308,17 @@ static const char *read_noise(const given *g, void *to)
 
 static const char *read_rate(const given *g, void *to)
 {
-    double rate = json_number_value(g->value);
-    if (!json_is_number(g->value) || !(rate >= 0 && rate < 1)) return "a number in [0, 1)";
-    *(double *)to = rate;
-    return NULL;
+    return is_within(g->value, 0, 1, to) && *(double *)to < 1 ? NULL : "a number in [0, 1)";
 }
 
 static const char *read_share(const given *g, void *to)
 {
-    double share = json_number_value(g->value);
-    if (!json_is_number(g->value) || !(share >= 0 && share <= 1)) return "a number from 0 to 1";
-    *(double *)to = share;
-    return NULL;
+    return is_within(g->value, 0, 1, to) ? NULL : "a number from 0 to 1";
 }
 
 static const char *read_epsilon(const given *g, void *to)
 {
-    double epsilon = json_number_value(g->value);
-    if (!json_is_number(g->value) || !(epsilon > 0 && epsilon < 1e30)) return "a number above 0";
-    *(double *)to = epsilon;
-    return NULL;
+    return is_within(g->value, 0, 1e30, to) && *(double *)to > 0 ? NULL : "a number above 0";
 }
 
 /* tf.keras writes a list of one. */
@@ -349,9 +342,8 @@ static const char *read_seed(const given *g, void *to)
 {
     if (json_is_null(g->value)) return NULL;
     if (!json_is_integer(g->value)) return "null or an integer";
-    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, seed));
-    o->seeded = true;
-    o->seed = json_integer_value(g->value);
+    g->options->seeded = true;
+    *(int64_t *)to = json_integer_value(g->value);
     return NULL;
 }
 
@@ -387,7 +379,7 @@ static const char *read_dtype(const given *g, void *to)
     if (json_is_null(value)) return NULL;
     if (json_is_object(value)) value = json_object_get(json_object_get(value, "config"), "name");
     const char *name = json_is_string(value) ? json_string_value(value) : "";
-    /* An input layer has the type of the array the model was first called with; the next layer casts it. */
+    /* An input layer has the type of the array that the model was first called with; the next layer casts it. */
     if (strcmp(name, "float32") == 0 || (g->type.class == CLASS_INPUT && strcmp(name, "float64") == 0))
         return NULL;
     return "float32";
@@ -399,16 +391,15 @@ const char *shape_parse(json_t *value, tensor_shape *out)
     if (rank < 2 || rank > CONV_AXES + 2) return "a list such as [null, 28, 28, 1]";
     *out = (tensor_shape){.rank = (int)rank - 1};
     for (size_t i = 1; i < rank; i++)
-        if (to_count(json_array_get(value, i), &out->dim[i - 1]) != NULL)
+        if (!is_size(json_array_get(value, i), 1, &out->dim[i - 1]))
             return "fully known after the batch, such as [null, 28, 28, 1]";
     return NULL;
 }
 
 static const char *read_shape(const given *g, void *to)
 {
-    layer_options *o = (layer_options *)((char *)to - offsetof(layer_options, shape));
-    o->has_shape = !json_is_null(g->value);
-    return o->has_shape ? shape_parse(g->value, &o->shape) : NULL;
+    g->options->has_shape = !json_is_null(g->value);
+    return g->options->has_shape ? shape_parse(g->value, to) : NULL;
 }
 
 /* These three explain themselves in err. */
@@ -528,7 +519,7 @@ static conv_status read_key(layer_type type, const char *key, json_t *value, lay
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
         if (strcmp(keys[i].key, key) != 0 || !(keys[i].classes & ONE(type.class))) continue;
         conv_error inner = {""};
-        const char *wrong = keys[i].read(&(given){type, value, &inner}, (char *)out + keys[i].field);
+        const char *wrong = keys[i].read(&(given){type, value, out, &inner}, (char *)out + keys[i].field);
         if (wrong == NULL) return CONV_OK;
         if (*wrong == 0) return conv_fail(err, CONV_INVALID, "%s: %.180s", key, inner.text);
         char text[64] = "";
