@@ -1,4 +1,5 @@
-/* NumPy's .npy format, versions 1.0 and 2.0: what numpy.save writes of numbers.
+/* NumPy's .npy format, versions 1.0 and 2.0: what numpy.save writes of numbers. A file is: magic, version, length
+ * of the header, header (a Python dict literal), data.
  * https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html (Debian has no maintained C library
  * for it.) npy_read.c is the one reader, of files and of the members of an .npz; npy.c writes files. */
 #ifndef SEPBENCH_NPY_H
@@ -6,7 +7,12 @@
 
 #include "../kernels/conv.h"
 
-enum { NPY_MAX_RANK = 8 };
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "data are read and written as they are in memory: little-endian"
+#endif
+
+enum { NPY_MAX_RANK = 8, NPY_PREAMBLE = 10 /* bytes before the header, in version 1.0 */ };
+#define NPY_MAGIC "\x93NUMPY"
 
 typedef struct {
     int rank;
@@ -17,6 +23,7 @@ typedef struct {
 char *npy_shape_text(const npy_shape *shape, char *text, size_t size);
 /* -1 when the product does not fit an int64_t. */
 int64_t npy_count(const npy_shape *shape);
+bool npy_same_shape(const npy_shape *a, const npy_shape *b);
 
 /* ---- reading */
 
@@ -57,6 +64,10 @@ bool npy_read_data(const npy_stream *from, const npy_header *header, void *data,
 bool npy_read(const char *path, const npy_shape *accepted, int accepted_count, float *data, conv_error *err);
 
 /* ---- writing */
+
+/* What stands before the data of a file, into to[NPY_HEADER_ROOM]; returns its bytes. */
+enum { NPY_HEADER_ROOM = 512 };
+size_t npy_make_header(npy_type type, const npy_shape *shape, char *to);
 
 /* Writes a file that the user named (output.h). False with err when that fails, also for a full disk; path is
  * then as before. */

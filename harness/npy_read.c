@@ -1,4 +1,4 @@
-/* Reading .npy: magic, version, length of the header, header (a Python dict literal), data. */
+/* Reading .npy. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -8,11 +8,7 @@
 
 #include "npy.h"
 
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "npy_read.c takes little-endian data as it is in memory"
-#endif
-
-enum { MAGIC = 6, MOST_HEADER = 65536, BLOCK = 1 << 16 };
+enum { MAGIC = sizeof NPY_MAGIC - 1, MOST_HEADER = 65536, BLOCK = 1 << 16 };
 
 /* The types in memory, by npy_type. */
 static const struct {
@@ -44,6 +40,11 @@ int64_t npy_count(const npy_shape *shape)
     for (int i = 0; i < shape->rank; i++)
         if (__builtin_mul_overflow(count, shape->size[i], &count)) return -1;
     return count;
+}
+
+bool npy_same_shape(const npy_shape *a, const npy_shape *b)
+{
+    return a->rank == b->rank && memcmp(a->size, b->size, (size_t)a->rank * sizeof *a->size) == 0;
 }
 
 static bool broken(conv_error *err, const char *why)
@@ -116,7 +117,7 @@ static char *read_dict(const npy_stream *from, int64_t *bytes, conv_error *err)
     unsigned char start[MAGIC + 2], length[4] = {0};
     int64_t got = from->read(from->source, start, sizeof start, err);
     if (got < 0) return NULL;
-    if (got != sizeof start || memcmp(start, "\x93NUMPY", MAGIC) != 0) {
+    if (got != sizeof start || memcmp(start, NPY_MAGIC, MAGIC) != 0) {
         broken(err, "not an .npy file: it does not begin with \\x93NUMPY");
         return NULL;
     }
@@ -295,11 +296,6 @@ static int64_t read_file(void *source, void *to, int64_t size, conv_error *err)
     return -1;
 }
 
-static bool same_shape(const npy_shape *a, const npy_shape *b)
-{
-    return a->rank == b->rank && memcmp(a->size, b->size, (size_t)a->rank * sizeof *a->size) == 0;
-}
-
 static bool check_header(const npy_header *h, const npy_shape *accepted, int count, conv_error *err)
 {
     char found[160], wanted[160];
@@ -308,7 +304,7 @@ static bool check_header(const npy_header *h, const npy_shape *accepted, int cou
         return false;
     }
     for (int i = 0; i < count; i++)
-        if (same_shape(&h->shape, &accepted[i])) return true;
+        if (npy_same_shape(&h->shape, &accepted[i])) return true;
     conv_fail(err, CONV_INVALID, "shape %s: %s is expected", npy_shape_text(&h->shape, found, sizeof found),
               npy_shape_text(&accepted[0], wanted, sizeof wanted));
     return false;

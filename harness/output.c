@@ -221,6 +221,17 @@ bool output_write(const char *path, output_kind kind, const void *data, size_t s
     return output_close(&o, true) || output_fail(path, err);
 }
 
+bool output_put(const char *folder, const char *name, output_writer *put, const void *what, conv_error *err)
+{
+    char path[PATH_MAX + NAME_MAX];
+    output o;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (!output_open(&o, path, OUTPUT_OWN)) return output_fail(path, err);
+    bool any = put(o.file, what);
+    if (!output_close(&o, any)) return output_fail(path, err);
+    return any || unlink(path) == 0 || errno == ENOENT || output_fail(path, err);
+}
+
 bool output_json(const char *path, output_kind kind, const json_t *json, size_t flags, conv_error *err)
 {
     char *text = json_dumps(json, flags);

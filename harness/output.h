@@ -34,6 +34,10 @@ bool output_close(output *o, bool keep);
 /* All of it at once. False with err, which says "PATH: cannot be written: " and why; so does output_fail, from
  * errno. */
 bool output_write(const char *path, output_kind kind, const void *data, size_t size, conv_error *err);
+/* A file of a folder that the program fills, as `put` writes it. False of put: there is nothing for it, and an
+ * earlier one goes. */
+typedef bool output_writer(FILE *to, const void *what);
+bool output_put(const char *folder, const char *name, output_writer *put, const void *what, conv_error *err);
 /* flags: jansson's; the text ends in a line feed. NULL for json is a failure. */
 bool output_json(const char *path, output_kind kind, const json_t *json, size_t flags, conv_error *err);
 bool output_fail(const char *path, conv_error *err);

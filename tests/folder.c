@@ -1,8 +1,5 @@
 #include "folder.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,20 +7,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "unit.h"
 
 static char home[4096], folder[64];
 
 int enter_folder(void **state)
 {
-    (void)state;
     strcpy(folder, "/tmp/sepbench-test-XXXXXX");
     return getcwd(home, sizeof home) == NULL || mkdtemp(folder) == NULL || chdir(folder) != 0;
 }
 
 int leave_folder(void **state)
 {
-    (void)state;
     char command[128];
     snprintf(command, sizeof command, "rm -rf '%s'", folder);
     return chdir(home) != 0 || system(command) != 0;

@@ -1,15 +1,11 @@
 #include "made_run.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../kernels/problem.h"
+#include "unit.h"
 
 record_row *made_add(made *m, const char *problem, conv_pass pass, const char *impl, double ns, int repetitions)
 {

@@ -3,15 +3,9 @@
 #ifndef SEPBENCH_TESTS_SUPPORT_H
 #define SEPBENCH_TESTS_SUPPORT_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "../harness/measure/verify.h"
 #include "../kernels/problem.h"
+#include "unit.h"
 
 /* True in a build with a sanitizer: ten times slower, so tests do less. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

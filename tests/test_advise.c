@@ -1,11 +1,5 @@
 /* sepbench advise: which layers become what, what is said of made-up times, and the command from model to
  * table. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,7 +81,6 @@ static void problems(void **state)
                                            "dense:g2mb1ic4ih8oc4kh3ph1 m_1@swapped:grouped"};
     suite_list list = {0};
     json_t *layers;
-    (void)state;
     list_model(&list, &layers);
     assert_int_equal(list.count, sizeof expected / sizeof *expected);
     for (size_t i = 0; i < list.count; i++) {
@@ -138,7 +131,6 @@ static void sums_and_words(void **state)
     conv_error err;
     report_data data;
     report_advice a;
-    (void)state;
     list_model(&list, &layers);
     made m = make_times(&list, ns);
     record_run run = made_run(&m);
@@ -182,7 +174,6 @@ static void disturbed(void **state)
     report_advice a;
     char *text = NULL;
     size_t size;
-    (void)state;
     list_model(&list, &layers);
     made m = make_times(&list, ns);
     record_run run = made_run(&m);
@@ -218,7 +209,6 @@ static void parts_and_strangers(void **state)
     conv_error err;
     report_data data;
     report_advice a;
-    (void)state;
     list_model(&list, &layers);
     made m = make_times(&list, ns);
     record_run run = made_run(&m);
@@ -285,7 +275,6 @@ static void bench_measures_the_same(void)
 static void the_command(void **state)
 {
     static char text[1 << 20];
-    (void)state;
     write_text("m.json", model_text());
     expect(0, "all 7 convolutions, training step", "advise m.json --train --out run " QUICK);
     read_text("run/advise.csv", text, sizeof text);
@@ -331,7 +320,6 @@ static void assert_narrow(const char *output)
 static void odd_names(void **state)
 {
     static char output[1 << 16], text[1 << 16];
-    (void)state;
     write_text(
         "odd.json",
         "{\"class_name\":\"Sequential\",\"config\":{\"name\":\"a_network_of_a_long_name\",\"layers\":[{\"class_"
@@ -356,7 +344,6 @@ static void odd_names(void **state)
 
 static void refusals(void **state)
 {
-    (void)state;
     write_text("m.json", model_text());
     write_text("none.json",
                "{\"class_name\":\"Sequential\",\"config\":[{\"class_name\":\"Flatten\",\"config\":{"

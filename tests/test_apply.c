@@ -68,7 +68,6 @@ static void write_raw(const char *name, int major, const char *header, const voi
 
 static int setup(void **state)
 {
-    (void)state;
     if (mkdtemp(folder) == NULL) return -1;
     write_constant("src.npy", (npy_shape){4, {1, 5, 5, 3}}, 1);
     write_constant("src_nchw.npy", (npy_shape){4, {1, 3, 5, 5}}, 1);
@@ -86,7 +85,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     char command[128];
-    (void)state;
     snprintf(command, sizeof command, "rm -rf %s", folder);
     return system(command);
 }
@@ -167,7 +165,6 @@ static void test_values(void **state)
          36},
     };
     char output[4096], arguments[1024];
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         snprintf(arguments, sizeof arguments, "%s --impl naive", cases[i].arguments);
         if (apply(arguments, output, sizeof output) != 0) fail_msg("%s: %s", arguments, output);
@@ -264,7 +261,6 @@ static void test_bad_input(void **state)
         {"mb200000ic3000ih5000oc4kh3 --impl naive --src src.npy --weights w.npy --dst o.npy", {"memory", "GB"}},
     };
     char output[4096];
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *arguments = cases[i].arguments;
         int code = apply(arguments, output, sizeof output);
@@ -292,7 +288,6 @@ static void test_read_dialects(void **state)
         {1, "{\"descr\":\"<f4\",\"fortran_order\":False,\"shape\":(2,3)}\n"},
         {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2L, 3L)}\n"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         npy_shape shape = {2, {2, 3}};
         float data[6];
@@ -323,7 +318,6 @@ static void test_read_types(void **state)
          "\x3f\xf0\0\0\0\0\0\0\x40\x08\0\0\0\0\0\0\xc0\0\0\0\0\0\0\0"
          "\x3e\x70\0\0\0\0\0\0\x3f\xe0\0\0\0\0\0\0\xc0\xef\xfc\0\0\0\0\0"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         npy_shape shape = {2, {2, 3}};
         char header[128];
@@ -344,7 +338,6 @@ static void test_written_bytes(void **state)
     unsigned char want[136] =
         "\x93NUMPY\x01\x00\x76\x00{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }",
                   got[256];
-    (void)state;
     size_t end = 10 + strlen("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }");
     memset(want + end, ' ', 127 - end);
     want[127] = '\n';
@@ -367,7 +360,6 @@ static void test_atomic(void **state)
     conv_error err = {""};
     struct stat status;
     char real[256], link_name[256];
-    (void)state;
     snprintf(real, sizeof real, "%s/real.npy", folder);
     snprintf(link_name, sizeof link_name, "%s/link.npy", folder);
     assert_true(npy_write(real, &shape, before, &err));

@@ -5,13 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
 #include "folder.h"
+#include "unit.h"
 
 static char root[4096]; /* the repository, before a test enters its folder */
 
@@ -40,7 +35,6 @@ static void expect_probe(const char *libraries, const char *says)
 
 static void test_probe(void **state)
 {
-    (void)state;
     expect_probe("-lm", "libfake-dev was not found");
     write_text("fake.h", "#define FAKE_VERSION 4\n");
     write_text("known.h", "#include <fake.h>\n#if FAKE_VERSION != 3\n#error \"fake 4\"\n#endif\n");
@@ -56,7 +50,6 @@ static void test_probe(void **state)
 /* `check` fails until `install`, which takes its time, has ended. */
 static void test_goals_in_order(void **state)
 {
-    (void)state;
     char command[8192], line[256];
     snprintf(command, sizeof command, "cp '%s/Makefile' . && mkdir -p harness", root);
     assert_int_equal(system(command), 0);

@@ -168,7 +168,6 @@ static int most_strategies(const conv_impl *impl, const tensors *t, const conv_c
 
 static void test_parts(void **state)
 {
-    (void)state;
     size_t count;
     int ran = 0;
     const conv_entry *entries = conv_entries(&count);

@@ -1,11 +1,5 @@
 /* The program as users drive it: exit codes, one line on stderr naming the thing at fault, nothing lost.
  * SEPBENCH names the program (default build/sepbench). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
@@ -21,6 +15,7 @@
 #include "../harness/cli.h"
 #include "../harness/record/record.h"
 #include "folder.h"
+#include "unit.h"
 
 enum { MOST_WORDS = 32, MOST_TEXT = 1 << 16 };
 
@@ -82,7 +77,6 @@ static void expect_usage_error(const char *words, const char *at_fault, const ch
 
 static void test_bad_words(void **state)
 {
-    (void)state;
     static const struct {
         const char *words, *at_fault, *allowed;
     } cases[] = {
@@ -139,7 +133,6 @@ static void test_bad_words(void **state)
 
 static void test_isa_cap(void **state)
 {
-    (void)state;
     setenv("SEPBENCH_MAX_ISA", "sse9", 1);
     expect_usage_error("list", "'sse9'", "base, avx2 or avx512");
     unsetenv("SEPBENCH_MAX_ISA");
@@ -148,7 +141,6 @@ static void test_isa_cap(void **state)
 /* Plans for other caches than this machine's. */
 static void test_caches(void **state)
 {
-    (void)state;
     static const char *const bad[][2] = {{"l1=32K", "names other"},
                                          {"l2=0", "as 32K or 1.5M"},
                                          {"l1d=32Q", "as 32K or 1.5M"},
@@ -169,7 +161,6 @@ static void test_caches(void **state)
 
 static void test_shape_file_with_a_bad_line(void **state)
 {
-    (void)state;
     char text[2048] = "";
     for (int line = 1; line < 17; line++) strcat(text, line % 2 ? "# fine\n" : "mb1ic8ih8oc8kh3ph1\n");
     strcat(text, "mb1ic8ih8oc8kh3ph1 mb1ic8ix8oc8kh3\nmb1ic8ih8oc8kh3ph1\n");
@@ -189,7 +180,6 @@ static void test_shape_file_with_a_bad_line(void **state)
 /* Each tail follows the beginning of a convolution's line. */
 static void test_onednn_log_with_a_bad_line(void **state)
 {
-    (void)state;
     static const char *const cases[][3] = {
         {"forward_training,src_f32 wei_f32,,alg:convolution_direct,mb1_ic8oc8_ih9", "log.txt:3: '",
          "cut short"},
@@ -227,7 +217,6 @@ static void test_onednn_log_with_a_bad_line(void **state)
 
 static void test_onednn_log_through_a_pipe(void **state)
 {
-    (void)state;
     char said[MOST_TEXT];
     write_text("log.txt", "hello\n"
                           "onednn_verbose,exec,cpu,reorder,jit:uni,undef,src_f32,,,8x8,0.1\n"
@@ -255,7 +244,6 @@ static void test_onednn_log_through_a_pipe(void **state)
 
 static void test_folders(void **state)
 {
-    (void)state;
     static const char words[] =
         "bench mb1ic8ih8oc8kh3 --impl naive --pass forward --repetitions 1 --min-time 0 --out ";
     char text[256];
@@ -281,7 +269,6 @@ static void test_folders(void **state)
 /* No file may grow beyond a few hundred bytes: to write(2) that is what a full disk looks like. */
 static void test_full_folder(void **state)
 {
-    (void)state;
     struct rlimit old, small;
     getrlimit(RLIMIT_FSIZE, &old);
     small = old;
@@ -304,7 +291,6 @@ static const char small_run[] = "bench mb1ic8ih8oc8kh3ph1 separable:mb1ic8ih8oc8
 
 static void test_a_run(void **state)
 {
-    (void)state;
     char words[512];
     static outcome o;
     snprintf(words, sizeof words, "%s --out results/run", small_run);
@@ -379,16 +365,11 @@ static void stop_and_resume(int number, int code, const char *dir)
     assert_true(count_ok(dir) >= before && count_ok(dir) == 20);
 }
 
-static void test_interrupted(void **state)
-{
-    (void)state;
-    stop_and_resume(SIGINT, 128 + SIGINT, "stopped");
-}
+static void test_interrupted(void **state) { stop_and_resume(SIGINT, 128 + SIGINT, "stopped"); }
 
 /* The oracle of this problem takes a quarter of a minute and more. */
 static void test_interrupted_oracle(void **state)
 {
-    (void)state;
     static outcome o;
     struct timespec begin, end;
     pid_t child = start("verify --oracle 0 mb16ic256ih56oc256kh3ph1 --impl tiled --pass forward --threads 1");
@@ -404,15 +385,10 @@ static void test_interrupted_oracle(void **state)
     assert_non_null(strstr(o.out, "interrupted"));
 }
 
-static void test_killed(void **state)
-{
-    (void)state;
-    stop_and_resume(SIGKILL, 128 + SIGKILL, "killed");
-}
+static void test_killed(void **state) { stop_and_resume(SIGKILL, 128 + SIGKILL, "killed"); }
 
 static void test_nothing_measured(void **state)
 {
-    (void)state;
     static outcome o; /* strides are not for Winograd */
     run("bench mb1ic16ih6oc16kh3sh2 --impl winograd-avx2 --pass forward --threads 1 --budget 20 --out none",
         &o);
@@ -423,7 +399,6 @@ static void test_nothing_measured(void **state)
 /* Beyond a case's share of the budget, not beyond the budget; and beyond both. */
 static void test_budget_is_used(void **state)
 {
-    (void)state;
     static outcome o;
     run("bench mb1ic64ih170oc64kh3ph1 --impl naive --pass forward --threads 1 --budget 12 --out used", &o);
     if (o.code != EXIT_FINE) fail_msg("exit %d: %s", o.code, o.err);
@@ -439,7 +414,6 @@ static void test_budget_is_used(void **state)
 
 static void test_verify(void **state)
 {
-    (void)state;
     static outcome o;
     run("verify --suite smoke --impl naive,im2col", &o);
     if (o.code != EXIT_FINE) fail_msg("exit %d: %s", o.code, o.err);

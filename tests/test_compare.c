@@ -1,12 +1,6 @@
 /* `sepbench compare` as users and CIs drive it: what the gate says to its workers and in which order, exit
  * codes of everything that can be missing or wrong, stored runs. Workers are shell scripts here, so that times
  * are given and every refusal can be had; the real worker is spoken to as well. SEPBENCH names the program. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +14,7 @@
 #include "../harness/cli.h"
 #include "../harness/worker/process.h"
 #include "folder.h"
+#include "unit.h"
 
 enum { MOST_TEXT = 1 << 18 };
 
@@ -95,7 +90,6 @@ static void make_fake(fake f)
 
 static void test_slower_and_same(void **state)
 {
-    (void)state;
     make_fake((fake){.name = "base"});
     make_fake((fake){.name = "same"});
     make_fake((fake){.name = "slower", .ns = 120000});
@@ -120,7 +114,6 @@ static int count_lines(const char *text, const char *line)
 /* Fresh processes in every round; both orders in each; base against base in between. */
 static void test_order(void **state)
 {
-    (void)state;
     static char log[MOST_TEXT];
     make_fake((fake){.name = "base"});
     make_fake((fake){.name = "head"});
@@ -141,7 +134,6 @@ static void test_order(void **state)
 
 static void test_wrong_and_refused(void **state)
 {
-    (void)state;
     make_fake((fake){.name = "base"});
     make_fake(
         (fake){.name = "wrong",
@@ -157,7 +149,6 @@ static void test_wrong_and_refused(void **state)
 
 static void test_not_comparable(void **state)
 {
-    (void)state;
     make_fake((fake){.name = "base"});
     make_fake((fake){.name = "later", .protocol = 99});
     make_fake((fake){.name = "other_schema", .schema = 7});
@@ -204,7 +195,6 @@ static void test_not_comparable(void **state)
 
 static void test_dies_and_interrupted(void **state)
 {
-    (void)state;
     make_fake((fake){.name = "base"});
     make_fake((fake){.name = "dies", .sample = "kill -9 $$;"});
     make_fake((fake){.name = "slow", .sample = "sleep 0.2;"});
@@ -245,7 +235,6 @@ static void expect_status(worker_process *w, const char *request, const char *st
 
 static void test_protocol(void **state)
 {
-    (void)state;
     worker_process w;
     json_t *hello;
     conv_error error;
@@ -276,7 +265,6 @@ static void test_protocol(void **state)
  * may be called a regression, wrong or not comparable. */
 static void test_itself(void **state)
 {
-    (void)state;
     int code = run("$S compare $S $S" ONE_CASE " --margin 100");
     if (code != EXIT_FINE && code != EXIT_INVALID) fail_msg("exit %d: %s%s", code, out, err);
 }
@@ -285,7 +273,6 @@ static void test_itself(void **state)
 
 static void test_sentinel(void **state)
 {
-    (void)state;
     const select_options options = {.suite = "sentinel"};
     selection cases;
     assert_int_equal(select_cases(&options, &cases), EXIT_FINE);
@@ -317,7 +304,6 @@ static void test_sentinel(void **state)
 
 static void test_regress(void **state)
 {
-    (void)state;
     char line[512];
     if (run("git --version") != 0) skip();
     make_fake((fake){.name = "worker"});
@@ -350,7 +336,6 @@ static void test_regress(void **state)
 
 static void test_stored(void **state)
 {
-    (void)state;
     static const struct {
         const char *edit; /* of the copy's run.json */
         int code;

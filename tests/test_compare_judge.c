@@ -1,17 +1,12 @@
 /* The gate's policy on made-up sessions: each rule alone, then whole sessions with the noise of a shared
  * virtual machine, base against itself and with slowdowns of 5% and 10%. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "../harness/cli.h"
 #include "../harness/compare/compare.h"
+#include "unit.h"
 
 enum { SCREEN = 12, CONFIRM = 40, NULLS = 12, CONTROL = 200 };
 

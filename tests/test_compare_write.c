@@ -1,19 +1,15 @@
 /* What a comparison says, to people and to machines: one made-up session with every verdict in it. */
 #include <jansson.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../harness/cli.h"
 #include "../harness/compare/compare.h"
 #include "../harness/record/csv.h"
+#include "unit.h"
 
 static const struct {
     const char *name;
@@ -88,7 +84,6 @@ static void holds(const char *text, const char *wanted)
 
 static void test_terminal(void **state)
 {
-    (void)state;
     compare_result r = made_up();
     char *text = printed(&r, 't'), *line = text;
     holds(text, "head fedcba987654+changes against base 0123456789ab: 7 cases, 2 threads, avx512,\n211 s\n");
@@ -118,7 +113,6 @@ static void test_terminal(void **state)
 
 static void test_outcomes(void **state)
 {
-    (void)state;
     compare_result r = made_up();
     cases[1].verdict = cases[2].verdict = COMPARE_UNCHANGED;
     char *text = printed(&r, 't');
@@ -145,7 +139,6 @@ static void test_outcomes(void **state)
 
 static void test_markdown(void **state)
 {
-    (void)state;
     compare_result r = made_up();
     char *text = printed(&r, 'm');
     holds(text, "### REGRESSED: 2 of 6 cases are slower than base by more than 3.0%\n");
@@ -159,7 +152,6 @@ static void test_markdown(void **state)
 
 static void test_annotations(void **state)
 {
-    (void)state;
     compare_result r = made_up();
     char *text = printed(&r, 'g');
     holds(text, "::error title=Slower::dense/forward/tiled/mb1ic64/nhwc/t2/warm is 30.0%25 slower than base "
@@ -183,7 +175,6 @@ static void test_annotations(void **state)
 /* What a stored run says arrives as text, on a terminal, in a log and in a summary. */
 static void test_hostile_texts(void **state)
 {
-    (void)state;
     static const char how[] = {'t', 'm', 'g'};
     compare_result r = made_up();
     strcpy(cases[4].reason, "::error::forged\n\033c::error::forged `<img>` [x](y)");
@@ -217,7 +208,6 @@ static char *slurp(const char *dir, const char *name)
 
 static void test_files(void **state)
 {
-    (void)state;
     char dir[] = "/tmp/sepbench-compare-XXXXXX";
     compare_result r = made_up();
     conv_error err;

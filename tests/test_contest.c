@@ -1,16 +1,11 @@
 /* Contests of strategies: who wins, what is an error; the wisdom and what may be wrong with its file; the
  * words of the command line; and that a resumed run keeps what it was begun with. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "../harness/machine/machine.h"
@@ -122,11 +117,7 @@ static bool fastest(int number)
     return r.winner == 2 && r.model_ns >= 9e5 && r.ns < r.model_ns;
 }
 
-static void the_fastest_wins(void **state)
-{
-    (void)state;
-    in_one_of_five(fastest);
-}
+static void the_fastest_wins(void **state) { in_one_of_five(fastest); }
 
 static bool pick_stays(int number)
 {
@@ -137,15 +128,10 @@ static bool pick_stays(int number)
     return result_of(1, 2500, 2000, 1990).winner == 1; /* nor among others than the pick */
 }
 
-static void noise_flips_nothing(void **state)
-{
-    (void)state;
-    in_one_of_five(pick_stays);
-}
+static void noise_flips_nothing(void **state) { in_one_of_five(pick_stays); }
 
 static void wrong_is_an_error(void **state)
 {
-    (void)state;
     contest_result r;
     conv_error err;
     set_costs(300, -100, 200);
@@ -163,7 +149,6 @@ static bool two_fit(int number)
 
 static void short_of_time(void **state)
 {
-    (void)state;
     contest_result r = result_of(0.1, 40000, 30000, 20000);
     assert_false(r.measured);
     assert_int_equal(r.winner, 0);
@@ -210,7 +195,6 @@ static bool in_book(const wisdom *w, const atomic_part *part, conv_strategy *s)
 
 static void round_trip(void **state)
 {
-    (void)state;
     atomic_part part;
     conv_candidates c;
     conv_strategy s;
@@ -272,7 +256,6 @@ static void edit(const char *file, const char *key, json_t *value)
 /* What another build or CPU found is not true here, and no strategy counts that this build does not know. */
 static void strangers_are_ignored(void **state)
 {
-    (void)state;
     atomic_part part;
     conv_candidates c;
     if (!some_part(&part, &c)) skip();
@@ -292,7 +275,6 @@ static void strangers_are_ignored(void **state)
 
 static void damaged_files(void **state)
 {
-    (void)state;
     static const char *const texts[] = {"",
                                         "{",
                                         "[1]",
@@ -356,7 +338,6 @@ static record_run bench(const char *folder, const char *impl, const char *words)
 
 static void strategies_by_number(void **state)
 {
-    (void)state;
     atomic_part part;
     conv_candidates c;
     char text[CONV_STRATEGY_TEXT], said[CONV_STRATEGY_TEXT + 16], repro[CASE_NAME_MAX + 128], output[4096];
@@ -424,7 +405,6 @@ static bool three_find(int number)
 
 static void fresh_processes_agree(void **state)
 {
-    (void)state;
     atomic_part part;
     conv_candidates c;
     if (!some_part(&part, &c)) skip();
@@ -433,7 +413,6 @@ static void fresh_processes_agree(void **state)
 
 static void a_continued_row_keeps_its_own(void **state)
 {
-    (void)state;
     atomic_part part;
     conv_candidates c;
     conv_strategy s;
@@ -469,7 +448,6 @@ static void train(const char *words)
 /* What the checkpoint says holds, not what the wisdom says now. */
 static void resume_keeps_strategies(void **state)
 {
-    (void)state;
     atomic_part part;
     conv_candidates c;
     char output[256];
@@ -493,7 +471,6 @@ static void resume_keeps_strategies(void **state)
  * time: the file then has its choices for layers, but no strategies, and gets none. */
 static void trained_by_one_choice(void **state)
 {
-    (void)state;
     atomic_part part;
     conv_candidates c;
     char output[256];

@@ -9,7 +9,6 @@ static conv_problem plain(const char *text) { return test_problem(text, CONV_NHW
 static void test_article(void **state)
 {
     conv_problem dense = plain("mb1ic3ih15oc10kh3"), separable = plain("separable:mb1ic3ih15oc10kh3");
-    (void)state;
     assert_int_equal(conv_multiplications(&dense), 45630);
     assert_int_equal(conv_multiplications(&separable), 9633);
     assert_int_equal(conv_flops(&dense, CONV_FORWARD), 2 * 45630);
@@ -32,7 +31,6 @@ static void test_same_padding(void **state)
         {28, 2, 1, 1, 0, 1}, {28, 4, 1, 1, 1, 2}, {28, 3, 1, 2, 2, 2}, {10, 1, 3, 1, 0, 0},
         {3, 7, 1, 1, 3, 3},  {5, 3, 4, 1, 1, 1},  {1, 3, 1, 1, 1, 1},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const int64_t *c = cases[i];
         conv_axis a = {.in = c[0], .kernel = c[1], .stride = c[2], .dilation = c[3]};
@@ -57,7 +55,6 @@ static int64_t taps_by_counting(const conv_axis *a)
 static void test_real_taps(void **state)
 {
     int checked = 0;
-    (void)state;
     for (int64_t in = 1; in < 9; in++)
         for (int64_t kernel = 1; kernel < 6; kernel++)
             for (int64_t stride = 1; stride < 4; stride++)
@@ -78,7 +75,6 @@ static void test_real_taps(void **state)
 /* Counted in closed form: a walk over these taps would take minutes. */
 static void test_real_taps_of_huge_kernels(void **state)
 {
-    (void)state;
     const int64_t many = 2000000000;
     const conv_axis last_five = {5, many, 1, 1, many - 5, 0}, sliding = {5, many, 1, 1, many - 1, many - 3};
     const conv_axis strided = {many, many / 2, 3, 1, 0, 0};
@@ -118,7 +114,6 @@ static void test_reach(void **state)
         "mb1ic1id4ih3iw5oc1kd3kh3kw3pd1ph1pw1",
         "mb1ic1id5ih4iw3oc1kd2kh3kw2sd2sh1sw3pd1ph2pw1dd1",
     };
-    (void)state;
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
         conv_problem p = plain(shapes[s]);
         int64_t out = conv_dst_pixels(&p), from, end;
@@ -139,7 +134,6 @@ static void test_reach(void **state)
 static void test_flops(void **state)
 {
     conv_problem p = plain("mb1ic64ih28oc64kh3ph1");
-    (void)state;
     assert_int_equal(conv_flops(&p, CONV_FORWARD), INT64_C(2) * 64 * 64 * 82 * 82);
     assert_int_equal(conv_multiplications(&p), INT64_C(64) * 64 * 28 * 28 * 9);
     p = plain("g64mb2ic64ih28oc64kh3ph1");
@@ -154,7 +148,6 @@ static void test_bytes(void **state)
 {
     conv_problem p = plain("mb2ic3ih15oc10kh3");
     int64_t src = 2 * 15 * 15 * 3, dst = 2 * 13 * 13 * 10, weights = 270;
-    (void)state;
     assert_int_equal(conv_bytes_min(&p, CONV_FORWARD), 4 * (src + weights + dst));
     assert_int_equal(conv_bytes_min(&p, CONV_BACKWARD_DATA), 4 * (src + weights + dst));
     assert_int_equal(conv_bytes_min(&p, CONV_BACKWARD_WEIGHTS), 4 * (src + weights + dst));
@@ -177,7 +170,6 @@ static void test_post_ops(void **state)
     } cases[] = {{-1, 0, false},       {-0.0F, 0, false}, {0, 0, false}, {0x1p-149F, 0x1p-149F, true},
                  {below, below, true}, {6, 6, false},     {7, 6, false}, {INFINITY, 6, false},
                  {NAN, 0, false}};
-    (void)state;
     assert_true(nextafterf(6, 0) == below);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const float x = cases[i].x, six = conv_clipped(x, conv_clip(CONV_POST_RELU6)),
@@ -200,7 +192,6 @@ static void test_sizes_and_stages(void **state)
 {
     conv_problem p = plain("separable:mb2ic3ih15oc10kh3sh2dm2");
     conv_sizes n = conv_problem_sizes(&p);
-    (void)state;
     assert_int_equal(n.src, 2 * 15 * 15 * 3);
     assert_int_equal(n.mid, 2 * 7 * 7 * 6);
     assert_int_equal(n.dst, 2 * 7 * 7 * 10);
@@ -238,7 +229,6 @@ static void test_check_names_the_field(void **state)
         {offsetof(conv_problem, axis[CONV_H].kernel), 100, "no output along h"},
         {offsetof(conv_problem, axis[CONV_H].in), INT64_MAX, "ih"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conv_problem p = plain("mb1ic64ih28oc64kh3ph1");
         conv_error err = {""};
@@ -255,7 +245,6 @@ static void test_names_round_trip(void **state)
     conv_variant v;
     conv_pass p;
     conv_layout l;
-    (void)state;
     for (int i = 0; i < CONV_VARIANT_COUNT; i++)
         assert_true(conv_variant_parse(conv_variant_name((conv_variant)i), &v) && (int)v == i);
     for (int i = 0; i < CONV_PASS_COUNT; i++)
@@ -273,7 +262,6 @@ static void test_refusals(void **state)
     conv_context ctx = test_context(1), none = test_context(0);
     conv_plan *plan;
     conv_error err;
-    (void)state;
     assert_non_null(conv_refuse(conv_find("naive", CONV_DENSE), &separable, CONV_FORWARD));
     assert_non_null(conv_refuse(conv_find("naive", CONV_SEPARABLE), &separable, CONV_BACKWARD_DATA));
     assert_null(conv_refuse(conv_find("naive", CONV_DENSE), &dense, CONV_FORWARD));

@@ -1,10 +1,4 @@
 /* The fuzzer's corpus, once and without a fuzzer: seeds, and the inputs that were faults. A test per target. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,18 +3,13 @@
  * moved, the second while tests/disturb.sh took the cores a fifth of the time. Short runs are drawn from
  * them, spread over the recording as `sepbench bench` spreads its visits. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-
-#include <cmocka.h>
 
 #include "../harness/measure/samples.h"
 #include "../harness/random.h"
 #include "../harness/record/rule.h"
 #include "../harness/stats.h"
+#include "unit.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -114,17 +109,9 @@ static void check_recording(const char *dir, double least_shown)
     record_samples_free(recording);
 }
 
-static void test_quiet(void **state)
-{
-    (void)state;
-    check_recording("tests/data/visits-quiet", 0.99);
-}
+static void test_quiet(void **state) { check_recording("tests/data/visits-quiet", 0.99); }
 
-static void test_busy(void **state)
-{
-    (void)state;
-    check_recording("tests/data/visits-busy", 0.8);
-}
+static void test_busy(void **state) { check_recording("tests/data/visits-busy", 0.8); }
 
 int main(void)
 {

@@ -80,7 +80,6 @@ static record_row measure(watcher *w) { return measure_impl("other", w); }
 
 static void test_words(void **state)
 {
-    (void)state;
     static const struct {
         const char *words, *says;
     } bad[] = {{"", "NAME=KIND:PATH"},
@@ -112,7 +111,6 @@ static void test_words(void **state)
 /* The worker checks and times it: what it found of the errors is what is found here. */
 static void test_measured(void **state)
 {
-    (void)state;
     watcher w = {0};
     record_row row = measure(&w);
     if (row.status != CASE_OK) fail_msg("%s", row.reason);
@@ -128,7 +126,6 @@ static void test_measured(void **state)
 /* It is started again and the case goes on: nothing that was measured is lost. */
 static void test_killed(void **state)
 {
-    (void)state;
     watcher w = {.kills = 1000};
     record_row row = measure(&w);
     if (row.status != CASE_OK) fail_msg("%s", row.reason);
@@ -138,7 +135,6 @@ static void test_killed(void **state)
 /* A worker that cannot be had is the case's failure, in words. */
 static void test_never_starts(void **state)
 {
-    (void)state;
     static const struct {
         const char *path, *says;
     } programs[] = {{"/bin/false", "ended with exit 1"}, {"/nonexistent", "No such file"}};
@@ -168,7 +164,6 @@ static const char *why_absent(const char *name)
  * nothing is called. */
 static void test_absent_beside_copy(void **state)
 {
-    (void)state;
     char words[4096], command[3 * 4096];
     conv_error err = {""};
     Dl_info libc;
@@ -188,7 +183,6 @@ static void test_absent_beside_copy(void **state)
  * none. */
 static void test_foreign_library(void **state)
 {
-    (void)state;
     char words[4096];
     conv_error err = {""};
     Dl_info libc;
@@ -205,7 +199,6 @@ static void test_foreign_library(void **state)
 
 static void test_hangs(void **state)
 {
-    (void)state;
     worker_process w;
     json_t *hello;
     conv_error err = {""};
@@ -221,7 +214,6 @@ static void test_hangs(void **state)
 /* What is asked is what is read, and what an older worker does not know it does not take for something else. */
 static void test_post_ops(void **state)
 {
-    (void)state;
     for (int op = 0; op < CONV_POST_COUNT; op++) {
         record_row row = {.pass = CONV_BACKWARD, .impl = "naive", .threads = 2}, read;
         char names[2][CASE_NAME_MAX];
@@ -237,7 +229,6 @@ static void test_post_ops(void **state)
 /* Of a worker's steps out of their order. */
 static void test_out_of_order(void **state)
 {
-    (void)state;
 #define OPEN                                                                                                   \
     "\"problem\":\"dense:mb1ic3ih5oc3kh3\",\"pass\":\"forward\",\"threads\":1,\"layout\":\"nhwc\",\"bias\":"   \
     "false,\"relu\":false"
@@ -272,7 +263,6 @@ static void test_out_of_order(void **state)
 /* The commands: exit codes, and one line about what is wrong. */
 static void test_commands(void **state)
 {
-    (void)state;
     static const struct {
         const char *words;
         int code;

@@ -42,7 +42,6 @@ static void expect(const char *words, int code, const char *said)
 
 static void test_usage(void **state)
 {
-    (void)state;
     expect("", EXIT_USAGE, "no case is given");
     expect("a/b/c", EXIT_USAGE, "is no case: one is separable/forward/avx2/");
     expect("dense/forward/nobody/mb1ic8ih8oc8kh3/nhwc/t1/warm", EXIT_USAGE, "nobody");
@@ -59,7 +58,6 @@ static void test_usage(void **state)
 /* Every line that a reader is promised, for a case by its name and for a problem. */
 static void test_small_cases(void **state)
 {
-    (void)state;
     expect("depthwise/forward/im2col/g64mb1ic64ih14oc64kh3ph1/nhwc+bias+relu6/t1/warm --budget 2", EXIT_FINE,
            "one thing changed");
     static const char *const lines[] = {
@@ -92,7 +90,6 @@ static arm_setting setting_of(const char *impl, const char *problem)
 
 static void test_changes(void **state)
 {
-    (void)state;
     arm_setting s = setting_of("im2col", "g256mb1ic256ih14oc256kh3ph1"), c;
     assert_null(experiment_change("half the channels", &s, &c));
     assert_true(c.problem.ic == 128 && c.problem.oc == 128 && c.problem.groups == 128);
@@ -119,7 +116,6 @@ static void test_changes(void **state)
 /* A claim is made only where the interval makes it. */
 static void test_claims(void **state)
 {
-    (void)state;
     static const char name[] = "cold caches";
     experiment_result r = {.ratio = 1.5, .low = 1.4, .high = 1.6};
     const char *slower = experiment_shows(name, &r);
@@ -176,7 +172,6 @@ static double percent_of(const char *impl, double times, char sentence[LIMIT_TEX
 /* A compute-bound case comes close to its limit and not past it; slowed three times it comes nowhere near. */
 static void test_limit_of_a_real_case(void **state)
 {
-    (void)state;
     const char *impl = cpu_allowed() == CPU_AVX512 ? "avx512" : cpu_allowed() == CPU_AVX2 ? "avx2" : "im2col";
     char why[160], sentence[LIMIT_TEXT];
     machine_bind_threads(1, why, sizeof why);

@@ -1,23 +1,18 @@
 /* A run in other programs' formats: structure, values equal to results.csv's, and names that look like
  * anything. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../bench/commands.h"
 #include "../harness/cli.h"
 #include "../harness/measure/samples.h"
 #include "folder.h"
 #include "made_run.h"
+#include "unit.h"
 
 #define DENSE "dense/forward/tiled/mb1ic32ih28oc32kh3ph1/nhwc/t2/warm"
 #define ROUGH "dense/forward/im2col/mb1ic32ih28oc32kh3ph1/nhwc/t2/warm"
@@ -105,7 +100,6 @@ static record_row row_of(const char *name)
 
 static void test_bmf(void **state)
 {
-    (void)state;
     store_run("vm");
     json_t *all = exported("bmf");
     const record_row row = row_of(DENSE);
@@ -124,7 +118,6 @@ static void test_bmf(void **state)
 
 static void test_action(void **state)
 {
-    (void)state;
     store_run("vm");
     json_t *all = exported("github-action-benchmark");
     const record_row row = row_of(DENSE);
@@ -169,7 +162,6 @@ static void check_aggregate(const json_t *entry, const char *name, const char *u
 
 static void test_google(void **state)
 {
-    (void)state;
     store_run("vm");
     json_t *all = exported("googlebenchmark");
     const json_t *list = json_object_get(all, "benchmarks"), *context = json_object_get(all, "context");
@@ -197,7 +189,6 @@ static void test_google(void **state)
 
 static void test_hostile_names(void **state)
 {
-    (void)state;
     const char *host = "\"},{\x01\n\\ </script> \xc3\xa9";
     store_run(host);
     json_t *all = exported("googlebenchmark");
@@ -221,7 +212,6 @@ static int exit_of(const char *format)
 
 static void test_bad_input(void **state)
 {
-    (void)state;
     store_run("vm");
     assert_int_equal(symlink("/dev/full", "full"), 0);
     char *full[] = {(char *)"sepbench export",
@@ -242,7 +232,6 @@ static void test_bad_input(void **state)
 
 static void test_named_file(void **state)
 {
-    (void)state;
     static char said[4096];
     store_run("vm");
     assert_int_equal(system("ln -s real.json to.json"), 0);

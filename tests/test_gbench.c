@@ -1,19 +1,15 @@
 /* The shim over Google Benchmark: flags, what is called how often, and the JSON its tools read. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "../bench/gbench.h"
+#include "unit.h"
 
 typedef struct {
     int64_t calls, evictions;
@@ -52,7 +48,6 @@ static const char odd_name[] = "separable/forward/avx2/mb1ic64ih28oc64kh3ph1/nhw
 
 static void test_flags(void **state)
 {
-    (void)state;
     static const char *const refused[] = {
         "--benchmark_repetitions=3",   "--benchmark_filter=(",   "--bogus",         "word",
         "--benchmark_context=novalue", "--benchmark_min_time=1", "--benchmark_out", "--benchmark_list_tests",
@@ -69,7 +64,6 @@ static void test_flags(void **state)
 
 static void test_filter(void **state)
 {
-    (void)state;
     char bad[256];
     assert_int_equal(gbench_init(1, (char *[]){"--benchmark_filter=avx2/mb1ic(32|64)ih"}, bad, sizeof bad), 0);
     assert_true(gbench_selected("dense/forward/avx2/mb1ic64ih28oc64kh3ph1/nhwc/t2/warm"));
@@ -85,7 +79,6 @@ static void test_filter(void **state)
 
 static void test_calls(void **state)
 {
-    (void)state;
     counter c = {0};
     assert_true(gbench_run(odd_name, count_call, NULL, &c, 1000, 0) > 0);
     assert_int_equal(c.calls, 1001); /* one to warm up */
@@ -97,7 +90,6 @@ static void test_calls(void **state)
 /* Evicting precedes every call and is not part of the time. */
 static void test_cold(void **state)
 {
-    (void)state;
     counter c = {.after_eviction = true};
     double ns = gbench_run("cold", count_call, slow_eviction, &c, 10, 0);
     assert_true(ns > 0 && ns < 500e3);
@@ -108,7 +100,6 @@ static void test_cold(void **state)
 
 static void test_json(void **state)
 {
-    (void)state;
     double x = 1, ns[2];
     ns[0] = gbench_run("json/case", spin, NULL, &x, 50, 0);
     ns[1] = gbench_run("json/case", spin, NULL, &x, 70, 1);
@@ -140,7 +131,6 @@ static void test_json(void **state)
 
 static void test_version(void **state)
 {
-    (void)state;
     assert_true(gbench_version()[0] >= '1' && gbench_version()[0] <= '9');
 }
 

@@ -1,10 +1,4 @@
 /* What the subjects of harness share: growing arrays, SplitMix64, text of JSON and of UTC times. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,13 +6,13 @@
 #include "../harness/json.h"
 #include "../harness/random.h"
 #include "../harness/utc.h"
+#include "unit.h"
 
 static void test_grow(void **state)
 {
     enum { COUNT = 1000 };
     int *numbers = NULL;
     size_t count = 0;
-    (void)state;
     for (int i = 0; i < COUNT; i++) {
         int *added = grow(&numbers, &count, sizeof *added);
         assert_non_null(added);
@@ -38,7 +32,6 @@ static void test_grow(void **state)
 static void test_random(void **state)
 {
     uint64_t seed = 0;
-    (void)state;
     assert_true(random_next(&seed) == 0xe220a8397b1dcdafu);
     assert_true(random_next(&seed) == 0x6e789e6aa1b965f4u);
     assert_true(random_next(&seed) == 0x06c45d188009454fu);
@@ -52,7 +45,6 @@ static void test_shuffle(void **state)
     enum { DRAWS = 6000 };
     int seen[27] = {0};
     uint64_t seed = 1;
-    (void)state;
     for (int i = 0; i < DRAWS; i++) {
         size_t order[] = {0, 1, 2};
         random_shuffle(&seed, order, 3);
@@ -72,7 +64,6 @@ static void test_text(void **state)
 {
     char buffer[32];
     json_t *object = json_pack("{s:s, s:i}", "cpu", "EPYC", "cores", 2);
-    (void)state;
     assert_string_equal(json_text(object, "cpu", "unknown"), "EPYC");
     assert_string_equal(json_text(object, "cores", "unknown"), "unknown");
     assert_string_equal(json_text(NULL, "cpu", "unknown"), "unknown");

@@ -1,11 +1,5 @@
 /* Files of a stranger: nothing in them runs, names a path, forges a line of a log or hides what else is there.
  * SEPBENCH names the program (default build/sepbench). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +15,7 @@
 #include "../harness/train/model.h"
 #include "../kernels/problem.h"
 #include "folder.h"
+#include "unit.h"
 
 static char program[4096];
 
@@ -101,7 +96,6 @@ static void expect_refused(const char *run_dir, const char *words)
 
 static void test_names(void **state)
 {
-    (void)state;
     assert_true(text_is_name("fused-avx512") && text_is_name("20260101T000000.5Z-vm") && text_is_name("x"));
     assert_false(text_is_name("") || text_is_name("../x") || text_is_name("a/b") || text_is_name(".x") ||
                  text_is_name("-x") || text_is_name("a b") || text_is_name("`x`") || text_is_name("a\n"));
@@ -116,7 +110,6 @@ static void test_names(void **state)
 
 static void test_printable(void **state)
 {
-    (void)state;
     static const struct {
         const char *from, *to;
     } cases[] = {
@@ -143,7 +136,6 @@ static void test_printable(void **state)
 
 static void test_fields_of_a_run(void **state)
 {
-    (void)state;
     static const struct {
         const char *from, *to, *words;
     } cases[] = {
@@ -182,7 +174,6 @@ static void test_fields_of_a_run(void **state)
 /* What is written as it should be is read, however odd; what a page shows of it is text. */
 static void test_page_of_odd_texts(void **state)
 {
-    (void)state;
     make_run("run", 2);
     change("run/run.json", "\"status\": \"complete\"",
            "\"status\": \"<script>\\u001b[2J ::error::forged\", \"machine\": {\"cpu\": \"<img src=x>\"}");
@@ -253,7 +244,6 @@ static void test_control_characters(void **state)
 
 static void test_run_id_is_no_path(void **state)
 {
-    (void)state;
     mkdir("results", 0777);
     write_text("victim", "");
     make_run("results/mine", 1);
@@ -270,7 +260,6 @@ static void test_run_id_is_no_path(void **state)
 /* A run that is continued does not say where else to write. */
 static void test_resumed_outputs(void **state)
 {
-    (void)state;
     const char *bench = "bench --impl naive --pass forward --repetitions 1 --min-time 0 --out run "
                         "mb1ic1ih4oc1kh3 -- --benchmark_out=victim --benchmark_filter=naive";
     assert_int_equal(run(bench), 0);
@@ -284,7 +273,6 @@ static void test_resumed_outputs(void **state)
 /* Nor which libraries to open. */
 static void test_resumed_engines(void **state)
 {
-    (void)state;
     assert_int_equal(
         run("bench --engine other=naive --impl naive,other --pass forward --repetitions 1 --min-time 0 "
             "--out run mb1ic1ih4oc1kh3"),
@@ -296,7 +284,6 @@ static void test_resumed_engines(void **state)
 
 static void test_ceilings(void **state)
 {
-    (void)state;
     make_run("run", 1);
     change("run/run.json", "220.0", "1e308");
     expect_refused("run", "run.json: ceilings: avx2 is 1e+308");
@@ -304,7 +291,6 @@ static void test_ceilings(void **state)
 
 static void test_many_rows(void **state)
 {
-    (void)state;
     enum { ROWS = 8000 };
     record_run run;
     conv_error err;
@@ -342,7 +328,6 @@ static void put_training(const char *model, const char *impl, const char *figure
 
 static void test_trainings(void **state)
 {
-    (void)state;
     static const struct {
         const char *model, *impl, *run, *words;
     } cases[] = {
@@ -374,7 +359,6 @@ static void test_trainings(void **state)
 /* What a user may well call his file arrives in picture and page as he wrote it. */
 static void test_odd_model(void **state)
 {
-    (void)state;
     put_training("it's R&D rgb(", "best", "1");
     assert_int_equal(run("report training"), 0);
     expect_said("reports/training/training-loss.svg", "<text>it's R&amp;D rgb(</text>");
@@ -383,7 +367,6 @@ static void test_odd_model(void **state)
 
 static void test_names_of_models(void **state)
 {
-    (void)state;
     model *m;
     conv_error err;
     mkdir("data", 0777);
@@ -404,7 +387,6 @@ static void test_names_of_models(void **state)
 /* Even a label that slipped through every check is only a label. */
 static void test_labels_are_no_script(void **state)
 {
-    (void)state;
     chart c;
     assert_true(chart_begin(&c, "picture", "time", "lines"));
     chart_add_line(&c, "`touch ran` it's @a \\", CHART_INK, 1, 1, true);

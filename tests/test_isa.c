@@ -61,7 +61,6 @@ static int check_widest(cpu_isa cap)
 /* The registry is fixed at its first call, so each cap gets a process. */
 static void test_caps(void **state)
 {
-    (void)state;
     for (int cap = 0; cap < CPU_ISA_COUNT; cap++) {
         pid_t child = fork();
         assert_true(child >= 0);
@@ -100,7 +99,6 @@ static int wrong_under(cpu_isa cap)
 
 static void test_results_under_caps(void **state)
 {
-    (void)state;
     for (int cap = 0; cap < CPU_ISA_COUNT; cap++) {
         pid_t child = fork();
         assert_true(child >= 0);
@@ -128,7 +126,6 @@ static long registers(const char *pattern, const char *file)
 
 static void test_machine_code(void **state)
 {
-    (void)state;
 #if defined(__x86_64__)
     if (SANITIZED || system("command -v objdump >/dev/null 2>&1") != 0) skip();
     assert_int_equal(registers("kernels/*/*.base.o", "[yz]mm"), 0);
@@ -145,7 +142,6 @@ static void test_unknown_cap(void **state)
 {
     char command[8192], line[512] = "";
     const char *program = getenv("SEPBENCH");
-    (void)state;
     snprintf(command, sizeof command, "SEPBENCH_MAX_ISA=sse9 '%s' list 2>&1",
              program != NULL ? program : "build/sepbench");
     FILE *pipe = popen(command, "r");

@@ -147,7 +147,6 @@ static int load(void **state)
 {
     char path[512];
     json_error_t error;
-    (void)state;
     snprintf(path, sizeof path, "%.*sgolden/keras.json", (int)(strrchr(__FILE__, '/') + 1 - __FILE__),
              __FILE__);
     golden = json_load_file(path, 0, &error);
@@ -157,7 +156,6 @@ static int load(void **state)
 
 static int unload(void **state)
 {
-    (void)state;
     json_decref(golden);
     return 0;
 }

@@ -1,11 +1,5 @@
 /* kill -9 at chosen system calls that change files: whatever call is the last, a run that is taken up again
  * ends as one that was never killed, and nothing else is left in its folder. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -169,11 +163,7 @@ static void take_up_bench(int change)
     expect_files("killed", names, sizeof names / sizeof *names);
 }
 
-static void killed_bench(void **state)
-{
-    (void)state;
-    kill_everywhere(bench_words, take_up_bench);
-}
+static void killed_bench(void **state) { kill_everywhere(bench_words, take_up_bench); }
 
 /* ---- train */
 
@@ -233,7 +223,6 @@ static void take_up_train(int change)
 
 static void killed_train(void **state)
 {
-    (void)state;
     char output[64];
     run_shell(output, sizeof output, "rm -rf killed");
     write_text("small.json", small);

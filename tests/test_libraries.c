@@ -64,7 +64,6 @@ static void takes(engine_kind kind, const char *path)
 
 static void test_named_badly(void **state)
 {
-    (void)state;
     conv_error err = {""};
     forget_variables();
     says(ENGINE_TENSORFLOW, "not found: 'make setup ENGINES=1' brings it");
@@ -90,7 +89,6 @@ static void test_named_badly(void **state)
 
 static void test_folders(void **state)
 {
-    (void)state;
     static const struct {
         engine_kind kind;
         const char *file;
@@ -126,7 +124,6 @@ static void test_folders(void **state)
 /* Found by its header, but the rest is missing. */
 static void test_corrupt(void **state)
 {
-    (void)state;
     conv_error err = {""};
     forget_variables();
     write_library("libonnxruntime.so", false);
@@ -145,7 +142,6 @@ static void test_corrupt(void **state)
 
 static void test_refusals(void **state)
 {
-    (void)state;
     static const struct {
         const char *problem;
         conv_pass pass;
@@ -273,7 +269,6 @@ static int check_engine(const conv_impl *const impls[CONV_VARIANT_COUNT], int pa
 
 static void test_onnxruntime(void **state)
 {
-    (void)state;
     if (!is_there(ENGINE_ONNXRUNTIME)) skip();
     const int all = 4 * (int)(sizeof shapes / sizeof *shapes);
     assert_int_equal(check_engine(onnxruntime_impls, 1), all);
@@ -283,7 +278,6 @@ static void test_onnxruntime(void **state)
 
 static void test_tensorflow(void **state)
 {
-    (void)state;
     if (!is_there(ENGINE_TENSORFLOW)) skip();
     int least = 2 * (int)(sizeof shapes / sizeof *shapes) - 8; /* what is not refused even without oneDNN */
     assert_true(check_engine(tensorflow_fed_impls, 1) >= least);
@@ -294,7 +288,6 @@ static void test_tensorflow(void **state)
 /* Its threads are those of its first session. */
 static void test_tensorflow_threads(void **state)
 {
-    (void)state;
     if (!is_there(ENGINE_TENSORFLOW)) skip();
     const conv_problem p = test_problem(shapes[0], CONV_NHWC, false, CONV_POST_NONE);
     const conv_context ctx = test_context(1);

@@ -34,7 +34,6 @@ static void assert_ns(double got, double expected) { assert_true(fabs(got - expe
 /* One limit at a time: count over ceiling. */
 static void test_each_limit(void **state)
 {
-    (void)state;
     conv_plan plan = fake_plan(&fake);
     plan.work = (conv_work){.stated = true, .macs = 1e6, .busiest = 1};
     limit_times t = limits_of(&plan, false, &ceilings, &caches);
@@ -58,7 +57,6 @@ static void test_each_limit(void **state)
 /* Bytes come from the level that still has them: by the distance at which they are met again. */
 static void test_levels(void **state)
 {
-    (void)state;
     static const struct {
         double reach;
         limit_kind from; /* the farthest level they may come from */
@@ -92,7 +90,6 @@ static void test_levels(void **state)
 /* What ranks strategies is a number also where a level could not be measured. */
 static void test_model(void **state)
 {
-    (void)state;
     machine_ceilings unmeasured = ceilings;
     conv_context ctx = test_context(2);
     conv_work work = {.macs = 1e6, .busiest = 1};
@@ -107,7 +104,6 @@ static void test_model(void **state)
 /* A peer: the direct algorithm's arithmetic unless it is inexact, and every tensor once. */
 static void test_peer(void **state)
 {
-    (void)state;
     conv_plan plan = fake_plan(&peer);
     limit_times t = limits_of(&plan, false, &ceilings, &caches);
     double peak = ceilings.fma_gflops[conv_isa(&peer)];
@@ -121,7 +117,6 @@ static void test_peer(void **state)
 
 static void test_sentence(void **state)
 {
-    (void)state;
     char text[LIMIT_TEXT];
     record_row row = {.limit = "L2", .percent_limit = 91.2};
     assert_string_equal(limits_sentence(&row, text), "bound by L2: 91% of it");
@@ -135,7 +130,6 @@ static void test_sentence(void **state)
 /* A row whose median changes without a plan at hand keeps its limit. */
 static void test_row_of_later_visits(void **state)
 {
-    (void)state;
     conv_plan plan = fake_plan(&fake);
     plan.work = (conv_work){.stated = true, .macs = 1e6, .busiest = 1};
     record_row row = {.problem = plan.problem, .pass = plan.pass, .threads = 2};
@@ -158,7 +152,6 @@ static void test_row_of_later_visits(void **state)
  * direct algorithm unless it is inexact, and every tensor moved at least once. */
 static void test_every_plan_states(void **state)
 {
-    (void)state;
     static const char *const problems[] = {
         "mb2ic24ih9oc40kh3ph1", "depthwise:g24mb2ic24ih9oc24kh3ph1", "depthwise:g8mb1ic8ih12oc16kh5ph2dm2",
         "mb2ic24ih9oc40kh1",    "separable:mb2ic24ih9oc40kh3ph1",    "g2mb1ic8ih8oc6kh3ph1sh2"};
@@ -215,7 +208,6 @@ static double product(const waterfall *w)
 
 static void test_waterfall(void **state)
 {
-    (void)state;
     record_row dense = timed("mb1ic64ih28oc64kh3ph1", "avx2", 650e3, 1e3);
     record_row composed = timed("separable:mb1ic64ih28oc64kh3ph1", "avx2", 110e3, 2e3);
     record_row fused = timed("separable:mb1ic64ih28oc64kh3ph1", "fused-avx2", 90e3, 1e3);

@@ -5,18 +5,13 @@
 #include <math.h>
 #include <omp.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "../harness/cli.h"
 #include "../harness/machine/internal.h"
+#include "unit.h"
 
 static char root[PATH_MAX];
 
@@ -43,20 +38,14 @@ static int remove_one(const char *path, const struct stat *s, int type, struct F
 
 static int make_root(void **state)
 {
-    (void)state;
     snprintf(root, sizeof root, "/tmp/sepbench-test-XXXXXX");
     return mkdtemp(root) == NULL;
 }
 
-static int remove_root(void **state)
-{
-    (void)state;
-    return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
+static int remove_root(void **state) { return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS); }
 
 static void test_no_cgroup(void **state)
 {
-    (void)state;
     machine_limits l = machine_limits_read(root);
     assert_true(l.cpus == 0);
     assert_true(l.memory_left == UINT64_MAX);
@@ -64,7 +53,6 @@ static void test_no_cgroup(void **state)
 
 static void test_cgroup_v2(void **state)
 {
-    (void)state;
     put("/proc/self/mountinfo", "31 23 0:28 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n");
     put("/proc/self/cgroup", "0::/user/job\n");
     put("/sys/fs/cgroup/user/cpu.max", "150000 100000\n"); /* the parent's limit binds */
@@ -81,7 +69,6 @@ static void test_cgroup_v2(void **state)
 /* As docker shows it: the mount's root is the container's own cgroup, the name that of the host. */
 static void test_cgroup_v1_container(void **state)
 {
-    (void)state;
     put("/proc/self/mountinfo",
         "32 31 0:29 /docker/abc /sys/fs/cgroup/cpu,cpuacct ro - cgroup cgroup rw,cpu,cpuacct\n"
         "35 31 0:32 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
@@ -102,7 +89,6 @@ static void test_cgroup_v1_container(void **state)
 
 static void test_meminfo(void **state)
 {
-    (void)state;
     uint64_t total = 0, available = 0;
     assert_false(machine_meminfo(root, &total, &available));
     put("/proc/meminfo", "MemTotal:       24684084 kB\nMemFree:  1 kB\nMemAvailable:   24326508 kB\n");
@@ -120,7 +106,6 @@ static void append_name(void *ctx, const machine_finding *f)
 
 static void test_doctor(void **state)
 {
-    (void)state;
     char names[512] = "";
     machine_doctor_at(root, append_name, names);
     assert_null(strstr(names, "governor"));
@@ -148,7 +133,6 @@ static void test_doctor(void **state)
 
 static void test_clamped_caches(void **state)
 {
-    (void)state;
     conv_context c = machine_clamp(2, 49152, 2 << 20, 240u << 20);
     assert_int_equal(c.threads, 2);
     assert_int_equal(c.l1d, 49152);
@@ -162,7 +146,6 @@ static void test_clamped_caches(void **state)
 
 static void test_this_machine(void **state)
 {
-    (void)state;
     const machine_info *m = machine_get();
     assert_ptr_equal(m, machine_get());
     assert_true(m->cores >= 1 && m->pus >= m->cores && m->packages >= 1);
@@ -175,7 +158,6 @@ static void test_this_machine(void **state)
 /* Each thread on one hardware thread of its own; with more threads than cores all of them free again. */
 static void test_binding(void **state)
 {
-    (void)state;
     int threads = machine_get()->cores;
     char why[160];
     if (machine_bind_threads(threads, why, sizeof why) != THREADS_BOUND) {
@@ -207,7 +189,6 @@ static void test_binding(void **state)
 
 static void test_ceilings_remembered(void **state)
 {
-    (void)state;
     setenv("XDG_CACHE_HOME", root, 1);
     char why[160], dir[PATH_MAX];
     assert_true(machine_cache_dir(dir, sizeof dir));

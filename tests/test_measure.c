@@ -1,21 +1,16 @@
 /* Groups, their visits and their race with a runner that only counts, and the budget's arithmetic on made-up
  * rows. */
 #include <math.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #include "../harness/cli.h"
 #include "../harness/measure/internal.h"
 #include "../harness/record/rule.h"
 #include "../kernels/problem.h"
+#include "unit.h"
 
 enum { ROWS_MAX = 32, LOG_MAX = 1024 };
 
@@ -110,7 +105,6 @@ static measure_setup setup_of(int repetitions, fake *f)
 
 static int bind_pool(void **state)
 {
-    (void)state;
     char why[160];
     machine_bind_threads(2, why, sizeof why); /* warning only: a one-core machine runs the tests unbound */
     return 0;
@@ -118,7 +112,6 @@ static int bind_pool(void **state)
 
 static void test_every_variant_and_pass(void **state)
 {
-    (void)state;
     static const char *const problems[] = {"dense:mb2ic5ih9oc7kh3ph1", "depthwise:g6mb2ic6ih9oc6kh3ph1",
                                            "pointwise:mb2ic5ih9oc7kh1", "separable:mb2ic6ih9oc7kh3ph1"};
     const double waited = quiet_waited();
@@ -161,7 +154,6 @@ static void test_every_variant_and_pass(void **state)
 /* Each round has every row once, and not always in the same order. */
 static void test_interleaving(void **state)
 {
-    (void)state;
     enum { ROUNDS = 9 };
     record_row rows[ROWS_MAX];
     int count = all_rows(rows, "dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD), same = 0;
@@ -188,7 +180,6 @@ static void test_interleaving(void **state)
  */
 static void test_race(void **state)
 {
-    (void)state;
     static const char *const impls[] = {"naive", "im2col", "tiled"};
     enum { COUNT = 3, WANTED = 9 };
     record_row rows[COUNT];
@@ -213,7 +204,6 @@ static void test_race(void **state)
 /* A session that ended takes up its repetitions, and needs only what is missing. */
 static void test_continued(void **state)
 {
-    (void)state;
     record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
     record_sample before[6];
     for (int i = 0; i < 6; i++)
@@ -238,7 +228,6 @@ static void test_continued(void **state)
 
 static void test_rows_that_are_not_measured(void **state)
 {
-    (void)state;
     record_row rows[3];
     for (int i = 0; i < 3; i++) rows[i] = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
     rows[0].status = CASE_REFUSED;
@@ -258,7 +247,6 @@ static void test_rows_that_are_not_measured(void **state)
 
 static void test_runner_failure(void **state)
 {
-    (void)state;
     record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
     fake f = {.fail = true};
     measure_setup setup = setup_of(3, &f);
@@ -269,7 +257,6 @@ static void test_runner_failure(void **state)
 
 static void test_too_little_memory(void **state)
 {
-    (void)state;
     record_row row = row_of("dense:mb1000000ic64ih1000oc64kh3ph1", CONV_FORWARD, "naive");
     fake f = {0};
     measure_setup setup = setup_of(3, &f);
@@ -281,7 +268,6 @@ static void test_too_little_memory(void **state)
 
 static void test_budget_skips_with_an_estimate(void **state)
 {
-    (void)state;
     record_row row = row_of("dense:mb64ic512ih56oc512kh3ph1", CONV_FORWARD, "naive");
     fake f = {0};
     measure_setup setup = setup_of(9, &f);
@@ -294,7 +280,6 @@ static void test_budget_skips_with_an_estimate(void **state)
 
 static void test_cold(void **state)
 {
-    (void)state;
     record_row row = row_of("separable:mb1ic16ih14oc16kh3ph1", CONV_BACKWARD, "naive");
     row.cache = CACHE_COLD;
     fake f = {0};
@@ -306,7 +291,6 @@ static void test_cold(void **state)
 /* A load after an eviction misses: it takes several times as long as one that hits. */
 static void test_eviction_reaches_the_caches(void **state)
 {
-    (void)state;
     enum { LINES = 256, LINE_FLOATS = 16 };
     float *data = buffer_alloc(LINES * LINE_FLOATS * sizeof *data);
     double best[2] = {INFINITY, INFINITY};
@@ -339,7 +323,6 @@ static timed_row made_up(record_row *row, double call_seconds)
 
 static void test_budget_arithmetic(void **state)
 {
-    (void)state;
     record_row rows[3] = {0};
     measure_options o = {.repetitions = 9, .min_time = 0.02};
     timed_row timed[3] = {made_up(&rows[0], 1e-5), made_up(&rows[1], 0.01), made_up(&rows[2], 10)};
@@ -368,7 +351,6 @@ static void test_budget_arithmetic(void **state)
 /* Estimates follow what was measured of the nearest problem. */
 static void test_learning(void **state)
 {
-    (void)state;
     record_row small = row_of("dense:mb1ic32ih28oc32kh3ph1", CONV_FORWARD, "naive");
     record_row large = row_of("dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "naive");
     snprintf(small.impl, sizeof small.impl, "learner");
@@ -388,7 +370,6 @@ static void test_learning(void **state)
 /* Last: the program stays interrupted. */
 static void test_interruption(void **state)
 {
-    (void)state;
     record_row row = row_of("dense:mb1ic4ih6oc4kh3ph1", CONV_FORWARD, "naive");
     fake f = {0};
     seen s = {0};

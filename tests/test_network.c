@@ -1,12 +1,6 @@
 /* Networks as the real Keras writes them (golden/networks, made by golden/make_networks.py): every
  * convolution that Keras lists is there; and what is no network, or one that cannot be read, says so in one
  * line. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,7 +41,6 @@ static void every_convolution_is_found(void **state)
     FILE *in = fopen(test_path("golden/networks/networks.txt", path, sizeof path), "r");
     network *n = NULL;
     int listed = 0, networks = 0;
-    (void)state;
     assert_non_null(in);
     while (fgets(line, sizeof line, in) != NULL) {
         assert_int_equal(sscanf(line, "%63s %127s %63s", model, name, class_name), 3);
@@ -112,7 +105,6 @@ static void shapes_are_keras_s(void **state)
     network_convs convs = {0};
     conv_error err = {""};
     size_t listed = 0;
-    (void)state;
     assert_non_null(in);
     while (fgets(line, sizeof line, in) != NULL) {
         assert_int_equal(sscanf(line, "%63s %127s", model, name), 2);
@@ -143,7 +135,6 @@ static void other_sizes(void **state)
     } cases[] = {{"MobileNet", "conv_pw_13", 5},         {"MobileNetV2", "Conv_1", 5},
                  {"ResNet50", "conv5_block3_3_conv", 5}, {"EfficientNetB0", "top_conv", 5},
                  {"Xception", "block14_sepconv2", 5},    {"VGG16", "block5_conv3", 10}};
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         network *n = load(cases[i].model);
         network_convs convs;
@@ -171,7 +162,6 @@ static void pairs_are_found(void **state)
                  {"MobileNetV3Small", 11, "expanded_conv_3_depthwise", "expanded_conv_3_project"},
                  {"MobileNetV3Small_keras2", 11, "expanded_conv_3/depthwise", "expanded_conv_3/project"},
                  {"ResNet50", 0, NULL, NULL}};
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         network *n = load(cases[i].model);
         network_convs convs;
@@ -196,7 +186,6 @@ static void order_is_topological(void **state)
 {
     static const char *const names[] = {
         "ResNet50", "Xception", "MobileNetV2_keras2", "MobileNetV3Small_keras2", "nested", "nested_keras2"};
-    (void)state;
     for (size_t m = 0; m < sizeof names / sizeof *names; m++) {
         network *n = load(names[m]);
         for (int i = 0; i < n->count; i++) {
@@ -215,7 +204,6 @@ static void inner_models_are_flattened(void **state)
 {
     static const char *const names[] = {"nested", "nested_keras2"};
     char text[64];
-    (void)state;
     for (size_t m = 0; m < 2; m++) {
         network *n = load(names[m]);
         const network_node *add = find(n, "block/add"), *head = find(n, "head/conv");
@@ -240,7 +228,6 @@ static void sequential_models(void **state)
                   {"data/keras/deferred.json", "(4, 4, 1)", 6},
                   {"data/keras/keras2_deferred.json", "(12, 12, 1)", 4},
                   {"data/keras/layers3d.json", "(4, 6, 5, 2)", 6}};
-    (void)state;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         char path[4096], text[64];
         conv_error err = {""};
@@ -262,12 +249,10 @@ static void sequential_models(void **state)
     "{'class_name':'Functional','config':{'name':'m','layers':[" layers                                        \
     "],'input_layers':[['in',0,0]],'output_layers':[['last',0,0]]}}"
 
-/* Single quotes for double ones, as Python prints. */
 static network *parse(const char *text, conv_error *err)
 {
     char *copy = strdup(text);
-    for (char *c = copy; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
-    network *n = network_parse(copy, "m.json", err);
+    network *n = network_parse(test_quoted(copy, copy), "m.json", err);
     free(copy);
     return n;
 }
@@ -293,7 +278,6 @@ static void refusals(void **state)
          "layer 1: its name or class"},
         {"{", "m.json:1: "},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conv_error err = {""};
         assert_null(parse(cases[i].text, &err));
@@ -343,7 +327,6 @@ static void open_sizes(void **state)
         {"null,null,3", "2x2", 0, 0,
          "no convolution whose shape is known: layer last: Negative dimension size"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[1024];
         conv_error err = {""};
@@ -416,7 +399,6 @@ static void unknown_layers(void **state)
     char text[2048];
     conv_error err = {""};
     network *n;
-    (void)state;
     network_convs convs = find_all(
         MODEL(INPUT_OF("9,9,3") "," CONV("first", "in") "," LAYER("Lambda", "strange", "", "first") "," LAYER(
             "ReLU", "relu", "", "strange") "," CONV("last", "relu")),
@@ -450,7 +432,6 @@ static void no_convolution(void **state)
 {
     conv_error err = {""};
     network *n;
-    (void)state;
     network_convs convs =
         find_all(MODEL(INPUT_OF("9,9,3") ",{'class_name':'Conv2D','registered_name':'mine>Conv2D',"
                                          "'name':'last','config':{'filters':4,'kernel_size':3},"
@@ -486,7 +467,6 @@ static void classes_and_operations(void **state)
         {MODEL(INPUT_OF("9,9,3") "," OPERATION("Average", "a", "'axis':1", "in") "," CONV("last", "a")),
          "Average", 0, 0},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conv_error err = {""};
         network *n;
@@ -512,7 +492,6 @@ static void long_names_and_reasons(void **state)
 {
     conv_error err = {""};
     network *n;
-    (void)state;
     network_convs convs = find_all(
         "{'class_name':'Sequential','config':{'name':'','layers':[" INPUT_OF("9,9,3") "," CONV(
             LONG, "in") "," LAYER("ZeroPadding2D", LONG LONG, "'padding':-1", "") "," CONV("c", "") "]}}",
@@ -533,7 +512,6 @@ static void a_fork_is_no_pair(void **state)
 {
     conv_error err = {""};
     network *n;
-    (void)state;
     network_convs convs =
         find_all(MODEL(INPUT_OF("9,9,3") "," LAYER("DepthwiseConv2D", "dw", "'kernel_size':3", "in") "," LAYER(
                      "Conv2D", "one", "'filters':4,'kernel_size':1",
@@ -552,7 +530,6 @@ static void depth_is_bounded(void **state)
     enum { DEEP = 100000 };
     char *text = malloc(DEEP + 1);
     conv_error err = {""};
-    (void)state;
     memset(text, '[', DEEP);
     memcpy(text, "{\"a\":", 5);
     text[DEEP] = 0;
@@ -583,7 +560,6 @@ static void archives(void **state)
         "\"config\":{\"name\":\"flatten\"}}]}}";
     conv_error err = {""};
     char output[64];
-    (void)state;
     write_archive("good.keras", "config.json", model);
     network *n = network_read("good.keras", &err);
     if (n == NULL) fail_msg("%s", err.text);
@@ -618,7 +594,6 @@ static void other_files(void **state)
 {
     conv_error err = {""};
     char output[64];
-    (void)state;
     write_text("empty.json", "");
     write_text("text.json", "hello");
     assert_int_equal(

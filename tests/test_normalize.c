@@ -90,7 +90,6 @@ static void check_combinations(const nn_kernels *nn, const data *d)
 
 static void every_copy(void **state)
 {
-    (void)state;
     data *d = malloc(sizeof *d);
     int ran = 0;
     fill(d->x, MOST, 1, 8, 3);

@@ -2,20 +2,15 @@
  * cannot be used. What it computes is test_peers's. */
 #include <dlfcn.h>
 #include <limits.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-
-#include <cmocka.h>
-
 #include "../kernels/conv.h"
 #include "../kernels/peers/onednn/dnnl2.h"
 #include "folder.h"
+#include "unit.h"
 
 /* ---- the header. A function declared otherwise than there does not compile. */
 
@@ -62,7 +57,6 @@ static const struct {
 
 static void test_header(void **state)
 {
-    (void)state;
 #ifdef HEADER_KNOWN
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         if (values[i].ours != values[i].theirs)
@@ -102,7 +96,6 @@ static void refuses(const char *place, const char *words)
 
 static void test_unusable_libraries(void **state)
 {
-    (void)state;
     char start[4096];
     Dl_info libc;
     assert_true(dladdr(dlsym(RTLD_DEFAULT, "gnu_get_libc_version"), &libc) != 0);

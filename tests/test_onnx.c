@@ -1,11 +1,5 @@
 /* ONNX files (golden/onnx, made by golden/make_onnx.py): every operator's shape is what onnx.shape_inference says,
  * every convolution of a converter's file is there with its sizes, and what cannot be read says so in one line. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +20,6 @@ static void refused(const char *path, const char *words)
 
 static void without_protobuf(void **state)
 {
-    (void)state;
     refused("any.onnx", "any.onnx: to read ONNX, install protobuf-c-compiler");
 }
 
@@ -80,7 +73,6 @@ static void operators_have_their_shapes(void **state)
     json_error_t where;
     json_t *all = json_load_file(test_path("golden/onnx/shapes.json", path, sizeof path), 0, &where), *expected;
     int checked = 0;
-    (void)state;
     assert_non_null(all);
     for (int i = 0; i < OPSETS; i++) {
         char key[16];
@@ -166,7 +158,6 @@ static void every_convolution_is_found(void **state)
     size_t at = 0, files = 0;
     conv_error err = {""};
     found f = {NULL, {0}};
-    (void)state;
     assert_non_null(list);
     while (fgets(line, sizeof line, list) != NULL) {
         assert_int_equal(
@@ -197,7 +188,6 @@ static void pairs_are_found(void **state)
     static const char *const names[] = {"mobilenet_v2_torch_dynamo", "mobilenet_v2_torch_script",
                                         "MobileNetV2_tf2onnx"};
     conv_error err = {""};
-    (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         found f = find(names[i], NULL, &err);
         int pairs = 0;
@@ -214,7 +204,6 @@ static void sizes_can_be_told(void **state)
 {
     static const char *const names[] = {"resnet50_torch_script", "ResNet50_tf2onnx"};
     conv_error err = {""};
-    (void)state;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         found f = find(names[i], "160x96", &err);
         assert_non_null(f.n);
@@ -241,7 +230,6 @@ static int read_whole(void **state)
 {
     char path[4096];
     FILE *in = fopen(test_path("golden/onnx/resnet50_torch_dynamo.onnx", path, sizeof path), "rb");
-    (void)state;
     if (in == NULL) return -1;
     whole_size = fread(whole, 1, sizeof whole, in);
     return fclose(in);
@@ -257,7 +245,6 @@ static void write_bytes(const char *path, const uint8_t *bytes, size_t size)
 
 static void bad_files_are_refused(void **state)
 {
-    (void)state;
     refused("absent.onnx", "absent.onnx: No such file or directory");
     refused("..onnx/.onnx", "No such file");
     write_text("empty.onnx", "");
@@ -345,7 +332,6 @@ static void bad_graphs_are_refused(void **state)
     const message good = node("Relu", "x", "y"), cycle[] = {node("Relu", "b", "a"), node("Relu", "a", "b")};
     const message twice[] = {good, good}, outside = node("Relu", "elsewhere", "y");
     const message control = node("Re\nlu\x1b", "\x80", "y");
-    (void)state;
     write_model("m.onnx", &good, 1, 8, 99);
     refused("m.onnx", "m.onnx: opset 99; 7 to 28 are known");
     write_model("m.onnx", &good, 1, 8, 6);
@@ -372,7 +358,6 @@ static void unknown_operators_are_counted(void **state)
     network_input none = {.count = 0};
     network_convs convs;
     conv_error err = {""};
-    (void)state;
     write_model("m.onnx", &known, 1, 8, 13);
     network *n = network_read("m.onnx", &err);
     assert_non_null(n);
@@ -395,7 +380,6 @@ static void external_data_is_read_where_it_is_a_shape(void **state)
     network_input none = {.count = 0};
     network_convs convs;
     conv_error err = {""};
-    (void)state;
     put(&nodes[0], 1, "s", 1);
     put(&nodes[1], 1, "w", 1);
     write_model("m.onnx", nodes, 2, 8, 13);

@@ -1,12 +1,6 @@
 /* What the program writes, and where: nothing through a planted link, nothing half, nothing silently not;
  * folders that one process fills at a time; streams that are closed or full;
  * words that come back as they were. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +70,6 @@ static void write_new(const char *path, output_kind kind)
 
 static void planted_links(void **state)
 {
-    (void)state;
     mkdir("own", 0777);
     assert_int_equal(symlink("../victim", "own/file"), 0);
     assert_int_equal(symlink("../victim", "own/.file.new"), 0);
@@ -92,7 +85,6 @@ static void planted_links(void **state)
 
 static void named_links_and_devices(void **state)
 {
-    (void)state;
     conv_error err;
     struct stat info;
     assert_int_equal(symlink("target", "link"), 0);
@@ -118,7 +110,6 @@ static void named_links_and_devices(void **state)
 /* Of one file, neither knowing the other; one gives up. */
 static void two_writers(void **state)
 {
-    (void)state;
     output o, other;
     write_new("file", OUTPUT_OWN);
     assert_true(output_open(&o, "file", OUTPUT_OWN) && output_open(&other, "file", OUTPUT_OWN));
@@ -135,7 +126,6 @@ static void two_writers(void **state)
 
 static void bench_outputs(void **state)
 {
-    (void)state;
     expect(2, "full: cannot be written: No space", "$B --out b1 -- --benchmark_out=$FULL");
     expect(0, NULL, "test -c $FULL && test -e b1/results.csv && test -e b1/benchmark.json");
     expect(2, "--benchmark_out: no/such/file: cannot be written: No such",
@@ -151,7 +141,6 @@ static void bench_outputs(void **state)
 
 static void train_outputs(void **state)
 {
-    (void)state;
     expect(2, "full: cannot be written: No space", "$T --epochs 1 --out t1 --weights-out $FULL");
     expect(0, NULL, "test -c $FULL && test -e t1/small/run-1/weights.npz");
     expect(2, "--weights-out: no/w.npz: cannot be written", "$T --epochs 1 --out t2 --weights-out no/w.npz");
@@ -172,7 +161,6 @@ static void train_outputs(void **state)
 
 static void full_and_closed_streams(void **state)
 {
-    (void)state;
     static const char *const commands[] = {"list",
                                            "list --suites",
                                            "machine --doctor",
@@ -196,7 +184,6 @@ static void full_and_closed_streams(void **state)
 
 static void one_training_at_a_time(void **state)
 {
-    (void)state;
     expect(137, "another sepbench is writing there",
            "$T --epochs 100000 --out f1 & p=$!; await f1/run.json; $T --epochs 1 --out f1; $T --epochs 1 --out "
            "f1 --resume; kill -9 $p; wait $p");
@@ -221,7 +208,6 @@ static void one_training_at_a_time(void **state)
 /* As a kill between mkdir and run.json leaves it. */
 static void bench_killed_before_its_run(void **state)
 {
-    (void)state;
     expect(0, NULL, "mkdir g1; $B --out g1; head -n 1 g1/results.csv >r; head -n 1 g1/samples.csv >s");
     expect(0, NULL,
            "mkdir g2; cp r g2/results.csv; echo >g2/.run.json.new; $B --out g2 && test ! -e g2/.run.json.new");
@@ -232,7 +218,6 @@ static void bench_killed_before_its_run(void **state)
 
 static void reports_wait_for_each_other(void **state)
 {
-    (void)state;
     expect(0, NULL,
            "$S bench mb1ic8ih8oc8kh3ph1 separable:mb1ic8ih8oc8kh3ph1 mb1ic16ih8oc16kh3ph1 "
            "separable:mb1ic16ih8oc16kh3ph1 --impl naive --pass forward --threads 1 --repetitions 2 --min-time "
@@ -248,7 +233,6 @@ static void reports_wait_for_each_other(void **state)
 
 static void quoted_words(void **state)
 {
-    (void)state;
     static const char *const words[] = {"plain-1.0_a/b:c=d,e",
                                         "two words",
                                         "",
@@ -280,7 +264,6 @@ static void quoted_words(void **state)
 
 static void bytes_that_are_not_text(void **state)
 {
-    (void)state;
     expect(2, "'caf\\xe9' is not UTF-8", "$B --out \"$(printf 'caf\\351')\"");
     expect(2, "'\\xff' is not UTF-8", "$S bench --resume \"$(printf '\\377')\" --out i1");
     expect(2, "SEPBENCH_DATA 'd\\xff'", "SEPBENCH_DATA=\"$(printf 'd\\377')\" $S train --epochs 1");

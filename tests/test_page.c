@@ -1,10 +1,5 @@
 /* The page of made-up runs in a browser without a window: page_check.js looks at it at two widths, light and
  * dark. Skipped where there is no Chromium. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +8,7 @@
 #include "../harness/cli.h"
 #include "folder.h"
 #include "made_run.h"
+#include "unit.h"
 
 static const char *const browsers[] = {"chromium", "chromium-browser", "google-chrome"};
 
@@ -100,7 +96,6 @@ static void report_and_look(made *m, const char *name)
 
 static void test_whole(void **state)
 {
-    (void)state;
     made m = made_sweep(1, 9);
     report_and_look(&m, "whole");
 }
@@ -108,7 +103,6 @@ static void test_whole(void **state)
 /* Rows without an interval, disturbed ones, one left behind, one wrong: gaps, hollow points and dashes. */
 static void test_busy(void **state)
 {
-    (void)state;
     made m = made_sweep(1, 9);
     record_row *row = made_row(&m, "dense/forward/avx512/mb1ic128ih28oc128kh3ph1/nhwc/t2/warm");
     row->median_ns *= 0.5, row->min_ns *= 0.5, row->ci95_low_ns *= 0.5, row->disturbed = 7;
@@ -127,7 +121,6 @@ static void test_busy(void **state)
 
 static void test_networks_and_map(void **state)
 {
-    (void)state;
     made m = {0};
     for (int spatial = 7; spatial <= 56; spatial *= 2)
         for (int channels = 32; channels <= 1024; channels *= 2)
@@ -148,7 +141,6 @@ static void test_networks_and_map(void **state)
 /* Depthwise of the suite why: TensorFlow, what is like it, and ours. */
 static void test_staircase(void **state)
 {
-    (void)state;
     static const struct {
         const char *impl;
         double per_channel;
@@ -170,7 +162,6 @@ static void test_staircase(void **state)
 /* As many as a picture has lines, and long texts; one loses at the smallest channel counts. */
 static void test_machines(void **state)
 {
-    (void)state;
     enum { MACHINES = 16 };
     const char *with = need_browser();
     char hosts[MACHINES][32], *argv[MACHINES + 4] = {(char *)"sepbench report"};

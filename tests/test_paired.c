@@ -1,15 +1,10 @@
 /* The statistics of the regression gate: against published tables and examples, against enumeration of all
  * signs, and by simulation of size, coverage and power. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 
-#include <cmocka.h>
-
 #include "../harness/compare/paired.h"
+#include "unit.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 

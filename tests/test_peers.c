@@ -7,15 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
 #include "../kernels/conv.h"
 #include "../kernels/plan.h"
 #include "../kernels/problem.h"
+#include "unit.h"
 
 enum { AMPLITUDE = 3 };
 
@@ -272,23 +267,14 @@ static void check_all(const char *impl)
         for (size_t i = 0; i < SHAPES; i++) check_passes(impl, shapes[i], threads);
 }
 
-static void test_onednn(void **state)
-{
-    (void)state;
-    check_all("onednn");
-}
+static void test_onednn(void **state) { check_all("onednn"); }
 
-static void test_onednn_any(void **state)
-{
-    (void)state;
-    check_all("onednn-any");
-}
+static void test_onednn_any(void **state) { check_all("onednn-any"); }
 
 static const char *const backward_names[] = {"onednn", "onednn-any"};
 
 static void test_xnnpack(void **state)
 {
-    (void)state;
     for (int threads = 1; threads <= 2; threads++)
         for (size_t i = 0; i < SHAPES; i++)
             for (int op = 0; op < CONV_POST_COUNT; op++) {
@@ -303,7 +289,6 @@ static void test_xnnpack(void **state)
 /* Whole numbers again, but rounded on the way: a wrong index still errs by 1 or more. */
 static void test_onednn_winograd(void **state)
 {
-    (void)state;
     static const char *const squares[] = {"dense:mb1ic16ih9oc16kh3ph1", "dense:mb2ic40ih7oc24kh3ph1",
                                           "dense:mb1ic32ih14iw6oc64kh3kw3ph1pw1",
                                           "dense:mb1ic128ih28oc32kh3ph1"};
@@ -322,7 +307,6 @@ static void test_onednn_winograd(void **state)
 
 static void test_winograd_refuses(void **state)
 {
-    (void)state;
     static const struct {
         const char *problem, *word;
     } refused[] = {{"dense:mb1ic16ih9oc16kh5ph2", "3x3"},         {"dense:mb1ic16ih9oc16kh3ph1sh2", "stride"},
@@ -372,7 +356,6 @@ static bool keeps_to_own_copies(const char *name, const char *problem)
 
 static void test_execute_keeps_to_its_own_copies(void **state)
 {
-    (void)state;
     bool ran = keeps_to_own_copies("onednn-winograd", "dense:mb1ic16ih9oc16kh3ph1");
     ran |= keeps_to_own_copies("blocked-avx2", "depthwise:mb2ic20ih9oc20kh3ph1");
     ran |= keeps_to_own_copies("blocked-avx512", "depthwise:mb2ic20ih9oc20kh3ph1");
@@ -381,7 +364,6 @@ static void test_execute_keeps_to_its_own_copies(void **state)
 
 static void test_accumulate(void **state)
 {
-    (void)state;
     for (size_t n = 0; n < sizeof backward_names / sizeof *backward_names; n++)
         for (size_t i = 0; i < SHAPES; i++)
             check(&(scenario){backward_names[n], shapes[i], CONV_BACKWARD, 2, .bias = true,
@@ -391,7 +373,6 @@ static void test_accumulate(void **state)
 
 static void test_first_layer_skips_diff_src(void **state)
 {
-    (void)state;
     for (size_t n = 0; n < sizeof backward_names / sizeof *backward_names; n++)
         for (size_t i = 0; i < SHAPES; i++)
             check(&(scenario){backward_names[n], shapes[i], CONV_BACKWARD, 2, .skip_diff_src = true}, 0);
@@ -399,7 +380,6 @@ static void test_first_layer_skips_diff_src(void **state)
 
 static void test_refusals_are_words(void **state)
 {
-    (void)state;
     static const struct {
         const char *impl, *problem, *words;
     } refused[] = {{"onednn", "dense:mb1ic16ih10oc16kh3oh7", "padding after"},
@@ -415,7 +395,6 @@ static void test_refusals_are_words(void **state)
 /* The caller's OpenMP setting survives a plan of another thread count. */
 static void test_threads_are_restored(void **state)
 {
-    (void)state;
     omp_set_num_threads(2);
     check_passes("onednn", shapes[0], 2);
     const conv_problem p = parse(&(scenario){.problem = shapes[0]});
@@ -444,7 +423,6 @@ static int print_kernels(void)
 
 static void test_isa_cap(void **state)
 {
-    (void)state;
     if (conv_find("onednn", CONV_DENSE) == NULL) skip();
     FILE *child = popen("SEPBENCH_MAX_ISA=avx2 /proc/$PPID/exe --kernels", "r");
     assert_non_null(child);
@@ -462,7 +440,6 @@ static void test_isa_cap(void **state)
 
 static void test_something_ran(void **state)
 {
-    (void)state;
     size_t count;
     const conv_entry *e = conv_entries(&count);
     bool peer = false;

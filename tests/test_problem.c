@@ -1,14 +1,9 @@
 /* Problem strings: benchdnn's rules, the canonical form's round trip, and the words for malformed ones. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../kernels/problem.h"
+#include "unit.h"
 
 static conv_problem parsed(const char *text)
 {
@@ -69,7 +64,6 @@ static void test_benchdnn_rules(void **state)
         {"dense:mb1ic3ih15oc6kh1", "dense 2d mb1 ic3 oc6 g1 h 15 15 1 1 1 0 0 w 15 15 1 1 1 0 0"},
         {"g3mb1ic3ih15oc6kh1", "depthwise 2d mb1 ic3 oc6 g3 h 15 15 1 1 1 0 0 w 15 15 1 1 1 0 0"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conv_problem p = parsed(cases[i].text);
         char got[160], h[64], w[64];
@@ -86,7 +80,6 @@ static void test_multiplier_and_name(void **state)
     conv_problem p = parsed("separable:mb1ic8ih7oc24kh3ph1dm2");
     char name[PROBLEM_NAME_MAX];
     conv_error err;
-    (void)state;
     assert_int_equal(p.depth_multiplier, 2);
     assert_int_equal(parsed("depthwise:mb1ic8ih7oc24kh3").depth_multiplier, 3);
     assert_int_equal(parsed("depthwise:mb1ic8ih7oc24kh3dm3").depth_multiplier, 3);
@@ -149,7 +142,6 @@ static void test_malformed(void **state)
         {"ic3ih8oc8oh1099511627776kh3sh1099511627776", "sh1099511627776"},
         {"ic1099511627777ih8oc8kh3", "between 1 and 1099511627776"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conv_problem p;
         conv_error err = {""};
@@ -182,7 +174,6 @@ static void test_too_large(void **state)
         {"mb1ic65536ih65536oc65536kh65535", "overflow"},
         {"mb2ic3ih8oc8oh2147483647kh3sh1000ph2147483647", "padding after"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conv_problem p;
         conv_error err = {""};
@@ -210,7 +201,6 @@ static void test_format(void **state)
         {"separable:mb1ic8ih5oc8kh3dh1ph2dm2", "mb1ic8ih5oc8kh3ph2dh1dm2"},
     };
     char text[PROBLEM_STRING_MAX];
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conv_problem p = parsed(cases[i].in);
         assert_string_equal(problem_format(&p, text), cases[i].out);
@@ -221,7 +211,6 @@ static void test_format(void **state)
 static void test_round_trip(void **state)
 {
     int checked = 0;
-    (void)state;
     for (uint32_t n = 0; n < 40000; n++) {
         uint32_t bits = n * 2654435761u;
         conv_problem p = {.mb = 1 + n % 3, .ic = 6, .oc = 12, .groups = 1, .depth_multiplier = 1};

@@ -1,18 +1,13 @@
 /* What the repetitions of many visits say: figures, intervals, and who is still in the race. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 #include "../harness/measure/race.h"
 #include "../harness/random.h"
 #include "../harness/stats.h"
+#include "unit.h"
 
 static void add(samples *s, double ns, int visit, sample_use use, unsigned marks)
 {
@@ -33,7 +28,6 @@ static samples chosen_by(double first, double second, double third)
 
 static void interval_by_visits(void **state)
 {
-    (void)state;
     /* Two repetitions of each of nine visits: the medians of the visits are 1, 2 .. 9. */
     double ns[18];
     int visit[18];
@@ -64,7 +58,6 @@ static void interval_by_visits(void **state)
 
 static void disturbed_repetitions(void **state)
 {
-    (void)state;
     record_row row = {0};
     samples s = {0};
     for (int v = 0; v < 9; v++) add(&s, v < 3 ? 900 : 100, v, SAMPLE_REPORTS, v < 3 ? MARK_WAITED : 0);
@@ -90,7 +83,6 @@ static void add_moved(samples *s, double ns, int visit, double handover_ns)
 
 static void moved_cores(void **state)
 {
-    (void)state;
     record_row row = {0};
     samples s = {0};
     for (int v = 0; v < 9; v++) add_moved(&s, v < 3 ? 50 : 94, v, v < 3 ? 190 : 390);
@@ -118,7 +110,6 @@ static void moved_cores(void **state)
 
 static void race_by_kind(void **state)
 {
-    (void)state;
     samples quick = chosen_by(100, 102, 101), near = chosen_by(103, 101, 104), slow = chosen_by(120, 121, 122),
             slowest = chosen_by(500, 510, 505), peer = chosen_by(130, 131, 132),
             other = chosen_by(900, 910, 905);
@@ -150,7 +141,6 @@ static void race_by_kind(void **state)
 /* A burst that hit all repetitions of one row does not put it out of the race. */
 static void race_when_disturbed(void **state)
 {
-    (void)state;
     samples quick = chosen_by(100, 102, 101), hit = {0}, hopeless = {0};
     for (int i = 0; i < 3; i++) {
         add(&hit, 300, 0, SAMPLE_CHOOSES, MARK_WAITED);
@@ -174,7 +164,6 @@ static void race_when_disturbed(void **state)
 /* The faster of two met far cores only, the other one near ones, too: no reason to drop the faster. */
 static void race_with_moved_cores(void **state)
 {
-    (void)state;
     samples fast = {0}, slow = {0}, own_pool = {0};
     for (int i = 0; i < 3; i++) {
         const record_sample o = {.ns = 20000 + i, .iterations = 1, .use = SAMPLE_CHOOSES, .handover_ns = NAN};
@@ -206,7 +195,6 @@ static void race_with_moved_cores(void **state)
  * fastest although no repetition of it chose. */
 static void alone_at_first(void **state)
 {
-    (void)state;
     samples alone = {0}, late = chosen_by(800, 810, 820);
     for (int v = 0; v < 9; v++) add(&alone, 100 + v, v, SAMPLE_REPORTS, 0);
     race_entry entries[] = {{.samples = &late, .timed = true, .exact = true},

@@ -126,7 +126,6 @@ static void check_model(const char *options, const char *label, const int *ranks
 static void ranks_do_not_matter(void **state)
 {
     static const int ranks[] = {1, 2, 3, 4, 7};
-    (void)state;
     need_mpi();
     check_model("--model conv", "conv", ranks, 5);
     check_model("--model separable", "separable", ranks, 5);
@@ -187,7 +186,6 @@ static int epochs_done(void)
 static void a_dead_rank_ends_the_job(void **state)
 {
     char output[16384], words[512], named[64];
-    (void)state;
     need_mpi();
     for (int victim = 0; victim < 3; victim++) {
         const char *line = "";
@@ -216,7 +214,6 @@ static void another_number_of_ranks_goes_on(void **state)
 {
     static const char *const launches[] = {"mpirun -n 3", "mpirun -n 2", NULL, "mpirun -n 4"};
     char words[512];
-    (void)state;
     need_mpi();
     snprintf(words, sizeof words, "%s --model conv --epochs 5 --out five", QUICK);
     expect_fine(NULL, words);
@@ -233,7 +230,6 @@ static void another_number_of_ranks_goes_on(void **state)
 static void ranks_must_be_alike(void **state)
 {
     char command[16384];
-    (void)state;
     need_mpi();
     snprintf(command, sizeof command, "--out m %s : -n 1 %s train --data %s %s --out m --seed 7", QUICK,
              program, data, QUICK);
@@ -253,7 +249,6 @@ static void ranks_must_be_alike(void **state)
 static void mpi_that_is_missing_is_a_line(void **state)
 {
     char output[4096], kept[4096];
-    (void)state;
     need_mpi();
     run_shell(output, sizeof output, "mkdir apart && cp %s apart/sepbench", program);
     strcpy(kept, program);
@@ -274,7 +269,6 @@ static const char FLEET[] =
 static void a_fleet_is_one_report(void **state)
 {
     char output[16384];
-    (void)state;
     need_mpi();
     int code = run_shell(output, sizeof output, "mpirun -n 3 %s bench %s --out fleet 2>&1", program, FLEET);
     if (code != 0 || strstr(output, "fleet: 3 of 3 hosts measured") == NULL)
@@ -292,7 +286,6 @@ static void a_fleet_is_one_report(void **state)
 static void a_host_that_fails_is_a_line(void **state)
 {
     char output[16384];
-    (void)state;
     need_mpi();
     int code =
         run_shell(output, sizeof output,

@@ -1,10 +1,4 @@
 /* The results store: columns, round trips, interruption, resumption, and the words for what cannot be read. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -20,6 +14,7 @@
 #include "../harness/record/record.h"
 #include "../kernels/problem.h"
 #include "folder.h"
+#include "unit.h"
 
 /* The schema, as the design fixes it. */
 static const char columns[] =
@@ -96,7 +91,6 @@ static void put_text(const char *path, const char *mode, const char *text)
 
 static void test_columns(void **state)
 {
-    (void)state;
     record_close(open_store("run", false));
     char *text = load_text("run/results.csv");
     assert_int_equal(strlen(text), strlen(columns) + 1);
@@ -105,7 +99,6 @@ static void test_columns(void **state)
 
 static void test_readme_documents_every_column(void **state)
 {
-    (void)state;
     char path[4200], quoted[64];
     snprintf(path, sizeof path, "%s/results/README.md", root);
     const char *text = load_text(path);
@@ -118,7 +111,6 @@ static void test_readme_documents_every_column(void **state)
 /* A file from before the last columns were added. */
 static void test_run_of_an_earlier_version(void **state)
 {
-    (void)state;
     record_store *s = open_store("earlier", false);
     record_row row = make_row("mb1ic64id8ih28iw28oc64kd3kh3kw3sd2sh1sw1pd1ph1pw1", "avx2", CASE_OK);
     write_row(s, &row);
@@ -139,7 +131,6 @@ static void test_run_of_an_earlier_version(void **state)
 
 static void test_names(void **state)
 {
-    (void)state;
     char name[CASE_NAME_MAX], repro[CASE_NAME_MAX + 128];
     record_row row = make_row("separable:mb1ic64ih28oc64kh3ph1", "fused-avx512", CASE_OK);
     assert_string_equal(record_case_name(&row, name),
@@ -159,7 +150,6 @@ static void test_names(void **state)
 
 static void test_round_trip(void **state)
 {
-    (void)state;
     record_row row = make_row("g1mb2ic6ih9iw11oc8oh4ow5kh3kw2sh2sw2ph1pw0dh1n\"net:a,\"", "im2col", CASE_OK);
     row.problem.bias = true;
     strcpy(row.reason, "a \"quoted\" note, with a comma\nand a line");
@@ -189,7 +179,6 @@ static void test_round_trip(void **state)
 
 static void test_resume_keeps_final_rows(void **state)
 {
-    (void)state;
     char name[CASE_NAME_MAX];
     conv_error err;
     record_row fine = make_row("mb1ic8ih8oc8kh3ph1", "naive", CASE_OK);
@@ -239,7 +228,6 @@ static void test_resume_keeps_final_rows(void **state)
 /* Repetitions come back as they were written; a file that an older version wrote has none to go on from. */
 static void test_samples(void **state)
 {
-    (void)state;
     char name[CASE_NAME_MAX];
     conv_error err;
     size_t count;
@@ -276,7 +264,6 @@ static void test_samples(void **state)
 /* results.csv of a version that did not have the columns after repro yet. */
 static void test_older_columns(void **state)
 {
-    (void)state;
     record_row row = make_row("mb1ic8ih8oc8kh3ph1", "naive", CASE_OK);
     row.visits = 9;
     row.race = RACE_NEAR;
@@ -298,7 +285,6 @@ static void test_older_columns(void **state)
 
 static void test_run_ids_differ(void **state)
 {
-    (void)state;
     record_store *a = open_store(NULL, false), *b = open_store(NULL, false);
     assert_string_not_equal(record_run_id(a), record_run_id(b));
     assert_string_not_equal(record_dir(a), record_dir(b));
@@ -332,7 +318,6 @@ static void expect_unreadable(const char *dir, const char *words)
 
 static void test_folders_that_cannot_be_used(void **state)
 {
-    (void)state;
     put_text("file", "w", "x");
     expect_refusal("file/run", false, "file: Not a directory");
     mkdir("other", 0777);
@@ -348,7 +333,6 @@ static void test_folders_that_cannot_be_used(void **state)
 
 static void test_unreadable_runs(void **state)
 {
-    (void)state;
     char text[1 << 16], changed[1 << 16];
     record_row row = make_row("mb1ic8id8oc8kd3sd2pd1", "naive", CASE_OK);
     record_store *s = open_store("run", false);
@@ -403,7 +387,6 @@ static void limit_files(rlim_t bytes)
 
 static void test_full_disk(void **state)
 {
-    (void)state;
     signal(SIGXFSZ, SIG_IGN);
     limit_files(100);
     expect_refusal("run", false, "File too large");
@@ -431,7 +414,6 @@ static void test_full_disk(void **state)
 
 static void test_csv_reader(void **state)
 {
-    (void)state;
     static const char text[] = "a,b\r\n\"x,\"\"y\"\"\n2\",\n,last\ntorn,li";
     csv_reader r;
     csv_open(&r, text, sizeof text - 1);

@@ -1,9 +1,4 @@
 /* The report of made-up runs: what it chooses, what it says, and that the page stands on its own. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +11,7 @@
 #include "../harness/report/report.h"
 #include "../harness/train/history.h"
 #include "made_run.h"
+#include "unit.h"
 
 static char folder[] = "/tmp/sepbench-report-XXXXXX";
 
@@ -42,7 +38,6 @@ static char *slurp(const char *dir, const char *name)
 
 static void test_best(void **state)
 {
-    (void)state;
     made m = {0};
     const char *dense = "dense:mb1ic64ih28oc64kh3ph1";
     made_add(&m, dense, CONV_FORWARD, "avx2", 100, 9);
@@ -72,7 +67,6 @@ static void test_best(void **state)
  * onednn's. */
 static void test_engines_against_themselves(void **state)
 {
-    (void)state;
     static const struct {
         const char *impl;
         double dense, separable; /* 0: none */
@@ -116,7 +110,6 @@ static void test_engines_against_themselves(void **state)
 /* The table that bench prints and the page call the same row the fastest. */
 static void test_one_rule_of_fastest(void **state)
 {
-    (void)state;
     made m = {0};
     char *table = NULL;
     size_t size = 0;
@@ -144,7 +137,6 @@ static void test_one_rule_of_fastest(void **state)
 /* Long names of problems stay whole: what tells two of three dimensions apart stands last. */
 static void test_long_names(void **state)
 {
-    (void)state;
     made m = {0};
     char *table = NULL;
     size_t size = 0;
@@ -164,7 +156,6 @@ static void test_long_names(void **state)
 /* A map of three dimensions says so at its axis and below its title. */
 static void test_map_of_volumes(void **state)
 {
-    (void)state;
     made m = {0};
     for (int size = 8; size <= 16; size *= 2)
         for (int channels = 32; channels <= 64; channels *= 2)
@@ -185,7 +176,6 @@ static void test_map_of_volumes(void **state)
 
 static void test_overlap_is_no_difference(void **state)
 {
-    (void)state;
     record_row slow = {.median_ns = 102, .ci95_low_ns = 99, .ci95_high_ns = 104, .visits = RULE_VISITS};
     record_row fast = {.median_ns = 100, .ci95_low_ns = 98, .ci95_high_ns = 101, .visits = RULE_VISITS};
     conv_error err;
@@ -207,7 +197,6 @@ static void test_overlap_is_no_difference(void **state)
 
 static void test_labels_apart(void **state)
 {
-    (void)state;
     double at[] = {0.5, 0.51, 0.1, 0.5, 0.99, 1.0};
     chart_spread(at, 6, 0.06);
     for (int i = 0; i < 6; i++) {
@@ -238,7 +227,6 @@ static void expect_verdict(made *m, const char *headline, const char *caution)
 
 static void test_verdict_yes(void **state)
 {
-    (void)state;
     made m = made_sweep(1, 9);
     expect_verdict(&m, "Yes: the separable convolution is faster at every channel count from 32 to 2048: ",
                    "the load is 1.4");
@@ -246,21 +234,18 @@ static void test_verdict_yes(void **state)
 
 static void test_verdict_no(void **state)
 {
-    (void)state;
     made m = made_sweep(20, 9);
     expect_verdict(&m, "No: the separable convolution is faster at no channel count: 0.", NULL);
 }
 
 static void test_verdict_without_intervals(void **state)
 {
-    (void)state;
     made m = made_sweep(1, 3);
     expect_verdict(&m, "This run does not say, at any channel count: too few repetitions", "times are rough");
 }
 
 static void test_verdict_from_some_channels_on(void **state)
 {
-    (void)state;
     made m = {0};
     for (int channels = 32; channels <= 128; channels *= 2) {
         char text[128];
@@ -275,7 +260,6 @@ static void test_verdict_from_some_channels_on(void **state)
 
 static void test_verdict_one_variant(void **state)
 {
-    (void)state;
     made m = {0};
     made_add(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx2", 100, 9);
     expect_verdict(&m, "This run does not say: it has no time for a separable convolution", NULL);
@@ -285,7 +269,6 @@ static void test_verdict_one_variant(void **state)
 
 static void test_page(void **state)
 {
-    (void)state;
     made m = made_sweep(1, 9);
     made_add(&m, "dense:mb1ic96ih28oc96kh3ph1", CONV_FORWARD, "tiled", 1, 9)->status = CASE_WRONG;
     char out[256];
@@ -317,7 +300,6 @@ static void test_page(void **state)
 
 static void test_map_and_networks(void **state)
 {
-    (void)state;
     made m = {0};
     const int channels[] = {32, 64, 96, 128, 192, 256, 512, 728, 1024}, spatial[] = {7, 14, 28, 56};
     for (int s = 0; s < 4; s++)
@@ -349,7 +331,6 @@ static void test_map_and_networks(void **state)
 /* By every side, in both forms; ours has all layers, onednn not. */
 static void test_network_forms(void **state)
 {
-    (void)state;
     made m = {0};
     static const struct {
         const char *problem;
@@ -407,7 +388,6 @@ static void test_network_forms(void **state)
  * in the file. */
 static void test_part_of_a_network(void **state)
 {
-    (void)state;
     made m = {0};
     made_add(&m, "mb1ic3ih28oc64kh3ph1n\"net:first*2\"", CONV_FORWARD, "avx2", 1e6, 9);
     made_add(&m, "mb1ic3ih28oc64kh3ph1n\"net:first*2\"", CONV_FORWARD, "onednn", 1e6, 9);
@@ -464,7 +444,6 @@ static void test_part_of_a_network(void **state)
 
 static void test_threads_and_cold(void **state)
 {
-    (void)state;
     made m = {0};
     for (int channels = 64; channels <= 256; channels *= 2)
         for (int variant = 0; variant <= CONV_SEPARABLE; variant += CONV_SEPARABLE)
@@ -558,7 +537,6 @@ static void put_keras(const char *dir)
 
 static void test_training(void **state)
 {
-    (void)state;
     char dir[256], out[256];
     snprintf(dir, sizeof dir, "%s/training", folder);
     snprintf(out, sizeof out, "%s/training-page", folder);
@@ -612,7 +590,6 @@ static void test_training_of_any_two(void **state)
         {TRAINED("Conv2D", "Dense"), "In training: an epoch of the separable network"},
         {TRAINED("DepthwiseConv2D", "SeparableConv2D"), "In training: an epoch of the separable network"},
     };
-    (void)state;
     char dir[256], out[256];
     snprintf(dir, sizeof dir, "%s/training-two", folder);
     snprintf(out, sizeof out, "%s/training-two-page", folder);
@@ -631,7 +608,6 @@ static void test_training_of_any_two(void **state)
 /* A training inside a run's folder joins its page; the roof comes from the run. */
 static void test_training_beside_cases(void **state)
 {
-    (void)state;
     made m = made_sweep(1, 9);
     char dir[512], out[256];
     const char *run = made_store(&m, folder, "with-training");
@@ -647,7 +623,6 @@ static void test_training_beside_cases(void **state)
 
 static void test_partial_runs(void **state)
 {
-    (void)state;
     char out[256];
     snprintf(out, sizeof out, "%s/partial", folder);
     made one = {0};
@@ -677,7 +652,6 @@ static void test_style(void **state)
         {"onednn", "#b8156f", true, false, 2},          {"onednn-winograd", "#9c5590", true, true, 3},
         {"onnxruntime", NULL, true, false, 2},          {"of-tomorrow", NULL, false, false, 1},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         report_impl style = report_style(cases[i].name);
         if (style.peer != cases[i].peer || style.inexact != cases[i].inexact || style.dash != cases[i].dash ||
@@ -690,7 +664,6 @@ static void test_style(void **state)
 
 static void test_without_gnuplot(void **state)
 {
-    (void)state;
     made m = {0};
     made_add(&m, "dense:mb1ic64ih28oc64kh3ph1", CONV_FORWARD, "avx2", 100, 9);
     const char *dir = made_store(&m, folder, "nogp");
@@ -703,15 +676,10 @@ static void test_without_gnuplot(void **state)
     setenv("PATH", path, 1);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    return mkdtemp(folder) == NULL;
-}
+static int make_folder(void **state) { return mkdtemp(folder) == NULL; }
 
 static int remove_folder(void **state)
 {
-    (void)state;
     char command[64];
     if (getenv("KEEP") != NULL) return printf("kept: %s\n", folder) < 0;
     snprintf(command, sizeof command, "rm -rf '%s'", folder);

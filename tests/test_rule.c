@@ -1,9 +1,4 @@
 /* The one rule of what may be said of times: the cases that once bent a verdict. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +6,7 @@
 #include "../bench/bench.h"
 #include "../harness/report/report.h"
 #include "made_run.h"
+#include "unit.h"
 
 #define DENSE "dense:mb1ic128ih28oc128kh3ph1"
 #define SEPARABLE "separable:mb1ic128ih28oc128kh3ph1"
@@ -57,7 +53,6 @@ static void as_it_is(record_row *dense, record_row *separable) { (void)dense, (v
 
 static void test_determined(void **state)
 {
-    (void)state;
     expect(bent(as_it_is),
            "Yes: the separable convolution is faster at every channel count from 64 to 256 forward: 6.2 times "
            "as fast.",
@@ -75,7 +70,6 @@ static void burst(record_row *dense, record_row *separable)
 
 static void test_burst(void **state)
 {
-    (void)state;
     expect(bent(burst), two_of_three, "Not determined: forward at 128 channels (too few repetitions).");
 }
 
@@ -88,7 +82,6 @@ static void disturbed(record_row *dense, record_row *separable)
 
 static void test_disturbed(void **state)
 {
-    (void)state;
     expect(bent(disturbed), two_of_three, "Not determined: forward at 128 channels (the machine was busy).");
 }
 
@@ -101,7 +94,6 @@ static void moved(record_row *dense, record_row *separable)
 
 static void test_moved(void **state)
 {
-    (void)state;
     expect(bent(moved), two_of_three, "Not determined: forward at 128 channels (the host moved the cores).");
 }
 
@@ -115,7 +107,6 @@ static void few(record_row *dense, record_row *separable)
 
 static void test_few(void **state)
 {
-    (void)state;
     expect(bent(few), two_of_three, "Not determined: forward at 128 channels (too few repetitions).");
 }
 
@@ -127,14 +118,12 @@ static void wide(record_row *dense, record_row *separable)
 
 static void test_wide(void **state)
 {
-    (void)state;
     expect(bent(wide), two_of_three, "Not determined: forward at 128 channels (the machine was busy).");
 }
 
 /* Two independent intervals of a tenth each way make one of a seventh, not of a fifth. */
 static void test_ratio_interval(void **state)
 {
-    (void)state;
     const rule_time dense = {200, 200 / 1.1, 200 * 1.1, false, false},
                     separable = {50, 50 / 1.1, 50 * 1.1, false, false};
     rule_ratio r = rule_compare(dense, separable);
@@ -146,7 +135,6 @@ static void test_ratio_interval(void **state)
 /* A run of an earlier version: the interval of a row reaches from 5.3 to 114 microseconds. */
 static void test_fastest_that_overlap(void **state)
 {
-    (void)state;
     made m = {0};
     record_row *row = made_add(&m, SEPARABLE, CONV_FORWARD, "avx2", 5459, 6);
     row->ci95_low_ns = 5252, row->ci95_high_ns = 114214, row->visits = -1;
@@ -160,7 +148,6 @@ static void test_fastest_that_overlap(void **state)
 
 static void test_share(void **state)
 {
-    (void)state;
     rule_ratio r = {10.5, 9.5, 11.5, RATIO_FASTER};
     assert_true(fabs(rule_share(&r, 8.4) - 1.25) < 1e-9);
     assert_true(isnan(rule_share(&r, 8))); /* 131%, and 119% would fit */
@@ -172,7 +159,6 @@ static void test_share(void **state)
 
 static void test_fastest(void **state)
 {
-    (void)state;
     made m = {0};
     made_add(&m, DENSE, CONV_FORWARD, "onednn", 100, 9);
     made_add(&m, DENSE, CONV_FORWARD, "avx2", 90, 9)->race = RACE_BEHIND; /* by luck, with few repetitions */
@@ -188,7 +174,6 @@ static void test_fastest(void **state)
 /* The terminal marks what the report would not show. */
 static void test_summary_marks(void **state)
 {
-    (void)state;
     made m = bent(few);
     char *table = NULL;
     size_t size;
@@ -205,7 +190,6 @@ static void test_summary_marks(void **state)
 /* A mean of cases of which one is rough is the mean of the others. */
 static void test_versus(void **state)
 {
-    (void)state;
     made m = {0};
     for (int channels = 64; channels <= 256; channels *= 2) {
         char text[128];
@@ -228,7 +212,6 @@ static void test_versus(void **state)
 /* A network with a layer that is rough has no sum in the headline; without it, it has. */
 static void test_networks(void **state)
 {
-    (void)state;
     for (int rough = 0; rough < 2; rough++) {
         made m = {0};
         made_add(&m, "mb1ic64ih56oc64oh56kh3ph1n\"net:a*3\"", CONV_FORWARD, "avx2", 1e6, 9);
@@ -245,7 +228,6 @@ static void test_networks(void **state)
 /* A network in both forms: the headline of a run of one; a sum that lacks a layer is none, and says which. */
 static void test_network_forms(void **state)
 {
-    (void)state;
     for (int lacks = 0; lacks < 2; lacks++) {
         made m = {0};
         made_add(&m, "mb1ic3ih28oc64kh3ph1n\"net:first*2+net@dense:first*2\"", CONV_FORWARD, "avx2", 1e6, 9);

@@ -1,13 +1,8 @@
 /* Which groups are visited next, and for how long. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "../bench/schedule.h"
+#include "unit.h"
 
 enum { GROUPS = 4 };
 
@@ -39,7 +34,6 @@ static double play(schedule_entry *entries, double left, int *visits)
 
 static void all_that_is_asked_for(void **state)
 {
-    (void)state;
     schedule_entry entries[GROUPS];
     int visits[GROUPS];
     set_up(entries, 9, 0);
@@ -53,7 +47,6 @@ static void all_that_is_asked_for(void **state)
 
 static void headline_first(void **state)
 {
-    (void)state;
     schedule_entry entries[GROUPS];
     int visits[GROUPS];
     set_up(entries, 9, 0);
@@ -69,7 +62,6 @@ static void headline_first(void **state)
  * its nine. */
 static void few_visits(void **state)
 {
-    (void)state;
     schedule_entry entries[GROUPS];
     int visits[GROUPS];
     set_up(entries, 9, 0);
@@ -92,7 +84,6 @@ static void few_visits(void **state)
 /* Two intervals of three visits, one of which is had already: what may not be given to others. */
 static void least(void **state)
 {
-    (void)state;
     schedule_entry entries[GROUPS];
     set_up(entries, 9, 0);
     entries[0].need.least_visits = 2;
@@ -104,7 +95,6 @@ static void least(void **state)
 /* Visits of a group are spread: none has its second before all have their first, give or take half a visit. */
 static void spread(void **state)
 {
-    (void)state;
     schedule_entry entries[GROUPS];
     uint64_t random = 1;
     int most = 0;
@@ -125,7 +115,6 @@ static void spread(void **state)
  * in it. */
 static void headline_ends_early(void **state)
 {
-    (void)state;
     schedule_entry entries[GROUPS];
     uint64_t random = 1;
     set_up(entries, 9, 0);

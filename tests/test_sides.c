@@ -1,10 +1,5 @@
 /* Runs of several machines side by side: the sentence, what is left out and why, and that no file of a stranger
  * gets farther than the page's text. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +9,7 @@
 #include "../harness/sides/sides.h"
 #include "folder.h"
 #include "made_run.h"
+#include "unit.h"
 
 static char program[4096];
 
@@ -128,7 +124,6 @@ static void expect_refused(const char *words, int code, const char *why)
 
 static void test_sentence(void **state)
 {
-    (void)state;
     store_winner("node-a");
     store_winner("node-b");
     store_loser("node-c");
@@ -153,7 +148,6 @@ static void test_sentence(void **state)
 /* Each machine's losses, and what is said of all. */
 static void test_sentences(void **state)
 {
-    (void)state;
     static const struct {
         struct {
             conv_pass pass;
@@ -189,7 +183,6 @@ static void test_sentences(void **state)
 /* What is not determined is no loss, and is said. */
 static void test_not_determined(void **state)
 {
-    (void)state;
     store_winner("node-a");
     made m = made_sweep(1, 9);
     for (size_t i = 0; i < m.count; i++)
@@ -212,7 +205,6 @@ static void test_not_determined(void **state)
 /* Two runs of a machine have its time in their names. */
 static void test_same_machine(void **state)
 {
-    (void)state;
     store_winner("node-a");
     static const char *const ids[] = {"20260101T101500.000000Z-x", "20260102T101500.000000Z-x"};
     for (int i = 0; i < 2; i++) {
@@ -237,7 +229,6 @@ static void test_same_machine(void **state)
 
 static void test_left_out(void **state)
 {
-    (void)state;
     char output[256];
     store_winner("node-a");
     store_loser("node-b");
@@ -273,7 +264,6 @@ static void test_left_out(void **state)
 /* What shares a little with the others would take most of the comparison away; with one other that is all. */
 static void test_small_run(void **state)
 {
-    (void)state;
     store_winner("node-a");
     store_winner("node-b");
     made m = made_sweep(1, 9);
@@ -291,7 +281,6 @@ static void test_small_run(void **state)
 /* Machines of more and fewer cores are compared, each at the most threads that its run has. */
 static void test_threads(void **state)
 {
-    (void)state;
     char output[64];
     store_winner("node-a");
     made m = made_sweep(1, 9);
@@ -315,7 +304,6 @@ static void test_threads(void **state)
 
 static void test_refused(void **state)
 {
-    (void)state;
     char output[64];
     store_winner("node-a");
     store_winner("node-b");
@@ -336,7 +324,6 @@ static void test_refused(void **state)
 /* One run, even named twice, has the report that it had. */
 static void test_one_run(void **state)
 {
-    (void)state;
     store_winner("node-a");
     assert_int_equal(report("node-a node-a --out twice"), EXIT_FINE);
     expect("err.txt", "node-a: given twice, counted once", true);
@@ -349,7 +336,6 @@ static void test_one_run(void **state)
 /* A fleet's call: folders, and what it says of a machine that has none. */
 static void test_fleet(void **state)
 {
-    (void)state;
     static const char *const runs[] = {"node-a", "node-b"}, *const notes[] = {"node-c: lost after 12 s."};
     store_winner("node-a");
     store_winner("node-b");
@@ -365,7 +351,6 @@ static void test_fleet(void **state)
 /* A line of machines.csv has the figures of both rows and of the rule. */
 static void test_figures(void **state)
 {
-    (void)state;
     char line[1024], expected[1024];
     store_winner("node-a");
     store_loser("node-b");
@@ -397,7 +382,6 @@ static void test_figures(void **state)
 
 static void test_hostile(void **state)
 {
-    (void)state;
     enum { HUGE = 1 << 20, MANY = 5000 };
     static const char *const odd = "<script>`touch ran`</script>' & \"\n\033[2J\xe2\x80\xae ::error::forged";
     json_t *m = machine(odd), *versions = json_object_get(m, "versions");
@@ -439,7 +423,6 @@ static void test_hostile(void **state)
 /* More machines than a picture has lines; more than there may be. */
 static void test_many(void **state)
 {
-    (void)state;
     static char words[4096];
     size_t used = 0;
     for (int i = 0; i < 18; i++) {

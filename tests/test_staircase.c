@@ -1,10 +1,5 @@
 /* The staircase from TensorFlow's time to the best's, of made-up rows: its factors, what is not measured, and
  * the page and file made of it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +9,7 @@
 #include "../harness/report/staircase.h"
 #include "folder.h"
 #include "made_run.h"
+#include "unit.h"
 
 #define DEPTHWISE "depthwise:g64mb1ic64ih28oc64kh3ph1"
 
@@ -61,7 +57,6 @@ static void expect_factors(const staircase *s, const double expected[STAIRS], do
 
 static void test_whole(void **state)
 {
-    (void)state;
     staircase s;
     assert_true(staircase_without(NULL, &s));
     expect_factors(&s, (const double[]){1.2, 2, 4, 1.25, 2}, 24);
@@ -71,7 +66,6 @@ static void test_whole(void **state)
 /* The cause of a variant that was not measured is in the next factor. */
 static void test_missing_variants(void **state)
 {
-    (void)state;
     staircase s;
     assert_true(staircase_without("tf-like+nocopy", &s));
     expect_factors(&s, (const double[]){1.2, NAN, 8, 1.25, 2}, 24);
@@ -85,7 +79,6 @@ static void test_missing_variants(void **state)
 
 static void test_missing_ends(void **state)
 {
-    (void)state;
     staircase s;
     assert_true(staircase_without("tensorflow", &s));
     assert_true(s.tensorflow == NULL && isnan(s.measured) && fabs(s.product - 24) < 1e-9);
@@ -95,7 +88,6 @@ static void test_missing_ends(void **state)
 /* A level that is faster than all others is not the best for that. */
 static void test_never_the_best(void **state)
 {
-    (void)state;
     made m = {0};
     made_add(&m, DEPTHWISE, CONV_FORWARD, "tf-like", 300, 9);
     made_add(&m, DEPTHWISE, CONV_FORWARD, "tf-like+threads", 100, 9);
@@ -132,7 +124,6 @@ static void report(made *m, const char *name)
 
 static void test_page(void **state)
 {
-    (void)state;
     made m = without("tf-like+nocopy");
     report(&m, "whole");
     char *page = slurp("whole/index.html"), *table = slurp("whole/staircase.csv");

@@ -1,13 +1,8 @@
 /* Medians, deviations and the ranks of the median's interval against published tables. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 
 #include "../harness/stats.h"
+#include "unit.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -18,7 +13,6 @@ static void near(double got, double wanted)
 
 static void test_median(void **state)
 {
-    (void)state;
     near(stats_median((double[]){7}, 1), 7);
     near(stats_median((double[]){3, 1}, 2), 2);
     near(stats_median((double[]){9, 1, 5}, 3), 5);
@@ -27,7 +21,6 @@ static void test_median(void **state)
 
 static void test_order_is_kept(void **state)
 {
-    (void)state;
     double values[] = {5, 1, 4, 2, 3, 9, 7};
     const double copy[] = {5, 1, 4, 2, 3, 9, 7};
     stats_summarize(values, COUNT(values));
@@ -38,7 +31,6 @@ static void test_order_is_kept(void **state)
  * order statistics r and n+1-r bound the median. */
 static void test_ranks(void **state)
 {
-    (void)state;
     static const struct {
         size_t n, r95, r99;
     } table[] = {{1, 0, 0},  {5, 0, 0},  {6, 1, 0},   {7, 1, 0},    {8, 1, 1},    {9, 2, 1},    {10, 2, 1},
@@ -53,7 +45,6 @@ static void test_ranks(void **state)
 
 static void test_summary(void **state)
 {
-    (void)state;
     /* sorted: 1 2 3 4 5 6 7 8 100; deviations from 5: 4 3 2 1 0 1 2 3 95 -> median 2 */
     stats_summary s = stats_summarize((double[]){100, 8, 1, 7, 2, 6, 3, 5, 4}, 9);
     assert_int_equal(s.n, 9);
@@ -67,7 +58,6 @@ static void test_summary(void **state)
 
 static void test_few_values_have_no_interval(void **state)
 {
-    (void)state;
     stats_summary s = stats_summarize((double[]){3, 1, 2, 5, 4}, 5);
     assert_false(s.has_ci);
     assert_true(isnan(s.ci95_low) && isnan(s.ci95_high));
@@ -82,7 +72,6 @@ static void test_few_values_have_no_interval(void **state)
  * theory says 1 - 2 P(X <= 1) = 96.09%. */
 static void test_coverage(void **state)
 {
-    (void)state;
     enum { DRAWS = 20000 };
     uint64_t x = 88172645463325252u; /* xorshift64 (Marsaglia 2003) */
     int covered = 0;

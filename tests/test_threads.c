@@ -1,11 +1,5 @@
 /* Threads and the environment: this program starts itself again under an affinity and OpenMP's variables, for
  * an OpenMP runtime reads both while it is loaded. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <omp.h>
 #include <sched.h>
 #include <stdio.h>
@@ -16,6 +10,7 @@
 
 #include "../harness/cli.h"
 #include "../harness/machine/machine.h"
+#include "unit.h"
 
 /* ---- what the started program says of itself */
 
@@ -95,7 +90,6 @@ static void expect_pool(int cpu, const char *variable, const char *threads, cons
 /* The process's own affinity decides, whatever OpenMP was told. */
 static void test_mask_stays(void **state)
 {
-    (void)state;
     static const char *const variables[] = {NULL, "OMP_PROC_BIND=true", "OMP_PLACES=cores",
                                             "GOMP_CPU_AFFINITY=0-63"};
     int last = 0;
@@ -112,7 +106,6 @@ static void test_mask_stays(void **state)
 /* Without an affinity OpenMP's wishes move nothing: one thread on each core. */
 static void test_places_do_not_move_the_pool(void **state)
 {
-    (void)state;
     if (machine_get()->cores < 2 || machine_get()->cpu_quota > 0) skip();
     char expected[1024];
     char *argv[] = {"/proc/self/exe", "2", NULL};
@@ -124,7 +117,6 @@ static void test_places_do_not_move_the_pool(void **state)
 
 static void test_number_of_threads(void **state)
 {
-    (void)state;
     int cpu = first_cpu(0);
     char expected[64];
     snprintf(expected, sizeof expected, "default 1, state %d, cpus %d", THREADS_BOUND, cpu);
@@ -139,7 +131,6 @@ static char *program(void) { return getenv("SEPBENCH") != NULL ? getenv("SEPBENC
 /* A pool that is too small is no measurement of that thread count. */
 static void test_fewer_threads_fail(void **state)
 {
-    (void)state;
     char answer[1024];
     static const char words[] = "OpenMP started 1 of 2 threads: OMP_THREAD_LIMIT allows no more";
     char *verify[] = {program(), "verify",  "mb1ic4ih5oc4kh3ph1", "--impl", "naive",

@@ -101,7 +101,6 @@ static void follow_keras(void **state)
     json_t *golden = test_json("golden/train/applications_keras.json"), *item;
     const int64_t images = json_integer_value(json_object_get(golden, "images"));
     size_t at;
-    (void)state;
     json_array_foreach(json_object_get(golden, "cases"), at, item)
     {
         check_case(item, images, "tiled");

@@ -1,18 +1,13 @@
 /* Data sets by the names EMNIST, QMNIST and others give their files,
  * of every rank and label type that is read. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
 #include "../harness/train/data.h"
 #include "folder.h"
+#include "unit.h"
 
 enum { IMAGES = 3, PIXELS = 12 };
 
@@ -85,7 +80,6 @@ static void refuse(const char *dir, const char *words)
 
 static void names(void **state)
 {
-    (void)state;
     write_set("emnist", "emnist-letters-", "test");
     check("emnist", 3, 4, 1);
     check("emnist/emnist-letters", 3, 4, 1);
@@ -107,7 +101,6 @@ static void names(void **state)
 /* The plain file before the .gz, "-idx" before ".idx". */
 static void spellings(void **state)
 {
-    (void)state;
     write_set("spelt", "", "t10k");
     write_text("spelt/train-images-idx3-ubyte.gz", "not read");
     write_text("spelt/train-labels.idx1-ubyte", "not read");
@@ -124,7 +117,6 @@ static void label_types(void **state)
         int type, element;
     } types[] = {{8, 1}, {9, 1}, {0x0b, 2}, {0x0c, 4}};
     static const uint8_t sizes[] = {IMAGES, 8};
-    (void)state;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         for (int rank = 1; rank <= 2; rank++) {
             write_set("types", "", "test");
@@ -157,7 +149,6 @@ static void image_ranks(void **state)
         uint8_t sizes[4];
         int64_t rows, columns, channels;
     } cases[] = {{{IMAGES, 3, 4, 1}, 3, 4, 1}, {{IMAGES, 1, 3, 4}, 3, 4, 1}, {{IMAGES, 2, 2, 3}, 2, 2, 3}};
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         write_set("ranks", "", "t10k");
         assert_int_equal(system("rm ranks/*images*"), 0);

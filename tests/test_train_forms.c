@@ -1,11 +1,5 @@
 /* Training data that are no IDX files: an .npz with Keras's names, as NumPy wrote it and as users get it wrong,
  * and CIFAR-10's binary files; and that a network trains on each as on the same images in another form. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +52,6 @@ static void numpy_bytes(void **state)
 {
     static const tensor_shape image = {3, {2, 2, 3}};
     data_sets data;
-    (void)state;
     bring("keras-cifar");
     load("data.npz", &data);
     const data_set *sets[] = {&data.train, &data.test};
@@ -77,7 +70,6 @@ static void numpy_floats(void **state)
 {
     static const tensor_shape image = {4, {2, 2, 2, 1}};
     data_sets data;
-    (void)state;
     bring("keras-volumes");
     load("data.npz", &data);
     const data_set *sets[] = {&data.train, &data.test};
@@ -97,10 +89,10 @@ static void numpy_floats(void **state)
 static uint8_t bytes[24];
 static float floats[24];
 static int64_t integers[] = {0, 1};
-static const npz_array right[] = {{"x_train", NPY_UINT8, 3, {2, 3, 4}, bytes},
-                                  {"y_train", NPY_INT64, 1, {2}, integers},
-                                  {"x_test", NPY_UINT8, 3, {2, 3, 4}, bytes},
-                                  {"y_test", NPY_INT64, 1, {2}, integers}};
+static const npz_array right[] = {{"x_train", NPY_UINT8, {3, {2, 3, 4}}, bytes},
+                                  {"y_train", NPY_INT64, {1, {2}}, integers},
+                                  {"x_test", NPY_UINT8, {3, {2, 3, 4}}, bytes},
+                                  {"y_test", NPY_INT64, {1, {2}}, integers}};
 
 static void write_npz(const char *path, const npz_array *arrays, int count)
 {
@@ -116,24 +108,25 @@ static void bad_arrays(void **state)
         npz_array array;
         const char *words;
     } cases[] = {
-        {0, {"x", NPY_UINT8, 3, {2, 3, 4}, bytes}, "array 'x_train' is missing"},
-        {3, {"y", NPY_INT64, 1, {2}, integers}, "array 'y_test' is missing"},
-        {0, {"x_train", NPY_INT64, 3, {1, 1, 2}, integers}, "'x_train' is of another type than uint8"},
-        {0, {"x_train", NPY_UINT8, 1, {24}, bytes}, "'x_train' has the shape (24,): (n, ...)"},
-        {0, {"x_train", NPY_UINT8, 6, {2, 1, 1, 1, 3, 4}, bytes}, "'x_train' has the shape (2, 1, 1, 1, 3, 4)"},
-        {0, {"x_train", NPY_UINT8, 3, {2, 0, 4}, bytes}, "'x_train' has the shape (2, 0, 4)"},
-        {0, {"x_train", NPY_UINT8, 2, {3, 8}, bytes}, "'y_train' has 2 labels for the 3 images of 'x_train'"},
-        {2, {"x_test", NPY_FLOAT32, 3, {2, 3, 4}, floats}, "'x_test': element 7 is nan in float32"},
-        {2, {"x_test", NPY_UINT8, 3, {2, 4, 3}, bytes}, "images of (3, 4) in x_train, of (4, 3) in x_test"},
+        {0, {"x", NPY_UINT8, {3, {2, 3, 4}}, bytes}, "array 'x_train' is missing"},
+        {3, {"y", NPY_INT64, {1, {2}}, integers}, "array 'y_test' is missing"},
+        {0, {"x_train", NPY_INT64, {3, {1, 1, 2}}, integers}, "'x_train' is of another type than uint8"},
+        {0, {"x_train", NPY_UINT8, {1, {24}}, bytes}, "'x_train' has the shape (24,): (n, ...)"},
+        {0,
+         {"x_train", NPY_UINT8, {6, {2, 1, 1, 1, 3, 4}}, bytes},
+         "'x_train' has the shape (2, 1, 1, 1, 3, 4)"},
+        {0, {"x_train", NPY_UINT8, {3, {2, 0, 4}}, bytes}, "'x_train' has the shape (2, 0, 4)"},
+        {0, {"x_train", NPY_UINT8, {2, {3, 8}}, bytes}, "'y_train' has 2 labels for the 3 images of 'x_train'"},
+        {2, {"x_test", NPY_FLOAT32, {3, {2, 3, 4}}, floats}, "'x_test': element 7 is nan in float32"},
+        {2, {"x_test", NPY_UINT8, {3, {2, 4, 3}}, bytes}, "images of (3, 4) in x_train, of (4, 3) in x_test"},
         {1,
-         {"y_train", NPY_INT64, 2, {1, 2}, integers},
+         {"y_train", NPY_INT64, {2, {1, 2}}, integers},
          "'y_train' has the shape (1, 2): one integer for each"},
-        {1, {"y_train", NPY_FLOAT32, 1, {2}, floats}, "'y_train' is not of an integer type"},
-        {1, {"y_train", NPY_INT64, 1, {2}, high}, "y_train 1 is 256: must be from 0 to 255"},
-        {3, {"y_test", NPY_INT64, 1, {2}, low}, "y_test 0 is -1: must be from 0 to 255"},
+        {1, {"y_train", NPY_FLOAT32, {1, {2}}, floats}, "'y_train' is not of an integer type"},
+        {1, {"y_train", NPY_INT64, {1, {2}}, high}, "y_train 1 is 256: must be from 0 to 255"},
+        {3, {"y_test", NPY_INT64, {1, {2}}, low}, "y_test 0 is -1: must be from 0 to 255"},
     };
     data_sets data;
-    (void)state;
     floats[7] = NAN;
     write_npz("data.npz", right, 4);
     load("data.npz", &data);
@@ -189,7 +182,6 @@ static void cifar_files(void **state)
 {
     static const tensor_shape image = {3, {SIDE, SIDE, 3}};
     data_sets data;
-    (void)state;
     write_cifar();
     load("cifar", &data);
     assert_int_equal(data.train.count, BATCHES * IN_BATCH);
@@ -210,7 +202,6 @@ static void cifar_files(void **state)
 
 static void bad_cifar_files(void **state)
 {
-    (void)state;
     write_cifar();
     assert_int_equal(system("head -c 5000 cifar/test_batch.bin > x; mv x cifar/test_batch.bin"), 0);
     refuse("cifar", "cifar/test_batch.bin: 5000 bytes are not whole records of CIFAR-10, of 3073 bytes");
@@ -236,7 +227,6 @@ static void which_fit(void **state)
         {{3, {32, 32, 3}}, {1, {3072}}, true},      {{4, {2, 3, 4, 5}}, {4, {2, 3, 4, 5}}, true},
         {{4, {2, 3, 4, 5}}, {3, {6, 4, 5}}, false}, {{1, {12}}, {3, {3, 4, 1}}, false},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (data_fits(&(data_set){.image = cases[i].image}, &cases[i].input) != cases[i].fit)
             fail_msg("case %zu", i);
@@ -266,9 +256,9 @@ static void write_as_npz(const char *from, const char *path, bool as_floats)
         int64_t count = set->count * shape_count(&set->image);
         npz_array *x = &arrays[2 * s], *y = x + 1;
         *x = right[2 * s], *y = right[2 * s + 1];
-        x->rank = set->image.rank + 1;
-        x->shape[0] = y->shape[0] = set->count;
-        memcpy(x->shape + 1, set->image.dim, sizeof set->image.dim);
+        x->shape.rank = set->image.rank + 1;
+        x->shape.size[0] = y->shape.size[0] = set->count;
+        memcpy(x->shape.size + 1, set->image.dim, sizeof set->image.dim);
         x->data = set->images;
         y->type = NPY_UINT8;
         y->data = set->labels;
@@ -298,7 +288,6 @@ static void write_model(const char *path, const char *layer, const char *input, 
 
 static void same_bits(void **state)
 {
-    (void)state;
     write_model("gray.json", "Conv2D", "28, 28, 1", 10);
     write_model("rows.json", "Conv1D", "28, 28", 10);
     write_model("color.json", "Conv2D", "32, 32, 3", 10);
@@ -318,7 +307,6 @@ static void same_bits(void **state)
 /* Evaluation finds each image wherever the batch begins. */
 static void evaluation_of_channels(void **state)
 {
-    (void)state;
     write_model("color.json", "Conv2D", "32, 32, 3", 10);
     write_cifar();
     expect(0, NULL,
@@ -330,7 +318,6 @@ static void evaluation_of_channels(void **state)
 
 static void refused_networks(void **state)
 {
-    (void)state;
     write_model("planes.json", "Conv2D", "3, 32, 32", 10);
     write_model("nine.json", "Conv2D", "32, 32, 3", 9);
     write_model("steps.json", "Conv1D", "4, 2", 10);

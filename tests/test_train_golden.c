@@ -74,7 +74,6 @@ static bool can_train(const char *impl, const char *model_name)
 
 static void follows_torch(void **state)
 {
-    (void)state;
     data_sets data;
     load(&data);
     json_t *golden = test_json("golden/train/trajectories.json"), *item;
@@ -101,7 +100,6 @@ static void follows_torch(void **state)
 /* Every implementation, naive among them, on the trajectory of Adam; and within 1e-4 of naive. */
 static void implementations_agree(void **state)
 {
-    (void)state;
     static const char *const names[] = {"conv", "separable"};
     data_sets data;
     load(&data);

@@ -380,7 +380,6 @@ static void check_model(const char *what, const model *m, rig *r)
 
 static void differences(void **state)
 {
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char what[512];
         snprintf(what, sizeof what, "%s {%s}", cases[i].class_name, cases[i].options);
@@ -397,7 +396,6 @@ static void differences(void **state)
 /* Losses of outputs that are no softmax's. */
 static void other_outputs(void **state)
 {
-    (void)state;
     static const char *const heads[] = {"sigmoid", "softplus"};
     for (int i = 0; i < 2; i++) {
         char text[TEXT] = "";
@@ -479,7 +477,6 @@ static const char FUSIBLE_LAYERS[] =
 
 static void fusions_agree(void **state)
 {
-    (void)state;
     static const char *const models[] = {FUSIBLE, FUSIBLE_3D, FUSIBLE_LAYERS};
     for (int i = 0; i < 3; i++) {
         char text[TEXT] = "";
@@ -495,7 +492,6 @@ static void fusions_agree(void **state)
 /* The models of golden/train/graphs_keras.json: their gradients, and that neither fusion nor slices matter. */
 static void graphs(void **state)
 {
-    (void)state;
     json_t *golden = test_json("golden/train/graphs_keras.json"), *item;
     size_t at;
     json_array_foreach(json_object_get(golden, "cases"), at, item)
@@ -518,7 +514,6 @@ static void graphs(void **state)
 /* The summary says where such a layer went. */
 static void relu_layers_are_fused(void **state)
 {
-    (void)state;
     char text[TEXT] = "";
     append(text, FUSIBLE_LAYERS);
     model *m = test_model(text);
@@ -554,7 +549,6 @@ static const char FORKED[] =
 
 static void forks_are_not_fused(void **state)
 {
-    (void)state;
     char text[TEXT] = "";
     append(text, FORKED);
     model *m = test_model(text);
@@ -569,7 +563,6 @@ static void forks_are_not_fused(void **state)
 /* No bit depends on the threads. */
 static void threads_agree(void **state)
 {
-    (void)state;
     char text[TEXT] = "";
     append(text, FUSIBLE_LAYERS);
     model *m = test_model(text);

@@ -116,7 +116,6 @@ static void follows_keras(void **state)
     int64_t images = json_integer_value(json_object_get(golden, "images"));
     int64_t steps = json_integer_value(json_object_get(golden, "steps"));
     size_t at;
-    (void)state;
     json_array_foreach(json_object_get(golden, "cases"), at, item)
     {
         check_case(item, images, steps, "naive");
@@ -143,7 +142,6 @@ static void threads_do_not_matter(void **state)
 {
     json_t *golden = test_json("golden/train/graphs_keras.json"), *item;
     size_t at, bytes;
-    (void)state;
     json_array_foreach(json_object_get(golden, "cases"), at, item)
     {
         net_options o = {.threads = 1, .batch = 53, .slice = 3, .impls = "best"};
@@ -176,7 +174,6 @@ static void statistics_are_exact(void **state)
     run r;
     conv_error err = {""};
     net_result result;
-    (void)state;
     run_start(&r, test_model(text), &(net_options){.threads = 2, .batch = IMAGES, .slice = 3, .impls = "naive"},
               "sgd");
     const parameter *p = r.m->parameter;
@@ -210,7 +207,6 @@ static void small_mobilenets(void **state)
         const char *name;
         int64_t parameters;
     } models[] = {{"mobilenet_small", 48410}, {"mobilenet_small_dense", 362906}};
-    (void)state;
     for (int i = 0; i < 2; i++) {
         double loss[2];
         for (int k = 0; k < 2; k++) {
@@ -238,7 +234,6 @@ static void applications(void **state)
                   {"Xception", 22910480},          {"VGG16", 138357544},
                   {"EfficientNetB0", 5330571},     {"EfficientNetV2B0", 7200312},
                   {"MobileNetV3Small", 2554968},   {"MobileNetV3Small_keras2", 2554968}};
-    (void)state;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         char name[128], path[4096];
         conv_error err = {""};
@@ -259,7 +254,6 @@ static void summary_names_inputs(void **state)
     char *text = NULL;
     size_t size;
     FILE *out = open_memstream(&text, &size);
-    (void)state;
     summary_print(out, m, n);
     fclose(out);
     static const char *const says[] = {"reads main_relu, shortcut_bn\n", "reads add, expand\n",
@@ -389,12 +383,10 @@ static void refusals(void **state)
         {MODEL(LAYER("Dot", "s", "", READ("in") "," READ("in")) HEAD("s")),
          "layer 2 s (Dot): unknown layer 'Dot'"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *text = strdup(cases[i].text);
         conv_error err = {""};
-        for (char *c = text; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
-        assert_null(model_parse(text, "m.json", &err));
+        assert_null(model_parse(test_quoted(text, text), "m.json", &err));
         if (strstr(err.text, cases[i].says) == NULL) fail_msg("case %zu says: %s", i, err.text);
         free(text);
     }
@@ -404,13 +396,11 @@ static void refusals(void **state)
 static void dropout_is_called_with_its_default(void **state)
 {
     static const char *const classes[] = {"Dropout", "SpatialDropout2D"};
-    (void)state;
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
         char text[2048];
         snprintf(text, sizeof text, MODEL(KERAS_3("%s", "drop", "'rate':0.5", "false") HEAD("drop")),
                  classes[i]);
-        for (char *c = text; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
-        model *m = test_model(text);
+        model *m = test_model(test_quoted(text, text));
         assert_true(m->layers[0].rate == 0.5);
         free(m);
     }
@@ -430,7 +420,6 @@ static void frozen_layers(void **state)
         {"3.15.1", "'trainable':false,", "'trainable':true,", false, false},
         {"2.15.0", "", "'trainable':false,", false, true},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         char text[2048];
         snprintf(text, sizeof text,
@@ -440,8 +429,7 @@ static void frozen_layers(void **state)
                  "'inbound_nodes':[[['in',0,0,{}]]]}],'input_layers':[['in',0,0]],"
                  "'output_layers':[['d',0,0]]}}",
                  files[i].version, files[i].model, files[i].layer);
-        for (char *c = text; *c != 0; c++) *c = *c == '\'' ? '"' : *c;
-        model *m = test_model(text);
+        model *m = test_model(test_quoted(text, text));
         assert_int_equal(m->parameter[0].trainable, files[i].trainable);
         assert_int_equal(m->parameter[0].reg.l2 != 0, files[i].penalty);
         free(m);

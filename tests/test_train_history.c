@@ -16,7 +16,6 @@ static void near(double got, double want)
 
 static void means(void **state)
 {
-    (void)state;
     const double values[] = {2, 4, 4, 4, 5, 5, 7, 9};
     sample_mean m = mean_of(values, 8);
     near(m.mean, 5);
@@ -31,7 +30,6 @@ static void means(void **state)
 /* Student's t at 95%, two-sided, from the tables: 12.7062 (nu 1), 4.30265 (2), 2.30600 (8), 1.98397 (100). */
 static void intervals(void **state)
 {
-    (void)state;
     static const struct {
         sample_mean a, b;
         double t, error; /* of the difference */
@@ -85,7 +83,6 @@ static fit_epoch epochs[] = {
 
 static void times(void **state)
 {
-    (void)state;
     fit_state s = {.history = epochs, .epochs_done = 3};
     near(history_time_to(&s, 0.95), 3);
     near(history_time_to(&s, 0.97), 4); /* the first to reach it, though the last is exactly there */
@@ -108,7 +105,6 @@ static void same_text(const char *path, const char *want)
 
 static void files(void **state)
 {
-    (void)state;
     char folder[] = "/tmp/sepbench-history-XXXXXX", path[128];
     conv_error err;
     assert_non_null(mkdtemp(folder));

@@ -37,7 +37,6 @@ static void models_load(void **state)
         {"deferred.json", "(4, 4, 1)", 47},    {"keras2_deferred.json", "(12, 12, 1)", 4050},
         {"layers3d.json", "(4, 6, 5, 2)", 51}, {"depthwise1d.json", "(6, 2)", 67},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         char input[64];
         model *m = load(models[i].file);
@@ -78,7 +77,6 @@ static void unknown_keys(void **state)
                                         "depthwise_initializer"};
     json_t *null = json_null(), *one = json_integer(1);
     int tried = 0;
-    (void)state;
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         json_t *root = test_json(files[f]),
                *layers = json_object_get(json_object_get(root, "config"), "layers");
@@ -151,7 +149,6 @@ static void dense_forms(void **state)
          "\"kernel_regularizer\":{\"class_name\":\"L2\",\"config\":{},\"registered_name\":\"my>L2\"},",
          "unknown regularizer 'my>L2'"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         conv_error err = {""};
         model *m = dense(forms[i].of_model, forms[i].of_item, forms[i].of_config, &err);
@@ -184,7 +181,6 @@ static void compiled_with(void **state)
          "adamw:learning_rate=0.001,weight_decay=0.004", ""},
         {"7", "", ""},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char of_model[1024];
         conv_error err = {""};
@@ -234,7 +230,6 @@ static void last_layer(void **state)
          "{'class_name':'MaxPooling2D','config':{'pool_size':4}},{'class_name':'Flatten','config':{}}",
          "none"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[1024];
         bool image = strstr(cases[i].layers, "Conv2D") != NULL;
@@ -242,9 +237,7 @@ static void last_layer(void **state)
                  "{'class_name':'Sequential','config':{'layers':[{'class_name':'InputLayer','config':"
                  "{'batch_shape':[null,%s]}},%s]}}",
                  image ? "4,4,1" : "16", cases[i].layers);
-        for (char *c = text; *c != 0; c++)
-            if (*c == '\'') *c = '"';
-        model *m = test_model(text);
+        model *m = test_model(test_quoted(text, text));
         const char *what = model_not_softmax(m);
         if (cases[i].what == NULL ? what != NULL : what == NULL || strcmp(what, cases[i].what) != 0)
             fail_msg("%s: %s", cases[i].layers, what != NULL ? what : "probabilities");
@@ -277,7 +270,6 @@ static void weights_by_any_name(void **state)
         {"counted.json", "w_counted.h5"},
         {"counted.json", "w_counted.npz"},
     };
-    (void)state;
     for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
         char path[4096];
         conv_error err = {""};
@@ -304,7 +296,7 @@ static void write_renamed(const model *m, const char *const *names, int count, i
     weights_to_arrays(m, w, "", arrays);
     for (int i = m->parameter_count; i < count; i++) arrays[i] = arrays[1];
     for (int i = 0; i < count; i++) strcpy(arrays[i].name, names[i]);
-    if (at >= 0) arrays[at].shape[0]--;
+    if (at >= 0) arrays[at].shape.size[0]--;
     if (npz_write("w.npz", OUTPUT_OWN, arrays, count, &err) != CONV_OK) fail_msg("%s", err.text);
     free(w);
 }
@@ -318,7 +310,6 @@ static void weights_of_inner_models(void **state)
     npz_array *arrays = calloc((size_t)m->parameter_count, sizeof *arrays);
     float *w = calloc((size_t)m->total, sizeof *w), *read = calloc((size_t)m->total, sizeof *w);
     int inner = 0;
-    (void)state;
     for (int p = 0; p < m->parameter_count; p++)
         for (int64_t i = 0; i < m->parameter[p].count; i++)
             w[m->parameter[p].offset + i] = (float)(100 * p + i);

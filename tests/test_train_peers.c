@@ -22,7 +22,6 @@ static void expect(int want, const char *words, const char *command)
 
 static void absent_ones_are_left_out(void **state)
 {
-    (void)state;
     expect(0, "torch left out: no Python with torch (tried: /no/python; PYTHON= names another)",
            "PYTHON=/no/python sh $PEERS/train.sh out");
     expect(0, "keras left out: no Python with tensorflow", "PYTHON=/no/python sh $PEERS/train.sh out");
@@ -32,7 +31,6 @@ static void absent_ones_are_left_out(void **state)
 
 static void first_that_has_it_trains(void **state)
 {
-    (void)state;
     write_text("without", "#!/bin/sh\nexit 1\n");
     write_text("with", "#!/bin/sh\n[ $1 = -c ] || echo \"$@\" | sed 's,[^ ]*/bench,bench,'\n");
     expect(0,
@@ -43,7 +41,6 @@ static void first_that_has_it_trains(void **state)
 
 static void scripts_name_what_is_missing(void **state)
 {
-    (void)state;
     char output[512];
     if (run_shell(output, sizeof output, "command -v /usr/bin/python3") != 0) {
         print_message("# no /usr/bin/python3\n");
@@ -93,7 +90,6 @@ static void weights_go_both_ways(void **state)
                  {"conv", "keras"}, {"separable", "h5"},  {"separable", "weights.h5"}};
     static const char ours[] = "\"$SEPBENCH\" train", keras[] = "\"$KERAS\" -B \"$PEERS/train_keras.py\"";
     char python[4096];
-    (void)state;
     if (run_shell(python, sizeof python, "sh \"$PEERS/python.sh\" tensorflow 2>&1") != 0) {
         print_message("# weights of Keras not tried: %s", python);
         skip();

@@ -158,7 +158,6 @@ static void check_forward(const nn_kernels *nn, const nn_pooled *p, bool dropout
 
 static void agrees_with_plain_loops(void **state)
 {
-    (void)state;
     static const nn_pooled shapes[] = {
         {13, 13, 32, 3, 3, 64, 5, 5}, /* the article's; a row and a column that no window reads */
         {11, 11, 32, 1, 1, 64, 5, 5}, /* its separable twin's pointwise half */
@@ -230,7 +229,6 @@ static void network_agrees(const char *name)
 
 static void networks_agree_with_unfused(void **state)
 {
-    (void)state;
     network_agrees("conv");
     network_agrees("separable");
 }
@@ -256,7 +254,6 @@ static void threads_agree(const char *name)
 
 static void threads_do_not_matter(void **state)
 {
-    (void)state;
     threads_agree("conv");
     threads_agree("separable");
 }

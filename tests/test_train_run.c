@@ -56,7 +56,6 @@ static void same_files(const char *a, const char *b) { expect(0, NULL, "cmp %s %
 
 static int set_up(void **state)
 {
-    (void)state;
     const char *given = getenv("SEPBENCH");
     if (mkdtemp(folder) == NULL || realpath(given != NULL ? given : "build/sepbench", program) == NULL)
         return -1;
@@ -69,7 +68,6 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    (void)state;
     char command[256];
     snprintf(command, sizeof command, "rm -rf %s", folder);
     return system(command) == 0 ? 0 : -1;
@@ -77,7 +75,6 @@ static int tear_down(void **state)
 
 static void threads_do_not_matter(void **state)
 {
-    (void)state;
     static const char *const models[] = {"conv", "separable"};
     for (int i = 0; i < 2; i++)
         for (int threads = 1; threads <= 3; threads++) {
@@ -114,7 +111,6 @@ static bool start_and_kill(const char *out, int ms, bool resume)
 
 static void killed_and_resumed(void **state)
 {
-    (void)state;
     expect(0, NULL, "$T %s --model separable --epochs 6 --out straight", QUICK);
     int kills = 0;
     bool running = true;
@@ -161,7 +157,6 @@ static void three_dimensions(void **state)
     } weights[] = {{"conv3d/kernel:0", {2, 5, 2, 1, 6}},
                    {"separable_conv3d/depthwise_kernel:0", {3, 3, 3, 6, 1}},
                    {"separable_conv3d/pointwise_kernel:0", {1, 1, 1, 6, 8}}};
-    (void)state;
     write_file("volumes.json", VOLUMES);
     for (int i = 0; i < 3; i++)
         expect(0, NULL, "$T %s --model volumes.json --threads %d --out v%d", QUICK, i == 2 ? 5 : i + 1, i);
@@ -180,8 +175,8 @@ static void three_dimensions(void **state)
     for (size_t i = 0; i < sizeof weights / sizeof *weights; i++) {
         const npz_array *a = npz_find(&file, weights[i].name);
         assert_non_null(a);
-        assert_int_equal(a->rank, 5);
-        assert_memory_equal(a->shape, weights[i].shape, sizeof weights[i].shape);
+        assert_int_equal(a->shape.rank, 5);
+        assert_memory_equal(a->shape.size, weights[i].shape, sizeof weights[i].shape);
     }
     npz_free(&file);
     expect(2, "its input is (7, 28, 5, 1): the images of",
@@ -200,7 +195,6 @@ static const char PLAIN[] =
 
 static void plain_layers(void **state)
 {
-    (void)state;
     write_file("plain.json", PLAIN);
     for (int i = 0; i < 2; i++)
         expect(0, NULL, "$T %s --model plain.json --threads %d --out p%d", QUICK, i == 0 ? 1 : 3, i);
@@ -215,8 +209,8 @@ static void plain_layers(void **state)
     assert_int_equal(npz_read(path, &file, &err), CONV_OK);
     const npz_array *a = npz_find(&file, "p_re_lu/alpha:0");
     assert_non_null(a);
-    assert_int_equal(a->rank, 3);
-    assert_int_equal(a->shape[2], 12);
+    assert_int_equal(a->shape.rank, 3);
+    assert_int_equal(a->shape.size[2], 12);
     npz_free(&file);
     expect(2, NULL,
            "sed 's/.max_value.:6.0/\"max_value\":5.0/' plain.json > p5.json; mv p5.json plain.json; "
@@ -228,7 +222,6 @@ static void plain_layers(void **state)
  * none. */
 static void checkpoint_comes_last(void **state)
 {
-    (void)state;
     expect(0, NULL, "mkdir -p last/separable/run-1/best.npz");
     expect(2, "best.npz", "$T %s --model separable --epochs 1 --out last", QUICK);
     expect(0, NULL, "test ! -e last/separable/run-1/checkpoint.npz");
@@ -237,7 +230,6 @@ static void checkpoint_comes_last(void **state)
 /* From opening the data to the first step; and what the report needs to compare with the peak. */
 static void records_the_start(void **state)
 {
-    (void)state;
     expect(0, NULL, "$T %s --model conv --epochs 1 --out s1", QUICK);
     char path[512];
     snprintf(path, sizeof path, "%s/s1/run.json", folder);
@@ -252,7 +244,6 @@ static void records_the_start(void **state)
 
 static void interrupted_says_how_to_go_on(void **state)
 {
-    (void)state;
     expect(130,
            "; to go on: ", "($T %s --model conv --epochs 100000 --out i1 & sleep 1; kill -INT $!; wait $!)",
            QUICK);
@@ -264,7 +255,6 @@ static void interrupted_says_how_to_go_on(void **state)
 
 static void weights_in_and_out(void **state)
 {
-    (void)state;
     expect(0, NULL, "$T %s --model conv --epochs 1 --out w1 --weights-out w.npz", QUICK);
     expect(0, NULL, "$T %s --model conv --epochs 1 --out w2 --weights-in w.npz", QUICK);
     expect(2, "holds a training run", "$T %s --model conv --epochs 1 --out w1", QUICK);
@@ -279,12 +269,12 @@ static void weights_in_and_out(void **state)
     assert_int_equal(file.count, 8);
     const npz_array *kernel = npz_find(&file, "conv2d_1/kernel:0");
     assert_non_null(kernel);
-    assert_int_equal(kernel->rank, 4);
-    assert_int_equal(kernel->shape[2], 32);
-    assert_int_equal(kernel->shape[3], 64);
+    assert_int_equal(kernel->shape.rank, 4);
+    assert_int_equal(kernel->shape.size[2], 32);
+    assert_int_equal(kernel->shape.size[3], 64);
     assert_int_equal(npz_write(path, OUTPUT_OWN, file.arrays, 7, &err), CONV_OK);
     expect(2, "array 'dense_1/bias:0' is missing", "$T %s --model conv --out w6 --weights-in w.npz", QUICK);
-    file.arrays[7].shape[0] = 5;
+    file.arrays[7].shape.size[0] = 5;
     assert_int_equal(npz_write(path, OUTPUT_OWN, file.arrays, 8, &err), CONV_OK);
     expect(2, "array 'dense_1/bias:0' has shape (5,): the model's is (10,)",
            "$T %s --model conv --out w7 --weights-in w.npz", QUICK);
@@ -295,7 +285,6 @@ static void weights_in_and_out(void **state)
 
 static void bad_data(void **state)
 {
-    (void)state;
     static const char copy[] = "rm -rf d; cp -r %s d; cd d; gunzip *.gz; cd ..;";
     char c[4200];
     snprintf(c, sizeof c, copy, data);
@@ -328,7 +317,6 @@ static void bad_data(void **state)
 /* What the user should know before the run, a line each; the run goes on. */
 static void warnings(void **state)
 {
-    (void)state;
     write_file("m.json",
                "{'class_name':'Sequential','compile_config':{'loss':'mse','optimizer':'rmsprop'},"
                "'config':{'layers':[{'class_name':'Flatten','config':{'batch_input_shape':[null,28,28,1]}},"
@@ -347,7 +335,6 @@ static void warnings(void **state)
 /* Bytes are divided by 255 as they are read; floats are not. */
 static void rescaled_images(void **state)
 {
-    (void)state;
     write_file("r.json",
                "{'class_name':'Sequential','config':{'layers':[{'class_name':'Rescaling','config':{'scale':"
                "0.00392156862745098,'batch_input_shape':[null,28,28,1]}},{'class_name':'Flatten','config':{}},"
@@ -359,7 +346,6 @@ static void rescaled_images(void **state)
 
 static void bad_options(void **state)
 {
-    (void)state;
     expect(2, "neither conv, separable, mobilenet_small, mobilenet_small_dense nor a path",
            "$T --model nonesuch");
     expect(2, "no.json: No such file", "$T --model no.json");
@@ -380,7 +366,6 @@ static void bad_options(void **state)
 
 static void bad_checkpoints(void **state)
 {
-    (void)state;
     expect(0, NULL, "$T %s --model conv --epochs 1 --out c1 --checkpoint c.npz", QUICK);
     const char *resume = "--resume --checkpoint c.npz --quiet --impl avx512,avx2,im2col,naive";
     expect(2, "a checkpoint of another model", "$T %s --model separable --batch-size 60 --out c2", resume);
@@ -393,14 +378,12 @@ static void bad_checkpoints(void **state)
 
 static void divergence_stops(void **state)
 {
-    (void)state;
     expect(4, "no epoch was complete", "$T %s --model conv --optimizer sgd:learning_rate=1e10 --out n1", QUICK);
 }
 
 /* A limit on file size stands for a full disk: the write fails, the checkpoint of the epoch before survives. */
 static void full_disk(void **state)
 {
-    (void)state;
     expect(0, NULL, "$T %s --model conv --epochs 1 --out f1 && cp f1/conv/run-1/checkpoint.npz before.npz",
            QUICK);
     expect(2, "cannot be written",

@@ -96,7 +96,6 @@ static void follows_keras(void **state)
 {
     json_t *golden = test_json("golden/train/small_keras.json"), *item;
     size_t at;
-    (void)state;
     json_array_foreach(json_object_get(golden, "cases"), at, item)
     {
         model *m = test_network(json_string_value(json_object_get(item, "model")));
@@ -159,7 +158,6 @@ static void goes_with_keras(void **state)
 {
     char python[4096];
     size_t at;
-    (void)state;
     if (SANITIZED) {
         print_message("# skipped: sanitizers have seen these steps in the test before\n");
         skip();
@@ -187,7 +185,6 @@ static int load_digits(void **state)
 {
     char path[4096], whole[4096];
     conv_error err = {""};
-    (void)state;
     return realpath(test_path("../bench/peers", path, sizeof path), whole) == NULL ||
            setenv("PEERS", whole, 1) != 0 ||
            realpath(test_path("golden/train/make_small_keras.py", path, sizeof path), script) == NULL ||
@@ -196,7 +193,6 @@ static int load_digits(void **state)
 
 static int free_digits(void **state)
 {
-    (void)state;
     data_free(&digits);
     return 0;
 }

@@ -79,7 +79,6 @@ static void files_of_keras(void **state)
     static const char *const files[] = {"w_pairs.weights.h5",       "w_pairs.keras",    "w_pairs_keras3.h5",
                                         "w_pairs_forms.weights.h5", "w_pairs_order.h5", "w_pairs_tf213.keras",
                                         "w_pairs_tf213.h5"};
-    (void)state;
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) expect_numbered(data_file(files[i]));
 }
 
@@ -87,7 +86,6 @@ static void ours_again(void **state)
 {
     static const char *const names[] = {"a.npz", "a.weights.h5", "a.keras", "a.h5", "any"};
     enum { COUNT = sizeof names / sizeof *names };
-    (void)state;
     conv_error err = {""};
     char *first[COUNT];
     size_t size[COUNT];
@@ -114,7 +112,6 @@ static void ours_again(void **state)
 /* The JSON of .keras and .h5 is the model's, of Keras 2 or 3. */
 static void models_in_files(void **state)
 {
-    (void)state;
     conv_error err = {""};
     for (int i = 0; i < 2; i++) {
         model *m = i == 0 ? test_network("separable") : pairs;
@@ -137,7 +134,6 @@ static void models_in_files(void **state)
 
 static void damaged(void **state)
 {
-    (void)state;
     size_t size;
     char *bytes = read_file(data_file("w_pairs.weights.h5"), &size);
     static const size_t ends[] = {8, 100, 2000, 9000};
@@ -168,7 +164,6 @@ static void damaged(void **state)
 /* A heap of texts that lies about their sizes, over which libhdf5 1.10 crashes. */
 static void lying_heap(void **state)
 {
-    (void)state;
     size_t size, heaps = 0;
     char *bytes = read_file(data_file("w_pairs_tf213.h5"), &size);
     for (size_t i = 0; i + 64 < size; i++)
@@ -185,7 +180,6 @@ static void lying_heap(void **state)
 /* Right files of another model. */
 static void another_model(void **state)
 {
-    (void)state;
     model *m = test_network("conv");
     expect_refused(data_file("w_pairs.weights.h5"), m,
                    "dataset 'layers/conv2d/vars/0' (conv2d/kernel:0) has shape (2, 2, 1, 2): the model's is "
@@ -206,7 +200,6 @@ static void another_model(void **state)
 static void wrong_values(void **state)
 {
     static const char *const names[] = {"n.npz", "n.weights.h5", "n.keras", "n.h5"};
-    (void)state;
     conv_error err;
     float *w = numbered();
     w[pairs->parameter[2].offset + 1] = NAN;
@@ -361,7 +354,6 @@ static void made_to_harm(void **state)
         {make_group, "(fifth/bias:0) is missing"},
         {make_empty, "no weights of Keras's: neither a group layers nor an attribute layer_names"},
     };
-    (void)state;
     float *w = numbered();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conv_error err;
@@ -410,7 +402,6 @@ static void wrong_lists(void **state)
         {"model_weights/fifth", "weight_names", "a\x1b[31mb", 7, 1, "has 1 weights"},
         {"model_weights/fifth", "weight_names", "../../../x\0\0\0\0fifth/bias:0\0\0", 14, 2, "is missing"},
     };
-    (void)state;
     float *w = numbered();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         conv_error err;
@@ -453,7 +444,6 @@ static void nested_models(void **state)
         {"m/e/kernel:0", "layers/functional/layers/dense 0", "L/functional/L/dense 0", "m 0"},
     };
     enum { COUNT = sizeof want / sizeof *want };
-    (void)state;
     model *m = calloc(1, sizeof *m + sizeof nested);
     strcpy(m->json, nested);
     for (int i = 0; i < COUNT; i++) {
@@ -497,7 +487,6 @@ static void nested_models(void **state)
 
 static int open_data(void **state)
 {
-    (void)state;
     char path[4096], whole[4096];
     conv_error err;
     if (realpath(test_path("data/keras", path, sizeof path), whole) == NULL) return 1;
@@ -508,7 +497,6 @@ static int open_data(void **state)
 
 static int close_data(void **state)
 {
-    (void)state;
     free(pairs);
     return 0;
 }

@@ -4,16 +4,10 @@
  * session whose visits are drawn again, the same moments for all cases; whether the cores are far changes
  * now and then. TREND_HISTORIES=300 makes so many of each kind, and prints the rates. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "../bench/commands.h"
 #include "../harness/cli.h"
@@ -22,6 +16,7 @@
 #include "../harness/trend/history.h"
 #include "folder.h"
 #include "made_run.h"
+#include "unit.h"
 
 /* ---- histories from recorded sessions */
 
@@ -146,7 +141,6 @@ static int histories(int normally)
 /* 60 of them: 40 in which nothing changes, 20 in which this project's cases drift. */
 static void test_false_alarms(void **state)
 {
-    (void)state;
     const plan quiet = {.runs = 50};
     int count = histories(40);
     rates r = run_histories(&quiet, count, 1000);
@@ -159,7 +153,6 @@ static void test_false_alarms(void **state)
 
 static void test_drift_is_found(void **state)
 {
-    (void)state;
     const plan plans[] = {{.runs = 50, .drift_runs = 30, .drift = 0.04},
                           {.runs = 30, .drift_runs = 30, .drift = 0.04}};
     for (int i = 0; i < 2; i++) {
@@ -174,7 +167,6 @@ static void test_drift_is_found(void **state)
 /* A host that stays as it is for a few runs is not what permuting runs supposes. */
 static void test_runs_alike_in_a_row(void **state)
 {
-    (void)state;
     const plan sticky = {.runs = 50, .stays = 0.7};
     int count = histories(20);
     rates r = run_histories(&sticky, count, 3000);
@@ -223,7 +215,6 @@ static double outliers(size_t r) { return r == 8 || r == 39 ? 0.6 : 0; }
 
 static void test_verdicts(void **state)
 {
-    (void)state;
     static const struct {
         double (*beyond)(size_t run);
         trend_verdict verdict;
@@ -254,7 +245,6 @@ static double up_behind_a_slow_run(size_t run) { return run == 29 ? 0.012 : run 
 
 static void test_place_of_a_step(void **state)
 {
-    (void)state;
     trend_result r = judge(40, up_behind_a_slow_run, false);
     assert_int_equal(r.verdict, TREND_SLOWER);
     assert_int_equal(r.since, 30);
@@ -263,7 +253,6 @@ static void test_place_of_a_step(void **state)
 
 static void test_few_runs(void **state)
 {
-    (void)state;
     trend_result r = judge(TREND_LEAST_RUNS - 1, up, false);
     assert_int_equal(r.verdict, TREND_FEW);
     assert_float_equal(r.p, 1, 0);
@@ -349,7 +338,6 @@ static void check_width(void)
 
 static void test_slower(void **state)
 {
-    (void)state;
     static char first[1 << 16], page[1 << 20];
     store_many("tower", "-O3", 24, 1.06);
     store_many("tower", "-O2", 3, 1);
@@ -380,7 +368,6 @@ static void test_slower(void **state)
 
 static void test_fine_and_too_few(void **state)
 {
-    (void)state;
     store_many("tower", "-O3", 24, 0.94);
     assert_int_equal(run_trend("runs --all --out page"), EXIT_FINE);
     check_width();
@@ -394,7 +381,6 @@ static void test_fine_and_too_few(void **state)
 /* Links to runs elsewhere are runs; one to a neighbour, as results/latest, is none. */
 static void test_links(void **state)
 {
-    (void)state;
     store_many("tower", "-O3", 12, 1);
     assert_int_equal(system("ln -s tower-30 runs/latest; ln -s nowhere runs/dangling"), 0);
     assert_int_equal(system("mkdir links; for r in runs/tower-*; do ln -s ../$r links; done"), 0);
@@ -407,7 +393,6 @@ static void test_links(void **state)
 /* Machines and flags stay apart: half of one and half of the other are no history. */
 static void test_groups(void **state)
 {
-    (void)state;
     store_many("tower", "-O3", 9, 1);
     store_many("laptop", "-O3", 9, 1.3);
     store_many("tower", "-O2", 9, 1.3);
@@ -417,7 +402,6 @@ static void test_groups(void **state)
 
 static void test_hostile_words(void **state)
 {
-    (void)state;
     static char page[1 << 20], script[1 << 18];
     store_many("<b>'\n::error::x\"", "`id` <script>", 12, 1);
     assert_int_equal(run_trend("runs --out page"), EXIT_FINE);
@@ -442,7 +426,6 @@ static void expect_refused(const char *words, const char *at_fault)
 
 static void test_bad_input(void **state)
 {
-    (void)state;
     store_many("tower", "-O3", 12, 1);
     assert_int_equal(system("mkdir empty other torn; cp runs/tower-30/* other; cp runs/tower-30/* torn"), 0);
     assert_int_equal(system("sed -i 's/\"schema\": 1/\"schema\": 99/' other/run.json"), 0);

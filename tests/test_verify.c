@@ -131,7 +131,6 @@ static void test_faults_are_caught(void **state)
         {WRITES_BEFORE_THE_START, FILL_REALS, false, true, "guard"},
 #endif
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (size_t k = 0; k < sizeof problems / sizeof *problems; k++)
             for (int pass = 0; pass < 2; pass++) {
@@ -150,7 +149,6 @@ static void test_faults_are_caught(void **state)
 /* A sample still sees a hole anywhere (all outputs are scanned) and a wrong last element (always in it). */
 static void test_samples(void **state)
 {
-    (void)state;
     static const char *const large[] = {"dense:mb2ic40ih20oc48kh3ph1", "depthwise:mb2ic64ih30oc64kh3ph1",
                                         "pointwise:mb2ic64ih20oc96kh1", "separable:mb2ic48ih20oc64kh3ph1"};
     for (size_t k = 0; k < sizeof large / sizeof *large; k++)
@@ -170,7 +168,6 @@ static void test_samples(void **state)
 static void test_inexact_has_its_own_bound(void **state)
 {
     verify_options options = {FILL_REALS, 3, 0, false};
-    (void)state;
     assert_true(judge(problems[0], CONV_FORWARD, SLIGHTLY_INEXACT, options, true).ok);
     assert_false(judge(problems[0], CONV_FORWARD, LAST_ELEMENT_OFF_BY_ONE, options, true).ok);
     assert_false(judge(problems[0], CONV_FORWARD, ONE_ELEMENT_UNWRITTEN, options, true).ok);
@@ -185,7 +182,6 @@ static void test_oracle_by_hand(void **state)
     conv_problem p = test_problem("dense:mb1ic1iw3ow3oc1kw2", CONV_NHWC, false, CONV_POST_NONE);
     conv_args args = {.src = src, .weights = weights, .diff_dst = diff};
     double value[3], magnitude[3];
-    (void)state;
     oracle *o = oracle_create(&p, CONV_FORWARD, &args);
     const double dst[] = {12, 23, 30}, diff_src[] = {10, 101, 1010}, diff_weights[] = {321, 32};
     for (int64_t i = 0; i < 3; i++) {
@@ -210,7 +206,6 @@ static void test_oracle_by_hand(void **state)
 static void test_buffers(void **state)
 {
     static const size_t sizes[] = {0, 1, 4, 63, 64, 65, 4096, 5 << 20};
-    (void)state;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         unsigned char *b = buffer_alloc(sizes[i]);
         assert_non_null(b);
@@ -237,7 +232,6 @@ static void test_fills(void **state)
     float *a = malloc(COUNT * sizeof *a), *b = malloc(COUNT * sizeof *b);
     double sum = 0, squares = 0;
     int seen[7] = {0};
-    (void)state;
     fill(a, COUNT, FILL_REALS, 0, 42, 1);
     fill(b, COUNT - 50000, FILL_REALS, 0, 42, 1);
     assert_memory_equal(a, b, (COUNT - 50000) * sizeof *a);
@@ -261,7 +255,6 @@ static void test_fills(void **state)
 
 static void test_tensors(void **state)
 {
-    (void)state;
     for (size_t k = 0; k < sizeof problems / sizeof *problems; k++)
         for (int pass = 0; pass < CONV_PASS_COUNT; pass++) {
             conv_problem p = test_problem(problems[k], CONV_NHWC, true, CONV_POST_RELU6);

@@ -62,7 +62,6 @@ static matrices toom_cook(int out)
 /* The matrices do compute a correlation, or the rest means nothing. */
 static void test_matrices(void **state)
 {
-    (void)state;
     for (int out = 2; out <= 4; out += 2) {
         const matrices m = toom_cook(out);
         const double g[TAPS] = {3, -2, 5}, d[TILE] = {1, 4, -7, 2, 6, -3};
@@ -139,7 +138,6 @@ static double weight_factor(const matrices *m, int outputs)
 
 static void test_onednn_factor(void **state)
 {
-    (void)state;
     const conv_impl *impl = conv_find("onednn-winograd", CONV_DENSE);
     if (impl == NULL) skip();
     const matrices m = toom_cook(OUT);
@@ -233,7 +231,6 @@ static const conv_impl *own_winograd(void)
 /* The fewest channels it takes; a gradient sums over pixels alone, of one image at least. */
 static void test_own_factor(void **state)
 {
-    (void)state;
     enum { CHANNELS = 16 };
     const conv_impl *impl = own_winograd();
     static side sides[SIDES * PADS * PADS];
@@ -286,7 +283,6 @@ static const char *const shapes[] = {
 
 static void test_edges(void **state)
 {
-    (void)state;
     static const char *const names[] = {"winograd-avx2", "winograd-avx512"};
     int checked = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -315,7 +311,6 @@ static void test_edges(void **state)
 /* Every way of dividing the weights' gradient gives one thread's bits on three. */
 static void test_threads(void **state)
 {
-    (void)state;
     const conv_impl *impl = own_winograd();
     if (impl == NULL) skip();
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {

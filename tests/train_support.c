@@ -50,6 +50,14 @@ json_t *test_json(const char *path)
     return value;
 }
 
+char *test_quoted(const char *text, char *to)
+{
+    char *at = to;
+    for (; *text != 0; text++) *at++ = *text == '\'' ? '"' : *text;
+    *at = 0;
+    return to;
+}
+
 model *test_model(const char *text)
 {
     conv_error err = {""};

@@ -2,16 +2,11 @@
 #ifndef SEPBENCH_TESTS_TRAIN_SUPPORT_H
 #define SEPBENCH_TESTS_TRAIN_SUPPORT_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "../harness/train/loop.h"
 #include "../harness/train/net.h"
+#include "unit.h"
 
 /* Number i of a stream in [-0.5, 0.5): the integer hash of tests/golden/train's scripts. */
 double noise(uint32_t stream, uint32_t i);
@@ -23,6 +18,8 @@ char *test_path(const char *path, char *text, size_t size);
 json_t *test_json(const char *path);
 /* model_parse; fails the test with its words. */
 model *test_model(const char *text);
+/* Single quotes for double ones, as Python prints; `to` may be the text itself. Returns to. */
+char *test_quoted(const char *text, char *to);
 /* The article's networks: "conv", "separable". */
 model *test_network(const char *name);
 /* A built-in model without its dropout layers. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../grow.h"
+#include "../json.h"
 #include "../text.h"
 #include "internal.h"
 
@@ -202,11 +203,6 @@ static void read_built(walk *w)
 
 /* ---- pairs */
 
-static bool same_image(const tensor_shape *a, const tensor_shape *b)
-{
-    return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
-}
-
 static bool is_plain_1x1(const conv_problem *p)
 {
     return p->variant == CONV_POINTWISE && p->axis[CONV_D].stride == 1 && p->axis[CONV_H].stride == 1 &&
@@ -233,7 +229,7 @@ static void find_pair(const walk *w, size_t depthwise, bool *carries)
         const network_node *node = &w->n->nodes[i];
         while (next < w->out->count && convs[next].node < i) next++;
         if (!reads_any(node, carries)) continue;
-        carries[i] = w->by_element[i] && same_image(&node->out, &w->n->nodes[first].out);
+        carries[i] = w->by_element[i] && shape_equal(&node->out, &w->n->nodes[first].out);
         if (next == w->out->count || convs[next].node != i) continue;
         if (found > 0 || !is_plain_1x1(&convs[next].problem) || convs[next].pair >= 0) return;
         found = next;
@@ -256,11 +252,10 @@ static bool find_pairs(const walk *w)
 
 static conv_status no_convolution(const walk *w, conv_error *err)
 {
-    const char *layer = json_string_value(json_object_get(json_array_get(w->out->lost, 0), "layer"));
-    const char *why = json_string_value(json_object_get(json_array_get(w->out->lost, 0), "why"));
-    if (layer != NULL)
-        return conv_fail(err, CONV_INVALID, "no convolution whose shape is known: layer %.50s: %.150s", layer,
-                         why);
+    const json_t *lost = json_array_get(w->out->lost, 0);
+    if (lost != NULL)
+        return conv_fail(err, CONV_INVALID, "no convolution whose shape is known: layer %.50s: %.150s",
+                         json_text(lost, "layer", ""), json_text(lost, "why", ""));
     return conv_fail(err, CONV_INVALID, "no convolution among its %d layers", w->n->count - w->n->input_count);
 }
 

@@ -57,27 +57,26 @@ typedef struct {
 
 /* ---- the model and its layers */
 
-static bool is_functional(json_t *item)
+json_t *network_layers(json_t *item)
 {
     json_t *config = json_object_get(item, "config");
-    return json_is_array(json_object_get(config, "layers")) && json_object_get(config, "output_layers") != NULL;
+    json_t *layers = json_is_array(config) ? config : json_object_get(config, "layers");
+    return json_is_array(layers) ? layers : NULL;
 }
 
 static bool is_sequential(json_t *item)
 {
     const char *class_name = json_string_value(json_object_get(item, "class_name"));
-    json_t *config = json_object_get(item, "config");
-    return class_name != NULL && strcmp(class_name, "Sequential") == 0 &&
-           (json_is_array(config) || json_is_array(json_object_get(config, "layers")));
+    return class_name != NULL && strcmp(class_name, "Sequential") == 0 && network_layers(item) != NULL;
+}
+
+static bool is_functional(json_t *item)
+{
+    return network_layers(item) != NULL &&
+           json_object_get(json_object_get(item, "config"), "output_layers") != NULL;
 }
 
 static bool is_model(json_t *item) { return is_sequential(item) || is_functional(item); }
-
-static json_t *layers_of(json_t *item)
-{
-    json_t *config = json_object_get(item, "config");
-    return json_is_array(config) ? config : json_object_get(config, "layers");
-}
 
 static bool is_input(const part *p) { return strcmp(p->class_name, "InputLayer") == 0; }
 
@@ -87,19 +86,26 @@ static conv_status fail(const reader *r, const part *p, const char *why)
                      p->class_name, why);
 }
 
-/* "MaxPooling2D" to "max_pooling2d", as Keras names layers; _1, _2 for the next of the same kind. */
+/* (.)([A-Z][a-z]+), then ([a-z])([A-Z]) */
+char *network_snake_case(const char *class_name, char *to, size_t size)
+{
+    size_t n = 0;
+    for (const char *c = class_name; *c != 0 && n + 3 < size; c++) {
+        bool later = isupper((unsigned char)*c) && c != class_name;
+        if (later && (islower((unsigned char)c[1]) || islower((unsigned char)c[-1]))) to[n++] = '_';
+        to[n++] = (char)tolower((unsigned char)*c);
+    }
+    to[n] = 0;
+    return to;
+}
+
+/* As Keras names layers; _1, _2 for the next of the same kind. */
 static void default_name(const level *l, size_t at)
 {
     part *p = &l->parts[at];
-    char base[NETWORK_NAME_MAX / 2], *to = base;
-    for (const char *c = p->class_name; *c != 0 && to < base + sizeof base - 3; c++) {
-        bool word = islower((unsigned char)c[1]) || isdigit((unsigned char)c[1]); /* re_lu, elu */
-        if (isupper((unsigned char)*c) && c > p->class_name && (word || islower((unsigned char)c[-1])))
-            *to++ = '_';
-        *to++ = (char)tolower((unsigned char)*c);
-    }
-    *to = 0;
+    char base[NETWORK_NAME_MAX / 2];
     int same = 0;
+    network_snake_case(p->class_name, base, sizeof base);
     for (size_t i = 0; i < at; i++) same += strcmp(l->parts[i].class_name, p->class_name) == 0;
     snprintf(p->name, sizeof p->name, same ? "%s_%d" : "%s", base, same);
 }
@@ -173,11 +179,13 @@ static conv_status collect(const reader *r, const level *l, json_t *value, bool 
                                    json_integer_value(json_array_get(value, 2)));
         return status == CONV_OK ? collect(r, l, json_array_get(value, 3), tensors, to) : status;
     }
-    if (json_is_array(value)) {
-        json_array_foreach(value, i, inner) if (status == CONV_OK) status = collect(r, l, inner, tensors, to);
-    } else if (json_is_object(value)) {
-        json_object_foreach(value, key, inner) if (status == CONV_OK) status =
-            collect(r, l, inner, tensors, to);
+    json_array_foreach(value, i, inner)
+    {
+        if (status == CONV_OK) status = collect(r, l, inner, tensors, to);
+    }
+    json_object_foreach(value, key, inner)
+    {
+        if (status == CONV_OK) status = collect(r, l, inner, tensors, to);
     }
     return status;
 }
@@ -267,8 +275,8 @@ static json_t *own_shape(json_t *item)
  * or a first call; where depends on its version. */
 static json_t *built_shape(json_t *model)
 {
-    json_t *first = json_array_get(layers_of(model), 0);
-    while (is_model(first)) first = json_array_get(layers_of(first), 0);
+    json_t *first = json_array_get(network_layers(model), 0);
+    while (is_model(first)) first = json_array_get(network_layers(first), 0);
     json_t *const shapes[] = {own_shape(first),
                               json_object_get(json_object_get(model, "config"), "build_input_shape"),
                               json_object_get(json_object_get(model, "build_config"), "input_shape"),
@@ -349,7 +357,7 @@ static conv_status place_parts(const reader *r, const level *l, const numbers *g
 
 static conv_status read_level(const reader *r, level *l, json_t *model)
 {
-    json_t *layers = layers_of(model);
+    json_t *layers = network_layers(model);
     l->config = json_object_get(model, "config");
     l->sequential = is_sequential(model);
     l->count = json_array_size(layers);

@@ -1,8 +1,9 @@
-/* Operations of Keras that are no layers, such as x + 3.0: of Keras 3 keras.src.ops, called with "args"; of tf.keras
- * "TFOpLambda", called as [tensor, {"y": the other}], where ["_CONSTANT_VALUE", -1, 3.0] is a number in the first's
- * place. (keras/src/ops/operation.py, keras/engine/node.py) */
+/* Operations of Keras that are no layers, such as x + 3.0: of Keras 3 keras.src.ops, called with "args"; of
+ * tf.keras "TFOpLambda", called as [tensor, {"y": the other}], where ["_CONSTANT_VALUE", -1, 3.0] is a number in
+ * the first's place. (keras/src/ops/operation.py, keras/engine/node.py) */
 #include <string.h>
 
+#include "../json.h"
 #include "../text.h"
 #include "internal.h"
 
@@ -23,14 +24,19 @@ static const struct {
     {"math.truediv", "Divide"},
 };
 
+bool network_is_operation(json_t *item)
+{
+    static const char from[] = "keras.src.ops.";
+    return strncmp(json_text(item, "module", ""), from, strlen(from)) == 0;
+}
+
 /* Its name in the table; NULL: it is a layer. */
 static const char *name_of(const network_node *node)
 {
-    const char *module = json_string_value(json_object_get(node->item, "module"));
     const char *function = json_string_value(json_object_get(node->config, "function"));
     if (strcmp(node->class_name, "TFOpLambda") == 0)
         return function != NULL && text_is_plain(function) ? function : "?";
-    return module != NULL && strncmp(module, "keras.src.ops.", 14) == 0 ? node->class_name : NULL;
+    return network_is_operation(node->item) ? node->class_name : NULL;
 }
 
 /* Both operands of the call, NULL for one that is missing; what else it is called with. */

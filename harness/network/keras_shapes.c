@@ -7,11 +7,8 @@
 #include "../train/build.h"
 #include "internal.h"
 
-typedef enum {
-    SAME, /* element by element */
-    BROADCAST /* of several inputs, or of one and a scalar */,
-    CONCATENATE
-} shape_rule;
+/* Element by element; of several inputs, or of one and a scalar; one input behind another. */
+typedef enum { SAME, BROADCAST, CONCATENATE } shape_rule;
 
 static const struct {
     const char *name;
@@ -153,20 +150,17 @@ static conv_status build(const network *n, const network_node *node, layer_type 
 
 /* ---- */
 
-/* Keras 3 registers no name for its own layers, but one for classes of others, which may be that of a layer, and
- * for its operations (keras.ops). */
+/* Keras 3 registers no name for its own layers, but one for classes of others, which may be that of a layer,
+ * and for its operations. */
 static bool is_layer(const network_node *node)
 {
     return !json_is_string(json_object_get(node->item, "registered_name"));
 }
 
 /* An operation that does what the layer of its name does: "Average" takes a mean along axes. */
-static bool is_operation(const network_node *node, shape_rule rule)
+static bool is_like_layer(const network_node *node, shape_rule rule)
 {
-    static const char from[] = "keras.src.ops.";
-    const char *module = json_string_value(json_object_get(node->item, "module"));
-    return module != NULL && strncmp(module, from, sizeof from - 1) == 0 && rule != SAME &&
-           strcmp(node->class_name, "Average") != 0;
+    return network_is_operation(node->item) && rule != SAME && strcmp(node->class_name, "Average") != 0;
 }
 
 conv_status keras_effect(const network *n, const network_node *node, network_effect *e, conv_error *err)
@@ -180,7 +174,7 @@ conv_status keras_effect(const network *n, const network_node *node, network_eff
     const bool ready = inputs_known(n, node);
     for (size_t i = 0; i < sizeof classes / sizeof *classes; i++) {
         if (strcmp(class_name, classes[i].name) != 0) continue;
-        if (!layer && op.class_name == NULL && !is_operation(node, classes[i].rule)) return CONV_OK;
+        if (!layer && op.class_name == NULL && !is_like_layer(node, classes[i].rule)) return CONV_OK;
         e->known = true;
         e->by_element = classes[i].by_element || op.has_number;
         if (ready && classes[i].rule == SAME) e->out = n->nodes[node->inputs[0]].out;

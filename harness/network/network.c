@@ -24,6 +24,11 @@ int64_t shape_count(const tensor_shape *s)
     return count;
 }
 
+bool shape_equal(const tensor_shape *a, const tensor_shape *b)
+{
+    return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
+}
+
 char *shape_text(const tensor_shape *s, char *buffer)
 {
     size_t n = (size_t)sprintf(buffer, "(");

@@ -1,6 +1,6 @@
 /* A network as a graph of layers, read from a file: Keras's JSON (to_json() of Keras 2, tf.keras and Keras 3,
- * Sequential or functional, plain or gzipped) or a .keras archive, told apart by their content, or an ONNX file,
- * told by its name's .onnx.
+ * Sequential or functional, plain or gzipped) or a .keras archive, told apart by their content, or an ONNX
+ * file, told by its name's .onnx.
  *
  * The reader knows how layers are connected, not what they do: every class is taken. Models within the model
  * are flattened. A layer used twice and a cycle are refused by name. Who needs to know what a layer's options
@@ -21,6 +21,7 @@ typedef struct {
 } tensor_shape;
 
 int64_t shape_count(const tensor_shape *s);
+bool shape_equal(const tensor_shape *a, const tensor_shape *b);
 /* "(26, 26, 32)", Keras's way without the batch; an open size is "None". Returns buffer[64]. */
 char *shape_text(const tensor_shape *s, char *buffer);
 /* "[null, 28, 28, 1]", whose first is the batch; null, an open size, becomes 0. False: not of this form, or
@@ -65,6 +66,17 @@ struct network {
     int *inputs, *outputs; /* nodes: the outputs in the model's order */
     int input_count, output_count;
 };
+
+/* ---- Keras's JSON */
+
+/* The layers of a model, or of a layer that is one; NULL of any other layer. */
+json_t *network_layers(json_t *item);
+/* "SeparableConv2D" to "separable_conv2d", "PReLU" to "p_re_lu": Keras's to_snake_case. Returns to. */
+char *network_snake_case(const char *class_name, char *to, size_t size);
+/* Whether the item is an operation (keras.ops), no layer. */
+bool network_is_operation(json_t *item);
+
+/* ---- a file's network */
 
 /* Models that travel in the program: bench/models/. */
 #define NETWORK_BUNDLED "conv, separable, mobilenet_small, mobilenet_small_dense"

@@ -1,5 +1,6 @@
 #include "csv.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,21 @@ void csv_put(FILE *out, const char *text)
         putc(*text, out);
     }
     putc('"', out);
+}
+
+void csv_add(FILE *out, const char *text)
+{
+    putc(',', out);
+    csv_put(out, text);
+}
+
+void csv_add_number(FILE *out, const char *format, double value)
+{
+    putc(',', out);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    if (isfinite(value)) fprintf(out, format, value);
+#pragma GCC diagnostic pop
 }
 
 void csv_open(csv_reader *r, const char *data, size_t size)

@@ -10,6 +10,9 @@
 
 /* Writes one field, quoted if it must be; the comma and the line's end are the caller's. */
 void csv_put(FILE *out, const char *text);
+/* Behind a comma, of which the number may be none: the field is then empty. */
+void csv_add(FILE *out, const char *text);
+void csv_add_number(FILE *out, const char *format, double value);
 
 /* Walks over the records of a text in memory. */
 typedef struct {

@@ -171,29 +171,21 @@ char *report_advice_count(double value, char *buffer)
     return buffer;
 }
 
-static size_t put_sizes(char *to, size_t used, const conv_problem *p, bool kernel)
-{
-    for (int i = CONV_AXES - p->rank; i < CONV_AXES && used < 64; i++)
-        used += (size_t)sprintf(to + used, "%s%lld", i > CONV_AXES - p->rank ? "x" : "",
-                                (long long)(kernel ? p->axis[i].kernel : p->axis[i].in));
-    return used;
-}
-
 char *report_advice_shape(const advice_item *item, char *buffer)
 {
     static const char *const kinds[] = {"", " depthwise", "", " separable"};
     const record_row *row = item->own[0];
     if (row == NULL) return strcpy(buffer, "not measured");
     const conv_problem *p = &row->problem;
-    size_t used = put_sizes(buffer, 0, p, true);
-    if (p->axis[CONV_W].stride > 1)
-        used += (size_t)sprintf(buffer + used, "/%lld", (long long)p->axis[CONV_W].stride);
+    const report_setting all = {.shape = *p};
+    char in[64], kernel[64], stride[24] = "", groups[40] = "";
+    if (p->axis[CONV_W].stride > 1) snprintf(stride, sizeof stride, "/%lld", (long long)p->axis[CONV_W].stride);
     if (p->variant == CONV_DENSE && p->groups > 1)
-        used += (size_t)sprintf(buffer + used, " in %lld groups", (long long)p->groups);
-    used += (size_t)sprintf(buffer + used, "%s%s ", kinds[p->variant], item->own[1] != NULL ? "+1x1" : "");
-    used = put_sizes(buffer, used, p, false);
-    sprintf(buffer + used, "x%lld->%lld", (long long)p->ic,
-            (long long)(item->own[1] != NULL ? item->own[1]->problem.oc : p->oc));
+        snprintf(groups, sizeof groups, " in %lld groups", (long long)p->groups);
+    snprintf(buffer, 96, "%s%s%s%s%s %sx%lld->%lld", report_kernel_size(&all, kernel, sizeof kernel), stride,
+             groups, kinds[p->variant], item->own[1] != NULL ? "+1x1" : "",
+             report_input_size(&all, in, sizeof in), (long long)p->ic,
+             (long long)(item->own[1] != NULL ? item->own[1]->problem.oc : p->oc));
     return buffer;
 }
 

@@ -5,6 +5,7 @@
 
 #include "../../kernels/problem.h"
 #include "../output.h"
+#include "../record/csv.h"
 #include "advice.h"
 
 enum { NAME = 38, TIME = 27 }; /* columns of a layer's name, and of "12.3 ms (11.9 to 12.8)" */
@@ -122,14 +123,6 @@ void report_advice_print(FILE *out, const report_advice *a)
 
 /* ---- advise.csv */
 
-static void put_text(FILE *out, const char *text)
-{
-    bool quoted = strpbrk(text, ",\"") != NULL;
-    if (quoted) fputc('"', out);
-    for (; *text != 0; text++) fprintf(out, *text == '"' ? "\"\"" : "%c", *text);
-    if (quoted) fputc('"', out);
-}
-
 /* "conv1 | conv2": of all, which may have commas and quotes. */
 static void put_names(FILE *out, const json_t *names)
 {
@@ -140,22 +133,21 @@ static void put_names(FILE *out, const json_t *names)
     for (size_t i = 0; i < json_array_size(names); i++)
         fprintf(all, "%s%s", i > 0 ? " | " : "", json_string_value(json_array_get(names, i)));
     fclose(all);
-    put_text(out, text);
+    csv_put(out, text);
     free(text);
 }
 
-static void put_number(FILE *out, double value)
+static void put_number(FILE *out, double value) { csv_add_number(out, "%.9g", value); }
+
+/* Three fields, empty where they are not known. */
+static void put_three(FILE *out, double value, double low, double high)
 {
-    fputc(',', out);
-    if (isfinite(value)) fprintf(out, "%.9g", value);
+    put_number(out, value);
+    put_number(out, low);
+    put_number(out, high);
 }
 
-static void put_times(FILE *out, const rule_time *t)
-{
-    put_number(out, t->median);
-    put_number(out, t->low);
-    put_number(out, t->high);
-}
+static void put_times(FILE *out, const rule_time *t) { put_three(out, t->median, t->low, t->high); }
 
 static void put_problem(FILE *out, const record_row *row)
 {
@@ -167,7 +159,7 @@ static void put_problem(FILE *out, const record_row *row)
 /* Counts are of all its layers together, times of one. */
 static void put_row(FILE *out, const report_advice *a, const advice_item *item, advice_measure m)
 {
-    put_text(out, item->layer);
+    csv_put(out, item->layer);
     fprintf(out, ",%d,", item->times);
     put_names(out, item->names);
     fputs(",", out);
@@ -176,15 +168,16 @@ static void put_row(FILE *out, const report_advice *a, const advice_item *item, 
     put_problem(out, item->own[1]);
     fputs(",", out);
     put_problem(out, item->other);
-    fprintf(out, ",%lld,%d,%s,", (long long)a->mb, a->threads, advice_measure_names[m]);
-    put_text(out, a->by);
+    fprintf(out, ",%lld,%d,%s", (long long)a->mb, a->threads, advice_measure_names[m]);
+    csv_add(out, a->by);
     put_times(out, &item->at[m].time[ADVICE_NOW]);
     put_times(out, item->swaps ? &item->at[m].time[ADVICE_OTHER] : &(rule_time){NAN, NAN, NAN, false, false});
     const rule_ratio *r = &item->at[m].ratio;
-    put_number(out, item->swaps ? r->value : NAN);
-    put_number(out, item->swaps ? r->low : NAN);
-    put_number(out, item->swaps ? r->high : NAN);
-    fprintf(out, ",%s", report_advice_verdict(item, m));
+    if (item->swaps)
+        put_three(out, r->value, r->low, r->high);
+    else
+        put_three(out, NAN, NAN, NAN);
+    csv_add(out, report_advice_verdict(item, m));
     for (int f = 0; f < ADVICE_FORMS; f++)
         put_number(out, f == ADVICE_NOW || item->swaps ? item->parameters[f] : NAN);
     for (int f = 0; f < ADVICE_FORMS; f++)
@@ -196,14 +189,12 @@ static void put_row(FILE *out, const report_advice *a, const advice_item *item, 
 static void put_total(FILE *out, const report_advice *a, advice_measure m, int plan)
 {
     const advice_sum *s = &a->sum[m];
-    fprintf(out, "%s,%d,,,,%lld,%d,%s,", plan == ADVICE_EVERY ? "(every swap)" : "(those that pay)",
+    fprintf(out, "%s,%d,,,,%lld,%d,%s", plan == ADVICE_EVERY ? "(every swap)" : "(those that pay)",
             a->convolutions, (long long)a->mb, a->threads, advice_measure_names[m]);
-    put_text(out, a->by);
+    csv_add(out, a->by);
     put_times(out, &s->time[ADVICE_NOW]);
     put_times(out, &s->time[plan]);
-    put_number(out, s->ratio[plan].value);
-    put_number(out, s->ratio[plan].low);
-    put_number(out, s->ratio[plan].high);
+    put_three(out, s->ratio[plan].value, s->ratio[plan].low, s->ratio[plan].high);
     fputs(",", out);
     put_number(out, s->parameters[ADVICE_NOW]);
     put_number(out, s->parameters[plan]);
@@ -212,18 +203,12 @@ static void put_total(FILE *out, const report_advice *a, advice_measure m, int p
     fputc('\n', out);
 }
 
-bool report_advice_write(const report_advice *a, const char *dir, conv_error *err)
+static bool put_advice(FILE *out, const void *what)
 {
-    char path[4352], *text = NULL;
-    size_t size;
-    snprintf(path, sizeof path, "%s/advise.csv", dir);
-    FILE *out = open_memstream(&text, &size);
-    if (out == NULL) return conv_fail(err, CONV_NO_MEMORY, "%.200s: no memory", path), false;
+    const report_advice *a = what;
     fputs("layer,times,layers,problem,other_problem,batch,threads,measure,by,now_ns,now_low_ns,now_high_ns,"
-          "other_ns,"
-          "other_low_ns,other_high_ns,ratio,ratio_low,ratio_high,verdict,parameters,other_parameters,"
-          "multiplications,"
-          "other_multiplications\n",
+          "other_ns,other_low_ns,other_high_ns,ratio,ratio_low,ratio_high,verdict,parameters,other_parameters,"
+          "multiplications,other_multiplications\n",
           out);
     for (int m = 0; m < ADVICE_MEASURES; m++) {
         if (m != ADVICE_FORWARD && !a->trains) continue;
@@ -231,8 +216,10 @@ bool report_advice_write(const report_advice *a, const char *dir, conv_error *er
         put_total(out, a, (advice_measure)m, ADVICE_EVERY);
         put_total(out, a, (advice_measure)m, ADVICE_PAYING);
     }
-    fclose(out);
-    bool fine = output_write(path, OUTPUT_OWN, text, size, err);
-    free(text);
-    return fine;
+    return true;
+}
+
+bool report_advice_write(const report_advice *a, const char *dir, conv_error *err)
+{
+    return output_put(dir, "advise.csv", put_advice, a, err);
 }

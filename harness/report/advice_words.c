@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../json.h"
 #include "advice.h"
 #include "verdict.h"
 
@@ -103,16 +104,17 @@ char *report_advice_unknown(const report_advice *a)
     if (json_object_size(unknown) == 0 && json_array_size(lost) == 0) return NULL;
     FILE *out = open_memstream(&text, &size);
     if (out == NULL) return NULL;
-    json_object_foreach(unknown, key, value) fprintf(
-        out, "%s%lld %s",
-        classes++ > 0 ? ", " : "Layers that are not known: ", (long long)json_integer_value(value), key);
+    json_object_foreach(unknown, key, value)
+    {
+        fprintf(out, "%s%lld %s",
+                classes++ > 0 ? ", " : "Layers that are not known: ", (long long)json_integer_value(value),
+                key);
+    }
     if (classes > 0) fputs(".", out);
     for (size_t i = 0; i < json_array_size(lost) && i < MOST_NAMED; i++) {
         const json_t *entry = json_array_get(lost, i);
-        const char *layer = json_string_value(json_object_get(entry, "layer"));
-        const char *why = json_string_value(json_object_get(entry, "why"));
-        fprintf(out, "%sConvolution %s is left out: %s.", classes++ > 0 ? " " : "", layer != NULL ? layer : "?",
-                why != NULL ? why : "?");
+        fprintf(out, "%sConvolution %s is left out: %s.", classes++ > 0 ? " " : "",
+                json_text(entry, "layer", "?"), json_text(entry, "why", "?"));
     }
     if (json_array_size(lost) > MOST_NAMED)
         fprintf(out, " %zu more convolutions are left out.", json_array_size(lost) - MOST_NAMED);

@@ -86,6 +86,17 @@ typedef struct {
 bool chart_draw(const chart_drawing *drawing, const char *dir, report_plots *plots, conv_error *err);
 /* report/plots.c: chart_end, and into the list. False when memory is short. */
 bool chart_finish(chart *c, const chart_album *album);
+/* ---- report/plots.c: separable over dense against channels */
+/* The x axis of channel counts. */
+void chart_channels(chart *c);
+/* How many times as fast, from 0 to `most` on the y axis, and the line at 1; behind chart_show_x of all x. */
+void chart_speedup(chart *c, conv_pass pass, double most);
+void chart_break_even(chart *c);
+/* `most`, or what the ratio needs of the y axis: what is promised, and more where more arrives. */
+double chart_most_speedup(double most, const report_ratio *ratio);
+/* With its interval; a gap where it is not determined, or NULL. */
+void chart_add_speedup(chart *c, double x, const report_ratio *ratio);
+
 /* Frees a chart that shall not be drawn. */
 void chart_drop(chart *c);
 

@@ -129,14 +129,15 @@ static bool add_row(report_data *data, const record_row *row, conv_error *err)
     return true;
 }
 
-static int by_channels(const void *a, const void *b)
+int report_point_order(const report_point *x, const report_point *y)
 {
-    const report_point *x = a, *y = b;
     if (x->pass != y->pass) return x->pass < y->pass ? -1 : 1;
     if (x->ic != y->ic) return x->ic < y->ic ? -1 : 1;
     if (x->oc != y->oc) return x->oc < y->oc ? -1 : 1;
     return (x->depth_multiplier > y->depth_multiplier) - (x->depth_multiplier < y->depth_multiplier);
 }
+
+static int by_channels(const void *a, const void *b) { return report_point_order(a, b); }
 
 /* A separable of multiplier m is compared with the dense problem of the same channels, which has none. */
 static void share_dense(report_setting *s)
@@ -313,6 +314,11 @@ const char *report_engine_version(const report_data *data, const char *engine)
         if (version != NULL && strcmp(data->impls[i].engine, engine) == 0) return version;
     }
     return NULL;
+}
+
+bool report_on_curve(const report_point *q, conv_pass pass)
+{
+    return q->pass == pass && q->ic == q->oc && q->depth_multiplier == 1;
 }
 
 bool report_has(const report_setting *s, conv_variant variant, conv_pass pass)

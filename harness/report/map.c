@@ -62,7 +62,8 @@ static map find_map(const report_data *data, size_t first, conv_pass pass)
 
 static int mix(int from, int to, double part) { return (int)lround(from + (to - from) * part); }
 
-/* Grey where there is no difference, lighter where it is not determined, red below 1, from pale to deep green up to what is promised. */
+/* Grey where there is no difference, lighter where it is not determined, red below 1, from pale to deep green up
+ * to what is promised. */
 static unsigned fill_of(const report_ratio *p)
 {
     if (!rule_determined(p->times.outcome)) return 0xe3e5e8;

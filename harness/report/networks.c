@@ -180,6 +180,13 @@ bool report_same_network(const report_network *a, const report_network *b)
     return strcmp(a->name, b->name) == 0 && same_setting(a, b);
 }
 
+bool report_is_first(const report_networks *all, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (report_same_network(&all->items[i], &all->items[j])) return false;
+    return true;
+}
+
 bool report_is_other_form(const report_network *n) { return strchr(n->name, LAYER_FORM) != NULL; }
 
 const report_network *report_other_form(const report_networks *all, const report_network *n)

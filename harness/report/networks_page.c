@@ -1,5 +1,5 @@
-/* Networks on the page: a picture and a table of what each side takes for all convolutions, in both forms, and the
- * layers one by one. */
+/* Networks on the page: a picture and a table of what each side takes for all convolutions, in both forms, and
+ * the layers one by one. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,13 +225,11 @@ static void put_network(FILE *out, const network_page *p)
 }
 
 /* Of its table: another form stands in its network's, if the run has that. */
-static bool is_first(const report_networks *all, size_t i)
+static bool begins(const report_networks *all, size_t i)
 {
-    for (size_t j = 0; j < all->count; j++) {
-        if (j < i && report_same_network(&all->items[i], &all->items[j])) return false;
+    for (size_t j = 0; j < all->count; j++)
         if (report_other_form(all, &all->items[j]) == &all->items[i]) return false;
-    }
-    return true;
+    return report_is_first(all, i);
 }
 
 void page_networks(FILE *out, const report_page *page)
@@ -248,7 +246,7 @@ void page_networks(FILE *out, const report_page *page)
             "these, the reverse. Pale bars: a layer is not sure.</p>\n",
             out);
     for (p.first = 0; p.first < all.count; p.first++)
-        if (is_first(&all, p.first)) put_network(out, &p);
+        if (begins(&all, p.first)) put_network(out, &p);
     if (all.count > 0) fputs("</section>\n", out);
     report_networks_destroy(&all);
 }

@@ -5,6 +5,7 @@
 
 #include "../layer.h"
 #include "../output.h"
+#include "../record/csv.h"
 #include "report.h"
 
 typedef struct {
@@ -98,12 +99,11 @@ static void put_network(FILE *out, const network_table *t, const report_network 
 static bool begins(const report_networks *all, size_t i)
 {
     for (size_t j = 0; j < all->count; j++) {
-        if (j < i && report_same_network(&all->items[i], &all->items[j])) return false;
         const report_network *other = report_other_form(all, &all->items[j]);
         if (other != NULL && report_same_network(other, &all->items[i])) return false;
     }
-    return in_pass(all, &all->items[i], CONV_FORWARD) != NULL ||
-           in_pass(all, &all->items[i], CONV_BACKWARD) != NULL;
+    return report_is_first(all, i) && (in_pass(all, &all->items[i], CONV_FORWARD) != NULL ||
+                                       in_pass(all, &all->items[i], CONV_BACKWARD) != NULL);
 }
 
 static bool is_rough(const network_table *t)
@@ -132,23 +132,6 @@ void report_networks_print(FILE *out, const report_data *data)
 
 /* ---- networks.csv */
 
-/* Names as a layer's row has them; a quote is doubled. */
-static void put_text(FILE *out, const char *text)
-{
-    bool quoted = strpbrk(text, ",\"") != NULL;
-    if (quoted) fputc('"', out);
-    for (; *text != '\0'; text++) fprintf(out, *text == '"' ? "\"\"" : "%c", *text);
-    if (quoted) fputc('"', out);
-}
-
-static void put_number(FILE *out, double value)
-{
-    if (isfinite(value))
-        fprintf(out, ",%.9g", value);
-    else
-        fputc(',', out);
-}
-
 /* "conv1+conv2*3", "all". */
 static void put_missing(FILE *out, const network_table *t, const report_network *n, const network_side *side)
 {
@@ -160,7 +143,7 @@ static void put_missing(FILE *out, const network_table *t, const report_network 
         if (report_network_row(t->data, &n->layers[i], side) == NULL)
             fprintf(names, "%s%s", count++ > 0 ? "+" : "", strchr(n->layers[i].name, ':') + 1);
     fclose(names);
-    put_text(out, count == n->count ? "all" : missing);
+    csv_put(out, count == n->count ? "all" : missing);
     free(missing);
 }
 
@@ -172,42 +155,36 @@ static void put_record(FILE *out, const network_table *t, const report_network *
     char network[PROBLEM_NAME_MAX];
     snprintf(network, sizeof network, "%.*s", (int)(form != NULL ? form - n->name : (long)strlen(n->name)),
              n->name);
-    put_text(out, network);
-    fprintf(out, ",%s,%lld,%d,%s,%s,%s,", form != NULL ? form + 1 : "own", (long long)n->mb, n->threads,
+    csv_put(out, network);
+    fprintf(out, ",%s,%lld,%d,%s,%s,%s", form != NULL ? form + 1 : "own", (long long)n->mb, n->threads,
             cache_mode_name(n->cache), conv_pass_name(n->pass), side->kind);
-    put_text(out, side->name);
+    csv_add(out, side->name);
     fprintf(out, ",%zu,%zu,%zu", n->count, sum.layers, sum.rough);
-    put_number(out, sum.whole ? sum.time.median : NAN);
-    put_number(out, sum.whole ? sum.time.low : NAN);
-    put_number(out, sum.whole ? sum.time.high : NAN);
+    csv_add_number(out, "%.9g", sum.whole ? sum.time.median : NAN);
+    csv_add_number(out, "%.9g", sum.whole ? sum.time.low : NAN);
+    csv_add_number(out, "%.9g", sum.whole ? sum.time.high : NAN);
     fputc(',', out);
     put_missing(out, t, n, side);
     fputc('\n', out);
 }
 
-bool report_networks_write(const report_data *data, const char *dir, conv_error *err)
+static bool put_records(FILE *out, const void *what)
 {
-    char path[4352], *text = NULL;
-    size_t size;
-    network_table t;
-    snprintf(path, sizeof path, "%s/networks.csv", dir);
-    FILE *out = open_memstream(&text, &size);
-    bool fine = out != NULL && open_table(&t, data);
-    if (out == NULL || !fine) {
-        if (out != NULL) fclose(out);
-        free(text);
-        return conv_fail(err, CONV_NO_MEMORY, "%.200s: no memory", path), false;
-    }
+    const network_table *t = what;
     fputs(
         "network,form,batch,threads,cache,pass,by,name,layers,timed,unsure,median_ns,ci95_low_ns,ci95_high_ns,"
         "missing\n",
         out);
-    for (size_t i = 0; i < t.all.count; i++)
-        for (int s = 0; s < t.side_count; s++) put_record(out, &t, &t.all.items[i], &t.sides[s]);
-    fclose(out);
-    if (t.all.count == 0) remove(path); /* an earlier report's */
-    fine = t.all.count == 0 || output_write(path, OUTPUT_OWN, text, size, err);
+    for (size_t i = 0; i < t->all.count; i++)
+        for (int s = 0; s < t->side_count; s++) put_record(out, t, &t->all.items[i], &t->sides[s]);
+    return t->all.count > 0;
+}
+
+bool report_networks_write(const report_data *data, const char *dir, conv_error *err)
+{
+    network_table t;
+    if (!open_table(&t, data)) return conv_fail(err, CONV_NO_MEMORY, "out of memory"), false;
+    bool fine = output_put(dir, "networks.csv", put_records, &t, err);
     report_networks_destroy(&t.all);
-    free(text);
     return fine;
 }

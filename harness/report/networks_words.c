@@ -19,13 +19,6 @@ static network_sum sum_of(const told *t, const report_network *n)
 
 static bool is_sure(const network_sum *sum) { return sum->whole && rule_shown(&sum->time); }
 
-static bool is_first(const told *t, size_t i)
-{
-    for (size_t j = 0; j < i; j++)
-        if (report_same_network(&t->all.items[i], &t->all.items[j])) return false;
-    return true;
-}
-
 /* "40.1 ms forward and 95.2 ms backward": the passes of a network that are known. */
 static int put_costs(FILE *out, const told *t, const report_network *n)
 {
@@ -100,7 +93,8 @@ static char *tell_costs(const told *t)
         const report_network *n = &t->all.items[i];
         char *costs = NULL;
         size_t length;
-        FILE *one = is_first(t, i) && !report_is_other_form(n) ? open_memstream(&costs, &length) : NULL;
+        FILE *one =
+            report_is_first(&t->all, i) && !report_is_other_form(n) ? open_memstream(&costs, &length) : NULL;
         if (one == NULL) continue;
         int known = put_costs(one, t, n);
         fclose(one);
@@ -188,9 +182,9 @@ static void tell_forms(const told *t, verdict *v, char **headline)
 {
     int networks = 0;
     for (size_t i = 0; i < t->all.count; i++)
-        networks += is_first(t, i) && !report_is_other_form(&t->all.items[i]);
+        networks += report_is_first(&t->all, i) && !report_is_other_form(&t->all.items[i]);
     for (size_t i = 0; i < t->all.count; i++) {
-        char *text = is_first(t, i) ? tell_form(t, &t->all.items[i]) : NULL;
+        char *text = report_is_first(&t->all, i) ? tell_form(t, &t->all.items[i]) : NULL;
         if (networks == 1 && text != NULL) {
             free(*headline);
             *headline = text;

@@ -38,19 +38,19 @@ static bool begin(chart *c, const char *section, const report_setting *s, size_t
     return true;
 }
 
-/* All pictures of a setting have the same channel axis, so that they can be compared. */
-static void channel_axis(chart *c, const report_setting *s)
+void chart_channels(chart *c)
 {
     c->x.ticks = TICKS_CHANNELS;
     c->x.log = true;
     c->x.label = "channels, in = out";
-    for (size_t k = 0; k < s->count; k++)
-        if (s->points[k].ic == s->points[k].oc) chart_show_x(c, (double)s->points[k].ic);
 }
 
-static bool on_axis(const report_point *q, conv_pass pass)
+/* All pictures of a setting have the same channel axis, so that they can be compared. */
+static void channel_axis(chart *c, const report_setting *s)
 {
-    return q->pass == pass && q->ic == q->oc && q->depth_multiplier == 1;
+    chart_channels(c);
+    for (size_t k = 0; k < s->count; k++)
+        if (s->points[k].ic == s->points[k].oc) chart_show_x(c, (double)s->points[k].ic);
 }
 
 static double line_width(const report_impl *impl) { return impl->peer ? 1.4 : 1.8; }
@@ -88,7 +88,8 @@ static bool plot_rows(const row_plot *kind, const report_data *data, size_t inde
         const report_impl *impl = &data->impls[i];
         chart_add_line(&c, impl->name, impl->light, impl->dash, line_width(impl), true);
         for (size_t k = 0; k < s->count; k++) {
-            const record_row *row = on_axis(&s->points[k], pass) ? report_row(&s->points[k], variant, i) : NULL;
+            const record_row *row =
+                report_on_curve(&s->points[k], pass) ? report_row(&s->points[k], variant, i) : NULL;
             if (row == NULL) continue;
             rule_time time = rule_time_of(row);
             if (!rule_shown(&time))
@@ -103,12 +104,43 @@ static bool plot_rows(const row_plot *kind, const report_data *data, size_t inde
 
 /* ---- speedup of separable over dense */
 
+void chart_break_even(chart *c)
+{
+    chart_add_line(c, "break-even", CHART_AXIS, REPORT_SOLID, 1.4, false);
+    chart_add_point(c, c->xs[0], 1, NAN, NAN);
+    chart_add_point(c, c->xs[c->x_count - 1], 1, NAN, NAN);
+}
+
+void chart_speedup(chart *c, conv_pass pass, double most)
+{
+    snprintf(c->plot.title, sizeof c->plot.title, "%s: separable over dense, times as fast",
+             pass == CONV_FORWARD ? "Forward" : "Backward");
+    c->y.least = 0;
+    c->y.most = most;
+    c->clip = true;
+    chart_break_even(c);
+}
+
+double chart_most_speedup(double most, const report_ratio *ratio)
+{
+    most = fmax(most, ratio->promised);
+    return rule_determined(ratio->times.outcome) ? fmax(most, ratio->times.high) : most;
+}
+
+void chart_add_speedup(chart *c, double x, const report_ratio *ratio)
+{
+    if (ratio != NULL && rule_determined(ratio->times.outcome))
+        chart_add_point(c, x, ratio->times.value, ratio->times.low, ratio->times.high);
+    else
+        chart_add_gap(c);
+}
+
 static void add_promise(chart *c, const report_data *data, const report_setting *s, conv_pass pass)
 {
-    chart_add_line(c, "promised", CHART_MUTED, 3, 1.6, false);
+    chart_add_line(c, "promised", CHART_MUTED, REPORT_DOTTED, 1.6, false);
     for (size_t k = 0; k < s->count; k++) {
         report_ratio ratio;
-        if (on_axis(&s->points[k], pass) && report_speedup(data, &s->points[k], -1, &ratio))
+        if (report_on_curve(&s->points[k], pass) && report_speedup(data, &s->points[k], -1, &ratio))
             chart_add_point(c, (double)s->points[k].ic, ratio.promised, NAN, NAN);
     }
 }
@@ -119,7 +151,8 @@ static void add_same(chart *c, const report_data *data, const report_setting *s,
 {
     for (size_t k = 0; k < s->count; k++) {
         report_ratio ratio;
-        if (!on_axis(&s->points[k], pass) || !report_speedup(data, &s->points[k], impl, &ratio)) continue;
+        if (!report_on_curve(&s->points[k], pass) || !report_speedup(data, &s->points[k], impl, &ratio))
+            continue;
         if (rule_determined(ratio.times.outcome))
             chart_add_point(c, (double)s->points[k].ic, ratio.times.value, NAN, NAN);
         else if (ratio.times.value <= c->y.most)
@@ -135,11 +168,9 @@ static void add_best(chart *c, const report_data *data, const report_setting *s,
 {
     for (size_t k = 0; k < s->count; k++) {
         report_ratio ratio;
-        if (!on_axis(&s->points[k], pass)) continue;
-        if (report_speedup(data, &s->points[k], -1, &ratio) && rule_determined(ratio.times.outcome))
-            chart_add_point(c, (double)s->points[k].ic, ratio.times.value, ratio.times.low, ratio.times.high);
-        else
-            chart_add_gap(c);
+        if (!report_on_curve(&s->points[k], pass)) continue;
+        bool known = report_speedup(data, &s->points[k], -1, &ratio);
+        chart_add_speedup(c, (double)s->points[k].ic, known ? &ratio : NULL);
     }
 }
 
@@ -149,9 +180,8 @@ static double most_speedup(const report_data *data, const report_setting *s)
     double most = 1;
     for (size_t k = 0; k < s->count; k++) {
         report_ratio ratio;
-        if (s->points[k].pass > CONV_BACKWARD || !report_speedup(data, &s->points[k], -1, &ratio)) continue;
-        most = fmax(most, ratio.promised);
-        if (rule_determined(ratio.times.outcome)) most = fmax(most, ratio.times.high);
+        if (s->points[k].pass <= CONV_BACKWARD && report_speedup(data, &s->points[k], -1, &ratio))
+            most = chart_most_speedup(most, &ratio);
     }
     return most;
 }
@@ -161,15 +191,8 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
     const report_setting *s = &data->settings[index];
     chart c;
     if (!begin(&c, "speedup", s, index, pass, "")) return false;
-    snprintf(c.plot.title, sizeof c.plot.title, "%s: separable over dense, times as fast",
-             pass == CONV_FORWARD ? "Forward" : "Backward");
     channel_axis(&c, s);
-    c.y.least = 0;
-    c.y.most = most_speedup(data, s);
-    c.clip = true;
-    chart_add_line(&c, "break-even", CHART_AXIS, 1, 1.4, false);
-    chart_add_point(&c, c.xs[0], 1, NAN, NAN);
-    chart_add_point(&c, c.xs[c.x_count - 1], 1, NAN, NAN);
+    chart_speedup(&c, pass, most_speedup(data, s));
     add_promise(&c, data, s, pass);
     bool any = isfinite(c.lines[1].end_y);
     for (int i = 0; any && i < data->impl_count; i++) {
@@ -178,7 +201,7 @@ static bool plot_speedup(const report_data *data, size_t index, conv_pass pass, 
         chart_add_line(&c, impl->name, impl->light, impl->dash, 1.3, true);
         add_same(&c, data, s, pass, i);
     }
-    chart_add_line(&c, "best exact", CHART_INK, 1, 3, true);
+    chart_add_line(&c, "best exact", CHART_INK, REPORT_SOLID, 3, true);
     add_best(&c, data, s, pass);
     if (!any) {
         chart_drop(&c);
@@ -194,7 +217,8 @@ static void add_engine(chart *c, const report_data *data, const report_setting *
 {
     for (size_t k = 0; k < s->count; k++) {
         report_ratio ratio;
-        if (!on_axis(&s->points[k], pass) || !report_engine_speedup(data, &s->points[k], engine, &ratio))
+        if (!report_on_curve(&s->points[k], pass) ||
+            !report_engine_speedup(data, &s->points[k], engine, &ratio))
             continue;
         if (rule_determined(ratio.times.outcome))
             chart_add_point(c, (double)s->points[k].ic, ratio.times.value, ratio.times.low, ratio.times.high);
@@ -221,9 +245,7 @@ static bool plot_engines(const report_data *data, size_t index, conv_pass pass, 
              pass == CONV_FORWARD ? "Forward" : "Backward");
     channel_axis(&c, s);
     c.y.log = true;
-    chart_add_line(&c, "break-even", CHART_AXIS, 1, 1.4, false);
-    chart_add_point(&c, c.xs[0], 1, NAN, NAN);
-    chart_add_point(&c, c.xs[c.x_count - 1], 1, NAN, NAN);
+    chart_break_even(&c);
     add_promise(&c, data, s, pass);
     for (int e = 0; e < data->engine_count; e++) {
         const report_impl *look = look_of(data, data->engines[e]);
@@ -246,7 +268,7 @@ static void add_roofs(chart *c, const report_ceilings *roof, double from, double
         if (isnan(roof->fma_gflops[isa])) continue;
         char label[48];
         snprintf(label, sizeof label, "%s peak", cpu_isa_name((cpu_isa)isa));
-        chart_add_line(c, label, CHART_MUTED, 1, 1.2, false);
+        chart_add_line(c, label, CHART_MUTED, REPORT_SOLID, 1.2, false);
         chart_add_point(c, from, roof->fma_gflops[isa], NAN, NAN);
         chart_add_point(c, to, roof->fma_gflops[isa], NAN, NAN);
     }
@@ -254,7 +276,7 @@ static void add_roofs(chart *c, const report_ceilings *roof, double from, double
         double gbps = roof->bandwidth_gbps[level];
         if (isnan(gbps) || from * gbps > top) continue; /* not measured, or nowhere the limit */
         double knee = fmin(to, fmax(top / gbps, from));
-        chart_add_line(c, "", CHART_MUTED, 2, 1, false);
+        chart_add_line(c, "", CHART_MUTED, REPORT_DASHED, 1, false);
         chart_add_point(c, from, from * gbps, NAN, NAN);
         chart_add_point(c, knee, knee * gbps, NAN, NAN);
         char text[48], number[16];
@@ -283,9 +305,9 @@ static bool plot_roofline(const report_data *data, size_t index, conv_pass pass,
     c.y.log = true;
     double from = INFINITY, to = 0;
     for (int v = 0; v < CONV_VARIANT_COUNT; v++) {
-        chart_add_line(&c, variant_words[v], colors[v], 1, 1.6, true);
+        chart_add_line(&c, variant_words[v], colors[v], REPORT_SOLID, 1.6, true);
         for (size_t k = 0; k < s->count; k++) {
-            const record_row *row = on_axis(&s->points[k], pass)
+            const record_row *row = report_on_curve(&s->points[k], pass)
                                         ? report_best(data, &s->points[k], (conv_variant)v, BEST_EXACT)
                                         : NULL;
             if (row == NULL) continue;

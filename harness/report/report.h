@@ -1,6 +1,6 @@
-/* The report of one run (of several: sides.h): what a reader wants to know, taken from its rows. data.c selects;
- * verdict.c, headline.c, cautions.c and the files *_words.c find the words; plots.c draws with gnuplot; html.c
- * writes the page. */
+/* The report of one run (of several: sides/sides.h): what a reader wants to know, taken from its rows. data.c
+ * selects; verdict.c, headline.c, cautions.c and the files *_words.c find the words; plots.c draws with gnuplot;
+ * html.c writes the page. */
 #ifndef SEPBENCH_REPORT_H
 #define SEPBENCH_REPORT_H
 
@@ -65,8 +65,8 @@ typedef struct {
     report_setting *settings; /* in the order of the run */
     size_t setting_count;
     size_t by_status[CASE_STATUS_COUNT];
-    size_t
-        rough; /* ok rows whose time may not be shown in an answer, those left behind on purpose not counted */
+    /* ok rows whose time may not be shown in an answer, those left behind on purpose not counted */
+    size_t rough;
     report_ceilings ceilings[REPORT_MAX_CEILINGS];
     int ceiling_count;
 } report_data;
@@ -109,6 +109,10 @@ const char *report_engine_version(const report_data *data, const char *engine);
 /* Whether a setting's points have input = output channels, at two channel counts or more:
  * lines can be drawn. */
 bool report_is_sweep(const report_setting *setting);
+/* As many channels in as out, and no multiplier: on the lines of a sweep. */
+bool report_on_curve(const report_point *point, conv_pass pass);
+/* By pass, then input, then output channels, then the multiplier: below 0, 0, above 0. */
+int report_point_order(const report_point *a, const report_point *b);
 bool report_has(const report_setting *setting, conv_variant variant, conv_pass pass);
 /* "28x28, batch 1, 3x3, 2 threads" (", cold cache", ", nchw", ", bias", ", relu"); threads 0: without them.
  * Returns buffer. */
@@ -127,8 +131,8 @@ typedef struct {
     report_ratio worst;       /* the case of the least ratio */
 } versus_mean;
 
-/* Best of ours against the best of that engine, or of that name; inexact: those too. */
-/* setting NULL: all that are no sweeps together. */
+/* Best of ours against the best of that engine, or of that name; inexact: those too. setting NULL: all that are
+ * no sweeps together. */
 versus_mean report_versus_mean(const report_data *data, const report_setting *setting, conv_variant variant,
                                conv_pass pass, const char *engine, bool inexact);
 char *report_versus_name(const report_data *data, const report_setting *setting, char *buffer, size_t size);
@@ -182,16 +186,18 @@ network_sum report_network_sum(const report_data *data, const report_network *ne
 /* The layer's row in that sum, or NULL. */
 const record_row *report_network_row(const report_data *data, const network_layer *layer,
                                      const network_side *side);
-/* "conv1, conv2 and 3 more": layers that lack a time in that sum, or those that have one which may not be shown.
- * Malloced; NULL without memory. */
+/* "conv1, conv2 and 3 more": layers that lack a time in that sum, or those that have one which may not be
+ * shown. Malloced; NULL without memory. */
 char *report_network_lacking(const report_data *data, const report_network *network, const network_side *side,
                              bool timed);
 /* Whether both are of one network, setting and form; passes may differ. */
 bool report_same_network(const report_network *a, const report_network *b);
-/* The same network and pass with ordinary convolutions in place of its separable ones, or the reverse; NULL: the
- * run has not. */
+/* The same network and pass with ordinary convolutions in place of its separable ones, or the reverse; NULL:
+ * the run has not. */
 const report_network *report_other_form(const report_networks *all, const report_network *network);
 bool report_is_other_form(const report_network *network);
+/* Whether the i-th is the first of its network and setting, passes together. */
+bool report_is_first(const report_networks *all, size_t i);
 /* The one that `sepbench advise` measures. */
 bool report_is_swapped(const report_network *network);
 /* "ordinary convolutions in place of its separable ones". */

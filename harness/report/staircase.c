@@ -55,12 +55,11 @@ bool staircase_of(const report_data *data, const report_point *q, staircase *s)
 
 /* ---- the file */
 
-static void put_figure(FILE *out, double value)
+static void put_columns(FILE *out)
 {
-    if (isnan(value))
-        fputs(",", out);
-    else
-        fprintf(out, ",%.6g", value);
+    fputs("case,pass,channels,tensorflow_ns,tf_like_ns,best,best_ns", out);
+    for (int i = 0; i < STAIRS; i++) fprintf(out, ",factor_%s", causes[i].column);
+    fputs(",product,measured,product_over_measured\n", out);
 }
 
 static void put_record(FILE *out, const staircase *s)
@@ -68,41 +67,34 @@ static void put_record(FILE *out, const staircase *s)
     char name[CASE_NAME_MAX];
     csv_put(out, record_case_name(s->like, name));
     fprintf(out, ",%s,%lld", conv_pass_name(s->like->pass), (long long)s->like->problem.ic);
-    put_figure(out, s->tensorflow != NULL ? s->tensorflow->median_ns : NAN);
-    put_figure(out, s->like->median_ns);
-    fputs(",", out);
-    csv_put(out, s->best->impl);
-    put_figure(out, s->best->median_ns);
-    for (int i = 0; i < STAIRS; i++) put_figure(out, s->factor[i]);
-    put_figure(out, s->product);
-    put_figure(out, s->measured);
-    put_figure(out, s->product / s->measured);
+    csv_add_number(out, "%.6g", s->tensorflow != NULL ? s->tensorflow->median_ns : NAN);
+    csv_add_number(out, "%.6g", s->like->median_ns);
+    csv_add(out, s->best->impl);
+    csv_add_number(out, "%.6g", s->best->median_ns);
+    for (int i = 0; i < STAIRS; i++) csv_add_number(out, "%.6g", s->factor[i]);
+    csv_add_number(out, "%.6g", s->product);
+    csv_add_number(out, "%.6g", s->measured);
+    csv_add_number(out, "%.6g", s->product / s->measured);
     fputs("\n", out);
+}
+
+static bool put_records(FILE *out, const void *what)
+{
+    const report_data *data = what;
+    staircase s;
+    int records = 0;
+    for (size_t k = 0; k < data->setting_count; k++)
+        for (size_t i = 0; i < data->settings[k].count; i++)
+            if (staircase_of(data, &data->settings[k].points[i], &s)) {
+                if (records++ == 0) put_columns(out);
+                put_record(out, &s);
+            }
+    return records > 0;
 }
 
 bool staircase_write(const report_data *data, const char *dir, conv_error *err)
 {
-    char path[4352], *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    int records = 0;
-    staircase s;
-    snprintf(path, sizeof path, "%s/staircase.csv", dir);
-    if (out == NULL) return conv_fail(err, CONV_NO_MEMORY, "%.200s: no memory", path), false;
-    fputs("case,pass,channels,tensorflow_ns,tf_like_ns,best,best_ns", out);
-    for (int i = 0; i < STAIRS; i++) fprintf(out, ",factor_%s", causes[i].column);
-    fputs(",product,measured,product_over_measured\n", out);
-    for (size_t k = 0; k < data->setting_count; k++)
-        for (size_t i = 0; i < data->settings[k].count; i++)
-            if (staircase_of(data, &data->settings[k].points[i], &s)) {
-                put_record(out, &s);
-                records++;
-            }
-    fclose(out);
-    if (records == 0) remove(path); /* an earlier report's */
-    bool fine = records == 0 || output_write(path, OUTPUT_OWN, text, size, err);
-    free(text);
-    return fine;
+    return output_put(dir, "staircase.csv", put_records, data, err);
 }
 
 /* ---- the picture: a line for each channel count, on a logarithmic axis of times the best's time */

@@ -53,15 +53,10 @@ static sides_setting *setting_of(sides *s, const report_setting *like)
     return setting;
 }
 
-static bool same_channels(const report_point *a, const report_point *b)
-{
-    return a->pass == b->pass && a->ic == b->ic && a->oc == b->oc && a->depth_multiplier == b->depth_multiplier;
-}
-
 static sides_point *point_of(sides_setting *setting, const report_point *like)
 {
     for (size_t i = 0; i < setting->count; i++)
-        if (same_channels(setting->points[i].key, like)) return &setting->points[i];
+        if (report_point_order(setting->points[i].key, like) == 0) return &setting->points[i];
     sides_point *p = grow(&setting->points, &setting->count, sizeof *p);
     if (p != NULL) p->key = like;
     return p;
@@ -95,8 +90,8 @@ static bool collect(sides *s)
 
 typedef struct {
     size_t common;
-    size_t own[SIDES_MAX],
-        shared[SIDES_MAX];     /* by machine: comparisons, and the others that have them, summed */
+    size_t own[SIDES_MAX];     /* by machine: its comparisons */
+    size_t shared[SIDES_MAX];  /* the other machines that have each of them, summed */
     size_t lacking[SIDES_MAX]; /* comparisons that all have but this one */
 } overlap;
 
@@ -217,11 +212,7 @@ static void tell_lacks(sides *s, int machine)
 
 static int by_channels(const void *a, const void *b)
 {
-    const report_point *x = ((const sides_point *)a)->key, *y = ((const sides_point *)b)->key;
-    if (x->pass != y->pass) return x->pass < y->pass ? -1 : 1;
-    if (x->ic != y->ic) return x->ic < y->ic ? -1 : 1;
-    if (x->oc != y->oc) return x->oc < y->oc ? -1 : 1;
-    return (x->depth_multiplier > y->depth_multiplier) - (x->depth_multiplier < y->depth_multiplier);
+    return report_point_order(((const sides_point *)a)->key, ((const sides_point *)b)->key);
 }
 
 /* Those that all have come first in the setting. */
@@ -274,16 +265,18 @@ const record_row *sides_best(const sides *s, int machine, const sides_point *p, 
     return report_best(&s->machines[machine]->data, p->of[machine], variant, BEST_EXACT);
 }
 
-bool sides_on_curve(const sides_point *p, conv_pass pass)
+bool sides_has_pass(const sides_setting *setting, conv_pass pass)
 {
-    return p->key->pass == pass && p->key->ic == p->key->oc && p->key->depth_multiplier == 1;
+    for (size_t k = 0; k < setting->count; k++)
+        if (setting->points[k].key->pass == pass) return true;
+    return false;
 }
 
 bool sides_is_curve(const sides_setting *setting)
 {
     int64_t first = 0;
     for (size_t i = 0; i < setting->count; i++) {
-        if (!sides_on_curve(&setting->points[i], setting->points[i].key->pass)) continue;
+        if (!report_on_curve(setting->points[i].key, setting->points[i].key->pass)) continue;
         if (first != 0 && setting->points[i].key->ic != first) return true;
         first = setting->points[i].key->ic;
     }

@@ -52,9 +52,10 @@ static const json_t *ceilings_of(const side *m)
 {
     const json_t *all = json_object_get(m->run.run, "ceilings"), *entry;
     size_t i;
-    if (json_is_array(all))
-        json_array_foreach(all, i, entry) if (json_integer_value(json_object_get(entry, "threads")) ==
-                                              m->threads) return entry;
+    json_array_foreach(all, i, entry)
+    {
+        if (json_integer_value(json_object_get(entry, "threads")) == m->threads) return entry;
+    }
     return NULL;
 }
 

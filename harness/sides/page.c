@@ -90,9 +90,7 @@ static void put_best(FILE *out, const sides *s, int machine, const sides_point *
 
 static void put_table(FILE *out, const sides *s, const sides_setting *setting, conv_pass pass, cell put)
 {
-    bool any = false;
-    for (size_t k = 0; k < setting->count; k++) any = any || setting->points[k].key->pass == pass;
-    if (!any) return;
+    if (!sides_has_pass(setting, pass)) return;
     fprintf(out, "<div class=\"scroll\"><table class=\"machines\"><thead><tr><th>%s</th>", page_pass(pass));
     for (int i = 0; i < s->count; i++) report_put(out, "<th>", s->machines[i]->label, "</th>");
     fputs("</tr></thead><tbody>\n", out);

@@ -29,11 +29,8 @@ static double most_speedup(const sides *s, const sides_setting *setting)
     double most = 1;
     report_ratio ratio;
     for (size_t k = 0; k < setting->count; k++)
-        for (int m = 0; m < s->count; m++) {
-            if (!sides_speedup(s, m, &setting->points[k], &ratio)) continue;
-            most = fmax(most, ratio.promised);
-            if (rule_determined(ratio.times.outcome)) most = fmax(most, ratio.times.high);
-        }
+        for (int m = 0; m < s->count; m++)
+            if (sides_speedup(s, m, &setting->points[k], &ratio)) most = chart_most_speedup(most, &ratio);
     return most;
 }
 
@@ -41,7 +38,7 @@ static void add_promise(chart *c, const sides *s, const sides_setting *setting, 
 {
     chart_add_line(c, "promised", CHART_MUTED, REPORT_DOTTED, 1.6, false);
     for (size_t k = 0; k < setting->count; k++)
-        for (int m = 0; m < s->count && sides_on_curve(&setting->points[k], pass); m++) {
+        for (int m = 0; m < s->count && report_on_curve(setting->points[k].key, pass); m++) {
             report_ratio ratio;
             if (!sides_speedup(s, m, &setting->points[k], &ratio)) continue;
             chart_add_point(c, (double)setting->points[k].key->ic, ratio.promised, NAN, NAN);
@@ -58,11 +55,8 @@ static void add_machine(chart *c, const sides *s, int machine, const sides_setti
     for (size_t k = 0; k < setting->count; k++) {
         const sides_point *p = &setting->points[k];
         report_ratio ratio;
-        if (!sides_on_curve(p, pass)) continue;
-        if (sides_speedup(s, machine, p, &ratio) && rule_determined(ratio.times.outcome))
-            chart_add_point(c, (double)p->key->ic, ratio.times.value, ratio.times.low, ratio.times.high);
-        else
-            chart_add_gap(c);
+        if (!report_on_curve(p->key, pass)) continue;
+        chart_add_speedup(c, (double)p->key->ic, sides_speedup(s, machine, p, &ratio) ? &ratio : NULL);
     }
 }
 
@@ -77,29 +71,21 @@ static bool compose_part(const sides *s, size_t index, conv_pass pass, int part,
     }
     fputs("set lmargin at screen 0.08\nset rmargin at screen 0.62\n", c.extra); /* names of machines are long */
     report_setting_name(&setting->shape, c.subtitle, sizeof c.subtitle);
-    snprintf(c.plot.title, sizeof c.plot.title, "%s: separable over dense, times as fast",
-             pass == CONV_FORWARD ? "Forward" : "Backward");
-    c.x = (chart_axis){.ticks = TICKS_CHANNELS, .log = true, .least = INFINITY, .most = -INFINITY};
-    c.x.label = "channels, in = out";
+    chart_channels(&c);
     for (size_t k = 0; k < setting->count; k++)
-        if (sides_on_curve(&setting->points[k], setting->points[k].key->pass))
+        if (report_on_curve(setting->points[k].key, setting->points[k].key->pass))
             chart_show_x(&c, (double)setting->points[k].key->ic);
-    c.y.least = 0;
-    c.y.most = most_speedup(s, setting);
-    c.clip = true;
-    chart_add_line(&c, "break-even", CHART_AXIS, REPORT_SOLID, 1.4, false);
-    chart_add_point(&c, c.xs[0], 1, NAN, NAN);
-    chart_add_point(&c, c.xs[c.x_count - 1], 1, NAN, NAN);
+    chart_speedup(&c, pass, most_speedup(s, setting));
     add_promise(&c, s, setting, pass);
     for (int m = part * SIDES_LINES; m < s->count && m < (part + 1) * SIDES_LINES; m++)
         add_machine(&c, s, m, setting, pass);
     return chart_finish(&c, album);
 }
 
-static bool has_pass(const sides_setting *setting, conv_pass pass)
+static bool has_point(const sides_setting *setting, conv_pass pass)
 {
     for (size_t k = 0; k < setting->count; k++)
-        if (sides_on_curve(&setting->points[k], pass)) return true;
+        if (report_on_curve(setting->points[k].key, pass)) return true;
     return false;
 }
 
@@ -109,7 +95,7 @@ bool sides_compose(const void *subject, const chart_album *album)
     bool fine = true;
     for (size_t i = 0; i < s->setting_count; i++)
         for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++)
-            for (int part = 0; sides_is_curve(&s->settings[i]) && has_pass(&s->settings[i], (conv_pass)pass) &&
+            for (int part = 0; sides_is_curve(&s->settings[i]) && has_point(&s->settings[i], (conv_pass)pass) &&
                                part * SIDES_LINES < s->count;
                  part++)
                 fine = fine && compose_part(s, i, (conv_pass)pass, part, album);

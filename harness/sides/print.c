@@ -71,10 +71,7 @@ static void put_best(FILE *out, const sides *s)
 {
     char name[160];
     for (int pass = CONV_FORWARD; pass <= CONV_BACKWARD; pass++) {
-        bool any = false;
-        for (size_t k = 0; k < s->settings[0].count; k++)
-            any = any || s->settings[0].points[k].key->pass == (conv_pass)pass;
-        if (!any) continue;
+        if (!sides_has_pass(&s->settings[0], (conv_pass)pass)) continue;
         fprintf(out, "\nbest %s by channel count, %s\n", conv_pass_name((conv_pass)pass),
                 report_setting_name(&s->settings[0].shape, name, sizeof name));
         for (int i = 0; i < s->count; i++) put_best_of(out, s, i, (conv_pass)pass);

@@ -1,8 +1,8 @@
 /* The runs of several machines side by side. load.c takes the folders, data.c finds what all of
  * them measured, words.c the sentences, differences.c in what the machines differ; plots.c
  * draws, page.c writes the page, print.c the terminal's text, csv.c the tables. */
-#ifndef SEPBENCH_REPORT_SIDES_H
-#define SEPBENCH_REPORT_SIDES_H
+#ifndef SEPBENCH_SIDES_H
+#define SEPBENCH_SIDES_H
 
 #include "../report/chart.h"
 #include "../report/verdict.h"
@@ -73,7 +73,8 @@ bool sides_speedup(const sides *s, int machine, const sides_point *p, report_rat
 const record_row *sides_best(const sides *s, int machine, const sides_point *p, conv_variant variant);
 /* Whether its points have equal channels in and out at two counts or more: a curve. */
 bool sides_is_curve(const sides_setting *setting);
-bool sides_on_curve(const sides_point *p, conv_pass pass);
+/* Whether it has a point of the pass. */
+bool sides_has_pass(const sides_setting *setting, conv_pass pass);
 
 /* ---- words.c */
 /* The sentence, and what to keep in mind. */

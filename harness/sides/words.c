@@ -47,7 +47,7 @@ static bool is_plain(const sides *s)
 {
     bool plain = s->setting_count == 1;
     for (size_t i = 0; plain && i < s->settings[0].count; i++)
-        plain = sides_on_curve(&s->settings[0].points[i], s->settings[0].points[i].key->pass);
+        plain = report_on_curve(s->settings[0].points[i].key, s->settings[0].points[i].key->pass);
     return plain;
 }
 

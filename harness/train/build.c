@@ -248,11 +248,6 @@ static conv_status build_norm(model *m, layer *l, const layer_options *o, conv_e
     return status;
 }
 
-static const tensor_shape *input_shape(const model *m, const layer *l, int k)
-{
-    return l->inputs[k] < 0 ? &m->in : &m->layers[l->inputs[k]].out;
-}
-
 static conv_status refuse_shapes(const char *words, const tensor_shape *a, const tensor_shape *b,
                                  conv_error *err)
 {
@@ -301,7 +296,7 @@ static conv_status build_merge(const model *m, layer *l, const layer_options *o,
     bool joins = l->merge == MERGE_CONCATENATE;
     conv_status status = joins ? build_axis(&l->in, o->axis, &l->merge_axis, err) : CONV_OK;
     for (int k = 1; k < l->input_count && status == CONV_OK; k++)
-        status = joins ? append(l, input_shape(m, l, k), err) : widen(l, input_shape(m, l, k), err);
+        status = joins ? append(l, layer_input(m, l, k), err) : widen(l, layer_input(m, l, k), err);
     return status;
 }
 

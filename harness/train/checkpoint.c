@@ -70,13 +70,10 @@ conv_status checkpoint_save(const char *path, const fit_session *f, conv_error *
         weights_to_arrays(m, s->slots[i], prefix, arrays + used);
     }
     history_to_rows(s, rows);
-    arrays[used++] = (npz_array){.name = "history",
-                                 .type = NPY_FLOAT64,
-                                 .rank = 2,
-                                 .shape = {s->epochs_done, HISTORY_COLUMNS},
-                                 .data = rows};
     arrays[used++] = (npz_array){
-        .name = "sepbench", .type = NPY_UINT8, .rank = 1, .shape = {(int64_t)strlen(text)}, .data = text};
+        .name = "history", .type = NPY_FLOAT64, .shape = {2, {s->epochs_done, HISTORY_COLUMNS}}, .data = rows};
+    arrays[used++] =
+        (npz_array){.name = "sepbench", .type = NPY_UINT8, .shape = {1, {(int64_t)strlen(text)}}, .data = text};
     status = npz_write(path, OUTPUT_OWN, arrays, used, err);
 done:
     free(text);
@@ -148,12 +145,13 @@ conv_status checkpoint_load(const char *path, const fit_session *f, conv_error *
     json_t *facts = read_facts(path, &file, err), *want = identity(f);
     status = facts == NULL ? CONV_INVALID : compare_identity(path, want, facts, err);
     const npz_array *history = npz_find(&file, "history");
-    if (status == CONV_OK && (history == NULL || history->type != NPY_FLOAT64 || history->rank != 2 ||
-                              (history->shape[1] != HISTORY_COLUMNS && history->shape[1] != EARLIER_COLUMNS)))
+    if (status == CONV_OK &&
+        (history == NULL || history->type != NPY_FLOAT64 || history->shape.rank != 2 ||
+         (history->shape.size[1] != HISTORY_COLUMNS && history->shape.size[1] != EARLIER_COLUMNS)))
         status = conv_fail(err, CONV_INVALID, "%s: array 'history' is missing or misshapen", path);
-    if (status == CONV_OK && history->shape[0] > o->epochs)
+    if (status == CONV_OK && history->shape.size[0] > o->epochs)
         status = conv_fail(err, CONV_INVALID, "%s: has %lld epochs, only %lld are asked for", path,
-                           (long long)history->shape[0], (long long)o->epochs);
+                           (long long)history->shape.size[0], (long long)o->epochs);
     if (status == CONV_OK) status = weights_from_file(path, &file, f->m, "", net_weights(f->n), err);
     for (int i = 0; i < optimizer_slots(&o->opt) && status == CONV_OK; i++) {
         char prefix[64];
@@ -161,8 +159,8 @@ conv_status checkpoint_load(const char *path, const fit_session *f, conv_error *
         status = weights_from_file(path, &file, f->m, prefix, s->slots[i], err);
     }
     if (status == CONV_OK) {
-        s->epochs_done = history->shape[0];
-        history_from_rows(history->data, history->shape[1], s);
+        s->epochs_done = history->shape.size[0];
+        history_from_rows(history->data, history->shape.size[1], s);
         s->steps = json_integer_value(json_object_get(facts, "steps"));
         s->best_epoch = json_integer_value(json_object_get(facts, "best_epoch"));
         json_t *best = json_object_get(facts, "best"), *test = json_object_get(facts, "test");

@@ -17,11 +17,9 @@ static npz_array *member(const char *path, npz_file *file, const char *name, con
 
 static conv_status refuse(const char *path, const npz_array *a, const char *wanted, conv_error *err)
 {
-    npy_shape shape = {.rank = a->rank};
     char text[160];
-    memcpy(shape.size, a->shape, sizeof a->shape);
     return conv_fail(err, CONV_INVALID, "%s: array '%s' has the shape %s: %s", path, a->name,
-                     npy_shape_text(&shape, text, sizeof text), wanted);
+                     npy_shape_text(&a->shape, text, sizeof text), wanted);
 }
 
 /* Float64 becomes float32 where it is: element i is written at or before the bytes it was read from. */
@@ -38,18 +36,17 @@ static void narrow(void *data, int64_t count)
 /* The set's images are the array's data from here on. */
 static conv_status take_images(const char *path, npz_array *a, data_set *set, conv_error *err)
 {
-    int64_t count = 1;
-    for (int i = 0; i < a->rank; i++) count *= a->shape[i];
-    if (a->rank < 2 || a->rank > CONV_AXES + 2 || count == 0)
+    const int64_t count = npy_count(&a->shape), *sizes = a->shape.size;
+    if (a->shape.rank < 2 || a->shape.rank > CONV_AXES + 2 || count == 0)
         return refuse(path, a, "(n, ...) with one to four sizes of an image is expected", err);
     if (a->type == NPY_OTHER || a->type == NPY_INT64)
         return conv_fail(err, CONV_INVALID,
                          "%s: array '%s' is of another type than uint8 (divided by 255) and float32, float64 "
                          "or float16 (taken as they are)",
                          path, a->name);
-    set->count = a->shape[0];
-    set->image.rank = a->rank - 1;
-    memcpy(set->image.dim, a->shape + 1, (size_t)set->image.rank * sizeof *a->shape);
+    set->count = sizes[0];
+    set->image.rank = a->shape.rank - 1;
+    memcpy(set->image.dim, sizes + 1, (size_t)set->image.rank * sizeof *sizes);
     if (a->type == NPY_FLOAT64) narrow(a->data, count);
     if (a->type == NPY_UINT8)
         set->images = a->data;
@@ -65,13 +62,13 @@ static conv_status take_images(const char *path, npz_array *a, data_set *set, co
 
 static conv_status take_labels(const char *path, const npz_array *a, data_set *set, conv_error *err)
 {
-    if (a->rank < 1 || a->rank > 2 || (a->rank == 2 && a->shape[1] != 1))
+    if (a->shape.rank < 1 || a->shape.rank > 2 || (a->shape.rank == 2 && a->shape.size[1] != 1))
         return refuse(path, a, "one integer for each image, (n,) or (n, 1), is expected", err);
     if (a->type != NPY_UINT8 && a->type != NPY_INT64)
         return conv_fail(err, CONV_INVALID, "%s: array '%s' is not of an integer type", path, a->name);
-    if (a->shape[0] != set->count)
+    if (a->shape.size[0] != set->count)
         return conv_fail(err, CONV_INVALID, "%s: array '%s' has %lld labels for the %lld images of '%s'", path,
-                         a->name, (long long)a->shape[0], (long long)set->count, set->name);
+                         a->name, (long long)a->shape.size[0], (long long)set->count, set->name);
     set->labels = malloc((size_t)set->count);
     if (set->labels == NULL) return conv_fail(err, CONV_NO_MEMORY, "%s: no memory", path);
     for (int64_t i = 0; i < set->count; i++) {

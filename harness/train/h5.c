@@ -192,9 +192,7 @@ bool h5_read(hid_t at, const char *dataset, const npy_shape *want, float *to, np
         return false;
     }
     *found = shape_of(d);
-    bool same = found->rank == want->rank;
-    for (int i = 0; i < want->rank && same; i++) same = found->size[i] == want->size[i];
-    bool fine = same && is_float(d, want->rank);
+    bool same = npy_same_shape(found, want), fine = same && is_float(d, want->rank);
     if (!same)
         conv_fail(err, CONV_INVALID, "has another shape");
     else if (!fine)

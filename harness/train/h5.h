@@ -25,8 +25,8 @@ int64_t h5_count(hid_t at, const char *group);
 /* The name of link i of them. */
 bool h5_name(hid_t at, const char *group, int64_t i, char *name, size_t size);
 
-/* The dataset of exactly that shape, whatever type its floats have, or the integer that has no axes. The shape it has is in *found, rank -1 where
- * there is no such dataset. */
+/* The dataset of exactly that shape, whatever type its floats have, or the integer that has no axes. The shape it
+ * has is in *found, rank -1 where there is no such dataset. */
 bool h5_read(hid_t at, const char *dataset, const npy_shape *want, float *to, npy_shape *found,
              conv_error *err);
 

@@ -10,16 +10,6 @@
 #include "../record/csv.h"
 #include "../stats.h"
 
-/* ",VALUE", empty when it is no number. */
-static void put(FILE *file, const char *format, double value)
-{
-    fputc(',', file);
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wformat-nonliteral"
-    if (isfinite(value)) fprintf(file, format, value);
-#pragma GCC diagnostic pop
-}
-
 conv_status history_write(const char *path, const fit_state *s, conv_error *err)
 {
     output o;
@@ -32,14 +22,14 @@ conv_status history_write(const char *path, const fit_state *s, conv_error *err)
     for (int64_t i = 0; i < s->epochs_done; i++) {
         const fit_epoch *e = &s->history[i];
         fprintf(file, "%lld", (long long)e->epoch);
-        put(file, "%.9g", e->loss);
-        put(file, "%.9g", e->accuracy);
-        put(file, "%.9g", e->val_loss);
-        put(file, "%.9g", e->val_accuracy);
-        put(file, "%.6f", e->seconds);
-        put(file, "%.1f", e->images_per_s);
-        put(file, "%.9g", e->learning_rate);
-        put(file, "%.6f", e->quiet_seconds);
+        csv_add_number(file, "%.9g", e->loss);
+        csv_add_number(file, "%.9g", e->accuracy);
+        csv_add_number(file, "%.9g", e->val_loss);
+        csv_add_number(file, "%.9g", e->val_accuracy);
+        csv_add_number(file, "%.6f", e->seconds);
+        csv_add_number(file, "%.1f", e->images_per_s);
+        csv_add_number(file, "%.9g", e->learning_rate);
+        csv_add_number(file, "%.6f", e->quiet_seconds);
         fputc('\n', file);
     }
     return output_close(&o, true) || output_fail(path, err) ? CONV_OK : CONV_FAILED;
@@ -74,15 +64,16 @@ void runs_put(FILE *file, const run_label *label, const fit_state *s)
     csv_put(file, label->impl);
     fprintf(file, ",%d,%lld,%s,%lld", label->threads, (long long)label->batch_size, label->status,
             (long long)s->epochs_done);
-    put(file, "%.9g", s->test_loss);
-    put(file, "%.9g", s->test_accuracy);
-    put(file, "%.0f", s->best_epoch > 0 ? (double)s->best_epoch : NAN);
-    put(file, "%.9g", s->best);
+    csv_add_number(file, "%.9g", s->test_loss);
+    csv_add_number(file, "%.9g", s->test_accuracy);
+    csv_add_number(file, "%.0f", s->best_epoch > 0 ? (double)s->best_epoch : NAN);
+    csv_add_number(file, "%.9g", s->best);
     double median = history_median_epoch(s);
-    put(file, "%.6f", median);
-    put(file, "%.1f", s->epochs_done > 0 ? s->history[0].images_per_s * s->history[0].seconds / median : NAN);
+    csv_add_number(file, "%.6f", median);
+    csv_add_number(file, "%.1f",
+                   s->epochs_done > 0 ? s->history[0].images_per_s * s->history[0].seconds / median : NAN);
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
-        put(file, "%.6f", history_time_to(s, levels[i]));
+        csv_add_number(file, "%.6f", history_time_to(s, levels[i]));
     fputc('\n', file);
 }
 
@@ -97,10 +88,10 @@ static void profile_put(FILE *file, profile_row r, double step)
     fputc(',', file);
     csv_put(file, r.operation);
     fprintf(file, ",%s", r.pass);
-    put(file, "%.0f", r.seconds * 1e9);
-    put(file, "%.2f", 100 * r.seconds / step);
-    put(file, "%.0f", r.flops > 0 ? r.flops : NAN);
-    put(file, "%.2f", r.flops > 0 ? r.flops / r.seconds / 1e9 : NAN);
+    csv_add_number(file, "%.0f", r.seconds * 1e9);
+    csv_add_number(file, "%.2f", 100 * r.seconds / step);
+    csv_add_number(file, "%.0f", r.flops > 0 ? r.flops : NAN);
+    csv_add_number(file, "%.2f", r.flops > 0 ? r.flops / r.seconds / 1e9 : NAN);
     fputc('\n', file);
 }
 

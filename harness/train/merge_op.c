@@ -6,11 +6,6 @@
 
 enum { MAX_RANK = CONV_AXES + 1, BLOCK = 256 /* floats of a row at a time, which stay in L1 */ };
 
-static const tensor_shape *input_shape(const net *n, const layer *l, int k)
-{
-    return l->inputs[k] < 0 ? &n->model->in : &n->model->layers[l->inputs[k]].out;
-}
-
 /* ---- concatenation: runs of each input one after the other */
 
 static int64_t run_length(const layer *l, const tensor_shape *of)
@@ -24,14 +19,14 @@ static int64_t run_length(const layer *l, const tensor_shape *of)
 static int64_t run_start(const net *n, const layer *l, int k)
 {
     int64_t start = 0;
-    for (int i = 0; i < k; i++) start += run_length(l, input_shape(n, l, i));
+    for (int i = 0; i < k; i++) start += run_length(l, layer_input(n->model, l, i));
     return start;
 }
 
 static void concatenate(const net *n, const op *o, int64_t rows, int k, const float *x, float *y)
 {
     const layer *l = &n->model->layers[o->layer];
-    int64_t whole = run_length(l, &l->out), length = run_length(l, input_shape(n, l, k));
+    int64_t whole = run_length(l, &l->out), length = run_length(l, layer_input(n->model, l, k));
     y += run_start(n, l, k);
     for (int64_t i = 0; i < rows * (o->out / whole); i++, x += length, y += whole)
         memcpy(y, x, (size_t)length * sizeof *y);
@@ -40,7 +35,7 @@ static void concatenate(const net *n, const op *o, int64_t rows, int k, const fl
 static void split(const net *n, const op *o, int64_t rows, int k, const float *dy, float *dx)
 {
     const layer *l = &n->model->layers[o->layer];
-    int64_t whole = run_length(l, &l->out), length = run_length(l, input_shape(n, l, k));
+    int64_t whole = run_length(l, &l->out), length = run_length(l, layer_input(n->model, l, k));
     dy += run_start(n, l, k);
     for (int64_t i = 0; i < rows * (o->out / whole); i++, dx += length, dy += whole)
         memcpy(dx, dy, (size_t)length * sizeof *dx);
@@ -78,7 +73,7 @@ static walk walk_start(const net *n, const op *o, const slice *s, const float *c
     w.dim[0] = flat ? s->rows * o->out : s->rows;
     for (int i = 1; i < w.rank; i++) w.dim[i] = l->out.dim[i - 1];
     for (int k = 0; k < w.inputs; k++) {
-        const tensor_shape *in = input_shape(n, l, k);
+        const tensor_shape *in = layer_input(n->model, l, k);
         int64_t stride = 1;
         for (int i = w.rank - 1; i > 0; i--) {
             w.step[k][i] = in->dim[i - 1] < w.dim[i] ? 0 : stride;
@@ -178,7 +173,7 @@ void merge_op_backward(net *n, op *o, const slice *s, int k, const float *const 
         split(n, o, s->rows, k, g->dy, g->dx);
         return;
     }
-    int64_t own = s->rows * shape_count(input_shape(n, &n->model->layers[o->layer], k));
+    int64_t own = s->rows * shape_count(layer_input(n->model, &n->model->layers[o->layer], k));
     bool repeated = own < s->rows * o->out;
     if (repeated) memset(g->dx, 0, (size_t)own * sizeof *g->dx);
     do {

@@ -9,9 +9,9 @@
 #include "build.h"
 #include "compiled.h"
 
-static bool shape_equal(const tensor_shape *a, const tensor_shape *b)
+const tensor_shape *layer_input(const model *m, const layer *l, int k)
 {
-    return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof *a->dim) == 0;
+    return l->inputs[k] < 0 ? &m->in : &m->layers[l->inputs[k]].out;
 }
 
 int64_t layer_flops(const layer *l)
@@ -112,7 +112,7 @@ static conv_status link_layer(const model *m, layer *l, const network_node *node
         return conv_fail(err, CONV_INVALID, "more than %d inputs", LAYER_MAX_INPUTS);
     l->input_count = node->input_count;
     for (int k = 0; k < node->input_count; k++) l->inputs[k] = place[node->inputs[k]];
-    l->in = l->inputs[0] < 0 ? m->in : m->layers[l->inputs[0]].out;
+    l->in = *layer_input(m, l, 0);
     return CONV_OK;
 }
 

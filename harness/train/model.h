@@ -117,6 +117,8 @@ model *model_read(const char *path, conv_error *err);
 /* The same from text; `label` stands for the file in messages. */
 model *model_parse(const char *text, const char *label, conv_error *err);
 
+/* What input k of the layer has the shape of. */
+const tensor_shape *layer_input(const model *m, const layer *l, int k);
 /* Multiply-accumulates x 2 of one image through the layer, forward; backward is twice that. */
 int64_t layer_flops(const layer *l);
 /* NULL when the outputs are probabilities, a softmax's; else what they come from, such as "linear". */

@@ -1,4 +1,4 @@
-/* .npz through libzip. The .npy header is that of NumPy's format version 1.0 (numpy/lib/format.py). */
+/* .npz through libzip. */
 #include "npz.h"
 
 #include <stdio.h>
@@ -9,42 +9,18 @@
 
 #include "../archive.h"
 
-enum { PREAMBLE = 10 };
-static const char magic[] = "\x93NUMPY";
-
-size_t npz_bytes(const npz_array *a)
-{
-    size_t count = npy_size(a->type);
-    for (int i = 0; i < a->rank; i++) count *= (size_t)a->shape[i];
-    return count;
-}
+size_t npz_bytes(const npz_array *a) { return npy_size(a->type) * (size_t)npy_count(&a->shape); }
 
 /* ---- writing */
 
 /* Header and data as one malloc'ed block. */
 static char *npy_block(const npz_array *a, size_t *size)
 {
-    char shape[128] = "", text[256];
-    int n = 0;
-    for (int i = 0; i < a->rank; i++)
-        n += snprintf(shape + n, sizeof shape - (size_t)n,
-                      a->rank == 1 ? "%lld,"
-                      : i          ? ", %lld"
-                                   : "%lld",
-                      (long long)a->shape[i]);
-    int used = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-                        npy_descr(a->type), shape);
-    size_t header = ((size_t)(PREAMBLE + used + 1) + 63) / 64 * 64, bytes = npz_bytes(a);
+    char start[NPY_HEADER_ROOM];
+    size_t header = npy_make_header(a->type, &a->shape, start), bytes = npz_bytes(a);
     char *block = malloc(header + bytes);
     if (block == NULL) return NULL;
-    memset(block, ' ', header);
-    memcpy(block, magic, 6);
-    block[6] = 1;
-    block[7] = 0;
-    block[8] = (char)((header - PREAMBLE) & 255);
-    block[9] = (char)((header - PREAMBLE) >> 8);
-    memcpy(block + PREAMBLE, text, (size_t)used);
-    block[header - 1] = '\n';
+    memcpy(block, start, header);
     memcpy(block + header, a->data, bytes);
     *size = header + bytes;
     return block;
@@ -97,8 +73,7 @@ static bool read_array(zip_file_t *member, int64_t member_bytes, npz_array *a, c
     npy_header header;
     if (!npy_read_header(&from, &header, err)) return false;
     a->type = header.type;
-    a->rank = header.shape.rank;
-    memcpy(a->shape, header.shape.size, sizeof a->shape);
+    a->shape = header.shape;
     if (a->type == NPY_OTHER) return true;
     int64_t bytes = member_bytes - header.header_bytes, size = (int64_t)header.size;
     if (bytes % size != 0 || bytes / size != npy_count(&header.shape)) {

@@ -9,8 +9,7 @@
 typedef struct {
     char name[3 * MODEL_NAME_MAX]; /* without ".npy" */
     npy_type type;
-    int rank;
-    int64_t shape[NPY_MAX_RANK];
+    npy_shape shape;
     void *data; /* C order; NULL for NPY_OTHER */
 } npz_array;
 

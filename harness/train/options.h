@@ -92,9 +92,6 @@ const char *activation_parse(json_t *value, nn_function *out, conv_error *err);
 /* "Conv2D", and its alias "Convolution2D"; class CLASS_COUNT for none of ours. */
 layer_type layer_type_parse(const char *name);
 
-/* "[null, 28, 28, 1]", whose first is the batch. Returns NULL, or what the value must be. */
-const char *shape_parse(json_t *value, tensor_shape *out);
-
 /* Defaults are Keras's. CONV_INVALID says which key or value, without saying in which layer. */
 conv_status layer_options_parse(layer_type type, json_t *config, layer_options *out, conv_error *err);
 

@@ -1,6 +1,5 @@
 #include "places.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,30 +14,10 @@ typedef struct {
     int placed;         /* parameters */
 } walk;
 
-char *places_snake_case(const char *class_name, char *to, size_t size)
-{
-    size_t n = 0;
-    for (const char *c = class_name; *c != 0 && n + 3 < size; c++) {
-        bool first = c == class_name, upper = isupper((unsigned char)*c);
-        bool word = upper && !first && islower((unsigned char)c[1]); /* (.)([A-Z][a-z]+) */
-        if (word || (upper && !first && islower((unsigned char)c[-1]))) to[n++] = '_';
-        to[n++] = (char)tolower((unsigned char)*c);
-    }
-    to[n] = 0;
-    return to;
-}
-
 static const char *class_of(json_t *item)
 {
     const char *name = json_string_value(json_object_get(item, "class_name"));
     return name == NULL ? "" : strcmp(name, "Model") == 0 ? "Functional" : name; /* as older files call it */
-}
-
-/* A model's layers; NULL: a layer that is none. */
-static json_t *layers_of(json_t *config)
-{
-    json_t *layers = json_is_array(config) ? config : json_object_get(config, "layers");
-    return json_is_array(layers) ? layers : NULL;
 }
 
 /* Of the layer with that name; without one, of that number among a Sequential's. */
@@ -69,7 +48,7 @@ static void group_of(const walk *w, json_t *layers, size_t at, const char *path,
     const char *class_name = class_of(json_array_get(layers, at));
     for (size_t i = 0; i < at; i++) number += strcmp(class_of(json_array_get(layers, i)), class_name) == 0;
     if (w->layout == PLACES_TF_2_13) number *= 2;
-    places_snake_case(class_name, snake, sizeof snake);
+    network_snake_case(class_name, snake, sizeof snake);
     snprintf(group, size, number > 0 ? "%.100s/%.80s_%d" : "%.100s/%.80s", path, snake, number);
 }
 
@@ -84,7 +63,7 @@ static void walk_layers(walk *w, json_t *layers, const char *path, const char *p
         char group[256], name[256];
         group_of(w, layers, i, path, group, sizeof group);
         snprintf(name, sizeof name, "%.120s%.120s", prefix, given != NULL ? given : "");
-        json_t *inner = layers_of(config);
+        json_t *inner = network_layers(item);
         if (inner != NULL && depth < DEEPEST) {
             char below[256], names[256];
             snprintf(below, sizeof below, "%.200s/%s", group,
@@ -124,7 +103,7 @@ bool places_find(const model *m, places_layout layout, weight_place *places)
 {
     walk w = {.m = m, .layout = layout, .places = places};
     json_t *root = json_loads(m->json, 0, NULL);
-    walk_layers(&w, layers_of(json_object_get(root, "config")),
+    walk_layers(&w, network_layers(root),
                 layout == PLACES_TF_2_13 ? "_layer_checkpoint_dependencies" : "layers", "", NULL, 0);
     json_decref(root);
     if (layout == PLACES_KERAS2) trained_first(&w);

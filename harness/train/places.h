@@ -19,7 +19,4 @@ typedef struct {
 /* places[m->parameter_count]. False: a parameter's layer is not in m->json. */
 bool places_find(const model *m, places_layout layout, weight_place *places);
 
-/* "SeparableConv2D" to "separable_conv2d", "PReLU" to "p_re_lu": Keras's to_snake_case. */
-char *places_snake_case(const char *class_name, char *to, size_t size);
-
 #endif

@@ -17,9 +17,8 @@ void weights_to_arrays(const model *m, float *vector, const char *prefix, npz_ar
     for (int i = 0; i < m->parameter_count; i++) {
         const parameter *p = &m->parameter[i];
         npz_array *a = &arrays[i];
-        *a = (npz_array){.type = NPY_FLOAT32, .rank = p->rank, .data = vector + p->offset};
+        *a = (npz_array){.type = NPY_FLOAT32, .shape = parameter_shape(p), .data = vector + p->offset};
         snprintf(a->name, sizeof a->name, "%s%s", prefix, p->name);
-        memcpy(a->shape, p->shape, sizeof p->shape);
     }
 }
 
@@ -60,10 +59,8 @@ conv_status weights_check_shape(const char *path, const char *what, const npy_sh
                                 conv_error *err)
 {
     char have[160], text[160];
-    npy_shape want = {.rank = p->rank};
-    memcpy(want.size, p->shape, sizeof p->shape);
-    if (found->rank == p->rank && memcmp(found->size, p->shape, (size_t)p->rank * sizeof *p->shape) == 0)
-        return CONV_OK;
+    const npy_shape want = parameter_shape(p);
+    if (npy_same_shape(found, &want)) return CONV_OK;
     return conv_fail(err, CONV_INVALID, "%s: %s has shape %s: the model's is %s", path, what,
                      npy_shape_text(found, have, sizeof have), npy_shape_text(&want, text, sizeof text));
 }
@@ -81,9 +78,7 @@ conv_status weights_check_finite(const char *path, const char *what, const float
 static conv_status copy_array(const char *path, const char *what, const npz_array *a, const parameter *p,
                               float *to, conv_error *err)
 {
-    npy_shape found = {.rank = a->rank};
-    memcpy(found.size, a->shape, sizeof a->shape);
-    conv_status status = weights_check_shape(path, what, &found, p, err);
+    conv_status status = weights_check_shape(path, what, &a->shape, p, err);
     if (status != CONV_OK) return status;
     bool counts = p->rank == 0 && a->type == NPY_INT64; /* Keras's only weight that is no float */
     if (a->type != NPY_FLOAT32 && a->type != NPY_FLOAT64 && !counts)

@@ -32,23 +32,22 @@ typedef struct {
     size_t size;
 } h5_source;
 
-static npy_shape shape_of(const parameter *p)
+/* A name of the file's for a message; buffer[DATASET_MAX]. */
+static const char *show(const char *name, char *buffer)
 {
-    npy_shape shape = {.rank = p->rank};
-    memcpy(shape.size, p->shape, (size_t)p->rank * sizeof *p->shape);
-    return shape;
+    snprintf(buffer, DATASET_MAX, "%s", name);
+    return text_make_printable(buffer);
 }
 
 static conv_status read_one(const h5_reader *r, const char *dataset, int at)
 {
     const parameter *p = &r->m->parameter[at];
-    const npy_shape want = shape_of(p);
+    const npy_shape want = parameter_shape(p);
     float *to = r->weights + p->offset;
     npy_shape found;
     conv_error inner;
     char shown[DATASET_MAX], what[400];
-    snprintf(shown, sizeof shown, "%s", dataset);
-    snprintf(what, sizeof what, "dataset '%.120s' (%s)", text_make_printable(shown), p->name);
+    snprintf(what, sizeof what, "dataset '%.120s' (%s)", show(dataset, shown), p->name);
     if (h5_read(r->file, dataset, &want, to, &found, &inner))
         return weights_check_finite(r->path, what, to, p, r->err);
     conv_status status = CONV_OK;
@@ -61,9 +60,8 @@ static conv_status read_one(const h5_reader *r, const char *dataset, int at)
 static conv_status refuse_extra(const h5_reader *r, const char *dataset)
 {
     char shown[DATASET_MAX];
-    snprintf(shown, sizeof shown, "%.590s", dataset);
     return conv_fail(r->err, CONV_INVALID, "%s: dataset '%.120s' is none of the model's", r->path,
-                     text_make_printable(shown));
+                     show(dataset, shown));
 }
 
 /* As many in this group as the model's layer has. */
@@ -123,9 +121,8 @@ static conv_status list_layers(const h5_reader *r, const char *root, const h5_te
         h5_layer *l = &layers[*count];
         snprintf(l->group, sizeof l->group, "%s%s%.255s", root, *root != 0 ? "/" : "", names->text[i]);
         if (!h5_read_texts(r->file, l->group, "weight_names", &l->weights, &inner)) {
-            char shown[sizeof l->group];
-            snprintf(shown, sizeof shown, "%s", l->group);
-            return conv_fail(r->err, CONV_INVALID, "%s: '%.100s' %s", r->path, text_make_printable(shown),
+            char shown[DATASET_MAX];
+            return conv_fail(r->err, CONV_INVALID, "%s: '%.100s' %s", r->path, show(l->group, shown),
                              inner.text);
         }
         *count += l->weights.count > 0;
@@ -134,14 +131,14 @@ static conv_status list_layers(const h5_reader *r, const char *root, const h5_te
 }
 
 /* The first weight of each of the model's layers that have some, in the order of the file; their number. */
-static int own_layers(const h5_reader *r, int *first)
+static int own_layers(const model *m, const weight_place *places, int *first)
 {
     int count = 0;
     for (int layer = 0, last = 0; layer <= last; layer++) {
         int found = -1;
-        for (int i = 0; i < r->m->parameter_count; i++) {
-            if (r->places[i].layer > last) last = r->places[i].layer;
-            if (found < 0 && r->places[i].layer == layer) found = i;
+        for (int i = 0; i < m->parameter_count; i++) {
+            if (places[i].layer > last) last = places[i].layer;
+            if (found < 0 && places[i].layer == layer) found = i;
         }
         if (found >= 0) first[count++] = found;
     }
@@ -160,12 +157,11 @@ static conv_status read_layer(const h5_reader *r, const h5_layer *l, int first)
 {
     conv_status status = CONV_OK;
     int number = r->places[first].layer, count = 0;
-    char shown[300];
+    char shown[DATASET_MAX];
     for (int i = 0; i < r->m->parameter_count; i++) count += r->places[i].layer == number;
-    snprintf(shown, sizeof shown, "%s", l->group);
     if (l->weights.count != count)
         return conv_fail(r->err, CONV_INVALID, "%s: layer '%.80s' has %d weights: the model's '%.60s' has %d",
-                         r->path, text_make_printable(shown), l->weights.count, r->places[first].group, count);
+                         r->path, show(l->group, shown), l->weights.count, r->places[first].group, count);
     for (int i = 0; i < r->m->parameter_count && status == CONV_OK; i++) {
         char dataset[DATASET_MAX];
         if (r->places[i].layer != number) continue;
@@ -179,7 +175,7 @@ static conv_status read_layer(const h5_reader *r, const h5_layer *l, int first)
 static conv_status assign_layers(const h5_reader *r, const char *root, const h5_layer *layers, int count,
                                  int *first)
 {
-    int own = own_layers(r, first);
+    int own = own_layers(r->m, r->places, first);
     bool named = true;
     conv_status status = CONV_OK;
     if (own != count)
@@ -306,7 +302,7 @@ static bool write_keras3(hid_t file, const model *m, const float *weights, const
 {
     bool fine = h5_write_group(file, "vars"); /* before Keras 3.6 the model's own had to be there */
     for (int i = 0; i < m->parameter_count && fine; i++) {
-        const npy_shape shape = shape_of(&m->parameter[i]);
+        const npy_shape shape = parameter_shape(&m->parameter[i]);
         char dataset[DATASET_MAX];
         snprintf(dataset, sizeof dataset, "%s/vars/%d", places[i].group, places[i].index);
         fine = h5_write(file, dataset, &shape, weights + m->parameter[i].offset);
@@ -323,7 +319,7 @@ static bool write_layer(hid_t file, const model *m, const float *weights, const 
     char group[300];
     snprintf(group, sizeof group, "model_weights/%s", places[first].group);
     for (int i = 0; i < m->parameter_count && fine; i++) {
-        const npy_shape shape = shape_of(&m->parameter[i]);
+        const npy_shape shape = parameter_shape(&m->parameter[i]);
         char dataset[DATASET_MAX];
         if (places[i].layer != places[first].layer) continue;
         names[places[i].index] = m->parameter[i].name;
@@ -337,7 +333,6 @@ static bool write_layer(hid_t file, const model *m, const float *weights, const 
 /* As Keras 2's model.save: with the model beside its weights. Without the version Keras takes it for its first. */
 static bool write_keras2(hid_t file, const model *m, const float *weights, const weight_place *places)
 {
-    const h5_reader r = {.m = m, .places = (weight_place *)places};
     static const char *const groups[] = {"/", "model_weights"};
     const char **names = calloc((size_t)m->parameter_count + 1, sizeof *names);
     int *first = calloc((size_t)m->parameter_count + 1, sizeof *first);
@@ -347,7 +342,7 @@ static bool write_keras2(hid_t file, const model *m, const float *weights, const
     for (int i = 0; i < 2 && fine; i++)
         fine = h5_write_text(file, groups[i], "keras_version", "2.15.0") &&
                h5_write_text(file, groups[i], "backend", "tensorflow");
-    int count = fine ? own_layers(&r, first) : 0;
+    int count = fine ? own_layers(m, places, first) : 0;
     for (int i = 0; i < count && fine; i++) fine = write_layer(file, m, weights, places, first[i], names);
     for (int i = 0; i < count; i++) names[i] = places[first[i]].group;
     fine = fine && h5_write_texts(file, "model_weights", "layer_names", names, count);

@@ -5,6 +5,13 @@
 #include "places.h"
 #include "weights.h"
 
+static inline npy_shape parameter_shape(const parameter *p)
+{
+    npy_shape shape = {.rank = p->rank};
+    for (int i = 0; i < p->rank; i++) shape.size[i] = p->shape[i];
+    return shape;
+}
+
 /* `what` names the thing in the file and the parameter in messages: "array 'a' (conv2d/bias:0)". */
 conv_status weights_check_shape(const char *path, const char *what, const npy_shape *found, const parameter *p,
                                 conv_error *err);

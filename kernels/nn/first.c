@@ -101,9 +101,7 @@ ALWAYS_INLINE void backward_block(const nn_pooled *p, const int kh, const int kw
         for (int64_t oh = 0; oh < p->out_h; oh++) {
             const float *patch = x + 2 * oh * p->in_w;
             for (int64_t ow = 0; ow < p->out_w; ow++, patch += 2, dy += p->channels, argmax += p->channels) {
-                bytes code;
-                memcpy(&code, argmax, sizeof code);
-                indices index = __builtin_convertvector(code, indices);
+                indices index = load_bytes(argmax);
                 lanes d = (lanes)((index != NN_POOL_NONE) & (indices)load(dy));
                 bias += d;
                 UNROLL for (int k = 0; k < WINDOW; k++)

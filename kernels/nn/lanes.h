@@ -29,6 +29,20 @@ static inline lanes load(const float *x)
 
 static inline void store(float *y, lanes v) { memcpy(y, &v, sizeof v); }
 
+/* Small numbers kept as bytes. */
+static inline indices load_bytes(const uint8_t *x)
+{
+    bytes b;
+    memcpy(&b, x, sizeof b);
+    return __builtin_convertvector(b, indices);
+}
+
+static inline void store_bytes(uint8_t *y, indices v)
+{
+    bytes b = __builtin_convertvector(v, bytes);
+    memcpy(y, &b, sizeof b);
+}
+
 /* where mask (all ones or zeros) a, else b */
 static inline lanes pick(indices mask, lanes a, lanes b)
 {
@@ -82,9 +96,7 @@ static inline void put_winner(const lanes sum[4], const uint64_t *bits, int64_t 
     for (int k = 2; k >= 0; k--) index = pick_index(sum[k] == best, (indices){0} + k, index);
     if (bits != NULL) keep &= bits_to_mask(bits_at(bits, at));
     store(y, (lanes)(keep & (indices)(best * scale)));
-    if (argmax == NULL) return;
-    bytes code = __builtin_convertvector(pick_index(keep, index, (indices){0} + NN_POOL_NONE), bytes);
-    memcpy(argmax, &code, sizeof code);
+    if (argmax != NULL) store_bytes(argmax, pick_index(keep, index, (indices){0} + NN_POOL_NONE));
 }
 #endif
 

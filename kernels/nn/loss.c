@@ -35,8 +35,7 @@ void nn_softmax_cross_entropy(int64_t rows, int64_t classes, const float *x, con
     }
 }
 
-/* loss = -log(clip(x_label / S)), S = sum of x; where the clip is idle, d/dx_i = 1/S - [i = label] / x_label.
- */
+/* loss = -log(clip(x_label / S)), S = sum of x; where the clip is idle, d/dx_i = 1/S - [i = label] / x_label. */
 void nn_cross_entropy(int64_t rows, int64_t classes, const float *x, const uint8_t *labels, const nn_losses *to)
 {
     const float tiny = 1e-7f;

@@ -1,5 +1,5 @@
-/* The other layers training needs: activation, pooling, dropout, loss, optimizer. (A dense layer is a pointwise
- * convolution of one pixel an image, and runs on kernels/conv.h.)
+/* What training needs beside convolutions: activations, pooling, normalization, views, dropout, losses and
+ * optimizers. (A dense layer is a pointwise convolution of one pixel an image, and runs on kernels/conv.h.)
  *
  * Every function works on what it is given with the calling thread: the executor (harness/train/net.h) hands
  * out slices of the batch or ranges of the parameters, so that no result depends on the number of threads.
@@ -79,7 +79,7 @@ typedef struct {
     int64_t out_h, out_w; /* after pooling */
 } nn_pooled;
 
-/* NULL, or why first_forward and first_backward do not cover it: for a network's first layer of one channel. */
+/* NULL, or why first_forward and first_backward, a network's first layer of one channel, do not cover it. */
 const char *nn_first_refuse(const nn_pooled *p);
 /* The same of pooled_forward and pooled_backward. */
 const char *nn_pooled_refuse(const nn_pooled *p);

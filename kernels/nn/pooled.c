@@ -224,9 +224,7 @@ static int64_t next_winners(const nn_pooled *p, int64_t first, const nn_pool_dif
         words alive = {0}, bit = (words){0} + 1;
         lanes sum = load(db + c);
         for (int64_t w = 0; w < windows; w++, bit += bit) {
-            bytes code;
-            memcpy(&code, g->argmax + w * p->channels + c, sizeof code);
-            indices won = __builtin_convertvector(code, indices) != NN_POOL_NONE;
+            indices won = load_bytes(g->argmax + w * p->channels + c) != NN_POOL_NONE;
             alive |= (words)won & bit;
             sum += (lanes)(won & (indices)load(g->dy + w * p->channels + c));
         }

@@ -117,10 +117,7 @@ static inline void max_block(const window *w, const max_output *out, const float
     if (out->bits != NULL) keep &= bits_to_mask(bits_at(out->bits, w->at + c));
     if (out->relu || out->bits != NULL) best = (lanes)(keep & (indices)(best * out->scale));
     store(out->y + c, best);
-    if (out->which != NULL) {
-        bytes b = __builtin_convertvector(pick_index(keep, index, (indices){0} + NN_POOL_NONE), bytes);
-        memcpy(out->which + c, &b, sizeof b);
-    }
+    if (out->which != NULL) store_bytes(out->which + c, pick_index(keep, index, (indices){0} + NN_POOL_NONE));
 }
 
 static inline void max_one(const window *w, const max_output *out, const float *x, int64_t c)
@@ -189,9 +186,7 @@ static inline void spread(const window *w, const nn_pool_diff *diff, int64_t cha
 {
     int64_t c = 0;
     for (; c + LANES <= channels; c += LANES) {
-        bytes b;
-        memcpy(&b, diff->argmax + w->at + c, sizeof b);
-        indices index = __builtin_convertvector(b, indices);
+        indices index = load_bytes(diff->argmax + w->at + c);
         lanes d = load(diff->dy + w->at + c) * diff->scale;
         for (int64_t t = 0; t < w->count; t++) {
             float *to = dx + w->offset[t] + c;

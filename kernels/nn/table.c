@@ -2,41 +2,9 @@
 #include "../isa.h"
 #include "internal.h"
 
+#define FUNCTION(member, name) .member = name,
 extern const nn_kernels nn_table;
 const nn_kernels nn_table = {
     .isa = ISA_ENUM,
-    .activate = nn_activate,
-    .activate_backward = nn_activate_backward,
-    .max_pool = nn_max_pool,
-    .max_pool_backward = nn_max_pool_backward,
-    .average_pool = nn_average_pool,
-    .average_pool_backward = nn_average_pool_backward,
-    .global_average = nn_global_average,
-    .global_average_backward = nn_global_average_backward,
-    .global_max = nn_global_max,
-    .global_max_backward = nn_global_max_backward,
-    .view = nn_view_forward,
-    .view_backward = nn_view_backward,
-    .prelu = nn_prelu_forward,
-    .prelu_backward = nn_prelu_backward,
-    .first_forward = nn_first_forward,
-    .first_backward = nn_first_backward,
-    .norm_moments = nn_norm_moments,
-    .norm_apply = nn_norm_apply,
-    .norm_sums = nn_norm_sums,
-    .norm_backward = nn_norm_backward,
-    .combine = nn_combine,
-    .transpose = nn_transpose,
-    .pooled_forward = nn_pooled_forward,
-    .pooled_backward = nn_pooled_backward,
-    .dropout_bits = nn_dropout_bits,
-    .dropout = nn_apply_dropout,
-    .scale_pixels = nn_scale_pixels,
-    .softmax_cross_entropy = nn_softmax_cross_entropy,
-    .cross_entropy = nn_cross_entropy,
-    .sum_chunks = nn_sum_chunks,
-    .penalty = nn_penalty,
-    .adam = nn_adam,
-    .sgd = nn_sgd,
-    .rmsprop = nn_rmsprop,
+#include "functions.def"
 };

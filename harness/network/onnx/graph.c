@@ -24,8 +24,6 @@ enum {
 
 /* ---- a node's inputs and attributes */
 
-static const char *or_empty(const char *text) { return text != NULL ? text : ""; }
-
 const onnx_value *onnx_find(const onnx_graph *g, const char *name)
 {
     const json_t *index = json_object_get(g->names, name);
@@ -43,7 +41,7 @@ const onnx_value *onnx_input(const onnx_call *c, size_t i)
 const Onnx__Attribute *onnx_attribute(const Onnx__Node *node, const char *name)
 {
     for (size_t i = 0; i < node->n_attribute; i++)
-        if (strcmp(or_empty(node->attribute[i]->name), name) == 0) return node->attribute[i];
+        if (strcmp(onnx_text(node->attribute[i]->name), name) == 0) return node->attribute[i];
     return NULL;
 }
 
@@ -81,7 +79,7 @@ int onnx_ints(const onnx_call *c, const char *name, size_t input, int64_t *list)
 
 char *onnx_node_text(const Onnx__Node *node, char *buffer)
 {
-    snprintf(buffer, ONNX_NODE_TEXT, "%.40s '%.70s'", or_empty(node->op_type),
+    snprintf(buffer, ONNX_NODE_TEXT, "%.40s '%.70s'", onnx_text(node->op_type),
              node->name != NULL && *node->name ? node->name
              : node->n_output > 0              ? node->output[0]
                                                : "");
@@ -148,8 +146,8 @@ static bool add_initializers(onnx_graph *g, conv_error *err)
     const Onnx__Graph *graph = g->model->graph;
     for (size_t i = 0; i < graph->n_initializer; i++) {
         onnx_value *v;
-        if (!name_value(g, or_empty(graph->initializer[i]->name), &v))
-            return refuse_twice(g, or_empty(graph->initializer[i]->name), err);
+        if (!name_value(g, onnx_text(graph->initializer[i]->name), &v))
+            return refuse_twice(g, onnx_text(graph->initializer[i]->name), err);
         *v = onnx_constant(g, graph->initializer[i]);
     }
     return true;
@@ -161,7 +159,7 @@ static void add_inputs(onnx_graph *g)
     const Onnx__Graph *graph = g->model->graph;
     for (size_t i = 0; i < graph->n_input; i++) {
         onnx_value *v;
-        const char *name = or_empty(graph->input[i]->name);
+        const char *name = onnx_text(graph->input[i]->name);
         if (onnx_find(g, name) == NULL) name_value(g, name, &v);
     }
 }
@@ -172,7 +170,7 @@ static void note_stated(onnx_graph *g)
     for (size_t i = 0; i < graph->n_value_info + graph->n_output; i++) {
         const Onnx__ValueInfo *v =
             i < graph->n_value_info ? graph->value_info[i] : graph->output[i - graph->n_value_info];
-        json_object_set_new_nocheck(g->stated, or_empty(v->name), json_integer((json_int_t)i));
+        json_object_set_new_nocheck(g->stated, onnx_text(v->name), json_integer((json_int_t)i));
     }
 }
 
@@ -223,7 +221,7 @@ void onnx_set_input(onnx_graph *g, size_t input, const onnx_shape *shape)
 {
     const Onnx__ValueInfo *info = g->model->graph->input[input];
     const Onnx__TensorShape *stated = stated_shape(info);
-    onnx_value *v = (onnx_value *)onnx_find(g, or_empty(info->name));
+    onnx_value *v = (onnx_value *)onnx_find(g, onnx_text(info->name));
     if (v != NULL) v->shape = *shape;
     for (int i = 0; i < shape->rank && stated != NULL && (size_t)i < stated->n_dim; i++) {
         const Onnx__Dimension *d = stated->dim[i];
@@ -319,7 +317,7 @@ static bool check_versions(onnx_graph *g, conv_error *err)
 {
     const Onnx__Model *m = g->model;
     for (size_t i = 0; i < m->n_opset_import; i++) {
-        const char *domain = or_empty(m->opset_import[i]->domain);
+        const char *domain = onnx_text(m->opset_import[i]->domain);
         if (*domain == '\0' || strcmp(domain, "ai.onnx") == 0) g->opset = m->opset_import[i]->version;
     }
     if (m->ir_version < OLDEST_IR || m->ir_version > NEWEST_IR)

@@ -75,6 +75,9 @@ onnx_rule *onnx_rule_of(const Onnx__Node *node);
 /* Whether it makes each element of an element, its channel's statistics and what else it reads. */
 bool onnx_is_by_element(onnx_rule *rule);
 
+/* What protobuf leaves out is NULL. */
+static inline const char *onnx_text(const char *text) { return text != NULL ? text : ""; }
+
 /* An input that is left out or not there: a value of which nothing is known. */
 const onnx_value *onnx_input(const onnx_call *call, size_t i);
 bool onnx_has_input(const onnx_call *call, size_t i);

@@ -111,7 +111,7 @@ static bool add_inputs(network *n)
     n->inputs = calloc(graph->n_input + 1, sizeof *n->inputs);
     if (n->inputs == NULL) return false;
     for (size_t i = 0; i < graph->n_input; i++) {
-        const char *name = graph->input[i]->name != NULL ? graph->input[i]->name : "";
+        const char *name = onnx_text(graph->input[i]->name);
         const onnx_value *v = onnx_find(r->graph, name);
         const onnx_shape s = onnx_stated_input(r->graph, i);
         if (v == NULL || v < r->graph->values + graph->n_initializer || maker_of(r, name) >= 0) continue;
@@ -138,7 +138,7 @@ static bool set_sources(const reader *r, const Onnx__Node *operation, network_no
 /* Of Shape and Size no elements of an image come. */
 static bool is_kept(const reader *r, const Onnx__Node *operation)
 {
-    const char *type = operation->op_type != NULL ? operation->op_type : "";
+    const char *type = onnx_text(operation->op_type);
     if (strcmp(type, "Shape") == 0 || strcmp(type, "Size") == 0) return false;
     for (size_t i = 0; i < operation->n_input; i++)
         if (maker_of(r, operation->input[i]) >= 0) return true;
@@ -151,12 +151,12 @@ static bool add_operations(network *n)
     const Onnx__Graph *graph = r->graph->model->graph;
     for (size_t i = 0; i < graph->n_node; i++) {
         const Onnx__Node *operation = graph->node[i];
-        const char *type = operation->op_type != NULL ? operation->op_type : "", *name = operation->name;
+        const char *type = onnx_text(operation->op_type), *name = onnx_text(operation->name);
         char numbered[64];
         if (!is_kept(r, operation)) continue;
         snprintf(numbered, sizeof numbered, "%.40s_%zu", type, i);
         for (size_t k = 0; k < operation->n_output; k++) r->maker[r->graph->first_output[i] + k] = n->count;
-        if (!add_node(n, name != NULL && *name ? name : numbered, type, i)) return false;
+        if (!add_node(n, *name ? name : numbered, type, i)) return false;
         if (!set_sources(r, operation, &n->nodes[n->count - 1])) return false;
     }
     return true;
@@ -169,7 +169,7 @@ static bool add_outputs(network *n)
     n->outputs = calloc(graph->n_output + 1, sizeof *n->outputs);
     if (n->outputs == NULL) return false;
     for (size_t i = 0; i < graph->n_output; i++) {
-        const int maker = graph->output[i]->name != NULL ? maker_of(r, graph->output[i]->name) : -1;
+        const int maker = maker_of(r, onnx_text(graph->output[i]->name));
         if (maker >= 0) n->outputs[n->output_count++] = maker;
     }
     return true;

@@ -478,7 +478,7 @@ static void constant(const onnx_call *c)
     onnx_value *y = c->out;
     for (size_t i = 0; i < c->node->n_attribute; i++) {
         const Onnx__Attribute *a = c->node->attribute[i];
-        const char *name = a->name != NULL ? a->name : "";
+        const char *name = onnx_text(a->name);
         if (strcmp(name, "value") == 0 && a->t != NULL) *y = onnx_constant(c->graph, a->t);
         const bool one = strcmp(name, "value_int") == 0 || strcmp(name, "value_float") == 0;
         const bool real = strncmp(name, "value_float", 11) == 0;

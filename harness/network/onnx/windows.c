@@ -3,7 +3,7 @@
 
 #include "internal.h"
 
-/* The window of a node over a tensor, in the axes of a conv_problem: of rank 2 the last two, the others flat. */
+/* The window of a node over a tensor, in the axes of a conv_problem: of rank 2 the last two; others are flat. */
 typedef struct {
     int rank;
     conv_axis axis[CONV_AXES];
