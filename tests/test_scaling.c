@@ -172,7 +172,7 @@ static void page_has_table_and_pictures(void **state)
     expect_on_page(
         "Checked on 2 ranks: a step took 6.60 ms, the model says 6.20 ms, 6% less; beyond them it is "
         "not checked");
-    expect_on_page("<tr><td>32<small>16 with images</small></td>");
+    expect_on_page("<td>16<small>on 16 ranks</small></td>");
     expect_on_page("<td>41%<span"); /* (1.7 - 1) / 1.7 */
     expect_on_page("&beta; = 0 ns a byte");
     expect_on_page("ranks-speedup.svg");

@@ -69,7 +69,7 @@ static bool add_picture(const report_training *t, size_t k, const chart_album *a
              pictures[k].checked ? "lines: predicted; points: measured" : "predicted");
     c.x.label = "ranks";
     c.x.log = true;
-    c.x.ticks = TICKS_CHANNELS;
+    c.x.ticks = TICKS_DOUBLING;
     c.y.log = pictures[k].log;
     c.y.ticks = pictures[k].ticks;
     if (!c.y.log) c.y.least = 0;
@@ -178,27 +178,24 @@ static void put_ms(FILE *out, double ms)
 
 static void put_row(FILE *out, const training_scaling *s, const training_ranks *r)
 {
-    char text[24], off[32];
-    fprintf(out, "<tr><td>%.0f", r->ranks);
-    if (r->working < r->ranks) fprintf(out, "<small>%.0f with images</small>", r->working);
-    fprintf(out, "</td><td class=\"main\">%s</td><td>%.1f&times;</td>", report_time(1e9 * r->epoch_s, text),
-            s->rows[0].epoch_s / r->epoch_s);
-    put_ms(out, r->step_ms);
-    fprintf(out, "<td>%.0f</td>", r->images);
+    char text[24], took[24], off[32];
+    fprintf(out, "<tr><td>%.0f</td><td class=\"main\">%s</td><td>%.1f&times;</td>", r->ranks,
+            report_time(1e9 * r->epoch_s, text), s->rows[0].epoch_s / r->epoch_s);
+    fprintf(out, "<td>%s", report_time(1e6 * r->step_ms, text));
+    if (r->measured_ms > 0)
+        fprintf(out, "<small>measured %s<br>predicted %s</small>", report_time(1e6 * r->measured_ms, took),
+                difference(r->step_ms, r->measured_ms, off, sizeof off));
+    fprintf(out, "</td><td>%.0f", r->images);
+    if (r->working < r->ranks) fprintf(out, "<small>on %.0f ranks</small>", r->working);
+    fputs("</td>", out);
     put_ms(out, r->compute_ms);
     put_ms(out, is_measured(s) ? r->hidden_ms : NAN);
     put_ms(out, is_measured(s) ? r->waited_ms : NAN);
     if (is_measured(s))
-        fprintf(out, "<td>%.0f%%<span class=\"bar\" style=\"width:%.0f%%\"></span></td>",
+        fprintf(out, "<td>%.0f%%<span class=\"bar\" style=\"width:%.0f%%\"></span></td></tr>\n",
                 100 * scaling_messages_share(r), 100 * scaling_messages_share(r));
     else
-        fputs("<td></td>", out);
-    put_ms(out, r->measured_ms);
-    if (r->measured_ms > 0)
-        fprintf(out, "<td>%s</td>", difference(r->step_ms, r->measured_ms, off, sizeof off));
-    else
-        fputs("<td></td>", out);
-    fputs("</tr>\n", out);
+        fputs("<td></td></tr>\n", out);
 }
 
 static void put_table(FILE *out, const training_scaling *s)
@@ -208,13 +205,11 @@ static void put_table(FILE *out, const training_scaling *s)
     fprintf(out, ", batch %d, %d thread%s a rank</h3>\n", s->batch, s->threads, s->threads == 1 ? "" : "s");
     if (check != NULL) report_put(out, "<p>", check, ".</p>\n");
     free(check);
-    fputs(
-        "<div class=\"scroll\"><table><thead><tr><th>Ranks</th><th>Epoch</th><th>Times as "
-        "fast</th><th>Step</th><th>Images of a rank</th><th>Computing</th><th>Messages beside "
-        "it</th><th>Messages "
-        "waited for</th><th>Messages&rsquo; share</th><th>Measured step</th><th>Predicted is</th></tr></thead>"
-        "<tbody>\n",
-        out);
+    fputs("<div class=\"scroll\"><table class=\"ranks\"><thead><tr><th>Ranks</th><th>Epoch</th>"
+          "<th>Times<br>as fast</th><th>Step</th><th>Images<br>of a rank</th><th>Computing</th>"
+          "<th>Messages<br>beside it</th><th>Messages<br>waited for</th><th>Messages&rsquo;<br>share</th></tr>"
+          "</thead><tbody>\n",
+          out);
     for (size_t i = 0; i < s->count; i++) put_row(out, s, &s->rows[i]);
     fputs("</tbody></table></div>\n", out);
 }
