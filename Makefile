@@ -107,7 +107,7 @@ WARN := -Wall -Wextra -Wpedantic $(if $(WERROR),-Werror)
 SAN := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 # -g1: functions and lines. Of variables, which -O3 leaves little of, the register tiles have so many that -g doubles
 # the time to compile them.
-OPT := $(if $(SANITIZE),-O1 -g,-O3 -g1)
+OPT := $(if $(SANITIZE),-O1,-O3) -g1
 # No errno from sqrtf and no trapping semantics: lets loops vectorise without changing any result.
 MATH := -fno-math-errno -fno-trapping-math -ffp-contract=fast
 # Debian's name of the HDF5 without MPI, and everybody's.

@@ -11,7 +11,9 @@
 
 enum { PIXELS = 250, UNIT = 16 };
 static const int64_t channels[][2] = {{1600, 256}, {256, 10}, {300, 33}, {17, 500}, {4000, 64}};
-static const int parts[] = {2, 3, 7};
+static const int parts[] = {7, 2, 3};
+/* Of sums cut in one way or another, sanitizers see the same. */
+enum { CUTS = SANITIZED ? 1 : sizeof parts / sizeof *parts };
 
 static conv_problem problem_of(int64_t pixels, int64_t inputs, int64_t outputs)
 {
@@ -141,7 +143,7 @@ static void check(const conv_impl *impl, const conv_context *ctx, int nth, tenso
                        .diff_weights = t->diff_weights,
                        .diff_bias = t->diff_bias};
     run(impl, &book.whole, CONV_BACKWARD, &by_book, &args);
-    for (size_t k = 0; k < sizeof parts / sizeof *parts; k++)
+    for (int k = 0; k < CUTS; k++)
         for (int r = 0; r < parts[k]; r++) {
             int64_t begin, end;
             share(PIXELS, r, parts[k], &begin, &end);

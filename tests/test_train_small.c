@@ -44,6 +44,9 @@ static int64_t number(json_t *golden, const char *name)
     return json_integer_value(json_object_get(golden, name));
 }
 
+/* Sanitizers see in a few steps what the others do again. */
+static int64_t steps_of(json_t *golden) { return SANITIZED ? 3 : number(golden, "steps"); }
+
 /* Keras's steps from the hash's weights, in the file's order. */
 static net *trained(json_t *golden, json_t *item, const model *m)
 {
@@ -56,7 +59,7 @@ static net *trained(json_t *golden, json_t *item, const model *m)
     assert_true(fit_state_create(m, &(fit_options){.opt = o}, &state));
     noise_weights(m, net_weights(n));
     net_weights_changed(n);
-    for (int64_t i = 0; i < number(golden, "steps"); i++) {
+    for (int64_t i = 0; i < steps_of(golden); i++) {
         net_batch b = {.bytes = digits.train.images + i * batch % digits.train.count * pixels,
                        .labels = digits.train.labels + i * batch % digits.train.count,
                        .count = batch};
@@ -77,6 +80,10 @@ static net *follow(json_t *golden, json_t *item, const model *m)
     net *n = trained(golden, item, m);
     float outputs[MOST_TESTED * CLASSES];
     size_t moving = 0;
+    int64_t tested = number(golden, "tested");
+    predict(n, tested, outputs);
+    if (SANITIZED) return n; /* what follows is of Keras's last step */
+    compare(m->name, outputs, json_object_get(item, "outputs"), tested * CLASSES, 1e-3);
     /* The dense one, of larger sums, drifts apart sooner. */
     double bound = strcmp(m->name, "mobilenet_small") == 0 ? 1e-3 : 3e-3;
     for (int p = 0; p < m->parameter_count; p++) {
@@ -86,9 +93,6 @@ static net *follow(json_t *golden, json_t *item, const model *m)
                     json_array_get(json_object_get(item, "moving"), moving++), its->count, bound);
     }
     assert_int_equal(moving, json_array_size(json_object_get(item, "moving")));
-    int64_t tested = number(golden, "tested");
-    predict(n, tested, outputs);
-    compare(m->name, outputs, json_object_get(item, "outputs"), tested * CLASSES, 1e-3);
     return n;
 }
 
