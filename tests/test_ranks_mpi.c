@@ -129,6 +129,7 @@ static void ranks_do_not_matter(void **state)
     need_mpi();
     check_model("--model conv", "conv", ranks, 5);
     check_model("--model separable", "separable", ranks, 5);
+    check_model("--model conv --impl im2col", "conv", ranks, 5);
 }
 
 static void put_rich(void)
@@ -148,7 +149,8 @@ static void nor_with_all_kinds_of_layers(void **state)
     put_rich();
     check_model("--model rich.json", "rich", ranks, 2);
     check_model("--model rich.json --strategy model", "rich", ranks, 2);
-    check_model("--model rich.json --impl im2col", "rich", ranks, 1); /* which shares no backward pass */
+    check_model("--model rich.json --impl im2col", "rich", ranks, 2);
+    check_model("--model rich.json --impl naive", "rich", ranks, 1); /* which shares no dense layer */
 }
 
 /* ---- kill -9 */

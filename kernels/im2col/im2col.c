@@ -15,6 +15,7 @@
 #include "../compose.h"
 #include "../isa.h"
 #include "../plan.h"
+#include "../strategy.h"
 #include "../util.h"
 #include "../work.h"
 #include "depthwise.h"
@@ -198,16 +199,32 @@ static void plan_data(im2col_plan *m)
     m->head.scratch_bytes = conv_align(m->data.scratch_bytes) + block;
 }
 
+/* The order of diff_weights' sums is a strategy, though the only one: who computes some rows of a layer's
+ * diff_weights has fewer register tiles than the layer, and must cut the pixels as for all of them. */
+static const conv_choice weights_choices[] = {{"pixels", false}, {NULL, false}};
+
+enum { TASKS = 32, LEAST_PIXELS = 64 }; /* register tiles at least, else chunks; pixels of a chunk at least */
+
+static void weights_strategy(const conv_impl *self, const conv_problem *p, conv_pass pass,
+                             const conv_context *ctx, conv_candidates *candidates)
+{
+    (void)self;
+    (void)ctx;
+    if (pass != CONV_BACKWARD_WEIGHTS) return;
+    sgemm_sizes tile = sgemm_tile_sizes();
+    int64_t pixels = p->mb * conv_dst_pixels(p), columns = conv_taps(p) * (p->ic / p->groups),
+            tiles = div_up(columns, tile.mr) * div_up(p->oc / p->groups, tile.nr),
+            chunk = div_up(pixels, min64(div_up(TASKS, tiles), div_up(pixels, 2 * LEAST_PIXELS)));
+    candidates->choices = weights_choices;
+    strategy_add(candidates, &chunk, sizeof chunk, 0);
+}
+
 static void plan_weights(im2col_plan *m)
 {
-    enum {
-        TASKS = 32,
-        LEAST_PIXELS = 128
-    }; /* register tiles at least, else chunks; pixels of a chunk at least */
+    const conv_problem *p = &m->head.problem;
     const conv_context *ctx = &m->head.context;
-    sgemm_sizes tile = sgemm_tile_sizes();
-    int64_t tiles = div_up(m->columns, tile.mr) * div_up(m->oc, tile.nr);
-    m->chunk = div_up(m->pixels, min64(div_up(TASKS, tiles), div_up(m->pixels, LEAST_PIXELS)));
+    conv_context weights = strategy_context(m->head.impl, p, CONV_BACKWARD_WEIGHTS, ctx);
+    m->chunk = min64(m->pixels, max64(LEAST_PIXELS, weights.strategy.value[0]));
     m->chunks = div_up(m->pixels, m->chunk);
     m->weights = sgemm_cut(m->columns, m->oc, m->chunk, ctx->l1d, ctx->l2, false);
     size_t sums = (size_t)(m->chunks * m->columns * m->head.problem.oc) * sizeof(float);
@@ -315,7 +332,8 @@ static conv_status pack(const conv_plan *plan, const float *weights, const float
 #define PRODUCT(which, what)                                                                                   \
     {                                                                                                          \
         COMMON, .variant = (which), .summary = (what), .plan = plan, .pack = pack, .execute = execute,         \
-                .by_pixel = (which) == CONV_POINTWISE                                                          \
+                .strategies = weights_strategy, .by_pixel = (which) == CONV_POINTWISE,                         \
+                .by_input = (which) == CONV_POINTWISE                                                          \
     }
 
 static const conv_impl dense = PRODUCT(CONV_DENSE, "lowering + the project's blocked GEMM");
