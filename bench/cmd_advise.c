@@ -108,17 +108,23 @@ static int list_impls(const char *engine, char *impls)
 {
     size_t count, used = 0;
     const conv_entry *e = conv_entries(&count);
-    const char *last = "";
+    const char *last = "", *by = engine != NULL ? engine : "sepbench";
+    unsigned variants = 0;
     for (size_t i = 0; i < count; i++) {
         if (!is_by(&e[i], engine) || (engine == NULL && strcmp(e[i].name, "naive") == 0)) continue;
+        variants |= 1u << e[i].variant;
         if (strcmp(e[i].name, last) == 0) continue;
         last = e[i].name;
         used += (size_t)snprintf(impls + used, IMPLS_ROOM - used, "%s%s", used > 0 ? "," : "", e[i].name);
         if (used >= IMPLS_ROOM) return cli_error("too many implementations to name");
     }
-    if (used > 0) return EXIT_FINE;
-    return cli_error("--engine: '%.60s' is no engine and no implementation here; 'sepbench list' names them",
-                     engine != NULL ? engine : "sepbench");
+    if (used == 0)
+        return cli_error(
+            "--engine: '%.60s' is no engine and no implementation here; 'sepbench list' names them", by);
+    const conv_variant lacks = (variants & 1u << CONV_DENSE) == 0 ? CONV_DENSE : CONV_SEPARABLE;
+    if ((variants & 1u << lacks) != 0) return EXIT_FINE;
+    return cli_error("--engine: '%.60s' has no %s convolution, so it cannot tell which form is faster", by,
+                     conv_variant_name(lacks));
 }
 
 /* ---- the network */

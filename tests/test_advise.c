@@ -357,6 +357,10 @@ static void refusals(void **state)
     expect(2, "'8by8' is not sizes with x between them", "advise m.json --input 8by8 --out run");
     expect(2, "--engine: 'gpu' is no engine and no implementation here",
            "advise m.json --engine gpu --out run");
+    expect(2, "--engine: 'blocked-avx2' has no dense convolution",
+           "advise m.json --input 8x8 --engine blocked-avx2 --out run");
+    expect(2, "--engine: 'openblas' has no separable convolution",
+           "advise m.json --input 8x8 --engine openblas --out run");
     expect(2, "--batch", "advise m.json --batch 0 --out run");
     assert_int_equal(access("run", F_OK), -1);
 }
