@@ -30,7 +30,7 @@ typedef struct {
     size_t runs_size;
     /* the run under way */
     trained_model *now;
-    bool alone; /* this rank computes whole batches */
+    bool alone;         /* this rank computes whole batches */
     int64_t part_slice; /* above 0: and parts of one, in slices of so many images */
     bool scaling;       /* nothing is trained: the folder may be a training's */
     net *n;

@@ -246,9 +246,10 @@ void verdict_destroy(verdict *v);
 
 /* ---- report/plots.c */
 typedef struct {
-    char name[64];    /* file name without extension, and id in the page */
-    char section[32]; /* the section it belongs to: "time" "speedup" "peak" "roofline" "map" "training" "ranks" */
-    char title[160];  /* above the picture */
+    char name[64]; /* file name without extension, and id in the page */
+    char section
+        [32]; /* the section it belongs to: "time" "speedup" "peak" "roofline" "map" "training" "ranks" */
+    char title[160]; /* above the picture */
 } report_plot;
 
 typedef struct {
