@@ -78,7 +78,7 @@ static void print_limits(FILE *out, const record_row *row, const arm_setting *se
     conv_plan_destroy(plan);
 }
 
-enum { SHOWS = 53 }; /* where the words begin of what an experiment shows */
+enum { SHOWS = 52 }; /* where the words begin of what an experiment shows */
 
 /* No ratio is shown without its interval. */
 static void print_experiment(void *out, const experiment_result *r)
