@@ -46,14 +46,16 @@ static double us(double ns) { return 1e-3 * ns; }
 
 static void print_case(FILE *out, const record_row *row)
 {
-    char name[CASE_NAME_MAX];
-    fprintf(out, "%s\n  %.4g us", record_case_name(row, name), us(row->median_ns));
+    char name[CASE_NAME_MAX], interval[64] = "", text[400];
     if (isfinite(row->ci95_low_ns))
-        fprintf(out, " (95%% interval %.4g to %.4g)", us(row->ci95_low_ns), us(row->ci95_high_ns));
-    fprintf(out, ", %.1f GFLOP/s, %.0f%% of the peak%s%s\n",
-            (double)conv_flops(&row->problem, row->pass) / row->median_ns, row->percent_peak,
-            row->reason[0] ? "; " : "", row->reason);
-    if (row->strategy[0] != '\0') fprintf(out, "  strategy: %s\n", row->strategy);
+        snprintf(interval, sizeof interval, " (95%% interval %.4g to %.4g)", us(row->ci95_low_ns),
+                 us(row->ci95_high_ns));
+    snprintf(text, sizeof text, "%.4g us%s, %.1f GFLOP/s, %.0f%% of the peak%s%s", us(row->median_ns), interval,
+             (double)conv_flops(&row->problem, row->pass) / row->median_ns, row->percent_peak,
+             row->reason[0] ? "; " : "", row->reason);
+    fprintf(out, "%s\n", record_case_name(row, name));
+    report_wrap(out, "  ", "  ", text);
+    if (row->strategy[0] != '\0') report_wrap(out, "  strategy: ", "    ", row->strategy);
     if (isfinite(row->model_ns)) fprintf(out, "  the cost model's pick: %.4g us\n", us(row->model_ns));
 }
 
@@ -76,14 +78,19 @@ static void print_limits(FILE *out, const record_row *row, const arm_setting *se
     conv_plan_destroy(plan);
 }
 
+enum { SHOWS = 52 }; /* where the words begin of what an experiment shows */
+
 /* No ratio is shown without its interval. */
 static void print_experiment(void *out, const experiment_result *r)
 {
+    char first[SHOWS + 16], indent[SHOWS + 1];
     if (isnan(r->low))
-        fprintf(out, "  %-22s %7s  %16s  %s\n", r->name, "-", "", r->shows);
+        snprintf(first, sizeof first, "  %-22s %7s  %16s  ", r->name, "-", "");
     else
-        fprintf(out, "  %-22s %7.2f%s [%5.2f to %5.2f]  %s\n", r->name, 1 / r->ratio,
-                r->per_multiply_add ? "*" : " ", 1 / r->high, 1 / r->low, r->shows);
+        snprintf(first, sizeof first, "  %-22s %7.2f%s [%5.2f to %5.2f]  ", r->name, 1 / r->ratio,
+                 r->per_multiply_add ? "*" : " ", 1 / r->high, 1 / r->low);
+    snprintf(indent, sizeof indent, "%*s", (int)SHOWS, "");
+    report_wrap(out, first, indent, r->shows);
     fflush(out);
 }
 
@@ -165,8 +172,8 @@ static void print_waterfall(FILE *out, const record_row *row, const explain_opti
     const waterfall_rows rows = slow != NULL && fast != NULL ? waterfall_find(find_side, s, slow, fast)
                                                              : (waterfall_rows){.dense = NULL};
     if (waterfall_of(&rows, &w)) {
-        fputs("\n  from what the multiplications promise to what arrives (this project's exact "
-              "implementations)\n",
+        fputs("\n  from what the multiplications promise to what arrives\n"
+              "  (this project's exact implementations)\n",
               out);
         waterfall_print(out, &w);
     } else if (!cli_interrupted())

@@ -148,6 +148,8 @@ bool waterfall_of(const waterfall_rows *rows, waterfall *w)
     return true;
 }
 
+enum { COLUMNS = 80 };
+
 void waterfall_print(FILE *out, const waterfall *w)
 {
     double at = w->promised;
@@ -155,10 +157,10 @@ void waterfall_print(FILE *out, const waterfall *w)
     for (int i = 0; i < WATERFALL_STEPS; i++) {
         const waterfall_step *s = &w->step[i];
         at *= s->factor;
-        if (s->measured)
-            fprintf(out, "  %-42s x %4.2f %8.2f  %s\n", s->name, s->factor, at, s->from);
-        else
-            fprintf(out, "  %-42s %6s %8s  %s\n", s->name, "-", "", s->from);
+        const int before = s->measured ? fprintf(out, "  %-42s x %4.2f %8.2f", s->name, s->factor, at)
+                                       : fprintf(out, "  %-42s %6s %8s", s->name, "-", "");
+        const bool fits = before + 2 + (int)strlen(s->from) <= COLUMNS; /* else below it */
+        fprintf(out, "%s%s\n", fits ? "  " : "\n    ", s->from);
     }
     fprintf(out, "  %-42s %6s %8.2f\n", "speedup", "", w->speedup);
 }
