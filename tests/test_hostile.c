@@ -192,7 +192,6 @@ static void test_page_of_odd_texts(void **state)
  * and its rows into whatever is made of them. */
 static void test_control_characters(void **state)
 {
-    (void)state;
     static const char *const commands[] = {
         "report run --out page",
         "export run --format bmf",

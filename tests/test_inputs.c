@@ -1,11 +1,5 @@
 /* Every command against everything that is no input for it: one line on stderr, exit 2, nothing on stdout. The
  * commands and options are the program's own, from its help. SEPBENCH names the program (default build/sepbench). */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +8,7 @@
 #include "../harness/cli.h"
 #include "folder.h"
 #include "made_run.h"
+#include "unit.h"
 
 enum { COLUMNS = 80, MOST_OPTIONS = 64, MOST_TEXT = 1 << 16 };
 
@@ -78,7 +73,6 @@ static bool is_number(const char *value)
 
 static void test_options(void **state)
 {
-    (void)state;
     static const char *const bad[] = {
         "99999999999999999999", "1e999", "nan", "inf", "-1", "0x10", "1,2x", "''", "' 1'"};
     static char help[MOST_TEXT];
@@ -103,7 +97,6 @@ static void test_options(void **state)
 
 static void test_words(void **state)
 {
-    (void)state;
     static const char *const words[] = {
         "nosuch",
         "apply",
@@ -127,7 +120,6 @@ static void test_words(void **state)
 
 static void test_help(void **state)
 {
-    (void)state;
     static char help[MOST_TEXT];
     for (int c = -1; c < COMMANDS; c++) {
         read_help(c < 0 ? "" : commands[c], help);
@@ -175,7 +167,6 @@ static void make_files(void)
 
 static void test_runs(void **state)
 {
-    (void)state;
     static const char *const bad[] = {
         "nowhere",        "empty",  "folder",    "junk",          "loop", "no_json",  "torn_json", "array",
         "json_is_folder", "no_csv", "empty_csv", "csv_is_folder", "nan",  "training", "schema",    "''"};
@@ -196,7 +187,6 @@ static void test_runs(void **state)
 /* A base that is not there is missing; what is there and cannot be read is as for every command. */
 static void test_bases(void **state)
 {
-    (void)state;
     static const char *const missing[] = {"nowhere", "folder", "no_json"};
     static const char *const bad[] = {"torn_json", "array",    "no_csv", "empty_csv",
                                       "nan",       "training", "advice", "schema"};
@@ -211,7 +201,6 @@ static void test_bases(void **state)
 
 static void test_files(void **state)
 {
-    (void)state;
     static const char *const bad[] = {"nowhere",   "empty",     "folder",      "junk",         "cut.gz",
                                       "loop",      "''",        "empty.json",  "junk.json",    "folder.json",
                                       "cut.keras", "junk.onnx", "folder.onnx", "nowhere.onnx", "nowhere.keras"};

@@ -367,7 +367,6 @@ static void several_inputs(void **state)
         {"null,null,3", "null,null,1", "20x30", 0,
          "inputs in, (None, None, 3), and mask, (None, None, 1), differ"},
     };
-    (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[1024];
         conv_error err = {""};
@@ -618,7 +617,6 @@ static void other_files(void **state)
 static void bundled_models(void **state)
 {
     char names[] = NETWORK_BUNDLED, *rest = names, *name;
-    (void)state;
     while ((name = strsep(&rest, ",")) != NULL) {
         conv_error err = {""};
         network *n = network_read(name += *name == ' ', &err);

@@ -196,7 +196,7 @@ static void one_training_at_a_time(void **state)
     expect(0, NULL,
            "test ! -e f7 && $T --epochs 100000 --out f6 --checkpoint d.npz --resume & p=$!; sleep 0.5; kill "
            "-INT $p; wait $p; test $? = 130 && test ! -e .d.npz.lock");
-    expect(2, "f4/run.json: a run of 'sepbench bench', "$B --out f4; $T --epochs 1 --out f4 --resume");
+    expect(2, "f4/run.json: a run of 'sepbench bench'", "$B --out f4; $T --epochs 1 --out f4 --resume");
     expect(0, NULL,
            "$T --epochs 1 & $T --epochs 1; wait; test $(ls results | wc -l) = 2"); /* in the same second */
     /* Options that do not fit change nothing. */

@@ -144,7 +144,6 @@ static void put_rich(void)
 static void nor_with_all_kinds_of_layers(void **state)
 {
     static const int ranks[] = {2, 7};
-    (void)state;
     need_mpi();
     put_rich();
     check_model("--model rich.json", "rich", ranks, 2);
@@ -318,7 +317,6 @@ static void expect_scaling(const char *launch, const char *words, const char *sa
 static void scaling_predicts(void **state)
 {
     char text[16384];
-    (void)state;
     need_mpi();
     if (sysconf(_SC_NPROCESSORS_ONLN) < 2) skip();
     put_rich();
@@ -341,7 +339,6 @@ static void scaling_predicts(void **state)
 static void scaling_without_messages(void **state)
 {
     char command[256], text[16384], launch[32];
-    (void)state;
     need_mpi();
     expect_fine(NULL, "--impl naive --epochs 1 --batch-size 30 --quiet --out joined");
     run_shell(text, sizeof text, "cp joined/run.json before.json");

@@ -37,7 +37,6 @@ static scaling_messages made_messages(double a, double b)
 
 static void messages_are_fitted(void **state)
 {
-    (void)state;
     scaling_messages m = made_messages(2e-6, 1e-10);
     scaling_fit(&m);
     expect_near(m.alpha, 2e-6);
@@ -48,7 +47,6 @@ static void messages_are_fitted(void **state)
 /* Where one of the two comes out below 0 it is 0, and the other is the best without it. */
 static void neither_is_below_0(void **state)
 {
-    (void)state;
     scaling_messages m = made_messages(2e-6, 0);
     m.gather[0] *= 1.01;
     scaling_fit(&m);
@@ -65,7 +63,6 @@ static void neither_is_below_0(void **state)
 
 static void parts_are_whole_chunks(void **state)
 {
-    (void)state;
     model *m = test_network("conv");
     const net_options options = {.threads = 1, .batch = 250, .slice = 16, .impls = "tiled"};
     net *n = test_net_with(m, &options);
@@ -88,7 +85,6 @@ static void parts_are_whole_chunks(void **state)
 /* A part by itself has the slices that it has in the whole batch. */
 static void slices_of_a_part_are_the_batchs(void **state)
 {
-    (void)state;
     model *m = test_network("conv");
     net_options options = {.threads = 1, .batch = 250, .slice = 16, .impls = "tiled"};
     net *n = test_net_with(m, &options);
@@ -101,11 +97,10 @@ static void slices_of_a_part_are_the_batchs(void **state)
     free(m);
 }
 
-/* im2col's order of sums depends on the rows: each rank computes such a dense layer whole, and waits for it. */
+/* naive does not promise a part of a dense layer the bits of the whole: each rank computes it whole, and waits. */
 static void whole_layers_are_told(void **state)
 {
-    (void)state;
-    static const char *const impls[] = {"tiled", "im2col"};
+    static const char *const impls[] = {"tiled", "naive"};
     bool whole[2] = {false};
     net_share share[2];
     model *m = test_network("conv");
@@ -158,7 +153,6 @@ static void expect_on_page(const char *words)
 
 static void page_has_table_and_pictures(void **state)
 {
-    (void)state;
     char output[8192];
     put_run(ROWS);
     write_text("run/scaling_messages.csv", MESSAGES);
@@ -187,7 +181,6 @@ static void page_has_table_and_pictures(void **state)
 /* Without messages there is no picture of them, and nothing is called checked. */
 static void without_messages_it_says_so(void **state)
 {
-    (void)state;
     char output[8192];
     static const char *const told[] = {"none", "shared"};
     static const char *const words[] = {"unchecked: there was one rank",
@@ -208,7 +201,6 @@ static void without_messages_it_says_so(void **state)
 
 static void bad_files_are_a_line(void **state)
 {
-    (void)state;
     static const struct {
         const char *row, *words;
     } cases[] = {
@@ -234,7 +226,6 @@ static void bad_files_are_a_line(void **state)
 /* Waited for and hidden, of a training over ranks. */
 static void page_has_the_overlap(void **state)
 {
-    (void)state;
     char output[8192];
     put_run(SCALING_COLUMNS_TEXT "\n");
     unlink("run/scaling.csv");
