@@ -5,7 +5,7 @@
 # JOBS (default: 2, on one core 1) run at a time, and last, one by one, those that judge by how long things take.
 set -u
 
-alone="test_contest test_explain test_hostile test_machine test_measure test_threads"
+alone="test_explain test_hostile test_machine test_measure test_threads"
 
 # ---- one program: xargs calls this file as --one NUMBER TEST
 
