@@ -233,6 +233,9 @@ $(BUILD)/$(1).$(2).o: $(call parts,$(1),$(2))
 endef
 $(foreach d,$(PER_ISA),$(foreach i,$(filter-out base,$(call isas,$(d))),$(eval $(call copy,$(d),$(i)))))
 
+# Its contests are held in simulated time.
+$(BUILD)/tests/test_contest: LDFLAGS += -Wl,--wrap=machine_now
+
 $(BUILD)/tests/test_%: tests/test_%.c $(TEST_HELPERS) $(filter-out $(MAIN),$(OBJECTS)) $(STAMP)
 	@mkdir -p $(@D)
 	$(call say,compile)$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@.o $<

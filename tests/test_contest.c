@@ -16,7 +16,22 @@
 #include "folder.h"
 #include "train_support.h"
 
-/* ---- an implementation whose strategies cost what they say */
+/* ---- time, and an implementation whose strategies cost what they say of it */
+
+double __real_machine_now(void);
+double __wrap_machine_now(void); /* the linker's: what everybody calls who asks for the time (Makefile) */
+
+static double simulated = -1; /* seconds; below 0: time is real */
+
+double __wrap_machine_now(void) { return simulated < 0 ? __real_machine_now() : simulated; }
+
+/* A call of so many microseconds, more or less. */
+static void pass_time(int64_t us)
+{
+    static const double noise[] = {1, 1.004, 0.997, 1.002, 0.998};
+    static int calls;
+    simulated += 1e-6 * (double)us * noise[calls++ % 5];
+}
 
 static const conv_choice fake_choices[] = {{"us", false}, {"wrong", true}, {NULL, false}};
 static int64_t fake_costs[CONV_STRATEGIES]; /* 0 ends them; negative: computes wrongly */
@@ -50,15 +65,13 @@ static conv_status fake_execute(const conv_plan *plan, const conv_args *args)
     const conv_problem *p = &plan->problem;
     const int64_t *how = plan->context.strategy.value, pixels = conv_problem_sizes(p).src / p->ic;
     assert_true(plan->context.told);
-    double end = machine_now() + 1e-6 * (double)how[0];
     for (int64_t i = 0; i < pixels * p->oc; i++) {
         float sum = how[1] != 0 ? 1 : 0;
         for (int64_t c = 0; c < p->ic; c++)
             sum += args->src[i / p->oc * p->ic + c] * args->weights[c * p->oc + i % p->oc];
         args->dst[i] = sum;
     }
-    while (machine_now() < end) {
-    }
+    pass_time(how[0]);
     return CONV_OK;
 }
 
@@ -78,7 +91,9 @@ static conv_status hold(double seconds, contest_result *result, conv_error *err)
     assert_int_equal(problem_parse("pointwise:mb1ic8ih4oc8kh1", &part.problem, NULL, err), CONV_OK);
     assert_int_equal(verify_prepare(&part.problem, part.pass, &options, &reference, err), CONV_OK);
     const conv_context context = machine_context(1);
+    simulated = 0;
     conv_status status = contest_run(&part, &context, reference, seconds, result, err);
+    simulated = -1;
     verify_release(reference);
     return status;
 }
@@ -91,14 +106,6 @@ static void set_costs(int64_t a, int64_t b, int64_t c)
     fake_costs[2] = c;
 }
 
-/* Where real time decides, a machine that somebody else uses at that moment gets further tries. */
-static void in_one_of_five(bool (*as_expected)(int number))
-{
-    for (int i = 0; i < 5; i++)
-        if (as_expected(i)) return;
-    fail_msg("not as expected in any of five tries");
-}
-
 /* Of a contest among strategies of these microseconds. */
 static contest_result result_of(double seconds, int64_t a, int64_t b, int64_t c)
 {
@@ -109,26 +116,20 @@ static contest_result result_of(double seconds, int64_t a, int64_t b, int64_t c)
     return r;
 }
 
-static bool fastest(int number)
+static void the_fastest_wins(void **state)
 {
-    (void)number;
     contest_result r = result_of(1, 900, 1400, 400);
-    assert_true(r.measured && r.ns >= 4e5);
-    return r.winner == 2 && r.model_ns >= 9e5 && r.ns < r.model_ns;
+    assert_true(r.measured && fabs(r.ns - 4e5) < 4e3 && fabs(r.model_ns - 9e5) < 9e3);
+    assert_int_equal(r.winner, 2);
 }
 
-static void the_fastest_wins(void **state) { in_one_of_five(fastest); }
-
-static bool pick_stays(int number)
+static void noise_flips_nothing(void **state)
 {
-    (void)number;
     contest_result r = result_of(1, 2000, 1990, 2500);
-    assert_true(r.measured);
-    if (r.winner != 0 || r.ns != r.model_ns) return false;
-    return result_of(1, 2500, 2000, 1990).winner == 1; /* nor among others than the pick */
+    assert_true(r.measured && r.ns == r.model_ns);
+    assert_int_equal(r.winner, 0);
+    assert_int_equal(result_of(1, 2500, 2000, 1990).winner, 1); /* nor among others than the pick */
 }
-
-static void noise_flips_nothing(void **state) { in_one_of_five(pick_stays); }
 
 static void wrong_is_an_error(void **state)
 {
@@ -140,19 +141,14 @@ static void wrong_is_an_error(void **state)
     assert_non_null(strstr(err.text, "us 100, wrong"));
 }
 
-static bool two_fit(int number)
-{
-    (void)number;
-    contest_result r = result_of(0.45, 40000, 30000, 20000);
-    return r.measured && r.winner == 1;
-}
-
 static void short_of_time(void **state)
 {
     contest_result r = result_of(0.1, 40000, 30000, 20000);
     assert_false(r.measured);
     assert_int_equal(r.winner, 0);
-    in_one_of_five(two_fit);
+    r = result_of(0.45, 40000, 30000, 20000); /* two fit */
+    assert_true(r.measured);
+    assert_int_equal(r.winner, 1);
     assert_false(result_of(1, 100, 0, 0).measured);
 }
 
@@ -320,7 +316,7 @@ static json_t *run_of(const char *folder)
     return run;
 }
 
-static record_run bench(const char *folder, const char *impl, const char *words)
+static record_run bench(const char *folder, const char *impl, int threads, const char *words)
 {
     char output[4096];
     record_run run;
@@ -329,7 +325,7 @@ static record_run bench(const char *folder, const char *impl, const char *words)
         run_shell(output, sizeof output,
                   "%s bench %s --impl %s --pass backward_weights --threads %d --repetitions 3 --min-time "
                   "0.001 --budget 20 --out %s %s 2>&1",
-                  getenv("SEPBENCH"), problem, impl, THREADS, folder, words);
+                  getenv("SEPBENCH"), problem, impl, threads, folder, words);
     if (code != 0 && code != 4) fail_msg("exit %d: %s", code, output);
     if (!record_load(folder, &run, &err)) fail_msg("%s", err.text);
     assert_int_equal(run.count, 1);
@@ -342,18 +338,18 @@ static void strategies_by_number(void **state)
     conv_candidates c;
     char text[CONV_STRATEGY_TEXT], said[CONV_STRATEGY_TEXT + 16], repro[CASE_NAME_MAX + 128], output[4096];
     if (!some_part(&part, &c)) skip();
-    record_run run = bench("second", part.impl->name, "--strategy 1");
+    record_run run = bench("second", part.impl->name, THREADS, "--strategy 1");
     snprintf(said, sizeof said, "1: %s", strategy_text(c.choices, &c.list[1], text, sizeof text));
     assert_int_equal(run.rows[0].status, CASE_OK);
     assert_string_equal(run.rows[0].strategy, said);
     assert_true(isnan(run.rows[0].model_ns));
     assert_non_null(strstr(record_repro(&run.rows[0], repro, sizeof repro), " --strategy 1"));
     record_free(&run);
-    run = bench("model", part.impl->name, "--strategy model");
+    run = bench("model", part.impl->name, THREADS, "--strategy model");
     snprintf(said, sizeof said, "model: %s", strategy_text(c.choices, &c.list[0], text, sizeof text));
     assert_string_equal(run.rows[0].strategy, said);
     record_free(&run);
-    run = bench("none", "naive", "--strategy 1");
+    run = bench("none", "naive", THREADS, "--strategy 1");
     assert_int_equal(run.rows[0].status, CASE_REFUSED);
     assert_non_null(strstr(run.rows[0].reason, "--strategy 1"));
     record_free(&run);
@@ -366,49 +362,67 @@ static void strategies_by_number(void **state)
     assert_non_null(strstr(output, "pick"));
 }
 
-/* Each with a wisdom of its own: the same strategy, or as good a one. */
-/* What a process of its own has found, in a file of its own; false: it had not the time. */
+/* What a process of its own has found, in a file of its own; false: it had not the time, and says so. */
 static bool found_afresh(const atomic_part *part, const conv_candidates *c, int number, wisdom_entry *found)
 {
     char folder[32], words[64], file[32], name[PART_NAME_MAX];
     snprintf(folder, sizeof folder, "fresh-%d", number);
     snprintf(file, sizeof file, "fresh-%d.json", number);
     snprintf(words, sizeof words, "--wisdom %s", file);
-    record_run run = bench(folder, part->impl->name, words);
+    record_run run = bench(folder, part->impl->name, 1, words);
     bool held = run.rows[0].strategy[0] != '\0' && run.rows[0].model_ns > 0;
+    if (!held) assert_non_null(strstr(run.rows[0].strategy, "(the model's pick)"));
     record_free(&run);
     if (!held) return false;
     json_t *own = json_load_file(file, 0, NULL), *facts = run_of(folder);
-    json_t *entry = json_object_get(json_object_get(own, "strategies"), part_name(part, THREADS, name));
+    json_t *entry = json_object_get(json_object_get(own, "strategies"), part_name(part, 1, name));
     assert_true(strategy_read(c, json_object_get(entry, "strategy"), &found->strategy));
     found->ns = json_number_value(json_object_get(entry, "ns"));
+    found->model_ns = json_number_value(json_object_get(entry, "model_ns"));
     assert_int_equal(json_integer_value(json_object_get(json_object_get(facts, "strategies"), "chosen")), 1);
     json_decref(own);
     json_decref(facts);
     return true;
 }
 
-static bool three_find(int number)
+/* The same strategy, or as good a one: by how each stands to the cost model's pick, which its contest measured in turns
+ * with it, since of two processes each has the machine at another time. */
+static bool as_good(const wisdom_entry *a, const wisdom_entry *b)
 {
-    atomic_part part;
-    conv_candidates c;
-    wisdom_entry found[3];
-    if (!some_part(&part, &c)) return false;
-    for (int i = 0; i < 3; i++)
-        if (!found_afresh(&part, &c, 3 * number + i, &found[i])) return false;
-    for (int i = 1; i < 3; i++)
-        if (!strategy_same(c.choices, &found[0].strategy, &found[i].strategy) &&
-            fabs(log(found[0].ns / found[i].ns)) > 0.25)
-            return false;
-    return true;
+    return fabs(log(a->ns / a->model_ns) - log(b->ns / b->model_ns)) <= 0.25;
 }
 
+typedef enum { AGREED, DIFFERED, HAD_NO_TIME } answer;
+
+static answer three_find(const atomic_part *part, const conv_candidates *c, int number)
+{
+    wisdom_entry found[3];
+    for (int i = 0; i < 3; i++)
+        if (!found_afresh(part, c, 3 * number + i, &found[i])) return HAD_NO_TIME;
+    for (int i = 1; i < 3; i++)
+        if (!strategy_same(c->choices, &found[0].strategy, &found[i].strategy) &&
+            !as_good(&found[0], &found[i]))
+            return DIFFERED;
+    return AGREED;
+}
+
+/* A contest has twice the time that it needs alone on the machine. Where others have most of that, none is held, which
+ * is no fault and nothing to judge. */
 static void fresh_processes_agree(void **state)
 {
     atomic_part part;
     conv_candidates c;
+    bool differed = false;
     if (!some_part(&part, &c)) skip();
-    in_one_of_five(three_find);
+    part_candidates(&part, 1, &c); /* threads that wait for each other show who else is here */
+    for (int i = 0; i < 5; i++) {
+        answer a = three_find(&part, &c, i);
+        if (a == AGREED) return;
+        differed = differed || a == DIFFERED;
+    }
+    if (differed) fail_msg("fresh processes found strategies of different speed, as often as all had the time");
+    print_message("# fresh processes not compared: the machine is too busy for a contest\n");
+    skip();
 }
 
 static void a_continued_row_keeps_its_own(void **state)
