@@ -396,8 +396,9 @@ bool trend_judge(trend_history *h, double least_effect)
 
 size_t *trend_sorted(const trend_group *g)
 {
-    static const int rank[TREND_VERDICT_COUNT] = {[TREND_SLOWER] = 0, [TREND_FASTER] = 1, [TREND_BACK] = 2,
-                                                  [TREND_SMALL] = 3,  [TREND_QUIET] = 4,  [TREND_FEW] = 5};
+    static const int rank[TREND_VERDICT_COUNT] = {
+        [TREND_SLOWER] = 0, [TREND_FASTER] = 1, [TREND_BACK] = 2,   [TREND_SMALL] = 4,
+        [TREND_QUIET] = 5,  [TREND_FEW] = 6,    [TREND_MACHINE] = 3};
     size_t *order = malloc((g->case_count + 1) * sizeof *order);
     for (size_t i = 0; order != NULL && i < g->case_count; i++) {
         size_t at = i;
