@@ -193,6 +193,36 @@ static bool climbs(const path *p)
     return up == 0 || down == 0;
 }
 
+/* What levelling leaves of a rise by 1, at once with that run (0: little by little, over all of them): where the
+ * host changed with the time, much of the case's own change went with the host's. */
+static bool left_of(const path *p, size_t with, size_t first, size_t second, double *left)
+{
+    double y[TREND_MOST_RUNS], x[TREND_MOST_RUNS];
+    path levelled = *p;
+    estimate e = {0};
+    for (size_t r = 0; r < p->s->runs; r++)
+        y[r] = with > 0 ? (double)(r >= with) : (double)r / (double)(p->s->runs - 1);
+    trend_level_case(p->s, p->s->mood, y);
+    levelled.x = x;
+    for (size_t i = 0; i < p->count; i++) x[i] = y[p->run[i]];
+    bool fine = with > 0 ? shift_of(&levelled, first, second, &e) : rise_of(&levelled, &e);
+    double whole = with > 0 ? 1 : (double)(p->run[p->count - 1] - p->run[0]) / (double)(p->s->runs - 1);
+    *left = e.value / whole;
+    return fine;
+}
+
+/* What the whole change was, by what is left of it; nothing can be said where less than a quarter is. */
+static bool restore(const path *p, size_t with, size_t first, size_t second, estimate *e)
+{
+    double left;
+    if (!left_of(p, with, first, second, &left)) return false;
+    if (left > 0.25)
+        *e = (estimate){e->value / left, e->low / left, e->high / left};
+    else
+        e->low = -INFINITY, e->high = INFINITY;
+    return true;
+}
+
 /* ---- what it means */
 
 static bool above(double value, double low, double least) { return value >= least && low > 0; }
@@ -220,9 +250,11 @@ static bool measure(const trend_series *s, path *p, trend_result *r)
         size_t best = fastest_of(p), last = p->segments - 1;
         r->drift = r->p <= TREND_ALPHA && found.line > found.step && climbs(p);
         if (r->p > TREND_ALPHA || r->drift)
-            fine = rise_of(p, &change), since = change;
+            fine = rise_of(p, &change) && restore(p, 0, 0, 0, &change), since = change;
         else
-            fine = shift_of(p, 0, last, &change) && shift_of(p, best, last, &since);
+            fine = shift_of(p, 0, last, &change) && shift_of(p, best, last, &since) &&
+                   (last == 0 || restore(p, p->run[p->bound[1]], 0, last, &change)) &&
+                   (best == last || last == 0 || restore(p, p->run[p->bound[best + 1]], best, last, &since));
         r->since = p->segments > 1 ? p->run[p->bound[best + 1]] : 0;
     }
     r->change = change.value, r->low = change.low, r->high = change.high;
