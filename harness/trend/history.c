@@ -425,3 +425,16 @@ double trend_speed_change(const trend_group *g)
         if (isfinite(g->series.speed[r])) last[m++] = g->series.speed[r];
     return n == TREND_SEGMENT && m == n ? stats_median(last, (size_t)m) - stats_median(first, (size_t)n) : NAN;
 }
+
+const char *trend_told(const trend_group *g, char *text, size_t size)
+{
+    const trend_series *s = &g->series;
+    char change[48] = "any change";
+    if (isfinite(s->told))
+        snprintf(change, sizeof change, "a change of less than %.1f%%", 100 * expm1(s->told));
+    if (s->told > TREND_LEAST_EFFECT && s->alike >= 0.3)
+        snprintf(text, size, "runs in a row are too alike (%.2f) to tell %s", s->alike, change);
+    else
+        snprintf(text, size, "%d runs of this noise cannot tell %s", (int)g->run_count, change);
+    return text;
+}

@@ -7,7 +7,7 @@
 #include "../stats.h"
 #include "internal.h"
 
-enum { IMITATED = 200, HALVINGS = 10, SLOW = 4 };
+enum { IMITATED = 200, HALVINGS = 8, SLOW = 4 };
 #define MOST_ALIKE 0.98
 #define FURTHEST 30 /* standard deviations: no step is larger to ranks */
 
