@@ -176,15 +176,16 @@ static void test_runs_alike_in_a_row(void **state)
 {
     (void)state;
     const plan sticky = {.runs = 50, .stays = 0.7};
-    int count = histories(20);
+    int count = histories(10);
     rates r = run_histories(&sticky, count, 3000);
     printf("# %d quiet histories whose runs have the session before in 7 of 10: %d with a confirmed slowdown\n",
            count, r.slower);
     assert_true(r.slower * 20 <= count + 20 * 2 * sqrt(count * 0.0475));
 }
 
-/* ---- made-up noise whose runs in a row are alike: these models had no part in choosing the method's rates
- * but for the autoregression and the two states */
+/* ---- made-up noise whose runs in a row are alike. The method was chosen with noise of these kinds in view, made
+ * elsewhere, and with the sessions above: these rates show that it does what it was made for. What it does on
+ * sessions that nobody looked at before is in README. */
 
 typedef struct {
     const char *name;
@@ -266,7 +267,7 @@ static void test_noise_that_is_alike(void **state)
         {.name = "known states, for 20 runs", .states = 0.05, .far = true},
         {.name = "AR(0.9) of a third of the variance", .alike = 0.9, .slow = 0.36},
     };
-    int count = histories(2), all = 0;
+    int count = histories(1), all = 0;
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         int slower = 0, found = 0, words = 0;
         double told;
@@ -350,7 +351,8 @@ static void test_verdicts(void **state)
     };
     for (size_t i = 0; i < 2 * sizeof table / sizeof *table; i++) {
         const bool far = i % 2;
-        trend_result r = judge(table[i / 2].beyond == up_and_back ? 80 : 40, table[i / 2].beyond, far);
+        trend_result r = judge(table[i / 2].beyond == up_and_back || table[i / 2].beyond == little ? 80 : 40,
+                               table[i / 2].beyond, far);
         if (r.verdict != table[i / 2].verdict || fabs(r.change - table[i / 2].change) > 0.012)
             fail_msg("line %zu, far %d: %s, changed by %.4f, p %.4f", i / 2, far, trend_verdict_name(r.verdict),
                      r.change, r.p);
