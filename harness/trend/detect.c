@@ -1,6 +1,5 @@
 #include "internal.h"
 
-#include <Random123/philox.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +8,7 @@
 
 const char *trend_verdict_name(trend_verdict v)
 {
-    static const char *const names[] = {"quiet", "slower", "faster", "back", "small", "few"};
+    static const char *const names[] = {"quiet", "slower", "faster", "back", "small", "machine", "few"};
     return v < TREND_VERDICT_COUNT ? names[v] : "?";
 }
 
@@ -20,8 +19,9 @@ bool trend_series_create(trend_series *s, size_t runs, size_t cases)
     s->control = calloc(cases + 1, sizeof *s->control);
     s->state = calloc(runs + 1, sizeof *s->state);
     s->speed = calloc(runs + 1, sizeof *s->speed);
+    s->mood = calloc(runs + 1, sizeof *s->mood);
     for (size_t i = 0; s->log_ns != NULL && i < runs * cases; i++) s->log_ns[i] = NAN;
-    if (s->log_ns != NULL && s->control != NULL && s->state != NULL && s->speed != NULL) return true;
+    if (s->log_ns && s->control && s->state && s->speed && s->mood) return true;
     trend_series_destroy(s);
     return false;
 }
@@ -32,24 +32,8 @@ void trend_series_destroy(trend_series *s)
     free(s->control);
     free(s->state);
     free(s->speed);
+    free(s->mood);
     *s = (trend_series){0};
-}
-
-/* ---- levels */
-
-/* Takes off each state's median, so that the states differ in spread only: aligned observations, J. L. Hodges,
- * E. L. Lehmann, Rank methods for combination of independent experiments in analysis of variance, Annals of
- * Mathematical Statistics 33, 1962. */
-static void align(double *x, const int *state, size_t runs, double *room)
-{
-    for (int k = 0; k < TREND_STATES; k++) {
-        size_t n = 0;
-        for (size_t r = 0; r < runs; r++)
-            if (state[r] == k && isfinite(x[r])) room[n++] = x[r];
-        double level = n > 0 ? stats_median(room, n) : 0;
-        for (size_t r = 0; r < runs; r++)
-            if (state[r] == k) x[r] -= level;
-    }
 }
 
 static size_t values_of(const double *x, size_t runs)
@@ -57,42 +41,6 @@ static size_t values_of(const double *x, size_t runs)
     size_t n = 0;
     for (size_t r = 0; r < runs; r++) n += isfinite(x[r]);
     return n;
-}
-
-/* Cases that may tell a run's speed. */
-static size_t controls(const trend_series *s, bool ours)
-{
-    size_t n = 0;
-    for (size_t c = 0; c < s->cases; c++)
-        n += (ours || s->control[c]) && values_of(&s->log_ns[c * s->runs], s->runs) >= TREND_LEAST_RUNS;
-    return n;
-}
-
-static void take_speed(trend_series *s, double *room)
-{
-    for (size_t r = 0; r < s->runs; r++) {
-        size_t n = 0;
-        for (size_t c = 0; c < s->cases; c++)
-            if ((s->control[c] || !s->controlled) && isfinite(s->log_ns[c * s->runs + r]))
-                room[n++] = s->log_ns[c * s->runs + r];
-        s->speed[r] = n >= TREND_CONTROLS ? stats_median(room, n) : NAN; /* too little of that run is known */
-        for (size_t c = 0; c < s->cases; c++) s->log_ns[c * s->runs + r] -= s->speed[r];
-    }
-}
-
-bool trend_level(trend_series *s)
-{
-    double *room = malloc((s->runs + s->cases + 1) * sizeof *room);
-    if (room == NULL) return false;
-    for (size_t c = 0; c < s->cases; c++) align(&s->log_ns[c * s->runs], s->state, s->runs, room);
-    s->controlled = controls(s, false) >= TREND_CONTROLS;
-    s->levelled = s->controlled || controls(s, true) >= TREND_CONTROLS;
-    if (s->levelled) {
-        take_speed(s, room);
-        for (size_t c = 0; c < s->cases; c++) align(&s->log_ns[c * s->runs], s->state, s->runs, room);
-    }
-    free(room);
-    return true;
 }
 
 /* ---- scores */
@@ -161,16 +109,16 @@ bool trend_score(const double *x, const int *state, size_t runs, double *score, 
  * D. Siegmund, Tests for a change-point, Biometrika 74, 1987. The variance of a sum of a draws of n
  * without replacement is a (n - a) / n of theirs. For drift, the correlation of scores and places (C.
  * Spearman's), in the same way. */
-trend_statistic trend_measure(const trend_scores *s, const int *state, const size_t *order, size_t count)
+trend_statistic trend_measure(const trend_scores *s, const int *state, size_t count)
 {
     trend_statistic best = {0, 0, 0};
     size_t before[TREND_STATES] = {0}, total = 0, n = 0;
     double sum = 0, line = 0, places[TREND_STATES] = {0}, squares[TREND_STATES] = {0}, line_variance = 0;
     for (int k = 0; k < TREND_STATES; k++) total += s->count[k];
     for (size_t i = 0; i < count; i++) {
-        double score = s->score[order[i]];
+        double score = s->score[i];
         if (isnan(score)) continue;
-        int k = state[order[i]];
+        int k = state[i];
         sum += score;
         line += score * (double)i; /* scores sum to 0 in each state: no centring is needed */
         places[k] += (double)i;
@@ -192,86 +140,6 @@ trend_statistic trend_measure(const trend_scores *s, const int *state, const siz
     return best;
 }
 
-/* The places of that state. */
-static size_t places_of(const int *state, size_t count, int k, size_t *place)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        if (state[i] == k) place[n++] = i;
-    return n;
-}
-
-static uint32_t below(uint32_t limit, uint32_t place, uint32_t draw, uint32_t stream, int state)
-{
-    philox4x32_ctr_t counter = {{place, draw, stream, (uint32_t)state}};
-    philox4x32_ctr_t drawn = philox4x32_R(10, counter, (philox4x32_key_t){{0x7e3d, 0}});
-    return (uint32_t)((uint64_t)drawn.v[0] * limit >> 32);
-}
-
-/* R. Durstenfeld, Algorithm 235: Random permutation, CACM 7, 1964, of blocks, by Philox (J. K. Salmon and
- * others, Parallel random numbers: as easy as 1, 2, 3, SC 2011). Blocks keep together what comes in a row,
- * from a different place each time: H. R. Kuensch, The jackknife and the bootstrap for general stationary
- * observations, Annals of Statistics 17, 1989. */
-void trend_permute(const trend_series *s, const int *state, size_t *order, size_t count, uint32_t stream,
-                   uint32_t draw)
-{
-    size_t place[TREND_MOST_RUNS], block[TREND_MOST_RUNS];
-    for (int k = 0; k < TREND_STATES; k++) {
-        size_t n = places_of(state, count, k, place), blocks = (n + s->alike - 1) / s->alike, at = 0;
-        size_t turn = n > 0 ? below((uint32_t)n, UINT32_MAX, draw, stream, k) : 0;
-        for (size_t b = 0; b < blocks; b++) block[b] = b;
-        for (size_t b = blocks; b > 1; b--) {
-            size_t other = below((uint32_t)b, (uint32_t)b, draw, stream, k), kept = block[b - 1];
-            block[b - 1] = block[other];
-            block[other] = kept;
-        }
-        for (size_t b = 0; b < blocks; b++)
-            for (size_t i = block[b] * s->alike; i < n && i < (block[b] + 1) * s->alike; i++)
-                order[place[at++]] = place[(i + turn) % n];
-    }
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* The correlation of scores `lag` runs of a state apart. */
-static double correlation(const trend_series *s, const double *score, size_t lag)
-{
-    size_t place[TREND_MOST_RUNS], pairs = 0, n = 0;
-    double together = 0, squares = 0;
-    for (int k = 0; k < TREND_STATES; k++) {
-        size_t of_state = places_of(s->state, s->runs, k, place);
-        for (size_t i = 0; i < of_state; i++) {
-            double x = score[place[i]], y = i >= lag ? score[place[i - lag]] : NAN;
-            if (!isnan(x)) squares += x * x, n++;
-            if (!isnan(x) && !isnan(y)) together += x * y, pairs++;
-        }
-    }
-    return pairs > 0 && squares > 0 ? together / (double)pairs / (squares / (double)n) : 0;
-}
-
-/* In a history of its own the runs of a host that stays as it is for some of them are alike, and no order
- * of theirs is as likely as any other. So many in a row stay together: three times what it takes until the
- * correlation, of nine tenths of the controls (of all cases where these do not tell the speed), is below
- * 0.3. */
-static size_t alike_of(const trend_series *s, const trend_scores *scores, double *room)
-{
-    const size_t most = s->runs >= 16 ? s->runs / 8 : 1;
-    for (size_t lag = 1; lag < most; lag++) {
-        size_t n = 0;
-        for (size_t c = 0; c < s->cases; c++)
-            if (scores[c].score != NULL && (s->control[c] || !s->controlled))
-                room[n++] = correlation(s, scores[c].score, lag);
-        if (n == 0) return 1;
-        qsort(room, n, sizeof *room, ascending);
-        if (room[n - 1 - n / 10] < 0.3) return lag == 1 ? 1 : 3 * lag < most ? 3 * lag : most;
-    }
-    return most;
-}
-
 /* ---- all cases together */
 
 typedef struct {
@@ -280,12 +148,11 @@ typedef struct {
     double *found;        /* [cases]: what the runs in their own order give */
     size_t *sorted;       /* the tested cases, largest first */
     size_t tested;
-    size_t *beaten; /* [tested] */
-    double *room;   /* [cases][runs]: the scores; and [cases] */
-    size_t *order;  /* [runs] */
+    size_t *beaten;     /* [tested] */
+    double *room;       /* [cases][runs]: the scores */
+    double *innovation; /* [cases][runs] */
+    double *most;       /* [TREND_PERMUTATIONS]: the largest of each draw; [cases] */
 } testing;
-
-static double larger(trend_statistic t) { return fmax(t.step, t.line); }
 
 /* Step-down maximum: a case is compared with the largest of those that are not above it. P. H. Westfall, S. S.
  * Young, Resampling-Based Multiple Testing, 1993, algorithm 4.1: holds the chance of any error whatever the
@@ -293,14 +160,20 @@ static double larger(trend_statistic t) { return fmax(t.step, t.line); }
 static void permute_all(testing *t)
 {
     const trend_series *s = t->s;
+    size_t order[TREND_MOST_RUNS];
+    double x[TREND_MOST_RUNS];
     for (uint32_t draw = 0; draw < TREND_PERMUTATIONS; draw++) {
         double most = 0;
-        trend_permute(s, s->state, t->order, s->runs, 0, draw);
+        trend_shuffle(order, s->runs, 0, draw);
         for (size_t j = t->tested; j-- > 0;) {
             size_t c = t->sorted[j];
-            most = fmax(most, larger(trend_measure(&t->scores[c], s->state, t->order, s->runs)));
+            trend_scores like = t->scores[c];
+            trend_imitate(&t->innovation[c * s->runs], order, s->alike, &t->scores[c], s->state, s->runs, x);
+            like.score = x;
+            most = fmax(most, trend_larger(trend_measure(&like, s->state, s->runs)));
             t->beaten[j] += most >= t->found[c];
         }
+        t->most[draw] = most;
     }
 }
 
@@ -314,36 +187,74 @@ static void sort_cases(testing *t)
         }
 }
 
+static bool take_case(testing *t, size_t c, trend_result *r)
+{
+    const trend_series *s = t->s;
+    const double *x = &s->log_ns[c * s->runs];
+    *r = (trend_result){TREND_FEW, .p = 1, .change = NAN, .low = NAN, .high = NAN};
+    r->since_best = r->since_low = r->since_high = NAN;
+    if (values_of(x, s->runs) < TREND_LEAST_RUNS) return true;
+    if (!trend_score(x, s->state, s->runs, &t->room[c * s->runs], &t->scores[c])) return false;
+    r->verdict = TREND_QUIET;
+    r->statistic = t->found[c] = trend_larger(trend_measure(&t->scores[c], s->state, s->runs));
+    t->sorted[t->tested++] = c;
+    return true;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
 static bool test(testing *t, size_t histories, trend_result *results)
 {
     trend_series *s = t->s;
-    for (size_t r = 0; r < s->runs; r++) t->order[r] = r;
-    for (size_t c = 0; c < s->cases; c++) {
-        const double *x = &s->log_ns[c * s->runs];
-        results[c] = (trend_result){.verdict = TREND_FEW,
-                                    .p = 1,
-                                    .change = NAN,
-                                    .low = NAN,
-                                    .high = NAN,
-                                    .since_best = NAN,
-                                    .since_low = NAN,
-                                    .since_high = NAN};
-        if (values_of(x, s->runs) < TREND_LEAST_RUNS) continue;
-        if (!trend_score(x, s->state, s->runs, &t->room[c * s->runs], &t->scores[c])) return false;
-        results[c].verdict = TREND_QUIET;
-        results[c].statistic = t->found[c] = larger(trend_measure(&t->scores[c], s->state, t->order, s->runs));
-        t->sorted[t->tested++] = c;
+    double *room = t->most + TREND_PERMUTATIONS, p = 0;
+    for (size_t c = 0; c < s->cases; c++)
+        if (!take_case(t, c, &results[c])) return false;
+    if (!trend_find_alike(s, t->scores, room)) return false;
+    for (size_t j = 0; j < t->tested; j++) {
+        size_t c = t->sorted[j];
+        trend_whiten(&t->scores[c], s->state, s->runs, s->alike, &t->innovation[c * s->runs]);
     }
-    s->alike = alike_of(s, t->scores, t->room + s->cases * s->runs);
     sort_cases(t);
     permute_all(t);
-    double p = 0;
     for (size_t j = 0; j < t->tested; j++) {
         double own = (double)(t->beaten[j] + 1) / (TREND_PERMUTATIONS + 1) * (double)histories;
         p = fmin(1, fmax(p, own));
         results[t->sorted[j]].p = p;
     }
-    return true;
+    qsort(t->most, TREND_PERMUTATIONS, sizeof *t->most, ascending);
+    size_t beyond = (size_t)(TREND_ALPHA / (double)histories * TREND_PERMUTATIONS);
+    return trend_find_told(s, t->scores, t->most[TREND_PERMUTATIONS - 1 - beyond], room);
+}
+
+/* How many of ours, or of the controls, changed the same way within a segment's length of that run; of how many. */
+static double part_near(const trend_series *s, const trend_result *results, const trend_result *like,
+                        bool control)
+{
+    size_t near = 0, all = 0;
+    for (size_t c = 0; c < s->cases; c++) {
+        const trend_result *r = &results[c];
+        size_t apart = r->since > like->since ? r->since - like->since : like->since - r->since;
+        if (s->control[c] != control || r->verdict == TREND_FEW) continue;
+        all++;
+        near += r->change_count > 0 && r->change * like->change > 0 && apart <= TREND_SEGMENT;
+    }
+    return near < 2 && control ? 0 : all > 0 ? (double)near / (double)all : 0;
+}
+
+/* A change of the host moves many cases at once, whoever wrote them; that of a commit only ours. */
+static void blame(const trend_series *s, trend_result *results)
+{
+    for (size_t c = 0; c < s->cases; c++) {
+        trend_result *r = &results[c];
+        r->machine = r->change_count > 0 &&
+                     (s->control[c] || part_near(s, results, r, true) >= part_near(s, results, r, false));
+    }
+    for (size_t c = 0; c < s->cases; c++)
+        if (results[c].machine) results[c].verdict = TREND_MACHINE;
 }
 
 bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_result *results)
@@ -353,18 +264,21 @@ bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_
     t.found = calloc(s->cases + 1, sizeof *t.found);
     t.sorted = calloc(s->cases + 1, sizeof *t.sorted);
     t.beaten = calloc(s->cases + 1, sizeof *t.beaten);
-    t.room = calloc(s->cases * (s->runs + 1) + 1, sizeof *t.room);
-    t.order = calloc(s->runs + 1, sizeof *t.order);
-    bool fine =
-        t.scores && t.found && t.sorted && t.beaten && t.room && t.order && test(&t, histories, results);
+    t.room = calloc(s->cases * s->runs + 1, sizeof *t.room);
+    t.innovation = calloc(s->cases * s->runs + 1, sizeof *t.innovation);
+    t.most = calloc(TREND_PERMUTATIONS + s->cases + 1, sizeof *t.most);
+    bool fine = t.scores && t.found && t.sorted && t.beaten && t.room && t.innovation && t.most &&
+                test(&t, histories, results);
     for (size_t c = 0; fine && c < s->cases; c++)
         if (results[c].verdict != TREND_FEW) fine = trend_explain(s, c, least_effect, &results[c]);
+    if (fine) blame(s, results);
     free(t.scores);
     free(t.found);
     free(t.sorted);
     free(t.beaten);
     free(t.room);
-    free(t.order);
+    free(t.innovation);
+    free(t.most);
     return fine;
 }
 

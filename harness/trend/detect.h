@@ -1,13 +1,13 @@
 /* Which of many cases changed over the runs of one machine and build, and how sure that is.
  *
- * Times are logarithms. What a run's machine does to all cases alike is taken off first (the run's speed),
- * then each case is a series of runs in the order of time, tested for steps and for slow drift by
- * permuting the runs: under "nothing changed" any order is as likely as any other. What breaks this is
- * seen to: runs whose cores lay near and far (two states of a virtual machine's host) are permuted among
- * their likes only, all cases are permuted together, so that what a run has in common stays together, and
- * where runs in a row are alike, in blocks. The chance that any case of a history without a change is
- * called changed is TREND_ALPHA, whatever their number and however they depend on each other. Sources
- * stand at each formula in detect.c and segments.c. */
+ * Times are logarithms. What a run's machine does to the code of others is taken off all cases: its speed, and
+ * its mood, which some cases follow more than others (level.c). Each case is then a series of runs in the order
+ * of time, tested for a step and for slow drift by sums of ranks (detect.c). How much runs in a row are alike
+ * is measured on the code of others, as the correlation of an autoregression (null.c). What is found has to
+ * exceed what 19 of 20 such histories without a change have in any case, made from the same runs: the innovations
+ * are put in another order, the same one for all cases (a bootstrap by residuals: B. Efron, R. J. Tibshirani,
+ * An Introduction to the Bootstrap, 1993, 8.5). Runs whose cores lay near and far are ranked apart.
+ * tests/test_trend.c says on what the rates were measured. */
 #ifndef SEPBENCH_TREND_DETECT_H
 #define SEPBENCH_TREND_DETECT_H
 
@@ -28,12 +28,13 @@ enum {
 #define TREND_LEAST_EFFECT 0.0198
 
 typedef enum {
-    TREND_QUIET,  /* nothing was shown */
-    TREND_SLOWER, /* confirmed, and it still holds at the end: the only one that fails */
-    TREND_FASTER, /* confirmed */
-    TREND_BACK,   /* confirmed changes that cancel each other */
-    TREND_SMALL,  /* confirmed, and less than the least effect */
-    TREND_FEW,    /* too few runs */
+    TREND_QUIET,   /* nothing was shown */
+    TREND_SLOWER,  /* confirmed, and it still holds at the end: the only one that fails */
+    TREND_FASTER,  /* confirmed */
+    TREND_BACK,    /* confirmed changes that cancel each other */
+    TREND_SMALL,   /* confirmed, and less than the least effect */
+    TREND_MACHINE, /* confirmed, of code that no commit changes, or together with as many of those */
+    TREND_FEW,     /* too few runs */
     TREND_VERDICT_COUNT
 } trend_verdict;
 const char *trend_verdict_name(trend_verdict v); /* "quiet" "slower" ... */
@@ -41,6 +42,7 @@ const char *trend_verdict_name(trend_verdict v); /* "quiet" "slower" ... */
 /* What came of one case. */
 typedef struct {
     trend_verdict verdict;
+    bool machine;      /* as many of the others' cases changed with it: no commit did it */
     bool drift;        /* a line fits the runs better than steps do */
     double p;          /* that something changed by chance alone, over all cases */
     double statistic;  /* the larger of both, in standard deviations */
@@ -61,7 +63,10 @@ typedef struct {
     double *speed;   /* [runs]: what trend_level took off */
     bool controlled; /* the controls told the speed; else all cases did, or (levelled false) nothing */
     bool levelled;
-    size_t alike; /* so many runs in a row stay together: trend_detect finds it */
+    double *mood; /* [runs]: what the controls do together beyond it; 0 where they do not tell it */
+    /* trend_detect finds them: */
+    double alike; /* correlation of one run and the next */
+    double told;  /* ln of the step half-way that 4 of 5 histories would show in a usual case; inf: none */
 } trend_series;
 
 /* Zeroed; false without memory. */

@@ -442,8 +442,9 @@ bool trend_judge(trend_history *h, double least_effect)
 
 size_t *trend_sorted(const trend_group *g)
 {
-    static const int rank[TREND_VERDICT_COUNT] = {[TREND_SLOWER] = 0, [TREND_FASTER] = 1, [TREND_BACK] = 2,
-                                                  [TREND_SMALL] = 3,  [TREND_QUIET] = 4,  [TREND_FEW] = 5};
+    static const int rank[TREND_VERDICT_COUNT] = {
+        [TREND_SLOWER] = 0, [TREND_FASTER] = 1, [TREND_BACK] = 2,   [TREND_SMALL] = 4,
+        [TREND_QUIET] = 5,  [TREND_FEW] = 6,    [TREND_MACHINE] = 3};
     size_t *order = malloc((g->case_count + 1) * sizeof *order);
     for (size_t i = 0; order != NULL && i < g->case_count; i++) {
         size_t at = i;
@@ -469,4 +470,17 @@ double trend_speed_change(const trend_group *g)
     for (size_t r = g->run_count; r-- > 0 && m < TREND_SEGMENT;)
         if (isfinite(g->series.speed[r])) last[m++] = g->series.speed[r];
     return n == TREND_SEGMENT && m == n ? stats_median(last, (size_t)m) - stats_median(first, (size_t)n) : NAN;
+}
+
+const char *trend_told(const trend_group *g, char *text, size_t size)
+{
+    const trend_series *s = &g->series;
+    char change[48] = "any change";
+    if (isfinite(s->told))
+        snprintf(change, sizeof change, "a change of less than %.1f%%", 100 * expm1(s->told));
+    if (s->told > TREND_LEAST_EFFECT && s->alike >= 0.3)
+        snprintf(text, size, "runs in a row are too alike (%.2f) to tell %s", s->alike, change);
+    else
+        snprintf(text, size, "%d runs of this noise cannot tell %s", (int)g->run_count, change);
+    return text;
 }

@@ -51,6 +51,9 @@ size_t *trend_sorted(const trend_group *g);
 /* What the runs' speed did, ln of the last five over the first five; NaN: it was not taken off. */
 double trend_speed_change(const trend_group *g);
 
+/* What the group's runs could have shown, in words: one sentence without its stop. */
+const char *trend_told(const trend_group *g, char *text, size_t size);
+
 /* ---- table.c */
 /* At most 80 columns, but for names of cases. all: also what is quiet. */
 void trend_print(FILE *out, const trend_history *h, bool all);

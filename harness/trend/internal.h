@@ -16,18 +16,29 @@ bool trend_score(const double *x, const int *state, size_t runs, double *score, 
 
 typedef struct {
     double step, line; /* standardised, without sign */
-    size_t at;         /* the step's: how many places of the order lie before it */
+    size_t at;         /* the step's: how many places lie before it */
 } trend_statistic;
 
-/* Of the runs in that order. */
-trend_statistic trend_measure(const trend_scores *s, const int *state, const size_t *order, size_t count);
+/* Of the scores in their order. */
+trend_statistic trend_measure(const trend_scores *s, const int *state, size_t count);
+static inline double trend_larger(trend_statistic t) { return t.step > t.line ? t.step : t.line; }
+/* A score without its state's weight; NaN: not there. */
+double trend_plain(const trend_scores *s, const int *state, size_t i);
 
-/* Orders `count` runs of those states anew, each among those of its state, s->alike in a row together; the
- * draw-th order of that stream. */
-void trend_permute(const trend_series *s, const int *state, size_t *order, size_t count, uint32_t stream,
-                   uint32_t draw);
+/* level.c: aligns x[runs] and takes the mood off. */
+void trend_level_case(const trend_series *s, const double *mood, double *x);
 
-/* segments.c: where a case changed, by how much, and what that means. order: the identity. p: as found. */
+/* null.c: scores as those of a history in which nothing changed and that is as much alike in a row: the
+ * innovations of an autoregression, in an order drawn anew, one for all cases. */
+void trend_whiten(const trend_scores *s, const int *state, size_t count, double alike, double *innovation);
+void trend_shuffle(size_t *order, size_t count, uint32_t stream, uint32_t draw);
+void trend_imitate(const double *innovation, const size_t *order, double alike, const trend_scores *like,
+                   const int *state, size_t count, double *x);
+/* s->alike, and s->told, by the statistic that may not be exceeded. room[cases]. False without memory. */
+bool trend_find_alike(trend_series *s, const trend_scores *scores, double *room);
+bool trend_find_told(trend_series *s, const trend_scores *scores, double limit, double *room);
+
+/* segments.c: where a case changed, by how much, and what that means. p: as found. */
 bool trend_explain(const trend_series *s, size_t c, double least_effect, trend_result *r);
 
 #endif

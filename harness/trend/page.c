@@ -235,7 +235,7 @@ static void put_group(FILE *out, const trend_group *g, size_t group, const repor
 {
     size_t *order = trend_sorted(g);
     double speed = trend_speed_change(g);
-    char beginning[32];
+    char beginning[32], told[160];
     report_put(out, "<section>\n<h2>", g->machine, "</h2>\n");
     report_put(out, "<p class=\"meta\">", g->compiler, "; <code>");
     report_put(out, "", g->flags, "</code></p>\n");
@@ -247,6 +247,7 @@ static void put_group(FILE *out, const trend_group *g, size_t group, const repor
                 g->series.controlled ? "the code of others" : "the median of all cases", percent(speed));
     fprintf(out, "; %zu cases, and %zu in fewer than %d runs</p>\n", g->case_count - trend_count(g, TREND_FEW),
             trend_count(g, TREND_FEW), TREND_LEAST_RUNS);
+    if (trend_is_tested(g)) report_put(out, "<p class=\"meta\">", trend_told(g, told, sizeof told), ".</p>\n");
     if (order != NULL) put_table(out, g, order);
     free(order);
     fputs("<div class=\"plots\">\n", out);
@@ -266,15 +267,16 @@ static void put_method(FILE *out)
         "hollow "
         "ones were measured with cores that the host had put far apart. What a run&rsquo;s machine does to all "
         "alike is taken off.</li>\n"
-        "<li>A change is named when no more than 1 of %d orders of the runs in %d gives as large a one in any "
-        "case: at most 1 history in 20 in which nothing changed has one. It needs %d runs before it and after "
-        "it.</li>\n"
+        "<li>A change is named when no more than 1 of 20 of %d histories made from the same runs without a "
+        "change, their runs as much alike in a row, has as large a one in any case. It needs %d runs before it "
+        "and after it. &ldquo;machine&rdquo;: the code of others, which no commit changes, changed as "
+        "well.</li>\n"
         "<li>&ldquo;slower&rdquo; holds at the end, against the level at which the case was fastest, and is "
         "larger than the least effect. Pictures are of the cases that changed and of those that come nearest "
         "to "
         "it; <a href=\"trend.csv\">trend.csv</a> and <a href=\"trend-points.csv\">trend-points.csv</a> have "
         "all.</li>\n</ul>\n</section>\n</main>\n</body>\n</html>\n",
-        20, TREND_PERMUTATIONS + 1, TREND_SEGMENT);
+        TREND_PERMUTATIONS, TREND_SEGMENT);
 }
 
 static bool write_page(const trend_history *h, const report_plots *plots, const char *dir, conv_error *err)

@@ -74,22 +74,26 @@ static size_t best_near(const path *p, const trend_scores *s, size_t from, size_
     return best;
 }
 
-/* The place of the step within [from, to), or 0 where it is not shown: by permutation of that part alone,
+/* The place of the step within [from, to), or 0 where it is not shown: by the same test of that part alone,
  * as in D. S. Matteson, N. A. James, A nonparametric approach for multiple change point analysis of
  * multivariate data, JASA 109, 2014, which D. Daly and others, The use of change point detection to
  * identify software performance regressions in a continuous integration system, ICPE 2020, brought to
  * benchmarks. The first split of a case that changed needs no further proof. */
 static size_t split_of(const path *p, size_t from, size_t to, bool proven, size_t *order, double *score)
 {
-    trend_scores s;
+    trend_scores s, like;
+    double innovation[TREND_MOST_RUNS], x[TREND_MOST_RUNS];
     size_t n = to - from, beaten = 0;
     if (n < 2 * TREND_SEGMENT) return 0;
     if (!trend_score(&p->x[from], &p->state[from], n, score, &s)) return 0;
-    for (size_t i = 0; i < n; i++) order[i] = i;
-    trend_statistic found = trend_measure(&s, &p->state[from], order, n);
+    trend_statistic found = trend_measure(&s, &p->state[from], n);
+    trend_whiten(&s, &p->state[from], n, p->s->alike, innovation);
+    like = s;
+    like.score = x;
     for (uint32_t draw = 0; !proven && draw < SPLIT_PERMUTATIONS; draw++) {
-        trend_permute(p->s, &p->state[from], order, n, (uint32_t)from + 1, draw);
-        beaten += trend_measure(&s, &p->state[from], order, n).step >= found.step;
+        trend_shuffle(order, n, (uint32_t)from + 1, draw);
+        trend_imitate(innovation, order, p->s->alike, &s, &p->state[from], n, x);
+        beaten += trend_measure(&like, &p->state[from], n).step >= found.step;
     }
     bool shown = proven || beaten + 1 <= TREND_ALPHA * (SPLIT_PERMUTATIONS + 1);
     return shown && found.at > 0 ? best_near(p, &s, from, to, from + found.at) : 0;
@@ -131,6 +135,9 @@ static estimate middle(double *values, size_t n, double outside)
     return e;
 }
 
+/* 1.96, and by as much more as the sum of an autoregression varies more than that of independent runs. */
+static double wider(const path *p) { return 1.96 * sqrt((1 + p->s->alike) / (1 - p->s->alike)); }
+
 /* Shift of one segment against another: J. L. Hodges, E. L. Lehmann, Estimates of location based on rank tests,
  * 1963; its interval by the normal law of the rank sum, M. Hollander, D. A. Wolfe, E. Chicken, Nonparametric
  * Statistical Methods, 3rd ed., 2014, section 4.3. */
@@ -142,7 +149,7 @@ static bool shift_of(const path *p, size_t first, size_t second, estimate *e)
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < m; j++) *at++ = p->x[b + j] - p->x[a + i];
     double pairs = (double)(n * m);
-    *e = middle(d, n * m, floor(0.5 * pairs - 1.96 * sqrt(pairs * (double)(n + m + 1) / 12)));
+    *e = middle(d, n * m, floor(0.5 * pairs - wider(p) * sqrt(pairs * (double)(n + m + 1) / 12)));
     free(d);
     return true;
 }
@@ -159,7 +166,7 @@ static bool rise_of(const path *p, estimate *e)
     for (size_t i = 0; i < n; i++)
         for (size_t j = i + 1; j < n; j++)
             *at++ = whole * (p->x[j] - p->x[i]) / (double)(p->run[j] - p->run[i]);
-    double spread = 1.96 * sqrt((double)(n * (n - 1) * (2 * n + 5)) / 18);
+    double spread = wider(p) * sqrt((double)(n * (n - 1) * (2 * n + 5)) / 18);
     *e = middle(slope, count, floor(0.5 * ((double)count - spread)));
     free(slope);
     return true;
@@ -186,6 +193,36 @@ static bool climbs(const path *p)
     return up == 0 || down == 0;
 }
 
+/* What levelling leaves of a rise by 1, at once with that run (0: little by little, over all of them): where the
+ * host changed with the time, much of the case's own change went with the host's. */
+static bool left_of(const path *p, size_t with, size_t first, size_t second, double *left)
+{
+    double y[TREND_MOST_RUNS], x[TREND_MOST_RUNS];
+    path levelled = *p;
+    estimate e = {0};
+    for (size_t r = 0; r < p->s->runs; r++)
+        y[r] = with > 0 ? (double)(r >= with) : (double)r / (double)(p->s->runs - 1);
+    trend_level_case(p->s, p->s->mood, y);
+    levelled.x = x;
+    for (size_t i = 0; i < p->count; i++) x[i] = y[p->run[i]];
+    bool fine = with > 0 ? shift_of(&levelled, first, second, &e) : rise_of(&levelled, &e);
+    double whole = with > 0 ? 1 : (double)(p->run[p->count - 1] - p->run[0]) / (double)(p->s->runs - 1);
+    *left = e.value / whole;
+    return fine;
+}
+
+/* What the whole change was, by what is left of it; nothing can be said where less than a quarter is. */
+static bool restore(const path *p, size_t with, size_t first, size_t second, estimate *e)
+{
+    double left;
+    if (!left_of(p, with, first, second, &left)) return false;
+    if (left > 0.25)
+        *e = (estimate){e->value / left, e->low / left, e->high / left};
+    else
+        e->low = -INFINITY, e->high = INFINITY;
+    return true;
+}
+
 /* ---- what it means */
 
 static bool above(double value, double low, double least) { return value >= least && low > 0; }
@@ -208,15 +245,16 @@ static bool measure(const trend_series *s, path *p, trend_result *r)
     estimate change = {0}, since = {0};
     bool fine = score != NULL && order != NULL && trend_score(p->x, p->state, p->count, score, &scores);
     if (fine) {
-        for (size_t i = 0; i < p->count; i++) order[i] = i;
-        trend_statistic found = trend_measure(&scores, p->state, order, p->count);
+        trend_statistic found = trend_measure(&scores, p->state, p->count);
         if (r->p <= TREND_ALPHA) split(p, 0, true, order, score);
         size_t best = fastest_of(p), last = p->segments - 1;
         r->drift = r->p <= TREND_ALPHA && found.line > found.step && climbs(p);
         if (r->p > TREND_ALPHA || r->drift)
-            fine = rise_of(p, &change), since = change;
+            fine = rise_of(p, &change) && restore(p, 0, 0, 0, &change), since = change;
         else
-            fine = shift_of(p, 0, last, &change) && shift_of(p, best, last, &since);
+            fine = shift_of(p, 0, last, &change) && shift_of(p, best, last, &since) &&
+                   (last == 0 || restore(p, p->run[p->bound[1]], 0, last, &change)) &&
+                   (best == last || last == 0 || restore(p, p->run[p->bound[best + 1]], best, last, &since));
         r->since = p->segments > 1 ? p->run[p->bound[best + 1]] : 0;
     }
     r->change = change.value, r->low = change.low, r->high = change.high;

@@ -38,6 +38,7 @@ static void put_group(FILE *out, const trend_group *g, bool all)
     const trend_run *first = g->runs, *last = &g->runs[g->run_count - 1];
     size_t *order = trend_sorted(g), shown = 0, few = trend_count(g, TREND_FEW), far = 0;
     double speed = trend_speed_change(g);
+    char told[160];
     for (size_t r = 0; r < g->run_count; r++) far += g->series.state[r] == 1;
     fprintf(out, "%s, %s\n%zu run%s, %.*s to %.*s", g->machine, g->compiler, g->run_count,
             g->run_count == 1 ? "" : "s", day_length(first->started), first->started, day_length(last->started),
@@ -60,7 +61,9 @@ static void put_group(FILE *out, const trend_group *g, bool all)
             fprintf(out, "%zu %s, ", trend_count(g, (trend_verdict)v), trend_verdict_name((trend_verdict)v));
     fprintf(out, "%zu quiet", trend_count(g, TREND_QUIET));
     if (few > 0) fprintf(out, "; %zu more in fewer than %d runs", few, TREND_LEAST_RUNS);
-    fputs("\n\n", out);
+    fputc('\n', out);
+    if (trend_is_tested(g)) fprintf(out, "%s\n", trend_told(g, told, sizeof told));
+    fputc('\n', out);
     free(order);
 }
 
