@@ -73,7 +73,7 @@ char *report_advice_count(double value, char *buffer);
 /* What swapping brings, and which layers should not be swapped: a sentence of that measure. Malloced; NULL:
  * none. */
 char *report_advice_words(const report_advice *advice, advice_measure m);
-extern const char report_advice_caution[]; /* train again; accuracy */
+extern const char report_advice_caution[]; /* what the figures do not say */
 /* "1 Lambda, 2 Custom": layers whose class is not known; malloced, NULL when there are none. */
 char *report_advice_unknown(const report_advice *advice);
 
