@@ -176,11 +176,23 @@ static void nap(void)
     nanosleep(&rest, NULL);
 }
 
-static void tell(const void *data, int64_t bytes)
+static void nap_briefly(void)
 {
+    const struct timespec rest = {0, 200000};
+    nanosleep(&rest, NULL);
+}
+
+/* Rank 0 has it. false: it takes nothing any more, for it is gone or this host is cut off. */
+static bool tell(const void *data, int64_t bytes)
+{
+    double began = machine_now();
     ranks_message m = {0};
     ranks_send(&m, data, bytes, 0);
-    ranks_wait(&m);
+    while (!ranks_over(&m)) {
+        if (ranks_gone(0) || machine_now() - began > SILENCE_S) return false;
+        nap_briefly();
+    }
+    return true;
 }
 
 /* A file that may go; its descriptor, or -1. */
@@ -208,7 +220,7 @@ static char *slurp(int fd, int64_t size)
 }
 
 /* All files of the run, into memory and then away: that many are announced. */
-static void send_run(const measuring *m)
+static bool send_run(const measuring *m)
 {
     file_head heads[FILES];
     char *data[FILES];
@@ -224,12 +236,12 @@ static void send_run(const measuring *m)
         close(fd);
     }
     if (dir != NULL) closedir(dir);
-    tell(&p, sizeof p);
+    bool taken = tell(&p, sizeof p);
     for (int i = 0; i < p.files; i++) {
-        tell(&heads[i], sizeof heads[i]);
-        tell(data[i], heads[i].size);
+        taken = taken && tell(&heads[i], sizeof heads[i]) && tell(data[i], heads[i].size);
         free(data[i]);
     }
+    return taken;
 }
 
 static int measure_and_send(int argc, char **argv)
@@ -237,18 +249,17 @@ static int measure_and_send(int argc, char **argv)
     measuring m = {.end.kind = SAYS_FAILED};
     bool started = start(&m, argc, argv, NULL);
     double told = machine_now();
+    bool taken = true;
     if (!started) snprintf(m.end.text, TEXT, "%.200s: %s", m.folder, strerror(errno));
     while (started && !m.ended) {
         nap();
         watch(&m);
         if (machine_now() - told < BEAT_S) continue;
         told = machine_now();
-        tell(&(parcel){.kind = SAYS_ALIVE}, sizeof(parcel));
+        taken = taken && tell(&(parcel){.kind = SAYS_ALIVE}, sizeof(parcel));
     }
-    if (m.end.kind == SAYS_DONE)
-        send_run(&m);
-    else
-        tell(&m.end, sizeof m.end);
+    taken = taken && (m.end.kind == SAYS_DONE ? send_run(&m) : tell(&m.end, sizeof m.end));
+    if (!taken) _exit(EXIT_INVALID); /* MPI would wait; the run stays in this host's folder */
     clear(&m);
     return EXIT_FINE;
 }
@@ -274,13 +285,12 @@ static void miss(guest *g, const char *why)
 /* Waits for more of a host that has begun to send. */
 static bool arrive(guest *g, int rank, void *data, int64_t bytes)
 {
-    const struct timespec rest = {0, 200000};
     double began = machine_now();
     ranks_message m = {0};
     if (bytes == 0) return true;
     ranks_receive(&m, data, bytes, rank);
     while (!ranks_over(&m)) {
-        nanosleep(&rest, NULL);
+        nap_briefly();
         if (!ranks_gone(rank) && machine_now() - began < SILENCE_S) continue;
         return false;
     }
@@ -422,6 +432,14 @@ static int conclude(const guest *guests, const char *out)
     return done == ranks_size() ? EXIT_FINE : EXIT_INVALID;
 }
 
+/* Open MPI 4 ends all ranks with the first that dies, and tells them by their environment if it does not. */
+static void warn_of_losses(void)
+{
+    if (getenv("OMPI_MCA_orte_launch") != NULL && getenv("OMPI_MCA_orte_enable_recovery") == NULL)
+        cli_warning("this mpirun ends the whole fleet when one host is lost: with --enable-recovery the others "
+                    "go on");
+}
+
 int fleet_run(int argc, char **argv, const char *out)
 {
     char name[64];
@@ -436,6 +454,7 @@ int fleet_run(int argc, char **argv, const char *out)
     ranks_tolerate();
     cli_catch_signals();
     if (!here) return measure_and_send(argc, argv);
+    warn_of_losses();
     guest *guests = calloc((size_t)ranks_size(), sizeof *guests);
     if (guests == NULL) ranks_fail("no memory");
     name_guests(guests, folder.path);

@@ -306,6 +306,31 @@ static void a_host_that_fails_is_a_line(void **state)
                      0);
 }
 
+/* A whole rank is killed. What lets the others live on is said at the start; Open MPI 4's mpirun ends with 0 then,
+ * whatever the ranks' exit codes are. */
+static void a_host_that_is_lost_is_a_line(void **state)
+{
+    char output[16384];
+    need_mpi();
+    if (run_shell(output, sizeof output, "mpirun -n 1 env 2>&1 | grep -q ^OMPI_MCA_orte_launch=") != 0) skip();
+    int code = run_shell(output, sizeof output, "mpirun -n 2 %s bench %s --out warned 2>&1", program, FLEET);
+    if (code != 0 || strstr(output, "with --enable-recovery the others go on") == NULL)
+        fail_msg("exit %d: %s", code, output);
+    code =
+        run_shell(output, sizeof output,
+                  "TMPDIR=$PWD mpirun --enable-recovery -n 3 %s bench %s --min-time 0.3 --out lost >log 2>&1 & "
+                  "m=$!; n=0; p=; while [ -z \"$p\" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); "
+                  "for d in /proc/[0-9]*; do { grep -qzx OMPI_COMM_WORLD_RANK=2 $d/environ && "
+                  "grep -qzx -e --fleet $d/cmdline && ls -d sepbench-fleet-* >/dev/null 2>&1 && p=${d#/proc/}; "
+                  "} 2>/dev/null; "
+                  "done; done; kill -9 $p; wait $m; cat log",
+                  program, FLEET);
+    if (strstr(output, "lost: 2 of 3 hosts measured") == NULL ||
+        strstr(output, "-2 is missing: its rank died") == NULL ||
+        strstr(output, "with --enable-recovery") != NULL)
+        fail_msg("%s", output);
+}
+
 static void expect_scaling(const char *launch, const char *words, const char *said)
 {
     char output[16384];
@@ -362,11 +387,12 @@ static void scaling_without_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranks_do_not_matter),      cmocka_unit_test(nor_with_all_kinds_of_layers),
-        cmocka_unit_test(a_dead_rank_ends_the_job), cmocka_unit_test(another_number_of_ranks_goes_on),
-        cmocka_unit_test(ranks_must_be_alike),      cmocka_unit_test(mpi_that_is_missing_is_a_line),
-        cmocka_unit_test(a_fleet_is_one_report),    cmocka_unit_test(a_host_that_fails_is_a_line),
-        cmocka_unit_test(scaling_predicts),         cmocka_unit_test(scaling_without_messages),
+        cmocka_unit_test(ranks_do_not_matter),           cmocka_unit_test(nor_with_all_kinds_of_layers),
+        cmocka_unit_test(a_dead_rank_ends_the_job),      cmocka_unit_test(another_number_of_ranks_goes_on),
+        cmocka_unit_test(ranks_must_be_alike),           cmocka_unit_test(mpi_that_is_missing_is_a_line),
+        cmocka_unit_test(a_fleet_is_one_report),         cmocka_unit_test(a_host_that_fails_is_a_line),
+        cmocka_unit_test(a_host_that_is_lost_is_a_line), cmocka_unit_test(scaling_predicts),
+        cmocka_unit_test(scaling_without_messages),
     };
     return cmocka_run_group_tests_name("ranks mpi", tests, set_up, leave_folder);
 }
