@@ -4,9 +4,9 @@
  * its mood, which some cases follow more than others (level.c). Each case is then a series of runs in the order
  * of time, tested for a step and for slow drift by sums of ranks (detect.c). How much runs in a row are alike
  * is measured on the code of others, as the correlation of an autoregression (null.c). What is found has to
- * exceed what 19 of 20 such histories without a change have in any case, made from the same runs: the innovations
- * are put in another order, the same one for all cases (a bootstrap by residuals: B. Efron, R. J. Tibshirani,
- * An Introduction to the Bootstrap, 1993, 8.5). Runs whose cores lay near and far are ranked apart.
+ * exceed what 19 of 20 such histories without a change have in any case, made from the same runs: the
+ * innovations are put in another order, the same one for all cases (a bootstrap by residuals: B. Efron, R. J.
+ * Tibshirani, An Introduction to the Bootstrap, 1993, 8.5). Runs whose cores lay near and far are ranked apart.
  * tests/test_trend.c says on what the rates were measured. */
 #ifndef SEPBENCH_TREND_DETECT_H
 #define SEPBENCH_TREND_DETECT_H
@@ -34,7 +34,7 @@ typedef enum {
     TREND_BACK,    /* confirmed changes that cancel each other */
     TREND_SMALL,   /* confirmed, and less than the least effect */
     TREND_MACHINE, /* confirmed, of code that no commit changes, or together with as many of those */
-    TREND_FEW,     /* too few runs */
+    TREND_FEW,     /* not tested: in too few runs, or in none of the last TREND_SEGMENT: there it is no more */
     TREND_VERDICT_COUNT
 } trend_verdict;
 const char *trend_verdict_name(trend_verdict v); /* "quiet" "slower" ... */
@@ -66,7 +66,12 @@ typedef struct {
     double *mood; /* [runs]: what the controls do together beyond it; 0 where they do not tell it */
     /* trend_detect finds them: */
     double alike; /* correlation of one run and the next */
-    double told;  /* ln of the step half-way that 4 of 5 histories would show in a usual case; inf: none */
+    double
+        limit; /* what no case's statistic exceeds in 19 of 20 histories without a change; inf: none tested */
+    double spread; /* ln: how far a usual case's runs lie from its level */
+    /* trend_tell finds them: */
+    double kept; /* what levelling leaves of a step half-way; little: the host changed about then as well */
+    double told; /* ln of the step half-way that 4 of 5 histories would show in a usual case; inf: none */
 } trend_series;
 
 /* Zeroed; false without memory. */
@@ -79,5 +84,7 @@ bool trend_level(trend_series *s);
  * many such calls the chance of an error is shared. least_effect: ln. The same input gives the same answer. */
 bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_result *results);
 void trend_result_free(trend_result *r);
+/* What a series that trend_detect has seen could have shown: s->kept and s->told. False without memory. */
+bool trend_tell(trend_series *s);
 
 #endif

@@ -237,8 +237,8 @@ static void leave_out(gathering *g, const char *why)
     g->left[i].count++;
 }
 
-/* False with err: what lies there cannot be seen, or is a run that cannot be read. What is none for a trend, as a
- * training, is left out. */
+/* False with err: what lies there cannot be seen, or is a run that cannot be read. What is none for a trend, as
+ * a training, is left out. */
 static bool load_entry(gathering *g, const char *dir, const char *name, conv_error *err)
 {
     char path[4096], why[RECORD_WHY_MAX];
@@ -387,10 +387,6 @@ bool trend_gather(const char *const *dirs, size_t count, trend_history *h, conv_
     for (size_t i = 0; fine && i < count; i++)
         fine = has(dirs[i], "run.json") ? load_run(&g, dirs[i], err) : load_folder(&g, dirs[i], err);
     tell_left_out(&g, h->left_out, sizeof h->left_out);
-    if (fine && g.runs < 2) {
-        conv_fail(err, CONV_INVALID, "%s: a single run: a trend needs more", dirs[0]);
-        fine = false;
-    }
     if (fine && !(fine = fill(&g))) conv_fail(err, CONV_NO_MEMORY, "no memory for %zu runs", g.runs);
     for (size_t i = 0; i < g.count; i++) free(g.entries[i].name);
     free(g.entries);
@@ -434,7 +430,9 @@ bool trend_judge(trend_history *h, double least_effect)
     for (size_t i = 0; i < h->count; i++) tested += h->groups[i].run_count >= TREND_LEAST_RUNS;
     for (size_t i = 0; i < h->count; i++) {
         trend_group *g = &h->groups[i];
-        if (!trend_level(&g->series) || !trend_detect(&g->series, tested, least_effect, g->results))
+        g->least_effect = least_effect;
+        if (!trend_level(&g->series) || !trend_detect(&g->series, tested, least_effect, g->results) ||
+            !trend_tell(&g->series))
             return false;
     }
     return true;
@@ -475,12 +473,17 @@ double trend_speed_change(const trend_group *g)
 const char *trend_told(const trend_group *g, char *text, size_t size)
 {
     const trend_series *s = &g->series;
-    char change[48] = "any change";
+    char change[64] = "any change";
     if (isfinite(s->told))
-        snprintf(change, sizeof change, "a change of less than %.1f%%", 100 * expm1(s->told));
-    if (s->told > TREND_LEAST_EFFECT && s->alike >= 0.3)
+        snprintf(change, sizeof change, "a lasting change of less than %.1f%%",
+                 fmax(0.1, 100 * expm1(s->told)));
+    if (s->told <= g->least_effect)
+        snprintf(text, size, "%zu runs cannot tell %s", g->run_count, change);
+    else if (s->kept < 0.5)
+        snprintf(text, size, "%zu runs whose host changed cannot tell %s", g->run_count, change);
+    else if (s->alike >= 0.3)
         snprintf(text, size, "runs in a row are too alike (%.2f) to tell %s", s->alike, change);
     else
-        snprintf(text, size, "%d runs of this noise cannot tell %s", (int)g->run_count, change);
+        snprintf(text, size, "%zu runs of this noise cannot tell %s", g->run_count, change);
     return text;
 }

@@ -28,6 +28,7 @@ typedef struct {
     trend_point *points;   /* [cases][runs] */
     trend_series series;   /* the same, levelled */
     trend_result *results; /* [cases] */
+    double least_effect;   /* ln; with it they were judged */
 } trend_group;
 
 typedef struct {
@@ -36,8 +37,7 @@ typedef struct {
     char left_out[512]; /* how many folders beside the runs, and why; "": none */
 } trend_history;
 
-/* Each of dirs is a run, or a folder of runs. False with err: no run, another schema, a run twice, fewer
- * than two. */
+/* Each of dirs is a run, or a folder of runs. False with err: no run, another schema, a run twice. */
 bool trend_gather(const char *const *dirs, size_t count, trend_history *h, conv_error *err);
 /* Judges every group; false without memory. */
 bool trend_judge(trend_history *h, double least_effect);
@@ -51,7 +51,8 @@ size_t *trend_sorted(const trend_group *g);
 /* What the runs' speed did, ln of the last five over the first five; NaN: it was not taken off. */
 double trend_speed_change(const trend_group *g);
 
-/* What the group's runs could have shown, in words: one sentence without its stop. */
+/* What the group's runs could not have shown, in words, and why where it is more than the least effect: one
+ * sentence without its stop. */
 const char *trend_told(const trend_group *g, char *text, size_t size);
 
 /* ---- table.c */

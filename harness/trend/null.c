@@ -18,11 +18,12 @@ static uint32_t drawn(uint32_t place, uint32_t draw, uint32_t stream)
 
 /* R. Durstenfeld, Algorithm 235: Random permutation, CACM 7, 1964, by Philox (J. K. Salmon and others, Parallel
  * random numbers: as easy as 1, 2, 3, SC 2011). */
-void trend_shuffle(size_t *order, size_t count, uint32_t stream, uint32_t draw)
+void trend_shuffle(uint16_t *order, size_t count, uint32_t stream, uint32_t draw)
 {
-    for (size_t i = 0; i < count; i++) order[i] = i;
+    for (size_t i = 0; i < count; i++) order[i] = (uint16_t)i;
     for (size_t i = count; i > 1; i--) {
-        size_t other = (uint64_t)drawn((uint32_t)i, draw, stream) * i >> 32, kept = order[i - 1];
+        size_t other = (uint64_t)drawn((uint32_t)i, draw, stream) * i >> 32;
+        uint16_t kept = order[i - 1];
         order[i - 1] = order[other];
         order[other] = kept;
     }
@@ -51,31 +52,25 @@ void trend_whiten(const trend_scores *s, const int *state, size_t count, double 
     }
 }
 
-/* Each state's scores to mean 0 and the variance that the real ones have. */
-static void standardise(double *x, const trend_scores *like, const int *state, size_t count)
-{
-    double sum[TREND_STATES] = {0}, squares[TREND_STATES] = {0}, scale[TREND_STATES] = {0};
-    for (size_t i = 0; i < count; i++)
-        if (!isnan(x[i])) sum[state[i]] += x[i], squares[state[i]] += x[i] * x[i];
-    for (int k = 0; k < TREND_STATES; k++) {
-        double n = (double)like->count[k];
-        if (n < 2) continue;
-        double variance = (squares[k] - sum[k] * sum[k] / n) / (n - 1);
-        sum[k] /= n;
-        scale[k] = variance > 0 ? sqrt(like->variance[k] / variance) : 0;
-    }
-    for (size_t i = 0; i < count; i++) x[i] = (x[i] - sum[state[i]]) * scale[state[i]];
-}
-
-void trend_imitate(const double *innovation, const size_t *order, double alike, const trend_scores *like,
+/* In each state of mean 0 and of the variance that the real ones have. */
+void trend_imitate(const double *innovation, const uint16_t *order, double alike, const trend_scores *like,
                    const int *state, size_t count, double *x)
 {
-    double fresh = sqrt(1 - alike * alike);
-    for (size_t i = 0; i < count; i++)
-        x[i] = i == 0 ? innovation[order[0]] : alike * x[i - 1] + fresh * innovation[order[i]];
-    for (size_t i = 0; i < count; i++)
-        if (isnan(like->score[i])) x[i] = NAN;
-    standardise(x, like, state, count);
+    double fresh = sqrt(1 - alike * alike), last = innovation[order[0]];
+    x[0] = last;
+    for (size_t i = 1; i < count; i++) x[i] = last = alike * last + fresh * innovation[order[i]];
+    for (int k = 0; k < TREND_STATES; k++) {
+        double n = (double)like->count[k], sum = 0, squares = 0;
+        for (size_t i = 0; i < count; i++) {
+            double here = state[i] == k && !isnan(like->score[i]) ? x[i] : 0;
+            sum += here;
+            squares += here * here;
+        }
+        double variance = n > 1 ? (squares - sum * sum / n) / (n - 1) : 0;
+        double scale = variance > 0 ? sqrt(like->variance[k] / variance) : 0, mean = sum / n;
+        for (size_t i = 0; i < count; i++)
+            if (state[i] == k) x[i] = isnan(like->score[i]) ? NAN : (x[i] - mean) * scale;
+    }
 }
 
 /* ---- how alike */
@@ -98,8 +93,8 @@ static void imagine(const trend_series *s, uint32_t draw, double alike, double s
 }
 
 /* Which part of the scores' squares is slower than SLOW half waves over the history: what a step and a drift
- * have to be told from. By cosines, as U. K. Mueller, M. W. Watson, Testing models of low-frequency variability,
- * Econometrica 76, 2008. */
+ * have to be told from. By cosines, as U. K. Mueller, M. W. Watson, Testing models of low-frequency
+ * variability, Econometrica 76, 2008. */
 static double slow_part(const trend_scores *s, const int *state, size_t runs)
 {
     double wave[SLOW] = {0}, all = 0, slow = 0;
@@ -162,37 +157,69 @@ bool trend_find_alike(trend_series *s, const trend_scores *scores, double *room)
 
 /* ---- what would have been found */
 
-static bool found_of(const trend_series *s, double step, double limit, double *part, double *spread)
+/* The state of most runs: the usual one. */
+static int usual_state(const trend_series *s)
+{
+    size_t count[TREND_STATES] = {0};
+    int usual = 0;
+    for (size_t r = 0; r < s->runs; r++) count[s->state[r]]++;
+    for (int k = 1; k < TREND_STATES; k++)
+        if (count[k] > count[usual]) usual = k;
+    return usual;
+}
+
+static bool found_of(const trend_series *s, double step, double *part, double *spread)
 {
     double x[TREND_MOST_RUNS], score[TREND_MOST_RUNS], spreads[IMITATED];
+    const int usual = usual_state(s);
     trend_scores scores;
+    trend_weights weights;
     int found = 0;
     for (uint32_t draw = 0; draw < IMITATED; draw++) {
         imagine(s, draw, s->alike, step, x);
         if (!trend_score(x, s->state, s->runs, score, &scores)) return false;
-        found += trend_larger(trend_measure(&scores, s->state, s->runs)) > limit;
-        spreads[draw] = sqrt(1 / fmax(scores.variance[0], 1e-12));
+        trend_weigh(&scores, s->state, s->runs, &weights);
+        found += trend_larger(trend_measure(score, &weights, s->runs)) > s->limit;
+        spreads[draw] = sqrt(1 / fmax(scores.variance[usual], 1e-12));
     }
     *part = (double)found / IMITATED;
     *spread = quantile(spreads, IMITATED, 0.5);
     return true;
 }
 
-bool trend_find_told(trend_series *s, const trend_scores *scores, double limit, double *room)
+static double kept_of(const trend_series *s)
 {
-    double part, unit, unused, least = 0, most = FURTHEST;
+    double x[TREND_MOST_RUNS], sum[2] = {0};
+    const size_t half = s->runs / 2;
+    for (size_t r = 0; r < s->runs; r++) x[r] = r >= half;
+    trend_level_case(s, s->mood, x);
+    for (size_t r = 0; r < s->runs; r++) sum[r >= half] += x[r];
+    return sum[1] / (double)(s->runs - half) - sum[0] / (double)half;
+}
+
+void trend_find_spread(trend_series *s, const trend_scores *scores, double *room)
+{
+    const int usual = usual_state(s);
     size_t n = 0;
     for (size_t c = 0; c < s->cases; c++)
-        if (scores[c].score != NULL && scores[c].variance[0] > 0) room[n++] = 1 / sqrt(scores[c].variance[0]);
+        if (scores[c].score != NULL) /* equal times have no variance, nor noise */
+            room[n++] = scores[c].variance[usual] > 0 ? 1 / sqrt(scores[c].variance[usual]) : 0;
+    s->spread = quantile(room, n, 0.5);
+}
+
+bool trend_tell(trend_series *s)
+{
+    double part, unit, unused, least = 0, most = FURTHEST;
     s->told = INFINITY;
-    if (n == 0) return true;
-    if (!found_of(s, 0, limit, &part, &unit) || !found_of(s, most, limit, &part, &unused)) return false;
+    if (!isfinite(s->limit)) return true;
+    s->kept = kept_of(s);
+    if (!found_of(s, 0, &part, &unit) || !found_of(s, most, &part, &unused)) return false;
     if (part < 0.8) return true;
     for (int i = 0; i < HALVINGS; i++) {
         double step = 0.5 * (least + most);
-        if (!found_of(s, step, limit, &part, &unused)) return false;
+        if (!found_of(s, step, &part, &unused)) return false;
         *(part < 0.8 ? &least : &most) = step;
     }
-    s->told = most * quantile(room, n, 0.5) / unit;
+    s->told = most * s->spread / unit;
     return true;
 }

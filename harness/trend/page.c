@@ -194,6 +194,9 @@ static void put_row(FILE *out, const trend_group *g, size_t c)
     if (isfinite(r->low) && isfinite(r->high))
         fprintf(out, "<small>%+.1f to %+.1f</small>", percent(r->low), percent(r->high));
     fprintf(out, "</td><td class=\"text\">run %zu", r->since + 1);
+    for (size_t k = 0; !r->drift && k < r->change_count; k++) /* as the picture has them */
+        if (r->changes[k] != r->since)
+            fprintf(out, "<small>also changed with run %zu</small>", r->changes[k] + 1);
     report_put(out, "<small>", g->runs[r->since].started, "</small>");
     char commit[16];
     snprintf(commit, sizeof commit, "%.12s", g->runs[r->since].commit);
@@ -245,8 +248,9 @@ static void put_group(FILE *out, const trend_group *g, size_t group, const repor
     if (isfinite(speed))
         fprintf(out, "; the machine itself, by %s: %+.1f%%, which is taken off",
                 g->series.controlled ? "the code of others" : "the median of all cases", percent(speed));
-    fprintf(out, "; %zu cases, and %zu in fewer than %d runs</p>\n", g->case_count - trend_count(g, TREND_FEW),
-            trend_count(g, TREND_FEW), TREND_LEAST_RUNS);
+    fprintf(out, "; %zu cases, and %zu in fewer than %d runs or none of the last %d</p>\n",
+            g->case_count - trend_count(g, TREND_FEW), trend_count(g, TREND_FEW), TREND_LEAST_RUNS,
+            TREND_SEGMENT);
     if (trend_is_tested(g)) report_put(out, "<p class=\"meta\">", trend_told(g, told, sizeof told), ".</p>\n");
     if (order != NULL) put_table(out, g, order);
     free(order);
@@ -264,8 +268,8 @@ static void put_method(FILE *out)
         out,
         "<section>\n<h2>How this was found</h2>\n<ul>\n"
         "<li>Points are the runs&rsquo; medians with their 95%% intervals, as percent of the first level; "
-        "hollow "
-        "ones were measured with cores that the host had put far apart. What a run&rsquo;s machine does to all "
+        "hollow ones were measured with cores that the host had put far apart. What a run&rsquo;s machine does "
+        "to all "
         "alike is taken off.</li>\n"
         "<li>A change is named when no more than 1 of 20 of %d histories made from the same runs without a "
         "change, their runs as much alike in a row, has as large a one in any case. It needs %d runs before it "
@@ -273,8 +277,7 @@ static void put_method(FILE *out)
         "well.</li>\n"
         "<li>&ldquo;slower&rdquo; holds at the end, against the level at which the case was fastest, and is "
         "larger than the least effect. Pictures are of the cases that changed and of those that come nearest "
-        "to "
-        "it; <a href=\"trend.csv\">trend.csv</a> and <a href=\"trend-points.csv\">trend-points.csv</a> have "
+        "to it; <a href=\"trend.csv\">trend.csv</a> and <a href=\"trend-points.csv\">trend-points.csv</a> have "
         "all.</li>\n</ul>\n</section>\n</main>\n</body>\n</html>\n",
         TREND_PERMUTATIONS, TREND_SEGMENT);
 }
