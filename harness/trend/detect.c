@@ -213,6 +213,8 @@ static bool test(testing *t, size_t histories, trend_result *results)
     double *room = t->most + TREND_PERMUTATIONS, p = 0;
     for (size_t c = 0; c < s->cases; c++)
         if (!take_case(t, c, &results[c])) return false;
+    s->alike = 0, s->told = INFINITY;
+    if (t->tested == 0) return true;
     if (!trend_find_alike(s, t->scores, room)) return false;
     for (size_t j = 0; j < t->tested; j++) {
         size_t c = t->sorted[j];
@@ -230,7 +232,7 @@ static bool test(testing *t, size_t histories, trend_result *results)
     return trend_find_told(s, t->scores, t->most[TREND_PERMUTATIONS - 1 - beyond], room);
 }
 
-/* How many of ours, or of the controls, changed the same way within a segment's length of that run; of how many. */
+/* Which part of ours, or of the controls, changed the same way within a segment's length of that run. */
 static double part_near(const trend_series *s, const trend_result *results, const trend_result *like,
                         bool control)
 {

@@ -387,10 +387,6 @@ bool trend_gather(const char *const *dirs, size_t count, trend_history *h, conv_
     for (size_t i = 0; fine && i < count; i++)
         fine = has(dirs[i], "run.json") ? load_run(&g, dirs[i], err) : load_folder(&g, dirs[i], err);
     tell_left_out(&g, h->left_out, sizeof h->left_out);
-    if (fine && g.runs < 2) {
-        conv_fail(err, CONV_INVALID, "%s: a single run: a trend needs more", dirs[0]);
-        fine = false;
-    }
     if (fine && !(fine = fill(&g))) conv_fail(err, CONV_NO_MEMORY, "no memory for %zu runs", g.runs);
     for (size_t i = 0; i < g.count; i++) free(g.entries[i].name);
     free(g.entries);

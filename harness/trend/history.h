@@ -36,8 +36,7 @@ typedef struct {
     char left_out[512]; /* how many folders beside the runs, and why; "": none */
 } trend_history;
 
-/* Each of dirs is a run, or a folder of runs. False with err: no run, another schema, a run twice, fewer
- * than two. */
+/* Each of dirs is a run, or a folder of runs. False with err: no run, another schema, a run twice. */
 bool trend_gather(const char *const *dirs, size_t count, trend_history *h, conv_error *err);
 /* Judges every group; false without memory. */
 bool trend_judge(trend_history *h, double least_effect);
