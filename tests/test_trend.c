@@ -175,8 +175,8 @@ static void test_runs_alike_in_a_row(void **state)
     assert_true(r.slower * 20 <= count + 20 * 2 * sqrt(count * 0.0475));
 }
 
-/* ---- made-up noise whose runs in a row are alike. The method was chosen with noise of these kinds in view, made
- * elsewhere, and with the sessions above: these rates show that it does what it was made for. What it does on
+/* ---- made-up noise whose runs in a row are alike. The method was chosen with noise of these kinds in view,
+ * made elsewhere, and with the sessions above: these rates show that it does what it was made for. What it does on
  * sessions that nobody looked at before is in README. */
 
 typedef struct {

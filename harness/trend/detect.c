@@ -109,34 +109,43 @@ bool trend_score(const double *x, const int *state, size_t runs, double *score, 
  * D. Siegmund, Tests for a change-point, Biometrika 74, 1987. The variance of a sum of a draws of n
  * without replacement is a (n - a) / n of theirs. For drift, the correlation of scores and places (C.
  * Spearman's), in the same way. */
-trend_statistic trend_measure(const trend_scores *s, const int *state, size_t count)
+void trend_weigh(const trend_scores *s, const int *state, size_t count, trend_weights *w)
 {
-    trend_statistic best = {0, 0, 0};
     size_t before[TREND_STATES] = {0}, total = 0, n = 0;
-    double sum = 0, line = 0, places[TREND_STATES] = {0}, squares[TREND_STATES] = {0}, line_variance = 0;
+    double places[TREND_STATES] = {0}, squares[TREND_STATES] = {0}, line = 0;
     for (int k = 0; k < TREND_STATES; k++) total += s->count[k];
     for (size_t i = 0; i < count; i++) {
-        double score = s->score[i];
-        if (isnan(score)) continue;
-        int k = state[i];
-        sum += score;
-        line += score * (double)i; /* scores sum to 0 in each state: no centring is needed */
-        places[k] += (double)i;
-        squares[k] += (double)i * (double)i;
-        before[k]++;
+        w->step[i] = 0;
+        if (isnan(s->score[i])) continue;
+        places[state[i]] += (double)i;
+        squares[state[i]] += (double)i * (double)i;
+        before[state[i]]++;
         if (++n < TREND_SEGMENT || total - n < TREND_SEGMENT) continue;
         double variance = 0;
-        for (int j = 0; j < TREND_STATES; j++)
-            if (s->count[j] > 0)
+        for (int k = 0; k < TREND_STATES; k++)
+            if (s->count[k] > 0)
                 variance +=
-                    s->variance[j] * (double)(before[j] * (s->count[j] - before[j])) / (double)s->count[j];
-        double z = variance > 0 ? fabs(sum) / sqrt(variance) : 0;
-        if (z > best.step) best = (trend_statistic){z, 0, i + 1};
+                    s->variance[k] * (double)(before[k] * (s->count[k] - before[k])) / (double)s->count[k];
+        if (variance > 0) w->step[i] = 1 / sqrt(variance);
     }
     for (int k = 0; k < TREND_STATES; k++)
         if (s->count[k] > 0)
-            line_variance += s->variance[k] * (squares[k] - places[k] * places[k] / (double)s->count[k]);
-    best.line = line_variance > 0 ? fabs(line) / sqrt(line_variance) : 0;
+            line += s->variance[k] * (squares[k] - places[k] * places[k] / (double)s->count[k]);
+    w->line = line > 0 ? 1 / sqrt(line) : 0;
+}
+
+trend_statistic trend_measure(const double *score, const trend_weights *w, size_t count)
+{
+    trend_statistic best = {0, 0, 0};
+    double sum = 0, line = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (isnan(score[i])) continue;
+        sum += score[i];
+        line += score[i] * (double)i; /* scores sum to 0 in each state: no centring is needed */
+        double z = fabs(sum) * w->step[i];
+        if (z > best.step) best = (trend_statistic){z, 0, i + 1};
+    }
+    best.line = fabs(line) * w->line;
     return best;
 }
 
@@ -148,10 +157,10 @@ typedef struct {
     double *found;        /* [cases]: what the runs in their own order give */
     size_t *sorted;       /* the tested cases, largest first */
     size_t tested;
-    size_t *beaten;     /* [tested] */
-    double *room;       /* [cases][runs]: the scores */
-    double *innovation; /* [cases][runs] */
-    double *most;       /* [TREND_PERMUTATIONS]: the largest of each draw; [cases] */
+    size_t *beaten;  /* [tested] */
+    uint16_t *order; /* [TREND_PERMUTATIONS][runs] */
+    double *room;    /* [cases][runs]: the scores */
+    double *most;    /* [TREND_PERMUTATIONS]: the largest of each draw; [cases] */
 } testing;
 
 /* Step-down maximum: a case is compared with the largest of those that are not above it. P. H. Westfall, S. S.
@@ -160,20 +169,19 @@ typedef struct {
 static void permute_all(testing *t)
 {
     const trend_series *s = t->s;
-    size_t order[TREND_MOST_RUNS];
-    double x[TREND_MOST_RUNS];
-    for (uint32_t draw = 0; draw < TREND_PERMUTATIONS; draw++) {
-        double most = 0;
-        trend_shuffle(order, s->runs, 0, draw);
-        for (size_t j = t->tested; j-- > 0;) {
-            size_t c = t->sorted[j];
-            trend_scores like = t->scores[c];
-            trend_imitate(&t->innovation[c * s->runs], order, s->alike, &t->scores[c], s->state, s->runs, x);
-            like.score = x;
-            most = fmax(most, trend_larger(trend_measure(&like, s->state, s->runs)));
-            t->beaten[j] += most >= t->found[c];
+    double innovation[TREND_MOST_RUNS], x[TREND_MOST_RUNS];
+    trend_weights weights;
+    for (uint32_t draw = 0; draw < TREND_PERMUTATIONS; draw++)
+        trend_shuffle(&t->order[draw * s->runs], s->runs, 0, draw);
+    for (size_t j = t->tested; j-- > 0;) {
+        const trend_scores *scores = &t->scores[t->sorted[j]];
+        trend_weigh(scores, s->state, s->runs, &weights);
+        trend_whiten(scores, s->state, s->runs, s->alike, innovation);
+        for (size_t draw = 0; draw < TREND_PERMUTATIONS; draw++) {
+            trend_imitate(innovation, &t->order[draw * s->runs], s->alike, scores, s->state, s->runs, x);
+            t->most[draw] = fmax(t->most[draw], trend_larger(trend_measure(x, &weights, s->runs)));
+            t->beaten[j] += t->most[draw] >= t->found[t->sorted[j]];
         }
-        t->most[draw] = most;
     }
 }
 
@@ -191,12 +199,14 @@ static bool take_case(testing *t, size_t c, trend_result *r)
 {
     const trend_series *s = t->s;
     const double *x = &s->log_ns[c * s->runs];
+    trend_weights weights;
     *r = (trend_result){TREND_FEW, .p = 1, .change = NAN, .low = NAN, .high = NAN};
     r->since_best = r->since_low = r->since_high = NAN;
     if (values_of(x, s->runs) < TREND_LEAST_RUNS) return true;
     if (!trend_score(x, s->state, s->runs, &t->room[c * s->runs], &t->scores[c])) return false;
     r->verdict = TREND_QUIET;
-    r->statistic = t->found[c] = trend_larger(trend_measure(&t->scores[c], s->state, s->runs));
+    trend_weigh(&t->scores[c], s->state, s->runs, &weights);
+    r->statistic = t->found[c] = trend_larger(trend_measure(t->scores[c].score, &weights, s->runs));
     t->sorted[t->tested++] = c;
     return true;
 }
@@ -216,10 +226,6 @@ static bool test(testing *t, size_t histories, trend_result *results)
     s->alike = 0, s->told = INFINITY;
     if (t->tested == 0) return true;
     if (!trend_find_alike(s, t->scores, room)) return false;
-    for (size_t j = 0; j < t->tested; j++) {
-        size_t c = t->sorted[j];
-        trend_whiten(&t->scores[c], s->state, s->runs, s->alike, &t->innovation[c * s->runs]);
-    }
     sort_cases(t);
     permute_all(t);
     for (size_t j = 0; j < t->tested; j++) {
@@ -267,9 +273,9 @@ bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_
     t.sorted = calloc(s->cases + 1, sizeof *t.sorted);
     t.beaten = calloc(s->cases + 1, sizeof *t.beaten);
     t.room = calloc(s->cases * s->runs + 1, sizeof *t.room);
-    t.innovation = calloc(s->cases * s->runs + 1, sizeof *t.innovation);
+    t.order = malloc((TREND_PERMUTATIONS * s->runs + 1) * sizeof *t.order);
     t.most = calloc(TREND_PERMUTATIONS + s->cases + 1, sizeof *t.most);
-    bool fine = t.scores && t.found && t.sorted && t.beaten && t.room && t.innovation && t.most &&
+    bool fine = t.scores && t.found && t.sorted && t.beaten && t.room && t.order && t.most &&
                 test(&t, histories, results);
     for (size_t c = 0; fine && c < s->cases; c++)
         if (results[c].verdict != TREND_FEW) fine = trend_explain(s, c, least_effect, &results[c]);
@@ -279,7 +285,7 @@ bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_
     free(t.sorted);
     free(t.beaten);
     free(t.room);
-    free(t.innovation);
+    free(t.order);
     free(t.most);
     return fine;
 }

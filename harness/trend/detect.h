@@ -4,9 +4,9 @@
  * its mood, which some cases follow more than others (level.c). Each case is then a series of runs in the order
  * of time, tested for a step and for slow drift by sums of ranks (detect.c). How much runs in a row are alike
  * is measured on the code of others, as the correlation of an autoregression (null.c). What is found has to
- * exceed what 19 of 20 such histories without a change have in any case, made from the same runs: the innovations
- * are put in another order, the same one for all cases (a bootstrap by residuals: B. Efron, R. J. Tibshirani,
- * An Introduction to the Bootstrap, 1993, 8.5). Runs whose cores lay near and far are ranked apart.
+ * exceed what 19 of 20 such histories without a change have in any case, made from the same runs: the
+ * innovations are put in another order, the same one for all cases (a bootstrap by residuals: B. Efron, R. J.
+ * Tibshirani, An Introduction to the Bootstrap, 1993, 8.5). Runs whose cores lay near and far are ranked apart.
  * tests/test_trend.c says on what the rates were measured. */
 #ifndef SEPBENCH_TREND_DETECT_H
 #define SEPBENCH_TREND_DETECT_H

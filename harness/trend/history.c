@@ -237,8 +237,8 @@ static void leave_out(gathering *g, const char *why)
     g->left[i].count++;
 }
 
-/* False with err: what lies there cannot be seen, or is a run that cannot be read. What is none for a trend, as a
- * training, is left out. */
+/* False with err: what lies there cannot be seen, or is a run that cannot be read. What is none for a trend, as
+ * a training, is left out. */
 static bool load_entry(gathering *g, const char *dir, const char *name, conv_error *err)
 {
     char path[4096], why[RECORD_WHY_MAX];

@@ -19,8 +19,15 @@ typedef struct {
     size_t at;         /* the step's: how many places lie before it */
 } trend_statistic;
 
-/* Of the scores in their order. */
-trend_statistic trend_measure(const trend_scores *s, const int *state, size_t count);
+/* What sums of scores are standardised by: 1 over their deviation over the permutations, which is the same for
+ * all of these. */
+typedef struct {
+    double step[TREND_MOST_RUNS]; /* [place]: of the sum up to there; 0: no step may be there */
+    double line;
+} trend_weights;
+void trend_weigh(const trend_scores *s, const int *state, size_t count, trend_weights *w);
+/* Of scores in their order; NaN: not there. */
+trend_statistic trend_measure(const double *score, const trend_weights *w, size_t count);
 static inline double trend_larger(trend_statistic t) { return t.step > t.line ? t.step : t.line; }
 /* A score without its state's weight; NaN: not there. */
 double trend_plain(const trend_scores *s, const int *state, size_t i);
@@ -31,8 +38,8 @@ void trend_level_case(const trend_series *s, const double *mood, double *x);
 /* null.c: scores as those of a history in which nothing changed and that is as much alike in a row: the
  * innovations of an autoregression, in an order drawn anew, one for all cases. */
 void trend_whiten(const trend_scores *s, const int *state, size_t count, double alike, double *innovation);
-void trend_shuffle(size_t *order, size_t count, uint32_t stream, uint32_t draw);
-void trend_imitate(const double *innovation, const size_t *order, double alike, const trend_scores *like,
+void trend_shuffle(uint16_t *order, size_t count, uint32_t stream, uint32_t draw);
+void trend_imitate(const double *innovation, const uint16_t *order, double alike, const trend_scores *like,
                    const int *state, size_t count, double *x);
 /* s->alike, and s->told, by the statistic that may not be exceeded. room[cases]. False without memory. */
 bool trend_find_alike(trend_series *s, const trend_scores *scores, double *room);

@@ -18,11 +18,12 @@ static uint32_t drawn(uint32_t place, uint32_t draw, uint32_t stream)
 
 /* R. Durstenfeld, Algorithm 235: Random permutation, CACM 7, 1964, by Philox (J. K. Salmon and others, Parallel
  * random numbers: as easy as 1, 2, 3, SC 2011). */
-void trend_shuffle(size_t *order, size_t count, uint32_t stream, uint32_t draw)
+void trend_shuffle(uint16_t *order, size_t count, uint32_t stream, uint32_t draw)
 {
-    for (size_t i = 0; i < count; i++) order[i] = i;
+    for (size_t i = 0; i < count; i++) order[i] = (uint16_t)i;
     for (size_t i = count; i > 1; i--) {
-        size_t other = (uint64_t)drawn((uint32_t)i, draw, stream) * i >> 32, kept = order[i - 1];
+        size_t other = (uint64_t)drawn((uint32_t)i, draw, stream) * i >> 32;
+        uint16_t kept = order[i - 1];
         order[i - 1] = order[other];
         order[other] = kept;
     }
@@ -67,7 +68,7 @@ static void standardise(double *x, const trend_scores *like, const int *state, s
     for (size_t i = 0; i < count; i++) x[i] = (x[i] - sum[state[i]]) * scale[state[i]];
 }
 
-void trend_imitate(const double *innovation, const size_t *order, double alike, const trend_scores *like,
+void trend_imitate(const double *innovation, const uint16_t *order, double alike, const trend_scores *like,
                    const int *state, size_t count, double *x)
 {
     double fresh = sqrt(1 - alike * alike);
@@ -98,8 +99,8 @@ static void imagine(const trend_series *s, uint32_t draw, double alike, double s
 }
 
 /* Which part of the scores' squares is slower than SLOW half waves over the history: what a step and a drift
- * have to be told from. By cosines, as U. K. Mueller, M. W. Watson, Testing models of low-frequency variability,
- * Econometrica 76, 2008. */
+ * have to be told from. By cosines, as U. K. Mueller, M. W. Watson, Testing models of low-frequency
+ * variability, Econometrica 76, 2008. */
 static double slow_part(const trend_scores *s, const int *state, size_t runs)
 {
     double wave[SLOW] = {0}, all = 0, slow = 0;
@@ -166,11 +167,13 @@ static bool found_of(const trend_series *s, double step, double limit, double *p
 {
     double x[TREND_MOST_RUNS], score[TREND_MOST_RUNS], spreads[IMITATED];
     trend_scores scores;
+    trend_weights weights;
     int found = 0;
     for (uint32_t draw = 0; draw < IMITATED; draw++) {
         imagine(s, draw, s->alike, step, x);
         if (!trend_score(x, s->state, s->runs, score, &scores)) return false;
-        found += trend_larger(trend_measure(&scores, s->state, s->runs)) > limit;
+        trend_weigh(&scores, s->state, s->runs, &weights);
+        found += trend_larger(trend_measure(score, &weights, s->runs)) > limit;
         spreads[draw] = sqrt(1 / fmax(scores.variance[0], 1e-12));
     }
     *part = (double)found / IMITATED;

@@ -79,35 +79,36 @@ static size_t best_near(const path *p, const trend_scores *s, size_t from, size_
  * multivariate data, JASA 109, 2014, which D. Daly and others, The use of change point detection to
  * identify software performance regressions in a continuous integration system, ICPE 2020, brought to
  * benchmarks. The first split of a case that changed needs no further proof. */
-static size_t split_of(const path *p, size_t from, size_t to, bool proven, size_t *order, double *score)
+static size_t split_of(const path *p, size_t from, size_t to, bool proven, double *score)
 {
-    trend_scores s, like;
+    trend_scores s;
+    trend_weights weights;
     double innovation[TREND_MOST_RUNS], x[TREND_MOST_RUNS];
+    uint16_t order[TREND_MOST_RUNS];
     size_t n = to - from, beaten = 0;
     if (n < 2 * TREND_SEGMENT) return 0;
     if (!trend_score(&p->x[from], &p->state[from], n, score, &s)) return 0;
-    trend_statistic found = trend_measure(&s, &p->state[from], n);
+    trend_weigh(&s, &p->state[from], n, &weights);
+    trend_statistic found = trend_measure(score, &weights, n);
     trend_whiten(&s, &p->state[from], n, p->s->alike, innovation);
-    like = s;
-    like.score = x;
     for (uint32_t draw = 0; !proven && draw < SPLIT_PERMUTATIONS; draw++) {
         trend_shuffle(order, n, (uint32_t)from + 1, draw);
         trend_imitate(innovation, order, p->s->alike, &s, &p->state[from], n, x);
-        beaten += trend_measure(&like, &p->state[from], n).step >= found.step;
+        beaten += trend_measure(x, &weights, n).step >= found.step;
     }
     bool shown = proven || beaten + 1 <= TREND_ALPHA * (SPLIT_PERMUTATIONS + 1);
     return shown && found.at > 0 ? best_near(p, &s, from, to, from + found.at) : 0;
 }
 
-static void split(path *p, size_t segment, bool proven, size_t *order, double *score)
+static void split(path *p, size_t segment, bool proven, double *score)
 {
-    size_t at = split_of(p, p->bound[segment], p->bound[segment + 1], proven, order, score);
+    size_t at = split_of(p, p->bound[segment], p->bound[segment + 1], proven, score);
     if (at == 0) return;
     memmove(&p->bound[segment + 2], &p->bound[segment + 1], (p->segments - segment) * sizeof *p->bound);
     p->bound[segment + 1] = at;
     p->segments++;
-    split(p, segment + 1, false, order, score);
-    split(p, segment, false, order, score);
+    split(p, segment + 1, false, score);
+    split(p, segment, false, score);
 }
 
 /* ---- by how much */
@@ -193,8 +194,8 @@ static bool climbs(const path *p)
     return up == 0 || down == 0;
 }
 
-/* What levelling leaves of a rise by 1, at once with that run (0: little by little, over all of them): where the
- * host changed with the time, much of the case's own change went with the host's. */
+/* What levelling leaves of a rise by 1, at once with that run (0: little by little, over all of them): where
+ * the host changed with the time, much of the case's own change went with the host's. */
 static bool left_of(const path *p, size_t with, size_t first, size_t second, double *left)
 {
     double y[TREND_MOST_RUNS], x[TREND_MOST_RUNS];
@@ -240,13 +241,14 @@ static void judge(trend_result *r, double least)
 static bool measure(const trend_series *s, path *p, trend_result *r)
 {
     double *score = malloc((s->runs + 1) * sizeof *score);
-    size_t *order = malloc((s->runs + 1) * sizeof *order);
     trend_scores scores;
+    trend_weights weights;
     estimate change = {0}, since = {0};
-    bool fine = score != NULL && order != NULL && trend_score(p->x, p->state, p->count, score, &scores);
+    bool fine = score != NULL && trend_score(p->x, p->state, p->count, score, &scores);
     if (fine) {
-        trend_statistic found = trend_measure(&scores, p->state, p->count);
-        if (r->p <= TREND_ALPHA) split(p, 0, true, order, score);
+        trend_weigh(&scores, p->state, p->count, &weights);
+        trend_statistic found = trend_measure(score, &weights, p->count);
+        if (r->p <= TREND_ALPHA) split(p, 0, true, score);
         size_t best = fastest_of(p), last = p->segments - 1;
         r->drift = r->p <= TREND_ALPHA && found.line > found.step && climbs(p);
         if (r->p > TREND_ALPHA || r->drift)
@@ -260,7 +262,6 @@ static bool measure(const trend_series *s, path *p, trend_result *r)
     r->change = change.value, r->low = change.low, r->high = change.high;
     r->since_best = since.value, r->since_low = since.low, r->since_high = since.high;
     free(score);
-    free(order);
     return fine;
 }
 
