@@ -164,6 +164,39 @@ static void test_drift_is_found(void **state)
     }
 }
 
+/* Eight cases of a history of one session become slower at once: a part of a history is no more sure than the
+ * whole, so that hardly any shows a second change. */
+static void test_one_step_of_many(void **state)
+{
+    enum { RUNS = 30, STEP = 16, SLOWED = 8, COUNT = 20 };
+    int changed = 0, more = 0, histories = 0;
+    for (int h = 0; h < COUNT; h++) {
+        trend_series s;
+        trend_result results[CASES];
+        uint64_t random = 4000 + (uint64_t)h;
+        assert_true(trend_series_create(&s, RUNS, (size_t)recorded.cases));
+        for (size_t r = 0; r < RUNS; r++) draw_run(&s, r, h % recorded.sessions, 1, &random);
+        for (int c = 0, slowed = 0; c < recorded.cases; c++) {
+            if (s.control[c] || slowed++ >= SLOWED) continue;
+            for (size_t r = STEP; r < RUNS; r++) s.log_ns[(size_t)c * RUNS + r] += log(1.05);
+        }
+        assert_true(trend_level(&s) && trend_detect(&s, 1, TREND_LEAST_EFFECT, results));
+        bool any = false;
+        for (int c = 0; c < recorded.cases; c++) {
+            changed += results[c].change_count > 0;
+            more += results[c].change_count > 1;
+            any |= results[c].change_count > 1;
+            trend_result_free(&results[c]);
+        }
+        histories += any;
+        trend_series_destroy(&s);
+    }
+    printf("# a step in %d cases: %d changes found, %d cases with a second one, in %d of %d histories\n",
+           (int)SLOWED, changed, more, histories, (int)COUNT);
+    assert_true(changed >= SLOWED * COUNT * 9 / 10);
+    assert_true(histories * 20 <= 2 * COUNT);
+}
+
 /* A host that stays as it is for a few runs is not what permuting runs supposes. */
 static void test_runs_alike_in_a_row(void **state)
 {
@@ -566,6 +599,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_false_alarms),
         cmocka_unit_test(test_drift_is_found),
+        cmocka_unit_test(test_one_step_of_many),
         cmocka_unit_test(test_runs_alike_in_a_row),
         cmocka_unit_test(test_noise_that_is_alike),
         cmocka_unit_test(test_what_could_be_told),

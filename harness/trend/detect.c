@@ -268,6 +268,7 @@ static void blame(const trend_series *s, trend_result *results)
 bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_result *results)
 {
     testing t = {.s = s};
+    size_t changed = 0;
     t.scores = calloc(s->cases + 1, sizeof *t.scores);
     t.found = calloc(s->cases + 1, sizeof *t.found);
     t.sorted = calloc(s->cases + 1, sizeof *t.sorted);
@@ -277,8 +278,9 @@ bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_
     t.most = calloc(TREND_PERMUTATIONS + s->cases + 1, sizeof *t.most);
     bool fine = t.scores && t.found && t.sorted && t.beaten && t.room && t.order && t.most &&
                 test(&t, histories, results);
+    for (size_t c = 0; fine && c < s->cases; c++) changed += results[c].p <= TREND_ALPHA;
     for (size_t c = 0; fine && c < s->cases; c++)
-        if (results[c].verdict != TREND_FEW) fine = trend_explain(s, c, least_effect, &results[c]);
+        if (results[c].verdict != TREND_FEW) fine = trend_explain(s, c, changed, least_effect, &results[c]);
     if (fine) blame(s, results);
     free(t.scores);
     free(t.found);

@@ -45,7 +45,7 @@ void trend_imitate(const double *innovation, const uint16_t *order, double alike
 bool trend_find_alike(trend_series *s, const trend_scores *scores, double *room);
 bool trend_find_told(trend_series *s, const trend_scores *scores, double limit, double *room);
 
-/* segments.c: where a case changed, by how much, and what that means. p: as found. */
-bool trend_explain(const trend_series *s, size_t c, double least_effect, trend_result *r);
+/* segments.c: where a case changed, by how much, and what that means. p: as found. changed: how many did. */
+bool trend_explain(const trend_series *s, size_t c, size_t changed, double least_effect, trend_result *r);
 
 #endif

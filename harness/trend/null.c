@@ -52,31 +52,25 @@ void trend_whiten(const trend_scores *s, const int *state, size_t count, double 
     }
 }
 
-/* Each state's scores to mean 0 and the variance that the real ones have. */
-static void standardise(double *x, const trend_scores *like, const int *state, size_t count)
-{
-    double sum[TREND_STATES] = {0}, squares[TREND_STATES] = {0}, scale[TREND_STATES] = {0};
-    for (size_t i = 0; i < count; i++)
-        if (!isnan(x[i])) sum[state[i]] += x[i], squares[state[i]] += x[i] * x[i];
-    for (int k = 0; k < TREND_STATES; k++) {
-        double n = (double)like->count[k];
-        if (n < 2) continue;
-        double variance = (squares[k] - sum[k] * sum[k] / n) / (n - 1);
-        sum[k] /= n;
-        scale[k] = variance > 0 ? sqrt(like->variance[k] / variance) : 0;
-    }
-    for (size_t i = 0; i < count; i++) x[i] = (x[i] - sum[state[i]]) * scale[state[i]];
-}
-
+/* In each state of mean 0 and of the variance that the real ones have. */
 void trend_imitate(const double *innovation, const uint16_t *order, double alike, const trend_scores *like,
                    const int *state, size_t count, double *x)
 {
-    double fresh = sqrt(1 - alike * alike);
-    for (size_t i = 0; i < count; i++)
-        x[i] = i == 0 ? innovation[order[0]] : alike * x[i - 1] + fresh * innovation[order[i]];
-    for (size_t i = 0; i < count; i++)
-        if (isnan(like->score[i])) x[i] = NAN;
-    standardise(x, like, state, count);
+    double fresh = sqrt(1 - alike * alike), last = innovation[order[0]];
+    x[0] = last;
+    for (size_t i = 1; i < count; i++) x[i] = last = alike * last + fresh * innovation[order[i]];
+    for (int k = 0; k < TREND_STATES; k++) {
+        double n = (double)like->count[k], sum = 0, squares = 0;
+        for (size_t i = 0; i < count; i++) {
+            double here = state[i] == k && !isnan(like->score[i]) ? x[i] : 0;
+            sum += here;
+            squares += here * here;
+        }
+        double variance = n > 1 ? (squares - sum * sum / n) / (n - 1) : 0;
+        double scale = variance > 0 ? sqrt(like->variance[k] / variance) : 0, mean = sum / n;
+        for (size_t i = 0; i < count; i++)
+            if (state[i] == k) x[i] = isnan(like->score[i]) ? NAN : (x[i] - mean) * scale;
+    }
 }
 
 /* ---- how alike */

@@ -194,6 +194,9 @@ static void put_row(FILE *out, const trend_group *g, size_t c)
     if (isfinite(r->low) && isfinite(r->high))
         fprintf(out, "<small>%+.1f to %+.1f</small>", percent(r->low), percent(r->high));
     fprintf(out, "</td><td class=\"text\">run %zu", r->since + 1);
+    for (size_t k = 0; !r->drift && k < r->change_count; k++) /* as the picture has them */
+        if (r->changes[k] != r->since)
+            fprintf(out, "<small>also changed with run %zu</small>", r->changes[k] + 1);
     report_put(out, "<small>", g->runs[r->since].started, "</small>");
     char commit[16];
     snprintf(commit, sizeof commit, "%.12s", g->runs[r->since].commit);

@@ -6,7 +6,9 @@
 #include "../stats.h"
 #include "internal.h"
 
-enum { SPLIT_PERMUTATIONS = 999 };
+/* Permutations of a part for each of the parts that are tested with it, and of how many parts these can hold
+ * the chance of an error: more would take too long. */
+enum { SPLIT_PERMUTATIONS = 100, MOST_PARTS = 200 };
 
 /* The runs of a case that have it. */
 typedef struct {
@@ -15,7 +17,8 @@ typedef struct {
     size_t *run; /* [count] */
     int *state;  /* [count] */
     size_t count;
-    size_t *bound; /* the first place of each segment, and count at the end */
+    size_t changed; /* cases that changed, this one among them */
+    size_t *bound;  /* the first place of each segment, and count at the end */
     size_t segments;
 } path;
 
@@ -27,13 +30,14 @@ static void path_free(path *p)
     free(p->bound);
 }
 
-static bool path_of(const trend_series *s, size_t c, path *p)
+static bool path_of(const trend_series *s, size_t c, size_t changed, path *p)
 {
     *p = (path){s,
                 malloc((s->runs + 1) * sizeof *p->x),
                 malloc((s->runs + 1) * sizeof *p->run),
                 malloc((s->runs + 1) * sizeof *p->state),
                 0,
+                changed,
                 calloc(s->runs + 2, sizeof *p->bound),
                 1};
     if (p->x == NULL || p->run == NULL || p->state == NULL || p->bound == NULL) return false;
@@ -78,26 +82,29 @@ static size_t best_near(const path *p, const trend_scores *s, size_t from, size_
  * as in D. S. Matteson, N. A. James, A nonparametric approach for multiple change point analysis of
  * multivariate data, JASA 109, 2014, which D. Daly and others, The use of change point detection to
  * identify software performance regressions in a continuous integration system, ICPE 2020, brought to
- * benchmarks. The first split of a case that changed needs no further proof. */
+ * benchmarks. The first split of a case that changed needs no further proof. It leaves two parts of each such
+ * case, which share the chance of an error (C. E. Bonferroni's): else, of many, some would split again. */
 static size_t split_of(const path *p, size_t from, size_t to, bool proven, double *score)
 {
     trend_scores s;
     trend_weights weights;
     double innovation[TREND_MOST_RUNS], x[TREND_MOST_RUNS];
     uint16_t order[TREND_MOST_RUNS];
-    size_t n = to - from, beaten = 0;
+    const size_t n = to - from, parts = 2 * p->changed < MOST_PARTS ? 2 * p->changed : MOST_PARTS;
+    const size_t permutations = parts * SPLIT_PERMUTATIONS - 1;
+    const size_t most = (size_t)(TREND_ALPHA * SPLIT_PERMUTATIONS) - 1; /* may reach what was found */
+    size_t beaten = 0;
     if (n < 2 * TREND_SEGMENT) return 0;
     if (!trend_score(&p->x[from], &p->state[from], n, score, &s)) return 0;
     trend_weigh(&s, &p->state[from], n, &weights);
     trend_statistic found = trend_measure(score, &weights, n);
     trend_whiten(&s, &p->state[from], n, p->s->alike, innovation);
-    for (uint32_t draw = 0; !proven && draw < SPLIT_PERMUTATIONS; draw++) {
+    for (uint32_t draw = 0; !proven && beaten <= most && draw < permutations; draw++) {
         trend_shuffle(order, n, (uint32_t)from + 1, draw);
         trend_imitate(innovation, order, p->s->alike, &s, &p->state[from], n, x);
         beaten += trend_measure(x, &weights, n).step >= found.step;
     }
-    bool shown = proven || beaten + 1 <= TREND_ALPHA * (SPLIT_PERMUTATIONS + 1);
-    return shown && found.at > 0 ? best_near(p, &s, from, to, from + found.at) : 0;
+    return beaten <= most && found.at > 0 ? best_near(p, &s, from, to, from + found.at) : 0;
 }
 
 static void split(path *p, size_t segment, bool proven, double *score)
@@ -265,10 +272,10 @@ static bool measure(const trend_series *s, path *p, trend_result *r)
     return fine;
 }
 
-bool trend_explain(const trend_series *s, size_t c, double least_effect, trend_result *r)
+bool trend_explain(const trend_series *s, size_t c, size_t changed, double least_effect, trend_result *r)
 {
     path p;
-    bool fine = path_of(s, c, &p) && measure(s, &p, r);
+    bool fine = path_of(s, c, changed, &p) && measure(s, &p, r);
     if (fine && r->p <= TREND_ALPHA) {
         r->change_count = p.segments - 1;
         r->changes = calloc(p.segments + 1, sizeof *r->changes);
