@@ -202,7 +202,8 @@ static bool take_case(testing *t, size_t c, trend_result *r)
     trend_weights weights;
     *r = (trend_result){TREND_FEW, .p = 1, .change = NAN, .low = NAN, .high = NAN};
     r->since_best = r->since_low = r->since_high = NAN;
-    if (values_of(x, s->runs) < TREND_LEAST_RUNS) return true;
+    const size_t late = s->runs < TREND_SEGMENT ? 0 : s->runs - TREND_SEGMENT;
+    if (values_of(x, s->runs) < TREND_LEAST_RUNS || values_of(&x[late], s->runs - late) == 0) return true;
     if (!trend_score(x, s->state, s->runs, &t->room[c * s->runs], &t->scores[c])) return false;
     r->verdict = TREND_QUIET;
     trend_weigh(&t->scores[c], s->state, s->runs, &weights);
@@ -223,7 +224,7 @@ static bool test(testing *t, size_t histories, trend_result *results)
     double *room = t->most + TREND_PERMUTATIONS, p = 0;
     for (size_t c = 0; c < s->cases; c++)
         if (!take_case(t, c, &results[c])) return false;
-    s->alike = 0, s->told = INFINITY;
+    s->alike = 0, s->kept = 1, s->told = INFINITY;
     if (t->tested == 0) return true;
     if (!trend_find_alike(s, t->scores, room)) return false;
     sort_cases(t);

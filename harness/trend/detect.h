@@ -34,7 +34,7 @@ typedef enum {
     TREND_BACK,    /* confirmed changes that cancel each other */
     TREND_SMALL,   /* confirmed, and less than the least effect */
     TREND_MACHINE, /* confirmed, of code that no commit changes, or together with as many of those */
-    TREND_FEW,     /* too few runs */
+    TREND_FEW,     /* not tested: in too few runs, or in none of the last TREND_SEGMENT: there it is no more */
     TREND_VERDICT_COUNT
 } trend_verdict;
 const char *trend_verdict_name(trend_verdict v); /* "quiet" "slower" ... */
@@ -66,6 +66,7 @@ typedef struct {
     double *mood; /* [runs]: what the controls do together beyond it; 0 where they do not tell it */
     /* trend_detect finds them: */
     double alike; /* correlation of one run and the next */
+    double kept;  /* what levelling leaves of a step half-way; little: the host changed about then as well */
     double told;  /* ln of the step half-way that 4 of 5 histories would show in a usual case; inf: none */
 } trend_series;
 

@@ -430,6 +430,7 @@ bool trend_judge(trend_history *h, double least_effect)
     for (size_t i = 0; i < h->count; i++) tested += h->groups[i].run_count >= TREND_LEAST_RUNS;
     for (size_t i = 0; i < h->count; i++) {
         trend_group *g = &h->groups[i];
+        g->least_effect = least_effect;
         if (!trend_level(&g->series) || !trend_detect(&g->series, tested, least_effect, g->results))
             return false;
     }
@@ -471,12 +472,17 @@ double trend_speed_change(const trend_group *g)
 const char *trend_told(const trend_group *g, char *text, size_t size)
 {
     const trend_series *s = &g->series;
-    char change[48] = "any change";
+    char change[64] = "any change";
     if (isfinite(s->told))
-        snprintf(change, sizeof change, "a change of less than %.1f%%", 100 * expm1(s->told));
-    if (s->told > TREND_LEAST_EFFECT && s->alike >= 0.3)
+        snprintf(change, sizeof change, "a lasting change of less than %.1f%%",
+                 fmax(0.1, 100 * expm1(s->told)));
+    if (s->told <= g->least_effect)
+        snprintf(text, size, "%zu runs cannot tell %s", g->run_count, change);
+    else if (s->kept < 0.5)
+        snprintf(text, size, "%zu runs whose host changed cannot tell %s", g->run_count, change);
+    else if (s->alike >= 0.3)
         snprintf(text, size, "runs in a row are too alike (%.2f) to tell %s", s->alike, change);
     else
-        snprintf(text, size, "%d runs of this noise cannot tell %s", (int)g->run_count, change);
+        snprintf(text, size, "%zu runs of this noise cannot tell %s", g->run_count, change);
     return text;
 }

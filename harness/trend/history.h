@@ -28,6 +28,7 @@ typedef struct {
     trend_point *points;   /* [cases][runs] */
     trend_series series;   /* the same, levelled */
     trend_result *results; /* [cases] */
+    double least_effect;   /* ln; with it they were judged */
 } trend_group;
 
 typedef struct {
@@ -50,7 +51,8 @@ size_t *trend_sorted(const trend_group *g);
 /* What the runs' speed did, ln of the last five over the first five; NaN: it was not taken off. */
 double trend_speed_change(const trend_group *g);
 
-/* What the group's runs could have shown, in words: one sentence without its stop. */
+/* What the group's runs could not have shown, in words, and why where it is more than the least effect: one
+ * sentence without its stop. */
 const char *trend_told(const trend_group *g, char *text, size_t size);
 
 /* ---- table.c */

@@ -157,9 +157,21 @@ bool trend_find_alike(trend_series *s, const trend_scores *scores, double *room)
 
 /* ---- what would have been found */
 
+/* The state of most runs: the usual one. */
+static int usual_state(const trend_series *s)
+{
+    size_t count[TREND_STATES] = {0};
+    int usual = 0;
+    for (size_t r = 0; r < s->runs; r++) count[s->state[r]]++;
+    for (int k = 1; k < TREND_STATES; k++)
+        if (count[k] > count[usual]) usual = k;
+    return usual;
+}
+
 static bool found_of(const trend_series *s, double step, double limit, double *part, double *spread)
 {
     double x[TREND_MOST_RUNS], score[TREND_MOST_RUNS], spreads[IMITATED];
+    const int usual = usual_state(s);
     trend_scores scores;
     trend_weights weights;
     int found = 0;
@@ -168,21 +180,33 @@ static bool found_of(const trend_series *s, double step, double limit, double *p
         if (!trend_score(x, s->state, s->runs, score, &scores)) return false;
         trend_weigh(&scores, s->state, s->runs, &weights);
         found += trend_larger(trend_measure(score, &weights, s->runs)) > limit;
-        spreads[draw] = sqrt(1 / fmax(scores.variance[0], 1e-12));
+        spreads[draw] = sqrt(1 / fmax(scores.variance[usual], 1e-12));
     }
     *part = (double)found / IMITATED;
     *spread = quantile(spreads, IMITATED, 0.5);
     return true;
 }
 
+static double kept_of(const trend_series *s)
+{
+    double x[TREND_MOST_RUNS], sum[2] = {0};
+    const size_t half = s->runs / 2;
+    for (size_t r = 0; r < s->runs; r++) x[r] = r >= half;
+    trend_level_case(s, s->mood, x);
+    for (size_t r = 0; r < s->runs; r++) sum[r >= half] += x[r];
+    return sum[1] / (double)(s->runs - half) - sum[0] / (double)half;
+}
+
 bool trend_find_told(trend_series *s, const trend_scores *scores, double limit, double *room)
 {
+    const int usual = usual_state(s);
     double part, unit, unused, least = 0, most = FURTHEST;
     size_t n = 0;
     for (size_t c = 0; c < s->cases; c++)
-        if (scores[c].score != NULL && scores[c].variance[0] > 0) room[n++] = 1 / sqrt(scores[c].variance[0]);
+        if (scores[c].score != NULL) /* equal times have no variance, nor noise */
+            room[n++] = scores[c].variance[usual] > 0 ? 1 / sqrt(scores[c].variance[usual]) : 0;
     s->told = INFINITY;
-    if (n == 0) return true;
+    s->kept = kept_of(s);
     if (!found_of(s, 0, limit, &part, &unit) || !found_of(s, most, limit, &part, &unused)) return false;
     if (part < 0.8) return true;
     for (int i = 0; i < HALVINGS; i++) {

@@ -248,8 +248,9 @@ static void put_group(FILE *out, const trend_group *g, size_t group, const repor
     if (isfinite(speed))
         fprintf(out, "; the machine itself, by %s: %+.1f%%, which is taken off",
                 g->series.controlled ? "the code of others" : "the median of all cases", percent(speed));
-    fprintf(out, "; %zu cases, and %zu in fewer than %d runs</p>\n", g->case_count - trend_count(g, TREND_FEW),
-            trend_count(g, TREND_FEW), TREND_LEAST_RUNS);
+    fprintf(out, "; %zu cases, and %zu in fewer than %d runs or none of the last %d</p>\n",
+            g->case_count - trend_count(g, TREND_FEW), trend_count(g, TREND_FEW), TREND_LEAST_RUNS,
+            TREND_SEGMENT);
     if (trend_is_tested(g)) report_put(out, "<p class=\"meta\">", trend_told(g, told, sizeof told), ".</p>\n");
     if (order != NULL) put_table(out, g, order);
     free(order);

@@ -60,7 +60,9 @@ static void put_group(FILE *out, const trend_group *g, bool all)
         if (trend_count(g, (trend_verdict)v) > 0)
             fprintf(out, "%zu %s, ", trend_count(g, (trend_verdict)v), trend_verdict_name((trend_verdict)v));
     fprintf(out, "%zu quiet", trend_count(g, TREND_QUIET));
-    if (few > 0) fprintf(out, "; %zu more in fewer than %d runs", few, TREND_LEAST_RUNS);
+    if (few > 0)
+        fprintf(out, "; %zu more in fewer than %d runs or none of the last %d", few, TREND_LEAST_RUNS,
+                TREND_SEGMENT);
     fputc('\n', out);
     if (trend_is_tested(g)) fprintf(out, "%s\n", trend_told(g, told, sizeof told));
     fputc('\n', out);
