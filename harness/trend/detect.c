@@ -224,7 +224,7 @@ static bool test(testing *t, size_t histories, trend_result *results)
     double *room = t->most + TREND_PERMUTATIONS, p = 0;
     for (size_t c = 0; c < s->cases; c++)
         if (!take_case(t, c, &results[c])) return false;
-    s->alike = 0, s->kept = 1, s->told = INFINITY;
+    s->alike = 0, s->limit = INFINITY;
     if (t->tested == 0) return true;
     if (!trend_find_alike(s, t->scores, room)) return false;
     sort_cases(t);
@@ -236,7 +236,9 @@ static bool test(testing *t, size_t histories, trend_result *results)
     }
     qsort(t->most, TREND_PERMUTATIONS, sizeof *t->most, ascending);
     size_t beyond = (size_t)(TREND_ALPHA / (double)histories * TREND_PERMUTATIONS);
-    return trend_find_told(s, t->scores, t->most[TREND_PERMUTATIONS - 1 - beyond], room);
+    s->limit = t->most[TREND_PERMUTATIONS - 1 - beyond];
+    trend_find_spread(s, t->scores, room);
+    return true;
 }
 
 /* Which part of ours, or of the controls, changed the same way within a segment's length of that run. */

@@ -66,8 +66,12 @@ typedef struct {
     double *mood; /* [runs]: what the controls do together beyond it; 0 where they do not tell it */
     /* trend_detect finds them: */
     double alike; /* correlation of one run and the next */
-    double kept;  /* what levelling leaves of a step half-way; little: the host changed about then as well */
-    double told;  /* ln of the step half-way that 4 of 5 histories would show in a usual case; inf: none */
+    double
+        limit; /* what no case's statistic exceeds in 19 of 20 histories without a change; inf: none tested */
+    double spread; /* ln: how far a usual case's runs lie from its level */
+    /* trend_tell finds them: */
+    double kept; /* what levelling leaves of a step half-way; little: the host changed about then as well */
+    double told; /* ln of the step half-way that 4 of 5 histories would show in a usual case; inf: none */
 } trend_series;
 
 /* Zeroed; false without memory. */
@@ -80,5 +84,7 @@ bool trend_level(trend_series *s);
  * many such calls the chance of an error is shared. least_effect: ln. The same input gives the same answer. */
 bool trend_detect(trend_series *s, size_t histories, double least_effect, trend_result *results);
 void trend_result_free(trend_result *r);
+/* What a series that trend_detect has seen could have shown: s->kept and s->told. False without memory. */
+bool trend_tell(trend_series *s);
 
 #endif

@@ -431,7 +431,8 @@ bool trend_judge(trend_history *h, double least_effect)
     for (size_t i = 0; i < h->count; i++) {
         trend_group *g = &h->groups[i];
         g->least_effect = least_effect;
-        if (!trend_level(&g->series) || !trend_detect(&g->series, tested, least_effect, g->results))
+        if (!trend_level(&g->series) || !trend_detect(&g->series, tested, least_effect, g->results) ||
+            !trend_tell(&g->series))
             return false;
     }
     return true;

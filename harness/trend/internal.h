@@ -41,9 +41,9 @@ void trend_whiten(const trend_scores *s, const int *state, size_t count, double 
 void trend_shuffle(uint16_t *order, size_t count, uint32_t stream, uint32_t draw);
 void trend_imitate(const double *innovation, const uint16_t *order, double alike, const trend_scores *like,
                    const int *state, size_t count, double *x);
-/* s->alike, and s->told, by the statistic that may not be exceeded. room[cases]. False without memory. */
+/* s->alike, false without memory, and s->spread. room[cases]. */
 bool trend_find_alike(trend_series *s, const trend_scores *scores, double *room);
-bool trend_find_told(trend_series *s, const trend_scores *scores, double limit, double *room);
+void trend_find_spread(trend_series *s, const trend_scores *scores, double *room);
 
 /* segments.c: where a case changed, by how much, and what that means. p: as found. changed: how many did. */
 bool trend_explain(const trend_series *s, size_t c, size_t changed, double least_effect, trend_result *r);

@@ -168,7 +168,7 @@ static int usual_state(const trend_series *s)
     return usual;
 }
 
-static bool found_of(const trend_series *s, double step, double limit, double *part, double *spread)
+static bool found_of(const trend_series *s, double step, double *part, double *spread)
 {
     double x[TREND_MOST_RUNS], score[TREND_MOST_RUNS], spreads[IMITATED];
     const int usual = usual_state(s);
@@ -179,7 +179,7 @@ static bool found_of(const trend_series *s, double step, double limit, double *p
         imagine(s, draw, s->alike, step, x);
         if (!trend_score(x, s->state, s->runs, score, &scores)) return false;
         trend_weigh(&scores, s->state, s->runs, &weights);
-        found += trend_larger(trend_measure(score, &weights, s->runs)) > limit;
+        found += trend_larger(trend_measure(score, &weights, s->runs)) > s->limit;
         spreads[draw] = sqrt(1 / fmax(scores.variance[usual], 1e-12));
     }
     *part = (double)found / IMITATED;
@@ -197,23 +197,29 @@ static double kept_of(const trend_series *s)
     return sum[1] / (double)(s->runs - half) - sum[0] / (double)half;
 }
 
-bool trend_find_told(trend_series *s, const trend_scores *scores, double limit, double *room)
+void trend_find_spread(trend_series *s, const trend_scores *scores, double *room)
 {
     const int usual = usual_state(s);
-    double part, unit, unused, least = 0, most = FURTHEST;
     size_t n = 0;
     for (size_t c = 0; c < s->cases; c++)
         if (scores[c].score != NULL) /* equal times have no variance, nor noise */
             room[n++] = scores[c].variance[usual] > 0 ? 1 / sqrt(scores[c].variance[usual]) : 0;
+    s->spread = quantile(room, n, 0.5);
+}
+
+bool trend_tell(trend_series *s)
+{
+    double part, unit, unused, least = 0, most = FURTHEST;
     s->told = INFINITY;
+    if (!isfinite(s->limit)) return true;
     s->kept = kept_of(s);
-    if (!found_of(s, 0, limit, &part, &unit) || !found_of(s, most, limit, &part, &unused)) return false;
+    if (!found_of(s, 0, &part, &unit) || !found_of(s, most, &part, &unused)) return false;
     if (part < 0.8) return true;
     for (int i = 0; i < HALVINGS; i++) {
         double step = 0.5 * (least + most);
-        if (!found_of(s, step, limit, &part, &unused)) return false;
+        if (!found_of(s, step, &part, &unused)) return false;
         *(part < 0.8 ? &least : &most) = step;
     }
-    s->told = most * quantile(room, n, 0.5) / unit;
+    s->told = most * s->spread / unit;
     return true;
 }
