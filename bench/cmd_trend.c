@@ -91,11 +91,10 @@ int cmd_trend(int argc, char **argv)
             "results. At most 1 in 20 histories of 50 runs in which nothing changed has a false slowdown: "
             "measured on recorded sessions, also of builds on which nothing was chosen, and on made-up noise "
             "whose runs are alike in a row (correlation up to 0.9), has heavy tails or a host of two states, "
-            "by "
-            "which the method was chosen. What a history could not have shown is said below it. A change of "
-            "the code of others as well is the machine's: it is told, and fails nothing. Ten runs of one "
-            "machine and build are needed.\n\nExit: 0 "
-            "fine, 1 confirmed slowdown that still holds, 2 usage or unreadable runs, 5 too few runs."};
+            "by which the method was chosen. What a history could not have shown is said below it. A change of "
+            "the code of others as well is the machine's: it is told, and fails nothing. Nor does a case that "
+            "none of the last five runs has. Ten runs of one machine and build are needed.\n\nExit: 0 fine, 1 "
+            "confirmed slowdown that still holds, 2 usage or unreadable runs, 5 too few runs."};
     trend_options *o = calloc(1, sizeof *o);
     trend_history h;
     conv_error err;

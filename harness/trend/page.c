@@ -268,8 +268,8 @@ static void put_method(FILE *out)
         out,
         "<section>\n<h2>How this was found</h2>\n<ul>\n"
         "<li>Points are the runs&rsquo; medians with their 95%% intervals, as percent of the first level; "
-        "hollow "
-        "ones were measured with cores that the host had put far apart. What a run&rsquo;s machine does to all "
+        "hollow ones were measured with cores that the host had put far apart. What a run&rsquo;s machine does "
+        "to all "
         "alike is taken off.</li>\n"
         "<li>A change is named when no more than 1 of 20 of %d histories made from the same runs without a "
         "change, their runs as much alike in a row, has as large a one in any case. It needs %d runs before it "
@@ -277,8 +277,7 @@ static void put_method(FILE *out)
         "well.</li>\n"
         "<li>&ldquo;slower&rdquo; holds at the end, against the level at which the case was fastest, and is "
         "larger than the least effect. Pictures are of the cases that changed and of those that come nearest "
-        "to "
-        "it; <a href=\"trend.csv\">trend.csv</a> and <a href=\"trend-points.csv\">trend-points.csv</a> have "
+        "to it; <a href=\"trend.csv\">trend.csv</a> and <a href=\"trend-points.csv\">trend-points.csv</a> have "
         "all.</li>\n</ul>\n</section>\n</main>\n</body>\n</html>\n",
         TREND_PERMUTATIONS, TREND_SEGMENT);
 }
