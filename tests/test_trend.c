@@ -210,7 +210,7 @@ static void test_runs_alike_in_a_row(void **state)
 
 /* ---- made-up noise whose runs in a row are alike. The method was chosen with noise of these kinds in view,
  * made elsewhere, and with the sessions above: these rates show that it does what it was made for. What it does
- * on sessions that nobody looked at before is in README. */
+ * on sessions that nobody looked at before is in harness/trend/README.md. */
 
 typedef struct {
     const char *name;
