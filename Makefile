@@ -29,7 +29,7 @@ ifeq ($(origin CXX),default)
 CXX = $(if $(findstring clang,$(CC)),clang++,g++)
 endif
 PREFIX ?= /usr/local
-MPI ?= # 1: training and fleets on several machines (harness/ranks)
+MPI ?= # training and fleets on several machines (harness/ranks): 1, or which MPI, as pkg-config knows it (mpich)
 SANITIZE ?=
 WERROR ?= $(CI)
 BUILD ?= build$(if $(SANITIZE),-sanitize)
@@ -88,11 +88,13 @@ $(foreach p,$(FOUND),$(eval $(BUILD)/kernels/peers/$(p)%o: CPPFLAGS += $(INC_$(p
 
 # ---- MPI, when MPI=1: a shared object beside the program, which alone knows it (harness/ranks/driver.h) -------------
 ifneq ($(strip $(MPI)),)
-MPI_PACKAGE := $(shell for p in ompi-c mpich; do pkg-config --exists $$p 2>/dev/null && { echo $$p; break; }; done)
-MPI_CC := $(if $(MPI_PACKAGE),$(CC),$(shell command -v mpicc 2>/dev/null))
+MPI_NAMES := $(if $(filter 1,$(MPI)),ompi-c mpich,$(strip $(MPI)))
+MPI_PACKAGE := $(shell for p in $(MPI_NAMES); do pkg-config --exists $$p 2>/dev/null && { echo $$p; break; }; done)
+MPI_CC := $(if $(MPI_PACKAGE),$(CC),$(if $(filter 1,$(MPI)),$(shell command -v mpicc 2>/dev/null)))
 MPI_FLAGS := $(if $(MPI_PACKAGE),$(shell pkg-config --cflags --libs $(MPI_PACKAGE)))
 ifneq ($(COMPILES),)
-$(if $(MPI_CC),,$(error sepbench: MPI=1: neither pkg-config (ompi-c, mpich) nor mpicc finds an MPI; 'make setup MPI=1' installs one))
+$(if $(MPI_CC),,$(error sepbench: MPI=$(strip $(MPI)): pkg-config knows no $(subst $() , or ,$(MPI_NAMES))$(if \
+    $(filter 1,$(MPI)), and there is no mpicc); 'make setup MPI=1' installs an MPI))
 endif
 MPI_OBJECT := $(BUILD)/sepbench-mpi.so
 endif
@@ -162,7 +164,10 @@ DECIDES := $(CC) $(CFLAGS) $(foreach p,$(FOUND),$(p) $(INC_$(p))) $(ABSENT) $(ON
 $(if $(COMPILES),$(shell mkdir -p $(BUILD); echo '$(DECIDES)' | cmp -s - $(STAMP) || echo '$(DECIDES)' > $(STAMP)))
 
 # mpicc of either MPI takes the compiler from the environment.
-$(BUILD)/sepbench-mpi.so: harness/ranks/mpi/mpi.c harness/ranks/driver.h $(STAMP)
+MPI_STAMP := $(BUILD)/.mpi
+$(if $(and $(COMPILES),$(MPI_OBJECT)),$(shell echo '$(MPI_CC) $(MPI_FLAGS)' | cmp -s - $(MPI_STAMP) || \
+    echo '$(MPI_CC) $(MPI_FLAGS)' > $(MPI_STAMP)))
+$(BUILD)/sepbench-mpi.so: harness/ranks/mpi/mpi.c harness/ranks/driver.h $(STAMP) $(MPI_STAMP)
 	@mkdir -p $(@D)
 	$(call say,link   )OMPI_CC='$(CC)' MPICH_CC='$(CC)' $(MPI_CC) -shared -fPIC $(CFLAGS) -o $@ $< $(MPI_FLAGS)
 

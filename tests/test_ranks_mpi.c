@@ -4,12 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "folder.h"
 #include "train_support.h"
 
 static char program[4096], data[4096], object[4200];
+static bool under_mpich; /* whose mpirun kills at once the others of one that died, and itself says which did */
 
 static const char QUICK[] = "--impl avx512,avx2,im2col,naive --epochs 2 --batch-size 60 --quiet";
 
@@ -44,6 +46,9 @@ static int set_up(void **state)
     setenv("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe", 1);
     setenv("PRTE_MCA_hwloc_default_binding_policy", "none", 1);
     setenv("OMP_WAIT_POLICY", "passive", 1);
+    char version[4096];
+    run_shell(version, sizeof version, "mpirun --version 2>&1");
+    under_mpich = strstr(version, "HYDRA") != NULL;
     return enter_folder(state);
 }
 
@@ -74,15 +79,17 @@ static void expect_same(const char *a, const char *b)
     if (run_shell(output, sizeof output, "cmp %s %s 2>&1", a, b) != 0) fail_msg("%s", output);
 }
 
-/* Lines of ours in what mpirun let through, which adds its own; their number. */
+/* Lines of ours in what mpirun let through, which adds its own, Open MPI 5 also spaces before ours; their number. */
 static int lines_of_ours(char *text, const char **last)
 {
     int count = 0;
-    for (char *line = text, *save; (line = strtok_r(line, "\n", &save)) != NULL; line = NULL)
+    for (char *line = text, *save; (line = strtok_r(line, "\n", &save)) != NULL; line = NULL) {
+        line += strspn(line, " ");
         if (strncmp(line, "sepbench: ", 10) == 0 && strncmp(line, "sepbench: warning: ", 19) != 0) {
             *last = line;
             count++;
         }
+    }
     return count;
 }
 
@@ -167,7 +174,7 @@ static int kill_one(int victim, char *output, size_t size)
         "tr '\\0' '\\n' <$e | grep -Eqx '(OMPI_COMM_WORLD_RANK|PMI_RANK)=%d' || continue; "
         "p=${e#/proc/}; kill -9 ${p%%/environ}; done; wait $m; code=$?; cat log; "
         "sleep 0.2; for e in /proc/[0-9]*/environ; do tr '\\0' '\\n' <$e 2>/dev/null | "
-        "grep -qx 'OMPI_COMM_WORLD_SIZE=3' && tr '\\0' '\\n' <$e | grep -qx \"PWD=$PWD\" && "
+        "grep -Eqx '(OMPI_COMM_WORLD|PMI)_SIZE=3' && tr '\\0' '\\n' <$e | grep -qx \"PWD=$PWD\" && "
         "echo left behind: $e; done; exit $code",
         program, data, QUICK, victim);
 }
@@ -194,9 +201,11 @@ static void a_dead_rank_ends_the_job(void **state)
         int code = kill_one(victim, output, sizeof output);
         if (strstr(output, "left behind") != NULL || code == 0) fail_msg("exit %d: %s", code, output);
         snprintf(named, sizeof named, "rank %d (process ", victim);
+        bool mpich_said = under_mpich && strstr(output, "EXIT CODE: 9\n") != NULL;
         int count = lines_of_ours(output, &line);
-        if (count != 1 || strstr(line, named) == NULL || strstr(line, "to go on: mpirun -n 3 ") == NULL ||
-            strstr(line, " --out killed --resume") == NULL)
+        if (!mpich_said &&
+            (count != 1 || strstr(line, named) == NULL || strstr(line, "to go on: mpirun -n 3 ") == NULL ||
+             strstr(line, " --out killed --resume") == NULL))
             fail_msg("%d lines, the last: %s", count, line);
         /* Its checkpoint is whole: two ranks go on from it, at least to where three were. */
         int epochs = epochs_done();
@@ -230,17 +239,25 @@ static void another_number_of_ranks_goes_on(void **state)
 
 static void ranks_must_be_alike(void **state)
 {
-    char command[16384];
+    /* mpirun's own way, `mpirun -n 1 A : -n 1 B`, crashes Open MPI 5.0.7. */
+    static const char launch[] = "mpirun -n 2 ./last_word_alone";
+    char command[512];
     need_mpi();
-    snprintf(command, sizeof command, "--out m %s : -n 1 %s train --data %s %s --out m --seed 7", QUICK,
-             program, data, QUICK);
-    expect_line(2, "rank 1 on ", "mpirun -n 1", command);
-    expect_line(2, "its --seed is 7, rank 0's 1", "mpirun -n 1", command);
-    snprintf(command, sizeof command, "%s --model conv : -n 1 %s train --data %s %s --model separable", QUICK,
-             program, data, QUICK);
-    expect_line(2, "its model is separable", "mpirun -n 1", command);
-    snprintf(command, sizeof command, "%s : -n 1 %s train --data nowhere %s", QUICK, program, QUICK);
-    expect_line(2, "nowhere", "mpirun -n 1", command);
+    write_text("last_word_alone",
+               "#!/bin/sh\n# rank 1 alone is given the last word\n"
+               "rank=${OMPI_COMM_WORLD_RANK:-$PMI_RANK}\nfor word; do last=$word; done\n"
+               "n=$#\nfor word; do shift; n=$((n - 1)); [ $n = 0 ] && break; set -- \"$@\" \"$word\"; done\n"
+               "[ $rank = 0 ] && exec \"$@\"\nexec \"$@\" \"$last\"\n");
+    assert_int_equal(chmod("last_word_alone", 0755), 0);
+    snprintf(command, sizeof command, "--out m %s --seed=7", QUICK);
+    expect_line(2, "rank 1 on ", launch, command);
+    expect_line(2, "its --seed is 7, rank 0's 1", launch, command);
+    snprintf(command, sizeof command, "%s --model=separable", QUICK);
+    expect_line(2, "its model is separable", launch, command);
+    snprintf(command, sizeof command, "%s --data=nowhere", QUICK);
+    expect_line(2, "nowhere", launch, command);
+    snprintf(command, sizeof command, "%s --epochs=x", QUICK); /* before MPI_Init, in which rank 0 waits */
+    expect_line(2, "rank 1 on ", launch, command);
     expect_line(2, "--batch-size 2: fewer images than the 3 ranks", "mpirun -n 3", "--batch-size 2 --out m");
     expect_line(2, "--epochs: 'x' is not", "mpirun -n 3", "--epochs x");
     assert_int_not_equal(access("m", F_OK), 0);

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -85,21 +86,36 @@ static void let_hear(void)
     dprintf(heard, "sepbench: rank %d on %s: %s\n", own_rank, ranks_host(own_rank), line);
 }
 
+/* MPICH's mpirun takes who ends before MPI_Init for no MPI program and lets the others wait for it. A line of its
+ * protocol, PMI 1, on the socket that it left open ends them, and this one while it waits for that. */
+static void end_others(int code)
+{
+    struct pollfd mpirun = {.fd = told((const char *const[]){"PMI_FD", NULL}), .events = POLLIN};
+    if (driver != NULL || mpirun.fd <= STDERR_FILENO) return;
+    usleep((useconds_t)(LOOK_S * 1e6)); /* what was printed is on its way, and would be dropped */
+    if (dprintf(mpirun.fd, "cmd=abort exitcode=%d\n", code) > 0) poll(&mpirun, 1, (int)(GRACE_S * 1e3));
+}
+
 /* An end on the way, of a bad command line for one. Where rank 0 has the same to say it was faster, and mpirun
  * ends the others with it. */
 static void at_exit(int code, void *unused)
 {
     (void)unused;
-    if (code == EXIT_FINE || kept < 0) return;
-    struct timespec grace = {(time_t)GRACE_S, 0};
-    nanosleep(&grace, NULL);
-    let_hear();
+    if (code == EXIT_FINE) return;
+    if (kept >= 0) {
+        struct timespec grace = {(time_t)GRACE_S, 0};
+        nanosleep(&grace, NULL);
+        let_hear();
+    }
+    end_others(code);
 }
 
 void ranks_prepare(void)
 {
     int rank = told_rank(), nothing;
-    if (rank <= 0 || told_size() <= 1) return;
+    if (rank < 0 || told_size() <= 1) return;
+    on_exit(at_exit, NULL);
+    if (rank == 0) return;
     own_rank = rank;
     fflush(stdout);
     heard = dup(STDERR_FILENO);
@@ -108,7 +124,6 @@ void ranks_prepare(void)
     dup2(nothing, STDOUT_FILENO);
     close(nothing);
     dup2(kept, STDERR_FILENO);
-    on_exit(at_exit, NULL);
 }
 
 /* ---- the end of a job */
@@ -397,6 +412,10 @@ static int load_driver(void)
         return cli_error("%s is of another build of sepbench: 'make MPI=1' builds this one's", path);
     int rank, size;
     if (!found->open(&rank, &size)) return cli_error("MPI cannot be started: %s", found->text());
+    if (size != told_size())
+        return cli_error("mpirun started %d, of which this build's MPI sees %d: it is another MPI's mpirun, or "
+                         "'make MPI=1' took another MPI",
+                         told_size(), size);
     driver = found;
     own_rank = rank;
     rank_count = size;
