@@ -118,7 +118,7 @@ int bench_take_arguments(int argc, char **argv, bench_parser *parse, bench_argum
     a->words = argv;
     a->word_count = argc;
     int code = parse(argc, argv, a);
-    if (code != EXIT_FINE || !a->resume) return code;
+    if (code != EXIT_FINE || !a->resume || a->fleet) return code; /* a fleet's hosts have a run each */
     const char *out = a->out;
     *a = defaults;
     a->out = out;

@@ -1,7 +1,8 @@
 /* A rank's measuring is a process of its own, `sepbench bench` without --fleet, which writes to a folder on its
  * host's own disk and which the rank watches: MPI's threads and whatever kills one measuring do not reach the
- * others. The files go to rank 0 as bytes, in memory until all of a host's are there. Nothing of a host is
- * trusted but that it speaks this protocol: names and sizes are checked. */
+ * others. That folder stays, whatever becomes of the job. Its files go to rank 0 as bytes, in memory until all
+ * of a host's are there. Nothing of a host is trusted but that it speaks this protocol: names and sizes are
+ * checked. Rank 0 and every other rank tell each other that they live, and nobody waits for who is silent. */
 #include "fleet.h"
 
 #include <ctype.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -25,16 +27,23 @@
 #include "../harness/ranks/ranks.h"
 #include "../harness/text.h"
 #include "../harness/utc.h"
+#include "../harness/words.h"
 
 enum { FILES = 16, NAME = 64, TEXT = 256, MOST_BYTES = 1 << 28, HOST = 96 };
-static const double BEAT_S = 2, SILENCE_S = 60; /* a sign of life; without one a host is lost */
+static const double BEAT_S = 2, SILENCE_S = 30; /* a sign of life; without one a rank is lost */
+static const double LEAVE_S = 0.5;              /* mpirun kills a second after it asked to end */
 
-typedef enum { SAYS_ALIVE, SAYS_DONE, SAYS_FAILED } parcel_kind;
-
-/* What a rank tells rank 0; after DONE that many files, each a file_head and its bytes. */
+/* What a rank tells rank 0, and from LEAVES on also what rank 0 tells it. */
+typedef enum {
+    SAYS_ALIVE,
+    SAYS_DONE,   /* that many files follow, each a file_head and its bytes */
+    SAYS_FAILED, /* why */
+    SAYS_LEAVES, /* without waiting for anybody: somebody is gone who would be waited for */
+    SAYS_CLOSES  /* all are there to close MPI together */
+} parcel_kind;
 typedef struct {
     int32_t kind, files;
-    char text[TEXT]; /* FAILED: why */
+    char text[TEXT];
 } parcel;
 typedef struct {
     char name[NAME];
@@ -80,37 +89,36 @@ static char **words_of_child(int argc, char **argv, const char *out)
     return words;
 }
 
-/* stdout to nowhere, stderr to a file. Never returns. */
-static _Noreturn void become(char **words, const char *errors)
+/* stdout to nowhere, stderr to where the rank reads it. In a process group of its own: what ends the rank, and
+ * the rank then tells its child, must not reach that twice, for the second signal kills. Never returns. */
+static _Noreturn void become(char **words, int errors)
 {
-    int nothing = open("/dev/null", O_WRONLY), to = open(errors, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    int nothing = open("/dev/null", O_WRONLY);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setpgid(0, 0);
     dup2(nothing, STDOUT_FILENO);
-    dup2(to, STDERR_FILENO);
+    dup2(errors, STDERR_FILENO);
     forget_mpirun();
     machine_unbind();
     execv("/proc/self/exe", words);
     _exit(127);
 }
 
-static void last_line(const char *path, char *line, size_t size)
+static void last_line(int errors, char *line, size_t size)
 {
-    char text[4096] = "";
-    FILE *file = fopen(path, "r");
-    if (file == NULL) return;
-    if (fseek(file, -(long)sizeof text + 1, SEEK_END) != 0) rewind(file);
-    size_t got = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
+    char text[4096];
+    off_t end = lseek(errors, 0, SEEK_END), room = (off_t)sizeof text - 1;
+    ssize_t got = pread(errors, text, sizeof text - 1, end > room ? end - room : 0);
     while (got > 0 && text[got - 1] == '\n') got--;
-    text[got] = '\0';
+    text[got > 0 ? got : 0] = '\0';
     const char *from = strrchr(text, '\n');
     from = from == NULL ? text : from + 1;
     if (strncmp(from, "sepbench: ", 10) == 0) from += 10;
-    snprintf(line, size, "%s", from);
+    snprintf(line, size, "%.200s", from);
 }
 
 /* How it ended, in words; false: it measured, perhaps something wrong. */
-static bool failed(int status, const char *errors, char *text)
+static bool failed(int status, int errors, char *text)
 {
     if (WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_FINE || WEXITSTATUS(status) == EXIT_WRONG))
         return false;
@@ -123,26 +131,35 @@ static bool failed(int status, const char *errors, char *text)
     return true;
 }
 
-/* ---- a rank's side */
+/* "node2", as a folder's name; with the rank behind it where several are of that name. */
+static void host_name(int rank, char *host)
+{
+    bool shared = false;
+    for (int k = 0; k < ranks_size(); k++)
+        shared = shared || (k != rank && strcmp(ranks_host(k), ranks_host(rank)) == 0);
+    snprintf(host, HOST, "%.63s", ranks_host(rank));
+    if (shared) snprintf(host, HOST, "%.63s-%d", ranks_host(rank), rank);
+    for (char *c = host; *c != '\0'; c++)
+        if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_' && (*c != '.' || c == host)) *c = '-';
+}
 
 typedef struct {
-    char folder[4200], run[4300], errors[4300]; /* on the own disk */
+    char run[4300]; /* its folder */
+    int errors;     /* its stderr */
     char **words;
     pid_t child;
-    bool ended;
-    parcel end; /* once it has */
+    bool told, ended; /* told: to end */
+    parcel end;       /* once it has */
 } measuring;
 
-static bool start(measuring *m, int argc, char **argv, const char *run)
+static bool start(measuring *m, int argc, char **argv, const char *out)
 {
-    const char *tmp = getenv("TMPDIR");
-    snprintf(m->folder, sizeof m->folder, "%.4000s/sepbench-fleet-XXXXXX", tmp != NULL ? tmp : "/tmp");
-    if (mkdtemp(m->folder) == NULL) return false;
-    snprintf(m->run, sizeof m->run, "%s/run", m->folder);
-    if (run != NULL) snprintf(m->run, sizeof m->run, "%s", run);
-    snprintf(m->errors, sizeof m->errors, "%s/stderr", m->folder);
+    char host[HOST];
+    host_name(ranks_rank(), host);
+    snprintf(m->run, sizeof m->run, "%.4090s/%s", out, host);
+    m->errors = memfd_create("stderr", MFD_CLOEXEC);
     m->words = words_of_child(argc, argv, m->run);
-    if (m->words == NULL) return false;
+    if (m->words == NULL || m->errors < 0) return false;
     m->child = fork();
     if (m->child == 0) become(m->words, m->errors);
     return m->child > 0;
@@ -153,7 +170,7 @@ static void watch(measuring *m)
 {
     int status;
     if (m->ended) return;
-    if (cli_interrupted()) kill(m->child, SIGTERM);
+    if (cli_interrupted() && !m->told) m->told = kill(m->child, SIGTERM) == 0;
     if (waitpid(m->child, &status, WNOHANG) != m->child) return;
     m->ended = true;
     m->end.kind = failed(status, m->errors, m->end.text) ? SAYS_FAILED : SAYS_DONE;
@@ -161,12 +178,7 @@ static void watch(measuring *m)
 
 static void clear(measuring *m)
 {
-    DIR *dir = m->run[0] != '\0' && strncmp(m->run, m->folder, strlen(m->folder)) == 0 ? opendir(m->run) : NULL;
-    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) unlinkat(dirfd(dir), e->d_name, 0);
-    if (dir != NULL) closedir(dir);
-    if (dir != NULL) rmdir(m->run);
-    unlink(m->errors);
-    rmdir(m->folder);
+    if (m->errors >= 0) close(m->errors);
     free(m->words);
 }
 
@@ -176,24 +188,79 @@ static void nap(void)
     nanosleep(&rest, NULL);
 }
 
-static void nap_briefly(void)
+/* ---- messages that nobody waits for in vain */
+
+typedef struct {
+    int rank;
+    bool lost;
+    double heard, told; /* when it gave a sign of life, and was given one */
+    parcel in, out;
+    ranks_message coming, going;
+} peer;
+
+static void meet(peer *p, int rank)
 {
-    const struct timespec rest = {0, 200000};
-    nanosleep(&rest, NULL);
+    *p = (peer){.rank = rank, .heard = machine_now(), .told = machine_now()};
+    ranks_receive(&p->coming, &p->in, sizeof p->in, rank);
 }
 
-/* Rank 0 has it. false: it takes nothing any more, for it is gone or this host is cut off. */
-static bool tell(const void *data, int64_t bytes)
+/* Until it has arrived or left; false: the other is lost. */
+static bool complete(peer *p, ranks_message *m)
 {
+    const struct timespec rest = {0, 200000};
     double began = machine_now();
-    ranks_message m = {0};
-    ranks_send(&m, data, bytes, 0);
-    while (!ranks_over(&m)) {
-        if (ranks_gone(0) || machine_now() - began > SILENCE_S) return false;
-        nap_briefly();
+    while (!ranks_over(m)) {
+        nanosleep(&rest, NULL);
+        if (ranks_gone(p->rank) || machine_now() - began > SILENCE_S) p->lost = true;
+        if (p->lost) return false;
     }
+    p->lost = p->lost || m->failed;
+    return !p->lost;
+}
+
+static bool tell(peer *p, const void *data, int64_t bytes)
+{
+    ranks_message m = {0};
+    if (!complete(p, &p->going)) return false;
+    ranks_send(&m, data, bytes, p->rank);
+    return complete(p, &m);
+}
+
+static bool hear(peer *p, void *data, int64_t bytes)
+{
+    ranks_message m = {0};
+    if (bytes == 0) return true;
+    ranks_receive(&m, data, bytes, p->rank);
+    if (!complete(p, &m)) return false;
+    p->heard = machine_now();
     return true;
 }
+
+/* A sign of life, unless the last one is still under way. */
+static void beat(peer *p)
+{
+    if (p->lost || machine_now() - p->told < BEAT_S || !ranks_over(&p->going)) return;
+    p->told = machine_now();
+    p->out = (parcel){.kind = SAYS_ALIVE};
+    ranks_send(&p->going, &p->out, sizeof p->out, p->rank);
+}
+
+/* Whether it has said more than that it lives, which p->in then is; or p->lost. */
+static bool said(peer *p)
+{
+    if (p->lost) return false;
+    if (!ranks_over(&p->coming)) {
+        p->lost = ranks_gone(p->rank) || machine_now() - p->heard > SILENCE_S;
+        return false;
+    }
+    p->lost = p->coming.failed;
+    p->heard = machine_now();
+    if (p->lost || p->in.kind != SAYS_ALIVE) return !p->lost;
+    ranks_receive(&p->coming, &p->in, sizeof p->in, p->rank);
+    return false;
+}
+
+/* ---- a rank's side */
 
 /* A file that may go; its descriptor, or -1. */
 static int open_file(int dir, const char *name, int64_t *size)
@@ -220,7 +287,7 @@ static char *slurp(int fd, int64_t size)
 }
 
 /* All files of the run, into memory and then away: that many are announced. */
-static bool send_run(const measuring *m)
+static void send_run(peer *zero, const measuring *m)
 {
     file_head heads[FILES];
     char *data[FILES];
@@ -236,43 +303,52 @@ static bool send_run(const measuring *m)
         close(fd);
     }
     if (dir != NULL) closedir(dir);
-    bool taken = tell(&p, sizeof p);
+    bool there = tell(zero, &p, sizeof p);
     for (int i = 0; i < p.files; i++) {
-        taken = taken && tell(&heads[i], sizeof heads[i]) && tell(data[i], heads[i].size);
+        there = there && tell(zero, &heads[i], sizeof heads[i]) &&
+                (heads[i].size == 0 || tell(zero, data[i], heads[i].size));
         free(data[i]);
     }
-    return taken;
 }
 
-static int measure_and_send(int argc, char **argv)
+/* Ends as rank 0 says, or alone where mpirun or rank 0 is no longer there. */
+static int measure_and_send(int argc, char **argv, const char *out)
 {
+    peer zero;
     measuring m = {.end.kind = SAYS_FAILED};
-    bool started = start(&m, argc, argv, NULL);
-    double told = machine_now();
-    bool taken = true;
-    if (!started) snprintf(m.end.text, TEXT, "%.200s: %s", m.folder, strerror(errno));
-    while (started && !m.ended) {
+    bool started = start(&m, argc, argv, out), told = false;
+    if (!started) snprintf(m.end.text, TEXT, "%.200s: %s", m.run, strerror(errno));
+    m.ended = !started;
+    meet(&zero, 0);
+    while (!said(&zero) && !zero.lost && !(cli_interrupted() && m.ended)) {
         nap();
         watch(&m);
-        if (machine_now() - told < BEAT_S) continue;
-        told = machine_now();
-        taken = taken && tell(&(parcel){.kind = SAYS_ALIVE}, sizeof(parcel));
+        beat(&zero);
+        if (!m.ended || told || cli_interrupted()) continue;
+        told = true;
+        if (m.end.kind == SAYS_DONE)
+            send_run(&zero, &m);
+        else
+            tell(&zero, &m.end, sizeof m.end);
     }
-    taken = taken && (m.end.kind == SAYS_DONE ? send_run(&m) : tell(&m.end, sizeof m.end));
-    if (!taken) _exit(EXIT_INVALID); /* MPI would wait; the run stays in this host's folder */
+    if (zero.lost) ranks_fail("rank 0 is lost; what this host measured is in %.600s", m.run);
+    bool alone = cli_interrupted() || zero.in.kind != SAYS_CLOSES;
+    if (cli_interrupted()) {
+        parcel p = {.kind = SAYS_LEAVES};
+        snprintf(p.text, sizeof p.text, "its rank was ended by signal %d", cli_signal_exit_code() - 128);
+        tell(&zero, &p, sizeof p);
+    }
     clear(&m);
+    if (alone) ranks_leave(EXIT_FINE);
     return EXIT_FINE;
 }
 
 /* ---- rank 0's side */
 
 typedef struct {
-    char host[HOST], text[TEXT];
+    peer peer;
+    char host[HOST], text[TEXT], folder[4400];
     enum { HOST_MEASURES, HOST_DONE, HOST_MISSING } state;
-    parcel in;
-    ranks_message message;
-    double heard;
-    char folder[4400];
 } guest;
 
 static void miss(guest *g, const char *why)
@@ -282,22 +358,6 @@ static void miss(guest *g, const char *why)
     cli_warning("%s: %s: the others go on", g->host, g->text);
 }
 
-/* Waits for more of a host that has begun to send. */
-static bool arrive(guest *g, int rank, void *data, int64_t bytes)
-{
-    double began = machine_now();
-    ranks_message m = {0};
-    if (bytes == 0) return true;
-    ranks_receive(&m, data, bytes, rank);
-    while (!ranks_over(&m)) {
-        nap_briefly();
-        if (!ranks_gone(rank) && machine_now() - began < SILENCE_S) continue;
-        return false;
-    }
-    g->heard = machine_now();
-    return true;
-}
-
 static bool is_safe(const file_head *h)
 {
     return memchr(h->name, '\0', sizeof h->name) != NULL && text_is_name(h->name) && h->name[0] != '.' &&
@@ -305,17 +365,17 @@ static bool is_safe(const file_head *h)
 }
 
 /* A host's files, all of them or none. */
-static void receive_run(guest *g, int rank)
+static void receive_run(guest *g)
 {
     file_head heads[FILES];
     char *data[FILES] = {NULL}, path[4600], why[TEXT] = "";
     conv_error err = {""};
-    int files = g->in.files, i = 0;
+    int files = g->peer.in.files, i = 0;
     bool ok = files > 0 && files <= FILES;
     for (; ok && i < files; i++) {
-        ok = arrive(g, rank, &heads[i], sizeof heads[i]) && is_safe(&heads[i]);
+        ok = hear(&g->peer, &heads[i], sizeof heads[i]) && is_safe(&heads[i]);
         data[i] = ok ? malloc((size_t)heads[i].size + 1) : NULL;
-        ok = ok && data[i] != NULL && arrive(g, rank, data[i], heads[i].size);
+        ok = ok && data[i] != NULL && hear(&g->peer, data[i], heads[i].size);
     }
     if (!ok) snprintf(why, sizeof why, "was lost while its run came, or what came is no run");
     if (ok && !cli_make_path(g->folder)) snprintf(why, sizeof why, "%.200s: %s", g->folder, strerror(errno));
@@ -331,64 +391,64 @@ static void receive_run(guest *g, int rank)
         g->state = HOST_DONE;
 }
 
-static void listen(guest *g, int rank)
+static void listen(guest *g)
 {
-    if (!ranks_over(&g->message)) {
-        if (ranks_gone(rank))
-            miss(g, "its rank died");
-        else if (machine_now() - g->heard > SILENCE_S)
-            miss(g, "has not been heard of for a minute");
-        return;
-    }
-    g->heard = machine_now();
-    if (g->in.kind == SAYS_DONE) {
-        receive_run(g, rank);
-    } else if (g->in.kind == SAYS_FAILED) {
-        g->in.text[TEXT - 1] = '\0';
-        miss(g, g->in.text);
-    } else {
-        ranks_receive(&g->message, &g->in, sizeof g->in, rank);
+    peer *p = &g->peer;
+    beat(p);
+    if (said(p)) {
+        p->in.text[TEXT - 1] = '\0';
+        p->lost = p->in.kind != SAYS_DONE && p->in.kind != SAYS_FAILED;
+        if (g->state == HOST_MEASURES && p->in.kind == SAYS_DONE)
+            receive_run(g);
+        else if (g->state == HOST_MEASURES)
+            miss(g, p->in.text);
+        if (!p->lost) ranks_receive(&p->coming, &p->in, sizeof p->in, p->rank);
+    } else if (p->lost && g->state == HOST_MEASURES) {
+        miss(g, ranks_gone(p->rank) ? "its rank died" : "it is no longer heard of");
     }
 }
 
-/* "node2", as a folder's name; with the rank behind it where several are of that name. */
-static void name_guests(guest *guests, const char *out)
+static void watch_own(guest *g, measuring *own)
 {
-    for (int r = 0; r < ranks_size(); r++) {
-        guest *g = &guests[r];
-        bool shared = false;
-        for (int k = 0; k < ranks_size(); k++)
-            shared = shared || (k != r && strcmp(ranks_host(k), ranks_host(r)) == 0);
-        snprintf(g->host, sizeof g->host, "%.63s", ranks_host(r));
-        if (shared) snprintf(g->host, sizeof g->host, "%.63s-%d", ranks_host(r), r);
-        for (char *c = g->host; *c != '\0'; c++)
-            if (!isalnum((unsigned char)*c) && *c != '-' && *c != '_' && (*c != '.' || c == g->host)) *c = '-';
-        snprintf(g->folder, sizeof g->folder, "%.4090s/%s", out, g->host);
-        g->heard = machine_now();
-    }
+    if (g->state != HOST_MEASURES) return;
+    watch(own);
+    if (own->ended && own->end.kind == SAYS_FAILED) miss(g, own->end.text);
+    if (own->ended && own->end.kind == SAYS_DONE) g->state = HOST_DONE;
 }
 
-/* Until every host has measured or is missing. */
-static void gather(guest *guests, int argc, char **argv)
+/* Until every host has measured or is missing, or mpirun ends the job. */
+static void gather(guest *guests, int argc, char **argv, const char *out)
 {
     measuring own = {0};
-    if (!start(&own, argc, argv, guests[0].folder)) miss(&guests[0], strerror(errno));
-    for (int r = 1; r < ranks_size(); r++) ranks_receive(&guests[r].message, &guests[r].in, sizeof(parcel), r);
-    for (int open = 1; open > 0;) {
+    double ends = 0;
+    for (int r = 0; r < ranks_size(); r++) {
+        host_name(r, guests[r].host);
+        snprintf(guests[r].folder, sizeof guests->folder, "%.4090s/%s", out, guests[r].host);
+        if (r > 0) meet(&guests[r].peer, r);
+    }
+    if (!start(&own, argc, argv, out)) miss(&guests[0], strerror(errno));
+    for (int open = 1; open > 0 && (ends == 0 || machine_now() < ends);) {
         nap();
         open = 0;
-        if (guests[0].state == HOST_MEASURES) {
-            watch(&own);
-            if (own.ended && own.end.kind == SAYS_FAILED) miss(&guests[0], own.end.text);
-            if (own.ended && own.end.kind == SAYS_DONE) guests[0].state = HOST_DONE;
-        }
-        for (int r = 1; r < ranks_size(); r++)
-            if (guests[r].state == HOST_MEASURES) listen(&guests[r], r);
+        watch_own(&guests[0], &own);
+        for (int r = 1; r < ranks_size(); r++) listen(&guests[r]);
         for (int r = 0; r < ranks_size(); r++) open += guests[r].state == HOST_MEASURES;
-        for (int r = 1; r < ranks_size() && cli_interrupted(); r++)
-            if (guests[r].state == HOST_MEASURES && ranks_gone(r)) miss(&guests[r], "its rank died");
+        if (ends == 0 && cli_interrupted()) ends = machine_now() + LEAVE_S;
     }
+    for (int r = 0; r < ranks_size(); r++)
+        if (guests[r].state == HOST_MEASURES) miss(&guests[r], "the job was ended before it had measured");
     clear(&own);
+}
+
+/* The others may go. Whether all are there, to close MPI together. */
+static bool release(guest *guests)
+{
+    bool all = !cli_interrupted();
+    for (int r = 1; r < ranks_size(); r++) all = all && !guests[r].peer.lost;
+    const parcel word = {.kind = all ? SAYS_CLOSES : SAYS_LEAVES};
+    for (int r = 1; r < ranks_size(); r++)
+        if (!guests[r].peer.lost) tell(&guests[r].peer, &word, sizeof word);
+    return all;
 }
 
 /* One report over the runs that arrived, by the command for that; it also names those that are missing. */
@@ -420,50 +480,65 @@ over:
     free(words);
 }
 
+/* What a job that is ended leaves, and how it is taken up: first, for little time is left. */
+static void say_ended(const char *out)
+{
+    char *quoted = words_quote(out);
+    fprintf(
+        stderr,
+        "sepbench: the job was ended: every host keeps what it measured, in its %s/HOST; to go on: mpirun ... "
+        "sepbench bench --fleet --resume --out %s\n",
+        out, quoted != NULL ? quoted : "DIR");
+    free(quoted);
+}
+
 static int conclude(const guest *guests, const char *out)
 {
     int done = 0;
     for (int r = 0; r < ranks_size(); r++) done += guests[r].state == HOST_DONE;
+    if (cli_interrupted()) say_ended(out);
     report(guests, done);
     printf("%s: %d of %d hosts measured\n", out, done, ranks_size());
     for (int r = 0; r < ranks_size(); r++)
         if (guests[r].state != HOST_DONE) printf("  %s is missing: %s\n", guests[r].host, guests[r].text);
     fflush(stdout);
+    if (cli_interrupted()) return cli_signal_exit_code();
     return done == ranks_size() ? EXIT_FINE : EXIT_INVALID;
 }
 
-/* Open MPI 4 ends all ranks with the first that dies, and tells them by their environment if it does not. */
-static void warn_of_losses(void)
+static int run_hosts(int argc, char **argv, const char *out)
 {
-    if (getenv("OMPI_MCA_orte_launch") != NULL && getenv("OMPI_MCA_orte_enable_recovery") == NULL)
-        cli_warning("this mpirun ends the whole fleet when one host is lost: with --enable-recovery the others "
-                    "go on");
+    guest *guests = calloc((size_t)ranks_size(), sizeof *guests);
+    if (guests == NULL) ranks_fail("no memory");
+    if (ranks_survival() != NULL)
+        cli_warning("should a host be lost, mpirun ends all of them, and --resume goes on: with %s it lets the "
+                    "others measure",
+                    ranks_survival());
+    gather(guests, argc, argv, out);
+    bool all = release(guests);
+    int code = conclude(guests, out);
+    free(guests);
+    if (!all) ranks_leave(code);
+    return code;
 }
 
-int fleet_run(int argc, char **argv, const char *out)
+int fleet_run(int argc, char **argv, const char *given)
 {
     char name[64];
     claim folder = {.held = false};
     conv_error err;
     if (ranks_size() == 1) return cli_error("--fleet: mpirun starts it, with a rank on each host");
     bool here = ranks_rank() == 0;
-    if (out == NULL) out = utc_text(time(NULL), "results/fleet-%Y%m%dT%H%M%SZ", name, sizeof name);
+    if (given == NULL) given = utc_text(time(NULL), "results/fleet-%Y%m%dT%H%M%SZ", name, sizeof name);
+    char *out = ranks_share_text((char *)given); /* rank 0's clock */
     int code = here && !claim_folder(&folder, out, false, &err) ? cli_error("%s", err.text) : EXIT_FINE;
     code = ranks_agree(code);
-    if (code != EXIT_FINE) return code;
-    ranks_tolerate();
-    cli_catch_signals();
-    if (!here) return measure_and_send(argc, argv);
-    warn_of_losses();
-    guest *guests = calloc((size_t)ranks_size(), sizeof *guests);
-    if (guests == NULL) ranks_fail("no memory");
-    name_guests(guests, folder.path);
-    gather(guests, argc, argv);
-    code = conclude(guests, folder.path);
-    bool lost = false;
-    for (int r = 0; r < ranks_size(); r++) lost = lost || guests[r].message.handle != NULL;
+    if (code == EXIT_FINE) {
+        ranks_tolerate();
+        cli_catch_signals();
+        code = here ? run_hosts(argc, argv, folder.path) : measure_and_send(argc, argv, out);
+    }
     claim_drop(&folder);
-    free(guests);
-    if (lost) ranks_end(code);
+    if (!here) free(out);
     return code;
 }

@@ -306,20 +306,24 @@ static void a_host_that_fails_is_a_line(void **state)
     need_mpi();
     int code =
         run_shell(output, sizeof output,
-                  "TMPDIR=$PWD mpirun -n 3 %s bench %s --min-time 0.3 --out short >log 2>&1 & m=$!; n=0; p=; "
+                  "mpirun -n 3 %s bench %s --min-time 0.3 --out short >log 2>&1 & m=$!; n=0; p=; "
                   "while [ -z \"$p\" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); "
                   "for c in /proc/[0-9]*/cmdline; do tr '\\0' ' ' <$c 2>/dev/null | "
-                  "grep -q \"^sepbench bench .*$PWD/sepbench-fleet\" && p=${c%%/cmdline}; done; done; "
-                  "kill -9 ${p#/proc/}; wait $m; code=$?; cat log; ls -d sepbench-fleet-*; exit $code",
+                  "grep -q '^sepbench bench .*--out [^ ]*short/' && [ $(readlink ${c%%cmdline}cwd) = $PWD ] && "
+                  "p=${c%%/cmdline}; done; done; "
+                  "kill -9 ${p#/proc/}; wait $m; code=$?; cat log; exit $code",
                   program, FLEET);
     if (code != 4 || strstr(output, "short: 2 of 3 hosts measured") == NULL ||
-        strstr(output, "is missing: its measuring was ended by signal 9") == NULL ||
-        strstr(output, "/sepbench-fleet-") != NULL)
+        strstr(output, "is missing: its measuring was ended by signal 9") == NULL)
         fail_msg("exit %d: %s", code, output);
     assert_int_equal(run_shell(output, sizeof output,
                                "grep -q 'is missing: its measuring was ended by signal 9' "
                                "reports/machines*/index.html 2>&1"),
                      0);
+    code = run_shell(output, sizeof output, "mpirun -n 3 %s bench %s --min-time 0.3 --out short --resume 2>&1",
+                     program, FLEET);
+    if (code != 0 || strstr(output, "short: 3 of 3 hosts measured") == NULL)
+        fail_msg("exit %d: %s", code, output);
 }
 
 /* A whole rank is killed. What lets the others live on is said at the start; Open MPI 4's mpirun ends with 0 then,
@@ -330,17 +334,16 @@ static void a_host_that_is_lost_is_a_line(void **state)
     need_mpi();
     if (run_shell(output, sizeof output, "mpirun -n 1 env 2>&1 | grep -q ^OMPI_MCA_orte_launch=") != 0) skip();
     int code = run_shell(output, sizeof output, "mpirun -n 2 %s bench %s --out warned 2>&1", program, FLEET);
-    if (code != 0 || strstr(output, "with --enable-recovery the others go on") == NULL)
+    if (code != 0 || strstr(output, "with --enable-recovery it lets the others measure") == NULL)
         fail_msg("exit %d: %s", code, output);
-    code =
-        run_shell(output, sizeof output,
-                  "TMPDIR=$PWD mpirun --enable-recovery -n 3 %s bench %s --min-time 0.3 --out lost >log 2>&1 & "
-                  "m=$!; n=0; p=; while [ -z \"$p\" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); "
-                  "for d in /proc/[0-9]*; do { grep -qzx OMPI_COMM_WORLD_RANK=2 $d/environ && "
-                  "grep -qzx -e --fleet $d/cmdline && ls -d sepbench-fleet-* >/dev/null 2>&1 && p=${d#/proc/}; "
-                  "} 2>/dev/null; "
-                  "done; done; kill -9 $p; wait $m; cat log",
-                  program, FLEET);
+    code = run_shell(output, sizeof output,
+                     "mpirun --enable-recovery -n 3 %s bench %s --min-time 0.3 --out lost >log 2>&1 & "
+                     "m=$!; n=0; p=; while [ -z \"$p\" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); "
+                     "for d in /proc/[0-9]*; do { grep -qzx OMPI_COMM_WORLD_RANK=2 $d/environ && "
+                     "grep -qzx -e --fleet $d/cmdline && ls lost/*-2/results.csv >/dev/null && p=${d#/proc/}; "
+                     "} 2>/dev/null; "
+                     "done; done; kill -9 $p; wait $m; cat log",
+                     program, FLEET);
     if (strstr(output, "lost: 2 of 3 hosts measured") == NULL ||
         strstr(output, "-2 is missing: its rank died") == NULL ||
         strstr(output, "with --enable-recovery") != NULL)

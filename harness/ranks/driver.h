@@ -30,7 +30,7 @@ typedef struct {
     /* To one rank, from one rank; several between the same two arrive in order. */
     void *(*send)(const void *data, int64_t bytes, int rank);
     void *(*receive)(void *data, int64_t bytes, int rank);
-    /* Also lets whatever is under way get on. done: released then. */
+    /* Also lets whatever is under way get on. done, or a failure: released then. */
     bool (*test)(void *message, bool *done);
     void (*version_text)(char *text, size_t size);
 } ranks_driver;

@@ -20,7 +20,7 @@
 #include "../machine/machine.h"
 #include "../text.h"
 
-enum { HOST_MAX = 64, LINE_MAX_BYTES = 1024, PIECE = 1 << 30 };
+enum { HOST_MAX = 64, LINE_MAX_BYTES = 1024, PIECE = 1 << 30, ABORT_S = 10 };
 static const double SPIN_S = 0.02, LOOK_S = 0.25, GRACE_S = 3;
 
 /* What each tells the others of itself. */
@@ -134,8 +134,17 @@ void ranks_when_lost(void (*say)(void *ctx, FILE *to), void *ctx)
     resume_ctx = ctx;
 }
 
+_Noreturn void ranks_leave(int code)
+{
+    fflush(NULL);
+    _exit(code);
+}
+
+/* An abort that waits for somebody who is gone is not waited for. */
 _Noreturn void ranks_end(int code)
 {
+    signal(SIGALRM, SIG_DFL);
+    alarm(ABORT_S);
     if (driver != NULL) driver->abort(code);
     _exit(code);
 }
@@ -203,6 +212,28 @@ static void say_lost(int rank)
 
 void ranks_tolerate(void) { tolerant = true; }
 
+/* Whether who started this process, mpirun itself on the first host, has that word on its command line. */
+static bool mpirun_has(const char *word)
+{
+    char path[64], words[8192] = "";
+    snprintf(path, sizeof path, "/proc/%lld/cmdline", (long long)getppid());
+    FILE *file = fopen(path, "r");
+    size_t got = file != NULL ? fread(words, 1, sizeof words - 1, file) : 0;
+    if (file != NULL) fclose(file);
+    for (const char *at = words; at < words + got; at += strlen(at) + 1)
+        if (strcmp(at, word) == 0) return true;
+    return false;
+}
+
+/* MPICH has an option for that, too, and kills the others all the same. */
+const char *ranks_survival(void)
+{
+    static const char option[] = "--enable-recovery";
+    if (strncmp(library, "Open MPI", strlen("Open MPI")) != 0) return "Open MPI's --enable-recovery";
+    bool set = getenv("OMPI_MCA_orte_enable_recovery") != NULL || getenv("OMPI_MCA_mpi_ft_enable") != NULL;
+    return set || mpirun_has(option) ? NULL : option;
+}
+
 bool ranks_gone(int rank)
 {
     return driver != NULL && members[own_rank].seen > 0 && is_here(rank) && is_dead(&members[rank]);
@@ -238,8 +269,9 @@ bool ranks_over(ranks_message *m)
 {
     bool done = false;
     if (m->handle == NULL) return true;
-    check(driver->test(m->handle, &done));
-    if (!done) return false;
+    m->failed = !driver->test(m->handle, &done);
+    check(!m->failed || tolerant);
+    if (!done && !m->failed) return false;
     unlink_message(m);
     m->handle = NULL;
     m->ended = machine_now();
@@ -248,9 +280,9 @@ bool ranks_over(ranks_message *m)
 
 static void start(ranks_message *m, void *handle)
 {
-    check(handle != NULL);
-    *m = (ranks_message){.handle = handle, .began = machine_now(), .next = under_way};
-    under_way = m;
+    check(handle != NULL || tolerant);
+    *m = (ranks_message){.handle = handle, .began = machine_now(), .failed = handle == NULL, .next = under_way};
+    if (handle != NULL) under_way = m;
 }
 
 double ranks_wait(ranks_message *m)
@@ -412,14 +444,15 @@ static int load_driver(void)
         return cli_error("%s is of another build of sepbench: 'make MPI=1' builds this one's", path);
     int rank, size;
     if (!found->open(&rank, &size)) return cli_error("MPI cannot be started: %s", found->text());
+    found->version_text(library, sizeof library);
     if (size != told_size())
-        return cli_error("mpirun started %d, of which this build's MPI sees %d: it is another MPI's mpirun, or "
-                         "'make MPI=1' took another MPI",
-                         told_size(), size);
+        return cli_error(
+            "mpirun started %d ranks, of which this MPI (%s) sees %d: start them with the mpirun of "
+            "the MPI that 'make MPI=1' found",
+            told_size(), library, size);
     driver = found;
     own_rank = rank;
     rank_count = size;
-    driver->version_text(library, sizeof library);
     return EXIT_FINE;
 }
 

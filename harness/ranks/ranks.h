@@ -51,6 +51,7 @@ typedef struct ranks_message ranks_message;
 struct ranks_message {
     void *handle;
     double began, ended; /* machine_now(); ended: when it was seen to be over */
+    bool failed;         /* over, but not done: only after ranks_tolerate */
     ranks_message *next; /* of those under way */
 };
 /* Of all. See driver.h. */
@@ -69,10 +70,13 @@ void ranks_progress(void);
 void ranks_when_lost(void (*say)(void *ctx, FILE *to), void *ctx);
 /* From now on the others live on when one dies, unless it is rank 0; who waits for it looks for that himself. */
 void ranks_tolerate(void);
+/* What mpirun was not told, that it lets the others live on then: an option of it. NULL: it was. */
+const char *ranks_survival(void);
 /* Whether that rank is seen to be dead: one of this host. */
 bool ranks_gone(int rank);
-/* Ends all ranks without the dead, whom ranks_close would wait for. */
+/* Ends all ranks; and this one alone, without the dead, whom ranks_close would wait for. */
 _Noreturn void ranks_end(int code);
+_Noreturn void ranks_leave(int code);
 /* Ends all ranks, after a line "rank 3 on node2: ..." from any of them. Alone: the same without the rank. */
 _Noreturn void ranks_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

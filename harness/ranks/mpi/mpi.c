@@ -151,10 +151,10 @@ static bool mpi_test(void *handle, bool *done)
 {
     message *m = handle;
     int flag = 0;
-    if (!fine(MPI_Test(&m->request, &flag, MPI_STATUS_IGNORE))) return false;
+    bool success = fine(MPI_Test(&m->request, &flag, MPI_STATUS_IGNORE));
     *done = flag != 0;
-    if (*done) started(m, false);
-    return true;
+    if (*done || !success) started(m, false);
+    return success;
 }
 
 static void mpi_version(char *text, size_t size)
