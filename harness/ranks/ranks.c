@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -21,7 +22,7 @@
 #include "../text.h"
 
 enum { HOST_MAX = 64, LINE_MAX_BYTES = 1024, PIECE = 1 << 30, ABORT_S = 10 };
-static const double SPIN_S = 0.02, LOOK_S = 0.25, GRACE_S = 3;
+static const double SPIN_S = 0.02, LOOK_S = 0.25, GRACE_S = 3, PATIENCE_S = 5;
 
 /* What each tells the others of itself. */
 typedef struct {
@@ -134,9 +135,38 @@ void ranks_when_lost(void (*say)(void *ctx, FILE *to), void *ctx)
     resume_ctx = ctx;
 }
 
+/* Open MPI 4's mpirun waits without end for the daemon of a host that is gone, also when it is asked to end. Who
+ * leaves because of that host leaves a process behind, as long as mpirun is there, that ends it. */
+static void see_mpirun_end(void)
+{
+    static const char *const names[] = {"mpirun\n", "mpiexec\n", "orterun\n", "prterun\n"};
+    static const char line[] = "sepbench: mpirun waits for a host that is lost, and is ended\n";
+    char path[64], name[32] = "";
+    const pid_t parent = getppid();
+    snprintf(path, sizeof path, "/proc/%lld/comm", (long long)parent);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) return;
+    bool read = fgets(name, sizeof name, file) != NULL, known = false;
+    fclose(file);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) known = known || strcmp(name, names[i]) == 0;
+    struct pollfd mpirun = {.fd = (int)syscall(SYS_pidfd_open, parent, 0), .events = POLLIN};
+    if (!read || !known || mpirun.fd < 0 || fork() != 0) return;
+    setsid();
+    snprintf(path, sizeof path, "/proc/%lld/fd/2", (long long)parent);
+    int to = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) close(fd);
+    if (poll(&mpirun, 1, (int)(PATIENCE_S * 1e3)) != 0) _exit(EXIT_FINE);
+    if (to >= 0) (void)!write(to, line, sizeof line - 1);
+    syscall(SYS_pidfd_send_signal, mpirun.fd, SIGTERM, NULL, 0);
+    if (poll(&mpirun, 1, (int)(PATIENCE_S * 1e3)) == 0)
+        syscall(SYS_pidfd_send_signal, mpirun.fd, SIGKILL, NULL, 0);
+    _exit(EXIT_FINE);
+}
+
 _Noreturn void ranks_leave(int code)
 {
     fflush(NULL);
+    if (own_rank == 0) see_mpirun_end();
     _exit(code);
 }
 
