@@ -350,6 +350,27 @@ static void a_host_that_is_lost_is_a_line(void **state)
         fail_msg("%s", output);
 }
 
+/* mpirun is stopped, as it would wait for the daemon of a host that is gone: rank 0, which has lost a rank, leaves
+ * somebody who ends it. */
+static void an_mpirun_that_hangs_is_ended(void **state)
+{
+    char output[16384];
+    need_mpi();
+    if (run_shell(output, sizeof output, "mpirun -n 1 env 2>&1 | grep -q ^OMPI_MCA_orte_launch=") != 0) skip();
+    int code = run_shell(
+        output, sizeof output,
+        "mpirun --enable-recovery -n 2 %s bench %s --min-time 0.3 --out stopped >log 2>&1 & "
+        "m=$!; n=0; p=; while [ -z \"$p\" ] && [ $n -lt 400 ]; do sleep 0.05; n=$((n + 1)); "
+        "for d in /proc/[0-9]*; do { grep -qzx OMPI_COMM_WORLD_RANK=1 $d/environ && "
+        "grep -qzx -e --fleet $d/cmdline && [ $(readlink $d/cwd) = $PWD ] && "
+        "ls stopped/*-1/results.csv >/dev/null && p=${d#/proc/}; } 2>/dev/null; done; done; "
+        "kill -STOP $m; kill -9 $p; n=0; until grep -q '^State:.Z' /proc/$m/status || [ $n -gt 600 ]; do "
+        "sleep 0.1; n=$((n + 1)); done; kill -KILL $m; wait $m; code=$?; cat log; exit $code",
+        program, FLEET);
+    if (code != 128 + 9 || strstr(output, "mpirun waits for a host that is lost, and is ended") == NULL)
+        fail_msg("exit %d: %s", code, output);
+}
+
 static void expect_scaling(const char *launch, const char *words, const char *said)
 {
     char output[16384];
@@ -406,11 +427,17 @@ static void scaling_without_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranks_do_not_matter),           cmocka_unit_test(nor_with_all_kinds_of_layers),
-        cmocka_unit_test(a_dead_rank_ends_the_job),      cmocka_unit_test(another_number_of_ranks_goes_on),
-        cmocka_unit_test(ranks_must_be_alike),           cmocka_unit_test(mpi_that_is_missing_is_a_line),
-        cmocka_unit_test(a_fleet_is_one_report),         cmocka_unit_test(a_host_that_fails_is_a_line),
-        cmocka_unit_test(a_host_that_is_lost_is_a_line), cmocka_unit_test(scaling_predicts),
+        cmocka_unit_test(ranks_do_not_matter),
+        cmocka_unit_test(nor_with_all_kinds_of_layers),
+        cmocka_unit_test(a_dead_rank_ends_the_job),
+        cmocka_unit_test(another_number_of_ranks_goes_on),
+        cmocka_unit_test(ranks_must_be_alike),
+        cmocka_unit_test(mpi_that_is_missing_is_a_line),
+        cmocka_unit_test(a_fleet_is_one_report),
+        cmocka_unit_test(a_host_that_fails_is_a_line),
+        cmocka_unit_test(a_host_that_is_lost_is_a_line),
+        cmocka_unit_test(an_mpirun_that_hangs_is_ended),
+        cmocka_unit_test(scaling_predicts),
         cmocka_unit_test(scaling_without_messages),
     };
     return cmocka_run_group_tests_name("ranks mpi", tests, set_up, leave_folder);
