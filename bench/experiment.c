@@ -381,18 +381,26 @@ void experiment_unload(experiment *e)
     data_free(&e->data);
 }
 
-static void put_command(void *ctx, FILE *to) { experiment_put_command(ctx, to); }
+/* For whoever finds a rank dead; without a folder there is nothing yet to resume. */
+static void put_command(void *ctx, FILE *to)
+{
+    const experiment *e = ctx;
+    if (e->out.path[0] != '\0')
+        experiment_put_command(ctx, to);
+    else
+        fputs("the same command again", to);
+}
 
 int experiment_run(const experiment_options *o)
 {
     experiment e = {.o = o};
+    ranks_when_lost(put_command, &e);
     int code = ranks_agree(experiment_load(&e));
     if (code == EXIT_FINE) code = experiment_check_ranks(&e);
     if (code != EXIT_FINE) goto done;
     code = ranks_agree(is_writer() ? experiment_open(&e) : EXIT_FINE);
     if (code == EXIT_FINE) {
         ranks_share(e.out.path, sizeof e.out.path);
-        ranks_when_lost(put_command, &e);
         code = train_all(&e);
         if (is_writer()) code = conclude(&e, code);
         code = ranks_agree(code);
